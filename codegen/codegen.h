@@ -1,0 +1,34 @@
+// Program → artifact. One folder for each target behind this header.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ir/program.h"
+#include "ir/target.h"
+
+namespace lapidary::codegen {
+
+// "native" or a name of x86-64-v3, x86-64-v4, znver4, …; throws Error{Fault::Usage} for one we do not know.
+Target resolve_target(const std::string& name);
+
+struct ArtifactOptions {
+  int jobs = 1;                       // compile threads; never changes a byte of the result
+  bool strict_math = false;           // libm's maths instead of our own
+  std::function<void(const std::string& stage, double seconds)> on_stage;   // --time-passes
+};
+
+// Writes a shared library and its header, each under a temporary name and renamed when whole. `symbol` prefixes the
+// exported names and is already a C identifier.
+void write_library(const Program&, const Target&, const std::string& symbol, const std::string& library_path,
+                   const std::string& header_path, const ArtifactOptions&);
+std::string header_text(const Program&, const std::string& symbol);
+
+// Textual stages of the kernels, for --emit=llvm|asm.
+std::string llvm_text(const Program&, const Target&, const ArtifactOptions&);
+std::string assembly_text(const Program&, const Target&, const ArtifactOptions&);
+
+// A file name's stem as a C identifier: "resnet-50" → "resnet_50".
+std::string c_identifier(const std::string& text);
+
+}  // namespace lapidary::codegen

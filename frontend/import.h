@@ -1,0 +1,25 @@
+// ONNX file → Module. All problems of a model are found in one go and collected; the module is usable only when
+// nothing was. libonnx and protobuf are reached by this folder alone, and no header of theirs appears here.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "ir/error.h"
+#include "ir/graph.h"
+
+namespace lapidary::frontend {
+
+struct ImportOptions {
+  std::map<std::string, std::vector<int64_t>> shapes;   // --shape: fixes an input's extents (-1 keeps one symbolic)
+  int max_nesting = 100;
+};
+
+// Diagnostics' messages start with the file's name. Returns null exactly when diagnostics.failed().
+std::unique_ptr<Module> import_model(const std::string& path, const ImportOptions&, Diagnostics&);
+
+// The same for ONNX's text format (tests).
+std::unique_ptr<Module> import_text(std::string_view text, const ImportOptions&, Diagnostics&);
+
+}  // namespace lapidary::frontend

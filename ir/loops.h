@@ -1,0 +1,161 @@
+// Level two: Loops, the only kernel level. A kernel is a nest of loops over buffers with explicit vectors; what a
+// target must decide (loop kinds, buffer spaces) is data on the nodes, and an emitter only prints.
+//
+// Nodes are immutable and shared. Build them with the functions below, which fold constants and simplify integer
+// arithmetic; text form in text.h (print_kernel, parse_kernel), meaning in loops_interpreter.h, what holds of a
+// well-formed kernel in loops_verifier.h.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ir/scalar.h"
+
+namespace lapidary::loops {
+
+// --- types -----------------------------------------------------------------------------------------------------
+// Arithmetic happens in bool, i8…i64, u8…u64, f32, f64. f16, bf16 and the 8-bit floats are storage types: Load gives
+// them, Convert takes them away. Indices, extents and loop variables are I64, one lane.
+struct ExprType {
+  DType dtype = DType::I64;
+  uint16_t lanes = 1;
+  bool operator==(const ExprType&) const = default;
+};
+
+// --- buffers ---------------------------------------------------------------------------------------------------
+enum class Space : uint8_t {
+  Global,      // a parameter: arena, weights, the caller's tensors
+  Stage,       // a parameter: packed scratch, private to a thread (cpu); size given by the step
+  Local,       // an Alloc inside the kernel of constant size: registers when all its indices are constants after
+               // unrolling, else the stack
+};
+struct BufferNode {
+  std::string name;
+  ExprType element;           // lanes > 1 only for Local: an array of vectors
+  Space space = Space::Global;
+  bool written = false;       // Global: the kernel stores to it. Buffers of one kernel never overlap unless equal.
+  bool reads_own_writes = false;  // Global: may be loaded after the kernel stored to it
+  int64_t size = 0;           // Local: elements
+};
+using Buffer = std::shared_ptr<const BufferNode>;
+
+// --- expressions -----------------------------------------------------------------------------------------------
+struct VarNode {
+  std::string name;
+  ExprType type;
+  int64_t lo = INT64_MIN / 4, hi = INT64_MAX / 4;   // interval of an I64 scalar, for simplification; inclusive
+  int64_t multiple = 1;                             // a known divisor of its value
+};
+using Var = std::shared_ptr<const VarNode>;
+
+enum class ExprKind : uint8_t {
+  Const,       // every lane the same; `constant`
+  Variable,    // `var`: a loop variable, a Let, or an integer parameter
+  Load,        // `buffer`; args[0]: index. A scalar index with lanes > 1 loads that many adjacent elements; a vector
+               // index gathers. args[1], when present: a bool mask of the same lanes; masked-off lanes give 0 and
+               // touch no memory
+  Apply,       // `op` on args, lanewise
+  Fma,         // args[0] * args[1] + args[2], rounded once
+  Convert,     // args[0] to the type's dtype, by scalar.h's convert
+  Splat,       // args[0] (one lane) in every lane
+  Ramp,        // args[0] + lane * args[1] (both I64 or I32 scalars)
+  Reduce,      // `op` (Add, Mul, Min, Max) over the lanes of args[0], pairwise: lanes i and i + half, halving
+  Shuffle,     // lanes `lanes_from` of the concatenation of args (all of one type); -1 gives 0
+};
+
+struct ExprNode;
+using Expr = std::shared_ptr<const ExprNode>;
+struct ExprNode {
+  ExprKind kind;
+  ExprType type;
+  ScalarOp op = ScalarOp::Add;       // Apply, Reduce
+  Scalar constant;                   // Const
+  Var var;                           // Variable
+  Buffer buffer;                     // Load
+  std::vector<Expr> args;
+  std::vector<int> lanes_from;       // Shuffle
+};
+
+// Builders: check types (internal errors), fold constants, and on I64 scalars keep a normal form in which
+// (16*a + b) floordiv 16 == a when 0 <= b < 16 by the variables' intervals, likewise mod.
+Expr constant(Scalar value, int lanes = 1);
+Expr integer(int64_t value);                                  // I64
+Expr real(float value, int lanes = 1);                        // F32
+Expr variable(const Var&);
+Expr load(const Buffer&, Expr index, int lanes = 1, Expr mask = nullptr);
+Expr apply(ScalarOp, std::vector<Expr> args);
+Expr fma(Expr a, Expr b, Expr c);
+Expr convert(Expr, DType to);
+Expr splat(Expr, int lanes);
+Expr ramp(Expr start, Expr step, int lanes);
+Expr reduce(ScalarOp, Expr);
+Expr shuffle(std::vector<Expr> sources, std::vector<int> lanes_from);
+// Lane i is true when i < count: the mask of a tail. count is I64.
+Expr first_lanes(Expr count, int lanes);
+
+Expr add(Expr, Expr);
+Expr sub(Expr, Expr);
+Expr mul(Expr, Expr);
+Expr floordiv(Expr, Expr);      // I64 scalars, divisor > 0
+Expr mod(Expr, Expr);           // I64 scalars, divisor > 0; result in [0, divisor)
+Expr min(Expr, Expr);
+Expr max(Expr, Expr);
+Expr select(Expr condition, Expr then, Expr otherwise);
+Expr less(Expr, Expr);
+Expr equal(Expr, Expr);
+
+std::optional<int64_t> value_of(const Expr&);                 // of a constant integer
+struct Bounds { int64_t lo, hi; };
+Bounds bounds(const Expr&);                                   // of an I64 scalar, by its variables' intervals
+int64_t known_multiple(const Expr&);                          // largest known divisor of an I64 scalar, at least 1
+
+// --- statements ------------------------------------------------------------------------------------------------
+enum class LoopKind : uint8_t {
+  Serial,
+  Unrolled,    // begin, end, step constant: the emitter repeats the body; indices of Local buffers become constants
+  Task,        // the outermost loop of a kernel, once: over [task_begin, task_end), which the team splits
+};
+
+enum class StmtKind : uint8_t { Block, For, Let, If, Store, Alloc };
+struct StmtNode;
+using Stmt = std::shared_ptr<const StmtNode>;
+struct StmtNode {
+  StmtKind kind;
+  std::vector<Stmt> body;            // Block: in order. For, If's then, Alloc: body
+  std::vector<Stmt> otherwise;       // If's else
+  Var var;                           // For, Let (Let's scope: the rest of the enclosing block)
+  LoopKind loop = LoopKind::Serial;  // For
+  Expr begin, end, step;             // For: begin <= i < end in steps of `step` (a positive constant)
+  Expr value;                        // Let: its value. If: condition (bool scalar). Store: what is stored
+  Buffer buffer;                     // Store, Alloc
+  Expr index;                        // Store: as in Load; a scalar index with a vector value stores adjacent elements
+  Expr mask;                         // Store: null, or bool of the value's lanes
+};
+
+Stmt block(std::vector<Stmt>);
+Stmt for_loop(const Var&, Expr begin, Expr end, int64_t step, LoopKind, std::vector<Stmt> body);
+Stmt let(const Var&, Expr value);
+Stmt if_then(Expr condition, std::vector<Stmt> then, std::vector<Stmt> otherwise = {});
+Stmt store(const Buffer&, Expr index, Expr value, Expr mask = nullptr);
+Stmt alloc(const Buffer&, std::vector<Stmt> body);
+
+Var make_var(std::string name, ExprType = {}, int64_t lo = INT64_MIN / 4, int64_t hi = INT64_MAX / 4, int64_t multiple = 1);
+Buffer make_local(std::string name, ExprType element, int64_t size);
+Buffer make_global(std::string name, DType, bool written, bool reads_own_writes = false);
+Buffer make_stage(std::string name, DType);
+
+// --- kernels ---------------------------------------------------------------------------------------------------
+// Parameters are positional: a step binds buffers[i] and integers[i]. Kernels carry no node names; two are one when
+// their text is equal after renaming (canonical_text).
+struct Kernel {
+  std::string family;                // "contraction", "elementwise", …: for reports
+  std::string schedule;              // the schedule record's text form: for reports
+  std::vector<Buffer> buffers;       // Global and Stage
+  std::vector<Var> integers;         // I64: extents, strides, offsets; read-only
+  Stmt body;                         // a Block that holds one For of kind Task, maybe after Lets
+};
+std::string canonical_text(const Kernel&);
+
+}  // namespace lapidary::loops

@@ -1,0 +1,76 @@
+// A Program is data: what codegen eats and the runtime executes. Per entry point a flat list of steps over kernels,
+// a memory plan, and the signature. Every number is a Dim, evaluated into a slot table when shapes are bound.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ir/constant.h"
+#include "ir/dim.h"
+#include "ir/graph.h"
+#include "ir/loops.h"
+
+namespace lapidary {
+
+struct BufferRef {
+  enum class Base : uint8_t { None, Arena, Weights, Input, Output };
+  Base base = Base::None;
+  uint32_t index = 0;        // Input, Output: which one. Weights: index into Program::weights. Arena: index into Plan
+  Dim offset = nullptr;      // bytes added to it; null is 0
+  bool operator==(const BufferRef&) const = default;
+};
+
+struct Variant {             // one kernel that can do the step; the first whose `when` holds is taken
+  uint32_t kernel;           // index into Program::kernels
+  Dim when = nullptr;        // null: always
+  Dim tasks;                 // iterations of the kernel's Task loop
+  std::vector<Dim> integers; // one for each of the kernel's integer parameters
+  Dim stage_bytes = nullptr; // per-thread scratch the kernel's Stage buffers share; null is 0
+  std::vector<Dim> stage_offsets;   // one for each Stage buffer among the kernel's buffers, in order
+};
+
+struct Step {
+  std::vector<Variant> variants;
+  std::vector<BufferRef> buffers;   // one for each of the kernel's buffers; Stage ones are {None}
+  bool barrier_before = true;       // false when each thread reads only what it wrote, or nothing of the step before
+  bool serial = false;              // run by one thread: too small to split
+  int64_t grain = 1;                // least tasks for a thread
+  Origin origin = 0;
+  Dim flops = nullptr, bytes = nullptr;   // work and least traffic, for reports
+};
+
+struct ArenaBuffer {
+  Dim bytes;
+  Dim offset;                // a multiple of 64, chosen by plan_memory
+  uint32_t first_step = 0, last_step = 0;   // inclusive life
+};
+
+struct TensorInfo {
+  std::string name;          // the model's own, raw
+  DType dtype;
+  Shape shape;
+};
+
+struct EntryPoint {
+  std::string name;          // "run"
+  std::vector<TensorInfo> inputs, outputs;
+  std::vector<Step> steps;
+  std::vector<ArenaBuffer> arena;
+  Dim arena_bytes = nullptr;
+};
+
+struct Program {
+  std::string name;
+  Module* module = nullptr;             // owns Dims, constants and origins; must outlive the program
+  std::vector<loops::Kernel> kernels;   // no two equal
+  std::vector<ConstantId> weights;      // no two equal; stored 64-byte aligned in this order
+  std::vector<EntryPoint> entries;
+  std::vector<Check> checks;
+};
+
+// Adds a kernel unless an equal one is there; returns its index.
+uint32_t add_kernel(Program&, loops::Kernel);
+uint32_t add_weight(Program&, ConstantId);
+std::string print_program(const Program&);   // steps, buffers, plan: what --emit=program shows and lit tests check
+
+}  // namespace lapidary

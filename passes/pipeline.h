@@ -1,0 +1,36 @@
+// The whole compile as one readable list: see pipeline.cpp.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ir/program.h"
+#include "ir/target.h"
+
+namespace lapidary::passes {
+
+enum class Numerics { Strict, Default, Fast };
+
+struct Options {
+  Target target;
+  Numerics numerics = Numerics::Default;
+  std::vector<std::string> skip;                       // passes left out by name
+  bool verify = true;                                  // after each pass
+  // Called after each pass with its name, the seconds it took, and the module.
+  std::function<void(const std::string& pass, double seconds, const Module&)> after_pass;
+};
+
+// A pass is a free function; true when it changed something.
+struct Pass {
+  const char* name;                                    // "fuse-elementwise"
+  bool (*run)(Module&, const Options&);
+  const char* why;                                     // one line
+};
+const std::vector<Pass>& graph_passes();               // in the order they run
+
+void run_passes(Module&, const std::vector<std::string>& names, const Options&);   // some, by name (lapidary-opt)
+void run_graph_passes(Module&, const Options&);        // all
+Program lower(Module&, const Options&);                // groups → kernels, steps, memory plan
+
+}  // namespace lapidary::passes
