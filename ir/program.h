@@ -23,7 +23,9 @@ struct BufferRef {
 struct Variant {             // one kernel that can do the step; the first whose `when` holds is taken
   uint32_t kernel;           // index into Program::kernels
   Dim when = nullptr;        // null: always
-  Dim tasks;                 // iterations of the kernel's Task loop
+  Dim tasks;                 // iterations of the kernel's Task loop in one round
+  Dim rounds = nullptr;      // null: 1. Round r runs tasks [r * tasks, (r + 1) * tasks), split over the team, with a
+                             // barrier after each: a recurrence over time is one step
   std::vector<Dim> integers; // one for each of the kernel's integer parameters
   Dim stage_bytes = nullptr; // per-thread scratch the kernel's Stage buffers share; null is 0
   std::vector<Dim> stage_offsets;   // one for each Stage buffer among the kernel's buffers, in order

@@ -41,7 +41,8 @@ typedef struct {
 typedef struct {
   uint32_t kernel;             /* into kernels */
   uint32_t when;               /* slot, LPD_NO_SLOT: always */
-  uint32_t tasks;              /* slot */
+  uint32_t tasks;              /* slot: of one round */
+  uint32_t rounds;             /* slot, LPD_NO_SLOT: 1. Round r runs tasks [r * tasks, (r + 1) * tasks) over the team, a barrier after each */
   uint32_t first_integer, integer_count;    /* into integer_slots */
   uint32_t stage_bytes;        /* slot, LPD_NO_SLOT: 0 */
   uint32_t first_stage, stage_count;        /* into integer_slots: byte offsets of the Stage buffers, in order */
