@@ -1,0 +1,18 @@
+// Kernels → object code: what codegen/cpu/link builds a product from.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "codegen/codegen.h"
+
+namespace lapidary::codegen::cpu {
+
+// The ELF relocatable objects of all kernels of a program. Kernel i is the hidden symbol kernel_symbol(i) of type
+// lpd_kernel (runtime/abi.h) in one of them; what they leave undefined is libm's alone (tanf, pow, …).
+// Which kernels share an object, and every byte of it, depends on program and target only, never on options.jobs.
+std::vector<std::vector<char>> compile_kernels(const Program&, const Target&, const ArtifactOptions&);
+
+std::string kernel_symbol(uint32_t kernel);  // "lpd_k0"
+
+}  // namespace lapidary::codegen::cpu
