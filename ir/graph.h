@@ -198,7 +198,7 @@ Value* add_argument(Module&, Region&, Type);
 Op& insert_op(Module&, Region&, std::list<Op>::iterator before, OpKind, std::vector<Value*> operands, Params,
               std::vector<Type> result_types, Origin);
 void erase_op(Op&);                                 // its results must have no uses
-void move_before(Op&, std::list<Op>::iterator before);   // within or across regions of one module
+void move_before(Op&, Region& into, std::list<Op>::iterator before);   // within or across regions of one module
 // Copies the ops of `from` (not its yield) before `before`, arguments replaced by `arguments`; returns what its yield yields.
 std::vector<Value*> inline_region(Module&, const Region& from, std::span<Value* const> arguments, Region& into,
                                   std::list<Op>::iterator before);
