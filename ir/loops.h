@@ -76,6 +76,9 @@ struct ExprNode {
   Buffer buffer;                     // Load
   std::vector<Expr> args;
   std::vector<int> lanes_from;       // Shuffle
+  // Filled in by the builders. Of an I64 scalar: an interval and a divisor of its value; of all: a hash of the structure.
+  int64_t lo = INT64_MIN, hi = INT64_MAX, multiple = 1;
+  uint64_t hash = 0;
 };
 
 // Builders: check types (internal errors), fold constants, and on I64 scalars keep a normal form in which
@@ -109,7 +112,8 @@ Expr equal(Expr, Expr);
 std::optional<int64_t> value_of(const Expr&);                 // of a constant integer
 struct Bounds { int64_t lo, hi; };
 Bounds bounds(const Expr&);                                   // of an I64 scalar, by its variables' intervals
-int64_t known_multiple(const Expr&);                          // largest known divisor of an I64 scalar, at least 1
+int64_t known_multiple(const Expr&);                          // largest known divisor of an I64 scalar, at least 1; of 0: 2^32
+bool same(const Expr&, const Expr&);                          // provably equal by structure; false means unknown
 
 // --- statements ------------------------------------------------------------------------------------------------
 enum class LoopKind : uint8_t {
