@@ -1,0 +1,36 @@
+// The families of kernels: a fused group says what to compute, its family how. One function each; the table in
+// family.cpp is what lowering goes by.
+#pragma once
+
+#include <string_view>
+
+#include "passes/lower/kernel_builder.h"
+#include "passes/pipeline.h"
+
+namespace lapidary::lowering {
+
+struct Context {
+  Module& module;
+  const passes::Options& options;
+  const Target& target() const { return options.target; }
+};
+
+// Lowers one Group op of a function's body. Throws Error{Fault::Unsupported} naming what it cannot do.
+using Family = LoweredGroup (*)(Context&, const Op& group);
+
+struct FamilyEntry {
+  const char* name;            // the group's "family" parameter
+  Family lower;
+  bool keeps_composites;       // false: composites in the region are replaced by their bodies first
+};
+const FamilyEntry* find_family(std::string_view name);   // null when there is none
+
+LoweredGroup lower_elementwise(Context&, const Op& group);
+LoweredGroup lower_row_reduce(Context&, const Op& group);
+LoweredGroup lower_reduce(Context&, const Op& group);
+LoweredGroup lower_plain(Context&, const Op& group);
+
+// "node 'conv1' (Conv, opset 22): no kernel for …"
+[[noreturn]] void unsupported(const Module&, const Op& group, const std::string& what);
+
+}  // namespace lapidary::lowering

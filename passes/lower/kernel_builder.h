@@ -1,0 +1,110 @@
+// Collects what a kernel needs while a family writes it: buffers, integer parameters, statements; and hands it over as
+// a step of the program whose buffers still name values, not places.
+//
+// Kernel identity: extents and strides become parameters even when they are known, so that layers of different sizes
+// share one kernel; `literal` is for those few that shape the instructions of a tile. 0 and 1 are always literals:
+// they say that an axis is absent, or contiguous.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "ir/loops.h"
+#include "ir/target.h"
+
+namespace lapidary::lowering {
+
+// Where a kernel's buffer comes from; becomes a BufferRef once values have their places.
+struct BufferSource {
+  enum class Kind : uint8_t { Value, Weight, Scratch, Stage };
+  Kind kind = Kind::Value;
+  const Value* value = nullptr;      // Value: of the function's body: an operand or a result of the group
+  ConstantId weight{};               // Weight: with all transforms appended
+  uint32_t scratch = 0;              // Scratch: index into LoweredGroup::scratch
+  bool operator==(const BufferSource&) const = default;
+};
+
+struct LoweredVariant {              // as ir/program.h's Variant
+  loops::Kernel kernel;
+  Dim when = nullptr;
+  Dim tasks = nullptr;
+  std::vector<Dim> integers;
+  Dim stage_bytes = nullptr;
+  std::vector<Dim> stage_offsets;
+  std::vector<BufferSource> buffers; // one for each of the kernel's
+};
+
+struct LoweredStep {
+  std::vector<LoweredVariant> variants;   // buffers may differ: they are united when the step is placed
+  bool barrier_before = true;
+  bool serial = false;
+  int64_t grain = 1;
+  Dim flops = nullptr, bytes = nullptr;   // null: filled in from operands and results
+};
+
+struct LoweredGroup {
+  std::vector<LoweredStep> steps;         // in order
+  std::vector<Dim> scratch;               // bytes of arena buffers that live from the group's first step to its last
+};
+
+// Statements in order. Locals live to the end of the block.
+class Block {
+ public:
+  void add(loops::Stmt statement) { entries_.push_back({std::move(statement), nullptr}); }
+  loops::Expr let(const std::string& name, loops::Expr value);   // constants and variables come back as they are
+  loops::Buffer local(const std::string& name, loops::ExprType element, int64_t size);
+  std::vector<loops::Stmt> take();        // leaves the block empty
+
+ private:
+  struct Entry { loops::Stmt statement; loops::Buffer local; };
+  std::vector<Entry> entries_;
+};
+
+class KernelBuilder {
+ public:
+  KernelBuilder(Module& module, const Target& target, std::string family, std::string schedule = "");
+
+  Module& module;
+  const Target& target;
+  Block body;                             // of one task
+
+  // --- integers
+  loops::Expr parameter(Dim);             // an integer parameter, one for each Dim; 0 and 1 are literals
+  loops::Expr literal(Dim);               // a literal when known, else a parameter
+  loops::Expr parameter_multiple_of(Dim, int64_t multiple);   // when the kernel relies on it
+  Dim dim(int64_t value) { return module.dims.constant(value); }
+
+  // --- buffers, one for each source
+  loops::Buffer operand(const Value*);    // of the function's body, read
+  loops::Buffer result(const Value*);     // of the function's body, written
+  loops::Buffer result_read_back(const Value*);   // written, then read by the same task
+  loops::Buffer weight(ConstantId);       // Constant op of a group's operand, or with transforms appended
+  loops::Buffer scratch(uint32_t index, DType, bool written, bool reads_own_writes = false);
+  loops::Buffer stage(const std::string& name, DType, Dim elements);   // private to a thread, 64-byte aligned
+
+  // The task index as a variable, 0 <= task < tasks.
+  const loops::Var& task() const { return task_; }
+  // The task index taken apart into axes of these extents, outermost first (Lets in `body`).
+  std::vector<loops::Expr> split_task(const std::vector<Dim>& extents);
+
+  // Wraps `body` into the Task loop. The builder is spent.
+  LoweredVariant finish(Dim tasks, Dim when = nullptr);
+
+ private:
+  loops::Buffer global(const BufferSource&, const std::string& prefix, DType, bool written, bool reads_own_writes);
+
+  std::string family_, schedule_;
+  loops::Var task_;
+  std::vector<loops::Var> integers_;
+  std::vector<Dim> integer_dims_;
+  std::vector<loops::Buffer> buffers_;
+  std::vector<BufferSource> sources_;
+  std::vector<Dim> stage_sizes_;          // bytes, in order of the Stage buffers
+};
+
+// A step of one kernel.
+LoweredStep single_step(LoweredVariant);
+
+}  // namespace lapidary::lowering
