@@ -1,0 +1,63 @@
+"""The zoo: which models there are, their files with weights filled in, and inputs for them.
+
+Graphs are real exporters' output without weights (graphs/); materialize.py fills them with seeded ones, once, into
+the cache folder.
+"""
+import os
+import sys
+
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "..", "bench")]
+import materialize  # noqa: E402
+from peers import example_inputs  # noqa: E402
+
+# Models the compiler takes today, with the size of their files in MB.
+MODELS = {
+    "resnet50": 102, "mobilenet_v3_large": 22, "efficientnet_b0": 21, "densenet121": 32, "vgg16": 553,
+    "squeezenet1_1": 5, "googlenet": 27, "unet": 31, "vit_b_16": 346, "bert_base": 435, "gpt2": 652,
+    "llama_tiny": 426, "bilstm_tagger": 48, "mx_resnet18_v2": 47, "tf_mobilenet_v2": 14,
+}
+
+
+def cache_folder():
+    root = os.environ.get("LAPIDARY_CACHE") or os.path.expanduser("~/.cache/lapidary")
+    folder = os.path.join(root, "zoo")
+    os.makedirs(folder, exist_ok=True)
+    return folder
+
+
+def path_of(name):
+    """The model's file, materialised when it is not there yet."""
+    folder = cache_folder()
+    path = os.path.join(folder, name + ".onnx")
+    if not os.path.exists(path):
+        temporary = os.path.join(folder, f".{os.getpid()}")
+        os.makedirs(temporary, exist_ok=True)
+        os.replace(materialize.materialize(name, temporary), path)
+        os.rmdir(temporary)
+    return path
+
+
+def other_inputs(name):
+    """Inputs of a second set of shapes: batch 3 and other lengths, where the model has them symbolic."""
+    rng = np.random.default_rng(1)
+
+    def normal(*shape):
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    if name == "bert_base":
+        mask = np.ones((3, 45), np.int64)
+        mask[1, 30:] = 0
+        return {"ids": rng.integers(0, 1000, (3, 45)), "mask": mask}
+    if name in ("gpt2", "bilstm_tagger"):
+        return {"ids": rng.integers(0, 1000, (3, 37))}
+    if name == "llama_tiny":
+        feeds = {"ids": rng.integers(0, 1000, (3, 5))}
+        feeds |= {f"past_{part}{layer}": normal(3, 4, 20, 64) for layer in range(8) for part in "kv"}
+        return feeds
+    first = example_inputs(name + ".onnx")
+    if name == "mx_resnet18_v2":   # its batch is fixed
+        return {key: normal(*value.shape) for key, value in first.items()}
+    return {key: normal(3, *value.shape[1:]) for key, value in first.items()}

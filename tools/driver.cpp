@@ -1,0 +1,126 @@
+#include "tools/driver.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "frontend/import.h"
+#include "ir/error.h"
+#include "ir/text.h"
+
+namespace lapidary::tools {
+
+std::string stem(const std::string& path) { return std::filesystem::path(path).stem().string(); }
+
+std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::string>& texts) {
+  std::map<std::string, std::vector<int64_t>> shapes;
+  for (const std::string& text : texts) {
+    size_t equals = text.rfind('=');
+    auto wrong = [&] { return Error(Fault::Usage, fmt::format("--shape takes NAME=1x3x224x224, got '{}'", printable(text))); };
+    if (equals == std::string::npos || equals + 1 == text.size()) throw wrong();
+    std::vector<int64_t> extents;
+    for (size_t at = equals + 1; at <= text.size();) {
+      size_t end = std::min(text.find('x', at), text.size());
+      char* stop = nullptr;
+      std::string number = text.substr(at, end - at);
+      long long extent = std::strtoll(number.c_str(), &stop, 10);
+      if (number.empty() || *stop || extent < 0) throw wrong();
+      extents.push_back(extent);
+      at = end + 1;
+    }
+    shapes[text.substr(0, equals)] = std::move(extents);
+  }
+  return shapes;
+}
+
+std::unique_ptr<Module> import(const CompileOptions& options) {
+  Diagnostics diagnostics;
+  frontend::ImportOptions import_options;
+  import_options.shapes = parse_shapes(options.shapes);
+  std::unique_ptr<Module> module = frontend::import_model(options.model, import_options, diagnostics);
+  if (!options.quiet) {
+    for (const Diagnostic& warning : diagnostics.warnings()) fmt::print(stderr, "warning: {}\n", warning.message);
+  }
+  if (!diagnostics.failed()) return module;
+  // Wrong beats unsupported: what cannot be right need not be supported.
+  const std::vector<Diagnostic>& errors = diagnostics.errors();
+  Fault fault = errors.front().fault;
+  std::string all;
+  for (const Diagnostic& error : errors) {
+    if (error.fault == Fault::Input && fault == Fault::Unsupported) fault = Fault::Input;
+    all += (all.empty() ? "" : "\n") + error.message;
+  }
+  throw Error(fault, all);
+}
+
+passes::Options pass_options(const CompileOptions& options, const Target& target) {
+  passes::Options result;
+  result.target = target;
+  result.numerics = options.numerics == "strict" ? passes::Numerics::Strict
+                    : options.numerics == "fast" ? passes::Numerics::Fast
+                                                 : passes::Numerics::Default;
+  result.skip = options.skip_passes;
+  result.after_pass = [options](const std::string& pass, double seconds, const Module& module) {
+    if (options.time_passes) fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, pass);
+    bool dump = std::find_if(options.dump_after.begin(), options.dump_after.end(),
+                             [&](const std::string& name) { return name == "all" || name == pass; }) != options.dump_after.end();
+    if (dump) fmt::print(stderr, "// after {}\n{}", pass, print_module(module, {.origins = true}));
+  };
+  return result;
+}
+
+codegen::ArtifactOptions artifact_options(const CompileOptions& options) {
+  codegen::ArtifactOptions result;
+  int cores = std::max(1u, std::thread::hardware_concurrency());
+  result.jobs = options.jobs > 0 ? options.jobs : cores;
+  result.strict_math = options.numerics == "strict";
+  if (options.time_passes) {
+    result.on_stage = [](const std::string& stage, double seconds) { fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, stage); };
+  }
+  return result;
+}
+
+namespace {
+template <typename Body>
+void timed(const CompileOptions& options, const char* what, Body body) {
+  auto start = std::chrono::steady_clock::now();
+  body();
+  double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (options.time_passes) fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, what);
+}
+}  // namespace
+
+Compiled compile(const CompileOptions& options) {
+  Compiled result;
+  result.target = codegen::resolve_target(options.target);
+  if (options.threads > 0) result.target.threads = options.threads;
+  timed(options, "import", [&] { result.module = import(options); });
+  passes::Options passes = pass_options(options, result.target);
+  passes::run_graph_passes(*result.module, passes);
+  timed(options, "lower", [&] { result.program = passes::lower(*result.module, passes); });
+  return result;
+}
+
+void write(const Compiled& compiled, const CompileOptions& options, const std::string& symbol, const std::string& library,
+           const std::string& header) {
+  codegen::write_library(compiled.program, compiled.target, symbol, library, header, artifact_options(options));
+}
+
+TemporaryFolder::TemporaryFolder() {
+  const char* base = std::getenv("TMPDIR");
+  path_ = std::string(base && *base ? base : "/tmp") + "/lapidary-XXXXXX";
+  if (!mkdtemp(path_.data())) throw Error(Fault::File, fmt::format("{}: a temporary folder cannot be made", path_));
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+}  // namespace lapidary::tools

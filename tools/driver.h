@@ -1,0 +1,59 @@
+// Strings the stages together: file → Module → Program → artifact. The one place that sees every layer.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "codegen/codegen.h"
+#include "ir/program.h"
+#include "passes/pipeline.h"
+
+namespace lapidary::tools {
+
+struct CompileOptions {
+  std::string model;
+  std::string target = "native";
+  std::string numerics = "default";
+  std::vector<std::string> shapes;       // "x=1x3x224x224"
+  std::vector<std::string> skip_passes;
+  std::vector<std::string> dump_after;   // pass names, or "all"
+  int jobs = 0;                          // 0: one for each core
+  int threads = 0;                       // 0: as many as the machine has; only a hint to the compiler
+  bool time_passes = false;
+  bool quiet = false;                    // no warnings
+};
+
+// What a compile leaves; the module must outlive the program.
+struct Compiled {
+  std::unique_ptr<Module> module;
+  Program program;
+  Target target;
+};
+
+std::unique_ptr<Module> import(const CompileOptions&);        // prints warnings; throws with every problem found
+passes::Options pass_options(const CompileOptions&, const Target&);
+codegen::ArtifactOptions artifact_options(const CompileOptions&);
+Compiled compile(const CompileOptions&);                      // up to the Program
+// Writes `library` and the header beside it.
+void write(const Compiled&, const CompileOptions&, const std::string& symbol, const std::string& library,
+           const std::string& header);
+
+std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::string>& texts);
+std::string stem(const std::string& path);                    // "dir/resnet50.onnx" → "resnet50"
+
+// A folder under $TMPDIR (or /tmp) that is removed with its contents at the end of its life.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace lapidary::tools

@@ -1,0 +1,95 @@
+// lapidary-opt: text IR in, some passes by name, text IR out. What lit tests drive.
+//
+//   lapidary-opt file.graph --passes=fold-constants,form-groups
+//   lapidary-opt file.graph --lower            (prints the program's steps and kernels)
+//   lapidary-opt file.loops --kernel           (parses, verifies and prints one kernel)
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include "ir/error.h"
+#include "ir/text.h"
+#include "ir/verifier.h"
+#include "passes/pipeline.h"
+
+namespace {
+using namespace lapidary;
+
+std::string read_all(const std::string& path) {
+  std::ostringstream text;
+  if (path == "-") {
+    text << std::cin.rdbuf();
+  } else {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) throw Error(Fault::File, fmt::format("{}: cannot be read", printable(path)));
+    text << file.rdbuf();
+  }
+  return text.str();
+}
+
+void fail_on(const std::vector<std::string>& violations) {
+  if (violations.empty()) return;
+  std::string all = violations.front();
+  for (size_t i = 1; i < violations.size(); ++i) all += "\n" + violations[i];
+  throw Error(Fault::Input, all);
+}
+
+struct Arguments {
+  std::string file = "-";
+  std::vector<std::string> passes;
+  std::string vector_width = "64";
+  bool all = false, lower = false, kernel = false, origins = false;
+};
+
+int run(const Arguments& arguments) {
+  std::string text = read_all(arguments.file);
+  if (arguments.kernel) {
+    loops::Kernel kernel = parse_kernel(text);
+    fail_on(verify(kernel));
+    fmt::print("{}", print_kernel(kernel));
+    return 0;
+  }
+  std::unique_ptr<Module> module = parse_module(text);
+  fail_on(verify(*module));
+  passes::Options options;
+  options.target.vector_bytes = std::stoi(arguments.vector_width);
+  if (options.target.vector_bytes < 64) options.target.vector_registers = 16;
+  if (arguments.all) passes::run_graph_passes(*module, options);
+  passes::run_passes(*module, arguments.passes, options);
+  if (!arguments.lower) {
+    fmt::print("{}", print_module(*module, {.origins = arguments.origins}));
+    return 0;
+  }
+  Program program = passes::lower(*module, options);
+  fmt::print("{}", print_program(program));
+  for (const loops::Kernel& kernel : program.kernels) fmt::print("{}", print_kernel(kernel));
+  return 0;
+}
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Runs passes over Lapidary's text IR"};
+  Arguments arguments;
+  app.add_option("file", arguments.file, "text IR; - for standard input");
+  app.add_option("--passes", arguments.passes, "passes to run, in this order")->delimiter(',');
+  app.add_option("--vector-bytes", arguments.vector_width, "register width lowering aims at")->check(CLI::IsMember({"16", "32", "64"}));
+  app.add_flag("--all", arguments.all, "run the whole list of graph passes first");
+  app.add_flag("--lower", arguments.lower, "lower to kernels and print the program");
+  app.add_flag("--kernel", arguments.kernel, "the input is one kernel: parse, verify, print");
+  app.add_flag("--origins", arguments.origins, "print the node each op came from");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : static_cast<int>(Fault::Usage);
+  }
+  try {
+    return run(arguments);
+  } catch (const Error& error) {
+    fmt::print(stderr, "{}: {}\n", arguments.file, error.what());
+    return static_cast<int>(error.fault);
+  }
+}
