@@ -1,0 +1,15 @@
+// The passes over the Graph level. Each is a free function in the file of its name, listed in pipeline.cpp in the
+// order they run and with the reason why; each says true when it changed something.
+#pragma once
+
+#include "passes/pipeline.h"
+
+namespace lapidary::passes {
+
+bool canonicalise(Module&, const Options&);
+bool fold_constants(Module&, const Options&);
+bool merge_equal(Module&, const Options&);
+bool drop_dead(Module&, const Options&);
+bool form_groups(Module&, const Options&);
+
+}  // namespace lapidary::passes

@@ -1,0 +1,62 @@
+// The whole compile between importer and code generator, as one list: what runs, in which order, and why there.
+// Passes are free functions (passes/graph, passes/lower); the runner below is the only place that calls them, so that
+// skipping by name, timing, verifying and reporting are the same for all. Test: test/passes/pipeline.cpp.
+#include "passes/pipeline.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "ir/error.h"
+#include "ir/verifier.h"
+#include "passes/graph/graph_passes.h"
+
+namespace lapidary::passes {
+
+const std::vector<Pass>& graph_passes() {
+  static const std::vector<Pass> passes = {
+      {"canonicalise", canonicalise, "one spelling of each expression, so that later passes match one form"},
+      {"fold-constants", fold_constants, "small results are computed now, large ones become transforms of constants"},
+      {"merge-equal", merge_equal, "equal ops on equal operands are computed once"},
+      {"drop-dead", drop_dead, "what no result needs goes"},
+      {"form-groups", form_groups, "each group becomes one kernel: what can share a pass over memory does"},
+  };
+  return passes;
+}
+
+namespace {
+
+void check_well_formed(const Module& module, const std::string& pass) {
+  std::vector<std::string> violations = verify(module);
+  if (violations.empty()) return;
+  std::string message = fmt::format("after pass '{}' the module is malformed:", pass);
+  for (const std::string& line : violations) message += "\n  " + line;
+  throw Error(Fault::Internal, message);
+}
+
+void run_pass(const Pass& pass, Module& module, const Options& options) {
+  auto start = std::chrono::steady_clock::now();
+  bool changed = pass.run(module, options);
+  std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  if (changed && options.verify) check_well_formed(module, pass.name);
+  if (options.after_pass) options.after_pass(pass.name, seconds.count(), module);
+}
+
+}  // namespace
+
+void run_passes(Module& module, const std::vector<std::string>& names, const Options& options) {
+  for (const std::string& name : names) {
+    auto pass = std::ranges::find_if(graph_passes(), [&](const Pass& candidate) { return candidate.name == name; });
+    if (pass == graph_passes().end()) throw Error(Fault::Usage, fmt::format("unknown pass '{}'", printable(name)));
+    run_pass(*pass, module, options);
+  }
+}
+
+void run_graph_passes(Module& module, const Options& options) {
+  for (const std::string& name : options.skip)
+    if (std::ranges::none_of(graph_passes(), [&](const Pass& pass) { return pass.name == name; }))
+      throw Error(Fault::Usage, fmt::format("cannot skip unknown pass '{}'", printable(name)));
+  for (const Pass& pass : graph_passes())
+    if (std::ranges::find(options.skip, pass.name) == options.skip.end()) run_pass(pass, module, options);
+}
+
+}  // namespace lapidary::passes
