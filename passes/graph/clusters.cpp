@@ -61,7 +61,7 @@ void build_group(Module& module, Region& body, Cluster& cluster) {
   std::unordered_map<Value*, Value*> argument_of;
   for (Value* operand : operands) argument_of[operand] = add_argument(module, *region, operand->type);
   for (Op* member : cluster.members) {
-    move_before(*member, region->ops.end());
+    move_before(*member, *region, region->ops.end());
     for (uint32_t i = 0; i < member->operands.size(); ++i)
       if (auto argument = argument_of.find(member->operands[i]); argument != argument_of.end())
         member->set_operand(i, argument->second);
@@ -112,7 +112,7 @@ void sort_by_definition(Region& body) {
   for (; !ready.empty(); ++placed) {
     int next = ready.top();
     ready.pop();
-    move_before(*ops[next], ops.back()->self);
+    move_before(*ops[next], body, ops.back()->self);
     for (int reader : readers[next])
       if (--waiting[reader] == 0 && ops[reader] != ops.back()) ready.push(reader);
   }

@@ -48,17 +48,27 @@ Op* producer_of_kind(const Value* value, OpKind kind) {
   return value->producer && value->producer->is(kind) ? value->producer : nullptr;
 }
 
+bool names_dims(const Value* value) {
+  return std::ranges::any_of(value->elements, [&](Dim dim) { return dim->kind == DimKind::Element && dim->value_id == value->id; });
+}
+
+void replace_value(Value* old, Value* by) {
+  if (by->elements.empty()) by->elements = old->elements;
+  old->replace_all_uses(by);
+}
+
 void erase_with_dead_producers(Op& op) {
   std::vector<Value*> operands = op.operands;
   erase_op(op);
-  for (size_t i = 0; i < operands.size(); ++i) {
-    bool seen = std::find(operands.begin(), operands.begin() + static_cast<ptrdiff_t>(i), operands[i]) != operands.begin() + static_cast<ptrdiff_t>(i);
-    Op* producer = operands[i]->producer;
-    if (seen || !producer) continue;
-    bool dead = true;
-    for (auto& result : producer->results) dead = dead && result->uses.empty();
-    if (dead) erase_with_dead_producers(*producer);
-  }
+  std::ranges::sort(operands);
+  auto repeated = std::ranges::unique(operands);
+  operands.erase(repeated.begin(), repeated.end());
+  std::vector<Op*> dead;
+  for (Value* operand : operands)
+    if (Op* producer = operand->producer; producer && std::ranges::find(dead, producer) == dead.end() &&
+        std::ranges::all_of(producer->results, [](const auto& r) { return r->uses.empty() && !names_dims(r.get()); }))
+      dead.push_back(producer);
+  for (Op* producer : dead) erase_with_dead_producers(*producer);
 }
 
 }  // namespace lapidary::passes

@@ -21,6 +21,10 @@ std::optional<double> number_of(const Module&, const Value*);
 // The producer of a value when it is of this kind, else null.
 Op* producer_of_kind(const Value*, OpKind);
 
+// True when Dims are named after elements of this value (DimKind::Element): it must keep its identity.
+bool names_dims(const Value*);
+// Redirects all readers, and hands on what is known of the elements.
+void replace_value(Value* old, Value* by);
 // Erases the op and every producer that thereby loses its last reader.
 void erase_with_dead_producers(Op&);
 

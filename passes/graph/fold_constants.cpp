@@ -1,0 +1,132 @@
+// Fold constants: what depends on nothing but constants is computed now.
+//
+//  - Integer values whose elements are known as Dims become dims_tensor: shape arithmetic disappears even where
+//    extents are symbols.
+//  - Results of up to 64K elements are evaluated by the interpreter, so folding and the meaning of an op cannot differ.
+//  - Large constants are never touched: a transpose, reshape or convert of one is appended to its transforms and done
+//    once, when the artifact is written. Other ops on them stay for run time.
+//
+// Broadcasts are kept: they cost nothing inside a kernel and would store copies. Test: test/passes/fold_constants.cpp.
+#include <algorithm>
+
+#include "ir/graph_builder.h"
+#include "ir/interpreter.h"
+#include "passes/graph/graph_passes.h"
+#include "passes/graph/walk.h"
+
+namespace lapidary::passes {
+
+namespace {
+
+constexpr int64_t kMaxFolded = 64 << 10;      // elements of a result
+constexpr int64_t kMaxRead = 1 << 20;         // elements of an operand: 8 MB while folding
+
+std::optional<std::vector<int64_t>> known_shape(const Shape& shape) {
+  std::vector<int64_t> extents;
+  for (Dim dim : shape) {
+    auto extent = value_of(dim);
+    if (!extent) return std::nullopt;
+    extents.push_back(*extent);
+  }
+  return extents;
+}
+
+std::optional<int64_t> known_elements(const Type& type) {
+  auto extents = known_shape(type.shape);
+  if (!extents) return std::nullopt;
+  int64_t count = 1;
+  for (int64_t extent : *extents)
+    if (__builtin_mul_overflow(count, extent, &count)) return std::nullopt;
+  return count;
+}
+
+// The value as a transform of the constant its producer reads, where there is a transform of that meaning.
+Value* as_transform(GraphBuilder& b, Op& op) {
+  if (op.operands.size() != 1) return nullptr;
+  auto source = constant_of(op.operand(0));
+  auto shape = known_shape(op.type().shape);
+  if (!source || !shape) return nullptr;
+  Transform transform;
+  if (op.is(OpKind::Transpose)) {
+    transform.kind = Transform::Kind::Transpose;
+    transform.axes = op.params.integers("perm");
+  } else if (op.is(OpKind::Reshape)) {
+    transform.kind = Transform::Kind::Reshape;
+    transform.shape = *shape;
+  } else if (op.is(OpKind::Convert) && is_float(op.type().dtype) && is_float(op.operand(0)->type.dtype)) {
+    transform.kind = Transform::Kind::Convert;
+    transform.dtype = op.type().dtype;
+  } else {
+    return nullptr;
+  }
+  return b.constant(b.module.constants.transformed(*source, transform));
+}
+
+// The known integers of a value that is not spelled as such yet.
+Value* as_dims(GraphBuilder& b, Op& op) {
+  Value* result = op.result();
+  if (!result->has_elements() || result->elements.empty() || op.is(OpKind::DimsTensor) || op.is(OpKind::Constant)) return nullptr;
+  auto shape = known_shape(result->type.shape);
+  return shape ? b.dims_tensor(result->elements, *shape, result->type.dtype) : nullptr;
+}
+
+std::optional<std::vector<Tensor>> constant_operands(const Module& module, const Op& op) {
+  std::vector<Tensor> tensors;
+  for (Value* operand : op.operands) {
+    auto id = constant_of(operand);
+    if (!id || module.constants[*id].elements() > kMaxRead) return std::nullopt;
+    const Constant& constant = module.constants[*id];
+    tensors.push_back(Tensor::from_bytes(constant.dtype, constant.shape, module.constants.bytes_of(*id)));
+  }
+  return tensors;
+}
+
+bool may_evaluate(const Op& op) {
+  if (op.is(OpKind::Constant) || op.is(OpKind::Broadcast) || op.is(OpKind::Yield) || op.is(OpKind::Iota)) return false;
+  for (const auto& result : op.results)
+    if (auto count = known_elements(result->type); !count || *count > kMaxFolded || result->type.dtype == DType::String) return false;
+  return true;
+}
+
+bool evaluate_now(GraphBuilder& b, Op& op) {
+  if (!may_evaluate(op)) return false;
+  auto operands = constant_operands(b.module, op);
+  if (!operands) return false;
+  auto results = interpret_op(b.module, op, *operands);
+  if (!results) return false;
+  for (size_t i = 0; i < results->size(); ++i) {
+    const Tensor& tensor = (*results)[i];
+    replace_value(op.results[i].get(), b.constant(b.module.constants.add_bytes(tensor.dtype, tensor.shape, tensor.to_bytes())));
+  }
+  return true;
+}
+
+bool fold(Module& module, Region& body, Op& op) {
+  if (std::ranges::any_of(op.results, [](const auto& result) { return names_dims(result.get()); })) return false;
+  GraphBuilder builder(module, body, op.self);
+  builder.origin = op.origin;
+  Value* single = nullptr;
+  if (op.results.size() == 1) {
+    single = as_dims(builder, op);
+    if (!single) single = as_transform(builder, op);
+  }
+  if (single) replace_value(op.result(), single);
+  return single || evaluate_now(builder, op);
+}
+
+}  // namespace
+
+bool fold_constants(Module& module, const Options&) {
+  bool changed = false;
+  for_each_body(module, [&](Region& body) {
+    for (auto it = body.ops.begin(); it != body.ops.end();) {
+      Op& op = *it++;
+      if (op.is(OpKind::Yield) || !fold(module, body, op)) continue;
+      erase_with_dead_producers(op);
+      changed = true;
+    }
+  });
+  return changed;
+}
+
+}  // namespace lapidary::passes
