@@ -24,10 +24,13 @@ struct Digit {
   int axis = -1;                // which axis of the iteration space this is, where a family asks (see Accesses)
 };
 
+// offset + scale · (digits): slices and pads shift and scale, and stay affine.
 struct Coord {
   std::vector<Digit> digits;        // none: 0
-  loops::Expr lanewise = nullptr;   // I64, one for each lane; then there are no digits
+  loops::Expr lanewise = nullptr;   // I64, one for each lane; then there is nothing else
+  Dim offset = nullptr, scale = nullptr;   // null: 0 and 1
 
+  bool plain() const { return !lanewise && !offset && !scale; }
   bool uniform() const;             // the same in all lanes
 };
 
@@ -47,7 +50,6 @@ struct Coords {
 
 loops::Expr both(loops::Expr a, loops::Expr b);   // logical and of two masks, either may be null
 loops::Expr splat_to(loops::Expr, int lanes);     // a scalar in every lane; a vector stays
-bool same_expr(const loops::Expr&, const loops::Expr&);   // structurally
 bool same_coords(const Coords&, const Coords&);
 
 }  // namespace lapidary::lowering

@@ -86,22 +86,32 @@ class GroupEmitter {
   Coords forward(const Op& op, const Coords& coords);
   // The same row-major position in another shape.
   std::vector<Coord> reshape(const std::vector<Coord>&, const Shape& from, const Shape& to, int lanes);
+  // offset + scale · coordinate.
+  Coord shift(const Coord&, Dim offset, Dim scale, int lanes);
   // Σ digits · strides as one scalar base and step, or lanewise. Extents known at compile time become literals.
   Coord flatten(const Coord&, Dim extent);
 
  private:
   friend class Scope;
-  friend class OpEmitter;
   struct Remembered { const Value* value; Coords coords; loops::Expr expr; };
 
   loops::Expr compute(const Value*, const Coords&);
   loops::Expr load_operand(uint32_t argument, const Coords&);
+  loops::Expr load_constant(const Op&, const Coords&);
+  loops::Expr dims_tensor(const Op&, const Coords&);
+  loops::Expr iota(const Op&, const Coords&);
+  loops::Expr concat(const Op&, const Coords&);
+  loops::Expr pad(const Op&, const Coords&);
+  loops::Expr gather(const Op&, const Coords&);
 
   Block* block_ = nullptr;
   std::map<const Value*, Binding> bindings_;
   std::vector<Remembered> remembered_;    // a stack: scopes cut it back
   std::vector<Remembered> pinned_;        // values that store_results mapped forwards
 };
+
+// Can `forward` map this op?
+bool maps_forward(const Op&);
 
 // The dtype arithmetic on elements of `stored` happens in: f32 for f16, bf16 and the 8-bit floats, else itself.
 DType compute_dtype(DType stored);

@@ -30,6 +30,7 @@ struct LoweredVariant {              // as ir/program.h's Variant
   loops::Kernel kernel;
   Dim when = nullptr;
   Dim tasks = nullptr;
+  Dim rounds = nullptr;
   std::vector<Dim> integers;
   Dim stage_bytes = nullptr;
   std::vector<Dim> stage_offsets;
@@ -73,6 +74,7 @@ class KernelBuilder {
   // --- integers
   loops::Expr parameter(Dim);             // an integer parameter, one for each Dim; 0 and 1 are literals
   loops::Expr literal(Dim);               // a literal when known, else a parameter
+  loops::Expr divisor(Dim);               // literal(max(dim, 1)): what may be divided by even where nothing is
   loops::Expr parameter_multiple_of(Dim, int64_t multiple);   // when the kernel relies on it
   Dim dim(int64_t value) { return module.dims.constant(value); }
 
@@ -89,8 +91,8 @@ class KernelBuilder {
   // The task index taken apart into axes of these extents, outermost first (Lets in `body`).
   std::vector<loops::Expr> split_task(const std::vector<Dim>& extents);
 
-  // Wraps `body` into the Task loop. The builder is spent.
-  LoweredVariant finish(Dim tasks, Dim when = nullptr);
+  // Wraps `body` into the Task loop. The builder is spent. With rounds, `tasks` is of one round.
+  LoweredVariant finish(Dim tasks, Dim when = nullptr, Dim rounds = nullptr);
 
  private:
   loops::Buffer global(const BufferSource&, const std::string& prefix, DType, bool written, bool reads_own_writes);

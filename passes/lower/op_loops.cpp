@@ -1,0 +1,269 @@
+#include "passes/lower/op_loops.h"
+
+#include <limits>
+
+#include "ir/error.h"
+#include "passes/lower/lanes.h"
+
+namespace lapidary::lowering {
+
+using namespace loops;
+
+namespace {
+
+Scalar lowest(DType dtype) {
+  if (is_float(dtype)) return Scalar::of_float(dtype, -std::numeric_limits<double>::infinity());
+  const int bits = bit_width(dtype);
+  return Scalar::of_integer(dtype, is_signed_integer(dtype) ? -(INT64_C(1) << (bits - 1)) : 0);
+}
+
+Scalar highest(DType dtype) {
+  if (is_float(dtype)) return Scalar::of_float(dtype, std::numeric_limits<double>::infinity());
+  const int bits = bit_width(dtype);
+  if (dtype == DType::Bool) return Scalar::of_bool(true);
+  if (is_signed_integer(dtype)) return Scalar::of_integer(dtype, static_cast<int64_t>((UINT64_C(1) << (bits - 1)) - 1));
+  return Scalar::of_integer(dtype, bits == 64 ? -1 : (INT64_C(1) << bits) - 1);
+}
+
+Scalar number(DType dtype, int64_t value) { return convert(Scalar::of_integer(DType::I64, value), dtype); }
+
+}  // namespace
+
+ScalarOp combining_op(OpKind reduction) {
+  if (reduction == OpKind::ReduceProd) return ScalarOp::Mul;
+  if (reduction == OpKind::ReduceMax) return ScalarOp::Max;
+  if (reduction == OpKind::ReduceMin) return ScalarOp::Min;
+  return ScalarOp::Add;
+}
+
+Expr identity_of(OpKind reduction, DType dtype) {
+  dtype = compute_dtype(dtype);
+  if (reduction == OpKind::ReduceProd) return constant(number(dtype, 1));
+  if (reduction == OpKind::ReduceMax) return constant(lowest(dtype));
+  if (reduction == OpKind::ReduceMin) return constant(highest(dtype));
+  return constant(number(dtype, 0));
+}
+
+namespace {
+
+// A value that loops add to: a Local of one element, before the loops in the same block.
+class Accumulator {
+ public:
+  Accumulator(Block& block, Expr start, int lanes)
+      : buffer_(block.local("acc", {start->type.dtype, static_cast<uint16_t>(lanes)}, 1)) {
+    block.add(store(buffer_, integer(0), splat_to(start, lanes)));
+  }
+  Expr get() const { return load(buffer_, integer(0), 1); }
+  void set(Block& block, Expr value) const {
+    block.add(store(buffer_, integer(0), splat_to(value, buffer_->element.lanes)));
+  }
+
+ private:
+  Buffer buffer_;
+};
+
+// Loops over `extents`, one inside the other; `body` gets the variables.
+void nest(GroupEmitter& emit, const std::vector<Dim>& extents, const std::function<void(const std::vector<Expr>&)>& body) {
+  std::vector<Var> vars;
+  std::vector<Expr> indices;
+  for (Dim extent : extents) {
+    vars.push_back(make_var("k", {}, 0, INT64_MAX / 4));
+    indices.push_back(value_of(extent) == 1 ? integer(0) : variable(vars.back()));
+  }
+  Block inner;
+  {
+    GroupEmitter::Scope scope(emit, inner);
+    body(indices);
+  }
+  std::vector<Stmt> statements = inner.take();
+  for (size_t i = extents.size(); i-- > 0;) {
+    if (value_of(extents[i]) == 1) continue;
+    statements = {for_loop(vars[i], integer(0), emit.builder.parameter(extents[i]), 1, LoopKind::Serial, std::move(statements))};
+  }
+  emit.block().add(block(std::move(statements)));
+}
+
+Expr multiply_add(const Expr& a, const Expr& b, const Expr& sum) {
+  const int lanes = std::max({a->type.lanes, b->type.lanes, sum->type.lanes});
+  Expr x = splat_to(a, lanes), y = splat_to(b, lanes), s = splat_to(sum, lanes);
+  return is_float(s->type.dtype) ? fma(x, y, s) : add(mul(x, y), s);
+}
+
+Expr reduction(GroupEmitter& emit, const Op& op, const Coords& coords) {
+  const Value* operand = op.operand(0);
+  const auto& axes = op.params.integers("axes");
+  std::vector<Dim> extents;
+  for (int64_t axis : axes) extents.push_back(operand->type.shape[axis]);
+  const Accumulator acc(emit.block(), identity_of(op.kind, op.type().dtype), coords.lanes);
+  nest(emit, extents, [&](const std::vector<Expr>& indices) {
+    std::vector<Coord> where;
+    size_t kept = 0;
+    for (size_t axis = 0; axis < operand->type.shape.size(); ++axis) {
+      const auto reduced = std::find(axes.begin(), axes.end(), static_cast<int64_t>(axis));
+      where.push_back(reduced == axes.end() ? coords.axes[kept++] : at(indices[reduced - axes.begin()]));
+    }
+    Expr element = emit.value(operand, coords.with(std::move(where)));
+    acc.set(emit.block(), apply(combining_op(op.kind), {acc.get(), element}));
+  });
+  if (op.kind != OpKind::ReduceMean) return acc.get();
+  Dim count = emit.builder.module.dims.product(extents);
+  return apply(ScalarOp::Div, {acc.get(), splat(convert(emit.builder.parameter(count), acc.get()->type.dtype), coords.lanes)});
+}
+
+Expr contraction(GroupEmitter& emit, const Op& op, const Coords& coords) {
+  const std::string& spec = op.params.text("spec");
+  const size_t comma = spec.find(','), arrow = spec.find("->");
+  const std::string letters[2] = {spec.substr(0, comma), spec.substr(comma + 1, arrow - comma - 1)};
+  const std::string result = spec.substr(arrow + 2);
+  std::string summed;
+  std::vector<Dim> extents;
+  for (int side = 0; side < 2; ++side)
+    for (size_t i = 0; i < letters[side].size(); ++i) {
+      const char letter = letters[side][i];
+      if (result.find(letter) != std::string::npos || summed.find(letter) != std::string::npos) continue;
+      summed += letter;
+      extents.push_back(op.operand(side)->type.shape[i]);
+    }
+  const Accumulator acc(emit.block(), identity_of(OpKind::ReduceSum, op.type().dtype), coords.lanes);
+  nest(emit, extents, [&](const std::vector<Expr>& indices) {
+    Expr factors[2];
+    for (int side = 0; side < 2; ++side) {
+      std::vector<Coord> where;
+      for (char letter : letters[side]) {
+        const size_t kept = result.find(letter);
+        where.push_back(kept != std::string::npos ? coords.axes[kept] : at(indices[summed.find(letter)]));
+      }
+      factors[side] = emit.value_or_scalar(op.operand(side), coords.with(std::move(where)));
+    }
+    acc.set(emit.block(), multiply_add(factors[0], factors[1], acc.get()));
+  });
+  return acc.get();
+}
+
+// Where a window touches its input along one spatial axis.
+struct Tap {
+  Coord coord;
+  Expr inside;      // null: always
+};
+
+// Narrows the coordinates to a tap; collects the condition.
+void apply_tap(Coords& where, Expr& inside, size_t axis, Tap tap) {
+  where.axes[axis] = std::move(tap.coord);
+  if (!tap.inside) return;
+  Expr& kept = tap.inside->type.lanes == 1 ? where.guard : where.mask;
+  kept = both(kept, tap.inside);
+  inside = both(inside, tap.inside);
+}
+
+// Input coordinate out · stride + kernel · dilation - pad of a convolution or pool.
+Tap window_tap(GroupEmitter& emit, const Coords& coords, size_t axis, const Op& op, size_t spatial, const Expr& kernel) {
+  KernelBuilder& builder = emit.builder;
+  const Shape& input = op.operand(0)->type.shape;
+  Coord flat = emit.flatten(coords.axes[axis], nullptr);
+  flat = emit.flatten(emit.shift(flat, builder.module.dims.neg(op.params.dims("pads")[spatial]),
+                                 builder.dim(op.params.integers("strides")[spatial]), coords.lanes), nullptr);
+  Expr displaced = mul(kernel, integer(op.params.integers("dilations")[spatial]));
+  if (flat.lanewise) flat.lanewise = add(flat.lanewise, splat(displaced, coords.lanes));
+  else flat.digits[0].base = add(flat.digits[0].base, displaced);
+  return {flat, in_range(flat, integer(0), builder.parameter(input[axis]), coords.lanes)};
+}
+
+// Input coordinate (out + pad - kernel · dilation) / stride of a transposed convolution, where it divides.
+Tap transposed_tap(GroupEmitter& emit, const Coords& coords, size_t axis, const Op& op, size_t spatial, const Expr& kernel) {
+  KernelBuilder& builder = emit.builder;
+  Coord flat = emit.flatten(emit.shift(emit.flatten(coords.axes[axis], nullptr), op.params.dims("pads")[spatial], nullptr,
+                                       coords.lanes), nullptr);
+  Expr position = lane_values(flat, coords.lanes);
+  const int lanes = position->type.lanes;
+  position = sub(position, splat_to(mul(kernel, integer(op.params.integers("dilations")[spatial])), lanes));
+  Expr stride = splat_to(integer(op.params.integers("strides")[spatial]), lanes);
+  Expr divides = equal(apply(ScalarOp::FloorMod, {position, stride}), splat_to(integer(0), lanes));
+  Expr not_negative = apply(ScalarOp::LessEqual, {splat_to(integer(0), lanes), position});
+  Expr source = apply(ScalarOp::Div, {position, stride});
+  Expr below = less(source, splat_to(builder.parameter(op.operand(0)->type.shape[axis]), lanes));
+  return {lanes == 1 ? at(source) : lanewise(source), both(both(divides, not_negative), below)};
+}
+
+// x [N, C, …], w [O, C/group, k…] → [N, O, …]; transposed: w [C, O/group, k…].
+Expr convolution(GroupEmitter& emit, const Op& op, const Coords& coords) {
+  KernelBuilder& builder = emit.builder;
+  DimPool& dims = builder.module.dims;
+  const bool transposed = op.is(OpKind::ConvTranspose);
+  const Value *x = op.operand(0), *w = op.operand(1);
+  const Dim groups = builder.dim(op.params.integer("group"));
+  const Dim in_per_group = dims.floordiv(x->type.shape[1], groups), out_per_group = dims.floordiv(op.type().shape[1], groups);
+  std::vector<Dim> extents = {in_per_group};
+  for (size_t i = 2; i < w->type.shape.size(); ++i) extents.push_back(w->type.shape[i]);
+  const Coord out_channel = emit.flatten(coords.axes[1], op.type().shape[1]);
+  const QuotientRemainder split = divide_lanes(builder, out_channel, out_per_group, coords.lanes);
+  Expr start = identity_of(OpKind::ReduceSum, op.type().dtype);
+  if (op.operands.size() > 2) start = emit.value(op.operand(2), coords.with({coords.axes[1]}));
+  const Accumulator acc(emit.block(), start, coords.lanes);
+  nest(emit, extents, [&](const std::vector<Expr>& k) {
+    Coords from = coords, weights = coords;
+    Expr inside;
+    from.axes[1] = emit.shift(emit.flatten(split.quotient, nullptr), builder.dim(0), in_per_group, coords.lanes);
+    from.axes[1] = emit.flatten(from.axes[1], nullptr);
+    if (from.axes[1].lanewise) from.axes[1].lanewise = add(from.axes[1].lanewise, splat(k[0], coords.lanes));
+    else from.axes[1].digits[0].base = add(from.axes[1].digits[0].base, k[0]);
+    if (transposed) weights.axes = {from.axes[1], split.remainder};
+    else weights.axes = {coords.axes[1], at(k[0])};
+    for (size_t i = 1; i < k.size(); ++i) {
+      weights.axes.push_back(at(k[i]));
+      apply_tap(from, inside, i + 1, (transposed ? transposed_tap : window_tap)(emit, coords, i + 1, op, i - 1, k[i]));
+    }
+    Expr element = emit.value_or_scalar(x, from), weight = emit.value_or_scalar(w, weights);
+    if (inside) {   // a fused producer need not give 0 where its input is not touched
+      const int lanes = std::max(element->type.lanes, inside->type.lanes);
+      element = select(splat_to(inside, lanes), splat_to(element, lanes),
+                       splat_to(identity_of(OpKind::ReduceSum, x->type.dtype), lanes));
+    }
+    acc.set(emit.block(), multiply_add(element, weight, acc.get()));
+  });
+  return acc.get();
+}
+
+Expr pool(GroupEmitter& emit, const Op& op, const Coords& coords) {
+  KernelBuilder& builder = emit.builder;
+  const bool average = op.is(OpKind::AveragePool);
+  const OpKind reduction = average ? OpKind::ReduceSum : OpKind::ReduceMax;
+  const DType dtype = compute_dtype(op.type().dtype);
+  std::vector<Dim> extents;
+  for (int64_t extent : op.params.integers("kernel")) extents.push_back(builder.dim(extent));
+  Expr identity = identity_of(reduction, op.type().dtype);
+  const Accumulator acc(emit.block(), identity, coords.lanes);
+  const Accumulator count(emit.block(), identity_of(OpKind::ReduceSum, dtype), coords.lanes);
+  nest(emit, extents, [&](const std::vector<Expr>& k) {
+    Coords from = coords;
+    Expr inside, counted;
+    for (size_t i = 0; i < k.size(); ++i) {
+      Tap tap = window_tap(emit, coords, i + 2, op, i, k[i]);
+      if (average && op.params.integer("include_pad")) {   // positions past the padding do not count either
+        DimPool& dims = builder.module.dims;
+        Dim padded = dims.add(op.operand(0)->type.shape[i + 2], op.params.dims("pads")[i + k.size()]);
+        counted = both(counted, in_range(tap.coord, nullptr, builder.parameter(padded), coords.lanes));
+      }
+      apply_tap(from, inside, i + 2, std::move(tap));
+    }
+    Expr element = emit.value(op.operand(0), from);
+    if (inside) element = select(splat_to(inside, coords.lanes), element, splat(identity, coords.lanes));
+    acc.set(emit.block(), apply(combining_op(reduction), {acc.get(), element}));
+    if (!average) return;
+    Expr counts = op.params.integer("include_pad") ? counted : inside;
+    Expr one = splat(identity_of(OpKind::ReduceProd, dtype), coords.lanes);
+    Expr zero = splat(identity_of(OpKind::ReduceSum, dtype), coords.lanes);
+    count.set(emit.block(), add(count.get(), counts ? select(splat_to(counts, coords.lanes), one, zero) : one));
+  });
+  return average ? apply(ScalarOp::Div, {acc.get(), count.get()}) : acc.get();
+}
+
+}  // namespace
+
+Expr emit_op_loops(GroupEmitter& emit, const Op& op, const Coords& coords) {
+  if (op.is(OpKind::Contract)) return contraction(emit, op, coords);
+  if (op.is(OpKind::Conv) || op.is(OpKind::ConvTranspose)) return convolution(emit, op, coords);
+  if (op.is(OpKind::MaxPool) || op.is(OpKind::AveragePool)) return pool(emit, op, coords);
+  return reduction(emit, op, coords);
+}
+
+}  // namespace lapidary::lowering
