@@ -29,6 +29,8 @@ LoweredGroup lower_elementwise(Context&, const Op& group);
 LoweredGroup lower_row_reduce(Context&, const Op& group);
 LoweredGroup lower_reduce(Context&, const Op& group);
 LoweredGroup lower_plain(Context&, const Op& group);
+LoweredGroup lower_contraction(Context&, const Op& group);
+LoweredGroup lower_attention(Context&, const Op& group);
 
 // "node 'conv1' (Conv, opset 22): no kernel for …"
 [[noreturn]] void unsupported(const Module&, const Op& group, const std::string& what);

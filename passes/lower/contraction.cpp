@@ -1,0 +1,256 @@
+// Contractions as register-tiled matrix products. The columns of B lie in panels of 16, [P][K][16]: constant weights
+// are packed when the artifact is written, live operands by a step of their own. A is read in place, one broadcast an
+// element, when its rows lie at a constant stride; otherwise a block of its rows is first copied beside the tile.
+//
+// One task owns a strip of columns (two panels) and a chunk of row tiles small enough that A's rows stay in the second
+// cache while neighbouring tasks walk the strips. The whole depth is accumulated in registers; the epilogue (bias,
+// activation, residual) runs on them before anything is stored. Rows are cut into tiles of 13, 12 or 11 (6, 5, 4 with
+// 16 registers), so from 55 rows on none is wasted. Up to six rows a wider strip (64 columns) is taken: then the panels
+// are read once at memory speed, which is all that counts.
+//
+// Which order a result is summed in depends on its shape and the target alone: threads never change bits.
+#include <algorithm>
+
+#include "ir/error.h"
+#include "passes/lower/contraction_form.h"
+#include "passes/lower/family.h"
+#include "passes/lower/register_tile.h"
+
+namespace lapidary::lowering {
+
+using namespace loops;
+
+namespace {
+
+constexpr int kUnroll = 4;                 // k steps in a row; more than 8 spill
+constexpr int kSkinnyRows = 6;
+
+
+struct Schedule {
+  int panels;            // of a strip
+  int rows;              // of the tallest tile
+  bool skinny;
+  std::string text() const { return fmt::format("tile={}x{}{}", rows, panels * kPanel, skinny ? " skinny" : ""); }
+};
+
+struct Lowering {
+  Context& context;
+  const Op& group;
+  ContractionForm form;
+  std::optional<ConstantId> weight;        // B packed
+  std::optional<uint32_t> packed;          // scratch that holds B packed
+  Dim rows, columns, depth, batch, panels; // panels: as packed, a multiple of any strip's
+  DimPool& dims() const { return context.module.dims; }
+};
+
+int strip_panels(const Dim& columns, const Target& target, bool skinny) {
+  std::optional<int64_t> known = lapidary::value_of(columns);
+  if (skinny) return 64 / kPanel;
+  if (target.f32_lanes() < kPanel) return 1;
+  return known && *known <= kPanel ? 1 : 2;
+}
+
+// Panels that both the wide and the skinny strips divide, unless that wastes too much of a narrow B.
+int panel_multiple(const Lowering& l) {
+  std::optional<int64_t> known = lapidary::value_of(l.columns);
+  if (!known || *known >= 192) return 4;
+  return *known <= kPanel ? 1 : *known <= 2 * kPanel ? 2 : (*known + kPanel - 1) / kPanel % 4 == 0 ? 4 : 2;
+}
+
+
+// Copies the rows [first, first + rows) of A to the stage, depth along the row, and returns its row stride.
+void stage_rows(Lowering& l, GroupEmitter& emit, Block& block, const Buffer& stage, Expr batch, Expr first, Expr rows,
+                int64_t stride) {
+  int lanes = l.context.target().f32_lanes();
+  Expr depth = emit.builder.literal(l.depth);
+  serial(block, "r", integer(0), rows, 1, [&](Block& row, Expr r) {
+    auto copy = [&](Block& inner, Expr k, int count, Expr mask) {
+      GroupEmitter::Scope scope(emit, inner);
+      Coords coords = coords_of(emit, l.form, l.form.a_letters,
+                                {.batch = batch, .row = add(first, r), .depth = k, .along = FormCoords::Lanes::Depth, .lanes = count, .mask = mask});
+      Expr value = emit.value(l.form.a(), coords);
+      inner.add(loops::store(stage, add(mul(r, integer(stride)), k), value, mask));
+    };
+    Expr whole = mul(floordiv(depth, integer(lanes)), integer(lanes));
+    serial(row, "k", integer(0), whole, lanes, [&](Block& inner, Expr k) { copy(inner, k, lanes, nullptr); });
+    std::optional<int64_t> known = loops::value_of(depth);
+    if (known && *known % lanes == 0) return;
+    copy(row, whole, lanes, first_lanes(sub(depth, whole), lanes));
+  });
+}
+
+// acc → epilogue → stores, for the tile whose first row and strip are given.
+void store_tile(Lowering& l, GroupEmitter& emit, Block& block, const RegisterTile& tile, Expr batch, Expr row, Expr strip_column) {
+  int lanes = tile.shape.lanes;
+  Expr columns = emit.builder.literal(l.columns);
+  std::optional<int64_t> known = loops::value_of(columns);
+  bool ragged = !known || *known % (tile.shape.panels * kPanel) != 0;
+  tile.for_each(block, [&](Block& inner, Expr i, Expr j, Expr value) {
+    Expr column = add(strip_column, mul(j, integer(lanes)));
+    Expr left = sub(columns, column);
+    auto store = [&](Block& into) {
+      GroupEmitter::Scope scope(emit, into);
+      Expr mask = ragged ? first_lanes(left, lanes) : nullptr;
+      Coords coords = coords_of(emit, l.form, l.form.out_letters,
+                                {.batch = batch, .row = add(row, i), .column = column, .along = FormCoords::Lanes::Columns, .lanes = lanes, .mask = mask});
+      emit.store_results(l.form.contract->result(), coords, value);
+    };
+    if (!ragged) return store(inner);
+    Block guarded;
+    store(guarded);
+    inner.add(if_then(less(integer(0), left), guarded.take()));
+  });
+}
+
+LoweredVariant lower_variant(Lowering& l, const Schedule& schedule, Dim when) {
+  Module& module = l.context.module;
+  DimPool& dims = module.dims;
+  KernelBuilder builder(module, l.context.target(), "contraction", schedule.text());
+  GroupEmitter emit(builder, l.group);
+  int lanes = l.context.target().f32_lanes();
+
+  RowSplit split = split_rows(dims, l.rows, schedule.rows);
+  int64_t tile_bytes = schedule.rows * 4 * lapidary::value_of(l.depth).value_or(1024);
+  int64_t chunk_tiles = std::clamp<int64_t>(l.context.target().l2_bytes / 2 / tile_bytes, 4, 64);
+  Dim chunk_count = dims.ceildiv(split.tiles, dims.constant(chunk_tiles));
+  Dim strips = dims.floordiv(l.panels, dims.constant(schedule.panels));
+
+  std::vector<Expr> axes = builder.split_task({l.batch, chunk_count, strips});
+  Expr batch = axes[0], chunk = axes[1], strip = axes[2];
+  Expr depth = builder.literal(l.depth);
+  Expr tiles = builder.parameter(split.tiles), height = builder.literal(split.height), longer = builder.parameter(split.longer);
+  Block& body = builder.body;
+  Expr first_tile = body.let("first_tile", mul(chunk, integer(chunk_tiles)));
+  Expr last_tile = body.let("last_tile", min(add(first_tile, integer(chunk_tiles)), tiles));
+
+  Buffer panels = l.weight ? builder.weight(*l.weight) : builder.scratch(*l.packed, DType::F32, false);
+  Expr panel_stride = mul(depth, integer(kPanel));
+  Expr first_panel = add(mul(batch, builder.parameter(l.panels)), mul(strip, integer(schedule.panels)));
+  Expr b_base = body.let("b", mul(first_panel, panel_stride));
+  Expr strip_column = body.let("column", mul(strip, integer(schedule.panels * kPanel)));
+
+  int per_panel = kPanel / lanes;
+  auto b_index = [&](Expr j, Expr k) {
+    Expr panel = floordiv(j, integer(per_panel)), part = mod(j, integer(per_panel));
+    return add(add(b_base, mul(panel, panel_stride)), add(mul(k, integer(kPanel)), mul(part, integer(lanes))));
+  };
+
+  auto rows_from = [&](Expr first) {
+    return affine_operand(emit, l.form.a(), [&, first](Expr row, Expr k) {
+      return coords_of(emit, l.form, l.form.a_letters, {.batch = batch, .row = add(first, row), .depth = k});
+    });
+  };
+  bool direct = rows_from(variable(make_var("row", {}, 0, INT32_MAX))).has_value();
+  int64_t known_depth = lapidary::value_of(l.depth).value_or(0);
+  Buffer stage;
+  int64_t stage_stride = (known_depth + 31) / 16 * 16 + 16;   // never a power of two: rows fall into different cache sets
+  if (!direct) {
+    if (!known_depth) unsupported(module, l.group, "a contraction over a run-time depth whose rows are not at a constant stride");
+    stage = builder.stage("rows", DType::F32, dims.constant(stage_stride * schedule.rows));
+  }
+
+  serial(body, "tile", first_tile, last_tile, 1, [&](Block& loop, Expr tile) {
+    Expr rows = loop.let("rows", add(height, select(less(tile, longer), integer(1), integer(0))));
+    Expr first_row = loop.let("row", add(mul(tile, height), min(tile, longer)));
+    if (!direct) stage_rows(l, emit, loop, stage, batch, first_row, rows, stage_stride);
+    for_height(loop, split, rows, first_row, [&](Block& block, int count, Expr row) {
+      TileShape shape{.rows = count, .panels = schedule.panels, .lanes = lanes};
+      if (count * shape.vectors() < 8) shape.phases = 2;
+      RegisterTile registers(block, shape);
+      RegisterTile::Operands operands;
+      operands.b = panels;
+      operands.b_index = b_index;
+      if (direct) {
+        AffineOperand a = *rows_from(row);
+        Expr base = block.let("a", a.base);
+        operands.a = a.buffer;
+        operands.a_index = [=](Expr i, Expr k) {
+          return add(base, add(mul(i, integer(a.row_stride)), mul(k, integer(a.depth_stride))));
+        };
+      } else {
+        Expr base = block.let("a", mul(sub(row, first_row), integer(stage_stride)));
+        operands.a = stage;
+        operands.a_index = [=](Expr i, Expr k) { return add(base, add(mul(i, integer(stage_stride)), k)); };
+      }
+      registers.multiply(block, operands, depth, kUnroll);
+      registers.join_phases(block);
+      store_tile(l, emit, block, registers, batch, row, strip_column);
+    });
+  });
+  return builder.finish(dims.product(std::vector<Dim>{l.batch, chunk_count, strips}), when);
+}
+
+// B, live, into panels [batch][P][K][16] of a scratch buffer: one task a panel.
+LoweredStep pack_columns(Lowering& l) {
+  Module& module = l.context.module;
+  DimPool& dims = module.dims;
+  KernelBuilder builder(module, l.context.target(), "contraction", "pack");
+  GroupEmitter emit(builder, l.group);
+  int lanes = l.context.target().f32_lanes();
+  std::vector<Expr> axes = builder.split_task({l.batch, l.panels});
+  Buffer packed = builder.scratch(*l.packed, DType::F32, true);
+  Expr depth = builder.literal(l.depth), columns = builder.parameter(l.columns);
+  Block& body = builder.body;
+  Expr base = body.let("base", mul(mul(add(mul(axes[0], builder.parameter(l.panels)), axes[1]), depth), integer(kPanel)));
+  serial(body, "k", integer(0), depth, 1, [&](Block& row, Expr k) {
+    unrolled(row, "j", kPanel / lanes, [&](Block& inner, Expr j) {
+      Expr column = inner.let("column", add(mul(axes[1], integer(kPanel)), mul(j, integer(lanes))));
+      Expr left = sub(columns, column);
+      Expr index = add(add(base, mul(k, integer(kPanel))), mul(j, integer(lanes)));
+      Block some, none;
+      {
+        GroupEmitter::Scope scope(emit, some);
+        Coords coords = coords_of(emit, l.form, l.form.b_letters,
+                                  {.batch = axes[0], .column = column, .depth = k, .along = FormCoords::Lanes::Columns, .lanes = lanes, .mask = first_lanes(left, lanes)});
+        some.add(loops::store(packed, index, emit.value(l.form.b(), coords)));
+      }
+      none.add(loops::store(packed, index, real(0, lanes)));
+      inner.add(if_then(less(integer(0), left), some.take(), none.take()));
+    });
+  });
+  LoweredStep step = single_step(builder.finish(dims.mul(l.batch, l.panels)));
+  step.bytes = dims.mul(dims.mul(l.batch, l.panels), dims.mul(l.depth, dims.constant(2 * 4 * kPanel)));
+  return step;
+}
+
+}  // namespace
+
+LoweredGroup lower_contraction(Context& context, const Op& group) {
+  auto anchor = group.regions[0]->ops.begin();
+  std::advance(anchor, group.params.integer("anchor"));
+  const Op& contract = *anchor;
+  ContractionForm form = contraction_form(contract);
+  if (contract.type().dtype != DType::F32 || form.columns.empty()) return lower_plain(context, group);
+
+  Module& module = context.module;
+  DimPool& dims = module.dims;
+  Lowering l{context, group, form, {}, {}, form.extent(dims, form.rows), form.extent(dims, form.columns),
+             form.extent(dims, form.depth), form.extent(dims, form.batch), nullptr};
+  int multiple = panel_multiple(l);
+  l.panels = dims.mul(dims.ceildiv(l.columns, dims.constant(int64_t{multiple} * kPanel)), dims.constant(multiple));
+  l.weight = packed_columns(module, group, form, multiple);
+
+  LoweredGroup result;
+  if (!l.weight) {
+    l.packed = 0;
+    result.scratch.push_back(dims.product(std::vector<Dim>{l.batch, l.panels, l.depth, dims.constant(4 * kPanel)}));
+    result.steps.push_back(pack_columns(l));
+  }
+  LoweredStep step;
+  std::optional<int64_t> rows = lapidary::value_of(l.rows);
+  bool wide_skinny = multiple == 4 && context.target().vector_registers >= 32;
+  if (wide_skinny && (!rows || *rows <= kSkinnyRows)) {
+    Schedule skinny{64 / kPanel, std::min(kSkinnyRows, max_rows(context.target(), 4)), true};
+    Dim when = rows ? nullptr : dims.less(l.rows, dims.constant(kSkinnyRows + 1));
+    step.variants.push_back(lower_variant(l, skinny, when));
+  }
+  if (!wide_skinny || !rows || *rows > kSkinnyRows) {
+    int panels = std::min(multiple, strip_panels(l.columns, context.target(), false));
+    step.variants.push_back(lower_variant(l, {panels, max_rows(context.target(), panels), false}, nullptr));
+  }
+  step.flops = dims.product(std::vector<Dim>{dims.constant(2), l.batch, l.rows, l.columns, l.depth});
+  result.steps.push_back(std::move(step));
+  return result;
+}
+
+}  // namespace lapidary::lowering

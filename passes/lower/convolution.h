@@ -1,0 +1,28 @@
+// What a Conv or ConvTranspose op asks for, and the ways to lower it.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "passes/lower/family.h"
+
+namespace lapidary::lowering {
+
+struct ConvForm {
+  const Op* conv = nullptr;
+  bool transposed = false;
+  int64_t group = 1;
+  int spatial = 2;
+  std::vector<int64_t> kernel, strides, dilations;
+  std::vector<Dim> pads;               // lo of each spatial axis, then hi of each
+  Dim channels = nullptr, outputs = nullptr;
+  std::optional<ConstantId> weight;    // of a constant one, in ONNX's order
+};
+ConvForm conv_form(Module&, const Op& group, const Op& conv);
+
+LoweredGroup lower_direct_convolution(Context&, const Op& group, const ConvForm&);
+LoweredGroup lower_depthwise(Context&, const Op& group, const ConvForm&);
+LoweredGroup lower_convolution(Context&, const Op& group);   // the family: picks one of them
+LoweredGroup lower_pool(Context&, const Op& group);
+
+}  // namespace lapidary::lowering

@@ -1,0 +1,149 @@
+// Depthwise convolution: every channel by itself, so 16 channels run along the lanes and a tile is a run of output
+// pixels of one row, each its own accumulator: acc[i] += x[pixel i · stride + tap] · w[tap]. Nothing is broadcast; an
+// input vector is loaded for every FMA, which the load ports just sustain when enough accumulators hide the latency.
+// Input as for direct convolution: channel blocks with a halo as wide as the pads.
+#include <algorithm>
+
+#include "ir/error.h"
+#include "ir/layout.h"
+#include "passes/lower/contraction_form.h"
+#include "passes/lower/convolution.h"
+#include "passes/lower/register_tile.h"
+
+namespace lapidary::lowering {
+
+using namespace loops;
+
+namespace {
+
+constexpr int kMaxPixels = 12;
+
+struct Geometry {
+  Dim batch, block, row, pixel;      // strides of the input in elements
+  int64_t halo_row = 0, halo_pixel = 0;
+};
+
+Geometry geometry_of(DimPool& dims, const Type& type, int spatial) {
+  Geometry geometry{nullptr, nullptr, dims.constant(0), nullptr};
+  for (const PhysicalAxis& axis : physical_axes(dims, type)) {
+    if (axis.inner) continue;
+    if (axis.axis == 0) geometry.batch = axis.stride;
+    if (axis.axis == 1) geometry.block = axis.stride;
+    if (axis.axis == 1 + spatial) { geometry.pixel = axis.stride; geometry.halo_pixel = axis.halo_lo; }
+    if (axis.axis == 2 && spatial == 2) { geometry.row = axis.stride; geometry.halo_row = axis.halo_lo; }
+  }
+  return geometry;
+}
+
+}  // namespace
+
+LoweredGroup lower_depthwise(Context& context, const Op& group, const ConvForm& form) {
+  Module& module = context.module;
+  DimPool& dims = module.dims;
+  const Target& target = context.target();
+  const Op& conv = *form.conv;
+  const Value* input = group.operand(conv.operand(0)->index);
+  int lanes = target.f32_lanes(), vectors = kPanel / lanes;
+  int64_t channels = *lapidary::value_of(form.channels), blocks = (channels + kPanel - 1) / kPanel;
+  int64_t kernel_rows = form.spatial == 2 ? form.kernel[0] : 1, kernel_width = form.kernel.back();
+  int64_t taps = kernel_rows * kernel_width;
+  int most = std::min(kMaxPixels, (target.vector_registers - 1 - vectors) / vectors);
+  ConstantId weight = module.constants.transformed(*form.weight, {.kind = Transform::Kind::PackConv, .shape = {1}, .block = kPanel});
+
+  KernelBuilder builder(module, target, "conv", fmt::format("depthwise tile={}", most));
+  GroupEmitter emit(builder, group);
+  const Shape& out = conv.type().shape;
+  Dim rows = form.spatial == 2 ? out[2] : dims.constant(1);
+  std::vector<Expr> axes = builder.split_task({out[0], dims.constant(blocks), rows});
+  Expr batch = axes[0], channel_block = axes[1], row = axes[2];
+  Geometry geometry = geometry_of(dims, input->type, form.spatial);
+  Buffer x = builder.operand(input), w = builder.weight(weight);
+  Expr row_stride = builder.literal(geometry.row), pixel_stride = builder.literal(geometry.pixel);
+  int64_t stride = form.strides.back(), dilation = form.dilations.back();
+  int64_t row_step = form.spatial == 2 ? form.strides[0] : 1, row_dilation = form.spatial == 2 ? form.dilations[0] : 1;
+  int64_t pad_row = form.spatial == 2 ? *lapidary::value_of(form.pads[0]) : 0, pad = *lapidary::value_of(form.pads[form.spatial - 1]);
+  Expr origin = builder.body.let("x", add(add(mul(batch, builder.parameter(geometry.batch)), mul(channel_block, builder.parameter(geometry.block))),
+                                          add(mul(add(mul(row, integer(row_step)), integer(geometry.halo_row - pad_row)), row_stride),
+                                              mul(integer(geometry.halo_pixel - pad), pixel_stride))));
+  Expr w_base = builder.body.let("w", mul(channel_block, integer(taps * kPanel)));
+  bool ragged = channels % kPanel != 0;
+
+  RowSplit split = split_rows(dims, out.back(), most);
+  Expr tiles = builder.parameter(split.tiles), height = builder.literal(split.height), longer = builder.parameter(split.longer);
+  serial(builder.body, "tile", integer(0), tiles, 1, [&](Block& loop, Expr tile) {
+    Expr width = loop.let("width", add(height, select(less(tile, longer), integer(1), integer(0))));
+    Expr first = loop.let("pixel", add(mul(tile, height), min(tile, longer)));
+    for_height(loop, split, width, first, [&](Block& block, int count, Expr pixel) {
+      ExprType vector{DType::F32, static_cast<uint16_t>(lanes)};
+      Buffer acc = block.local("acc", vector, int64_t{count} * vectors);
+      unrolled(block, "z", int64_t{count} * vectors, [&](Block& inner, Expr z) { inner.add(loops::store(acc, z, real(0, lanes))); });
+      Expr from = block.let("from", add(origin, mul(mul(pixel, integer(stride)), pixel_stride)));
+      auto tap_row = [&](Block& taps_block, Expr kh) {
+        Expr x_row = taps_block.let("xr", add(from, mul(mul(kh, integer(row_dilation)), row_stride)));
+        Expr w_row = taps_block.let("wr", add(w_base, mul(kh, integer(kernel_width * kPanel))));
+        unrolled(taps_block, "kw", kernel_width, [&](Block& tap, Expr kw) {
+          unrolled(tap, "v", vectors, [&](Block& part, Expr v) {
+            Expr weight_vector = part.let("wv", load(w, add(w_row, add(mul(kw, integer(kPanel)), mul(v, integer(lanes)))), lanes));
+            unrolled(part, "i", count, [&](Block& inner, Expr i) {
+              Expr at = add(mul(i, integer(vectors)), v);
+              Expr index = add(add(x_row, mul(add(mul(i, integer(stride)), mul(kw, integer(dilation))), pixel_stride)), mul(v, integer(lanes)));
+              inner.add(loops::store(acc, at, loops::fma(load(x, index, lanes), weight_vector, load(acc, at, lanes))));
+            });
+          });
+        });
+      };
+      if (kernel_rows == 1) tap_row(block, integer(0));
+      else serial(block, "kh", integer(0), integer(kernel_rows), 1, tap_row);
+      unrolled(block, "i", count, [&](Block& pixel_block, Expr i) {
+        unrolled(pixel_block, "v", vectors, [&](Block& inner, Expr v) {
+          GroupEmitter::Scope scope(emit, inner);
+          Expr channel = add(mul(channel_block, integer(kPanel)), mul(v, integer(lanes)));
+          Expr mask = ragged ? first_lanes(sub(integer(channels), channel), lanes) : nullptr;
+          Expr value = load(acc, add(mul(i, integer(vectors)), v), lanes);
+          if (conv.operands.size() > 2) value = add(value, emit.value(conv.operand(2), {{along(channel)}, lanes, mask}));
+          Coords coords{{at(batch), along(channel)}, lanes, mask};
+          if (form.spatial == 2) coords.axes.push_back(at(row));
+          coords.axes.push_back(at(add(pixel, i)));
+          emit.store_results(conv.result(), coords, value);
+        });
+      });
+    });
+  });
+  LoweredStep step = single_step(builder.finish(dims.product(std::vector<Dim>{out[0], dims.constant(blocks), rows})));
+  step.flops = dims.product(std::vector<Dim>{dims.constant(2 * taps * channels), out[0], rows, out.back()});
+  LoweredGroup result;
+  result.steps.push_back(std::move(step));
+  return result;
+}
+
+// Which way a convolution is lowered: by what its operands' layouts and sizes allow.
+LoweredGroup lower_convolution(Context& context, const Op& group) {
+  auto anchor = group.regions[0]->ops.begin();
+  std::advance(anchor, group.params.integer("anchor"));
+  ConvForm form = conv_form(context.module, group, *anchor);
+  const Op& conv = *form.conv;
+  auto known = [](const std::vector<Dim>& dims) {
+    return std::all_of(dims.begin(), dims.end(), [](Dim dim) { return lapidary::value_of(dim).has_value(); });
+  };
+  bool usable = conv.type().dtype == DType::F32 && form.weight && form.spatial <= 2 && known({form.channels, form.outputs}) &&
+                known(form.pads) && !conv.operand(0)->producer;
+  if (!usable) return lower_plain(context, group);
+  const Type& input = group.operand(conv.operand(0)->index)->type;
+  bool blocked = input.layout.blocked_axis == 1;
+  bool dense = input.layout.blocked_axis < 0;
+  for (int axis = 0; axis < form.spatial; ++axis) {   // a halo narrower than the pads: borders need the plain kernel
+    Halo halo = input.layout.halo_of(2 + axis);
+    if (!form.transposed && (halo.lo < *lapidary::value_of(form.pads[axis]) || halo.hi < *lapidary::value_of(form.pads[form.spatial + axis]))) {
+      return lower_plain(context, group);
+    }
+    if (form.transposed && (form.kernel[axis] > form.strides[axis] || form.dilations[axis] != 1 || *lapidary::value_of(form.pads[axis]) != 0)) {
+      return lower_plain(context, group);
+    }
+  }
+  bool depthwise = form.group > 1 && form.channels == form.outputs && lapidary::value_of(form.channels) == form.group;
+  if (depthwise && blocked && !form.transposed) return lower_depthwise(context, group, form);
+  if (form.group == 1 && (blocked || dense)) return lower_direct_convolution(context, group, form);
+  return lower_plain(context, group);
+}
+
+}  // namespace lapidary::lowering
