@@ -42,7 +42,7 @@ struct DimNode {
   uint32_t value_id = 0;             // Element: which value (Value::id)
   std::string name;                  // Symbol
   std::vector<Dim> operands;
-  Interval interval;
+  Interval interval{};
 };
 
 class DimPool {
@@ -70,6 +70,8 @@ class DimPool {
   Dim less(Dim, Dim);
   Dim select(Dim condition, Dim then, Dim otherwise);
   Dim product(std::span<const Dim>);  // 1 when empty
+  // q with q·b == a whatever the symbols are, zero included; null when there is none. The inferred extent of a reshape.
+  Dim exact_quotient(Dim a, Dim b);
   Dim make(DimKind, std::span<const Dim> operands);  // dispatches to the above
 
   // Rewrites symbols and elements: `replace` returns null to keep one. Results live in this pool.

@@ -14,15 +14,15 @@ struct Entry {
 };
 
 constexpr std::array<Entry, 27> kTypes = {{
-    {"undefined", 0, Class::None},    {"f32", 32, Class::Float},       {"u8", 8, Class::Unsigned},
-    {"i8", 8, Class::Signed},         {"u16", 16, Class::Unsigned},    {"i16", 16, Class::Signed},
-    {"i32", 32, Class::Signed},       {"i64", 64, Class::Signed},      {"string", 0, Class::None},
-    {"bool", 8, Class::Bool},         {"f16", 16, Class::Float},       {"f64", 64, Class::Float},
-    {"u32", 32, Class::Unsigned},     {"u64", 64, Class::Unsigned},    {"c64", 64, Class::Complex},
-    {"c128", 128, Class::Complex},    {"bf16", 16, Class::Float},      {"f8e4m3fn", 8, Class::Float},
-    {"f8e4m3fnuz", 8, Class::Float},  {"f8e5m2", 8, Class::Float},     {"f8e5m2fnuz", 8, Class::Float},
-    {"u4", 4, Class::Unsigned},       {"i4", 4, Class::Signed},        {"f4e2m1", 4, Class::Float},
-    {"f8e8m0", 8, Class::Float},      {"u2", 2, Class::Unsigned},      {"i2", 2, Class::Signed},
+    {"undefined", 0, Class::None},   {"f32", 32, Class::Float},    {"u8", 8, Class::Unsigned},
+    {"i8", 8, Class::Signed},        {"u16", 16, Class::Unsigned}, {"i16", 16, Class::Signed},
+    {"i32", 32, Class::Signed},      {"i64", 64, Class::Signed},   {"string", 0, Class::None},
+    {"bool", 8, Class::Bool},        {"f16", 16, Class::Float},    {"f64", 64, Class::Float},
+    {"u32", 32, Class::Unsigned},    {"u64", 64, Class::Unsigned}, {"c64", 64, Class::Complex},
+    {"c128", 128, Class::Complex},   {"bf16", 16, Class::Float},   {"f8e4m3fn", 8, Class::Float},
+    {"f8e4m3fnuz", 8, Class::Float}, {"f8e5m2", 8, Class::Float},  {"f8e5m2fnuz", 8, Class::Float},
+    {"u4", 4, Class::Unsigned},      {"i4", 4, Class::Signed},     {"f4e2m1", 4, Class::Float},
+    {"f8e8m0", 8, Class::Float},     {"u2", 2, Class::Unsigned},   {"i2", 2, Class::Signed},
 }};
 
 const Entry& entry(DType dtype) {

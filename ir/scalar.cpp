@@ -133,45 +133,84 @@ struct IntegerMaths {
 Scalar evaluate_float(ScalarOp op, DType dtype, double a, double b, bool round) {
   auto same = [&](double x) { return Scalar::of_float(dtype, round ? round_to(dtype, x) : x); };
   switch (op) {
-    case ScalarOp::Neg: return same(-a);
-    case ScalarOp::Abs: return same(std::abs(a));
-    case ScalarOp::Sign: return same(float_sign(a));
-    case ScalarOp::Floor: return same(std::floor(a));
-    case ScalarOp::Ceil: return same(std::ceil(a));
-    case ScalarOp::Round: return same(std::nearbyint(a));
-    case ScalarOp::Trunc: return same(std::trunc(a));
-    case ScalarOp::Sqrt: return same(std::sqrt(a));
-    case ScalarOp::Exp: return same(std::exp(a));
-    case ScalarOp::Log: return same(std::log(a));
-    case ScalarOp::Sin: return same(std::sin(a));
-    case ScalarOp::Cos: return same(std::cos(a));
-    case ScalarOp::Tan: return same(std::tan(a));
-    case ScalarOp::Asin: return same(std::asin(a));
-    case ScalarOp::Acos: return same(std::acos(a));
-    case ScalarOp::Atan: return same(std::atan(a));
-    case ScalarOp::Sinh: return same(std::sinh(a));
-    case ScalarOp::Cosh: return same(std::cosh(a));
-    case ScalarOp::Tanh: return same(std::tanh(a));
-    case ScalarOp::Asinh: return same(std::asinh(a));
-    case ScalarOp::Acosh: return same(std::acosh(a));
-    case ScalarOp::Atanh: return same(std::atanh(a));
-    case ScalarOp::Erf: return same(std::erf(a));
-    case ScalarOp::Sigmoid: return same(1 / (1 + std::exp(-a)));
-    case ScalarOp::IsNan: return Scalar::of_bool(std::isnan(a));
-    case ScalarOp::IsInf: return Scalar::of_bool(std::isinf(a));
-    case ScalarOp::Add: return same(a + b);
-    case ScalarOp::Sub: return same(a - b);
-    case ScalarOp::Mul: return same(a * b);
-    case ScalarOp::Div: return same(a / b);
-    case ScalarOp::FloorMod: return same(float_floor_mod(a, b));
-    case ScalarOp::TruncMod: return same(std::fmod(a, b));
-    case ScalarOp::Pow: return same(std::pow(a, b));
-    case ScalarOp::Min: return same(float_min(a, b));
-    case ScalarOp::Max: return same(float_max(a, b));
-    case ScalarOp::Equal: return Scalar::of_bool(a == b);
-    case ScalarOp::NotEqual: return Scalar::of_bool(a != b);
-    case ScalarOp::Less: return Scalar::of_bool(a < b);
-    case ScalarOp::LessEqual: return Scalar::of_bool(a <= b);
+    case ScalarOp::Neg:
+      return same(-a);
+    case ScalarOp::Abs:
+      return same(std::abs(a));
+    case ScalarOp::Sign:
+      return same(float_sign(a));
+    case ScalarOp::Floor:
+      return same(std::floor(a));
+    case ScalarOp::Ceil:
+      return same(std::ceil(a));
+    case ScalarOp::Round:
+      return same(std::nearbyint(a));
+    case ScalarOp::Trunc:
+      return same(std::trunc(a));
+    case ScalarOp::Sqrt:
+      return same(std::sqrt(a));
+    case ScalarOp::Exp:
+      return same(std::exp(a));
+    case ScalarOp::Log:
+      return same(std::log(a));
+    case ScalarOp::Sin:
+      return same(std::sin(a));
+    case ScalarOp::Cos:
+      return same(std::cos(a));
+    case ScalarOp::Tan:
+      return same(std::tan(a));
+    case ScalarOp::Asin:
+      return same(std::asin(a));
+    case ScalarOp::Acos:
+      return same(std::acos(a));
+    case ScalarOp::Atan:
+      return same(std::atan(a));
+    case ScalarOp::Sinh:
+      return same(std::sinh(a));
+    case ScalarOp::Cosh:
+      return same(std::cosh(a));
+    case ScalarOp::Tanh:
+      return same(std::tanh(a));
+    case ScalarOp::Asinh:
+      return same(std::asinh(a));
+    case ScalarOp::Acosh:
+      return same(std::acosh(a));
+    case ScalarOp::Atanh:
+      return same(std::atanh(a));
+    case ScalarOp::Erf:
+      return same(std::erf(a));
+    case ScalarOp::Sigmoid:
+      return same(1 / (1 + std::exp(-a)));
+    case ScalarOp::IsNan:
+      return Scalar::of_bool(std::isnan(a));
+    case ScalarOp::IsInf:
+      return Scalar::of_bool(std::isinf(a));
+    case ScalarOp::Add:
+      return same(a + b);
+    case ScalarOp::Sub:
+      return same(a - b);
+    case ScalarOp::Mul:
+      return same(a * b);
+    case ScalarOp::Div:
+      return same(a / b);
+    case ScalarOp::FloorMod:
+      return same(float_floor_mod(a, b));
+    case ScalarOp::TruncMod:
+      return same(std::fmod(a, b));
+    case ScalarOp::Pow:
+      return same(std::pow(a, b));
+    case ScalarOp::Min:
+      return same(float_min(a, b));
+    case ScalarOp::Max:
+      return same(float_max(a, b));
+    case ScalarOp::Equal:
+      return Scalar::of_bool(a == b);
+    case ScalarOp::NotEqual:
+      return Scalar::of_bool(a != b);
+    case ScalarOp::Less:
+      return Scalar::of_bool(a < b);
+    case ScalarOp::LessEqual:
+      return Scalar::of_bool(a <= b);
     case ScalarOp::Not:
     case ScalarOp::BitNot:
     case ScalarOp::And:
@@ -179,7 +218,8 @@ Scalar evaluate_float(ScalarOp op, DType dtype, double a, double b, bool round) 
     case ScalarOp::Xor:
     case ScalarOp::ShiftLeft:
     case ScalarOp::ShiftRight:
-    case ScalarOp::Select: break;
+    case ScalarOp::Select:
+      break;
   }
   LPD_UNREACHABLE("{} on {}", name_of(op), name_of(dtype));
 }
@@ -188,29 +228,52 @@ Scalar evaluate_integer(ScalarOp op, DType dtype, int64_t a, int64_t b) {
   IntegerMaths maths{dtype};
   auto same = [&](int64_t x) { return Scalar::of_integer(dtype, wrap(dtype, x)); };
   switch (op) {
-    case ScalarOp::Neg: return same(maths.negate(a));
-    case ScalarOp::Abs: return same(maths.sign(a) < 0 ? maths.negate(a) : a);
-    case ScalarOp::Sign: return same(maths.sign(a));
-    case ScalarOp::Not: return same(a == 0);
-    case ScalarOp::BitNot: return same(~a);
-    case ScalarOp::Add: return same(maths.add(a, b));
-    case ScalarOp::Sub: return same(maths.add(a, maths.negate(b)));
-    case ScalarOp::Mul: return same(maths.multiply(a, b));
-    case ScalarOp::Div: return same(maths.divide(a, b));
-    case ScalarOp::FloorMod: return same(maths.floor_remainder(a, b));
-    case ScalarOp::TruncMod: return same(maths.remainder(a, b));
-    case ScalarOp::Pow: return same(maths.power(a, b));
-    case ScalarOp::Min: return same(maths.less(b, a) ? b : a);
-    case ScalarOp::Max: return same(maths.less(a, b) ? b : a);
-    case ScalarOp::And: return same(a & b);
-    case ScalarOp::Or: return same(a | b);
-    case ScalarOp::Xor: return same(a ^ b);
-    case ScalarOp::ShiftLeft: return same(maths.shift_left(a, b));
-    case ScalarOp::ShiftRight: return same(maths.shift_right(a, b));
-    case ScalarOp::Equal: return Scalar::of_bool(a == b);
-    case ScalarOp::NotEqual: return Scalar::of_bool(a != b);
-    case ScalarOp::Less: return Scalar::of_bool(maths.less(a, b));
-    case ScalarOp::LessEqual: return Scalar::of_bool(!maths.less(b, a));
+    case ScalarOp::Neg:
+      return same(maths.negate(a));
+    case ScalarOp::Abs:
+      return same(maths.sign(a) < 0 ? maths.negate(a) : a);
+    case ScalarOp::Sign:
+      return same(maths.sign(a));
+    case ScalarOp::Not:
+      return same(a == 0);
+    case ScalarOp::BitNot:
+      return same(~a);
+    case ScalarOp::Add:
+      return same(maths.add(a, b));
+    case ScalarOp::Sub:
+      return same(maths.add(a, maths.negate(b)));
+    case ScalarOp::Mul:
+      return same(maths.multiply(a, b));
+    case ScalarOp::Div:
+      return same(maths.divide(a, b));
+    case ScalarOp::FloorMod:
+      return same(maths.floor_remainder(a, b));
+    case ScalarOp::TruncMod:
+      return same(maths.remainder(a, b));
+    case ScalarOp::Pow:
+      return same(maths.power(a, b));
+    case ScalarOp::Min:
+      return same(maths.less(b, a) ? b : a);
+    case ScalarOp::Max:
+      return same(maths.less(a, b) ? b : a);
+    case ScalarOp::And:
+      return same(a & b);
+    case ScalarOp::Or:
+      return same(a | b);
+    case ScalarOp::Xor:
+      return same(a ^ b);
+    case ScalarOp::ShiftLeft:
+      return same(maths.shift_left(a, b));
+    case ScalarOp::ShiftRight:
+      return same(maths.shift_right(a, b));
+    case ScalarOp::Equal:
+      return Scalar::of_bool(a == b);
+    case ScalarOp::NotEqual:
+      return Scalar::of_bool(a != b);
+    case ScalarOp::Less:
+      return Scalar::of_bool(maths.less(a, b));
+    case ScalarOp::LessEqual:
+      return Scalar::of_bool(!maths.less(b, a));
     case ScalarOp::Floor:
     case ScalarOp::Ceil:
     case ScalarOp::Round:
@@ -234,7 +297,8 @@ Scalar evaluate_integer(ScalarOp op, DType dtype, int64_t a, int64_t b) {
     case ScalarOp::Sigmoid:
     case ScalarOp::IsNan:
     case ScalarOp::IsInf:
-    case ScalarOp::Select: break;
+    case ScalarOp::Select:
+      break;
   }
   LPD_UNREACHABLE("{} on {}", name_of(op), name_of(dtype));
 }
@@ -288,21 +352,30 @@ std::optional<ScalarOp> parse_scalar_op(std::string_view text) {
 bool accepts(ScalarOp op, DType dtype) {
   bool boolean = dtype == DType::Bool;
   switch (info(op).types) {
-    case Types::Float: return is_float(dtype);
-    case Types::Integer: return is_integer(dtype);
-    case Types::Number: return is_float(dtype) || is_integer(dtype);
-    case Types::Boolean: return boolean;
-    case Types::Any: return is_float(dtype) || is_integer(dtype) || boolean;
-    case Types::Bits: return is_integer(dtype) || boolean;
+    case Types::Float:
+      return is_float(dtype);
+    case Types::Integer:
+      return is_integer(dtype);
+    case Types::Number:
+      return is_float(dtype) || is_integer(dtype);
+    case Types::Boolean:
+      return boolean;
+    case Types::Any:
+      return is_float(dtype) || is_integer(dtype) || boolean;
+    case Types::Bits:
+      return is_integer(dtype) || boolean;
   }
   LPD_UNREACHABLE();
 }
 
 DType result_type(ScalarOp op, std::span<const DType> operands) {
   switch (info(op).result) {
-    case Result::Same: return operands[0];
-    case Result::Truth: return DType::Bool;
-    case Result::Then: return operands[1];
+    case Result::Same:
+      return operands[0];
+    case Result::Truth:
+      return DType::Bool;
+    case Result::Then:
+      return operands[1];
   }
   LPD_UNREACHABLE();
 }
@@ -324,8 +397,7 @@ Scalar convert(const Scalar& x, DType to, bool round) {
   check_numeric(x.dtype);
   check_numeric(to);
   if (to == DType::Bool) return Scalar::of_bool(is_float(x.dtype) ? x.number != 0 : x.integer != 0);
-  if (is_integer(to))
-    return Scalar::of_integer(to, is_float(x.dtype) ? saturate(to, x.number) : wrap(to, x.integer));
+  if (is_integer(to)) return Scalar::of_integer(to, is_float(x.dtype) ? saturate(to, x.number) : wrap(to, x.integer));
   double value = is_float(x.dtype) ? x.number : integer_to_double(x.dtype, x.integer, round && to != DType::F64);
   return Scalar::of_float(to, round ? round_to(to, value) : value);
 }

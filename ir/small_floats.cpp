@@ -48,10 +48,14 @@ uint32_t nan_code(const Format& f, bool negative) {
   uint32_t sign = negative ? sign_bit(f) : 0;
   switch (f.specials) {
     case Specials::Ieee:
-    case Specials::Saturate: return sign | infinity_code(f) | 1u << (f.mantissa_bits - 1);
-    case Specials::Fn: return sign | (sign_bit(f) - 1);
-    case Specials::Fnuz: return sign_bit(f);
-    case Specials::None: return sign_bit(f);  // no NaN to give: -0, as ONNX's reference does
+    case Specials::Saturate:
+      return sign | infinity_code(f) | 1u << (f.mantissa_bits - 1);
+    case Specials::Fn:
+      return sign | (sign_bit(f) - 1);
+    case Specials::Fnuz:
+      return sign_bit(f);
+    case Specials::None:
+      return sign_bit(f);  // no NaN to give: -0, as ONNX's reference does
   }
   LPD_UNREACHABLE();
 }
@@ -60,10 +64,14 @@ bool is_nan_code(const Format& f, uint32_t code) {
   uint32_t magnitude = code & (sign_bit(f) - 1);
   switch (f.specials) {
     case Specials::Ieee:
-    case Specials::Saturate: return magnitude > infinity_code(f);
-    case Specials::Fn: return magnitude == sign_bit(f) - 1;
-    case Specials::Fnuz: return code == sign_bit(f);
-    case Specials::None: return false;
+    case Specials::Saturate:
+      return magnitude > infinity_code(f);
+    case Specials::Fn:
+      return magnitude == sign_bit(f) - 1;
+    case Specials::Fnuz:
+      return code == sign_bit(f);
+    case Specials::None:
+      return false;
   }
   LPD_UNREACHABLE();
 }
@@ -100,8 +108,7 @@ double decode_small_float(DType dtype, uint32_t code) {
   if (is_nan_code(f, code)) return std::numeric_limits<double>::quiet_NaN();
   uint32_t magnitude = code & (sign_bit(f) - 1);
   double sign = code & sign_bit(f) ? -1 : 1;
-  if (has_infinity(f.specials) && magnitude == infinity_code(f))
-    return sign * std::numeric_limits<double>::infinity();
+  if (has_infinity(f.specials) && magnitude == infinity_code(f)) return sign * std::numeric_limits<double>::infinity();
   int exponent = static_cast<int>(magnitude >> f.mantissa_bits);
   double mantissa = magnitude & ((1u << f.mantissa_bits) - 1);
   if (exponent > 0)
