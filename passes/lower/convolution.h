@@ -21,6 +21,8 @@ struct ConvForm {
 ConvForm conv_form(Module&, const Op& group, const Op& conv);
 
 LoweredGroup lower_direct_convolution(Context&, const Op& group, const ConvForm&);
+bool winograd_pays(const ConvForm&);
+LoweredGroup lower_winograd(Context&, const Op& group, const ConvForm&);   // input in blocks, with a halo of its pads
 LoweredGroup lower_depthwise(Context&, const Op& group, const ConvForm&);
 LoweredGroup lower_convolution(Context&, const Op& group);   // the family: picks one of them
 LoweredGroup lower_pool(Context&, const Op& group);
