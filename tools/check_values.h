@@ -1,0 +1,13 @@
+// `run --check-every-value`: finds the first kernel whose result differs from the interpreter's.
+#pragma once
+
+#include "tools/driver.h"
+#include "tools/loaded_model.h"
+
+namespace lapidary::tools {
+
+// Compiles the model with every group's results as outputs, runs both, prints a line for each value that differs (the
+// first in program order first) and a summary. Exit status: 0 when all agree, 1 otherwise.
+int check_every_value(const CompileOptions&, const std::vector<HostTensor>& inputs);
+
+}  // namespace lapidary::tools

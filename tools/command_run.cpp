@@ -1,0 +1,78 @@
+// lapidary run model.onnx: compiles into a temporary folder and runs once. With --check-every-value, every value that a
+// kernel writes becomes an output and is compared with the interpreter's, and the first that differs is named.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdio>
+
+#include "ir/error.h"
+#include "ir/interpreter.h"
+#include "tools/check_values.h"
+#include "tools/commands.h"
+#include "tools/inputs.h"
+#include "tools/npy.h"
+
+namespace lapidary::tools {
+
+namespace {
+
+struct Arguments {
+  CompileOptions compile;
+  InputOptions inputs;
+  std::vector<std::string> outputs;
+  bool check_every_value = false;
+};
+
+std::string shape_text(const std::vector<int64_t>& dims) {
+  std::string text;
+  for (int64_t dim : dims) text += (text.empty() ? "" : "x") + std::to_string(dim);
+  return text.empty() ? "scalar" : text;
+}
+
+// The first few elements, for a look.
+std::string preview(const HostTensor& tensor) {
+  constexpr int64_t kMost = 8;
+  int64_t count = tensor.elements();
+  Tensor values = Tensor::from_bytes(static_cast<DType>(tensor.dtype), tensor.dims, tensor.bytes);
+  std::string text;
+  for (int64_t i = 0; i < std::min(count, kMost); ++i) {
+    Scalar value = values.at(i);
+    text += (i ? ", " : "") + (is_float(value.dtype) ? fmt::format("{:.6g}", value.number) : std::to_string(value.integer));
+  }
+  return text + (count > kMost ? ", …" : "");
+}
+
+int run(Arguments& arguments) {
+  arguments.inputs.shapes = parse_shapes(arguments.compile.shapes);
+  Compiled compiled = compile(arguments.compile);
+  TemporaryFolder folder;
+  std::string symbol = codegen::c_identifier(stem(arguments.compile.model)), library = folder.path() + "/" + symbol + ".so";
+  write(compiled, arguments.compile, symbol, library, folder.path() + "/" + symbol + ".h");
+  LoadedModel model(library, symbol, arguments.compile.threads);
+  std::vector<std::pair<int, std::string>> files;
+  for (const std::string& text : arguments.outputs) files.push_back(split_binding(text, model.outputs(), "--output"));
+  std::vector<HostTensor> inputs = make_inputs(model, arguments.inputs);
+  if (arguments.check_every_value) return check_every_value(arguments.compile, inputs);
+  for (size_t i = 0; i < inputs.size(); ++i) model.bind_input(static_cast<int>(i), inputs[i]);
+  model.run();
+  for (size_t i = 0; i < model.outputs().size(); ++i) {
+    HostTensor output = model.output(static_cast<int>(i));
+    fmt::print("{}: {} {}: {}\n", printable(model.outputs()[i].name), name_of(static_cast<DType>(output.dtype)), shape_text(output.dims), preview(output));
+  }
+  for (const auto& [index, file] : files) write_npy(file, model.output(index));
+  return 0;
+}
+
+}  // namespace
+
+void add_run_command(CLI::App& app, std::function<int()>& action) {
+  CLI::App* command = app.add_subcommand("run", "Compiles a model and runs it once");
+  auto arguments = std::make_shared<Arguments>();
+  add_compile_options(*command, arguments->compile);
+  command->add_option("--input", arguments->inputs.files, "NAME=FILE.npy; random when not given");
+  command->add_option("--output", arguments->outputs, "NAME=FILE.npy to write");
+  command->add_flag("--check-every-value", arguments->check_every_value, "compare each kernel's results with the interpreter's");
+  command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
+}
+
+}  // namespace lapidary::tools

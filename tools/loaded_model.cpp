@@ -1,0 +1,108 @@
+#include "tools/loaded_model.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "ir/error.h"
+
+namespace lapidary::tools {
+
+int64_t HostTensor::elements() const {
+  int64_t count = 1;
+  for (int64_t dim : dims) count *= dim;
+  return count;
+}
+
+template <typename Function>
+Function LoadedModel::symbol(const char* name) const {
+  std::string full = symbol_ + "_" + name;
+  void* found = dlsym(handle_, full.c_str());
+  if (!found) throw Error(Fault::File, fmt::format("the library has no symbol {}", full));
+  return reinterpret_cast<Function>(found);
+}
+
+void LoadedModel::check(lpd_status status) const {
+  if (status == LPD_OK) return;
+  const char* text = instance_ ? symbol<decltype(&lpd_error)>("error")(instance_) : "";
+  Fault fault = status == LPD_WRONG_INPUT || status == LPD_INVALID_ARGUMENT || status == LPD_LIMIT ? Fault::Input : Fault::File;
+  if (status == LPD_UNSUPPORTED_CPU) fault = Fault::Unsupported;
+  throw Error(fault, text && *text ? text : fmt::format("the model failed with status {}", static_cast<int>(status)));
+}
+
+namespace {
+
+SlotInfo slot_info(const lpd_tensor_info& info) {
+  SlotInfo slot{info.name, info.dtype, {}, {}};
+  for (int axis = 0; axis < info.rank; ++axis) {
+    slot.dims.push_back(info.dims[axis]);
+    slot.dim_names.push_back(info.dim_names && info.dim_names[axis] ? info.dim_names[axis] : "");
+  }
+  return slot;
+}
+
+}  // namespace
+
+LoadedModel::LoadedModel(const std::string& library, const std::string& symbol_name, int threads) : symbol_(symbol_name) {
+  handle_ = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!handle_) throw Error(Fault::File, fmt::format("the library cannot be opened: {}", dlerror()));
+  model_ = symbol<const lpd_model* (*)()>("model")();
+  lpd_options options = {};
+  options.size = sizeof options;
+  options.threads = threads;
+  check(symbol<lpd_status (*)(const lpd_options*, lpd_instance**)>("create")(&options, &instance_));
+  auto describe = symbol<decltype(&lpd_describe)>("describe");
+  int inputs = symbol<decltype(&lpd_input_count)>("input_count")(model_);
+  int outputs = symbol<decltype(&lpd_output_count)>("output_count")(model_);
+  for (int slot = 0; slot < inputs + outputs; ++slot) {
+    lpd_tensor_info info;
+    check(describe(model_, slot, &info));
+    (slot < inputs ? inputs_ : outputs_).push_back(slot_info(info));
+  }
+  run_ = symbol<decltype(&lpd_run)>("run");
+}
+
+LoadedModel::~LoadedModel() {
+  if (instance_) symbol<decltype(&lpd_destroy)>("destroy")(instance_);
+  if (handle_) dlclose(handle_);
+}
+
+void LoadedModel::bind_input(int index, const HostTensor& tensor) {
+  lpd_tensor bound = {};
+  bound.size = sizeof bound;
+  bound.data = const_cast<std::byte*>(tensor.bytes.data());
+  bound.bytes = static_cast<int64_t>(tensor.bytes.size());
+  bound.dtype = tensor.dtype;
+  bound.rank = static_cast<uint8_t>(tensor.dims.size());
+  bound.dims = tensor.dims.data();
+  check(symbol<decltype(&lpd_bind)>("bind")(instance_, index, &bound));
+}
+
+void LoadedModel::run() { check(run_(instance_, 0, nullptr)); }
+
+HostTensor LoadedModel::output(int index) {
+  lpd_tensor found = {};
+  found.size = sizeof found;
+  check(symbol<decltype(&lpd_output)>("output")(instance_, static_cast<int>(inputs_.size()) + index, &found));
+  HostTensor tensor{found.dtype, std::vector<int64_t>(found.dims, found.dims + found.rank), {}};
+  const auto* data = static_cast<const std::byte*>(found.data);
+  tensor.bytes.assign(data, data + found.bytes);
+  return tensor;
+}
+
+void LoadedModel::profile(bool on) { check(symbol<decltype(&lpd_profile_enable)>("profile_enable")(instance_, on)); }
+
+std::vector<LoadedModel::StepProfile> LoadedModel::profiles() {
+  int count = symbol<decltype(&lpd_profile_count)>("profile_count")(instance_, 0);
+  auto get = symbol<decltype(&lpd_profile)>("profile");
+  std::vector<StepProfile> result;
+  for (int step = 0; step < count; ++step) {
+    lpd_step_profile profile;
+    check(get(instance_, 0, step, &profile));
+    result.push_back({profile.kernel, profile.origin, profile.nanoseconds, profile.runs, profile.flops, profile.bytes});
+  }
+  return result;
+}
+
+}  // namespace lapidary::tools

@@ -1,0 +1,60 @@
+// A compiled library opened at run time and driven through its C interface: what `run` and `bench` use.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/lapidary.h"
+
+namespace lapidary::tools {
+
+// A dense host tensor: raw bytes with an ONNX type code.
+struct HostTensor {
+  uint8_t dtype = 0;
+  std::vector<int64_t> dims;
+  std::vector<std::byte> bytes;
+  int64_t elements() const;
+};
+
+struct SlotInfo {
+  std::string name;
+  uint8_t dtype;
+  std::vector<int64_t> dims;               // -1 where symbolic
+  std::vector<std::string> dim_names;      // "" where constant
+};
+
+class LoadedModel {
+ public:
+  // Opens `library` and creates one instance; throws Error{Fault::File} or the status the product gives.
+  LoadedModel(const std::string& library, const std::string& symbol, int threads);
+  ~LoadedModel();
+  LoadedModel(const LoadedModel&) = delete;
+  LoadedModel& operator=(const LoadedModel&) = delete;
+
+  const std::vector<SlotInfo>& inputs() const { return inputs_; }
+  const std::vector<SlotInfo>& outputs() const { return outputs_; }
+  // The tensor must outlive the runs that read it.
+  void bind_input(int index, const HostTensor&);
+  void run();
+  HostTensor output(int index);
+
+  struct StepProfile { std::string kernel, origin; int64_t nanoseconds, runs, flops, bytes; };
+  void profile(bool on);
+  std::vector<StepProfile> profiles();
+
+ private:
+  template <typename Function>
+  Function symbol(const char* name) const;
+  void check(lpd_status) const;
+
+  void* handle_ = nullptr;
+  std::string symbol_;
+  const lpd_model* model_ = nullptr;
+  lpd_instance* instance_ = nullptr;
+  std::vector<SlotInfo> inputs_, outputs_;
+  decltype(&lpd_run) run_ = nullptr;
+};
+
+}  // namespace lapidary::tools
