@@ -4,7 +4,8 @@
     check.py --build BUILD [--all] [--target T] [NAME ...]
 
 For each model: one artifact, at the benchmark's shapes and at another set (batch 3, other lengths), relative L2 at
-most 1e-5 for every float output, integers equal; 1, 2 and 4 threads give the same bits. Without --all, models above
+most 1e-5 for every float output, integers equal; 1, 2 and 4 threads give the same bits; no
+hot loop touches the stack with a vector. Without --all, models above
 110 MB are left out. The last line is "N passed, N failed".
 """
 import argparse
@@ -18,6 +19,7 @@ import numpy as np
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..")]
 import models  # noqa: E402
+from codegen_spills import spills  # noqa: E402
 from product import Product  # noqa: E402
 
 TOLERANCE = 1e-5
@@ -61,6 +63,8 @@ def check(name, lapidary, target, folder):
         yield f"{what} shapes", f"relative L2 {worst:.1e}", worst <= TOLERANCE
         same = all(np.array_equal(a, b, equal_nan=True) for n in (2, 4) for a, b in zip(got, bits[n, what][1]))
         yield f"{what} shapes, threads", "same bits" if same else "bits differ between thread counts", same
+    hot, found = spills(library)
+    yield "hot loops", f"{hot}, {len(found)} vector accesses to the stack in them", hot > 0 and not found
     os.remove(library)
 
 
