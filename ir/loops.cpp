@@ -42,7 +42,7 @@ Expr apply_to_index(ScalarOp op, const std::vector<Expr>& args) {
   if (op == ScalarOp::Less) return index_less(a, b);
   if (op == ScalarOp::LessEqual) return index_less_equal(a, b);
   if (op == ScalarOp::Equal) return index_equal(a, b);
-  bool natural = nodes::is_index(a) && nodes::is_index(b) && a->lo >= 0 && b->lo > 0;   // every rounding is the same
+  bool natural = nodes::is_index(a) && nodes::is_index(b) && a->lo >= 0 && b->lo > 0;  // every rounding is the same
   if (op == ScalarOp::Div && natural) return index_floordiv(a, b);
   if (op == ScalarOp::TruncMod && natural) return index_mod(a, b);
   if (op == ScalarOp::FloorMod && nodes::is_index(b) && b->lo > 0) return index_mod(a, b);
@@ -119,7 +119,7 @@ Expr load(const Buffer& buffer, Expr index, int lanes, Expr mask) {
 Expr apply(ScalarOp op, std::vector<Expr> args) {
   bool index = !args.empty() && op != ScalarOp::Select && std::all_of(args.begin(), args.end(), nodes::is_i64_scalar);
   if (all_constant(args)) {
-    nodes::apply(op, args);   // its type checks
+    nodes::apply(op, args);  // its type checks
     return fold(op, args);
   }
   if (index && static_cast<int>(args.size()) == operand_count(op)) {
@@ -218,7 +218,8 @@ Stmt block(std::vector<Stmt> stmts) {
 }
 
 Stmt for_loop(const Var& var, Expr begin, Expr end, int64_t step, LoopKind kind, std::vector<Stmt> body) {
-  LPD_CHECK(var->type == ExprType{} && nodes::is_i64_scalar(begin) && nodes::is_i64_scalar(end), "loop '{}' is not over i64", var->name);
+  LPD_CHECK(var->type == ExprType{} && nodes::is_i64_scalar(begin) && nodes::is_i64_scalar(end),
+            "loop '{}' is not over i64", var->name);
   LPD_CHECK(step > 0, "loop '{}' has step {}", var->name, step);
   if (is_constant(begin) && is_constant(end) && begin->constant.integer >= end->constant.integer) return block({});
   StmtNode node = node_of(StmtKind::For);

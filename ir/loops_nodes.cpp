@@ -21,9 +21,7 @@ std::string describe(const ExprType& type) {
   return type.lanes == 1 ? std::string(name_of(type.dtype)) : fmt::format("{}x{}", name_of(type.dtype), type.lanes);
 }
 
-int64_t clamp_index(Wide value) {
-  return static_cast<int64_t>(std::clamp<Wide>(value, kIndexMin, kIndexMax));
-}
+int64_t clamp_index(Wide value) { return static_cast<int64_t>(std::clamp<Wide>(value, kIndexMin, kIndexMax)); }
 
 void set_interval(ExprNode& node, Wide lo, Wide hi) {
   node.lo = clamp_index(lo);
@@ -69,9 +67,8 @@ void note_choice(ExprNode& node, const ExprNode& a, const ExprNode& b) {
 void note_apply(ExprNode& node) {
   const ExprNode& a = *node.args.front();
   const ExprNode& b = *node.args.back();
-  bool index = std::all_of(node.args.begin(), node.args.end(), [](const Expr& arg) {
-    return !is_i64_scalar(arg) || is_index(arg);
-  });
+  bool index = std::all_of(node.args.begin(), node.args.end(),
+                           [](const Expr& arg) { return !is_i64_scalar(arg) || is_index(arg); });
   // Data passes through min, max and select alone: clamping it to an index range makes it an index.
   if (node.op == ScalarOp::Select) return note_choice(node, *node.args[1], b);
   if (node.op == ScalarOp::Min || node.op == ScalarOp::Max) {
@@ -90,7 +87,8 @@ void note_apply(ExprNode& node) {
   if (!index) return;
   if (node.op == ScalarOp::Add || node.op == ScalarOp::Sub) {
     bool plus = node.op == ScalarOp::Add;
-    set_interval(node, static_cast<Wide>(a.lo) + (plus ? b.lo : -b.hi), static_cast<Wide>(a.hi) + (plus ? b.hi : -b.lo));
+    set_interval(node, static_cast<Wide>(a.lo) + (plus ? b.lo : -b.hi),
+                 static_cast<Wide>(a.hi) + (plus ? b.hi : -b.lo));
     node.multiple = std::gcd(a.multiple, b.multiple);
   } else if (node.op == ScalarOp::Mul) {
     note_product(node, a, b);
@@ -114,14 +112,16 @@ void note_facts(ExprNode& node) {
       node.hi = node.var->hi;
       node.multiple = node.lo == 0 && node.hi == 0 ? 0 : node.var->multiple;
       return;
-    case ExprKind::Apply: return note_apply(node);
-    case ExprKind::Load:   // data may have any value
+    case ExprKind::Apply:
+      return note_apply(node);
+    case ExprKind::Load:  // data may have any value
     case ExprKind::Convert:
     case ExprKind::Fma:
     case ExprKind::Splat:
     case ExprKind::Ramp:
     case ExprKind::Reduce:
-    case ExprKind::Shuffle: return;
+    case ExprKind::Shuffle:
+      return;
   }
 }
 
@@ -173,11 +173,35 @@ bool takes_storage_types(ScalarOp op) { return op == ScalarOp::Select; }
 
 bool is_arithmetic(DType dtype) {
   switch (dtype) {
-    case DType::Bool: case DType::I8: case DType::I16: case DType::I32: case DType::I64: case DType::U8:
-    case DType::U16: case DType::U32: case DType::U64: case DType::F32: case DType::F64: return true;
-    case DType::Undefined: case DType::String: case DType::F16: case DType::BF16: case DType::C64: case DType::C128:
-    case DType::F8E4M3FN: case DType::F8E4M3FNUZ: case DType::F8E5M2: case DType::F8E5M2FNUZ: case DType::F8E8M0:
-    case DType::F4E2M1: case DType::U4: case DType::I4: case DType::U2: case DType::I2: return false;
+    case DType::Bool:
+    case DType::I8:
+    case DType::I16:
+    case DType::I32:
+    case DType::I64:
+    case DType::U8:
+    case DType::U16:
+    case DType::U32:
+    case DType::U64:
+    case DType::F32:
+    case DType::F64:
+      return true;
+    case DType::Undefined:
+    case DType::String:
+    case DType::F16:
+    case DType::BF16:
+    case DType::C64:
+    case DType::C128:
+    case DType::F8E4M3FN:
+    case DType::F8E4M3FNUZ:
+    case DType::F8E5M2:
+    case DType::F8E5M2FNUZ:
+    case DType::F8E8M0:
+    case DType::F4E2M1:
+    case DType::U4:
+    case DType::I4:
+    case DType::U2:
+    case DType::I2:
+      return false;
   }
   return false;
 }
@@ -203,14 +227,15 @@ Expr load(const Buffer& buffer, Expr index, int lanes, Expr mask) {
             describe(at));
   LPD_CHECK(!gather || lanes == 1 || lanes == at.lanes, "a gather of {} indices gives {} lanes", at.lanes, lanes);
   if (element.lanes > 1) {
-    LPD_CHECK(!gather && !mask && (lanes == 1 || lanes == element.lanes), "'{}' holds vectors: one index, no mask", buffer->name);
+    LPD_CHECK(!gather && !mask && (lanes == 1 || lanes == element.lanes), "'{}' holds vectors: one index, no mask",
+              buffer->name);
     lanes = element.lanes;
   } else if (gather) {
     lanes = at.lanes;
   }
   ExprNode node = node_of(ExprKind::Load, {element.dtype, checked_lanes(lanes)});
-  LPD_CHECK(!mask || mask->type == (ExprType{DType::Bool, node.type.lanes}), "mask of a load of {} lanes has type {}", lanes,
-            describe(mask->type));
+  LPD_CHECK(!mask || mask->type == (ExprType{DType::Bool, node.type.lanes}), "mask of a load of {} lanes has type {}",
+            lanes, describe(mask->type));
   node.buffer = buffer;
   node.args.push_back(std::move(index));
   if (mask) node.args.push_back(std::move(mask));
@@ -223,9 +248,11 @@ Expr apply(ScalarOp op, std::vector<Expr> args) {
   bool select = op == ScalarOp::Select;
   for (size_t i = 0; i < args.size(); i++) {
     ExprType type = args[i]->type, first = args[select && i > 0]->type;
-    LPD_CHECK(type.lanes == first.lanes, "{}: operand {} has {} lanes, operand 0 has {}", name_of(op), i, type.lanes, first.lanes);
+    LPD_CHECK(type.lanes == first.lanes, "{}: operand {} has {} lanes, operand 0 has {}", name_of(op), i, type.lanes,
+              first.lanes);
     LPD_CHECK(is_arithmetic(type.dtype) || takes_storage_types(op), "{} on {}", name_of(op), describe(type));
-    LPD_CHECK(type.dtype == first.dtype, "{}: operand {} is {}, another {}", name_of(op), i, describe(type), describe(first));
+    LPD_CHECK(type.dtype == first.dtype, "{}: operand {} is {}, another {}", name_of(op), i, describe(type),
+              describe(first));
     dtypes.push_back(type.dtype);
   }
   if (select) {
@@ -275,7 +302,8 @@ Expr ramp(Expr start, Expr step, int lanes) {
 
 Expr reduce(ScalarOp op, Expr value) {
   int lanes = value->type.lanes;
-  LPD_CHECK(op == ScalarOp::Add || op == ScalarOp::Mul || op == ScalarOp::Min || op == ScalarOp::Max, "reduce by {}", name_of(op));
+  LPD_CHECK(op == ScalarOp::Add || op == ScalarOp::Mul || op == ScalarOp::Min || op == ScalarOp::Max, "reduce by {}",
+            name_of(op));
   LPD_CHECK(lanes > 1 && (lanes & (lanes - 1)) == 0, "reduce of {} lanes", lanes);
   LPD_CHECK(is_arithmetic(value->type.dtype) && accepts(op, value->type.dtype), "reduce of {}", describe(value->type));
   ExprNode node = node_of(ExprKind::Reduce, {value->type.dtype, 1});
@@ -288,11 +316,13 @@ Expr shuffle(std::vector<Expr> sources, std::vector<int> lanes_from) {
   LPD_CHECK(!sources.empty() && !lanes_from.empty(), "shuffle of nothing");
   int given = 0;
   for (const Expr& source : sources) {
-    LPD_CHECK(source->type == sources[0]->type, "shuffle of {} and {}", describe(sources[0]->type), describe(source->type));
+    LPD_CHECK(source->type == sources[0]->type, "shuffle of {} and {}", describe(sources[0]->type),
+              describe(source->type));
     given += source->type.lanes;
   }
   for (int lane : lanes_from) LPD_CHECK(lane >= -1 && lane < given, "shuffle takes lane {} of {}", lane, given);
-  ExprNode node = node_of(ExprKind::Shuffle, {sources[0]->type.dtype, checked_lanes(static_cast<int64_t>(lanes_from.size()))});
+  ExprNode node =
+      node_of(ExprKind::Shuffle, {sources[0]->type.dtype, checked_lanes(static_cast<int64_t>(lanes_from.size()))});
   node.args = std::move(sources);
   node.lanes_from = std::move(lanes_from);
   return finish(std::move(node));

@@ -16,7 +16,7 @@
 // A quotient is ScalarOp::Div, which rounds towards zero, of something never negative: a dividend with a known lower
 // bound is shifted by a multiple of the divisor, any other pays a compare. Sums and products hold for wrapping
 // integers; division and comparison use intervals and so only index values (loops_nodes.h).
-// Tests: test/ir/loops_simplify.cpp.
+// Tests: test/ir/loops_simplify_test.cpp.
 #include "ir/loops_simplify.h"
 
 #include <algorithm>
@@ -48,7 +48,8 @@ static bool same_products(const Expr& a, const Expr& b, int& budget) {
   collect_factors(b, right);
   if (left.size() != right.size()) return false;
   for (const Expr& factor : left) {
-    auto found = std::find_if(right.begin(), right.end(), [&](const Expr& other) { return same_within(factor, other, budget); });
+    auto found =
+        std::find_if(right.begin(), right.end(), [&](const Expr& other) { return same_within(factor, other, budget); });
     if (found == right.end()) return false;
     right.erase(found);
   }
@@ -63,7 +64,8 @@ static bool same_within(const Expr& a, const Expr& b, int& budget) {
            std::bit_cast<uint64_t>(a->constant.number) == std::bit_cast<uint64_t>(b->constant.number);
   }
   if (a->kind == ExprKind::Apply && a->op == ScalarOp::Mul) return same_products(a, b, budget);
-  if (a->var != b->var || a->buffer != b->buffer || a->lanes_from != b->lanes_from || a->args.size() != b->args.size()) return false;
+  if (a->var != b->var || a->buffer != b->buffer || a->lanes_from != b->lanes_from || a->args.size() != b->args.size())
+    return false;
   for (size_t i = 0; i < a->args.size(); i++) {
     if (!same_within(a->args[i], b->args[i], budget)) return false;
   }
@@ -77,16 +79,20 @@ bool same(const Expr& a, const Expr& b) {
 
 namespace {
 
-constexpr size_t kMaxTerms = 24;         // of a sum
-constexpr size_t kMaxDistributed = 8;    // terms a product of two sums may have
-constexpr size_t kMaxFactors = 6;        // of a monomial
+constexpr size_t kMaxTerms = 24;       // of a sum
+constexpr size_t kMaxDistributed = 8;  // terms a product of two sums may have
+constexpr size_t kMaxFactors = 6;      // of a monomial
 
 bool is_apply(const Expr& e, ScalarOp op) { return e->kind == ExprKind::Apply && e->op == op; }
 bool is_constant(const Expr& e) { return e->kind == ExprKind::Const; }
 bool is_constant(const Expr& e, int64_t value) { return is_constant(e) && e->constant.integer == value; }
 
-int64_t wrapping_add(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b)); }
-int64_t wrapping_mul(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b)); }
+int64_t wrapping_add(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+}
+int64_t wrapping_mul(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+}
 int64_t floor_quotient(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 int64_t floor_remainder(int64_t a, int64_t b) { return a - floor_quotient(a, b) * b; }
 
@@ -98,7 +104,7 @@ struct Term {
 struct Sum {
   std::vector<Term> terms;
   int64_t constant = 0;
-  std::vector<Expr> prefix;   // prefix[i]: a node that is the sum of the terms up to i, as long as they are unchanged
+  std::vector<Expr> prefix;  // prefix[i]: a node that is the sum of the terms up to i, as long as they are unchanged
 };
 
 Term term_of(Expr node) {
@@ -113,13 +119,14 @@ Term term_of(Expr node) {
 // Reads a sum off its left spine; what else stands on the right of a + or - is one term.
 Sum sum_of(const Expr& e) {
   Sum sum;
-  std::vector<std::pair<Expr, Term>> backwards;   // a node and the term it adds to its left argument
+  std::vector<std::pair<Expr, Term>> backwards;  // a node and the term it adds to its left argument
   Expr rest = e;
   for (; is_apply(rest, ScalarOp::Add) || is_apply(rest, ScalarOp::Sub); rest = rest->args[0]) {
     bool plus = rest->op == ScalarOp::Add;
     const Expr& right = rest->args[1];
     if (is_constant(right)) {
-      sum.constant = wrapping_add(sum.constant, plus ? right->constant.integer : wrapping_mul(-1, right->constant.integer));
+      sum.constant =
+          wrapping_add(sum.constant, plus ? right->constant.integer : wrapping_mul(-1, right->constant.integer));
       continue;
     }
     Term term = term_of(right);
@@ -228,7 +235,7 @@ Expr combine(const Expr& a, const Expr& b, int64_t factor) {
   if (sum.terms.size() + other.terms.size() > kMaxTerms) {
     return nodes::apply(factor == 1 ? ScalarOp::Add : ScalarOp::Sub, {a, b});
   }
-  if (sum.terms.empty() && factor == 1) std::swap(sum, other);   // c + x shares x
+  if (sum.terms.empty() && factor == 1) std::swap(sum, other);  // c + x shares x
   add_sum(sum, other, factor);
   while (recombine(sum) || undo_exact_quotient(sum)) {}
   return build(sum);
@@ -243,12 +250,14 @@ Bounds bounds_of(const Sum& sum) {
     hi += static_cast<__int128>(coefficient) * (coefficient > 0 ? monomial->hi : monomial->lo);
   }
   if (sum.terms.empty()) return {sum.constant, sum.constant};
-  return {static_cast<int64_t>(std::max<__int128>(lo, nodes::kIndexMin)), static_cast<int64_t>(std::min<__int128>(hi, nodes::kIndexMax))};
+  return {static_cast<int64_t>(std::max<__int128>(lo, nodes::kIndexMin)),
+          static_cast<int64_t>(std::min<__int128>(hi, nodes::kIndexMax))};
 }
 
 bool all_index(const Sum& sum) {
   return std::all_of(sum.terms.begin(), sum.terms.end(), [](const Term& term) {
-    return nodes::is_index(term.monomial) && std::clamp(term.coefficient, nodes::kIndexMin, nodes::kIndexMax) == term.coefficient;
+    return nodes::is_index(term.monomial) &&
+           std::clamp(term.coefficient, nodes::kIndexMin, nodes::kIndexMax) == term.coefficient;
   });
 }
 
@@ -351,7 +360,7 @@ std::optional<Term> exact_quotient(const Term& term, const Divisor& divisor) {
 }
 
 struct Division {
-  Sum quotient, rest;   // sum == divisor·quotient + rest, as far as that is plain to see
+  Sum quotient, rest;  // sum == divisor·quotient + rest, as far as that is plain to see
 };
 
 Division divide(const Sum& sum, const Divisor& divisor) {
@@ -423,12 +432,15 @@ Expr rest_floordiv(const Sum& rest, const Expr& b) {
   if (b->lo > 0 && range.lo >= 0 && range.hi < b->lo) return integer(0);
   if (is_constant(b)) {
     int64_t c = b->constant.integer;
-    if (range.lo > INT64_MIN && floor_quotient(range.lo, c) == floor_quotient(range.hi, c)) return integer(floor_quotient(range.lo, c));
+    if (range.lo > INT64_MIN && floor_quotient(range.lo, c) == floor_quotient(range.hi, c))
+      return integer(floor_quotient(range.lo, c));
     if (auto split = split_by_scale(rest, c)) return index_floordiv(build(split->scaled), integer(c / split->g));
     Expr a = build(rest);
-    bool nested = is_apply(a, ScalarOp::Div) && is_constant(a->args[1]) && a->args[0]->lo >= 0 && a->args[1]->constant.integer > 0;
+    bool nested = is_apply(a, ScalarOp::Div) && is_constant(a->args[1]) && a->args[0]->lo >= 0 &&
+                  a->args[1]->constant.integer > 0;
     int64_t product;
-    if (nested && !__builtin_mul_overflow(c, a->args[1]->constant.integer, &product)) return index_floordiv(a->args[0], integer(product));
+    if (nested && !__builtin_mul_overflow(c, a->args[1]->constant.integer, &product))
+      return index_floordiv(a->args[0], integer(product));
   }
   return rounded_down(build(rest), b);
 }
@@ -468,6 +480,7 @@ Expr index_mul(const Expr& a, const Expr& b) {
   const Sum& variable = right.terms.empty() ? left : right;
   Sum scaled;
   add_sum(scaled, variable, right.terms.empty() ? right.constant : left.constant);
+  while (undo_exact_quotient(scaled)) {}
   return build(scaled);
 }
 
@@ -528,7 +541,7 @@ Expr index_equal(const Expr& a, const Expr& b) {
   add_sum(difference, sum_of(b), -1);
   Bounds range = bounds_of(difference);
   if (range.lo == 0 && range.hi == 0) return constant(Scalar::of_bool(true));
-  bool apart = range.hi < 0 || range.lo > 0;   // holds for data too: a constant difference never wraps to 0
+  bool apart = range.hi < 0 || range.lo > 0;  // holds for data too: a constant difference never wraps to 0
   if (apart || never_zero(difference)) return constant(Scalar::of_bool(false));
   return nodes::apply(ScalarOp::Equal, {a, b});
 }

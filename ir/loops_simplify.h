@@ -9,8 +9,8 @@ namespace lapidary::loops {
 Expr index_add(const Expr&, const Expr&);
 Expr index_sub(const Expr&, const Expr&);
 Expr index_mul(const Expr&, const Expr&);
-Expr index_floordiv(const Expr&, const Expr&);   // divisor > 0
-Expr index_mod(const Expr&, const Expr&);        // divisor > 0
+Expr index_floordiv(const Expr&, const Expr&);  // divisor > 0
+Expr index_mod(const Expr&, const Expr&);       // divisor > 0
 Expr index_min(const Expr&, const Expr&);
 Expr index_max(const Expr&, const Expr&);
 Expr index_less(const Expr&, const Expr&);
