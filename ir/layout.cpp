@@ -1,0 +1,44 @@
+#include "ir/layout.h"
+
+#include "ir/error.h"
+
+namespace lapidary {
+
+std::vector<PhysicalAxis> physical_axes(DimPool& dims, const Type& type) {
+  const Layout& layout = type.layout;
+  std::vector<PhysicalAxis> axes;
+  int innermost = type.rank() - 1;   // of the unblocked axes: the one whose extent `leading` replaces
+  if (layout.blocked_axis == innermost) --innermost;
+  for (int axis = 0; axis < type.rank(); ++axis) {
+    Dim extent = type.shape[axis];
+    if (axis == layout.blocked_axis) extent = dims.ceildiv(extent, dims.constant(layout.block));
+    Halo halo = layout.halo_of(axis);
+    extent = dims.add(extent, dims.constant(halo.lo + halo.hi));
+    if (axis == innermost && layout.leading) extent = layout.leading;
+    axes.push_back({axis, false, extent, nullptr, halo.lo});
+  }
+  if (layout.blocked_axis >= 0) axes.push_back({layout.blocked_axis, true, dims.constant(layout.block), nullptr, 0});
+  Dim stride = dims.constant(1);
+  for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
+    axis->stride = stride;
+    stride = dims.mul(stride, axis->extent);
+  }
+  return axes;
+}
+
+Dim physical_elements(DimPool& dims, const Type& type) {
+  Dim count = dims.constant(1);
+  for (const PhysicalAxis& axis : physical_axes(dims, type)) count = dims.mul(count, axis.extent);
+  return count;
+}
+
+Dim physical_bytes(DimPool& dims, const Type& type) {
+  int bits = bit_width(type.dtype);
+  LPD_CHECK(bits > 0, "{} has no width", name_of(type.dtype));
+  Dim total = dims.mul(physical_elements(dims, type), dims.constant(bits));
+  return dims.ceildiv(total, dims.constant(8));
+}
+
+Dim element_count(DimPool& dims, const Type& type) { return dims.product(type.shape); }
+
+}  // namespace lapidary
