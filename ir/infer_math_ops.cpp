@@ -1,0 +1,109 @@
+// Result types of arithmetic: elementwise operations, conversions, reductions and contractions.
+#include <algorithm>
+#include <map>
+
+#include "ir/infer.h"
+
+namespace lapidary {
+
+Type infer_scalar_op(const Inference& op) {
+  ScalarOp scalar = scalar_op(op.kind);
+  std::vector<DType> dtypes;
+  for (const Value* operand : op.operands) dtypes.push_back(operand->type.dtype);
+  int first = scalar == ScalarOp::Select ? 1 : 0;   // the operand whose type the others share
+  if (first == 1 && dtypes[0] != DType::Bool) op.fail("the condition has type {}, expected bool", name_of(dtypes[0]));
+  for (int i = first + 1; i < static_cast<int>(dtypes.size()); i++) op.require_same_dtype(first, i);
+  if (!accepts(scalar, dtypes[first])) op.fail("{} does not take {}", name_of(op.kind), name_of(dtypes[first]));
+  for (int i = 1; i < static_cast<int>(op.operands.size()); i++) {
+    if (op.type(i).rank() != op.type(0).rank() || !std::ranges::equal(op.shape(0), op.shape(i), known_equal)) {
+      op.fail("{} of shapes {} and {}, expected equal", name_of(op.kind), to_string(op.shape(0)), to_string(op.shape(i)));
+    }
+  }
+  return Type::tensor(result_type(scalar, dtypes), op.shape(0));
+}
+
+Type infer_convert(const Inference& op) {
+  DType from = op.type(0).dtype, to = op.params.dtype("to");
+  if (bit_width(from) == 0 || bit_width(to) == 0) {
+    throw Error(Fault::Unsupported, fmt::format("conversion from {} to {}", name_of(from), name_of(to)));
+  }
+  return Type::tensor(to, op.shape(0));
+}
+
+namespace {
+
+bool reduces(OpKind kind, DType dtype) {
+  bool orders = kind == OpKind::ReduceMax || kind == OpKind::ReduceMin;
+  return is_float(dtype) || is_integer(dtype) || (orders && dtype == DType::Bool);
+}
+
+}  // namespace
+
+Type infer_reduce(const Inference& op) {
+  const std::vector<int64_t>& axes = op.params.integers("axes");
+  op.require_axes(axes, op.type(0).rank());
+  if (!reduces(op.kind, op.type(0).dtype)) op.fail("{} does not take {}", name_of(op.kind), name_of(op.type(0).dtype));
+  Shape shape;
+  for (int i = 0; i < op.type(0).rank(); i++) {
+    if (std::find(axes.begin(), axes.end(), i) == axes.end()) shape.push_back(op.shape(0)[i]);
+  }
+  return Type::tensor(op.type(0).dtype, std::move(shape));
+}
+
+namespace {
+
+struct Spec {
+  std::string operands[2], result;
+};
+
+// "bmk,bnk->bmn"
+Spec parse_spec(const Inference& op, const std::string& text) {
+  size_t comma = text.find(','), arrow = text.find("->");
+  if (comma == std::string::npos || arrow == std::string::npos || comma > arrow) op.fail("contraction '{}'", text);
+  Spec spec{{text.substr(0, comma), text.substr(comma + 1, arrow - comma - 1)}, text.substr(arrow + 2)};
+  for (std::string letters : {spec.operands[0], spec.operands[1], spec.result}) {
+    std::sort(letters.begin(), letters.end());
+    bool repeats = std::adjacent_find(letters.begin(), letters.end()) != letters.end();
+    bool words = std::all_of(letters.begin(), letters.end(), [](char c) { return std::isalpha(c); });
+    if (repeats || !words) op.fail("contraction '{}'", text);
+  }
+  return spec;
+}
+
+}  // namespace
+
+Type infer_contract(const Inference& op) {
+  op.require_same_dtype(0, 1);
+  DType dtype = op.type(0).dtype;
+  if (!is_float(dtype) && !is_integer(dtype)) op.fail("a contraction does not take {}", name_of(dtype));
+  const std::string& text = op.params.text("spec");
+  Spec spec = parse_spec(op, text);
+  std::map<char, Dim> extents;
+  for (int i = 0; i < 2; i++) {
+    const std::string& letters = spec.operands[i];
+    if (static_cast<int>(letters.size()) != op.type(i).rank()) {
+      op.fail("operand {} of contraction '{}' has rank {}, expected {}", i, text, op.type(i).rank(), letters.size());
+    }
+    for (size_t axis = 0; axis < letters.size(); axis++) {
+      auto [place, added] = extents.try_emplace(letters[axis], op.shape(i)[axis]);
+      if (!added) {
+        require_equal(op.module, place->second, op.shape(i)[axis],
+                      fmt::format("extents '{}' of contraction '{}'", letters[axis], text));
+      }
+    }
+  }
+  Shape shape;
+  for (char letter : spec.result) {
+    if (!extents.count(letter)) op.fail("contraction '{}': no operand has '{}'", text, letter);
+    shape.push_back(extents[letter]);
+  }
+  for (int i = 0; i < 2; i++) {
+    for (char letter : spec.operands[i]) {
+      bool elsewhere = spec.result.find(letter) != std::string::npos || spec.operands[1 - i].find(letter) != std::string::npos;
+      if (!elsewhere) op.fail("contraction '{}': '{}' is summed in one operand alone", text, letter);
+    }
+  }
+  return Type::tensor(dtype, std::move(shape));
+}
+
+}  // namespace lapidary

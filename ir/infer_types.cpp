@@ -1,0 +1,137 @@
+// Which rule infers an op's result types, and the rules of ops with regions. The rules themselves are in
+// infer_shape_ops.cpp, infer_math_ops.cpp and infer_window_ops.cpp, one function per op.
+#include "ir/infer.h"
+
+namespace lapidary {
+
+void Inference::require_same_dtype(int a, int b) const {
+  if (type(a).dtype == type(b).dtype) return;
+  fail("operands have types {} and {}, expected equal", name_of(type(a).dtype), name_of(type(b).dtype));
+}
+
+void Inference::require_length(std::string_view what, size_t found, size_t expected) const {
+  if (found != expected) fail("{} has {} entries, expected {}", what, found, expected);
+}
+
+int64_t Inference::axis(int64_t value, int rank) const {
+  if (value < 0 || value >= rank) fail("axis {} is out of range for rank {}", value, rank);
+  return value;
+}
+
+void Inference::require_axes(const std::vector<int64_t>& axes, int rank) const {
+  for (size_t i = 0; i < axes.size(); i++) {
+    axis(axes[i], rank);
+    if (i > 0 && axes[i] <= axes[i - 1]) fail("axes [{}] are not increasing", fmt::join(axes, ", "));
+  }
+}
+
+namespace {
+
+struct Arity {
+  int min, max, results;
+};
+constexpr Arity kArity[] = {
+#define SCALAR_OP(kind, text, operands, types, result) {operands, operands, 1},
+#include "ir/scalar_ops.def"
+#undef SCALAR_OP
+#define GRAPH_OP(kind, text, min_operands, max_operands, results, params) {min_operands, max_operands, results},
+#include "ir/graph_ops.def"
+#undef GRAPH_OP
+};
+
+void check_arity(const Inference& op) {
+  const Arity& arity = kArity[static_cast<size_t>(op.kind)];
+  int count = static_cast<int>(op.operands.size());
+  if (count >= arity.min && (arity.max < 0 || count <= arity.max)) return;
+  op.fail("{} takes {} operands, given {}", name_of(op.kind), arity.min, count);
+}
+
+const Region& only_region(const Inference& op) {
+  LPD_CHECK(op.regions.size() == 1, "{} needs one region, has {}", name_of(op.kind), op.regions.size());
+  const Region& region = *op.regions[0];
+  LPD_CHECK(!region.ops.empty() && region.yield().is(OpKind::Yield), "{}: region without yield", name_of(op.kind));
+  return region;
+}
+
+// Composite and Group: what the region yields.
+std::vector<Type> infer_from_region(const Inference& op) {
+  std::vector<Type> types;
+  for (const Value* value : only_region(op).results()) types.push_back(value->type);
+  return types;
+}
+
+// The final carried values have the types they started with; each slice is stacked along a leading axis of `trips`.
+std::vector<Type> infer_loop(const Inference& op) {
+  std::vector<Type> types = infer_from_region(op);
+  auto carried = static_cast<size_t>(op.params.integer("carried"));
+  if (carried > types.size() || carried > op.operands.size()) op.fail("a loop carries {} values", carried);
+  for (size_t i = 0; i < carried; i++) {
+    const Type& start = op.type(static_cast<int>(i));
+    if (types[i].is_error() || start == types[i]) continue;
+    op.fail("loop-carried value {} starts as {} and becomes {}", i, to_string(start), to_string(types[i]));
+  }
+  for (size_t i = carried; i < types.size(); i++) types[i].shape.insert(types[i].shape.begin(), op.params.dim("trips"));
+  return types;
+}
+
+Type infer_constant(const Inference& op) {
+  const Constant& constant = op.module.constants[op.params.constant("value")];
+  Shape shape;
+  for (int64_t extent : constant.shape) shape.push_back(op.constant(extent));
+  return Type::tensor(constant.dtype, std::move(shape));
+}
+
+std::vector<Type> infer_primitive(const Inference& op) {
+  if (is_scalar_op(op.kind)) return {infer_scalar_op(op)};
+  switch (op.kind) {
+#define SCALAR_OP(kind, text, operands, types, result) case OpKind::kind:
+#include "ir/scalar_ops.def"
+#undef SCALAR_OP
+      break;
+    case OpKind::Constant: return {infer_constant(op)};
+    case OpKind::DimsTensor: return {infer_dims_tensor(op)};
+    case OpKind::Iota: return {infer_iota(op)};
+    case OpKind::Convert: return {infer_convert(op)};
+    case OpKind::Broadcast: return {infer_broadcast(op)};
+    case OpKind::Reshape: return {infer_reshape(op)};
+    case OpKind::Transpose: return {infer_transpose(op)};
+    case OpKind::Slice: return {infer_slice(op)};
+    case OpKind::Concat: return {infer_concat(op)};
+    case OpKind::Pad: return {infer_pad(op)};
+    case OpKind::Gather: return {infer_gather(op)};
+    case OpKind::GatherElements: return {infer_gather_elements(op)};
+    case OpKind::ReduceSum:
+    case OpKind::ReduceProd:
+    case OpKind::ReduceMax:
+    case OpKind::ReduceMin:
+    case OpKind::ReduceMean: return {infer_reduce(op)};
+    case OpKind::Contract: return {infer_contract(op)};
+    case OpKind::Conv: return {infer_conv(op)};
+    case OpKind::ConvTranspose: return {infer_conv_transpose(op)};
+    case OpKind::MaxPool:
+    case OpKind::AveragePool: return {infer_pool(op)};
+    case OpKind::Loop: return infer_loop(op);
+    case OpKind::Composite:
+    case OpKind::Group: return infer_from_region(op);
+    case OpKind::Relayout: return {Type::tensor(op.type(0).dtype, op.shape(0))};
+    case OpKind::Yield: return {};
+  }
+  LPD_UNREACHABLE("no rule for {}", name_of(op.kind));
+}
+
+}  // namespace
+
+std::vector<Type> infer_types(Module& module, OpKind kind, std::span<Value* const> operands, const Params& params,
+                              std::span<const std::unique_ptr<Region>> regions) {
+  Inference op{module, kind, operands, params, regions};
+  check_arity(op);
+  int results = kArity[static_cast<size_t>(kind)].results;
+  for (const Value* operand : operands) {
+    if (operand->type.is_error() && results >= 0) return std::vector<Type>(results, Type::error());
+    if (operand->type.kind == Type::Kind::Tensor || operand->type.is_error() || results <= 0) continue;
+    throw Error(Fault::Unsupported, fmt::format("{} of a {}", name_of(kind), to_string(operand->type)));
+  }
+  return infer_primitive(op);
+}
+
+}  // namespace lapidary
