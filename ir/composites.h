@@ -24,9 +24,13 @@ Value* gelu(GraphBuilder&, Value* x, bool approximate);
 // [B, H, S, T], added; → [B, H, S, E]. causal: query i sees keys ≤ i + T - S.
 Value* attention(GraphBuilder&, Value* q, Value* k, Value* v, Value* mask, double scale, bool causal);
 
-// lstm(x, w, r, b, h0, c0; reverse) → y, h, c of one direction, ONNX LSTM-14's maths with the default activations.
+// One direction of an LSTM layer, ONNX LSTM-14's maths with the default activations: an ordinary contraction for the
+// input's part of all gates, then the composite "lstm" for what recurs.
 // x [S, B, I], w [4H, I], r [4H, H], b [4H] (both biases added), h0 and c0 [B, H]; gates in ONNX's order i, o, f, c.
-// y [S, B, H].
+// → y [S, B, H], h [B, H], c [B, H].
 std::vector<Value*> lstm(GraphBuilder&, Value* x, Value* w, Value* r, Value* b, Value* h0, Value* c0, bool reverse);
+
+// lstm(xw, r, h0, c0; reverse) → y, h, c: gates(t) = xw[t] + h(t-1)·rᵀ, xw [S, B, 4H].
+std::vector<Value*> lstm_recurrence(GraphBuilder&, Value* xw, Value* r, Value* h0, Value* c0, bool reverse);
 
 }  // namespace lapidary::composites
