@@ -2,6 +2,7 @@
 // a memory plan, and the signature. Every number is a Dim, evaluated into a slot table when shapes are bound.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,7 @@ struct Program {
   std::string name;
   Module* module = nullptr;             // owns Dims, constants and origins; must outlive the program
   std::vector<loops::Kernel> kernels;   // no two equal
+  std::map<std::string, uint32_t> kernel_index;   // of canonical_text; add_kernel's memory
   std::vector<ConstantId> weights;      // no two equal; stored 64-byte aligned in this order
   std::vector<EntryPoint> entries;
   std::vector<Check> checks;
