@@ -221,7 +221,8 @@ Stmt for_loop(const Var& var, Expr begin, Expr end, int64_t step, LoopKind kind,
   LPD_CHECK(var->type == ExprType{} && nodes::is_i64_scalar(begin) && nodes::is_i64_scalar(end),
             "loop '{}' is not over i64", var->name);
   LPD_CHECK(step > 0, "loop '{}' has step {}", var->name, step);
-  if (is_constant(begin) && is_constant(end) && begin->constant.integer >= end->constant.integer) return block({});
+  bool empty = is_constant(begin) && is_constant(end) && begin->constant.integer >= end->constant.integer;
+  if (empty && kind != LoopKind::Task) return block({});
   StmtNode node = node_of(StmtKind::For);
   node.var = var;
   node.loop = kind;
