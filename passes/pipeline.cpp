@@ -18,7 +18,11 @@ const std::vector<Pass>& graph_passes() {
       {"fold-constants", fold_constants, "small results are computed now, large ones become transforms of constants"},
       {"merge-equal", merge_equal, "equal ops on equal operands are computed once"},
       {"drop-dead", drop_dead, "what no result needs goes"},
+      {"recognise-attention", recognise_attention, "a product, a softmax and a product are one kernel that never stores the scores"},
+      {"fold-batch-norms", fold_batch_norms, "a scale and a shift of channels vanish into weights and bias"},
+      {"drop-dead", drop_dead, "what those left behind goes"},
       {"form-groups", form_groups, "each group becomes one kernel: what can share a pass over memory does"},
+      {"choose-layouts", choose_layouts, "images in channel blocks with halos, so that kernels load whole vectors and have no borders"},
   };
   return passes;
 }

@@ -1,0 +1,226 @@
+// Chooses how values lie in memory. Images between convolutions are kept in blocks of 16 channels,
+// [N, C/16, H, W, 16], so that a vector of channels is one load and neighbouring pixels lie 64 bytes apart; each value
+// gets a halo as wide as the pads of the convolutions that read it, which its producer fills, so no kernel has borders.
+//
+//   conv → relu → conv          both values blocked, the first with a halo of the second's pads
+//   image [N, 3, H, W] → conv   dense with a halo: a first layer reads single channels
+//   conv → flatten → gemm       a relayout to dense between the two
+//
+// Blocked are the results of convolutions, of pools of blocked values, and of elementwise groups in the shape of, or
+// concatenating, blocked values. Results of the function are dense. Where what a reader needs and what a value is
+// differ (a model's input without halo, a blocked value for a matrix product), a relayout of its own stands between.
+#include <algorithm>
+
+#include "ir/error.h"
+#include "passes/graph/fusion_rules.h"
+#include "passes/graph/graph_passes.h"
+
+namespace lapidary::passes {
+
+namespace {
+
+constexpr uint8_t kBlock = 16;
+constexpr int64_t kFewChannels = 4;   // a first layer's: not worth a block
+
+bool is_image(const Type& type) {
+  return type.kind == Type::Kind::Tensor && type.dtype == DType::F32 && (type.rank() == 3 || type.rank() == 4) && value_of(type.shape[1]);
+}
+
+const Op& anchor_of(const Op& group) {
+  auto anchor = group.regions[0]->ops.begin();
+  std::advance(anchor, group.params.integer("anchor"));
+  return *anchor;
+}
+
+bool in_family(const Op& op, std::string_view family) { return op.is(OpKind::Group) && op.params.text("family") == family; }
+
+bool all_known(const std::vector<Dim>& dims) {
+  return std::ranges::all_of(dims, [](Dim dim) { return value_of(dim).has_value(); });
+}
+
+// A convolution the blocked kernels take: constant weights, known channels and pads.
+bool takes_blocks(const Op& group) {
+  if (!in_family(group, "conv")) return false;
+  const Op& conv = anchor_of(group);
+  const Value* x = conv.operand(0);
+  if (x->producer || !is_image(group.operand(x->index)->type) || !is_image(conv.type())) return false;
+  const Value* w = conv.operand(1);
+  while (w->producer && (w->producer->is(OpKind::Reshape) || w->producer->is(OpKind::Transpose))) w = w->producer->operand(0);
+  const Op* weight = w->producer ? w->producer : group.operand(w->index)->producer;
+  if (!weight || !weight->is(OpKind::Constant) || !all_known(conv.params.dims("pads"))) return false;
+  int64_t groups = conv.params.integer("group");
+  return groups == 1 || (conv.is(OpKind::Conv) && value_of(x->type.shape[1]) == groups && x->type.shape[1] == conv.type().shape[1]);
+}
+
+Value* conv_input(const Op& group) { return group.operand(anchor_of(group).operand(0)->index); }
+
+// The halo a convolution wants around its input.
+std::vector<Halo> wanted_halo(const Op& group) {
+  const Op& conv = anchor_of(group);
+  int rank = conv.operand(0)->type.rank(), spatial = rank - 2;
+  std::vector<Halo> halo(static_cast<size_t>(rank));
+  if (conv.is(OpKind::ConvTranspose)) return halo;
+  const std::vector<Dim>& pads = conv.params.dims("pads");
+  for (int axis = 0; axis < spatial; ++axis) {
+    halo[static_cast<size_t>(2 + axis)] = {*value_of(pads[static_cast<size_t>(axis)]), *value_of(pads[static_cast<size_t>(spatial + axis)])};
+  }
+  return halo;
+}
+
+bool covers(const std::vector<Halo>& halo, const std::vector<Halo>& wanted) {
+  for (size_t axis = 0; axis < wanted.size(); ++axis) {
+    Halo have = halo.empty() ? Halo{} : halo[axis];
+    if (have.lo < wanted[axis].lo || have.hi < wanted[axis].hi) return false;
+  }
+  return true;
+}
+
+void widen(std::vector<Halo>& halo, const std::vector<Halo>& wanted) {
+  if (halo.empty()) halo.resize(wanted.size());
+  for (size_t axis = 0; axis < wanted.size(); ++axis) {
+    halo[axis].lo = std::max(halo[axis].lo, wanted[axis].lo);
+    halo[axis].hi = std::max(halo[axis].hi, wanted[axis].hi);
+  }
+}
+
+bool is_wide(const std::vector<Halo>& halo) {
+  return std::ranges::any_of(halo, [](const Halo& h) { return h.lo > 0 || h.hi > 0; });
+}
+
+class LayoutChoice {
+ public:
+  LayoutChoice(Module& module, Region& body) : module_(module), body_(body) {}
+
+  bool run() {
+    bool changed = false;
+    for (Op& op : body_.ops) changed |= block_results(op);
+    for (Op& op : body_.ops) {
+      if (takes_blocks(op)) changed |= prepare_input(op);
+    }
+    for (Op& op : body_.ops) changed |= make_operands_dense(op);
+    return changed;
+  }
+
+ private:
+  static bool is_result(const Value& value) {
+    return std::ranges::any_of(value.uses, [](const Use& use) { return use.op->is(OpKind::Yield); });
+  }
+
+  // Does this group write its result as cheaply in blocks?
+  static bool follows_blocks(const Op& group, const Type& result) {
+    auto blocked = [](const Value* value) { return value->type.layout.blocked_axis == 1; };
+    if (in_family(group, "pool")) return blocked(group.operand(anchor_of(group).operand(0)->index));
+    if (!in_family(group, "elementwise")) return false;
+    for (const Op& op : group.regions[0]->ops) {   // only ops that leave channels where they are
+      bool stays = is_elementwise(op) || op.is(OpKind::Broadcast) || op.is(OpKind::Constant) || op.is(OpKind::Yield) || op.is(OpKind::Reshape) ||
+                   (op.is(OpKind::Concat) && op.params.integer("axis") == 1);
+      if (!stays) return false;
+      if (op.is(OpKind::Concat)) {
+        for (const Value* part : op.operands) {
+          if (value_of(part->type.shape[1]).value_or(1) % kBlock != 0 && part != op.operands.back()) return false;
+        }
+      }
+    }
+    return std::ranges::any_of(group.operands, [&](const Value* operand) {
+      return blocked(operand) && operand->type.rank() == result.rank() && operand->type.shape.back() == result.shape.back();
+    });
+  }
+
+  bool block_results(Op& op) {
+    if (!op.is(OpKind::Group)) return false;
+    bool changed = false;
+    for (auto& result : op.results) {
+      Type& type = result->type;
+      if (!is_image(type) || is_result(*result)) continue;
+      // A group may end in a shape op: then it is not the convolution's own result that is stored.
+      bool own = takes_blocks(op) && type.shape == anchor_of(op).type().shape;
+      if (!own && !follows_blocks(op, type)) continue;
+      type.layout.blocked_axis = 1;
+      type.layout.block = kBlock;
+      changed = true;
+    }
+    return changed;
+  }
+
+  // The input of a convolution in the form its kernel reads.
+  bool prepare_input(Op& group) {
+    Value* x = conv_input(group);
+    const Op& conv = anchor_of(group);
+    std::vector<Halo> wanted = wanted_halo(group);
+    bool few = *value_of(x->type.shape[1]) <= kFewChannels && conv.params.integer("group") == 1;
+    bool blocked = x->type.layout.blocked_axis == 1;
+    bool own_form = x->producer && x->producer->is(OpKind::Group) && !is_result(*x);
+    if (blocked || (few && (own_form || !is_wide(wanted)))) {
+      if (covers(x->type.layout.halo, wanted)) return false;
+      widen(x->type.layout.halo, wanted);
+      return true;
+    }
+    Type type = x->type;
+    type.layout = {};
+    if (!few) {
+      type.layout.blocked_axis = 1;
+      type.layout.block = kBlock;
+    }
+    if (is_wide(wanted)) type.layout.halo = wanted;
+    Value* moved = relayout(x, type, group);
+    for (uint32_t i = 0; i < group.operands.size(); ++i) {
+      if (group.operands[i] == x) group.set_operand(i, moved);
+    }
+    return true;
+  }
+
+  // Families that read rows of a dense tensor.
+  bool make_operands_dense(Op& op) {
+    bool dense = in_family(op, "contraction") || in_family(op, "attention") || in_family(op, "lstm") || in_family(op, "row") || op.is(OpKind::Loop);
+    if (!dense) return false;
+    bool changed = false;
+    for (uint32_t i = 0; i < op.operands.size(); ++i) {
+      Value* operand = op.operands[i];
+      if (operand->type.layout.dense()) continue;
+      Type type = operand->type;
+      type.layout = {};
+      op.set_operand(i, relayout(operand, type, op));
+      changed = true;
+    }
+    return changed;
+  }
+
+  // One copy in each layout that somebody wants, made right before its first reader.
+  Value* relayout(Value* value, const Type& type, Op& reader) {
+    for (const Use& use : value->uses) {
+      if (in_family(*use.op, "elementwise") && use.op->regions[0]->ops.front().is(OpKind::Relayout) && use.op->type() == type &&
+          precedes(*use.op, reader)) {
+        return use.op->result();
+      }
+    }
+    Op& group = insert_op(module_, body_, reader.self, OpKind::Group, {value}, {{"family", std::string("elementwise")}, {"anchor", int64_t{0}}}, {type}, reader.origin);
+    auto region = std::make_unique<Region>();
+    region->owner = &group;
+    Value* argument = add_argument(module_, *region, value->type);
+    Op& copy = insert_op(module_, *region, region->ops.end(), OpKind::Relayout, {argument}, {}, {Type::tensor(type.dtype, type.shape)}, reader.origin);
+    insert_op(module_, *region, region->ops.end(), OpKind::Yield, {copy.result()}, {}, {}, reader.origin);
+    group.regions.push_back(std::move(region));
+    return group.result();
+  }
+
+  bool precedes(const Op& first, const Op& second) const {
+    for (const Op& op : body_.ops) {
+      if (&op == &first) return true;
+      if (&op == &second) return false;
+    }
+    return false;
+  }
+
+  Module& module_;
+  Region& body_;
+};
+
+}  // namespace
+
+bool choose_layouts(Module& module, const Options&) {
+  bool changed = false;
+  for (auto& function : module.functions) changed |= LayoutChoice(module, *function->body).run();
+  return changed;
+}
+
+}  // namespace lapidary::passes

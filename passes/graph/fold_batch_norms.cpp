@@ -1,0 +1,137 @@
+// A scale and a shift for each channel after a convolution (a batch norm of inference, as importers spell it) move into
+// its constant weights and bias:
+//
+//   conv(x, w) · s + t == conv(x, w·s) + t             s, t constant along the output channels
+//   (conv(x, w) + b) · s == conv(x, w·s) + b·s
+//
+// Weights stay where they are: the scale is one more transform on them. Bias vectors are small and computed now. After
+// conv_transpose, and after a product with constant columns, likewise. A batch norm before a convolution stays: its
+// shift would have to respect the pads.
+#include "passes/graph/graph_passes.h"
+#include "passes/graph/walk.h"
+#include "ir/graph_builder.h"
+
+namespace lapidary::passes {
+
+namespace {
+
+// A constant vector along axis 1 of an image (or of a matrix's columns): [C], broadcast to the shape. Its values.
+std::optional<ConstantId> channel_vector(Module& module, const Value* value, int axis, int64_t channels) {
+  if (auto splat = splat_of(module, value)) {
+    return module.constants.add_splat(value->type.dtype, {channels}, *splat);
+  }
+  const Op* broadcast = producer_of_kind(value, OpKind::Broadcast);
+  if (!broadcast) return std::nullopt;
+  const Value* source = broadcast->operand(0);
+  const std::vector<int64_t>& axes = broadcast->params.integers("axes");
+  for (size_t i = 0; i < axes.size(); ++i) {   // every axis but the channels' has extent 1
+    std::optional<int64_t> extent = value_of(source->type.shape[i]);
+    if (extent != (axes[i] == axis ? channels : 1)) return std::nullopt;
+  }
+  if (axes.empty()) return std::nullopt;
+  while (source->producer && source->producer->is(OpKind::Reshape)) source = source->producer->operand(0);
+  auto id = constant_of(source);
+  if (!id || module.constants[*id].elements() != channels) return std::nullopt;
+  if (module.constants[*id].shape == std::vector<int64_t>{channels}) return id;
+  return module.constants.transformed(*id, {.kind = Transform::Kind::Reshape, .shape = {channels}});
+}
+
+struct ScaledOp {
+  Op* op;               // conv, conv_transpose or contract
+  int channel_axis;     // of its result
+  int weight_axis;      // of operand 1
+  int64_t channels;
+};
+
+std::optional<ScaledOp> scaled_op(Value* value) {
+  Op* op = value->producer;
+  if (!op || value->uses.size() != 1 || value->type.dtype != DType::F32) return std::nullopt;
+  int axis, weight_axis;
+  if (op->is(OpKind::Conv)) {
+    axis = 1, weight_axis = 0;
+  } else if (op->is(OpKind::ConvTranspose) && op->params.integer("group") == 1) {
+    axis = 1, weight_axis = 1;
+  } else if (op->is(OpKind::Contract) && op->params.text("spec") == "mk,kn->mn") {
+    axis = 1, weight_axis = 1;
+  } else {
+    return std::nullopt;
+  }
+  auto channels = value_of(value->type.shape[static_cast<size_t>(axis)]);
+  if (!channels || !constant_of(op->operand(1))) return std::nullopt;
+  return ScaledOp{op, axis, weight_axis, *channels};
+}
+
+Value* product_of_vectors(GraphBuilder& b, Value* a, ConstantId factors) {
+  std::vector<Scalar> x = b.module.constants.scalars_of(*constant_of(a)), y = b.module.constants.scalars_of(factors);
+  for (size_t i = 0; i < x.size(); ++i) {
+    Scalar operands[] = {x[i], y[i]};
+    x[i] = evaluate(ScalarOp::Mul, operands);
+  }
+  return b.constant(b.module.constants.add_scalars(a->type.dtype, {static_cast<int64_t>(x.size())}, x));
+}
+
+// mul(conv(x, w[, b]), s) → conv(x, w·s[, b·s])
+bool fold_scale(Module& module, Region& body, Op& mul) {
+  for (int side : {0, 1}) {
+    auto scaled = scaled_op(mul.operand(side));
+    if (!scaled) continue;
+    Op& op = *scaled->op;
+    if (op.operands.size() > 2 && !constant_of(op.operand(2))) continue;
+    auto factors = channel_vector(module, mul.operand(1 - side), scaled->channel_axis, scaled->channels);
+    if (!factors) continue;
+    GraphBuilder b(module, body, op.self);
+    b.origin = op.origin;
+    ConstantId weight = module.constants.transformed(
+        *constant_of(op.operand(1)), {.kind = Transform::Kind::Scale, .axes = {scaled->weight_axis}, .other = *factors});
+    op.set_operand(1, b.constant(weight));
+    if (op.operands.size() > 2) op.set_operand(2, product_of_vectors(b, op.operand(2), *factors));
+    replace_value(mul.result(), op.result());
+    return true;
+  }
+  return false;
+}
+
+// add(conv(x, w), t) → conv(x, w, t)
+bool fold_shift(Module& module, Region& body, Op& add) {
+  for (int side : {0, 1}) {
+    auto scaled = scaled_op(add.operand(side));
+    if (!scaled || scaled->op->is(OpKind::Contract)) continue;
+    Op& op = *scaled->op;
+    auto shift = channel_vector(module, add.operand(1 - side), scaled->channel_axis, scaled->channels);
+    if (!shift) continue;
+    GraphBuilder b(module, body, op.self);
+    b.origin = op.origin;
+    if (op.operands.size() == 2) {
+      op.add_operand(b.constant(*shift));
+    } else if (auto bias = constant_of(op.operand(2))) {
+      std::vector<Scalar> sum = module.constants.scalars_of(*bias), more = module.constants.scalars_of(*shift);
+      for (size_t i = 0; i < sum.size(); ++i) {
+        Scalar operands[] = {sum[i], more[i]};
+        sum[i] = evaluate(ScalarOp::Add, operands);
+      }
+      op.set_operand(2, b.constant(module.constants.add_scalars(add.type().dtype, {scaled->channels}, sum)));
+    } else {
+      continue;
+    }
+    replace_value(add.result(), op.result());
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool fold_batch_norms(Module& module, const Options&) {
+  bool changed = false;
+  for_each_body(module, [&](Region& body) {
+    for (auto it = body.ops.begin(); it != body.ops.end();) {
+      Op& op = *it++;
+      bool folded = op.is(OpKind::Mul) ? fold_scale(module, body, op) : op.is(OpKind::Add) ? fold_shift(module, body, op) : false;
+      if (folded) erase_with_dead_producers(op);
+      changed |= folded;
+    }
+  });
+  return changed;
+}
+
+}  // namespace lapidary::passes
