@@ -16,7 +16,7 @@ namespace {
 constexpr int kMaxSweeps = 32;
 
 Value* rewritten(GraphBuilder& builder, Op& op) {
-  for (auto rules : {arithmetic_rewrites(), movement_rewrites(), contract_rewrites()})
+  for (auto rules : {arithmetic_rewrites(), movement_rewrites(), contract_rewrites(), window_rewrites()})
     for (Rewrite rule : rules)
       if (Value* value = rule(builder, op)) return value;
   return nullptr;
