@@ -1,0 +1,150 @@
+// Checked buffers; see loops_memory.h.
+#include "ir/loops_memory.h"
+
+#include <algorithm>
+
+#include "ir/error.h"
+
+namespace lapidary::loops {
+namespace {
+
+constexpr int64_t kNobody = -1, kSeveral = -2, kNoTask = -3;  // kNoTask: in front of the task loop
+
+int64_t bytes_of(const BufferNode& buffer, const BoundBuffer& bound) {
+  auto bytes = byte_size(buffer.element.dtype, bound.elements);
+  LPD_CHECK(bytes, "%{} has {} elements", buffer.name, bound.elements);
+  return *bytes;
+}
+
+}  // namespace
+
+CheckedMemory::CheckedMemory(const Kernel& kernel, const std::vector<BoundBuffer>& bound)
+    : kernel_(kernel.family), task_(kNoTask) {
+  LPD_CHECK(bound.size() == kernel.buffers.size(), "kernel '{}' takes {} buffers, given {}", kernel_,
+            kernel.buffers.size(), bound.size());
+  check_overlaps(kernel, bound);
+  for (size_t i = 0; i < bound.size(); i++) {
+    const BufferNode& buffer = *kernel.buffers[i];
+    if (buffer.space == Space::Global) {
+      bind_global(buffer, bound[i]);
+    } else {
+      Cells& cells = cells_[&buffer];
+      cells.elements = bound[i].elements;
+      cells.values.resize(static_cast<size_t>(cells.elements));
+      stages_.push_back(&buffer);
+    }
+  }
+}
+
+void CheckedMemory::bind_global(const BufferNode& buffer, const BoundBuffer& bound) {
+  Touched& touched = touched_[bound.data];
+  auto elements = static_cast<size_t>(bound.elements);
+  int bits = bit_width(buffer.element.dtype);
+  if (touched.writer.empty()) touched.element_bits = bits;
+  if (touched.element_bits != bits && elements > 0)
+    fail(fmt::format("%{} lies on a buffer of another element size", buffer.name));
+  touched.writer.resize(std::max(touched.writer.size(), elements), kNobody);
+  touched.reader.resize(touched.writer.size(), kNobody);
+  Cells& cells = cells_[&buffer];
+  cells.data = bound.data;
+  cells.elements = bound.elements;
+  cells.touched = &touched;
+}
+
+void CheckedMemory::check_overlaps(const Kernel& kernel, const std::vector<BoundBuffer>& bound) const {
+  for (size_t i = 0; i < bound.size(); i++) {
+    for (size_t j = 0; j < bound.size(); j++) {
+      const BufferNode &a = *kernel.buffers[i], &b = *kernel.buffers[j];
+      if (a.space != Space::Global || b.space != Space::Global || !a.written) continue;
+      auto* begin = static_cast<char*>(bound[i].data);
+      auto* other = static_cast<char*>(bound[j].data);
+      bool overlap = begin < other && other < begin + bytes_of(a, bound[i]);
+      bool behind = other < begin && begin < other + bytes_of(b, bound[j]);
+      if (overlap || behind) fail(fmt::format("%{} and %{} overlap without being equal", a.name, b.name));
+    }
+  }
+}
+
+void CheckedMemory::begin_task(int64_t task) {
+  task_ = task;
+  for (const BufferNode* stage : stages_) {
+    Cells& cells = cells_[stage];
+    cells.written.assign(cells.values.size(), false);
+  }
+}
+
+void CheckedMemory::allocate(const Buffer& buffer) {
+  Cells& cells = cells_[buffer.get()];
+  cells.elements = buffer->size;
+  cells.values.resize(static_cast<size_t>(buffer->size) * buffer->element.lanes);
+  cells.written.assign(cells.values.size(), false);
+}
+
+Scalar CheckedMemory::load(const Buffer& buffer, int64_t index, int lane) {
+  Cells& cells = cells_of(buffer);
+  check_bounds("load of", buffer, cells, index);
+  if (cells.touched) {
+    check_read(buffer, cells, index);
+    return load_scalar(buffer->element.dtype, cells.data, index);
+  }
+  size_t cell = static_cast<size_t>(index) * buffer->element.lanes + static_cast<size_t>(lane);
+  if (cell >= cells.written.size() || !cells.written[cell])
+    fail(fmt::format("load of %{}[{}], which nobody wrote", buffer->name, index));
+  return cells.values[cell];
+}
+
+void CheckedMemory::store(const Buffer& buffer, int64_t index, int lane, const Scalar& value) {
+  Cells& cells = cells_of(buffer);
+  check_bounds("store to", buffer, cells, index);
+  if (cells.touched) {
+    check_write(buffer, cells, index);
+    return store_scalar(value, cells.data, index);
+  }
+  size_t cell = static_cast<size_t>(index) * buffer->element.lanes + static_cast<size_t>(lane);
+  if (cell >= cells.written.size()) fail(fmt::format("store to %{} in front of the task loop", buffer->name));
+  cells.values[cell] = value;
+  cells.written[cell] = true;
+}
+
+CheckedMemory::Cells& CheckedMemory::cells_of(const Buffer& buffer) {
+  auto found = cells_.find(buffer.get());
+  if (found == cells_.end()) fail(fmt::format("%{} is neither a parameter nor allocated", buffer->name));
+  return found->second;
+}
+
+void CheckedMemory::check_bounds(const char* what, const Buffer& buffer, const Cells& cells, int64_t index) const {
+  if (index >= 0 && index < cells.elements) return;
+  fail(fmt::format("{} %{}[{}], which has {} elements", what, buffer->name, index, cells.elements));
+}
+
+void CheckedMemory::check_read(const Buffer& buffer, const Cells& cells, int64_t index) {
+  auto at = static_cast<size_t>(index);
+  int64_t writer = cells.touched->writer[at];
+  int64_t& reader = cells.touched->reader[at];
+  if (writer != kNobody && writer != task_)
+    fail(fmt::format("race: load of %{}[{}], which task {} wrote", buffer->name, index, writer));
+  if (writer == task_ && !buffer->reads_own_writes) {
+    fail(fmt::format("load of %{}[{}], which the kernel stored: it is not marked reads_own_writes", buffer->name,
+                     index));
+  }
+  reader = reader == kNobody || reader == task_ ? task_ : kSeveral;
+}
+
+void CheckedMemory::check_write(const Buffer& buffer, const Cells& cells, int64_t index) {
+  auto at = static_cast<size_t>(index);
+  int64_t &writer = cells.touched->writer[at], reader = cells.touched->reader[at];
+  if (!buffer->written) fail(fmt::format("store to %{}, which is not written", buffer->name));
+  if (writer != kNobody && writer != task_)
+    fail(fmt::format("race: store to %{}[{}], which task {} wrote", buffer->name, index, writer));
+  if (reader == kSeveral) fail(fmt::format("race: store to %{}[{}], which several tasks read", buffer->name, index));
+  if (reader != kNobody && reader != task_)
+    fail(fmt::format("race: store to %{}[{}], which task {} read", buffer->name, index, reader));
+  writer = task_;
+}
+
+void CheckedMemory::fail(const std::string& message) const {
+  std::string where = task_ == kNoTask ? "" : fmt::format(", in task {}", task_);
+  throw Error(Fault::Internal, fmt::format("kernel '{}': {}{}", kernel_, message, where));
+}
+
+}  // namespace lapidary::loops

@@ -1,0 +1,55 @@
+// The buffers of a kernel that is being interpreted, every access checked: bounds, reading what nobody wrote (Local
+// and Stage), loading what the kernel stored without saying so, and races: two tasks touching one element, one of them
+// writing.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include "ir/loops_interpreter.h"
+
+namespace lapidary::loops {
+
+class CheckedMemory {
+ public:
+  CheckedMemory(const Kernel&, const std::vector<BoundBuffer>&);
+
+  void begin_task(int64_t task);  // what is on the stage is forgotten
+  void allocate(const Buffer&);   // a Local: nothing in it is written
+
+  // `lane` of an element that holds a vector; 0 otherwise.
+  Scalar load(const Buffer&, int64_t index, int lane);
+  void store(const Buffer&, int64_t index, int lane, const Scalar&);
+
+ private:
+  // Who touched each element of a Global so far. Buffers bound to one address share it.
+  struct Touched {
+    std::vector<int64_t> writer, reader;  // a task, kNobody, or kSeveral
+    int element_bits;
+  };
+  struct Cells {
+    void* data = nullptr;        // Global
+    std::vector<Scalar> values;  // Local, Stage
+    std::vector<bool> written;
+    int64_t elements = 0;
+    Touched* touched = nullptr;
+  };
+
+  void bind_global(const BufferNode&, const BoundBuffer&);
+  void check_overlaps(const Kernel&, const std::vector<BoundBuffer>&) const;
+  Cells& cells_of(const Buffer&);
+  void check_bounds(const char* what, const Buffer&, const Cells&, int64_t index) const;
+  void check_read(const Buffer&, const Cells&, int64_t index);
+  void check_write(const Buffer&, const Cells&, int64_t index);
+  [[noreturn]] void fail(const std::string& message) const;
+
+  std::string kernel_;
+  int64_t task_;
+  std::vector<const BufferNode*> stages_;
+  std::unordered_map<const BufferNode*, Cells> cells_;
+  std::map<void*, Touched> touched_;
+};
+
+}  // namespace lapidary::loops
