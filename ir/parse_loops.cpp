@@ -10,7 +10,7 @@
 namespace lapidary::loops {
 namespace {
 
-constexpr int kMaxNesting = 1000;
+constexpr int kMaxNesting = 500;
 
 class Parser {
  public:
@@ -260,11 +260,12 @@ class Parser {
   }
 
   // --- expressions -------------------------------------------------------------------------------------------
+  // Operators of at least `precedence`.
   Expr expression(int precedence = 1) {
-    Expr left = precedence == 3 ? primary() : expression(precedence + 1);
+    Expr left = primary();
     for (const Infix* infix; (infix = next_infix(precedence));) {
       size_t offset = lexer_.next().offset;
-      Expr right = precedence == 3 ? primary() : expression(precedence + 1);
+      Expr right = expression(infix->precedence + 1);
       left = built(offset, [&] { return combine(infix->op, left, right); });
     }
     return left;
@@ -272,7 +273,7 @@ class Parser {
 
   const Infix* next_infix(int precedence) const {
     const Infix* infix = lexer_.peek().kind == TokenKind::String ? nullptr : infix_of(lexer_.peek().text);
-    return infix && infix->precedence == precedence ? infix : nullptr;
+    return infix && infix->precedence >= precedence ? infix : nullptr;
   }
 
   // x - 3 is x + -3 in the normal form of indices.

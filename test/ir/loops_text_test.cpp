@@ -1,7 +1,11 @@
 // Text of kernels: printing and reading are inverse, and sharing keeps both short.
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <random>
+
 #include "ir/error.h"
+#include "ir/loops_interpreter.h"
 #include "ir/program.h"
 #include "ir/text.h"
 
@@ -76,6 +80,62 @@ TEST(LoopsText, EveryFormComesBack) {
   }
 }
 )");
+}
+
+// Kernels of random expressions: the text comes back, and what it says computes the same.
+TEST(LoopsText, RandomKernelsComeBackAndComputeTheSame) {
+  std::mt19937_64 random(2);
+  for (int round = 0; round < 300; round++) {
+    Buffer y = make_global("y", DType::I64, true), z = make_global("z", DType::F32, true),
+           x = make_global("x", DType::F32, false);
+    Var task = make_var("task", {}, 0, 63), n = make_var("n", {}, 1, 100);
+    std::vector<Expr> integers = {variable(task), variable(n), integer(3), integer(16)};
+    std::vector<Expr> reals = {load(x, variable(task)), real(0.5f), real(-2)};
+    auto pick = [&](const std::vector<Expr>& pool) { return pool[random() % pool.size()]; };
+    for (int step = 0; step < 25; step++) {
+      Expr a = pick(integers), b = pick(integers), f = pick(reals), g = pick(reals);
+      switch (random() % 8) {
+        case 0:
+          integers.push_back(add(a, b));
+          break;
+        case 1:
+          integers.push_back(sub(a, b));
+          break;
+        case 2:
+          integers.push_back(max(min(mul(a, b), integer(1000)), integer(-1000)));
+          break;
+        case 3:
+          integers.push_back(floordiv(a, integer(static_cast<int64_t>(random() % 7 + 1))));
+          break;
+        case 4:
+          integers.push_back(mod(a, integer(static_cast<int64_t>(random() % 20 + 1))));
+          break;
+        case 5:
+          integers.push_back(select(less(a, b), b, convert(f, DType::I64)));
+          break;
+        case 6:
+          reals.push_back(fma(f, g, pick(reals)));
+          break;
+        case 7:
+          reals.push_back(max(sub(f, g), convert(a, DType::F32)));
+          break;
+      }
+    }
+    Expr i = variable(task);
+    Stmt loop = for_loop(task, integer(0), integer(64), 1, LoopKind::Task,
+                         {store(y, i, integers.back()), store(z, i, reals.back())});
+    Kernel kernel{"random", "", {x, y, z}, {n}, block({loop})};
+    std::string text = print_kernel(kernel);
+    Kernel again = parse_kernel(text);
+    ASSERT_EQ(print_kernel(again), text);
+    std::vector<float> in(64), z1(64), z2(64);
+    for (size_t k = 0; k < in.size(); k++) in[k] = static_cast<float>(k) * 0.25f - 5;
+    std::vector<int64_t> y1(64), y2(64);
+    interpret(kernel, {{in.data(), 64}, {y1.data(), 64}, {z1.data(), 64}}, {17}, 0, 64);
+    interpret(again, {{in.data(), 64}, {y2.data(), 64}, {z2.data(), 64}}, {17}, 0, 64);
+    ASSERT_EQ(y1, y2) << text;
+    ASSERT_EQ(std::memcmp(z1.data(), z2.data(), 64 * sizeof(float)), 0) << text;
+  }
 }
 
 TEST(LoopsText, NamesAreUniqueWithinTheirScope) {
