@@ -17,7 +17,6 @@ bool is_reserved_word(std::string_view);    // no variable is called so
 // What a variable's interval and divisor are unless the text says otherwise.
 struct Facts {
   int64_t lo, hi, multiple;
-  bool operator==(const Facts&) const = default;
 };
 Facts facts_of_loop(const Expr& begin, const Expr& end, const Expr& step);
 Facts facts_of_value(const Expr& value);

@@ -66,13 +66,22 @@ bool is_reserved_word(std::string_view word) {
   return std::find(kWords.begin(), kWords.end(), word) != kWords.end() || parse_type(word);
 }
 
-Facts facts_of_loop(const Expr& begin, const Expr& end, const Expr& step) {
-  constexpr int64_t kUnbounded = INT64_C(1) << 48;  // an end this far off says nothing worth noting
-  int64_t hi = end->hi >= kUnbounded ? nodes::kIndexMax : std::max(begin->lo, end->hi - 1);
-  return {begin->lo, hi, std::gcd(begin->multiple, step->multiple)};
+// A bound this far off says nothing worth noting: it reads as the widest an index has.
+static Facts without_far_bounds(Facts facts) {
+  constexpr int64_t kFar = INT64_C(1) << 48;
+  if (facts.lo <= -kFar && facts.lo >= nodes::kIndexMin) facts.lo = nodes::kIndexMin;
+  if (facts.hi >= kFar && facts.hi <= nodes::kIndexMax) facts.hi = nodes::kIndexMax;
+  return facts;
 }
 
-Facts facts_of_value(const Expr& value) { return {value->lo, value->hi, std::max<int64_t>(value->multiple, 1)}; }
+Facts facts_of_loop(const Expr& begin, const Expr& end, const Expr& step) {
+  int64_t hi = std::min(nodes::kIndexMax, std::max(begin->lo, end->hi - 1));
+  return without_far_bounds({begin->lo, hi, std::gcd(begin->multiple, step->multiple)});
+}
+
+Facts facts_of_value(const Expr& value) {
+  return without_far_bounds({value->lo, value->hi, std::max<int64_t>(value->multiple, 1)});
+}
 
 static constexpr std::array<Infix, 9> kInfixes = {{{"<", ScalarOp::Less, 1},
                                                    {"<=", ScalarOp::LessEqual, 1},
@@ -292,10 +301,12 @@ std::string bound_text(int64_t bound, int64_t open) { return bound == open ? "..
 std::string facts_text(const VarNode& var, const Facts& expected) {
   std::string text;
   if (!(var.type == ExprType{})) return text;
-  if (var.lo != expected.lo || var.hi != expected.hi) {
-    text += fmt::format(" range [{}, {}]", bound_text(var.lo, nodes::kIndexMin), bound_text(var.hi, nodes::kIndexMax));
+  Facts facts = without_far_bounds({var.lo, var.hi, var.multiple});
+  if (facts.lo != expected.lo || facts.hi != expected.hi) {
+    text +=
+        fmt::format(" range [{}, {}]", bound_text(facts.lo, nodes::kIndexMin), bound_text(facts.hi, nodes::kIndexMax));
   }
-  if (var.multiple != expected.multiple) text += fmt::format(" multiple {}", var.multiple);
+  if (facts.multiple != expected.multiple) text += fmt::format(" multiple {}", facts.multiple);
   return text;
 }
 
