@@ -1,0 +1,10 @@
+// Conversions between element types, as ir/scalar.h defines them.
+#pragma once
+
+#include "codegen/cpu/values.h"
+
+namespace lapidary::codegen::cpu {
+
+llvm::Value* emit_convert(Builder&, llvm::Value*, DType from, DType to);
+
+}  // namespace lapidary::codegen::cpu
