@@ -1,0 +1,92 @@
+// Kernels to objects: one module, and one LLVM context, for each kernel, handed out to the threads one by one. Nothing
+// of a module depends on which thread compiles it or when, so neither do the bytes.
+#include "codegen/cpu/compile.h"
+
+#include <llvm/Support/raw_ostream.h>
+
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "codegen/cpu/emitter.h"
+#include "codegen/cpu/machine.h"
+
+namespace lapidary::codegen {
+namespace cpu {
+namespace {
+
+// work(machine, i) for i below count, on `jobs` threads; the first failure, by index, is thrown again here.
+template <typename Work>
+void on_threads(const Target& target, int jobs, size_t count, Work work) {
+  std::atomic<size_t> next{0};
+  std::vector<std::exception_ptr> failures(count);
+  const auto loop = [&] {
+    const Machine machine(target);
+    for (size_t i = next++; i < count; i = next++) {
+      try {
+        work(machine, i);
+      } catch (...) { failures[i] = std::current_exception(); }
+    }
+  };
+  std::vector<std::jthread> helpers;
+  for (size_t i = 1; i < std::min<size_t>(std::max(jobs, 1), count); i++) helpers.emplace_back(loop);
+  loop();
+  helpers.clear();
+  for (const std::exception_ptr& failure : failures) {
+    if (failure) std::rethrow_exception(failure);
+  }
+}
+
+// `finish(machine, module, i)` gets kernel i as an optimised module.
+template <typename Finish>
+void for_each_module(const Program& program, const Target& target, const ArtifactOptions& options, Finish finish) {
+  on_threads(target, options.jobs, program.kernels.size(), [&](const Machine& machine, size_t i) {
+    llvm::LLVMContext context;
+    const std::string symbol = kernel_symbol(static_cast<uint32_t>(i));
+    const auto module = machine.new_module(context, symbol);
+    emit_kernel(*module, program.kernels[i], symbol, target, options.strict_math);
+    machine.optimise(*module);
+    finish(machine, *module, i);
+  });
+}
+
+std::string joined(const std::vector<std::string>& texts) {
+  std::string all;
+  for (const std::string& text : texts) all += text;
+  return all;
+}
+
+}  // namespace
+
+std::string kernel_symbol(uint32_t kernel) { return "lpd_k" + std::to_string(kernel); }
+
+std::vector<std::vector<char>> compile_kernels(const Program& program, const Target& target,
+                                               const ArtifactOptions& options) {
+  std::vector<std::vector<char>> objects(program.kernels.size());
+  for_each_module(program, target, options, [&](const Machine& machine, llvm::Module& module, size_t i) {
+    objects[i] = machine.object_code(module);
+  });
+  return objects;
+}
+
+}  // namespace cpu
+
+std::string llvm_text(const Program& program, const Target& target, const ArtifactOptions& options) {
+  std::vector<std::string> texts(program.kernels.size());
+  cpu::for_each_module(program, target, options, [&](const cpu::Machine&, llvm::Module& module, size_t i) {
+    llvm::raw_string_ostream stream(texts[i]);
+    module.print(stream, nullptr);
+  });
+  return cpu::joined(texts);
+}
+
+std::string assembly_text(const Program& program, const Target& target, const ArtifactOptions& options) {
+  std::vector<std::string> texts(program.kernels.size());
+  cpu::for_each_module(program, target, options, [&](const cpu::Machine& machine, llvm::Module& module, size_t i) {
+    texts[i] = machine.assembly(module);
+  });
+  return cpu::joined(texts);
+}
+
+}  // namespace lapidary::codegen

@@ -1,0 +1,306 @@
+// Expressions, and the addresses they load from.
+//
+// An index is taken apart into a sum of terms and a constant. The terms are added to the pointer in the order of the
+// loops that change them, outermost first, and the constant last: what does not change in a loop is then one value that
+// LICM lifts out of it, equal prefixes are one value to EarlyCSE, and the constant ends as the displacement of the
+// load. `row*lda + k + 3` becomes ((p + row*lda) + k) + 3, and thirteen rows at constant strides share one register.
+#include "codegen/cpu/expressions.h"
+
+#include <llvm/IR/Function.h>
+
+#include <algorithm>
+
+#include "codegen/cpu/convert.h"
+#include "ir/error.h"
+
+namespace lapidary::codegen::cpu {
+
+using llvm::Value;
+using loops::ExprKind;
+using loops::ExprNode;
+
+namespace {
+
+llvm::Constant* constant_lane(llvm::LLVMContext& context, const Scalar& constant) {
+  llvm::Type* type = value_type(context, constant.dtype);
+  if (type->isFloatingPointTy()) return llvm::ConstantFP::get(type, constant.number);
+  if (is_float(constant.dtype)) LPD_UNREACHABLE("constant of storage type {}", name_of(constant.dtype));
+  return llvm::ConstantInt::getSigned(type, constant.integer, /*ImplicitTrunc=*/true);
+}
+
+llvm::Align element_alignment(const loops::BufferNode& buffer) { return llvm::Align(bytes_of(buffer.element.dtype)); }
+
+}  // namespace
+
+void ExpressionEmitter::bind(const loops::Var& var, Value* value, int depth) { variables_[var.get()] = {value, depth}; }
+void ExpressionEmitter::bind(const loops::Buffer& buffer, Value* pointer) { pointers_[buffer.get()] = pointer; }
+
+Value* ExpressionEmitter::value(const loops::Expr& expr) { return computed(*expr).value; }
+
+ExpressionEmitter::Computed ExpressionEmitter::computed(const ExprNode& node) {
+  if (auto found = computed_.find(&node); found != computed_.end()) return found->second;
+  const Computed result = compute(node);
+  computed_[&node] = result;
+  return result;
+}
+
+ExpressionEmitter::Computed ExpressionEmitter::compute(const ExprNode& node) {
+  Builder& b = emission_.build;
+  constexpr int kInnermost = 1 << 20;  // what is loaded may change with any loop
+  switch (node.kind) {
+    case ExprKind::Const:
+      return {splat(b, constant_lane(b.getContext(), node.constant), node.type.lanes), 0};
+    case ExprKind::Variable: {
+      auto found = variables_.find(node.var.get());
+      LPD_CHECK(found != variables_.end(), "variable '{}' is not in scope", node.var->name);
+      return found->second;
+    }
+    case ExprKind::Load:
+      return {load(node), kInnermost};
+    case ExprKind::Apply:
+    case ExprKind::Fma:
+    case ExprKind::Convert:
+    case ExprKind::Splat:
+    case ExprKind::Ramp:
+    case ExprKind::Reduce:
+    case ExprKind::Shuffle:
+      return compute_from_operands(node);
+  }
+  LPD_UNREACHABLE();
+}
+
+ExpressionEmitter::Computed ExpressionEmitter::compute_from_operands(const ExprNode& node) {
+  Builder& b = emission_.build;
+  llvm::SmallVector<Value*, 4> args;
+  int depth = 0;
+  for (const loops::Expr& arg : node.args) {
+    const Computed part = operand(arg);
+    args.push_back(part.value);
+    depth = std::max(depth, part.depth);
+  }
+  switch (node.kind) {
+    case ExprKind::Apply:
+      return {apply(node, args), depth};
+    case ExprKind::Fma:
+      return {emit_fma(b, args[0], args[1], args[2]), depth};
+    case ExprKind::Convert:
+      return {emit_convert(b, args[0], node.args[0]->type.dtype, node.type.dtype), depth};
+    case ExprKind::Splat:
+      return {splat(b, args[0], node.type.lanes), depth};
+    case ExprKind::Ramp:
+      return {ramp(node, args[0], args[1]), depth};
+    case ExprKind::Reduce:
+      return {reduce(node, args[0]), depth};
+    case ExprKind::Shuffle:
+      return {shuffle(node, args), depth};
+    case ExprKind::Const:
+    case ExprKind::Variable:
+    case ExprKind::Load:
+      break;
+  }
+  LPD_UNREACHABLE();
+}
+
+// --- operations ------------------------------------------------------------------------------------------------
+
+Value* ExpressionEmitter::apply(const ExprNode& node, llvm::ArrayRef<Value*> args) {
+  if (Value* index = index_arithmetic(node, args)) return index;
+  const DType dtype = node.op == ScalarOp::Select ? node.type.dtype : node.args[0]->type.dtype;
+  return emit_scalar_op(emission_, node.op, dtype, std::span<Value* const>(args.data(), args.size()));
+}
+
+// Scalar i64 arithmetic whose interval is known does not wrap, and divides without guards. Null: nothing special.
+Value* ExpressionEmitter::index_arithmetic(const ExprNode& node, llvm::ArrayRef<Value*> args) {
+  if (!(node.type == loops::ExprType{DType::I64, 1}) || args.size() != 2) return nullptr;
+  Builder& b = emission_.build;
+  const ExprNode& x = *node.args[0];
+  const ExprNode& y = *node.args[1];
+  const bool bounded = node.lo > INT64_MIN && node.hi < INT64_MAX;
+  const bool divides_plainly = x.lo >= 0 && y.lo > 0;
+  if (node.op == ScalarOp::Add && bounded) return b.CreateNSWAdd(args[0], args[1]);
+  if (node.op == ScalarOp::Sub && bounded) return b.CreateNSWSub(args[0], args[1]);
+  if (node.op == ScalarOp::Mul && bounded) return b.CreateNSWMul(args[0], args[1]);
+  if (node.op == ScalarOp::Div && divides_plainly) return b.CreateUDiv(args[0], args[1]);
+  if ((node.op == ScalarOp::FloorMod || node.op == ScalarOp::TruncMod) && divides_plainly)
+    return b.CreateURem(args[0], args[1]);
+  return nullptr;
+}
+
+Value* ExpressionEmitter::ramp(const ExprNode& node, Value* start, Value* step) {
+  Builder& b = emission_.build;
+  llvm::SmallVector<llvm::Constant*, 64> lanes;
+  for (int lane = 0; lane < node.type.lanes; lane++) lanes.push_back(llvm::ConstantInt::get(start->getType(), lane));
+  Value* steps = b.CreateMul(splat(b, step, node.type.lanes), llvm::ConstantVector::get(lanes));
+  return b.CreateAdd(splat(b, start, node.type.lanes), steps);
+}
+
+Value* ExpressionEmitter::reduce(const ExprNode& node, Value* vector) {
+  Builder& b = emission_.build;
+  for (unsigned half = lanes_of(vector) / 2; half > 0; half /= 2) {
+    llvm::SmallVector<int, 64> low, high;
+    for (unsigned lane = 0; lane < half; lane++) {
+      low.push_back(static_cast<int>(lane));
+      high.push_back(static_cast<int>(lane + half));
+    }
+    Value* halves[2] = {};
+    if (half == 1) {
+      halves[0] = b.CreateExtractElement(vector, uint64_t{0});
+      halves[1] = b.CreateExtractElement(vector, uint64_t{1});
+    } else {
+      halves[0] = b.CreateShuffleVector(vector, low);
+      halves[1] = b.CreateShuffleVector(vector, high);
+    }
+    vector = emit_scalar_op(emission_, node.op, node.type.dtype, halves);
+  }
+  return vector;
+}
+
+// Sources are joined two by two until one vector holds all their lanes; -1 takes lane 0 of a vector of zeros.
+Value* ExpressionEmitter::shuffle(const ExprNode& node, llvm::ArrayRef<Value*> sources) {
+  Builder& b = emission_.build;
+  llvm::SmallVector<Value*, 8> vectors(sources.begin(), sources.end());
+  if (lanes_of(vectors[0]) == 1) {
+    llvm::Type* single = llvm::FixedVectorType::get(vectors[0]->getType(), 1);
+    for (Value*& vector : vectors) vector = b.CreateInsertElement(llvm::PoisonValue::get(single), vector, uint64_t{0});
+  }
+  const auto concatenated = [&](Value* low, Value* high) {
+    llvm::SmallVector<int, 64> lanes(2 * llvm::cast<llvm::FixedVectorType>(low->getType())->getNumElements());
+    for (size_t lane = 0; lane < lanes.size(); lane++) lanes[lane] = static_cast<int>(lane);
+    return b.CreateShuffleVector(low, high, lanes);
+  };
+  while (vectors.size() > 2) {
+    if (vectors.size() % 2) vectors.push_back(llvm::PoisonValue::get(vectors[0]->getType()));
+    for (size_t i = 0; i < vectors.size() / 2; i++) vectors[i] = concatenated(vectors[2 * i], vectors[2 * i + 1]);
+    vectors.resize(vectors.size() / 2);
+  }
+  const bool zeros = std::count(node.lanes_from.begin(), node.lanes_from.end(), -1) > 0;
+  if (zeros && vectors.size() == 2) vectors = {concatenated(vectors[0], vectors[1])};
+  const int given = static_cast<int>(llvm::cast<llvm::FixedVectorType>(vectors[0]->getType())->getNumElements());
+  if (vectors.size() == 1)
+    vectors.push_back(zeros ? static_cast<Value*>(llvm::Constant::getNullValue(vectors[0]->getType()))
+                            : llvm::PoisonValue::get(vectors[0]->getType()));
+  llvm::SmallVector<int, 64> lanes;
+  for (int lane : node.lanes_from) lanes.push_back(lane < 0 ? given : lane);
+  Value* result = b.CreateShuffleVector(vectors[0], vectors[1], lanes);
+  return node.type.lanes == 1 ? b.CreateExtractElement(result, uint64_t{0}) : result;
+}
+
+// --- memory ----------------------------------------------------------------------------------------------------
+
+void ExpressionEmitter::add_terms(Sum& sum, const ExprNode& node, int64_t factor) {
+  if (node.type == loops::ExprType{DType::I64, 1} && node.kind == ExprKind::Apply && node.lo > INT64_MIN &&
+      node.hi < INT64_MAX) {
+    if (node.op == ScalarOp::Add || node.op == ScalarOp::Sub) {
+      add_terms(sum, *node.args[0], factor);
+      return add_terms(sum, *node.args[1], node.op == ScalarOp::Add ? factor : -factor);
+    }
+    if (node.op == ScalarOp::Mul) {
+      for (int side : {0, 1}) {
+        const auto* by = llvm::dyn_cast<llvm::ConstantInt>(operand(node.args[side]).value);
+        if (by) return add_terms(sum, *node.args[1 - side], factor * by->getSExtValue());
+      }
+    }
+  }
+  if (const auto* constant = llvm::dyn_cast<llvm::ConstantInt>(computed(node).value))
+    sum.constant += factor * constant->getSExtValue();
+  else
+    sum.terms.push_back({&node, factor});
+}
+
+Value* ExpressionEmitter::address(const loops::Buffer& buffer, const loops::Expr& index) {
+  Builder& b = emission_.build;
+  auto found = pointers_.find(buffer.get());
+  LPD_CHECK(found != pointers_.end(), "buffer '{}' is not in scope", buffer->name);
+  llvm::Type* element = vector_of(buffer->space == loops::Space::Local && buffer->element.lanes > 1
+                                      ? value_type(b.getContext(), buffer->element.dtype)
+                                      : memory_type(b.getContext(), buffer->element.dtype),
+                                  buffer->element.lanes);
+  Sum sum;
+  add_terms(sum, *index, 1);
+  std::stable_sort(sum.terms.begin(), sum.terms.end(),
+                   [&](const Term& x, const Term& y) { return computed(*x.node).depth < computed(*y.node).depth; });
+  Value* pointer = found->second;
+  for (const Term& term : sum.terms) {
+    Value* offset = b.CreateNSWMul(computed(*term.node).value, b.getInt64(term.factor));
+    pointer = b.CreateGEP(element, pointer, offset);
+  }
+  return sum.constant ? b.CreateGEP(element, pointer, b.getInt64(sum.constant)) : pointer;
+}
+
+Value* ExpressionEmitter::lane_addresses(const loops::Buffer& buffer, const loops::Expr& index) {
+  Builder& b = emission_.build;
+  return b.CreateGEP(memory_type(b.getContext(), buffer->element.dtype), pointers_.at(buffer.get()), value(index));
+}
+
+// `then` where the condition holds, zero elsewhere.
+Value* ExpressionEmitter::when(Value* condition, llvm::Type* type, llvm::function_ref<Value*()> then) {
+  Builder& b = emission_.build;
+  llvm::Function* function = b.GetInsertBlock()->getParent();
+  llvm::BasicBlock* before = b.GetInsertBlock();
+  llvm::BasicBlock* taken = llvm::BasicBlock::Create(b.getContext(), "on", function);
+  llvm::BasicBlock* after = llvm::BasicBlock::Create(b.getContext(), "after", function);
+  b.CreateCondBr(condition, taken, after);
+  b.SetInsertPoint(taken);
+  Value* result = then();
+  taken = b.GetInsertBlock();
+  b.CreateBr(after);
+  b.SetInsertPoint(after);
+  if (!result) return nullptr;
+  llvm::PHINode* phi = b.CreatePHI(type, 2);
+  phi->addIncoming(result, taken);
+  phi->addIncoming(llvm::Constant::getNullValue(type), before);
+  return phi;
+}
+
+Value* ExpressionEmitter::load_memory(const ExprNode& node, llvm::Type* memory) {
+  Builder& b = emission_.build;
+  const llvm::Align alignment = element_alignment(*node.buffer);
+  Value* mask = node.args.size() > 1 ? value(node.args[1]) : nullptr;
+  if (node.args[0]->type.lanes > 1) {
+    Value* pointers = lane_addresses(node.buffer, node.args[0]);
+    return b.CreateMaskedGather(memory, pointers, alignment, mask, llvm::Constant::getNullValue(memory));
+  }
+  Value* pointer = address(node.buffer, node.args[0]);
+  if (!mask) return b.CreateAlignedLoad(memory, pointer, alignment);
+  if (node.type.lanes == 1) return when(mask, memory, [&] { return b.CreateAlignedLoad(memory, pointer, alignment); });
+  return b.CreateMaskedLoad(memory, pointer, alignment, mask, llvm::Constant::getNullValue(memory));
+}
+
+Value* ExpressionEmitter::load(const ExprNode& node) {
+  Builder& b = emission_.build;
+  if (node.buffer->element.lanes > 1)
+    return b.CreateLoad(vector_of(value_type(b.getContext(), node.type.dtype), node.type.lanes),
+                        address(node.buffer, node.args[0]));
+  Value* loaded = load_memory(node, vector_of(memory_type(b.getContext(), node.type.dtype), node.type.lanes));
+  return node.type.dtype == DType::Bool ? b.CreateICmpNE(loaded, whole(loaded, 0)) : loaded;
+}
+
+void ExpressionEmitter::store(const loops::Buffer& buffer, const loops::Expr& index, const loops::Expr& stored,
+                              const loops::Expr& mask_expr) {
+  Builder& b = emission_.build;
+  Value* data = value(stored);
+  if (buffer->element.lanes > 1) {
+    b.CreateStore(data, address(buffer, index));
+    return;
+  }
+  if (buffer->element.dtype == DType::Bool) data = b.CreateZExt(data, same_lanes(b.getInt8Ty(), data));
+  const llvm::Align alignment = element_alignment(*buffer);
+  Value* mask = mask_expr ? value(mask_expr) : nullptr;
+  if (index->type.lanes > 1) {
+    b.CreateMaskedScatter(data, lane_addresses(buffer, index), alignment, mask);
+    return;
+  }
+  Value* pointer = address(buffer, index);
+  if (!mask) {
+    b.CreateAlignedStore(data, pointer, alignment);
+  } else if (lanes_of(data) > 1) {
+    b.CreateMaskedStore(data, pointer, alignment, mask);
+  } else {
+    when(mask, nullptr, [&]() -> Value* {
+      b.CreateAlignedStore(data, pointer, alignment);
+      return nullptr;
+    });
+  }
+}
+
+}  // namespace lapidary::codegen::cpu
