@@ -75,9 +75,6 @@ typedef struct {
 
 typedef struct { uint32_t slot; const char *message; } lpd_check;   /* slot must be nonzero */
 
-/* A symbol is read off an input's extent; every other extent of the signature is checked against its formula. */
-typedef struct { const char *name; uint32_t slot; } lpd_symbol;
-
 struct lpd_model {
   uint32_t abi_version;
   const char *name;
@@ -92,7 +89,10 @@ struct lpd_model {
   const lpd_buffer_ref *buffer_refs;
   const uint32_t *integer_slots;
   const lpd_kernel *kernels;
-  const lpd_symbol *symbols;
+  /* A symbol is read off an input's extent, the LPD_DIM_EXTENT in its slot; every other extent of the signature is
+   * checked against its formula. */
+  const char *const *symbol_names;
+  const uint32_t *symbol_slots;
   const lpd_check *checks;
   const void *weights;                      /* 64-byte aligned */
   int64_t weights_bytes;

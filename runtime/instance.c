@@ -1,0 +1,130 @@
+/* Making and destroying instances. One block holds the instance and every table whose size the model's own tables
+ * give, so there is one allocation to fail; the arena, owned outputs and threads come when a run first needs them. */
+#include <string.h>
+
+#include "internal.h"
+
+/* Hands out pieces of a block; with block NULL it only adds up. */
+typedef struct { char *block; int64_t used; } carver;
+
+static void *carve(carver *c, int64_t count, int64_t size) {
+  void *piece = c->block ? c->block + c->used : NULL;
+  c->used += (count * size + 15) & ~(int64_t)15;
+  return piece;
+}
+
+static void carve_slots(carver *c, const lpd_model *model, lpd_slot *slots) {
+  for (uint32_t i = 0; i < model->input_count + model->output_count; ++i) {
+    const uint8_t rank = lpd_signature_of(model, (int)i)->rank;
+    int64_t *dims = carve(c, rank, sizeof(int64_t)), *wanted = carve(c, rank, sizeof(int64_t));
+    if (c->block) slots[i].dims = dims, slots[i].wanted = wanted;
+  }
+}
+
+static int64_t most_integers(const lpd_model *model, const lpd_step *step) {
+  int64_t most = 0;
+  for (uint32_t v = 0; v < step->variant_count; ++v) {
+    const int64_t count = model->variants[step->first_variant + v].integer_count;
+    if (count > most) most = count;
+  }
+  return most;
+}
+
+static int is_callers(const lpd_buffer_ref *ref) { return ref->base == LPD_BASE_INPUT || ref->base == LPD_BASE_OUTPUT; }
+
+static void fill_plan(const lpd_model *model, const lpd_entry *entry, lpd_plan *plan) {
+  int64_t *integers = plan->integers;
+  uint32_t pointer = 0;
+  for (uint32_t s = 0; s < entry->step_count; ++s) {
+    const lpd_step *step = &model->steps[entry->first_step + s];
+    plan->jobs[s].frame = (lpd_frame){plan->pointers + pointer, integers};
+    integers += most_integers(model, step);
+    for (uint32_t b = 0; b < step->buffer_count; ++b, ++pointer)
+      if (is_callers(&model->buffer_refs[step->first_buffer + b]))
+        plan->patches[plan->patch_count++] = (lpd_patch){pointer, step->first_buffer + b};
+  }
+}
+
+static void carve_plan(carver *c, const lpd_model *model, const lpd_entry *entry, lpd_plan *plan) {
+  int64_t pointers = 0, integers = 0, patches = 0;
+  for (uint32_t s = 0; s < entry->step_count; ++s) {
+    const lpd_step *step = &model->steps[entry->first_step + s];
+    pointers += step->buffer_count;
+    integers += most_integers(model, step);
+    for (uint32_t b = 0; b < step->buffer_count; ++b)
+      patches += is_callers(&model->buffer_refs[step->first_buffer + b]);
+  }
+  const lpd_plan carved = {.jobs = carve(c, entry->step_count, sizeof(lpd_job)),
+                           .pointers = carve(c, pointers, sizeof(void *)),
+                           .integers = carve(c, integers, sizeof(int64_t)),
+                           .patches = carve(c, patches, sizeof(lpd_patch)),
+                           .nanoseconds = carve(c, entry->step_count, sizeof(int64_t))};
+  if (!c->block) return;
+  *plan = carved;
+  fill_plan(model, entry, plan);
+}
+
+static lpd_instance *carve_instance(carver *c, const lpd_model *model) {
+  lpd_instance *instance = carve(c, 1, sizeof(lpd_instance));
+  lpd_slot *slots = carve(c, model->input_count + model->output_count, sizeof(lpd_slot));
+  int64_t *dims = carve(c, model->dim_count, sizeof(int64_t));
+  lpd_plan *plans = carve(c, model->entry_count, sizeof(lpd_plan));
+  carve_slots(c, model, slots);
+  for (uint32_t e = 0; e < model->entry_count; ++e) carve_plan(c, model, &model->entries[e], c->block ? &plans[e] : NULL);
+  if (c->block) instance->slots = slots, instance->dims = dims, instance->plans = plans;
+  return instance;
+}
+
+static lpd_status check_options(const lpd_options *options) {
+  if (options->size != sizeof(lpd_options) || options->threads < 0 || options->threads > LPD_MAX_THREADS ||
+      options->max_loop < 0 || options->max_bytes < 0)
+    return LPD_INVALID_ARGUMENT;
+  const lpd_executor *executor = options->executor;
+  if (executor && (!executor->run || executor->threads < 1 || executor->threads > LPD_MAX_THREADS))
+    return LPD_INVALID_ARGUMENT;
+  if (options->alloc && (!options->alloc->alloc || !options->alloc->free)) return LPD_INVALID_ARGUMENT;
+  return LPD_OK;
+}
+
+static uint32_t thread_count(const lpd_options *options) {
+  if (options->executor) return (uint32_t)options->executor->threads;
+  return options->threads > 0 ? (uint32_t)options->threads : lpd_usable_cores();
+}
+
+lpd_status lpd_create(const lpd_model *model, const lpd_options *given, lpd_instance **out) {
+  static const lpd_options kDefaults = {.size = sizeof(lpd_options)};
+  if (!out) return LPD_INVALID_ARGUMENT;
+  *out = NULL;
+  if (!model || model->abi_version != LPD_ABI_VERSION) return LPD_INVALID_ARGUMENT;
+  const lpd_options *options = given ? given : &kDefaults;
+  lpd_status status = check_options(options);
+  if (status) return status;
+  if (lpd_missing_feature(model->cpu_features)) return LPD_UNSUPPORTED_CPU;
+
+  const lpd_alloc *alloc = options->alloc ? options->alloc : &lpd_default_alloc;
+  carver measure = {NULL, 0};
+  carve_instance(&measure, model);
+  carver real = {lpd_take(alloc, measure.used), 0};
+  if (!real.block) return LPD_OUT_OF_MEMORY;
+  memset(real.block, 0, (size_t)measure.used);
+  lpd_instance *instance = carve_instance(&real, model);
+  instance->model = model;
+  instance->alloc = *alloc;
+  instance->block_bytes = measure.used;
+  if (options->executor) instance->executor = *options->executor;
+  instance->threads = thread_count(options);
+  instance->max_bytes = options->max_bytes;
+  *out = instance;
+  return LPD_OK;
+}
+
+void lpd_destroy(lpd_instance *instance) {
+  if (!instance) return;
+  const lpd_alloc alloc = instance->alloc;
+  lpd_team_destroy(&alloc, instance->team);
+  lpd_barrier_destroy(&alloc, instance->barrier);
+  for (uint32_t i = 0; i < instance->model->input_count + instance->model->output_count; ++i)
+    lpd_give(&alloc, instance->slots[i].owned, instance->slots[i].owned_bytes);
+  lpd_give(&alloc, instance->arena, instance->arena_capacity);
+  lpd_give(&alloc, instance, instance->block_bytes);
+}

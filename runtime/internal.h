@@ -1,0 +1,114 @@
+/* What the runtime's files share. The life of an instance:
+ *
+ *   lpd_create   one block of memory, sized from the model's tables: slots, jobs, frames        instance.c
+ *   lpd_bind     remembers a tensor; notes whether its extents or only its pointer changed      tensor.c
+ *   lpd_run      when extents changed: dims, checks, jobs, arena (prepare.c); when only          run.c
+ *                pointers did: those in the frames; then all threads walk the same jobs
+ *
+ * A run with nothing changed does none of this again: the walk itself is what it costs. */
+#ifndef LAPIDARY_RUNTIME_INTERNAL_H
+#define LAPIDARY_RUNTIME_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi.h"
+#include "team.h"
+
+/* A step made ready for the bound shapes. The tasks of a round are dealt out in order: each of the first `threads`
+ * threads gets tasks_each, and of these the first tasks_left one more. So two steps of equal tasks and grain are split
+ * alike. One thread alone takes all rounds in one call. */
+typedef struct {
+  lpd_kernel kernel;
+  lpd_frame frame;
+  int64_t tasks_each, rounds;
+  uint32_t tasks_left, threads;   /* threads: 0 when there is nothing to do */
+  uint32_t barrier;            /* all threads meet before it */
+} lpd_job;
+
+/* A slot as bound by the caller, or an output the instance owns. */
+typedef struct {
+  void *data;                  /* what kernels see */
+  int64_t bytes;               /* of the caller's memory */
+  int64_t *dims;               /* rank of them; of outputs, those of the last prepared shapes */
+  int64_t *wanted;             /* outputs: extents the caller gave with the binding */
+  void *owned;                 /* outputs: memory of the instance, owned_bytes of it */
+  int64_t owned_bytes;
+  uint8_t bound, has_wanted;
+} lpd_slot;
+
+/* Where a caller's tensor sits among the frames' pointers: what a changed pointer patches. */
+typedef struct { uint32_t pointer, ref; } lpd_patch;
+
+typedef struct {               /* of an entry point */
+  lpd_job *jobs;
+  void **pointers;             /* of all frames */
+  int64_t *integers;           /* of all frames */
+  lpd_patch *patches;
+  uint32_t patch_count;
+  uint32_t threads;            /* the most any job uses */
+  int64_t stage_offset, stage_bytes;   /* in the arena: of thread 0's stage; of each */
+  uint8_t ready;               /* jobs fit the bound extents and the arena */
+  int64_t *nanoseconds;        /* profile, one for each step */
+  int64_t profiled_runs;
+} lpd_plan;
+
+enum { LPD_ERROR_BYTES = 512, LPD_ALIGNMENT = 64 };
+
+struct lpd_instance {
+  const lpd_model *model;
+  lpd_alloc alloc;
+  int64_t block_bytes;         /* of the allocation that holds this struct and all tables */
+  lpd_executor executor;       /* run is NULL: the instance's own team */
+  lpd_barrier *barrier;        /* of the executor's threads; NULL until needed */
+  lpd_team *team;              /* likewise */
+  uint32_t threads;
+  int64_t max_bytes;
+
+  lpd_slot *slots;             /* inputs, then outputs */
+  int64_t *dims;               /* values of model->dims */
+  lpd_plan *plans;             /* one for each entry */
+
+  char *arena;                 /* then one stage for each thread */
+  int64_t arena_capacity;      /* bytes allocated */
+  uint8_t dims_known;          /* they fit the bound extents */
+  uint8_t pointers_changed, has_run, profiling;
+  char error[LPD_ERROR_BYTES];
+};
+
+/* --- dims.c -------------------------------------------------------------------------------------------------- */
+/* Fills every slot but the LPD_DIM_EXTENT ones, which hold their values already. LPD_LIMIT on overflow. */
+lpd_status lpd_evaluate_dims(const lpd_dim *, uint32_t count, const int64_t *constants, int64_t *slots);
+
+/* --- tensor.c ------------------------------------------------------------------------------------------------ */
+const lpd_signature *lpd_signature_of(const lpd_model *, int slot);
+/* Bytes of a dense tensor; -1 on overflow or an extent below 0. */
+int64_t lpd_tensor_bytes(uint8_t dtype, uint8_t rank, const int64_t *dims);
+enum { LPD_SLOT_TEXT = 112 };
+/* "input 'x'", with the model's name for it made safe to print. */
+const char *lpd_slot_text(const lpd_model *, int slot, char text[LPD_SLOT_TEXT]);
+
+/* --- memory.c ------------------------------------------------------------------------------------------------ */
+extern const lpd_alloc lpd_default_alloc;
+/* NULL for bytes < 0 too; 64-byte aligned. */
+void *lpd_take(const lpd_alloc *, int64_t bytes);
+void lpd_give(const lpd_alloc *, void *memory, int64_t bytes);
+
+/* --- error.c ------------------------------------------------------------------------------------------------- */
+__attribute__((format(printf, 3, 4)))
+lpd_status lpd_fail(lpd_instance *, lpd_status, const char *format, ...);
+
+/* --- prepare.c ----------------------------------------------------------------------------------------------- */
+/* Everything between binding and walking; cheap when nothing changed. */
+lpd_status lpd_prepare(lpd_instance *, uint32_t entry);
+
+/* --- cpu.c, cores.c ------------------------------------------------------------------------------------------ */
+/* The first of these features this CPU or its system lacks; NULL when it has all. */
+const char *lpd_missing_feature(const char *const *features);
+/* Cores this process may keep busy: distinct cores in its affinity mask, at most its cgroup's quota; at least 1. */
+uint32_t lpd_usable_cores(void);
+/* Logical CPUs in the affinity mask: more threads than that should not spin for each other. */
+uint32_t lpd_usable_cpus(void);
+
+#endif

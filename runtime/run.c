@@ -1,0 +1,138 @@
+/* The walk: one parallel region a run, in which every thread goes through the same jobs, takes its share of each, and
+ * meets the others at the barriers. About 2 ns a step besides barriers and kernels (bench/runtime_bench.cpp).
+ *
+ * Cancelling: thread 0 polls the flag and, before it enters a barrier, may name that barrier as the last; the others
+ * read this behind it. Since nobody can be two barriers ahead, all leave at the same one. */
+#define _GNU_SOURCE
+#include <time.h>
+
+#include "internal.h"
+
+typedef struct {
+  const lpd_job *jobs;
+  uint32_t job_count, threads;
+  char *stage;
+  int64_t stage_bytes;
+  lpd_barrier *barrier;
+  const volatile int *cancel;
+  atomic_uint last_barrier;    /* number of the barrier at which all leave; 0: none */
+  int64_t *nanoseconds;        /* NULL: not profiled */
+} region;
+
+static int64_t now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Kernels run in the default floating-point environment whatever the calling program has set, and leave its own. */
+#if defined(__x86_64__)
+enum { kDefaultMxcsr = 0x1f80, kStickyFlags = 0x3f };
+static unsigned enter_float_environment(void) {
+  unsigned before = __builtin_ia32_stmxcsr();
+  if ((before & ~(unsigned)kStickyFlags) != kDefaultMxcsr) __builtin_ia32_ldmxcsr(kDefaultMxcsr);
+  return before;
+}
+static void leave_float_environment(unsigned before) {
+  if ((before & ~(unsigned)kStickyFlags) != kDefaultMxcsr) __builtin_ia32_ldmxcsr(before);
+}
+#else
+static unsigned enter_float_environment(void) { return 0; }
+static void leave_float_environment(unsigned before) { (void)before; }
+#endif
+
+/* Nonzero: leave. `passed` counts this thread's barriers in this run. */
+static int meet(region *r, uint32_t thread, uint32_t *passed) {
+  const uint32_t number = ++*passed;
+  if (!r->cancel) {
+    lpd_barrier_wait(r->barrier, thread);
+    return 0;
+  }
+  if (thread == 0 && *r->cancel) atomic_store_explicit(&r->last_barrier, number, memory_order_relaxed);
+  lpd_barrier_wait(r->barrier, thread);
+  return atomic_load_explicit(&r->last_barrier, memory_order_relaxed) == number;
+}
+
+/* The same for a walk by one thread, which meets nobody. */
+static int cancel_alone(region *r) {
+  const int cancelled = *r->cancel != 0;
+  if (cancelled) atomic_store_explicit(&r->last_barrier, 1, memory_order_relaxed);
+  return cancelled;
+}
+
+static void call(const lpd_job *job, int64_t round, uint32_t thread, void *stage) {
+  const int64_t left = job->tasks_left, tasks = job->tasks_each * job->threads + left;
+  const int64_t begin = round * tasks + job->tasks_each * thread + (thread < left ? thread : left);
+  job->kernel(&job->frame, begin, begin + job->tasks_each + (thread < left), stage);
+}
+
+static int run_rounds(region *r, const lpd_job *job, uint32_t thread, void *stage, uint32_t *passed) {
+  for (int64_t round = 0; round < job->rounds; ++round) {
+    if (round > 0 && meet(r, thread, passed)) return 1;
+    if (thread < job->threads) call(job, round, thread, stage);
+  }
+  return 0;
+}
+
+/* A step's time runs from its start on thread 0 to the next one's: its waiting for the others is its own. */
+static void stamp(const region *r, const lpd_job *job, int64_t *since) {
+  const int64_t time = now();
+  if (job > r->jobs) r->nanoseconds[job - r->jobs - 1] += time - *since;
+  *since = time;
+}
+
+static void walk(void *argument, int thread_number) {
+  region *r = argument;
+  const uint32_t thread = (uint32_t)thread_number;
+  const int profiled = r->nanoseconds && thread == 0;
+  const unsigned environment = enter_float_environment();
+  void *stage = r->stage + r->stage_bytes * thread;
+  uint32_t passed = 0;
+  int64_t since = 0;
+  const lpd_job *job = r->jobs, *end = job + r->job_count;
+  for (; job < end; ++job) {
+    if (job->barrier && meet(r, thread, &passed)) break;
+    if (r->cancel && r->threads == 1 && cancel_alone(r)) break;
+    if (profiled) stamp(r, job, &since);
+    if (job->threads == 1) {
+      if (thread == 0) job->kernel(&job->frame, 0, job->tasks_each * job->rounds, stage);
+    } else if (job->rounds == 1) {
+      if (thread < job->threads) call(job, 0, thread, stage);
+    } else if (job->threads > 0 && run_rounds(r, job, thread, stage, &passed)) {
+      break;
+    }
+  }
+  if (profiled) stamp(r, job, &since);
+  leave_float_environment(environment);
+}
+
+static void start(lpd_instance *instance, region *r) {
+  if (r->threads == 1) walk(r, 0);
+  else if (instance->executor.run) instance->executor.run(instance->executor.self, walk, r);
+  else lpd_team_run(instance->team, walk, r);
+}
+
+lpd_status lpd_run(lpd_instance *instance, int entry, const volatile int *cancel) {
+  if (!instance) return LPD_INVALID_ARGUMENT;
+  if (entry < 0 || (uint32_t)entry >= instance->model->entry_count)
+    return lpd_fail(instance, LPD_INVALID_ARGUMENT, "no entry point %d", entry);
+  lpd_status status = lpd_prepare(instance, (uint32_t)entry);
+  if (status) return status;
+  if (cancel && *cancel) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
+
+  lpd_plan *plan = &instance->plans[entry];
+  region r = {.jobs = plan->jobs,
+              .job_count = instance->model->entries[entry].step_count,
+              .stage = instance->arena + plan->stage_offset,
+              .stage_bytes = plan->stage_bytes,
+              .threads = plan->threads,
+              .cancel = cancel,
+              .nanoseconds = instance->profiling ? plan->nanoseconds : NULL};
+  if (plan->threads > 1) r.barrier = instance->executor.run ? instance->barrier : lpd_team_barrier(instance->team);
+  start(instance, &r);
+  instance->has_run = 0;
+  if (atomic_load(&r.last_barrier) != 0) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
+  plan->profiled_runs += instance->profiling;
+  instance->has_run = 1;
+  return LPD_OK;
+}
