@@ -38,12 +38,11 @@ class Product:
     def __init__(self, library, symbol=None, threads=0):
         self.library = c.CDLL(os.path.abspath(library))
         self.symbol = symbol or os.path.basename(library)[: -len(".so")]
-        self.model = self._function("model", c.c_void_p)()
         self.instance = c.c_void_p()
         options = Options(size=c.sizeof(Options), threads=threads)
         self._check(self._function("create")(c.byref(options), c.byref(self.instance)))
-        self.inputs = [self._describe(i) for i in range(self._function("input_count", c.c_int32)(c.c_void_p(self.model)))]
-        count = self._function("output_count", c.c_int32)(c.c_void_p(self.model))
+        self.inputs = [self._describe(i) for i in range(self._function("input_count", c.c_int32)())]
+        count = self._function("output_count", c.c_int32)()
         self.outputs = [self._describe(len(self.inputs) + i) for i in range(count)]
         self._bound = {}
 
@@ -59,7 +58,7 @@ class Product:
 
     def _describe(self, slot):
         info = TensorInfo()
-        self._check(self._function("describe")(c.c_void_p(self.model), slot, c.byref(info)))
+        self._check(self._function("describe")(slot, c.byref(info)))
         return info.name.decode(), info.dtype, [info.dims[i] for i in range(info.rank)]
 
     def bind(self, feeds):

@@ -47,17 +47,15 @@ SlotInfo slot_info(const lpd_tensor_info& info) {
 LoadedModel::LoadedModel(const std::string& library, const std::string& symbol_name, int threads) : symbol_(symbol_name) {
   handle_ = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle_) throw Error(Fault::File, fmt::format("the library cannot be opened: {}", dlerror()));
-  model_ = symbol<const lpd_model* (*)()>("model")();
   lpd_options options = {};
   options.size = sizeof options;
   options.threads = threads;
   check(symbol<lpd_status (*)(const lpd_options*, lpd_instance**)>("create")(&options, &instance_));
-  auto describe = symbol<decltype(&lpd_describe)>("describe");
-  int inputs = symbol<decltype(&lpd_input_count)>("input_count")(model_);
-  int outputs = symbol<decltype(&lpd_output_count)>("output_count")(model_);
+  auto describe = symbol<lpd_status (*)(int, lpd_tensor_info*)>("describe");
+  int inputs = symbol<int32_t (*)()>("input_count")(), outputs = symbol<int32_t (*)()>("output_count")();
   for (int slot = 0; slot < inputs + outputs; ++slot) {
     lpd_tensor_info info;
-    check(describe(model_, slot, &info));
+    check(describe(slot, &info));
     (slot < inputs ? inputs_ : outputs_).push_back(slot_info(info));
   }
   run_ = symbol<decltype(&lpd_run)>("run");

@@ -51,7 +51,6 @@ class LoadedModel {
 
   void* handle_ = nullptr;
   std::string symbol_;
-  const lpd_model* model_ = nullptr;
   lpd_instance* instance_ = nullptr;
   std::vector<SlotInfo> inputs_, outputs_;
   decltype(&lpd_run) run_ = nullptr;
