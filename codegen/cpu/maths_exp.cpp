@@ -1,7 +1,8 @@
 // exp, log and what is made of them, for f32. Each is one straight line of vector code: range reduction, a polynomial
 // from scripts/fit_maths.py, and the exponent put back by arithmetic on the bits. No table, no branch.
 //
-// Measured in test/codegen/maths_test.cpp.
+// Largest error over every 1009th f32 (product_tests --gtest_filter='*Maths*:Pow*' prints it), in ulp:
+//   exp 0.86   log 0.82   tanh 1.26   erf 0.90   sigmoid 1.63   sin 1.41   cos 1.41   pow 0.51
 #include <cmath>
 #include <limits>
 
@@ -33,6 +34,7 @@ Value* at_least(Builder& b, Value* x, double limit) {
 struct ExpParts {
   Value *mantissa, *exponent;
 };
+
 ExpParts exp_parts(Builder& b, Value* x) {
   Value* shifted = fma(b, x, real(x, kLog2E), real(x, kRound));
   Value* n = b.CreateFSub(shifted, real(x, kRound));
@@ -58,6 +60,11 @@ Value* exp_scaled(Builder& b, Value* x) {
   Value* half = b.CreateAShr(parts.exponent, 1);
   Value* rest = b.CreateSub(parts.exponent, half);
   return b.CreateFMul(b.CreateFMul(parts.mantissa, power_of_two(b, half)), power_of_two(b, rest));
+}
+
+// An odd function in two pieces: `large` of |x|, `small` of x and of NaN. -0 stays -0.
+Value* joined(Builder& b, Value* x, Value* is_small, Value* small, Value* large) {
+  return call(b, llvm::Intrinsic::copysign, {b.CreateSelect(is_small, small, large), x});
 }
 
 }  // namespace
@@ -92,11 +99,10 @@ Value* emit_tanh(Builder& b, Value* x) {
   Value* t = at_most(b, abs(b, x), 9.1);
   Value* e = exp_within(b, b.CreateFAdd(t, t));
   Value* large = b.CreateFSub(real(x, 1), b.CreateFDiv(real(x, 2), b.CreateFAdd(e, real(x, 1))));
-  large = call(b, llvm::Intrinsic::copysign, {large, x});
   Value* s = b.CreateFMul(x, x);
   Value* p = polynomial(b, s, {-0.00569229666, 0.0206281673, -0.0537365153, 0.133314058, -0.333332807});
   Value* small = fma(b, b.CreateFMul(p, s), x, x);
-  return b.CreateSelect(b.CreateFCmpOLT(t, real(x, 0.625)), small, large);
+  return joined(b, x, b.CreateFCmpULT(t, real(x, 0.625)), small, large);
 }
 
 // 1 - e^(-t·P(t)) with t = |x|, below 0.92 a polynomial.
@@ -105,18 +111,24 @@ Value* emit_erf(Builder& b, Value* x) {
   Value* q = polynomial(
       b, t, {1.12317703e-05, -0.000322812324, 0.00364250573, -0.0237621833, 0.106237039, 0.635151207, 0.12864852});
   q = b.CreateFNeg(fma(b, q, t, t));
-  Value* large = call(b, llvm::Intrinsic::copysign, {b.CreateFSub(real(x, 1), exp_within(b, q)), x});
+  Value* large = b.CreateFSub(real(x, 1), exp_within(b, q));
   Value* s = b.CreateFMul(x, x);
   Value* p = polynomial(b, s, {-0.000598180748, 0.00499164127, -0.0267658047, 0.112818047, -0.376124948, 0.128379151});
   Value* small = fma(b, p, x, x);
-  return b.CreateSelect(b.CreateFCmpOLT(t, real(x, 0.92)), small, large);
+  return joined(b, x, b.CreateFCmpULT(t, real(x, 0.92)), small, large);
 }
 
-// 1/(1 + e) for x ≥ 0 and e/(1 + e) below, with e = e^-|x|: never infinite, denormal results right, one division.
+// 1/(1 + e) for x ≥ 0 and e/(1 + e) below, with e = e^-|x|: never infinite, denormal results right, one division. What
+// rounding takes from 1 + e is made good to first order: q/(1 + lost/(1 + e)) = q - q·lost/(1 + e).
 Value* emit_sigmoid(Builder& b, Value* x) {
+  Value* one = real(x, 1);
   Value* e = exp_scaled(b, at_least(b, b.CreateFNeg(abs(b, x)), -104));
-  Value* numerator = b.CreateSelect(b.CreateFCmpOLT(x, real(x, 0)), e, real(x, 1));
-  return b.CreateFDiv(numerator, b.CreateFAdd(real(x, 1), e));
+  Value* negative = b.CreateFCmpOLT(x, real(x, 0));
+  Value* sum = b.CreateFAdd(one, e);
+  Value* lost = b.CreateFSub(e, b.CreateFSub(sum, one));
+  Value* q = b.CreateFDiv(b.CreateSelect(negative, e, one), sum);
+  Value* inverse = b.CreateSelect(negative, b.CreateFSub(one, q), q);  // 1/(1 + e)
+  return fma(b, q, b.CreateFNeg(b.CreateFMul(lost, inverse)), q);
 }
 
 }  // namespace lapidary::codegen::cpu

@@ -102,7 +102,9 @@ Value* power_of_magnitude(Builder& b, Value* x, Value* y) {
 
 }  // namespace
 
-Value* emit_sin(Builder& b, Value* x) { return sine(b, x, 0, "sin"); }
+Value* emit_sin(Builder& b, Value* x) {
+  return b.CreateSelect(b.CreateFCmpOEQ(x, real(x, 0)), x, sine(b, x, 0, "sin"));  // -0 too
+}
 Value* emit_cos(Builder& b, Value* x) { return sine(b, x, 1, "cos"); }
 
 Value* emit_pow(Builder& b, Value* x, Value* y) {
