@@ -1,9 +1,4 @@
-// Expressions, and the addresses they load from.
-//
-// An index is taken apart into a sum of terms and a constant. The terms are added to the pointer in the order of the
-// loops that change them, outermost first, and the constant last: what does not change in a loop is then one value that
-// LICM lifts out of it, equal prefixes are one value to EarlyCSE, and the constant ends as the displacement of the
-// load. `row*lda + k + 3` becomes ((p + row*lda) + k) + 3, and thirteen rows at constant strides share one register.
+// Expressions: what is computed, each node once. What is loaded and stored is in memory.cpp.
 #include "codegen/cpu/expressions.h"
 
 #include <llvm/IR/Function.h>
@@ -27,8 +22,6 @@ llvm::Constant* constant_lane(llvm::LLVMContext& context, const Scalar& constant
   if (is_float(constant.dtype)) LPD_UNREACHABLE("constant of storage type {}", name_of(constant.dtype));
   return llvm::ConstantInt::getSigned(type, constant.integer, /*ImplicitTrunc=*/true);
 }
-
-llvm::Align element_alignment(const loops::BufferNode& buffer) { return llvm::Align(bytes_of(buffer.element.dtype)); }
 
 }  // namespace
 
@@ -183,124 +176,6 @@ Value* ExpressionEmitter::shuffle(const ExprNode& node, llvm::ArrayRef<Value*> s
   for (int lane : node.lanes_from) lanes.push_back(lane < 0 ? given : lane);
   Value* result = b.CreateShuffleVector(vectors[0], vectors[1], lanes);
   return node.type.lanes == 1 ? b.CreateExtractElement(result, uint64_t{0}) : result;
-}
-
-// --- memory ----------------------------------------------------------------------------------------------------
-
-void ExpressionEmitter::add_terms(Sum& sum, const ExprNode& node, int64_t factor) {
-  if (node.type == loops::ExprType{DType::I64, 1} && node.kind == ExprKind::Apply && node.lo > INT64_MIN &&
-      node.hi < INT64_MAX) {
-    if (node.op == ScalarOp::Add || node.op == ScalarOp::Sub) {
-      add_terms(sum, *node.args[0], factor);
-      return add_terms(sum, *node.args[1], node.op == ScalarOp::Add ? factor : -factor);
-    }
-    if (node.op == ScalarOp::Mul) {
-      for (int side : {0, 1}) {
-        const auto* by = llvm::dyn_cast<llvm::ConstantInt>(operand(node.args[side]).value);
-        if (by) return add_terms(sum, *node.args[1 - side], factor * by->getSExtValue());
-      }
-    }
-  }
-  if (const auto* constant = llvm::dyn_cast<llvm::ConstantInt>(computed(node).value))
-    sum.constant += factor * constant->getSExtValue();
-  else
-    sum.terms.push_back({&node, factor});
-}
-
-Value* ExpressionEmitter::address(const loops::Buffer& buffer, const loops::Expr& index) {
-  Builder& b = emission_.build;
-  auto found = pointers_.find(buffer.get());
-  LPD_CHECK(found != pointers_.end(), "buffer '{}' is not in scope", buffer->name);
-  llvm::Type* element = vector_of(buffer->space == loops::Space::Local && buffer->element.lanes > 1
-                                      ? value_type(b.getContext(), buffer->element.dtype)
-                                      : memory_type(b.getContext(), buffer->element.dtype),
-                                  buffer->element.lanes);
-  Sum sum;
-  add_terms(sum, *index, 1);
-  std::stable_sort(sum.terms.begin(), sum.terms.end(),
-                   [&](const Term& x, const Term& y) { return computed(*x.node).depth < computed(*y.node).depth; });
-  Value* pointer = found->second;
-  for (const Term& term : sum.terms) {
-    Value* offset = b.CreateNSWMul(computed(*term.node).value, b.getInt64(term.factor));
-    pointer = b.CreateGEP(element, pointer, offset);
-  }
-  return sum.constant ? b.CreateGEP(element, pointer, b.getInt64(sum.constant)) : pointer;
-}
-
-Value* ExpressionEmitter::lane_addresses(const loops::Buffer& buffer, const loops::Expr& index) {
-  Builder& b = emission_.build;
-  return b.CreateGEP(memory_type(b.getContext(), buffer->element.dtype), pointers_.at(buffer.get()), value(index));
-}
-
-// `then` where the condition holds, zero elsewhere.
-Value* ExpressionEmitter::when(Value* condition, llvm::Type* type, llvm::function_ref<Value*()> then) {
-  Builder& b = emission_.build;
-  llvm::Function* function = b.GetInsertBlock()->getParent();
-  llvm::BasicBlock* before = b.GetInsertBlock();
-  llvm::BasicBlock* taken = llvm::BasicBlock::Create(b.getContext(), "on", function);
-  llvm::BasicBlock* after = llvm::BasicBlock::Create(b.getContext(), "after", function);
-  b.CreateCondBr(condition, taken, after);
-  b.SetInsertPoint(taken);
-  Value* result = then();
-  taken = b.GetInsertBlock();
-  b.CreateBr(after);
-  b.SetInsertPoint(after);
-  if (!result) return nullptr;
-  llvm::PHINode* phi = b.CreatePHI(type, 2);
-  phi->addIncoming(result, taken);
-  phi->addIncoming(llvm::Constant::getNullValue(type), before);
-  return phi;
-}
-
-Value* ExpressionEmitter::load_memory(const ExprNode& node, llvm::Type* memory) {
-  Builder& b = emission_.build;
-  const llvm::Align alignment = element_alignment(*node.buffer);
-  Value* mask = node.args.size() > 1 ? value(node.args[1]) : nullptr;
-  if (node.args[0]->type.lanes > 1) {
-    Value* pointers = lane_addresses(node.buffer, node.args[0]);
-    return b.CreateMaskedGather(memory, pointers, alignment, mask, llvm::Constant::getNullValue(memory));
-  }
-  Value* pointer = address(node.buffer, node.args[0]);
-  if (!mask) return b.CreateAlignedLoad(memory, pointer, alignment);
-  if (node.type.lanes == 1) return when(mask, memory, [&] { return b.CreateAlignedLoad(memory, pointer, alignment); });
-  return b.CreateMaskedLoad(memory, pointer, alignment, mask, llvm::Constant::getNullValue(memory));
-}
-
-Value* ExpressionEmitter::load(const ExprNode& node) {
-  Builder& b = emission_.build;
-  if (node.buffer->element.lanes > 1)
-    return b.CreateLoad(vector_of(value_type(b.getContext(), node.type.dtype), node.type.lanes),
-                        address(node.buffer, node.args[0]));
-  Value* loaded = load_memory(node, vector_of(memory_type(b.getContext(), node.type.dtype), node.type.lanes));
-  return node.type.dtype == DType::Bool ? b.CreateICmpNE(loaded, whole(loaded, 0)) : loaded;
-}
-
-void ExpressionEmitter::store(const loops::Buffer& buffer, const loops::Expr& index, const loops::Expr& stored,
-                              const loops::Expr& mask_expr) {
-  Builder& b = emission_.build;
-  Value* data = value(stored);
-  if (buffer->element.lanes > 1) {
-    b.CreateStore(data, address(buffer, index));
-    return;
-  }
-  if (buffer->element.dtype == DType::Bool) data = b.CreateZExt(data, same_lanes(b.getInt8Ty(), data));
-  const llvm::Align alignment = element_alignment(*buffer);
-  Value* mask = mask_expr ? value(mask_expr) : nullptr;
-  if (index->type.lanes > 1) {
-    b.CreateMaskedScatter(data, lane_addresses(buffer, index), alignment, mask);
-    return;
-  }
-  Value* pointer = address(buffer, index);
-  if (!mask) {
-    b.CreateAlignedStore(data, pointer, alignment);
-  } else if (lanes_of(data) > 1) {
-    b.CreateMaskedStore(data, pointer, alignment, mask);
-  } else {
-    when(mask, nullptr, [&]() -> Value* {
-      b.CreateAlignedStore(data, pointer, alignment);
-      return nullptr;
-    });
-  }
 }
 
 }  // namespace lapidary::codegen::cpu

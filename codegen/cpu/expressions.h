@@ -44,6 +44,7 @@ class ExpressionEmitter {
   llvm::Value* address(const loops::Buffer&, const loops::Expr& index);
   llvm::Value* lane_addresses(const loops::Buffer&, const loops::Expr& index);
   llvm::Value* load(const loops::ExprNode&);
+  llvm::Value* load_strided(const loops::ExprNode&, llvm::Type* memory);
   llvm::Value* load_memory(const loops::ExprNode&, llvm::Type* memory);
   llvm::Value* apply(const loops::ExprNode&, llvm::ArrayRef<llvm::Value*> args);
   llvm::Value* index_arithmetic(const loops::ExprNode&, llvm::ArrayRef<llvm::Value*> args);

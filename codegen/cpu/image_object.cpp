@@ -16,7 +16,8 @@ constexpr char kTablesSymbol[] = "lpd_tables", kModelSymbol[] = "lpd_product_mod
 
 llvm::GlobalVariable* external(llvm::Module& module, const std::string& symbol) {
   if (auto* known = module.getNamedGlobal(symbol)) return known;
-  auto* global = new llvm::GlobalVariable(module, llvm::Type::getInt8Ty(module.getContext()), true, llvm::GlobalValue::ExternalLinkage, nullptr, symbol);
+  auto* global = new llvm::GlobalVariable(module, llvm::Type::getInt8Ty(module.getContext()), true,
+                                          llvm::GlobalValue::ExternalLinkage, nullptr, symbol);
   global->setVisibility(llvm::GlobalValue::HiddenVisibility);
   return global;
 }
@@ -33,7 +34,7 @@ std::vector<char> image_object(const DataImage& image, const Target& target) {
   std::vector<DataImage::Relocation> relocations = image.relocations;
   std::sort(relocations.begin(), relocations.end(), [](const auto& a, const auto& b) { return a.offset < b.offset; });
   std::vector<llvm::Type*> types;
-  std::vector<std::pair<size_t, size_t>> gaps;   // bytes before each pointer, and after the last
+  std::vector<std::pair<size_t, size_t>> gaps;  // bytes before each pointer, and after the last
   size_t at = 0;
   for (const auto& relocation : relocations) {
     gaps.push_back({at, relocation.offset});
@@ -44,11 +45,13 @@ std::vector<char> image_object(const DataImage& image, const Target& target) {
   gaps.push_back({at, image.bytes.size()});
   types.push_back(llvm::ArrayType::get(byte, image.bytes.size() - at));
   auto* type = llvm::StructType::get(context, types, /*isPacked=*/true);
-  auto* tables = new llvm::GlobalVariable(*module, type, true, llvm::GlobalValue::InternalLinkage, nullptr, kTablesSymbol);
+  auto* tables =
+      new llvm::GlobalVariable(*module, type, true, llvm::GlobalValue::InternalLinkage, nullptr, kTablesSymbol);
   tables->setAlignment(llvm::Align(64));
 
   auto inside = [&](size_t offset) {
-    return llvm::ConstantExpr::getGetElementPtr(byte, tables, llvm::ConstantInt::get(llvm::Type::getInt64Ty(context), offset));
+    return llvm::ConstantExpr::getGetElementPtr(byte, tables,
+                                                llvm::ConstantInt::get(llvm::Type::getInt64Ty(context), offset));
   };
   std::vector<llvm::Constant*> parts;
   for (size_t i = 0; i < gaps.size(); ++i) {
@@ -59,7 +62,8 @@ std::vector<char> image_object(const DataImage& image, const Target& target) {
     parts.push_back(relocation.symbol.empty() ? inside(relocation.addend) : external(*module, relocation.symbol));
   }
   tables->setInitializer(llvm::ConstantStruct::get(type, parts));
-  auto* model = llvm::GlobalAlias::create(byte, 0, llvm::GlobalValue::ExternalLinkage, kModelSymbol, inside(image.root), module.get());
+  auto* model = llvm::GlobalAlias::create(byte, 0, llvm::GlobalValue::ExternalLinkage, kModelSymbol, inside(image.root),
+                                          module.get());
   model->setVisibility(llvm::GlobalValue::HiddenVisibility);
   return machine.object_code(*module);
 }

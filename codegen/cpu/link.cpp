@@ -26,7 +26,7 @@ const char kWeightsSymbol[] = "lpd_weights";
 namespace {
 
 constexpr char kWeightsSection[] = ".lpd_weights";
-constexpr int64_t kMostWeights = INT64_C(1) << 30;   // beyond, code and data of the small code model lose each other
+constexpr int64_t kMostWeights = INT64_C(1) << 30;  // beyond, code and data of the small code model lose each other
 
 class LinkFolder {
  public:
@@ -62,11 +62,12 @@ std::string version_script(const LinkInputs& inputs) {
 }
 
 std::string weights_script(int64_t bytes) {
-  return fmt::format("SECTIONS {{ {} : ALIGN(4096) {{ {} = .; . += {}; BYTE(0) }} }} INSERT AFTER .rodata;\n", kWeightsSection, kWeightsSymbol, bytes);
+  return fmt::format("SECTIONS {{ {} : ALIGN(4096) {{ {} = .; . += {}; BYTE(0) }} }} INSERT AFTER .rodata;\n",
+                     kWeightsSection, kWeightsSymbol, bytes);
 }
 
 void run_lld(const std::vector<std::string>& arguments) {
-  static std::mutex one_at_a_time;   // lld keeps its state in globals
+  static std::mutex one_at_a_time;  // lld keeps its state in globals
   std::lock_guard lock(one_at_a_time);
   std::vector<const char*> pointers;
   for (const std::string& argument : arguments) pointers.push_back(argument.c_str());
@@ -81,7 +82,8 @@ int64_t section_offset(const std::string& library, const char* name) {
   LPD_CHECK(static_cast<bool>(file), "the linked library cannot be read back");
   auto* elf = llvm::dyn_cast<llvm::object::ELF64LEObjectFile>(file->getBinary());
   for (const llvm::object::ELFSectionRef section : elf->sections()) {
-    if (llvm::cantFail(section.getName()) == name) return static_cast<int64_t>(elf->getSection(section.getRawDataRefImpl())->sh_offset);
+    if (llvm::cantFail(section.getName()) == name)
+      return static_cast<int64_t>(elf->getSection(section.getRawDataRefImpl())->sh_offset);
   }
   LPD_UNREACHABLE("the linked library has no section {}", name);
 }
@@ -90,13 +92,31 @@ int64_t section_offset(const std::string& library, const char* name) {
 
 int64_t link_library(const LinkInputs& inputs, const std::string& library) {
   if (inputs.weights_bytes > kMostWeights) {
-    throw Error(Fault::Unsupported, fmt::format("{} bytes of weights: a library holds at most {}", inputs.weights_bytes, kMostWeights));
+    throw Error(Fault::Unsupported,
+                fmt::format("{} bytes of weights: a library holds at most {}", inputs.weights_bytes, kMostWeights));
   }
   LinkFolder folder(library);
-  std::vector<std::string> arguments = {"ld.lld", "-shared", "--gc-sections", "-z", "relro", "-z", "now", "-z", "noexecstack", "--build-id=none",
-                                        "--hash-style=gnu", "--threads=1", "-O1", "-soname", std::filesystem::path(library).filename().string(),
-                                        "-o", library, "--version-script", folder.write("exports", version_script(inputs))};
-  for (const auto& [name, function] : inputs.exports) arguments.push_back(fmt::format("--defsym={}={}", name, function));
+  std::vector<std::string> arguments = {"ld.lld",
+                                        "-shared",
+                                        "--gc-sections",
+                                        "-z",
+                                        "relro",
+                                        "-z",
+                                        "now",
+                                        "-z",
+                                        "noexecstack",
+                                        "--build-id=none",
+                                        "--hash-style=gnu",
+                                        "--threads=1",
+                                        "-O1",
+                                        "-soname",
+                                        std::filesystem::path(library).filename().string(),
+                                        "-o",
+                                        library,
+                                        "--version-script",
+                                        folder.write("exports", version_script(inputs))};
+  for (const auto& [name, function] : inputs.exports)
+    arguments.push_back(fmt::format("--defsym={}={}", name, function));
   for (size_t i = 0; i < inputs.objects.size(); ++i) {
     arguments.push_back(folder.write(fmt::format("{}.o", i), {inputs.objects[i].data(), inputs.objects[i].size()}));
   }
@@ -114,13 +134,16 @@ int64_t link_library(const LinkInputs& inputs, const std::string& library) {
 std::vector<std::string> required_features(const Target& target) {
   std::vector<std::string> features;
   if (target.vector_bytes >= 32) {
-    features = {"sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cx16", "movbe", "avx", "avx2", "fma", "f16c", "bmi", "bmi2"};
+    features = {"sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cx16", "movbe",
+                "avx",  "avx2",  "fma",    "f16c",   "bmi",    "bmi2"};
   }
-  if (target.vector_bytes >= 64) features.insert(features.end(), {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"});
-  std::stringstream parts(target.features);   // a native CPU's own: "+avx512f,-amx-tile,…"
+  if (target.vector_bytes >= 64)
+    features.insert(features.end(), {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"});
+  std::stringstream parts(target.features);  // a native CPU's own: "+avx512f,-amx-tile,…"
   for (std::string part; std::getline(parts, part, ',');) {
     bool beyond = part.starts_with("+avx") || part == "+gfni" || part == "+vaes" || part == "+vpclmulqdq";
-    if (beyond && std::find(features.begin(), features.end(), part.substr(1)) == features.end()) features.push_back(part.substr(1));
+    if (beyond && std::find(features.begin(), features.end(), part.substr(1)) == features.end())
+      features.push_back(part.substr(1));
   }
   return features;
 }

@@ -18,7 +18,7 @@ std::vector<char> image_object(const DataImage&, const Target&);
 
 struct LinkInputs {
   std::vector<std::vector<char>> objects;
-  std::vector<std::pair<std::string, std::string>> exports;   // exported name, the function it stands for
+  std::vector<std::pair<std::string, std::string>> exports;  // exported name, the function it stands for
   int64_t weights_bytes = 0;
 };
 

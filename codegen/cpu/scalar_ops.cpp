@@ -8,6 +8,8 @@
 // Test: test/codegen/scalar_ops_test.cpp, every operation × type × lanes against ir/scalar.h.
 #include "codegen/cpu/scalar_ops.h"
 
+#include <llvm/IR/IntrinsicsX86.h>
+
 #include "codegen/cpu/maths.h"
 #include "ir/error.h"
 
@@ -24,11 +26,30 @@ bool never_nan(const Value* x) {
   return lane && !lane->isNaN();
 }
 
-Value* float_min_max(Builder& b, bool is_min, Value* x, Value* y) {
+// y < x ? y : x (or y > x for max), as the one instruction it is where the width has one: InstCombine would otherwise
+// join it with the test for NaN that follows into something longer. The NaN test hangs on y alone: accumulate in x.
+Value* plain_min_max(const Emission& e, bool is_min, Value* y, Value* x) {
+  Builder& b = e.build;
+  const bool is_f32 = x->getType()->getScalarType()->isFloatTy();
+  const unsigned bits = lanes_of(x) * (is_f32 ? 32 : 64);
+  if (bits == 512 && e.target.vector_bytes == 64) {
+    const ID id = is_min ? (is_f32 ? llvm::Intrinsic::x86_avx512_min_ps_512 : llvm::Intrinsic::x86_avx512_min_pd_512)
+                         : (is_f32 ? llvm::Intrinsic::x86_avx512_max_ps_512 : llvm::Intrinsic::x86_avx512_max_pd_512);
+    return b.CreateIntrinsic(id, {y, x, b.getInt32(4)});  // 4: the rounding mode at hand
+  }
+  if (bits == 256) {
+    const ID id = is_min ? (is_f32 ? llvm::Intrinsic::x86_avx_min_ps_256 : llvm::Intrinsic::x86_avx_min_pd_256)
+                         : (is_f32 ? llvm::Intrinsic::x86_avx_max_ps_256 : llvm::Intrinsic::x86_avx_max_pd_256);
+    return b.CreateIntrinsic(id, {y, x});
+  }
+  return b.CreateSelect(is_min ? b.CreateFCmpOLT(y, x) : b.CreateFCmpOGT(y, x), y, x);
+}
+
+Value* float_min_max(const Emission& e, bool is_min, Value* x, Value* y) {
+  Builder& b = e.build;
   if (never_nan(x)) std::swap(x, y);
-  Value* better = is_min ? b.CreateFCmpOLT(y, x) : b.CreateFCmpOGT(y, x);
-  Value* chosen = b.CreateSelect(better, y, x);
-  return never_nan(y) ? chosen : b.CreateSelect(b.CreateFCmpUNO(y, y), y, chosen);
+  if (never_nan(y)) return b.CreateSelect(is_min ? b.CreateFCmpOLT(y, x) : b.CreateFCmpOGT(y, x), y, x);
+  return b.CreateSelect(b.CreateFCmpUNO(y, y), y, plain_min_max(e, is_min, y, x));
 }
 
 Value* float_sign(Builder& b, Value* x) {
@@ -106,9 +127,9 @@ Value* emit_float(const Emission& e, ScalarOp op, std::span<Value* const> args) 
     case ScalarOp::TruncMod:
       return emit_libm(b, "fmod", args);
     case ScalarOp::Min:
-      return float_min_max(b, true, x, y);
+      return float_min_max(e, true, x, y);
     case ScalarOp::Max:
-      return float_min_max(b, false, x, y);
+      return float_min_max(e, false, x, y);
     case ScalarOp::Equal:
       return b.CreateFCmpOEQ(x, y);
     case ScalarOp::NotEqual:

@@ -126,6 +126,27 @@ TEST(Emitter, GathersAndScatters) {
       2);
 }
 
+TEST(Emitter, StridedLoadsReadNothingBeyond) {
+  for (int64_t step : {-7, -4, -2, -1, 0, 1, 2, 3, 4, 5}) {
+    for (int lanes : {4, 8, 16}) {
+      for (bool masked : {false, true}) {
+        const Buffer x = make_global("x", DType::F32, false), y = make_global("y", DType::F32, true);
+        const Var task = make_var("t", {}, 0, 100), runtime = make_var("step", {}, -1000, 1000);
+        const int64_t span = (lanes - 1) * std::abs(step) + 1;
+        const Expr start = add(variable(task), integer(step < 0 ? span - 1 : 0));
+        const Expr mask = masked ? first_lanes(variable(runtime), lanes) : nullptr;
+        const Expr constant_step = load(x, ramp(start, integer(step), lanes), lanes, mask);
+        const Expr runtime_step = load(x, ramp(start, variable(runtime), lanes), lanes, mask);
+        const Expr at = mul(variable(task), integer(2 * lanes));
+        expect_as_interpreted(
+            task_kernel({x, y}, {runtime}, task,
+                        {store(y, at, constant_step), store(y, add(at, integer(lanes)), runtime_step)}),
+            {counting(DType::F32, span + 1), Array(DType::F32, 4 * lanes)}, {step}, 2);
+      }
+    }
+  }
+}
+
 TEST(Emitter, LocalsByRuntimeIndexAndByConstant) {
   expect_text_as_interpreted(R"(kernel "test" (%x: global f32, %y: global f32 written) {
     for task t in [0, 3) {
