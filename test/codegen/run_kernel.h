@@ -31,12 +31,8 @@ inline std::vector<std::string> runnable_targets() {
   return names;
 }
 
-inline std::vector<Array> run_compiled(const loops::Kernel& kernel, std::vector<Array> buffers,
-                                       const std::vector<int64_t>& integers, int64_t tasks, const Target& target,
-                                       const codegen::ArtifactOptions& options = {}) {
-  Program program;
-  program.kernels = {kernel};
-  const codegen::cpu::LoadedKernels loaded(program, target, options);
+inline std::vector<Array> run_loaded(lpd_kernel entry, const loops::Kernel& kernel, std::vector<Array> buffers,
+                                     const std::vector<int64_t>& integers, int64_t tasks) {
   std::vector<void*> pointers;
   std::vector<char> stage;
   for (size_t i = 0; i < buffers.size(); i++) {
@@ -48,8 +44,17 @@ inline std::vector<Array> run_compiled(const loops::Kernel& kernel, std::vector<
     }
   }
   const lpd_frame frame{pointers.data(), integers.data()};
-  loaded[0](&frame, 0, tasks, stage.data());
+  entry(&frame, 0, tasks, stage.data());
   return buffers;
+}
+
+inline std::vector<Array> run_compiled(const loops::Kernel& kernel, std::vector<Array> buffers,
+                                       const std::vector<int64_t>& integers, int64_t tasks, const Target& target,
+                                       const codegen::ArtifactOptions& options = {}) {
+  Program program;
+  program.kernels = {kernel};
+  const codegen::cpu::LoadedKernels loaded(program, target, options);
+  return run_loaded(loaded[0], kernel, std::move(buffers), integers, tasks);
 }
 
 inline std::vector<Array> run_interpreted(const loops::Kernel& kernel, std::vector<Array> buffers,

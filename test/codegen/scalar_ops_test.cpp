@@ -81,33 +81,45 @@ bool agree(ScalarOp op, const Scalar& got, const Scalar& want) {
   return is_maths(op) && std::abs(got.number - want.number) <= std::max(relative * std::abs(want.number), 3e-45);
 }
 
-void check(ScalarOp op, DType dtype, int lanes, const std::string& target) {
-  const auto operands = operands_of(op, dtype);
+struct Case {
+  DType dtype;
+  int lanes;
+};
+
+void check(ScalarOp op, const Case& c, const Kernel& kernel, lpd_kernel entry, const std::string& target) {
+  const auto operands = operands_of(op, c.dtype);
   std::vector<Array> buffers;
   for (const auto& values : operands) buffers.emplace_back(values[0].dtype, values);
-  const Kernel kernel = map_kernel(op, operands, lanes);
   const auto count = static_cast<int64_t>(operands[0].size());
   buffers.emplace_back(kernel.buffers.back()->element.dtype, count);
-  const Array got = run_compiled(kernel, buffers, {}, count / lanes, codegen::resolve_target(target)).back();
+  const Array got = run_loaded(entry, kernel, buffers, {}, count / c.lanes).back();
   for (int64_t i = 0; i < count; i++) {
     std::vector<Scalar> args;
     for (const auto& values : operands) args.push_back(values[static_cast<size_t>(i)]);
     const Scalar want = evaluate(op, args), have = got.at(i);
-    ASSERT_TRUE(agree(op, have, want)) << name_of(op) << " of " << name_of(dtype) << "x" << lanes << " on " << target
-                                       << ": " << args[0].number << "|" << args[0].integer << ", " << args.back().number
-                                       << "|" << args.back().integer << " gave " << have.number << "|" << have.integer
-                                       << ", not " << want.number << "|" << want.integer;
+    ASSERT_TRUE(agree(op, have, want)) << name_of(op) << " of " << name_of(c.dtype) << "x" << c.lanes << " on "
+                                       << target << ": " << args[0].number << "|" << args[0].integer << ", "
+                                       << args.back().number << "|" << args.back().integer << " gave " << have.number
+                                       << "|" << have.integer << ", not " << want.number << "|" << want.integer;
   }
 }
 
 class ScalarOps : public ::testing::TestWithParam<ScalarOp> {};
 
 TEST_P(ScalarOps, AgreeWithTheirDefinition) {
+  const ScalarOp op = GetParam();
+  std::vector<Case> cases;
+  Program program;
   for (DType dtype : kTypes) {
-    if (GetParam() != ScalarOp::Select && !accepts(GetParam(), dtype)) continue;
-    for (const std::string& target : runnable_targets()) {
-      for (int lanes : {1, 8, 16}) check(GetParam(), dtype, lanes, target);
+    if (op != ScalarOp::Select && !accepts(op, dtype)) continue;
+    for (int lanes : {1, 8, 16}) {
+      cases.push_back({dtype, lanes});
+      program.kernels.push_back(map_kernel(op, operands_of(op, dtype), lanes));
     }
+  }
+  for (const std::string& target : runnable_targets()) {
+    const codegen::cpu::LoadedKernels loaded(program, codegen::resolve_target(target), {.jobs = 4});
+    for (uint32_t i = 0; i < cases.size(); i++) check(op, cases[i], program.kernels[i], loaded[i], target);
   }
 }
 
