@@ -28,7 +28,9 @@ __attribute__((target("avx512f"))) float fma_avx512() {
   }
   __m512 sum = acc[0];
   for (int i = 1; i < kAccumulators; ++i) sum = _mm512_add_ps(sum, acc[i]);
-  return _mm512_reduce_add_ps(sum);
+  alignas(64) float lanes[16];
+  _mm512_store_ps(lanes, sum);
+  return lanes[0];
 }
 
 __attribute__((target("avx2,fma"))) float fma_avx2() {
