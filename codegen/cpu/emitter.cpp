@@ -28,12 +28,6 @@ using loops::StmtNode;
 
 bool is_parameter_written(const Buffer& buffer) { return buffer->space == Space::Stage || buffer->written; }
 
-// The CPU whose scheduling model LLVM goes by. Skylake-X's, which x86-64-v4 shares, moves so many loads up a 13-row
-// tile that a vector spills; Sapphire Rapids' does not, and is right enough for its elders.
-std::string scheduled_as(const std::string& cpu) {
-  return cpu == "x86-64-v4" || cpu == "skylake-avx512" || cpu == "icelake-server" ? "sapphirerapids" : cpu;
-}
-
 class KernelEmitter {
  public:
   KernelEmitter(llvm::Module& module, const loops::Kernel& kernel, const Target& target, bool strict_math)
@@ -81,7 +75,6 @@ class KernelEmitter {
 void KernelEmitter::set_attributes(llvm::Function* function) {
   function->addFnAttr(llvm::Attribute::NoUnwind);
   function->addFnAttr("target-cpu", target_.cpu);
-  function->addFnAttr("tune-cpu", scheduled_as(target_.cpu));
   if (!target_.features.empty()) function->addFnAttr("target-features", target_.features);
   // Without these, tunings that prefer 256-bit vectors split our 512-bit ones.
   const std::string width = std::to_string(8 * target_.vector_bytes);

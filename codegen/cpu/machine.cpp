@@ -7,13 +7,16 @@
 // of these. In code generation, loop strength reduction picks the addresses: the register tile ends with one pointer
 // and displacements for all rows of A, one for B.
 //
-// One machine pass is left out, the early MachineLICM. It lifts loads of constants out of loops, some thirty of them in
+// Two machine passes are left out. The early MachineLICM lifts loads of constants out of loops, some thirty of them in
 // one that calls erf or two, and then the registers run out: 14 of 55 instructions in a GELU were moves between them.
-// In place, a constant costs nothing as the memory operand it then is, and a load port has nothing better to do.
+// In place, a constant costs nothing as the memory operand it then is, and a load port has nothing better to do. And
+// with 32 vector registers the scheduler: it interleaves independent rows until vectors spill (182 times in a 13x32
+// tile with a GELU behind it, 24 times without it), the core reorders anyway, and compiling takes a fifth less. With 16
+// registers it earns its keep: without it a 6x16 tile spills.
 //
-// Measured on a Zen5 core at 260–265 GFLOP/s peak (build/bench/bench_gemm_tile): 13x32 over two panels, k unrolled by
-// 4, 260–266; 12x32 260–267; 14x32 256–265; 6x64 252–260; AVX2 6x16 129–134 of 133. No spill on any target
-// (test/codegen/tile_test.cpp). Such a tile compiles in 8 ms, an elementwise kernel in 5.
+// Measured on a Zen5 core at 262–270 GFLOP/s peak (build/bench/bench_gemm_tile): 13x32 over two panels, k unrolled by
+// 4, 256–269, and so are 14x32, 12x32 and 6x64; AVX2 6x16 132–134 of 134. No spill on any target
+// (test/codegen/tile_test.cpp). Such a tile compiles in 8 ms.
 #include "codegen/cpu/machine.h"
 
 #include <llvm/CodeGen/MachineModuleInfo.h>
@@ -72,7 +75,7 @@ llvm::FunctionPassManager function_passes() {
 
 }  // namespace
 
-Machine::Machine(const Target& target) {
+Machine::Machine(const Target& target) : keeps_order_(target.vector_registers >= 32) {
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Strict;  // fma where Loops say fma
   options.NoTrappingFPMath = true;
@@ -110,11 +113,12 @@ llvm::SmallVector<char, 0> Machine::emit(llvm::Module& module, llvm::CodeGenFile
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream stream(bytes);
   llvm::legacy::PassManager passes;
-  // What addPassesToEmitFile does, but for one pass.
+  // What addPassesToEmitFile does, but for the passes left out.
   auto* information = new llvm::MachineModuleInfoWrapperPass(machine_.get());
   llvm::TargetPassConfig* config = machine_->createPassConfig(passes);
   config->setDisableVerify(true);
-  config->disablePass(&llvm::EarlyMachineLICMID);  // see the head of this file
+  config->disablePass(&llvm::EarlyMachineLICMID);
+  if (keeps_order_) config->disablePass(&llvm::MachineSchedulerID);
   passes.add(config);
   passes.add(information);
   bool refused = config->addISelPasses();

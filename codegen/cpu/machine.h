@@ -22,6 +22,7 @@ class Machine {
 
  private:
   llvm::SmallVector<char, 0> emit(llvm::Module&, llvm::CodeGenFileType) const;
+  const bool keeps_order_;  // instructions stay as emitted
   std::unique_ptr<llvm::TargetMachine> machine_;
 };
 
