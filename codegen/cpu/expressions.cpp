@@ -1,12 +1,11 @@
 // Expressions: what is computed, each node once. What is loaded and stored is in memory.cpp.
 #include "codegen/cpu/expressions.h"
 
-#include <llvm/IR/Function.h>
-
 #include <algorithm>
 
 #include "codegen/cpu/convert.h"
 #include "ir/error.h"
+#include "ir/small_floats.h"
 
 namespace lapidary::codegen::cpu {
 
@@ -19,8 +18,19 @@ namespace {
 llvm::Constant* constant_lane(llvm::LLVMContext& context, const Scalar& constant) {
   llvm::Type* type = value_type(context, constant.dtype);
   if (type->isFloatingPointTy()) return llvm::ConstantFP::get(type, constant.number);
-  if (is_float(constant.dtype)) LPD_UNREACHABLE("constant of storage type {}", name_of(constant.dtype));
+  if (is_small_float(constant.dtype))
+    return llvm::ConstantInt::get(type, encode_small_float(constant.dtype, constant.number));
   return llvm::ConstantInt::getSigned(type, constant.integer, /*ImplicitTrunc=*/true);
+}
+
+int elements_of(const Value* vector) {
+  return static_cast<int>(llvm::cast<llvm::FixedVectorType>(vector->getType())->getNumElements());
+}
+
+Value* concatenated(Builder& b, Value* low, Value* high) {
+  llvm::SmallVector<int, 64> lanes;
+  for (int lane = 0; lane < 2 * elements_of(low); lane++) lanes.push_back(lane);
+  return b.CreateShuffleVector(low, high, lanes);
 }
 
 }  // namespace
@@ -156,19 +166,14 @@ Value* ExpressionEmitter::shuffle(const ExprNode& node, llvm::ArrayRef<Value*> s
     llvm::Type* single = llvm::FixedVectorType::get(vectors[0]->getType(), 1);
     for (Value*& vector : vectors) vector = b.CreateInsertElement(llvm::PoisonValue::get(single), vector, uint64_t{0});
   }
-  const auto concatenated = [&](Value* low, Value* high) {
-    llvm::SmallVector<int, 64> lanes(2 * llvm::cast<llvm::FixedVectorType>(low->getType())->getNumElements());
-    for (size_t lane = 0; lane < lanes.size(); lane++) lanes[lane] = static_cast<int>(lane);
-    return b.CreateShuffleVector(low, high, lanes);
-  };
   while (vectors.size() > 2) {
     if (vectors.size() % 2) vectors.push_back(llvm::PoisonValue::get(vectors[0]->getType()));
-    for (size_t i = 0; i < vectors.size() / 2; i++) vectors[i] = concatenated(vectors[2 * i], vectors[2 * i + 1]);
+    for (size_t i = 0; i < vectors.size() / 2; i++) vectors[i] = concatenated(b, vectors[2 * i], vectors[2 * i + 1]);
     vectors.resize(vectors.size() / 2);
   }
   const bool zeros = std::count(node.lanes_from.begin(), node.lanes_from.end(), -1) > 0;
-  if (zeros && vectors.size() == 2) vectors = {concatenated(vectors[0], vectors[1])};
-  const int given = static_cast<int>(llvm::cast<llvm::FixedVectorType>(vectors[0]->getType())->getNumElements());
+  if (zeros && vectors.size() == 2) vectors = {concatenated(b, vectors[0], vectors[1])};
+  const int given = elements_of(vectors[0]);
   if (vectors.size() == 1)
     vectors.push_back(zeros ? static_cast<Value*>(llvm::Constant::getNullValue(vectors[0]->getType()))
                             : llvm::PoisonValue::get(vectors[0]->getType()));

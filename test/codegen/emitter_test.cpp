@@ -195,6 +195,15 @@ TEST(Emitter, BoolsAreBytesInMemory) {
                              {counting(DType::Bool, 16), Array(DType::Bool, 16)}, 2);
 }
 
+TEST(Emitter, StorageTypesAreMovedChosenAndFilledIn) {
+  const Buffer x = make_global("x", DType::F16, false), y = make_global("y", DType::F16, true);
+  const Var task = make_var("t", {}, 0, 100);
+  const Expr half = convert(real(0.3f, 8), DType::F16), value = load(x, integer(0), 8);
+  const Expr small = less(convert(value, DType::F32), real(0, 8));
+  expect_as_interpreted(task_kernel({x, y}, {}, task, {store(y, integer(0), select(small, half, value))}),
+                        {counting(DType::F16, 8), Array(DType::F16, 8)}, {}, 1);
+}
+
 TEST(Emitter, ReducesInPairs) {
   for (ScalarOp op : {ScalarOp::Add, ScalarOp::Mul, ScalarOp::Min, ScalarOp::Max}) {
     for (int lanes : {2, 8, 16}) {
