@@ -1,0 +1,96 @@
+// Elementwise groups: scalar ops and converts under any movement of elements (broadcast, reshape, transpose, slice, pad,
+// gather, concat), evaluated backwards from the results. Example: y = relu(transpose(x) + b). All results of one element
+// count share a kernel, and what they have in common is computed once.
+//
+// A concat that ends the group is one kernel a part, each writing its own range, rather than one that asks at every
+// element which part it is in.
+//
+// Also here: `plain`, the same for any op at all, reductions and convolutions included, as loops around one vector of
+// results. No reuse, so only for what has no family.
+#include "passes/lower/map_kernel.h"
+
+namespace lapidary::lowering {
+
+namespace {
+
+using Element = std::function<void(GroupEmitter&, const Coords&)>;
+
+// Results `members` in one kernel that walks the first of them.
+LoweredStep results_together(Context& context, const Op& group, const std::string& family, const std::vector<uint32_t>& members) {
+  const auto& yielded = group.regions[0]->results();
+  const Type& walked = group.type(static_cast<int>(members[0]));
+  const Element element = [&](GroupEmitter& emit, const Coords& coords) {
+    for (uint32_t member : members) {
+      Coords where = coords;
+      if (yielded[member]->type.shape != walked.shape)
+        where.axes = emit.reshape(coords.axes, walked.shape, yielded[member]->type.shape, coords.lanes);
+      emit.store(member, where, emit.value(yielded[member], where));
+    }
+  };
+  return map_step(context, group, family, walked, element);
+}
+
+// The concat that makes result `index`, when nothing follows it.
+const Op* root_concat(const Op& group, uint32_t index) {
+  const Value* value = group.regions[0]->results()[index];
+  if (!value->producer || !value->producer->is(OpKind::Concat) || !value->has_one_use()) return nullptr;
+  const Layout& layout = group.type(static_cast<int>(index)).layout;
+  const int64_t axis = value->producer->params.integer("axis");
+  if (layout.blocked_axis != axis) return value->producer;
+  for (const Value* part : value->producer->operands)   // parts begin at blocks
+    if (part != value->producer->operands.back() && !known_multiple(part->type.shape[axis], layout.block)) return nullptr;
+  return value->producer;
+}
+
+LoweredStep concat_part(Context& context, const Op& group, uint32_t index, const Op& concat, const Value* part, Dim begin) {
+  const int64_t axis = concat.params.integer("axis");
+  Type walked = group.type(static_cast<int>(index));
+  walked.shape = part->type.shape;
+  const Element element = [&](GroupEmitter& emit, const Coords& coords) {
+    Coords where = coords;
+    where.axes[axis] = emit.shift(coords.axes[axis], begin, nullptr, coords.lanes);
+    emit.store(index, where, emit.value(part, coords));
+  };
+  return map_step(context, group, "concat", walked, element);
+}
+
+}  // namespace
+
+LoweredGroup lower_elementwise(Context& context, const Op& group) {
+  LoweredGroup lowered;
+  DimPool& dims = context.module.dims;
+  std::vector<bool> done(group.results.size(), false);
+  for (uint32_t i = 0; i < done.size(); ++i) {
+    const Op* concat = root_concat(group, i);
+    if (!concat) continue;
+    Dim begin = dims.constant(0);
+    for (const Value* part : concat->operands) {
+      if (value_of(dims.product(part->type.shape)) != 0)
+        lowered.steps.push_back(concat_part(context, group, i, *concat, part, begin));
+      begin = dims.add(begin, part->type.shape[concat->params.integer("axis")]);
+    }
+    done[i] = true;
+  }
+  for (uint32_t i = 0; i < done.size(); ++i) {
+    if (done[i]) continue;
+    std::vector<uint32_t> members;
+    for (uint32_t j = i; j < done.size(); ++j) {
+      const Type &a = group.type(static_cast<int>(i)), &b = group.type(static_cast<int>(j));
+      if (done[j] || dims.product(a.shape) != dims.product(b.shape)) continue;
+      if (j != i && (a.layout.blocked_axis >= 0 || b.layout.blocked_axis >= 0) && (a.shape != b.shape || a.layout != b.layout)) continue;
+      members.push_back(j);
+      done[j] = true;
+    }
+    lowered.steps.push_back(results_together(context, group, "elementwise", members));
+  }
+  return lowered;
+}
+
+LoweredGroup lower_plain(Context& context, const Op& group) {
+  LoweredGroup lowered;
+  for (uint32_t i = 0; i < group.results.size(); ++i)
+    lowered.steps.push_back(results_together(context, group, "plain", {i}));
+  return lowered;
+}
+
+}  // namespace lapidary::lowering

@@ -1,0 +1,34 @@
+// Kernels without a carried dependence: each element of a tensor is computed by itself. The loops are those of an
+// IterationSpace; the innermost, contiguous in the result, is walked in vectors, its tail under a mask. Outer loops
+// become tasks until a task has a few thousand elements.
+#pragma once
+
+#include <functional>
+
+#include "passes/lower/family.h"
+#include "passes/lower/iteration_space.h"
+
+namespace lapidary::lowering {
+
+// `type` gives the axes walked and their order in memory (its halo does not count); `element` evaluates and stores at
+// coordinates of that type, and is called several times: for the dry runs, the vector loop and its tail.
+LoweredStep map_step(Context&, const Op& group, const std::string& family, const Type& type,
+                     const std::function<void(GroupEmitter&, const Coords&)>& element);
+
+// Emits into `outer` the loop over begin <= i < end in vectors. `body` gets the first element, the number of lanes and
+// the mask of a tail (null in full vectors); it emits into the block it is given. `extent` is a Dim that end - begin
+// is a multiple of, or null: when it is a multiple of the lanes there is no tail.
+void vector_loop(Block& outer, loops::Expr begin, loops::Expr end, int lanes, bool has_tail,
+                 const std::function<void(Block&, const loops::Expr&, const loops::Expr&)>& body);
+
+// Where a task begins and how many there are: `outer` loops whole, `chunk` elements of the next.
+struct TaskGrid {
+  std::vector<Dim> outer;
+  Dim extent = nullptr, chunk = nullptr;   // of the axis that is cut into chunks
+  Dim tasks(DimPool&) const;
+};
+
+// Least tasks for a thread so that waking it pays, for tasks of about `elements` elements.
+int64_t grain_for(int64_t elements);
+
+}  // namespace lapidary::lowering
