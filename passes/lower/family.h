@@ -26,8 +26,7 @@ struct FamilyEntry {
 const FamilyEntry* find_family(std::string_view name);   // null when there is none
 
 LoweredGroup lower_elementwise(Context&, const Op& group);
-LoweredGroup lower_row_reduce(Context&, const Op& group);
-LoweredGroup lower_reduce(Context&, const Op& group);
+LoweredGroup lower_reduction(Context&, const Op& group);
 LoweredGroup lower_plain(Context&, const Op& group);
 LoweredGroup lower_contraction(Context&, const Op& group);
 LoweredGroup lower_attention(Context&, const Op& group);

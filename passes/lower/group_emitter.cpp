@@ -29,7 +29,19 @@ Expr GroupEmitter::value(const Value* value, const Coords& coords) {
   return splat_to(value_or_scalar(value, coords), coords.lanes);
 }
 
-Expr GroupEmitter::value_or_scalar(const Value* value, const Coords& coords) {
+namespace {
+
+// What is the same in all lanes is computed once: such a value is remembered whatever the lanes and their mask.
+Coords one_lane_if_uniform(const Coords& coords) {
+  for (const Coord& coord : coords.axes)
+    if (!coord.uniform()) return coords;
+  return {coords.axes, 1, nullptr, coords.guard};
+}
+
+}  // namespace
+
+Expr GroupEmitter::value_or_scalar(const Value* value, const Coords& given) {
+  const Coords coords = given.lanes == 1 ? given : one_lane_if_uniform(given);
   for (size_t i = pinned_.size(); i-- > 0;)
     if (pinned_[i].value == value) return pinned_[i].expr;
   for (size_t i = remembered_.size(); i-- > 0;)

@@ -13,17 +13,6 @@ constexpr int64_t kChunk = 4096;          // elements of a task: about a microse
 constexpr int64_t kLeastInner = 1024;     // fewer, and the task takes in another loop
 constexpr int64_t kWorthWaking = 16384;   // elements for which a second thread pays
 
-// Lanes past the extent of a blocked axis are off.
-Coords with_block_tail(GroupEmitter& emit, const Type& type, Coords coords) {
-  if (type.layout.blocked_axis < 0) return coords;
-  Dim extent = type.shape[type.layout.blocked_axis];
-  if (known_multiple(extent, type.layout.block)) return coords;
-  const Coord flat = emit.flatten(coords.axes[type.layout.blocked_axis], extent);
-  Expr inside = in_range(flat, nullptr, emit.builder.parameter(extent), coords.lanes);
-  coords.mask = both(coords.mask, splat_to(inside, coords.lanes));
-  return coords;
-}
-
 struct MapEmitter {
   GroupEmitter& emit;
   const IterationSpace& space;
@@ -63,6 +52,16 @@ struct MapEmitter {
 };
 
 }  // namespace
+
+Coords with_block_tail(GroupEmitter& emit, const Type& type, Coords coords) {
+  if (type.layout.blocked_axis < 0) return coords;
+  Dim extent = type.shape[type.layout.blocked_axis];
+  if (known_multiple(extent, type.layout.block)) return coords;
+  const Coord flat = emit.flatten(coords.axes[type.layout.blocked_axis], extent);
+  Expr inside = in_range(flat, nullptr, emit.builder.parameter(extent), coords.lanes);
+  coords.mask = both(coords.mask, splat_to(inside, coords.lanes));
+  return coords;
+}
 
 void vector_loop(Block& outer, Expr begin, Expr end, int lanes, bool has_tail,
                  const std::function<void(Block&, const Expr&, const Expr&)>& body) {

@@ -21,6 +21,9 @@ LoweredStep map_step(Context&, const Op& group, const std::string& family, const
 void vector_loop(Block& outer, loops::Expr begin, loops::Expr end, int lanes, bool has_tail,
                  const std::function<void(Block&, const loops::Expr&, const loops::Expr&)>& body);
 
+// The coordinates with the lanes past the extent of the type's blocked axis switched off.
+Coords with_block_tail(GroupEmitter&, const Type&, Coords);
+
 // Where a task begins and how many there are: `outer` loops whole, `chunk` elements of the next.
 struct TaskGrid {
   std::vector<Dim> outer;

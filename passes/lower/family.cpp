@@ -1,0 +1,30 @@
+#include "passes/lower/family.h"
+
+#include <algorithm>
+
+#include "ir/error.h"
+#include "passes/lower/convolution.h"
+
+namespace lapidary::lowering {
+
+const FamilyEntry* find_family(std::string_view name) {
+  static constexpr FamilyEntry kFamilies[] = {
+      {"contraction", lower_contraction, false},
+      {"conv", lower_convolution, false},
+      {"pool", lower_pool, false},
+      {"attention", lower_attention, true},
+      {"lstm", lower_lstm, true},
+      {"row", lower_reduction, false},
+      {"reduce", lower_reduction, false},
+      {"elementwise", lower_elementwise, false},
+      {"plain", lower_plain, false},
+  };
+  const auto* found = std::ranges::find(kFamilies, name, &FamilyEntry::name);
+  return found == std::end(kFamilies) ? nullptr : found;
+}
+
+void unsupported(const Module& module, const Op& group, const std::string& what) {
+  throw Error(Fault::Unsupported, fmt::format("{}: no kernel for {}", module.describe(group.origin), what));
+}
+
+}  // namespace lapidary::lowering

@@ -1,0 +1,74 @@
+#include "passes/lower/work.h"
+
+#include "ir/layout.h"
+
+namespace lapidary::lowering {
+
+namespace {
+
+Dim region_flops(Module& module, const Op& op) {
+  Dim total = module.dims.constant(0);
+  for (const auto& region : op.regions)
+    for (const Op& inner : region->ops) total = module.dims.add(total, flops_of(module, inner));
+  return total;
+}
+
+// 2 · every extent once.
+Dim contraction_flops(Module& module, const Op& op) {
+  const std::string& spec = op.params.text("spec");
+  const size_t comma = spec.find(','), arrow = spec.find("->");
+  std::string seen = spec.substr(arrow + 2);
+  Dim total = module.dims.mul(module.dims.constant(2), element_count(module.dims, op.type()));
+  for (size_t i = 0; i < comma; ++i) {
+    if (seen.find(spec[i]) != std::string::npos) continue;
+    seen += spec[i];
+    total = module.dims.mul(total, op.operand(0)->type.shape[i]);
+  }
+  return total;
+}
+
+Dim convolution_flops(Module& module, const Op& op) {
+  const Value* walked = op.is(OpKind::Conv) ? op.result() : op.operand(0);
+  const Type& weights = op.operand(1)->type;
+  Dim total = module.dims.mul(module.dims.constant(2), element_count(module.dims, walked->type));
+  for (size_t i = 1; i < weights.shape.size(); ++i) total = module.dims.mul(total, weights.shape[i]);
+  return total;
+}
+
+Dim pool_flops(Module& module, const Op& op) {
+  Dim total = element_count(module.dims, op.type());
+  for (int64_t extent : op.params.integers("kernel")) total = module.dims.mul(total, module.dims.constant(extent));
+  return total;
+}
+
+}  // namespace
+
+Dim flops_of(Module& module, const Op& op) {
+  switch (op.kind) {
+#define SCALAR_OP(kind, text, operands, types, result) case OpKind::kind:
+#include "ir/scalar_ops.def"
+#undef SCALAR_OP
+      return element_count(module.dims, op.type());
+    case OpKind::ReduceSum: case OpKind::ReduceProd: case OpKind::ReduceMax: case OpKind::ReduceMin: case OpKind::ReduceMean:
+      return element_count(module.dims, op.operand(0)->type);
+    case OpKind::Contract: return contraction_flops(module, op);
+    case OpKind::Conv: case OpKind::ConvTranspose: return convolution_flops(module, op);
+    case OpKind::MaxPool: case OpKind::AveragePool: return pool_flops(module, op);
+    case OpKind::Loop: return module.dims.mul(op.params.dim("trips"), region_flops(module, op));
+    case OpKind::Composite: case OpKind::Group: return region_flops(module, op);
+    case OpKind::Constant: case OpKind::DimsTensor: case OpKind::Iota: case OpKind::Convert: case OpKind::Broadcast:
+    case OpKind::Reshape: case OpKind::Transpose: case OpKind::Slice: case OpKind::Concat: case OpKind::Pad:
+    case OpKind::Gather: case OpKind::GatherElements: case OpKind::Relayout: case OpKind::Yield:
+      return module.dims.constant(0);
+  }
+  return module.dims.constant(0);
+}
+
+Dim bytes_of(Module& module, const Op& group) {
+  Dim total = module.dims.constant(0);
+  for (const Value* operand : group.operands) total = module.dims.add(total, physical_bytes(module.dims, operand->type));
+  for (const auto& result : group.results) total = module.dims.add(total, physical_bytes(module.dims, result->type));
+  return total;
+}
+
+}  // namespace lapidary::lowering
