@@ -1,17 +1,12 @@
 #include "codegen/cpu/load.h"
 
 #include <dlfcn.h>
-#include <lld/Common/Driver.h>
-#include <llvm/Support/raw_ostream.h>
 #include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
-#include <mutex>
 
+#include "codegen/cpu/link.h"
 #include "ir/error.h"
-
-LLD_HAS_DRIVER(elf)
 
 namespace lapidary::codegen::cpu {
 namespace {
@@ -33,33 +28,15 @@ struct TemporaryFolder {
 
 std::string entry_name(uint32_t kernel) { return "entry" + std::to_string(kernel); }
 
-// lld keeps its state in globals.
-void link_library(const std::vector<std::string>& args) {
-  static std::mutex one_at_a_time;
-  const std::lock_guard lock(one_at_a_time);
-  std::vector<const char*> argv;
-  for (const std::string& arg : args) argv.push_back(arg.c_str());
-  std::string messages;
-  llvm::raw_string_ostream stream(messages);
-  const lld::Result result = lld::lldMain(argv, llvm::nulls(), stream, {{lld::Gnu, &lld::elf::link}});
-  LPD_CHECK(result.retCode == 0, "linking kernels: {}", messages);
-}
-
 }  // namespace
 
 LoadedKernels::LoadedKernels(const Program& program, const Target& target, const ArtifactOptions& options) {
   const TemporaryFolder folder;
   const std::string library = folder.path / "kernels.so";
-  std::vector<std::string> args = {"ld.lld", "-shared", "-o", library};
-  const auto objects = compile_kernels(program, target, options);
-  for (size_t i = 0; i < objects.size(); i++) {
-    args.push_back(folder.path / ("kernels" + std::to_string(i) + ".o"));
-    std::ofstream(args.back(), std::ios::binary)
-        .write(objects[i].data(), static_cast<std::streamsize>(objects[i].size()));
-  }
-  for (uint32_t i = 0; i < program.kernels.size(); i++)
-    args.push_back("--defsym=" + entry_name(i) + "=" + kernel_symbol(i));  // kernels themselves are hidden
-  link_library(args);
+  LinkInputs inputs;
+  inputs.objects = compile_kernels(program, target, options);
+  for (uint32_t i = 0; i < program.kernels.size(); i++) inputs.exports.emplace_back(entry_name(i), kernel_symbol(i));
+  link_library(inputs, library);
   library_ = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   LPD_CHECK(library_, "{}", dlerror());
 }
