@@ -13,6 +13,7 @@
 #include "frontend/import.h"
 #include "ir/error.h"
 #include "ir/text.h"
+#include "ir/verifier.h"
 
 namespace lapidary::tools {
 
@@ -94,6 +95,13 @@ void timed(const CompileOptions& options, const char* what, Body body) {
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (options.time_passes) fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, what);
 }
+void check_kernels(const Program& program) {
+  for (const loops::Kernel& kernel : program.kernels) {
+    std::vector<std::string> violations = verify(kernel);
+    if (!violations.empty()) throw Error(Fault::Internal, fmt::format("a {} kernel is malformed: {}", kernel.family, fmt::join(violations, "; ")));
+  }
+}
+
 }  // namespace
 
 Compiled compile(const CompileOptions& options) {
@@ -104,6 +112,7 @@ Compiled compile(const CompileOptions& options) {
   passes::Options passes = pass_options(options, result.target);
   passes::run_graph_passes(*result.module, passes);
   timed(options, "lower", [&] { result.program = passes::lower(*result.module, passes); });
+  timed(options, "verify kernels", [&] { check_kernels(result.program); });
   return result;
 }
 

@@ -196,30 +196,32 @@ void KernelEmitter::emit_unrolled(const StmtNode& loop) {
 void KernelEmitter::emit_loop(const StmtNode& loop, Value* begin, Value* end, bool known_nonempty) {
   const auto step = loops::value_of(loop.step);
   LPD_CHECK(step && *step > 0, "step of the loop over '{}' is no positive constant", loop.var->name);
+  llvm::Function* function = build_.GetInsertBlock()->getParent();
   llvm::BasicBlock* before = build_.GetInsertBlock();
   llvm::BasicBlock* body = new_block(loop.var->name.c_str());
-  llvm::BasicBlock* latch = llvm::BasicBlock::Create(build_.getContext(), "latch");
+  llvm::BasicBlock* latch = new_block("latch");
   llvm::BasicBlock* after = llvm::BasicBlock::Create(build_.getContext(), "after");
   if (known_nonempty)
     build_.CreateBr(body);
   else
     build_.CreateCondBr(build_.CreateICmpSLT(begin, end), body, after);
+  // Phi and latch are complete before anything uses the phi: the folding builder analyses what it is given.
   build_.SetInsertPoint(body);
-  // The phi is complete before anything uses it: the folding builder would take one with a single value for that value.
   llvm::PHINode* variable = build_.CreatePHI(build_.getInt64Ty(), 2, loop.var->name);
   llvm::Instruction* next = llvm::BinaryOperator::CreateNSWAdd(variable, build_.getInt64(*step));
   next->setHasNoUnsignedWrap(loop.begin->lo >= 0);
   variable->addIncoming(begin, before);
   variable->addIncoming(next, latch);
+  build_.SetInsertPoint(latch);
+  build_.Insert(next);
+  build_.CreateCondBr(new llvm::ICmpInst(latch, llvm::CmpInst::ICMP_SLT, next, end), body, after);
+  build_.SetInsertPoint(body);
   expressions_.bind(loop.var, variable, ++depth_);
   emit_all(loop.body);
   depth_--;
   build_.CreateBr(latch);
-  latch->insertInto(build_.GetInsertBlock()->getParent());
-  build_.SetInsertPoint(latch);
-  build_.Insert(next);
-  build_.CreateCondBr(build_.CreateICmpSLT(next, end), body, after);
-  after->insertInto(build_.GetInsertBlock()->getParent());
+  latch->moveAfter(build_.GetInsertBlock());
+  after->insertInto(function);
   build_.SetInsertPoint(after);
 }
 
