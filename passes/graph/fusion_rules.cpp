@@ -1,15 +1,15 @@
 // See fusion_rules.h.
 #include "passes/graph/fusion_rules.h"
 
+#include <algorithm>
+
+#include "passes/graph/views.h"
+
 namespace lapidary::passes {
 
 namespace {
 
-std::string_view family_of_composite(const std::string& name) {
-  if (name == "attention" || name == "lstm") return name == "lstm" ? "lstm" : "attention";
-  if (name == "softmax" || name == "layer_norm" || name == "rms_norm") return "row";
-  return "elementwise";
-}
+bool is_one(Dim dim) { return value_of(dim) == 1; }
 
 // Reductions over the last axes walk each row once. Those over the two spatial axes of an image are kept apart: their
 // operand is usually laid out in channel blocks, where the spatial axes are not the last ones in memory.
@@ -19,7 +19,35 @@ bool reduces_rows(const Op& op) {
   if (rank == 4 && axes == std::vector<int64_t>{2, 3}) return false;
   for (size_t i = 0; i < axes.size(); ++i)
     if (axes[i] != rank - static_cast<int64_t>(axes.size() - i)) return false;
-  return true;
+  return !axes.empty();
+}
+
+// The first of the trailing axes a row anchor runs along.
+int64_t first_row_axis(const Op& op) {
+  if (is_reduction(op)) return op.params.integers("axes").front();
+  return op.params.integer("axis");
+}
+
+bool equal_but_for_units(const Shape& a, std::span<const Dim> b) {
+  size_t j = 0;
+  for (Dim extent : a) {
+    if (is_one(extent)) continue;
+    while (j < b.size() && is_one(b[j])) ++j;
+    if (j == b.size() || b[j] != extent) return false;
+    ++j;
+  }
+  while (j < b.size() && is_one(b[j])) ++j;
+  return j == b.size();
+}
+
+// Values of a row group have the rows' shape, or one element for each row.
+bool may_follow_row(const Op& anchor, const Op& op) {
+  const Shape& rows = anchor.operand(0)->type.shape;
+  if (family_of(op) == "row")
+    return op.operand(0)->type.shape == rows && first_row_axis(op) == first_row_axis(anchor);
+  if (!is_elementwise(op) && !op.is(OpKind::Broadcast) && !op.is(OpKind::Reshape)) return false;
+  std::span<const Dim> outer(rows.data(), static_cast<size_t>(first_row_axis(anchor)));
+  return op.type().shape == rows || equal_but_for_units(op.type().shape, outer);
 }
 
 }  // namespace
@@ -32,16 +60,23 @@ bool is_reduction(const Op& op) {
 }
 
 bool is_movement(const Op& op) {
-  return op.is(OpKind::Broadcast) || op.is(OpKind::Reshape) || op.is(OpKind::Transpose) || op.is(OpKind::Slice) ||
-         op.is(OpKind::Concat) || op.is(OpKind::Pad) || op.is(OpKind::Gather) || op.is(OpKind::GatherElements);
+  return is_view_op(op) || op.is(OpKind::Concat) || op.is(OpKind::Pad) || op.is(OpKind::Gather) || op.is(OpKind::GatherElements);
 }
 
-bool is_stored_constant(const Module& module, const Op& op) {
-  return op.is(OpKind::Constant) && module.constants[op.params.constant("value")].elements() != 1;
+bool keeps_last_axis(const Op& op) {
+  if (op.is(OpKind::Transpose)) return op.params.integers("perm").back() == op.type().rank() - 1;
+  if (op.is(OpKind::Slice)) return op.type().rank() == 0 || op.params.integers("steps").back() == 1;
+  return op.is(OpKind::Reshape) || op.is(OpKind::Broadcast);
 }
 
 bool is_leaf(const Module& module, const Op& op) {
-  return op.is(OpKind::Iota) || op.is(OpKind::DimsTensor) || (op.is(OpKind::Constant) && !is_stored_constant(module, op));
+  if (op.is(OpKind::Iota) || op.is(OpKind::DimsTensor)) return true;
+  return op.is(OpKind::Constant) && module.constants[op.params.constant("value")].elements() == 1;
+}
+
+bool is_kept_composite(const Op& op) {
+  if (op.is_composite("attention") || op.is_composite("lstm") || op.is_composite("layer_norm") || op.is_composite("rms_norm")) return true;
+  return op.is_composite("softmax") && op.params.integer("axis") == op.type().rank() - 1;
 }
 
 std::string_view family_of(const Op& op) {
@@ -49,9 +84,26 @@ std::string_view family_of(const Op& op) {
   if (op.is(OpKind::Conv) || op.is(OpKind::ConvTranspose)) return "conv";
   if (op.is(OpKind::MaxPool) || op.is(OpKind::AveragePool)) return "pool";
   if (op.is(OpKind::Loop)) return "loop";
-  if (op.is(OpKind::Composite)) return family_of_composite(op.params.text("name"));
+  if (op.is_composite("attention")) return "attention";
+  if (op.is_composite("lstm")) return "lstm";
+  if (op.is(OpKind::Composite)) return is_kept_composite(op) ? "row" : "elementwise";
   if (is_reduction(op)) return reduces_rows(op) ? "row" : "reduce";
   return "elementwise";
+}
+
+bool may_follow(const Op& anchor, const Op& op) {
+  std::string_view family = family_of(anchor);
+  if (family == "row") return may_follow_row(anchor, op);
+  if (family == "pool" || family == "lstm" || family == "loop") return false;
+  if (is_elementwise(op)) return family != "conv" || op.type().shape == anchor.type().shape;
+  return family != "conv" && (op.is(OpKind::Reshape) || op.is(OpKind::Transpose));
+}
+
+bool may_move_into(std::string_view family, const Op& movement) {
+  if (family == "elementwise") return is_movement(movement);
+  if (family == "pool" || family == "lstm" || family == "loop") return false;
+  if (family == "conv") return movement.is(OpKind::Broadcast) || movement.is(OpKind::Reshape);
+  return keeps_last_axis(movement);
 }
 
 }  // namespace lapidary::passes
