@@ -1,0 +1,110 @@
+#include "frontend/node.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace lapidary::frontend {
+
+int normalized_axis(int64_t axis, int rank) {
+  if (axis < -rank || axis >= rank) fail("axis {} not in [{}, {}]", axis, -rank, rank - 1);
+  return static_cast<int>(axis < 0 ? axis + rank : axis);
+}
+
+std::vector<int64_t> normalized_axes(std::vector<int64_t> axes, int rank) {
+  for (int64_t& axis : axes) axis = normalized_axis(axis, rank);
+  std::sort(axes.begin(), axes.end());
+  auto twice = std::adjacent_find(axes.begin(), axes.end());
+  if (twice != axes.end()) fail("axis {} is given twice", *twice);
+  return axes;
+}
+
+std::vector<int64_t> axes_from(int first, int rank) {
+  std::vector<int64_t> axes(std::max(rank - first, 0));
+  std::iota(axes.begin(), axes.end(), first);
+  return axes;
+}
+
+std::string to_text(const std::vector<int64_t>& values) { return fmt::format("[{}]", fmt::join(values, ", ")); }
+
+std::string to_text(const Shape& shape) {
+  std::vector<std::string> parts;
+  for (Dim dim : shape) parts.push_back(to_string(dim));
+  return fmt::format("[{}]", fmt::join(parts, ", "));
+}
+
+const AttributeProto* Node::find(std::string_view name) const {
+  auto own = attributes_.find(name);
+  if (own != attributes_.end()) return own->second;
+  auto declared = schema_.attributes().find(std::string(name));
+  if (declared == schema_.attributes().end() || !declared->second.default_value.has_name()) return nullptr;
+  return &declared->second.default_value;
+}
+
+const AttributeProto& Node::get(std::string_view name) const {
+  const AttributeProto* attribute = find(name);
+  if (!attribute) fail("attribute '{}' is missing", name);
+  return *attribute;
+}
+
+int64_t Node::integer(std::string_view name) const { return get(name).i(); }
+int64_t Node::integer_or(std::string_view name, int64_t otherwise) const {
+  const AttributeProto* attribute = find(name);
+  return attribute ? attribute->i() : otherwise;
+}
+double Node::number(std::string_view name) const { return get(name).f(); }
+double Node::number_or(std::string_view name, double otherwise) const {
+  const AttributeProto* attribute = find(name);
+  return attribute ? attribute->f() : otherwise;
+}
+std::string Node::text(std::string_view name) const { return get(name).s(); }
+
+std::vector<int64_t> Node::integers(std::string_view name) const {
+  const AttributeProto* attribute = find(name);
+  return attribute ? std::vector<int64_t>(attribute->ints().begin(), attribute->ints().end()) : std::vector<int64_t>();
+}
+std::vector<double> Node::numbers(std::string_view name) const {
+  const AttributeProto* attribute = find(name);
+  return attribute ? std::vector<double>(attribute->floats().begin(), attribute->floats().end()) : std::vector<double>();
+}
+std::vector<std::string> Node::texts(std::string_view name) const {
+  const AttributeProto* attribute = find(name);
+  return attribute ? std::vector<std::string>(attribute->strings().begin(), attribute->strings().end()) : std::vector<std::string>();
+}
+
+DType Node::dtype(std::string_view name) const {
+  int64_t number = integer(name);
+  std::optional<DType> dtype = dtype_of(number);
+  if (!dtype) fail("attribute '{}': unknown data_type {}", name, number);
+  return *dtype;
+}
+
+ConstantId Node::tensor(std::string_view name) const { return tensors_.read(get(name).t(), build.module.constants); }
+
+Shape Node::extents(int index) const {
+  const Value* value = input(index);
+  if (value->type.rank() > 1) fail("input {} has rank {}, expected 1", index, value->type.rank());
+  if (!value->has_elements()) unsupported("input {} is known only at run time", index);
+  return value->elements;
+}
+
+std::vector<int64_t> Node::constants(int index) const {
+  std::vector<int64_t> numbers;
+  for (Dim dim : extents(index)) {
+    std::optional<int64_t> number = value_of(dim);
+    if (!number) unsupported("input {} depends on the shapes of the model's inputs ({})", index, to_string(dim));
+    numbers.push_back(*number);
+  }
+  return numbers;
+}
+
+Dim Node::extent(int index) const {
+  Shape elements = extents(index);
+  if (elements.size() != 1) fail("input {} has {} elements, expected 1", index, elements.size());
+  return elements[0];
+}
+
+std::vector<int64_t> Node::integers_from(std::string_view attribute, int index) const {
+  return input(index) ? constants(index) : integers(attribute);
+}
+
+}  // namespace lapidary::frontend

@@ -1,0 +1,159 @@
+// Activation functions in primitives. relu(x) = max(x, 0), so that NaN passes; formulas are those of the ONNX text.
+#include "frontend/ops/common.h"
+#include "ir/composites.h"
+
+namespace lapidary::frontend {
+namespace {
+
+using Values = std::vector<Value*>;
+
+Value* op(Node& node, ScalarOp kind, Value* x) { return node.build.scalar_op(kind, {x}); }
+Value* maximum(Node& node, Value* a, Value* b) { return node.build.scalar_op(ScalarOp::Max, {a, b}); }
+Value* minimum(Node& node, Value* a, Value* b) { return node.build.scalar_op(ScalarOp::Min, {a, b}); }
+Value* less(Node& node, Value* a, Value* b) { return node.build.scalar_op(ScalarOp::Less, {a, b}); }
+Value* scaled(Node& node, Value* x, double factor) { return node.build.mul(x, node.build.like(x, factor)); }
+Value* shifted(Node& node, Value* x, double by) { return node.build.add(x, node.build.like(x, by)); }
+
+// log(1 + e^x), without overflow
+Value* softplus_of(Node& node, Value* x) {
+  Value* decay = op(node, ScalarOp::Exp, node.build.neg(op(node, ScalarOp::Abs, x)));
+  return node.build.add(maximum(node, x, zero(node, x)), op(node, ScalarOp::Log, shifted(node, decay, 1)));
+}
+
+// max(0, min(1, alpha·x + beta))
+Value* hard_sigmoid_of(Node& node, Value* x, double alpha, double beta) {
+  Value* line = shifted(node, scaled(node, x, alpha), beta);
+  return maximum(node, minimum(node, line, node.build.like(x, 1)), zero(node, x));
+}
+
+// alpha·(e^x - 1)
+Value* exponential_branch(Node& node, Value* x, double alpha) { return scaled(node, shifted(node, op(node, ScalarOp::Exp, x), -1), alpha); }
+
+Values relu(Node& node) { return {maximum(node, node.input(0), zero(node, node.input(0)))}; }
+
+Values leaky_relu(Node& node) {
+  Value* x = node.input(0);
+  return {node.build.select(less(node, x, zero(node, x)), scaled(node, x, node.number("alpha")), x)};
+}
+
+// Up to opset 6 a slope of rank 1 belongs to the channels.
+Values prelu(Node& node) {
+  Value *x = node.input(0), *slope = node.input(1);
+  bool channels = node.version < 7 && slope->type.rank() == 1 && x->type.rank() > 2 && value_of(slope->type.shape[0]) != 1;
+  if (channels) slope = node.build.expand_axes(slope, axes_from(1, x->type.rank() - 1));
+  return {node.build.select(less(node, x, zero(node, x)), node.build.mul(slope, x), x)};
+}
+
+Values elu(Node& node) {
+  Value* x = node.input(0);
+  return {node.build.select(less(node, x, zero(node, x)), exponential_branch(node, x, node.number("alpha")), x)};
+}
+
+// max(0, x) + min(0, alpha·(e^(x/alpha) - 1))
+Values celu(Node& node) {
+  Value* x = node.input(0);
+  double alpha = node.number("alpha");
+  Value* below = exponential_branch(node, node.build.div(x, node.build.like(x, alpha)), alpha);
+  return {node.build.add(maximum(node, x, zero(node, x)), minimum(node, below, zero(node, x)))};
+}
+
+Values selu(Node& node) {
+  Value* x = node.input(0);
+  Value* either = node.build.select(less(node, zero(node, x), x), x, exponential_branch(node, x, node.number("alpha")));
+  return {scaled(node, either, node.number("gamma"))};
+}
+
+Values gelu(Node& node) {
+  std::string approximate = node.text("approximate");
+  if (approximate != "none" && approximate != "tanh") fail("approximate '{}' is neither none nor tanh", printable(approximate));
+  return {in_float32(node, node.input(0), [&](Value* x) { return composites::gelu(node.build, x, approximate == "tanh"); })};
+}
+
+Values hard_sigmoid(Node& node) { return {hard_sigmoid_of(node, node.input(0), node.number("alpha"), node.number("beta"))}; }
+
+Values hard_swish(Node& node) {
+  Value* x = node.input(0);
+  return {node.build.mul(x, hard_sigmoid_of(node, x, 1.0 / 6, 0.5))};
+}
+
+Values mish(Node& node) {
+  return {in_float32(node, node.input(0), [&](Value* x) { return node.build.mul(x, op(node, ScalarOp::Tanh, softplus_of(node, x))); })};
+}
+
+Values softplus(Node& node) { return {in_float32(node, node.input(0), [&](Value* x) { return softplus_of(node, x); })}; }
+
+Values softsign(Node& node) {
+  Value* x = node.input(0);
+  return {node.build.div(x, shifted(node, op(node, ScalarOp::Abs, x), 1))};
+}
+
+Values swish(Node& node) {
+  Value* x = node.input(0);
+  double alpha = node.number("alpha");
+  return {node.build.mul(x, op(node, ScalarOp::Sigmoid, alpha == 1 ? x : scaled(node, x, alpha)))};
+}
+
+Values thresholded_relu(Node& node) {
+  Value* x = node.input(0);
+  return {node.build.select(less(node, node.build.like(x, node.number("alpha")), x), x, zero(node, x))};
+}
+
+// x + bias below -lambd, x - bias above lambd, 0 between
+Values shrink(Node& node) {
+  Value* x = node.input(0);
+  double bound = node.number("lambd"), bias = node.number("bias");
+  Value* above = node.build.select(less(node, node.build.like(x, bound), x), shifted(node, x, -bias), zero(node, x));
+  return {node.build.select(less(node, x, node.build.like(x, -bound)), shifted(node, x, bias), above)};
+}
+
+// Up to opset 12 softmax runs over all axes from `axis` on, as if they were one.
+template <typename Function>
+Values along_axis(Node& node, Function function) {
+  Value* x = node.input(0);
+  int rank = x->type.rank();
+  if (rank == 0) unsupported("softmax of a scalar");
+  int axis = node.axis("axis", rank);
+  bool flattens = node.version < 13 && axis != rank - 1;
+  return {in_float32(node, x, [&](Value* y) -> Value* {
+    if (!flattens) return function(node.build, y, axis);
+    Shape shape = y->type.shape;
+    return node.build.reshape(function(node.build, flattened(node, y, axis), 1), shape);
+  })};
+}
+
+Values softmax(Node& node) { return along_axis(node, [](GraphBuilder& build, Value* x, int axis) { return composites::softmax(build, x, axis); }); }
+
+// x - max - log Σ e^(x - max)
+Values log_softmax(Node& node) {
+  return along_axis(node, [](GraphBuilder& build, Value* x, int axis) {
+    Value* centred = build.sub(x, build.reduce(OpKind::ReduceMax, x, {axis}, true));
+    Value* sum = build.reduce(OpKind::ReduceSum, build.scalar_op(ScalarOp::Exp, {centred}), {axis}, true);
+    return build.sub(centred, build.scalar_op(ScalarOp::Log, {sum}));
+  });
+}
+
+// Inference: x goes through, and nothing was masked.
+Values dropout(Node& node) {
+  Value* x = node.input(0);
+  if (node.version >= 12 && node.input(2)) {
+    std::optional<Scalar> training = scalar_of(node.build.module, node.input(2));
+    if (!training) unsupported("training_mode known only at run time");
+    if (training->integer != 0) unsupported("training_mode");
+  }
+  if (node.version < 7 && node.integer_or("is_test", 0) == 0 && node.wants(1)) unsupported("training mode");
+  if (!node.wants(1)) return {x};
+  return {x, node.build.splat(node.version >= 10 ? DType::Bool : x->type.dtype, x->type.shape, 1)};
+}
+
+constexpr OpEntry kOps[] = {
+    {"Celu", celu}, {"Dropout", dropout}, {"Elu", elu}, {"Gelu", gelu}, {"HardSigmoid", hard_sigmoid}, {"HardSwish", hard_swish},
+    {"LeakyRelu", leaky_relu}, {"LogSoftmax", log_softmax}, {"Mish", mish}, {"PRelu", prelu}, {"Relu", relu}, {"Selu", selu},
+    {"Shrink", shrink}, {"Softmax", softmax}, {"Softplus", softplus}, {"Softsign", softsign}, {"Swish", swish},
+    {"ThresholdedRelu", thresholded_relu},
+};
+
+}  // namespace
+
+std::span<const OpEntry> activation_ops() { return kOps; }
+
+}  // namespace lapidary::frontend

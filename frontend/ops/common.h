@@ -1,0 +1,37 @@
+// Small things several operator families share.
+#pragma once
+
+#include <optional>
+
+#include "frontend/op_table.h"
+
+namespace lapidary::frontend {
+
+// The constant a value is, when it comes straight from a constant op.
+const Constant* constant_of(const Module&, const Value*);
+// Its elements as numbers; nothing when it is no constant or has more than 64 elements.
+std::optional<std::vector<Scalar>> scalars_of(const Module&, const Value*);
+// One element known now: of a constant, or of integers with known elements.
+std::optional<Scalar> scalar_of(const Module&, const Value*);
+
+// x where `condition` holds, 0 elsewhere, and the like: a scalar of x's element type.
+inline Value* zero(Node& node, Value* x) { return node.build.like(x, 0); }
+
+// Operators up to opset 6 align b's axes with a's axes from `axis` on, when `broadcast` is set.
+Value* legacy_aligned(Node&, Value* a, Value* b);
+
+// a as rank 2: all axes before `axis`, and all others.
+Value* flattened(Node&, Value* a, int axis);
+// The shape that data of one shape is broadcast to by another (ONNX Expand: either side's ones are stretched). Where
+// both are symbols, data is taken to have 1 or the target's extent; the builder leaves a run-time check.
+Shape expanded_shape(const Shape& data, const Shape& target);
+
+// Computes in at least float32: f16 and bf16 are converted before and the result after `compute`.
+template <typename Compute>
+Value* in_float32(Node& node, Value* x, Compute compute) {
+  DType dtype = x->type.dtype;
+  if (dtype != DType::F16 && dtype != DType::BF16) return compute(x);
+  return node.build.convert(compute(node.build.convert(x, DType::F32)), dtype);
+}
+
+}  // namespace lapidary::frontend

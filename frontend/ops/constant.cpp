@@ -1,0 +1,115 @@
+// Operators that make tensors out of nothing but shapes and attributes.
+#include <cmath>
+
+#include "frontend/ops/common.h"
+
+namespace lapidary::frontend {
+namespace {
+
+using Values = std::vector<Value*>;
+constexpr int64_t kMostElements = 64;   // of a tensor whose elements are Dims
+
+Value* vector_of(Node& node, DType dtype, const std::vector<Scalar>& values, bool scalar) {
+  std::vector<int64_t> shape;
+  if (!scalar) shape.push_back(static_cast<int64_t>(values.size()));
+  return node.build.constant(node.build.module.constants.add_scalars(dtype, shape, values));
+}
+
+Values constant(Node& node) {
+  std::vector<Scalar> values;
+  auto floats = [&](const std::vector<double>& numbers) { for (double x : numbers) values.push_back(Scalar::of_float(DType::F32, x)); };
+  auto integers = [&](const std::vector<int64_t>& numbers) { for (int64_t x : numbers) values.push_back(Scalar::of_integer(DType::I64, x)); };
+  if (node.proto.attribute_size() != 1) fail("takes exactly one attribute, got {}", node.proto.attribute_size());
+  if (node.has("value")) return {node.build.constant(node.tensor("value"))};
+  if (node.has("value_float")) return floats({node.number("value_float")}), Values{vector_of(node, DType::F32, values, true)};
+  if (node.has("value_floats")) return floats(node.numbers("value_floats")), Values{vector_of(node, DType::F32, values, false)};
+  if (node.has("value_int")) return integers({node.integer("value_int")}), Values{vector_of(node, DType::I64, values, true)};
+  if (node.has("value_ints")) return integers(node.integers("value_ints")), Values{vector_of(node, DType::I64, values, false)};
+  unsupported("attribute '{}'", printable(node.proto.attribute(0).name()));
+}
+
+Shape checked_extents(const Shape& shape) {
+  for (Dim extent : shape) {
+    if (range(extent).hi < 0) fail("negative extent {}", to_string(extent));
+  }
+  return shape;
+}
+
+// Integer results of few elements are the stuff of shape arithmetic, so their elements are given as Dims.
+Value* filled(Node& node, const Scalar& value, const Shape& shape) {
+  bool number = is_integer(value.dtype) || value.dtype == DType::Bool;
+  std::optional<int64_t> count = shape.size() == 1 ? value_of(shape[0]) : std::nullopt;
+  if (number && count && *count <= kMostElements) {
+    return node.build.dims_tensor(Shape(*count, node.dims().constant(value.integer)), {*count}, value.dtype);
+  }
+  return node.build.broadcast_to(node.build.scalar(value), shape);
+}
+
+Values constant_of_shape(Node& node) {
+  Scalar value = Scalar::of_float(DType::F32, 0);
+  if (node.has("value")) {
+    ConstantId id = node.tensor("value");
+    if (node.build.module.constants[id].elements() != 1) fail("attribute 'value' has {} elements, expected 1", node.build.module.constants[id].elements());
+    value = node.build.module.constants.scalars_of(id)[0];
+  }
+  return {filled(node, value, checked_extents(node.extents(0)))};
+}
+
+// Integers: start, limit and delta may depend on shapes. Floats: known numbers only.
+Values range(Node& node) {
+  DType dtype = node.type(0).dtype;
+  auto parameter = [](Dim dim) { return ParamValue(dim); };
+  if (is_integer(dtype)) {
+    Dim start = node.extent(0), limit = node.extent(1), delta = node.extent(2);
+    std::optional<int64_t> step = value_of(delta);
+    if (!step) unsupported("delta known only at run time");
+    if (*step == 0) fail("delta is 0");
+    DimPool& dims = node.dims();
+    Dim span = *step > 0 ? dims.sub(limit, start) : dims.sub(start, limit);
+    Dim count = dims.max(dims.constant(0), dims.ceildiv(span, dims.constant(std::abs(*step))));
+    return {node.build.create(OpKind::Iota, {}, {{"shape", Shape{count}}, {"axis", int64_t{0}}, {"dtype", dtype}, {"start", parameter(start)}, {"step", parameter(delta)}}).result()};
+  }
+  std::vector<double> bound;
+  for (int i = 0; i < 3; ++i) {
+    std::optional<Scalar> value = scalar_of(node.build.module, node.input(i));
+    if (!value) unsupported("input {} known only at run time", i);
+    bound.push_back(value->number);
+  }
+  double count = std::ceil((bound[1] - bound[0]) / bound[2]);
+  constexpr double kMost = 1 << 24;
+  if (!(count <= kMost)) fail("range from {} to {} by {}", bound[0], bound[1], bound[2]);
+  std::vector<Scalar> values;
+  for (int64_t i = 0; i < count; ++i) values.push_back(Scalar::of_float(dtype, bound[0] + static_cast<double>(i) * bound[2]));
+  return {vector_of(node, dtype, values, false)};
+}
+
+// 1 where column = row + k.
+Values eye_like(Node& node) {
+  const Type& type = node.type(0);
+  if (type.rank() != 2) fail("input has rank {}, expected 2", type.rank());
+  DType dtype = node.has("dtype") ? node.dtype("dtype") : type.dtype;
+  Value* rows = node.build.add(node.build.iota(DType::I64, type.shape, 0), node.build.scalar(Scalar::of_integer(DType::I64, node.integer("k"))));
+  return {node.build.convert(node.build.scalar_op(ScalarOp::Equal, {rows, node.build.iota(DType::I64, type.shape, 1)}), dtype)};
+}
+
+// Keeps the triangle column - row ≥ k (upper) or ≤ k (lower) of the last two axes.
+Values trilu(Node& node) {
+  Value* x = node.input(0);
+  int rank = x->type.rank();
+  if (rank < 2) fail("input has rank {}, expected 2 or more", rank);
+  Dim k = node.input(1) ? node.extent(1) : node.dims().constant(0);
+  Shape matrix(x->type.shape.end() - 2, x->type.shape.end());
+  Value* rows = node.build.add(node.build.iota(DType::I64, matrix, 0), node.build.dims_tensor({k}, {}));
+  Value* columns = node.build.iota(DType::I64, matrix, 1);
+  bool upper = node.integer("upper") != 0;
+  Value* keep = upper ? node.build.scalar_op(ScalarOp::LessEqual, {rows, columns}) : node.build.scalar_op(ScalarOp::LessEqual, {columns, rows});
+  return {node.build.select(keep, x, zero(node, x))};
+}
+
+constexpr OpEntry kOps[] = {{"Constant", constant}, {"ConstantOfShape", constant_of_shape}, {"EyeLike", eye_like}, {"Range", range}, {"Trilu", trilu}};
+
+}  // namespace
+
+std::span<const OpEntry> constant_ops() { return kOps; }
+
+}  // namespace lapidary::frontend

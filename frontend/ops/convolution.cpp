@@ -1,0 +1,100 @@
+// Conv and ConvTranspose.
+#include "frontend/ops/windows.h"
+
+namespace lapidary::frontend {
+namespace {
+
+using Values = std::vector<Value*>;
+
+struct Operands {
+  Value *x, *w, *bias;
+  int64_t group;
+  Shape spatial;
+  std::vector<int64_t> kernel;
+};
+
+int64_t known(Dim extent, const char* what) {
+  std::optional<int64_t> value = value_of(extent);
+  if (!value) unsupported("{} known only at run time", what);
+  return *value;
+}
+
+Operands operands_of(Node& node) {
+  Operands o{node.input(0), node.input(1), node.input(2), node.integer("group"), {}, {}};
+  int rank = o.x->type.rank();
+  if (rank < 3) fail("input has rank {}, expected 3 or more", rank);
+  if (o.w->type.rank() != rank) fail("weight has rank {}, expected {}", o.w->type.rank(), rank);
+  if (o.group < 1) fail("group must be 1 or more, got {}", o.group);
+  o.spatial.assign(o.x->type.shape.begin() + 2, o.x->type.shape.end());
+  for (int i = 2; i < rank; ++i) o.kernel.push_back(known(o.w->type.shape[i], "a kernel"));
+  for (int64_t extent : o.kernel) {
+    if (extent < 1) fail("kernel has extent {}", extent);
+  }
+  return o;
+}
+
+void check_bias(const Operands& o, int64_t channels) {
+  if (!o.bias) return;
+  if (o.bias->type.rank() != 1) fail("bias has rank {}, expected 1", o.bias->type.rank());
+  std::optional<int64_t> extent = value_of(o.bias->type.shape[0]);
+  if (extent && *extent != channels) fail("bias has {} elements, expected {}", *extent, channels);
+}
+
+Values conv(Node& node) {
+  Operands o = operands_of(node);
+  int64_t outputs = known(o.w->type.shape[0], "output channels"), inputs = known(o.w->type.shape[1], "input channels");
+  std::optional<int64_t> channels = value_of(o.x->type.shape[1]);
+  if (channels && *channels != inputs * o.group) fail("input has {} channels, weight and group {} want {}", *channels, o.group, inputs * o.group);
+  if (outputs % o.group != 0) fail("{} output channels are not a multiple of group {}", outputs, o.group);
+  check_bias(o, outputs);
+  Windows w = windows_of(node, o.kernel, o.spatial);
+  for (int i = 0; i < w.rank(); ++i) window_count(node, w, i, o.spatial[i], false);   // complains
+  return {node.build.conv(o.x, o.w, o.bias, o.group, w.strides, w.dilations, w.pads)};
+}
+
+// Without output_shape: (d - 1)·stride + output_padding + reach - pads. With it, or SAME: the pads that give it.
+void pad_for_output(Node& node, const Operands& o, Windows& w, const std::vector<int64_t>& output_padding) {
+  DimPool& dims = node.dims();
+  std::string mode = node.text("auto_pad");
+  bool same = mode == "SAME_UPPER" || mode == "SAME_LOWER";
+  if (!same && !node.has("output_shape")) return;
+  std::vector<int64_t> wanted = node.has("output_shape") ? positive_list(node, "output_shape", w.rank(), 1) : std::vector<int64_t>();
+  for (int i = 0; i < w.rank(); ++i) {
+    Dim stride = dims.constant(w.strides[i]), one = dims.constant(1);
+    Dim output = wanted.empty() ? dims.mul(o.spatial[i], stride) : dims.constant(wanted[i]);
+    Dim full = dims.add(dims.mul(dims.sub(o.spatial[i], one), stride), dims.constant(output_padding[i] + (w.kernel[i] - 1) * w.dilations[i] + 1));
+    Dim total = dims.sub(full, output);
+    if (wanted.empty()) total = dims.max(dims.constant(0), total);
+    Dim half = dims.floordiv(total, dims.constant(2)), rest = dims.sub(total, half);
+    w.pads[i] = mode == "SAME_UPPER" ? half : rest;
+    w.pads[i + w.rank()] = mode == "SAME_UPPER" ? rest : half;
+  }
+}
+
+Values conv_transpose(Node& node) {
+  Operands o = operands_of(node);
+  int64_t inputs = known(o.w->type.shape[0], "input channels"), outputs = known(o.w->type.shape[1], "output channels") * o.group;
+  std::optional<int64_t> channels = value_of(o.x->type.shape[1]);
+  if (channels && *channels != inputs) fail("input has {} channels, weight wants {}", *channels, inputs);
+  if (inputs % o.group != 0) fail("{} input channels are not a multiple of group {}", inputs, o.group);
+  check_bias(o, outputs);
+  Windows w = windows_of(node, o.kernel, o.spatial);
+  std::vector<int64_t> output_padding = node.has("output_padding") ? node.integers("output_padding") : std::vector<int64_t>(w.rank(), 0);
+  if (static_cast<int>(output_padding.size()) != w.rank()) fail("output_padding has {} elements, expected {}", output_padding.size(), w.rank());
+  for (int i = 0; i < w.rank(); ++i) {
+    if (output_padding[i] < 0 || output_padding[i] >= std::max(w.strides[i], w.dilations[i])) fail("output_padding {} must be below stride {} or dilation {}", output_padding[i], w.strides[i], w.dilations[i]);
+  }
+  pad_for_output(node, o, w, output_padding);
+  std::vector<Value*> operands = {o.x, o.w};
+  if (o.bias) operands.push_back(o.bias);
+  return {node.build.create(OpKind::ConvTranspose, operands, {{"group", o.group}, {"strides", w.strides}, {"dilations", w.dilations}, {"pads", w.pads},
+                                                              {"output_padding", output_padding}}).result()};
+}
+
+constexpr OpEntry kOps[] = {{"Conv", conv}, {"ConvTranspose", conv_transpose}};
+
+}  // namespace
+
+std::span<const OpEntry> convolution_ops() { return kOps; }
+
+}  // namespace lapidary::frontend

@@ -1,0 +1,227 @@
+// Operators that move elements without computing: transpose, slices, concatenation, padding, tiling, depth and space.
+#include <algorithm>
+#include <numeric>
+
+#include "frontend/ops/common.h"
+
+namespace lapidary::frontend {
+namespace {
+
+using Values = std::vector<Value*>;
+
+Values transpose(Node& node) {
+  int rank = node.rank();
+  std::vector<int64_t> perm = node.integers("perm");
+  if (!node.has("perm")) {
+    perm = axes_from(0, rank);
+    std::reverse(perm.begin(), perm.end());
+  }
+  std::vector<int64_t> sorted = perm;
+  std::sort(sorted.begin(), sorted.end());
+  if (sorted != axes_from(0, rank)) fail("perm {} is not a permutation of 0..{}", to_text(perm), rank - 1);
+  return {node.build.transpose(node.input(0), perm)};
+}
+
+Values concat(Node& node) {
+  int64_t axis = node.integer_or("axis", 1);   // Concat-1
+  return {node.build.concat(node.inputs(), normalized_axis(axis, node.rank()))};
+}
+
+// --- Slice -----------------------------------------------------------------------------------------------------------
+
+struct Cut {
+  Dim start, size;
+};
+
+// A position given from the front, or from the back when negative, brought into [low, high].
+Dim clamped(DimPool& dims, Dim at, Dim extent, Dim low, Dim high) {
+  constexpr int64_t kFar = INT32_MAX;   // exporters' "to the end"
+  std::optional<int64_t> known = value_of(at);
+  if (known && *known >= kFar && !value_of(extent)) return high;
+  if (known && *known <= -kFar && !value_of(extent)) return low;
+  Interval where = range(at);
+  Dim from_front = where.lo >= 0 ? at : where.hi < 0 ? dims.add(at, extent)
+                   : dims.select(dims.less(at, dims.constant(0)), dims.add(at, extent), at);
+  return dims.max(low, dims.min(from_front, high));
+}
+
+// numpy's slice of an axis: forwards from start to before end, or backwards.
+Cut cut(DimPool& dims, Dim start, Dim end, int64_t step, Dim extent) {
+  Dim zero = dims.constant(0), one = dims.constant(1), minus_one = dims.constant(-1);
+  if (step > 0) {
+    Dim first = clamped(dims, start, extent, zero, extent), last = clamped(dims, end, extent, zero, extent);
+    return {first, dims.max(zero, dims.ceildiv(dims.sub(last, first), dims.constant(step)))};
+  }
+  Dim top = dims.sub(extent, one);
+  Dim first = clamped(dims, start, extent, zero, top), last = clamped(dims, end, extent, minus_one, top);
+  return {first, dims.max(zero, dims.ceildiv(dims.sub(first, last), dims.constant(-step)))};
+}
+
+Shape as_dims(DimPool& dims, const std::vector<int64_t>& numbers) {
+  Shape result;
+  for (int64_t number : numbers) result.push_back(dims.constant(number));
+  return result;
+}
+
+Values slice(Node& node) {
+  Value* x = node.input(0);
+  int rank = x->type.rank();
+  bool operands = node.version >= 10;
+  Shape starts = operands ? node.extents(1) : as_dims(node.dims(), node.integers("starts"));
+  Shape ends = operands ? node.extents(2) : as_dims(node.dims(), node.integers("ends"));
+  bool some = operands ? node.input(3) != nullptr : node.has("axes");
+  std::vector<int64_t> axes = some ? (operands ? node.constants(3) : node.integers("axes")) : axes_from(0, static_cast<int>(starts.size()));
+  std::vector<int64_t> steps = operands && node.input(4) ? node.constants(4) : std::vector<int64_t>(starts.size(), 1);
+  if (ends.size() != starts.size() || axes.size() != starts.size() || steps.size() != starts.size()) {
+    fail("{} starts, {} ends, {} axes and {} steps", starts.size(), ends.size(), axes.size(), steps.size());
+  }
+  if (static_cast<int>(axes.size()) > rank) fail("{} axes, the input has rank {}", axes.size(), rank);
+  normalized_axes(axes, rank);
+  Shape begin(rank, node.dims().constant(0)), sizes = x->type.shape;
+  std::vector<int64_t> strides(rank, 1);
+  for (size_t k = 0; k < axes.size(); ++k) {
+    if (steps[k] == 0) fail("step 0");
+    int axis = normalized_axis(axes[k], rank);
+    int64_t step = std::clamp<int64_t>(steps[k], INT32_MIN, INT32_MAX);   // as good as infinite
+    Cut part = cut(node.dims(), starts[k], ends[k], step, sizes[axis]);
+    begin[axis] = part.start, sizes[axis] = part.size, strides[axis] = step;
+  }
+  return {node.build.slice(x, begin, strides, sizes)};
+}
+
+// --- Split -----------------------------------------------------------------------------------------------------------
+
+Shape split_sizes(Node& node, Dim extent) {
+  int parts = node.output_count();
+  if (node.input(1)) return node.extents(1);
+  if (node.has("split")) return as_dims(node.dims(), node.integers("split"));
+  if (node.has("num_outputs") && node.integer("num_outputs") != parts) fail("num_outputs is {}, the node has {} outputs", node.integer("num_outputs"), parts);
+  std::optional<int64_t> known = value_of(extent);
+  bool uneven = node.version >= 18;
+  if (known && !uneven && *known % parts != 0) fail("cannot split extent {} into {} equal parts", *known, parts);
+  Dim each = uneven ? node.dims().ceildiv(extent, node.dims().constant(parts)) : node.dims().floordiv(extent, node.dims().constant(parts));
+  Shape sizes(parts, each);
+  sizes.back() = node.dims().sub(extent, node.dims().mul(each, node.dims().constant(parts - 1)));
+  if (range(sizes.back()).hi < 0) fail("cannot split extent {} into {} parts", to_string(extent), parts);
+  return sizes;
+}
+
+Values split(Node& node) {
+  Value* x = node.input(0);
+  int axis = normalized_axis(node.integer_or("axis", 0), x->type.rank());
+  Dim extent = x->type.shape[axis], at = node.dims().constant(0);
+  Shape sizes = split_sizes(node, extent);
+  if (static_cast<int>(sizes.size()) != node.output_count()) fail("{} split sizes for {} outputs", sizes.size(), node.output_count());
+  Dim sum = at;
+  for (Dim size : sizes) {
+    if (range(size).hi < 0) fail("split size {}", to_string(size));
+    sum = node.dims().add(sum, size);
+  }
+  if (known_unequal(sum, extent)) fail("split sizes sum to {}, axis {} has {}", to_string(sum), axis, to_string(extent));
+  if (!known_equal(sum, extent)) node.build.module.check(node.dims().equal(sum, extent), fmt::format("{}: split sizes must sum to axis {}", node.build.module.describe(node.build.origin), axis));
+  Values results;
+  for (Dim size : sizes) {
+    results.push_back(node.build.slice_axis(x, axis, at, size));
+    at = node.dims().add(at, size);
+  }
+  return results;
+}
+
+// --- Pad, Tile -------------------------------------------------------------------------------------------------------
+
+Values pad(Node& node) {
+  Value* x = node.input(0);
+  int rank = x->type.rank();
+  Shape pads = node.version >= 11 ? node.extents(1) : as_dims(node.dims(), node.integers(node.version == 1 ? "paddings" : "pads"));
+  std::vector<int64_t> axes = axes_from(0, rank);
+  if (node.input(3)) axes = node.constants(3);
+  normalized_axes(axes, rank);
+  if (pads.size() != 2 * axes.size()) fail("{} pads for {} axes", pads.size(), axes.size());
+  std::string mode = node.text("mode");
+  if (mode != "constant" && mode != "edge" && mode != "reflect" && mode != "wrap") fail("mode '{}' is unknown", printable(mode));
+  Shape low(rank, node.dims().constant(0)), high = low;
+  for (size_t k = 0; k < axes.size(); ++k) {
+    int axis = normalized_axis(axes[k], rank);
+    low[axis] = pads[k], high[axis] = pads[k + axes.size()];
+    Dim extent = node.dims().add(x->type.shape[axis], node.dims().add(low[axis], high[axis]));
+    if (range(extent).hi < 0) fail("pads leave extent {} of axis {}", to_string(extent), axis);
+  }
+  Value* fill = node.version >= 11 ? node.input(2) : mode == "constant" ? node.build.like(x, node.number("value")) : nullptr;
+  if (fill && fill->type.rank() == 1) fill = node.build.reshape(fill, {});
+  return {node.build.pad(x, low, high, mode, mode == "constant" ? fill : nullptr)};
+}
+
+// [d0, d1] → [1, d0, 1, d1] → [r0, d0, r1, d1] → [r0·d0, r1·d1]
+Value* tiled(Node& node, Value* x, const Shape& repeats) {
+  Shape wide, flat;
+  std::vector<int64_t> axes;
+  for (int i = 0; i < x->type.rank(); ++i) {
+    if (range(repeats[i]).hi < 0) fail("repeat {} of axis {}", to_string(repeats[i]), i);
+    if (value_of(repeats[i]) != 1) wide.push_back(repeats[i]);
+    axes.push_back(static_cast<int64_t>(wide.size()));
+    wide.push_back(x->type.shape[i]);
+    flat.push_back(node.dims().mul(repeats[i], x->type.shape[i]));
+  }
+  if (wide.size() == axes.size()) return x;
+  return node.build.reshape(node.build.broadcast(x, axes, wide), flat);
+}
+
+// Tile-1 repeats one axis.
+Values tile(Node& node) {
+  Value* x = node.input(0);
+  int rank = x->type.rank();
+  Shape repeats(rank, node.dims().constant(1));
+  if (node.version < 6) {
+    repeats[normalized_axis(node.constants(2).at(0), rank)] = node.extent(1);
+  } else {
+    repeats = node.extents(1);
+  }
+  if (static_cast<int>(repeats.size()) != rank) fail("{} repeats, the input has rank {}", repeats.size(), rank);
+  return {tiled(node, x, repeats)};
+}
+
+// --- depth and space -------------------------------------------------------------------------------------------------
+
+Dim divided(Node& node, Dim extent, int64_t by, const char* what) {
+  std::optional<int64_t> known = value_of(extent);
+  if (known && *known % by != 0) fail("{} {} is not a multiple of {}", what, *known, by);
+  return node.dims().floordiv(extent, node.dims().constant(by));
+}
+
+int64_t block_size(Node& node) {
+  constexpr int64_t kMost = 1 << 20;
+  int64_t block = node.integer("blocksize");
+  if (block < 1 || block > kMost) fail("blocksize must be from 1 to {}, got {}", kMost, block);
+  if (node.rank() != 4) fail("input has rank {}, expected 4", node.rank());
+  return block;
+}
+
+Values depth_to_space(Node& node) {
+  int64_t b = block_size(node);
+  const Shape& s = node.type(0).shape;
+  Dim block = node.dims().constant(b), channels = divided(node, s[1], b * b, "channel count");
+  std::string mode = node.version >= 11 ? node.text("mode") : "DCR";
+  if (mode != "DCR" && mode != "CRD") fail("mode '{}' is neither DCR nor CRD", printable(mode));
+  bool depth_first = mode == "DCR";
+  Value* parts = node.build.reshape(node.input(0), depth_first ? Shape{s[0], block, block, channels, s[2], s[3]} : Shape{s[0], channels, block, block, s[2], s[3]});
+  Value* moved = node.build.transpose(parts, depth_first ? std::vector<int64_t>{0, 3, 4, 1, 5, 2} : std::vector<int64_t>{0, 1, 4, 2, 5, 3});
+  return {node.build.reshape(moved, {s[0], channels, node.dims().mul(s[2], block), node.dims().mul(s[3], block)})};
+}
+
+Values space_to_depth(Node& node) {
+  int64_t b = block_size(node);
+  const Shape& s = node.type(0).shape;
+  Dim block = node.dims().constant(b), height = divided(node, s[2], b, "height"), width = divided(node, s[3], b, "width");
+  Value* parts = node.build.reshape(node.input(0), {s[0], s[1], height, block, width, block});
+  Value* moved = node.build.transpose(parts, {0, 3, 5, 1, 2, 4});
+  return {node.build.reshape(moved, {s[0], node.dims().mul(s[1], node.dims().constant(b * b)), height, width})};
+}
+
+constexpr OpEntry kOps[] = {{"Concat", concat}, {"DepthToSpace", depth_to_space}, {"Pad", pad}, {"Slice", slice}, {"SpaceToDepth", space_to_depth},
+                            {"Split", split}, {"Tile", tile}, {"Transpose", transpose}};
+
+}  // namespace
+
+std::span<const OpEntry> move_ops() { return kOps; }
+
+}  // namespace lapidary::frontend

@@ -1,0 +1,69 @@
+// Reductions: axes are an attribute in older opsets and an operand in newer ones; none means all, or nothing at all
+// with noop_with_empty_axes.
+#include "frontend/ops/common.h"
+
+namespace lapidary::frontend {
+namespace {
+
+using Values = std::vector<Value*>;
+
+struct Reduction {
+  std::vector<int64_t> axes;
+  bool keep;
+  bool nothing;      // noop_with_empty_axes and no axes
+};
+
+Reduction reduction_of(Node& node) {
+  std::vector<int64_t> axes = node.integers_from("axes", 1);
+  bool keep = node.integer("keepdims") != 0;
+  if (!axes.empty()) return {normalized_axes(axes, node.rank()), keep, false};
+  bool nothing = node.integer_or("noop_with_empty_axes", 0) != 0;
+  return {nothing ? axes : axes_from(0, node.rank()), keep, nothing};
+}
+
+Value* square(Node& node, Value* x) { return node.build.mul(x, x); }
+Value* absolute(Node& node, Value* x) { return node.build.scalar_op(ScalarOp::Abs, {x}); }
+Value* root(Node& node, Value* x) { return node.build.scalar_op(ScalarOp::Sqrt, {x}); }
+Value* logarithm(Node& node, Value* x) { return node.build.scalar_op(ScalarOp::Log, {x}); }
+Value* same(Node&, Value* x) { return x; }
+
+// after(reduce(before(x))): with no axes the reduction itself falls away.
+using Step = Value* (*)(Node&, Value*);
+template <OpKind kind, Step before = same, Step after = same>
+Values reduce(Node& node) {
+  Reduction r = reduction_of(node);
+  Value* x = node.input(0);
+  bool truth = x->type.dtype == DType::Bool;   // max and min of bool are any and all
+  if (truth) x = node.build.convert(x, DType::I32);
+  x = before(node, x);
+  if (!r.nothing) x = node.build.reduce(kind, x, r.axes, r.keep);
+  x = after(node, x);
+  return {truth ? node.build.convert(x, DType::Bool) : x};
+}
+
+// m + log Σ e^(x - m), where m is the maximum, or 0 when that is infinite.
+Values log_sum_exp(Node& node) {
+  Reduction r = reduction_of(node);
+  Value* x = node.input(0);
+  if (r.nothing) return {x};
+  return {in_float32(node, x, [&](Value* y) {
+    Value* most = node.build.reduce(OpKind::ReduceMax, y, r.axes, true);
+    most = node.build.select(node.build.scalar_op(ScalarOp::IsInf, {most}), zero(node, most), most);
+    Value* sum = node.build.reduce(OpKind::ReduceSum, node.build.scalar_op(ScalarOp::Exp, {node.build.sub(y, most)}), r.axes, true);
+    Value* result = node.build.add(logarithm(node, sum), most);
+    return r.keep || r.axes.empty() ? result : node.build.drop_axes(result, r.axes);
+  })};
+}
+
+constexpr OpEntry kOps[] = {
+    {"ReduceL1", reduce<OpKind::ReduceSum, absolute>}, {"ReduceL2", reduce<OpKind::ReduceSum, square, root>},
+    {"ReduceLogSum", reduce<OpKind::ReduceSum, same, logarithm>}, {"ReduceLogSumExp", log_sum_exp}, {"ReduceMax", reduce<OpKind::ReduceMax>},
+    {"ReduceMean", reduce<OpKind::ReduceMean>}, {"ReduceMin", reduce<OpKind::ReduceMin>}, {"ReduceProd", reduce<OpKind::ReduceProd>},
+    {"ReduceSum", reduce<OpKind::ReduceSum>}, {"ReduceSumSquare", reduce<OpKind::ReduceSum, square>},
+};
+
+}  // namespace
+
+std::span<const OpEntry> reduction_ops() { return kOps; }
+
+}  // namespace lapidary::frontend

@@ -1,0 +1,112 @@
+// Operators that ask for a shape or change it without moving an element.
+#include <algorithm>
+#include <numeric>
+
+#include "frontend/ops/common.h"
+
+namespace lapidary::frontend {
+namespace {
+
+using Values = std::vector<Value*>;
+
+Values shape(Node& node) {
+  Value* whole = node.build.shape_of(node.input(0));
+  int64_t rank = node.rank();
+  int64_t start = node.integer_or("start", 0), end = node.integer_or("end", rank);
+  auto clamped = [&](int64_t at) { return std::clamp<int64_t>(at < 0 ? at + rank : at, 0, rank); };
+  start = clamped(start), end = std::max(clamped(end), start);
+  if (start == 0 && end == rank) return {whole};
+  Shape extents(node.type(0).shape.begin() + start, node.type(0).shape.begin() + end);
+  return {node.build.dims_tensor(extents, {end - start})};
+}
+
+Values size(Node& node) { return {node.build.dims_tensor({node.dims().product(node.type(0).shape)}, {})}; }
+
+// Π above / Π below, extents on both sides cancelled first, so that a symbol never stays in a division it need not be
+// in: [N, S, 768] to [N, S, 12, -1] is 768 / 12.
+Dim quotient(DimPool& dims, Shape above, Shape below) {
+  for (Dim& extent : below) {
+    auto same = std::find(above.begin(), above.end(), extent);
+    if (same == above.end()) continue;
+    above.erase(same);
+    extent = dims.constant(1);
+  }
+  return dims.floordiv(dims.product(above), dims.product(below));
+}
+
+Values reshape(Node& node) {
+  Value* x = node.input(0);
+  Shape target = node.version >= 5 ? node.extents(1) : Shape();
+  if (node.version < 5) {
+    for (int64_t extent : node.integers("shape")) target.push_back(node.dims().constant(extent));
+  }
+  bool copies_zero = node.integer_or("allowzero", 0) == 0;
+  int inferred = -1;
+  Shape others;
+  for (int i = 0; i < static_cast<int>(target.size()); ++i) {
+    std::optional<int64_t> known = value_of(target[i]);
+    if (known == 0 && copies_zero) {
+      if (i >= x->type.rank()) fail("extent 0 of axis {} copies an axis the input of rank {} lacks", i, x->type.rank());
+      target[i] = x->type.shape[i];
+    } else if (known == -1) {
+      if (inferred >= 0) fail("two extents are -1");
+      inferred = i;
+      continue;
+    } else if (known && *known < 0) {
+      fail("extent {} of axis {}", *known, i);
+    }
+    others.push_back(target[i]);
+  }
+  if (inferred >= 0) {
+    if (value_of(node.dims().product(others)) == 0) fail("cannot infer -1 beside an extent of 0");
+    target[inferred] = quotient(node.dims(), x->type.shape, others);
+  }
+  Dim from = node.dims().product(x->type.shape), to = node.dims().product(target);
+  if (known_unequal(from, to)) fail("cannot reshape {} elements to {}", to_string(from), to_text(target));
+  return {node.build.reshape(x, target)};
+}
+
+Values flatten(Node& node) {
+  int rank = node.rank();
+  int64_t axis = node.integer("axis");
+  if (axis < -rank || axis > rank) fail("axis {} not in [{}, {}]", axis, -rank, rank);
+  return {flattened(node, node.input(0), static_cast<int>(axis < 0 ? axis + rank : axis))};
+}
+
+Values squeeze(Node& node) {
+  Value* x = node.input(0);
+  std::vector<int64_t> axes;
+  if (node.has("axes") || node.input(1)) {
+    axes = normalized_axes(node.integers_from("axes", 1), x->type.rank());
+  } else {
+    for (int i = 0; i < x->type.rank(); ++i) {
+      if (value_of(x->type.shape[i]) == 1) axes.push_back(i);
+      if (!value_of(x->type.shape[i]) && range(x->type.shape[i]).lo <= 1) unsupported("squeezing all axes while axis {} is not known", i);
+    }
+  }
+  for (int64_t axis : axes) {
+    std::optional<int64_t> extent = value_of(x->type.shape[axis]);
+    if (extent && *extent != 1) fail("axis {} has extent {}, expected 1", axis, *extent);
+  }
+  return {axes.empty() ? x : node.build.drop_axes(x, axes)};
+}
+
+Values unsqueeze(Node& node) {
+  Value* x = node.input(0);
+  std::vector<int64_t> axes = node.integers_from("axes", 1);
+  axes = normalized_axes(axes, x->type.rank() + static_cast<int>(axes.size()));
+  return {axes.empty() ? x : node.build.expand_axes(x, axes)};
+}
+
+Values expand(Node& node) {
+  Value* x = node.input(0);
+  return {node.build.broadcast_to(x, expanded_shape(x->type.shape, node.extents(1)))};
+}
+
+constexpr OpEntry kOps[] = {{"Expand", expand}, {"Flatten", flatten}, {"Reshape", reshape}, {"Shape", shape}, {"Size", size}, {"Squeeze", squeeze}, {"Unsqueeze", unsqueeze}};
+
+}  // namespace
+
+std::span<const OpEntry> shape_ops() { return kOps; }
+
+}  // namespace lapidary::frontend

@@ -1,0 +1,32 @@
+// Every message of an import goes through a Report, which puts the file's name in front and the node's, if any, after.
+#pragma once
+
+#include <string>
+
+#include "frontend/onnx_proto.h"
+#include "ir/error.h"
+
+namespace lapidary::frontend {
+
+// The node's name, or that of its first output when it has none.
+std::string label_of(const NodeProto&);
+// "node 'conv1' (Conv, opset 22)"; opset 0: not known
+std::string describe(const NodeProto&, int opset);
+
+class Report {
+ public:
+  Report(Diagnostics& diagnostics, std::string file) : diagnostics_(diagnostics), prefix_(printable(file) + ": ") {}
+
+  void error(const std::string& what, Fault fault = Fault::Input) { diagnostics_.error(fault, prefix_ + what); }
+  void error(const NodeProto& node, int opset, const std::string& what, Fault fault = Fault::Input) {
+    error(describe(node, opset) + ": " + what, fault);
+  }
+  void warning(const std::string& what) { diagnostics_.warning(prefix_ + what); }
+  bool failed() const { return diagnostics_.failed(); }
+
+ private:
+  Diagnostics& diagnostics_;
+  std::string prefix_;
+};
+
+}  // namespace lapidary::frontend

@@ -1,0 +1,29 @@
+// A node against ONNX's schema of its operator: existence in that opset, number of operands and results, attributes,
+// element types. All problems of a node are reported; shapes are the operator functions' affair.
+#pragma once
+
+#include <map>
+#include <string_view>
+
+#include "frontend/node.h"
+#include "frontend/report.h"
+
+namespace lapidary::frontend {
+
+// Versions of the operator sets a model or a function imports, by canonical domain.
+class Opsets {
+ public:
+  Opsets(const google::protobuf::RepeatedPtrField<onnx::OperatorSetIdProto>&, Report&);
+  int version(std::string_view domain) const;    // 0: not imported
+
+ private:
+  std::map<std::string, int, std::less<>> versions_;
+};
+
+// The schema in force, or null after a report.
+const OpSchema* find_schema(const NodeProto&, const Opsets&, Report&);
+
+// Whether the node fits. Operands are null when left out.
+bool check_node(const NodeProto&, const OpSchema&, int opset, const Attributes&, std::span<Value* const> inputs, Report&);
+
+}  // namespace lapidary::frontend
