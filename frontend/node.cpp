@@ -26,12 +26,6 @@ std::vector<int64_t> axes_from(int first, int rank) {
 
 std::string to_text(const std::vector<int64_t>& values) { return fmt::format("[{}]", fmt::join(values, ", ")); }
 
-std::string to_text(const Shape& shape) {
-  std::vector<std::string> parts;
-  for (Dim dim : shape) parts.push_back(to_string(dim));
-  return fmt::format("[{}]", fmt::join(parts, ", "));
-}
-
 const AttributeProto* Node::find(std::string_view name) const {
   auto own = attributes_.find(name);
   if (own != attributes_.end()) return own->second;

@@ -35,9 +35,7 @@ std::vector<int64_t> normalized_axes(std::vector<int64_t> axes, int rank);
 // All axes 0 … rank-1.
 std::vector<int64_t> axes_from(int first, int rank);
 
-// "[N, 3]", "i64[2]" parts of messages
-std::string to_text(const std::vector<int64_t>&);
-std::string to_text(const Shape&);
+std::string to_text(const std::vector<int64_t>&);   // "[1, 3]"
 
 class Node {
  public:

@@ -46,22 +46,4 @@ Value* flattened(Node& node, Value* a, int axis) {
   return node.build.reshape(a, {node.dims().product(dims.subspan(0, axis)), node.dims().product(dims.subspan(axis))});
 }
 
-Shape expanded_shape(const Shape& data, const Shape& target) {
-  size_t rank = std::max(data.size(), target.size());
-  Shape result(rank);
-  for (size_t i = 0; i < rank; ++i) {
-    Dim x = i + data.size() >= rank ? data[i + data.size() - rank] : nullptr;
-    Dim y = i + target.size() >= rank ? target[i + target.size() - rank] : nullptr;
-    if (!x || !y) {
-      result[i] = x ? x : y;
-    } else if (value_of(y) == 1 || (value_of(x) && value_of(x) != 1 && !value_of(y))) {
-      result[i] = x;
-    } else {
-      result[i] = y;
-      if (value_of(x) && value_of(x) != 1 && known_unequal(x, y)) fail("cannot broadcast {} to {}", to_text(data), to_text(target));
-    }
-  }
-  return result;
-}
-
 }  // namespace lapidary::frontend

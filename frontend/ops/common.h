@@ -22,10 +22,6 @@ Value* legacy_aligned(Node&, Value* a, Value* b);
 
 // a as rank 2: all axes before `axis`, and all others.
 Value* flattened(Node&, Value* a, int axis);
-// The shape that data of one shape is broadcast to by another (ONNX Expand: either side's ones are stretched). Where
-// both are symbols, data is taken to have 1 or the target's extent; the builder leaves a run-time check.
-Shape expanded_shape(const Shape& data, const Shape& target);
-
 // Computes in at least float32: f16 and bf16 are converted before and the result after `compute`.
 template <typename Compute>
 Value* in_float32(Node& node, Value* x, Compute compute) {

@@ -1,108 +1,142 @@
-// Normalisations: ONNX BatchNormalization-6…15, LayerNormalization-17, RMSNormalization-23, InstanceNormalization-1…22,
-// GroupNormalization-18…21, LpNormalization-1…22, MeanVarianceNormalization-9…13
-#include <algorithm>
-
-#include "frontend/op_table.h"
+// Normalisations in primitives or, where a kernel knows them, as composites.
+#include "frontend/ops/common.h"
 #include "ir/composites.h"
 
 namespace lapidary::frontend {
-
 namespace {
 
-// A vector along axis 1 of a tensor of this rank.
-Value* along_channels(GraphBuilder& b, Value* vector, int rank) {
-  std::vector<int64_t> axes;
-  for (int axis = 1; axis < rank - 1; ++axis) axes.push_back(axis);
-  return b.expand_axes(vector, axes);   // [C, 1, …]: trailing axes align
+using Values = std::vector<Value*>;
+
+Value* root(Node& node, Value* x) { return node.build.scalar_op(ScalarOp::Sqrt, {x}); }
+Value* shifted(Node& node, Value* x, double by) { return node.build.add(x, node.build.like(x, by)); }
+
+// [C] → [C, 1, …], so that it broadcasts over [N, C, spatial…].
+Value* per_channel(Node& node, Value* vector, int rank, const char* what) {
+  if (vector->type.rank() != 1) fail("{} has rank {}, expected 1", what, vector->type.rank());
+  std::optional<int64_t> extent = value_of(vector->type.shape[0]), channels = value_of(node.type(0).shape[1]);
+  if (extent && channels && *extent != *channels) fail("{} has {} elements, input has {} channels", what, *extent, *channels);
+  return rank > 2 ? node.build.expand_axes(vector, axes_from(1, rank - 1)) : vector;
 }
 
-// x · s + t with s = scale / √(variance + ε) and t = bias - mean · s, both vectors, so that passes can move them.
-std::vector<Value*> batch_normalization(Node& node) {
-  GraphBuilder& b = node.build;
-  if (node.integer_or("training_mode", 0)) unsupported("training_mode 1");
-  if (node.output_count() > 1 && node.wants(1)) unsupported("running statistics as results");
-  if (node.integer_or("spatial", 1) == 0) unsupported("spatial 0");
-  if (node.rank() < 2) fail("input has rank {}, expected 2 or more", node.rank());
-  Value *x = node.input(0), *variance = node.input(4);
-  Value* deviation = b.scalar_op(ScalarOp::Sqrt, {b.add(variance, b.like(variance, node.number("epsilon")))});
-  Value* factor = b.div(node.input(1), deviation);
-  Value* shift = b.sub(node.input(2), b.mul(node.input(3), factor));
-  return {b.add(b.mul(x, along_channels(b, factor, node.rank())), along_channels(b, shift, node.rank()))};
+Value* same_type(Node& node, Value* value, DType dtype) { return value->type.dtype == dtype ? value : node.build.convert(value, dtype); }
+
+// x · s + t with s = scale / √(var + ε) and t = B - mean · s, both of the channels alone.
+Values batch_norm(Node& node) {
+  Value* x = node.input(0);
+  int rank = x->type.rank();
+  if (rank < 2) fail("input has rank {}, expected 2 or more", rank);
+  if (node.integer_or("training_mode", 0) != 0) unsupported("training_mode");
+  if (node.version < 7 && node.integer_or("is_test", 0) == 0 && node.output_count() > 1) unsupported("training mode");
+  if (node.integer_or("spatial", 1) == 0) unsupported("statistics for each element (spatial = 0)");
+  for (int i = 1; i < node.output_count(); ++i) {
+    if (node.wants(i)) unsupported("statistics (output {})", i);
+  }
+  DType dtype = x->type.dtype, inside = node.type(3).dtype;
+  GraphBuilder& build = node.build;
+  Value *scale = same_type(node, node.input(1), inside), *bias = same_type(node, node.input(2), inside);
+  Value *mean = node.input(3), *variance = same_type(node, node.input(4), inside);
+  Value* s = build.div(scale, root(node, shifted(node, variance, node.number("epsilon"))));
+  Value* t = build.sub(bias, build.mul(mean, s));
+  Value* y = build.add(build.mul(same_type(node, x, inside), per_channel(node, s, rank, "scale")), per_channel(node, t, rank, "B"));
+  return {same_type(node, y, dtype)};
 }
 
-std::vector<Value*> layer_normalization(Node& node) {
-  int axis = node.axis("axis", node.rank());
-  auto results = composites::layer_norm(node.build, node.input(0), node.input(1), node.input(2), axis, node.number("epsilon"));
-  return results;
+// (x - mean) / √(variance + ε) over the axes given.
+Value* standardized(Node& node, Value* x, const std::vector<int64_t>& axes, double epsilon) {
+  GraphBuilder& build = node.build;
+  Value* centred = build.sub(x, build.reduce(OpKind::ReduceMean, x, axes, true));
+  Value* variance = build.reduce(OpKind::ReduceMean, build.mul(centred, centred), axes, true);
+  return build.div(centred, root(node, shifted(node, variance, epsilon)));
 }
 
-std::vector<Value*> rms_normalization(Node& node) {
-  return {composites::rms_norm(node.build, node.input(0), node.input(1), node.axis("axis", node.rank()), node.number("epsilon"))};
+Values instance_norm(Node& node) {
+  int rank = node.rank();
+  if (rank < 3) fail("input has rank {}, expected 3 or more", rank);
+  Value *scale = per_channel(node, node.input(1), rank, "scale"), *bias = per_channel(node, node.input(2), rank, "B");
+  return {in_float32(node, node.input(0), [&](Value* x) {
+    Value* normal = standardized(node, x, axes_from(2, rank), node.number("epsilon"));
+    return node.build.add(node.build.mul(normal, same_type(node, scale, x->type.dtype)), same_type(node, bias, x->type.dtype));
+  })};
 }
 
-// (x - mean) / √(variance + ε) over `axes`
-Value* standardised(GraphBuilder& b, Value* x, const std::vector<int64_t>& axes, double epsilon) {
-  Value* centred = b.sub(x, b.reduce(OpKind::ReduceMean, x, axes, true));
-  Value* variance = b.reduce(OpKind::ReduceMean, b.mul(centred, centred), axes, true);
-  return b.div(centred, b.scalar_op(ScalarOp::Sqrt, {b.add(variance, b.like(x, epsilon))}));
-}
-
-std::vector<Value*> instance_normalization(Node& node) {
-  GraphBuilder& b = node.build;
-  if (node.rank() < 3) fail("input has rank {}, expected 3 or more", node.rank());
-  Value* y = standardised(b, node.input(0), axes_from(2, node.rank()), node.number("epsilon"));
-  return {b.add(b.mul(y, along_channels(b, node.input(1), node.rank())), along_channels(b, node.input(2), node.rank()))};
-}
-
-std::vector<Value*> group_normalization(Node& node) {
-  GraphBuilder& b = node.build;
-  const Shape shape = node.type(0).shape;
-  if (shape.size() < 3) fail("input has rank {}, expected 3 or more", shape.size());
+// Groups of channels; scale and bias belong to groups in opset 18 and to channels since 21.
+Values group_norm(Node& node) {
+  const Shape& shape = node.type(0).shape;
+  int rank = node.rank();
   int64_t groups = node.integer("num_groups");
-  auto channels = value_of(shape[1]);
-  if (groups < 1 || (channels && *channels % groups)) fail("{} channels cannot be cut into {} groups", to_string(shape[1]), groups);
-  Shape grouped = {shape[0], b.dim(groups), node.dims().floordiv(shape[1], b.dim(groups))};
-  grouped.insert(grouped.end(), shape.begin() + 2, shape.end());
-  Value* y = standardised(b, b.reshape(node.input(0), grouped), axes_from(2, static_cast<int>(grouped.size())), node.number("epsilon"));
-  auto per_channel = [&](Value* vector) {   // up to opset 20 one number for each group
-    if (node.version >= 21) return vector;
-    Value* rows = b.expand_axes(vector, {1});
-    return b.reshape(b.broadcast_to(rows, {grouped[1], grouped[2]}), {shape[1]});
+  if (rank < 3) fail("input has rank {}, expected 3 or more", rank);
+  std::optional<int64_t> channels = value_of(shape[1]);
+  if (!channels) unsupported("channels known only at run time");
+  if (groups < 1 || *channels % groups != 0) fail("{} channels are not a multiple of {} groups", *channels, groups);
+  DimPool& dims = node.dims();
+  Dim each = dims.constant(*channels / groups), rest = dims.product(std::span(shape).subspan(2));
+  Shape grouped = {shape[0], dims.constant(groups), dims.mul(each, rest)};
+  auto spread = [&](Value* vector, DType dtype) {
+    vector = same_type(node, vector, dtype);
+    if (node.version < 21) vector = node.build.reshape(node.build.broadcast(vector, {0}, {dims.constant(groups), each}), {shape[1]});
+    return per_channel(node, vector, rank, "scale or bias");
   };
-  y = b.reshape(y, shape);
-  Value *scale = along_channels(b, per_channel(node.input(1)), node.rank()), *bias = along_channels(b, per_channel(node.input(2)), node.rank());
-  return {b.add(b.mul(y, scale), bias)};
+  return {in_float32(node, node.input(0), [&](Value* x) {
+    Value* normal = node.build.reshape(standardized(node, node.build.reshape(x, grouped), {2}, node.number("epsilon")), shape);
+    return node.build.add(node.build.mul(normal, spread(node.input(1), x->type.dtype)), spread(node.input(2), x->type.dtype));
+  })};
 }
 
-std::vector<Value*> lp_normalization(Node& node) {
-  GraphBuilder& b = node.build;
-  Value* x = node.input(0);
-  std::vector<int64_t> axis = {node.axis("axis", node.rank())};
+// Scale and bias stretched to the axes they belong to.
+Value* over_axes(Node& node, Value* vector, int axis, DType dtype) {
+  const Shape& shape = node.type(0).shape;
+  if (vector->type.rank() > static_cast<int>(shape.size()) - axis) unsupported("a scale of rank {} over axes from {} on", vector->type.rank(), axis);
+  return node.build.broadcast_to(same_type(node, vector, dtype), Shape(shape.begin() + axis, shape.end()));
+}
+
+// f16 and bf16 are computed in float32, as stash_type 1 says.
+Values layer_norm(Node& node) {
+  int axis = node.axis("axis", node.rank());
+  if (node.integer("stash_type") != 1) unsupported("stash_type {}", node.integer("stash_type"));
+  DType dtype = node.type(0).dtype, inside = bit_width(dtype) < 32 ? DType::F32 : dtype;
+  Value* bias = node.input(2) ? over_axes(node, node.input(2), axis, inside) : nullptr;
+  Values results = composites::layer_norm(node.build, same_type(node, node.input(0), inside), over_axes(node, node.input(1), axis, inside), bias, axis, node.number("epsilon"));
+  return {same_type(node, results[0], dtype), same_type(node, results[1], DType::F32), same_type(node, results[2], DType::F32)};
+}
+
+Values rms_norm(Node& node) {
+  int axis = node.axis("axis", node.rank());
+  if (node.integer("stash_type") != 1) unsupported("stash_type {}", node.integer("stash_type"));
+  DType dtype = node.type(0).dtype, inside = bit_width(dtype) < 32 ? DType::F32 : dtype;
+  Value* y = composites::rms_norm(node.build, same_type(node, node.input(0), inside), over_axes(node, node.input(1), axis, inside), axis, node.number("epsilon"));
+  return {same_type(node, y, node.type(1).dtype)};
+}
+
+// x / ‖x‖; where the norm is 0, 0.
+Values lp_norm(Node& node) {
+  int axis = node.axis("axis", node.rank());
   int64_t p = node.integer("p");
-  if (p != 1 && p != 2) fail("attribute 'p' must be 1 or 2, got {}", p);
-  Value* magnitude = p == 1 ? b.scalar_op(ScalarOp::Abs, {x}) : b.mul(x, x);
-  Value* norm = b.reduce(OpKind::ReduceSum, magnitude, axis, true);
-  if (p == 2) norm = b.scalar_op(ScalarOp::Sqrt, {norm});
-  Value* zero = b.scalar_op(ScalarOp::Equal, {norm, b.like(x, 0)});   // of a zero vector: zero
-  return {b.select(zero, b.like(x, 0), b.div(x, norm))};
+  if (p != 1 && p != 2) fail("p must be 1 or 2, got {}", p);
+  return {in_float32(node, node.input(0), [&](Value* x) {
+    Value* size = p == 1 ? node.build.scalar_op(ScalarOp::Abs, {x}) : node.build.mul(x, x);
+    Value* norm = node.build.reduce(OpKind::ReduceSum, size, {axis}, true);
+    if (p == 2) norm = root(node, norm);
+    Value* empty = node.build.scalar_op(ScalarOp::Equal, {norm, zero(node, norm)});
+    return node.build.select(empty, zero(node, x), node.build.div(x, norm));
+  })};
 }
 
-// (x - E x) / √(E x² - (E x)²) as the standard's function body has it
-std::vector<Value*> mean_variance_normalization(Node& node) {
-  GraphBuilder& b = node.build;
-  std::vector<int64_t> axes = node.integers("axes");
-  if (axes.empty()) axes = {0, 2, 3};
+// (x - E[x]) / (√(E[x²] - E[x]²) + 1e-9)
+Values mean_variance_norm(Node& node) {
+  std::vector<int64_t> axes = node.has("axes") ? node.integers("axes") : std::vector<int64_t>{0, 2, 3};
   axes = normalized_axes(axes, node.rank());
-  Value* x = node.input(0);
-  Value* centred = b.sub(x, b.reduce(OpKind::ReduceMean, x, axes, true));
-  Value* deviation = b.scalar_op(ScalarOp::Sqrt, {b.reduce(OpKind::ReduceMean, b.mul(centred, centred), axes, true)});
-  return {b.div(centred, b.add(deviation, b.like(x, 1e-9)))};
+  return {in_float32(node, node.input(0), [&](Value* x) {
+    Value* centred = node.build.sub(x, node.build.reduce(OpKind::ReduceMean, x, axes, true));
+    Value* variance = node.build.reduce(OpKind::ReduceMean, node.build.mul(centred, centred), axes, true);
+    return node.build.div(centred, shifted(node, root(node, variance), 1e-9));
+  })};
 }
 
-constexpr OpEntry kOps[] = {{"BatchNormalization", batch_normalization}, {"GroupNormalization", group_normalization},
-                            {"InstanceNormalization", instance_normalization}, {"LayerNormalization", layer_normalization},
-                            {"LpNormalization", lp_normalization},
-                            {"MeanVarianceNormalization", mean_variance_normalization}, {"RMSNormalization", rms_normalization}};
+constexpr OpEntry kOps[] = {
+    {"BatchNormalization", batch_norm}, {"GroupNormalization", group_norm}, {"InstanceNormalization", instance_norm},
+    {"LayerNormalization", layer_norm}, {"LpNormalization", lp_norm}, {"MeanVarianceNormalization", mean_variance_norm},
+    {"RMSNormalization", rms_norm},
+};
 
 }  // namespace
 

@@ -1,76 +1,112 @@
-// Recurrent layers: ONNX LSTM-1…22 with the default activations.
-#include "frontend/op_table.h"
+// Recurrent layers. An LSTM is one composite for each direction, its results concatenated.
+#include "frontend/ops/common.h"
 #include "ir/composites.h"
 
 namespace lapidary::frontend {
-
 namespace {
 
-constexpr int kX = 0, kW = 1, kR = 2, kB = 3, kLengths = 4, kH0 = 5, kC0 = 6, kPeepholes = 7;
+using Values = std::vector<Value*>;
 
-void refuse_what_is_missing(Node& node, int directions) {
-  if (node.input(kLengths)) unsupported("sequence_lens");
-  if (node.input(kPeepholes)) unsupported("peephole weights");
-  if (node.has("clip")) unsupported("attribute 'clip'");
-  if (node.integer_or("input_forget", 0)) unsupported("input_forget 1");
-  std::vector<std::string> activations = node.texts("activations");
+// Element `index` of the leading axis. A weight in a file is cut there, so that nothing is copied on any run.
+Value* leading(Node& node, Value* value, int index) {
+  Module& module = node.build.module;
+  const Constant* whole = constant_of(module, value);
+  const ByteSource* source = whole ? std::get_if<ByteSource>(&whole->source) : nullptr;
+  if (source && whole->transforms.empty() && bit_width(whole->dtype) >= 8 && whole->shape[0] > 0) {
+    int64_t bytes = whole->bytes() / whole->shape[0];
+    Constant part = *whole;
+    part.shape.erase(part.shape.begin());
+    part.source_shape = part.shape;
+    part.source = ByteSource{source->keep_alive, source->bytes.subspan(index * bytes, bytes)};
+    return node.build.constant(module.constants.add(std::move(part)));
+  }
+  Dim one = node.dims().constant(1);
+  return node.build.drop_axes(node.build.slice_axis(value, 0, node.dims().constant(index), one), {0});
+}
+
+struct Layer {
+  Value *x, *w, *r, *b, *h0, *c0;   // x is [S, B, I]; b, h0 and c0 may be null
+  int directions;
+  bool backwards;                   // the only direction is reverse
+  Dim steps, batch, hidden;
+  bool batch_first;
+};
+
+void check_extent(const Value* value, int axis, Dim expected, const char* what) {
+  if (known_unequal(value->type.shape[axis], expected)) fail("{} has extent {} of axis {}, expected {}", what, to_string(value->type.shape[axis]), axis, to_string(expected));
+}
+
+void check_plain(Node& node) {
+  if (node.input(4)) unsupported("sequence_lens");
+  if (node.input(7)) unsupported("peepholes (P)");
+  if (node.has("clip")) unsupported("clip");
+  if (node.integer_or("input_forget", 0) != 0) unsupported("input_forget");
+  std::vector<std::string> activations = node.texts("activations"), usual = {"Sigmoid", "Tanh", "Tanh"};
   for (size_t i = 0; i < activations.size(); ++i) {
-    const char* expected = i % 3 == 0 ? "Sigmoid" : "Tanh";
-    if (activations[i] != expected) unsupported("activation '{}' in place {}", printable(activations[i]), i);
-  }
-  if (!activations.empty() && activations.size() != static_cast<size_t>(3 * directions)) {
-    fail("attribute 'activations' has {} entries, expected {}", activations.size(), 3 * directions);
+    if (activations[i] != usual[i % 3]) unsupported("activation '{}'", printable(activations[i]));
   }
 }
 
-// Direction `index` of a tensor whose first axis counts directions.
-Value* direction_of(GraphBuilder& b, Value* value, int index) {
-  return b.drop_axes(b.slice_axis(value, 0, b.dim(index), b.dim(1)), {0});
-}
-
-std::vector<Value*> lstm(Node& node) {
-  GraphBuilder& b = node.build;
+Layer layer_of(Node& node, int gates) {
+  Layer layer{node.input(0), node.input(1), node.input(2), node.input(3), node.input(5), node.input(6), 1, false, {}, {}, {}, false};
   std::string direction = node.text("direction");
-  if (direction != "forward" && direction != "reverse" && direction != "bidirectional") fail("attribute 'direction': unknown value '{}'", printable(direction));
-  int directions = direction == "bidirectional" ? 2 : 1;
-  refuse_what_is_missing(node, directions);
-  for (int i : {kX, kW, kR}) {
-    if (node.rank(i) != 3) fail("input {} has rank {}, expected 3", i, node.rank(i));
+  if (direction != "forward" && direction != "reverse" && direction != "bidirectional") fail("direction '{}' is unknown", printable(direction));
+  layer.directions = direction == "bidirectional" ? 2 : 1;
+  layer.backwards = direction == "reverse";
+  layer.batch_first = node.integer_or("layout", 0) != 0;
+  if (layer.x->type.rank() != 3 || layer.w->type.rank() != 3 || layer.r->type.rank() != 3) {
+    fail("X, W and R have ranks {}, {} and {}, expected 3", layer.x->type.rank(), layer.w->type.rank(), layer.r->type.rank());
   }
-  bool batch_first = node.integer_or("layout", 0) != 0;
-  Value* x = batch_first ? b.transpose(node.input(kX), {1, 0, 2}) : node.input(kX);
-  Dim batch = x->type.shape[1], hidden = node.type(kR).shape[2];
-  if (node.has("hidden_size") && value_of(hidden) && value_of(hidden) != node.integer("hidden_size")) {
-    fail("hidden_size {} but R has {} columns", node.integer("hidden_size"), to_string(hidden));
+  if (layer.batch_first) layer.x = node.build.transpose(layer.x, {1, 0, 2});
+  layer.steps = layer.x->type.shape[0], layer.batch = layer.x->type.shape[1], layer.hidden = layer.r->type.shape[2];
+  DimPool& dims = node.dims();
+  Dim count = dims.constant(layer.directions), rows = dims.mul(dims.constant(gates), layer.hidden);
+  if (node.has("hidden_size") && known_unequal(layer.hidden, dims.constant(node.integer("hidden_size")))) {
+    fail("hidden_size {} but R has {} columns", node.integer("hidden_size"), to_string(layer.hidden));
   }
-  auto rows = value_of(node.type(kW).shape[1]), columns = value_of(hidden);
-  if (!rows || !columns) unsupported("weights whose extents are known only at run time");
-  if (*rows != 4 * *columns) fail("W has {} rows, expected {}", *rows, 4 * *columns);
-  auto state = [&](int input, int index) {
-    Value* given = node.input(input);
-    if (!given) return b.splat(x->type.dtype, {batch, hidden}, 0);
-    return direction_of(b, batch_first ? b.transpose(given, {1, 0, 2}) : given, index);
-  };
-  std::vector<Value*> y, h, c;
-  for (int i = 0; i < directions; ++i) {
-    Value* bias = b.splat(x->type.dtype, {b.dim(*rows)}, 0);
-    if (node.input(kB)) {
-      Value* both = direction_of(b, node.input(kB), i);
-      bias = b.add(b.slice_axis(both, 0, b.dim(0), b.dim(*rows)), b.slice_axis(both, 0, b.dim(*rows), b.dim(*rows)));
+  for (auto [weight, what] : {std::pair(layer.w, "W"), std::pair(layer.r, "R")}) check_extent(weight, 0, count, what), check_extent(weight, 1, rows, what);
+  check_extent(layer.w, 2, layer.x->type.shape[2], "W");
+  if (layer.b) {
+    if (layer.b->type.rank() != 2) fail("B has rank {}, expected 2", layer.b->type.rank());
+    check_extent(layer.b, 0, count, "B"), check_extent(layer.b, 1, dims.mul(dims.constant(2), rows), "B");
+  }
+  for (auto [state, what] : {std::pair(&layer.h0, "initial_h"), std::pair(&layer.c0, "initial_c")}) {
+    if (!*state) continue;
+    if ((*state)->type.rank() != 3) fail("{} has rank {}, expected 3", what, (*state)->type.rank());
+    if (layer.batch_first) *state = node.build.transpose(*state, {1, 0, 2});
+    check_extent(*state, 0, count, what), check_extent(*state, 1, layer.batch, what), check_extent(*state, 2, layer.hidden, what);
+  }
+  return layer;
+}
+
+Value* stacked(Node& node, const Values& parts, int axis) {
+  Values wide;
+  for (Value* part : parts) wide.push_back(node.build.expand_axes(part, {axis}));
+  return wide.size() == 1 ? wide[0] : node.build.concat(wide, axis);
+}
+
+Values lstm(Node& node) {
+  check_plain(node);
+  Layer layer = layer_of(node, 4);
+  DType dtype = layer.x->type.dtype;
+  Dim rows = node.dims().mul(node.dims().constant(4), layer.hidden);
+  Values y, h, c;
+  for (int d = 0; d < layer.directions; ++d) {
+    Value* bias;
+    if (layer.b) {
+      Value* both = leading(node, layer.b, d);
+      bias = node.build.add(node.build.slice_axis(both, 0, node.dims().constant(0), rows), node.build.slice_axis(both, 0, rows, rows));
+    } else {
+      bias = node.build.splat(dtype, {rows}, 0);
     }
-    bool reverse = direction == "reverse" || i == 1;
-    std::vector<Value*> results = composites::lstm(b, x, direction_of(b, node.input(kW), i), direction_of(b, node.input(kR), i), bias, state(kH0, i), state(kC0, i), reverse);
-    y.push_back(b.expand_axes(results[0], {1}));   // [S, 1, B, H]
-    h.push_back(b.expand_axes(results[1], {0}));
-    c.push_back(b.expand_axes(results[2], {0}));
+    auto state = [&](Value* given) { return given ? leading(node, given, d) : node.build.splat(dtype, {layer.batch, layer.hidden}, 0); };
+    bool reverse = layer.backwards || d == 1;
+    Values results = composites::lstm(node.build, layer.x, leading(node, layer.w, d), leading(node, layer.r, d), bias, state(layer.h0), state(layer.c0), reverse);
+    y.push_back(results[0]), h.push_back(results[1]), c.push_back(results[2]);
   }
-  Value *all_y = b.concat(y, 1), *all_h = b.concat(h, 0), *all_c = b.concat(c, 0);
-  if (batch_first) {   // Y [B, S, D, H], states [B, D, H]
-    all_y = b.transpose(all_y, {2, 0, 1, 3});
-    all_h = b.transpose(all_h, {1, 0, 2});
-    all_c = b.transpose(all_c, {1, 0, 2});
-  }
-  return {all_y, all_h, all_c};
+  Value *all = stacked(node, y, 1), *last_h = stacked(node, h, 0), *last_c = stacked(node, c, 0);   // [S, D, B, H], [D, B, H]
+  if (!layer.batch_first) return {all, last_h, last_c};
+  return {node.build.transpose(all, {2, 0, 1, 3}), node.build.transpose(last_h, {1, 0, 2}), node.build.transpose(last_c, {1, 0, 2})};
 }
 
 constexpr OpEntry kOps[] = {{"LSTM", lstm}};

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "frontend/ops/common.h"
+#include "ir/shape_rules.h"
 
 namespace lapidary::frontend {
 namespace {
@@ -62,7 +63,7 @@ Values reshape(Node& node) {
     target[inferred] = quotient(node.dims(), x->type.shape, others);
   }
   Dim from = node.dims().product(x->type.shape), to = node.dims().product(target);
-  if (known_unequal(from, to)) fail("cannot reshape {} elements to {}", to_string(from), to_text(target));
+  if (known_unequal(from, to)) fail("cannot reshape {} elements to {}", to_string(from), to_string(target));
   return {node.build.reshape(x, target)};
 }
 
@@ -100,7 +101,11 @@ Values unsqueeze(Node& node) {
 
 Values expand(Node& node) {
   Value* x = node.input(0);
-  return {node.build.broadcast_to(x, expanded_shape(x->type.shape, node.extents(1)))};
+  Shape target = node.extents(1);
+  for (Dim extent : target) {
+    if (range(extent).hi < 0) fail("negative extent {}", to_string(extent));
+  }
+  return {node.build.broadcast_to(x, broadcast_shapes(node.build.module, x->type.shape, target))};
 }
 
 constexpr OpEntry kOps[] = {{"Expand", expand}, {"Flatten", flatten}, {"Reshape", reshape}, {"Shape", shape}, {"Size", size}, {"Squeeze", squeeze}, {"Unsqueeze", unsqueeze}};
