@@ -71,7 +71,8 @@ class Grouping {
       if (!cluster_of_.contains(&op) && family_of(op) != "elementwise") grow(start(op), positions);
     for (auto op = body_.ops.end(); op != body_.ops.begin();) {
       --op;
-      if (cluster_of_.contains(&*op) || op->is(OpKind::Yield)) continue;
+      bool stays = op->is(OpKind::Yield) || (op->is(OpKind::Constant) && !is_leaf(module_, *op));
+      if (stays || cluster_of_.contains(&*op)) continue;
       op = place(*op);
     }
     return std::move(clusters_);
