@@ -58,12 +58,12 @@ std::string symbol_text(const std::string& name) {
 std::string factor_text(Dim dim) {
   bool compound = dim->kind == DimKind::Sum || dim->kind == DimKind::Product || dim->kind == DimKind::FloorDiv ||
                   dim->kind == DimKind::Mod || (dim->kind == DimKind::Constant && dim->constant < 0);
-  return compound ? "(" + to_string(dim) + ")" : to_string(dim);
+  return compound ? fmt::format("({})", to_string(dim)) : to_string(dim);
 }
 
 std::string product_text(Dim dim) {
   std::string result = dim->constant == 1 ? "" : dim->constant == -1 ? "-" : fmt::format("{}*", dim->constant);
-  for (size_t i = 0; i < dim->operands.size(); i++) result += (i == 0 ? "" : "*") + factor_text(dim->operands[i]);
+  for (size_t i = 0; i < dim->operands.size(); i++) result += fmt::format("{}{}", i == 0 ? "" : "*", factor_text(dim->operands[i]));
   return result;
 }
 
@@ -74,14 +74,14 @@ std::string sum_text(Dim dim) {
     if (result.empty())
       result = text;
     else
-      result += text[0] == '-' ? " - " + text.substr(1) : " + " + text;
+      result += text[0] == '-' ? fmt::format(" - {}", text.substr(1)) : fmt::format(" + {}", text);
   }
   return result;
 }
 
 std::string call_text(Dim dim) {
   std::string result(function_name(dim->kind));
-  for (size_t i = 0; i < dim->operands.size(); i++) result += (i == 0 ? "(" : ", ") + to_string(dim->operands[i]);
+  for (size_t i = 0; i < dim->operands.size(); i++) result += fmt::format("{}{}", i == 0 ? "(" : ", ", to_string(dim->operands[i]));
   return result + ")";
 }
 
