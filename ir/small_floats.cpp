@@ -14,7 +14,7 @@ namespace {
 
 enum class Specials : uint8_t {
   Ieee,      // all-ones exponent: infinity or NaN; overflow gives infinity
-  Saturate,  // the same codes, but Cast saturates (f8e5m2)
+  Saturate,  // the same codes, but finite values saturate (f8e5m2)
   Fn,        // only the all-ones code is NaN, no infinity (f8e4m3fn)
   Fnuz,      // only the code of -0 is NaN, no infinity, no -0
   None,      // neither (f4e2m1)
@@ -127,7 +127,7 @@ uint32_t encode_small_float(DType dtype, double value) {
   uint64_t code = 0;
   uint64_t over = f.specials == Specials::Ieee ? infinity_code(f) : largest_finite_code(f);
   if (std::isinf(value))
-    code = over;
+    code = has_infinity(f.specials) ? infinity_code(f) : over;
   else if (magnitude > 0)
     code = std::min(round_magnitude(f, magnitude), over);
   if (code == 0 && f.specials == Specials::Fnuz) return 0;
