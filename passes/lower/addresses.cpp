@@ -24,17 +24,19 @@ namespace {
 struct AddressSum {
   KernelBuilder& builder;
   int lanes;
+  bool literal;
   Expr base = integer(0), step = nullptr, vector = nullptr;
 
+  Expr factor_of(Dim stride) { return literal ? builder.literal(stride) : builder.parameter(stride); }
   void add_term(Expr term_base, Expr term_step, Dim stride) {
-    Expr factor = builder.parameter(stride);
+    Expr factor = factor_of(stride);
     base = loops::add(base, mul(term_base, factor));
     if (!term_step) return;
     Expr scaled = mul(term_step, factor);
     step = step ? loops::add(step, scaled) : scaled;
   }
   void add_vector(Expr coordinate, Dim stride) {
-    Expr term = mul(coordinate, splat(builder.parameter(stride), lanes));
+    Expr term = mul(coordinate, splat(factor_of(stride), lanes));
     vector = vector ? loops::add(vector, term) : term;
   }
   GroupEmitter::Address finish() const {
@@ -68,7 +70,7 @@ Coord GroupEmitter::flatten(const Coord& coord, Dim extent) {
 GroupEmitter::Address GroupEmitter::address(const Type& type, const Coords& coords) {
   LPD_CHECK(coords.axes.size() == type.shape.size(), "{} coordinates for {}", coords.axes.size(), to_string(type));
   DimPool& dims = builder.module.dims;
-  AddressSum sum{builder, coords.lanes};
+  AddressSum sum{builder, coords.lanes, literal_strides};
   std::vector<Dim> strides(recorder ? recorder->opaque.size() : 0);
   const auto record = [&](const Digit& digit, Dim stride) {
     if (!recorder || digit.axis < 0) return;

@@ -149,7 +149,9 @@ std::optional<AffineOperand> affine_operand(GroupEmitter& emit, const Value* val
   auto address = [&](Expr row, Expr depth) -> Expr {
     Coords coords = where(row, depth);
     for (const Op* op : maps) coords = emit.backward(*op, coords);
+    emit.literal_strides = true;
     GroupEmitter::Address found = emit.address(operand->type, coords);
+    emit.literal_strides = false;
     return found.lanewise ? nullptr : found.base;
   };
   // Linear when a step by one is the same constant from anywhere.

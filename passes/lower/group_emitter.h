@@ -32,6 +32,7 @@ class GroupEmitter {
   KernelBuilder& builder;
   const Op& group;
   AccessRecorder* recorder = nullptr;
+  bool literal_strides = false;   // in addresses: known strides as literals, for tiles that build displacements of them
 
   // Statements go to `block` while the scope lives. Scopes nest: what an outer scope remembers can be used inside.
   class Scope {
