@@ -45,10 +45,23 @@ bool made_by_broadcasting(Module& module, Dim extent, Dim result) {
   return true;
 }
 
+// A table of c rows cut to the first S of them has min(S, c): beside an extent S it fits exactly when S <= c, ones
+// included as c > 1. Exporters slice position tables so, and no model means anything by a longer S; so the check is
+// left and S is at most c from here on.
+bool settled_by_limit(Module& module, Dim a, Dim b) {
+  if (a->kind != DimKind::Min) std::swap(a, b);
+  if (a->kind != DimKind::Min || b->kind != DimKind::Symbol || a->operands.size() != 2) return false;
+  std::optional<int64_t> limit = value_of(a->operands[a->operands[0] == b ? 1 : 0]);
+  if ((a->operands[0] != b && a->operands[1] != b) || !limit || *limit <= 1) return false;
+  module.check(module.dims.less(b, module.dims.constant(*limit + 1)), fmt::format("{} must be at most {}", to_string(b), *limit));
+  module.dims.symbol(b->name, {b->interval.lo, *limit});
+  return true;
+}
+
 }  // namespace
 
 void require_equal(Module& module, Dim a, Dim b, std::string_view what) {
-  if (known_equal(a, b)) return;
+  if (known_equal(a, b) || settled_by_limit(module, a, b)) return;
   if (known_unequal(a, b)) {
     throw Error(Fault::Input, fmt::format("{} are {} and {}, expected equal", what, to_string(a), to_string(b)));
   }
@@ -58,6 +71,7 @@ void require_equal(Module& module, Dim a, Dim b, std::string_view what) {
 Dim broadcast_extent(Module& module, Dim a, Dim b) {
   if (known_equal(a, b) || is_one(b)) return a;
   if (is_one(a)) return b;
+  if (settled_by_limit(module, a, b)) return a->kind == DimKind::Symbol ? a : b;
   DimPool& dims = module.dims;
   Dim one = dims.constant(1);
   bool a_wide = known_unequal(a, one), b_wide = known_unequal(b, one);
@@ -86,7 +100,7 @@ Shape broadcast_shapes(Module& module, const Shape& a, const Shape& b) {
 }
 
 void require_broadcasts(Module& module, Dim extent, Dim result) {
-  if (made_by_broadcasting(module, extent, result)) return;
+  if (made_by_broadcasting(module, extent, result) || settled_by_limit(module, extent, result)) return;
   DimPool& dims = module.dims;
   Dim is_result = dims.equal(extent, result), is_unit = dims.equal(extent, dims.constant(1));
   std::string message = fmt::format("extent {} must be 1 or {}", to_string(extent), to_string(result));
