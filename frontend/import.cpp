@@ -13,6 +13,7 @@
 
 #include "frontend/mapped_file.h"
 #include "frontend/op_table.h"
+#include "frontend/refresh_dims.h"
 #include "frontend/schema_check.h"
 #include "frontend/signature.h"
 #include "frontend/structure.h"
@@ -147,6 +148,7 @@ std::unique_ptr<Module> Importer::run(const std::string& name) {
   if (report_.failed()) return nullptr;
   function.result_names.assign(body.outputs.begin(), body.outputs.end());
   build_->yield(results);
+  refresh_dims(*module_);
   return std::move(module_);
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "frontend/ops/common.h"
+
 namespace lapidary::frontend {
 
 int normalized_axis(int64_t axis, int rank) {
@@ -77,8 +79,12 @@ ConstantId Node::tensor(std::string_view name) const { return tensors_.read(get(
 Shape Node::extents(int index) const {
   const Value* value = input(index);
   if (value->type.rank() > 1) fail("input {} has rank {}, expected 1", index, value->type.rank());
-  if (!value->has_elements()) unsupported("input {} is known only at run time", index);
-  return value->elements;
+  if (value->has_elements()) return value->elements;
+  auto scalars = scalars_of(build.module, value);
+  if (!scalars || !is_integer(value->type.dtype)) unsupported("input {} is known only at run time", index);
+  Shape elements;   // exporters' INT64_MAX, "to the end", is beyond what Dims hold
+  for (const Scalar& scalar : *scalars) elements.push_back(dims().constant(std::clamp(scalar.integer, kDimMin, kDimMax)));
+  return elements;
 }
 
 std::vector<int64_t> Node::constants(int index) const {
