@@ -18,6 +18,7 @@ const std::vector<Pass>& graph_passes() {
       {"fold-constants", fold_constants, "small results are computed now, large ones become transforms of constants"},
       {"merge-equal", merge_equal, "equal ops on equal operands are computed once"},
       {"drop-dead", drop_dead, "what no result needs goes"},
+      {"recognise-composites", recognise_composites, "GELU and normalisations get their names back from what exporters made of them"},
       {"recognise-attention", recognise_attention, "a product, a softmax and a product are one kernel that never stores the scores"},
       {"fold-batch-norms", fold_batch_norms, "a scale and a shift of channels vanish into weights and bias"},
       {"drop-dead", drop_dead, "what those left behind goes"},

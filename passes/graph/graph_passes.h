@@ -10,6 +10,7 @@ bool canonicalise(Module&, const Options&);
 bool fold_constants(Module&, const Options&);
 bool merge_equal(Module&, const Options&);
 bool drop_dead(Module&, const Options&);
+bool recognise_composites(Module&, const Options&);
 bool recognise_attention(Module&, const Options&);
 bool fold_batch_norms(Module&, const Options&);
 bool form_groups(Module&, const Options&);

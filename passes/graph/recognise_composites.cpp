@@ -1,4 +1,4 @@
-// Recognise composites: exporters spell GELU, layer norm, attention in a dozen primitives each; here they get their
+// Recognise composites: exporters spell GELU and layer norm in a dozen primitives each; here they get their
 // names back, because a lowering that knows the name makes one kernel of it with fewer passes over memory.
 //
 // Walks from the last op to the first, so that the whole of an expression is met before its parts. The spellings known
@@ -33,7 +33,7 @@ bool recognise(Module& module, Region& body, Value* (*recogniser)(GraphBuilder&,
 bool recognise_composites(Module& module, const Options& options) {
   bool changed = false;
   for_each_body(module, [&](Region& body) {
-    for (auto recogniser : {recognise_gelu, recognise_normalisation, recognise_attention}) {
+    for (auto recogniser : {recognise_gelu, recognise_normalisation}) {
       bool found = recognise(module, body, recogniser);
       if (found) drop_dead(module, options);
       changed |= found;

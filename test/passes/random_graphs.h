@@ -1,0 +1,25 @@
+// Small random graphs of all kinds of ops over awkward extents (0, 1, a vector more or less one, symbols), and inputs
+// for them. One seed makes one graph, on every machine. Passes, lowering and targets are checked against the
+// interpreter on these.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "ir/interpreter.h"
+
+namespace lapidary::testing {
+
+struct RandomGraph {
+  std::unique_ptr<Module> module;            // one function, "run"
+  std::map<std::string, int64_t> symbols;    // extents to run it with
+};
+RandomGraph random_graph(uint64_t seed);
+
+std::vector<Tensor> random_inputs(const Module&, const std::map<std::string, int64_t>& symbols, uint64_t seed);
+
+// Same dtypes and shapes, numbers equal to `tolerance` times the larger of 1 and the tensor's largest; "" or where not.
+std::string difference(const std::vector<Tensor>& expected, const std::vector<Tensor>& found, double tolerance);
+
+}  // namespace lapidary::testing
