@@ -45,12 +45,16 @@ View dense_view(const std::byte* data, const std::vector<int64_t>& shape) {
 // New axes of `shape` over the old ones; nothing when an axis of the result would jump within an old one.
 std::optional<std::vector<Axis>> reshaped(const std::vector<Axis>& axes, const std::vector<int64_t>& shape) {
   std::vector<Axis> result;
+  if (std::ranges::count(shape, 0) > 0) {   // nothing is stored, so no stride is wrong
+    for (int64_t extent : shape) result.push_back({extent, 0});
+    return result;
+  }
   size_t from = 0;
   for (size_t to = 0; to < shape.size();) {
     int64_t old_size = 1, new_size = 1;
     size_t first_old = from, first_new = to;
     do {   // the shortest runs of axes of equal size
-      if (old_size < new_size || (from == first_old && from < axes.size())) old_size *= axes[from++].extent;
+      if (from < axes.size() && (old_size < new_size || from == first_old)) old_size *= axes[from++].extent;
       if (to < shape.size() && (new_size < old_size || to == first_new)) new_size *= shape[to++];
     } while (old_size != new_size && (from < axes.size() || to < shape.size()));
     if (old_size != new_size) return std::nullopt;

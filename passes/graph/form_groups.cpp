@@ -340,10 +340,9 @@ class Grouping {
 }  // namespace
 
 bool form_groups(Module& module, const Options& options) {
-  for_each_body(module, [&](Region& body) {
-    inline_unknown_composites(module, body);
-    copy_yielded(module, body);
-  });
+  for_each_body(module, [&](Region& body) { inline_unknown_composites(module, body); });
+  canonicalise(module, options);   // what the bodies of composites brought
+  for_each_body(module, [&](Region& body) { copy_yielded(module, body); });
   drop_dead(module, options);
   for_each_body(module, [&](Region& body) {
     std::vector<Cluster> clusters = Grouping(module, body).run();

@@ -32,7 +32,7 @@ TEST_P(PassesOnRandomGraph, KeepTheMeaning) {
   passes::run_graph_passes(*graph.module, options);
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, PassesOnRandomGraph, ::testing::Range<uint64_t>(0, 3000));
+INSTANTIATE_TEST_SUITE_P(Seeds, PassesOnRandomGraph, ::testing::Range<uint64_t>(0, kGraphs));
 
 }  // namespace
 }  // namespace lapidary::testing
