@@ -29,6 +29,7 @@ struct AddressSum {
 
   Expr factor_of(Dim stride) { return literal ? builder.literal(stride) : builder.parameter(stride); }
   void add_term(Expr term_base, Expr term_step, Dim stride) {
+    if (!term_step && loops::value_of(term_base) == 0) return;   // a collapsed axis asks for no parameter
     Expr factor = factor_of(stride);
     base = loops::add(base, mul(term_base, factor));
     if (!term_step) return;

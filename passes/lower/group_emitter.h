@@ -55,9 +55,10 @@ class GroupEmitter {
   // The same, but one lane where all lanes are equal.
   loops::Expr value_or_scalar(const Value*, const Coords&);
 
-  // From now on (until the emitter dies), `value` asks `binding` instead of walking further back.
+  // From now on, until unbound, `value` asks `binding` instead of walking further back.
   using Binding = std::function<loops::Expr(const Coords&)>;
   void bind(const Value*, Binding);
+  void unbind(const Value* value) { bindings_.erase(value); }
 
   // The value of `anchor` at these coordinates is `value`. Emits every op that follows from it and stores every result
   // of the group that does. Op by op the coordinates are mapped forwards (transpose, reshape, slice, elementwise).

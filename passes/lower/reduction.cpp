@@ -199,6 +199,7 @@ class ReductionEmitter {
 
   void compute_staged(Block& block, const Value* value, const Coords& coords) {
     DimPool& dims = builder_.module.dims;
+    emit_.unbind(value);   // from the vector before
     Expr computed = block.let("kept", emit_.value(value, coords));
     Dim elements = builder_.dim(rows_ ? 1 : lanes_);
     for (int axis : reduced_loops_) elements = dims.mul(elements, extent(axis));
