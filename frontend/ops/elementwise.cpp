@@ -1,5 +1,6 @@
 // Operators that are one scalar operation, or nearly: maths, comparison, logic, bits, casts, variadic min, max, sum, mean.
 #include "frontend/ops/common.h"
+#include "ir/shape_rules.h"
 
 namespace lapidary::frontend {
 namespace {
@@ -76,6 +77,9 @@ Values clip(Node& node) {
   if (node.version < 11) {
     if (node.has("min")) low = node.build.like(x, node.number("min"));
     if (node.has("max")) high = node.build.like(x, node.number("max"));
+  }
+  for (Value* bound : {low, high}) {
+    if (bound && known_unequal(node.dims().product(bound->type.shape), node.dims().constant(1))) fail("a bound has shape {}, expected a scalar", to_string(bound->type.shape));
   }
   if (low) x = node.build.scalar_op(ScalarOp::Max, {x, low});
   if (high) x = node.build.scalar_op(ScalarOp::Min, {x, high});
