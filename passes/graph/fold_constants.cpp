@@ -70,13 +70,23 @@ Value* as_dims(GraphBuilder& b, Op& op) {
   return shape ? b.dims_tensor(result->elements, *shape, result->type.dtype) : nullptr;
 }
 
-std::optional<std::vector<Tensor>> constant_operands(const Module& module, const Op& op) {
+// The elements of a constant, or of a broadcast of one.
+std::optional<Tensor> known_tensor(const Module& module, const Value* value) {
+  auto count = known_elements(value->type);
+  if (!count || *count > kMaxRead || value->type.dtype == DType::String) return std::nullopt;
+  if (auto id = constant_of(value)) return Tensor::from_bytes(value->type.dtype, module.constants[*id].shape, module.constants.bytes_of(*id));
+  Op* broadcast = producer_of_kind(value, OpKind::Broadcast);
+  auto source = broadcast ? known_tensor(module, broadcast->operand(0)) : std::nullopt;
+  if (!source) return std::nullopt;
+  return interpret_op(module, *broadcast, {&*source, 1}).value()[0];
+}
+
+std::optional<std::vector<Tensor>> known_operands(const Module& module, const Op& op) {
   std::vector<Tensor> tensors;
-  for (Value* operand : op.operands) {
-    auto id = constant_of(operand);
-    if (!id || module.constants[*id].elements() > kMaxRead) return std::nullopt;
-    const Constant& constant = module.constants[*id];
-    tensors.push_back(Tensor::from_bytes(constant.dtype, constant.shape, module.constants.bytes_of(*id)));
+  for (const Value* operand : op.operands) {
+    auto tensor = known_tensor(module, operand);
+    if (!tensor) return std::nullopt;
+    tensors.push_back(std::move(*tensor));
   }
   return tensors;
 }
@@ -90,7 +100,7 @@ bool may_evaluate(const Op& op) {
 
 bool evaluate_now(GraphBuilder& b, Op& op) {
   if (!may_evaluate(op)) return false;
-  auto operands = constant_operands(b.module, op);
+  auto operands = known_operands(b.module, op);
   if (!operands) return false;
   auto results = interpret_op(b.module, op, *operands);
   if (!results) return false;
