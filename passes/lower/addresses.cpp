@@ -134,7 +134,10 @@ void GroupEmitter::store(const Buffer& buffer, const Address& address, const Coo
     block().add(loops::store(buffer, address.base, value, mask));
     return;
   }
-  LPD_CHECK(address.step && loops::value_of(address.step) != 0, "all lanes store to one element");
+  if (!address.step || loops::value_of(address.step) == 0) {   // the lanes run along an axis of extent 1
+    block().add(loops::store(buffer, address.base, shuffle({value}, {0}), coords.guard));
+    return;
+  }
   block().add(loops::store(buffer, ramp(address.base, address.step, lanes), value, mask));
 }
 

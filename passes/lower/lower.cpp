@@ -62,12 +62,12 @@ class FunctionLowering {
     const FamilyEntry* family = find_family(group.params.text("family"));
     if (!family) unsupported(module_, group, fmt::format("the family '{}'", group.params.text("family")));
     if (!family->keeps_composites) inline_composites(group);
-    LoweredGroup lowered = family->lower(context_, group);
+    LoweredGroup lowered;
+    if (!writes_nothing(group)) lowered = family->lower(context_, group);
     for (const auto& result : group.results)
       if (has_halo(result->type)) lowered.steps.push_back(halo_step(context_, result.get()));
-    if (lowered.steps.empty()) return;
     const auto first = static_cast<uint32_t>(entry_.steps.size());
-    const auto last = static_cast<uint32_t>(first + lowered.steps.size() - 1);
+    const auto last = first + static_cast<uint32_t>(std::max<size_t>(lowered.steps.size(), 1)) - 1;
     for (const auto& result : group.results)
       if (!places_.contains(result.get()))
         places_[result.get()] = arena(physical_bytes(module_.dims, result->type), first, last);
@@ -102,6 +102,10 @@ class FunctionLowering {
       ++position;
     }
     group.params.set("anchor", index);
+  }
+
+  bool writes_nothing(const Op& group) {
+    return std::ranges::all_of(group.results, [&](const auto& result) { return value_of(element_count(module_.dims, result->type)) == 0; });
   }
 
   // One dense operand under another shape: nothing to do but to remember where it is.
