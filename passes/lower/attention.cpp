@@ -125,7 +125,7 @@ class AttentionLowering {
     AffineOperand k = reach(k_, key);
     Expr base = block.let("k", k.base);
     RegisterTile::Operands operands{k.buffer, packed_,
-        [=](Expr i, Expr d) { return add(base, add(mul(i, integer(k.row_stride)), mul(d, integer(k.depth_stride)))); },
+        [=](Expr i, Expr d) { return add(base, add(mul(i, k.row_stride), mul(d, k.depth_stride))); },
         [=, this](Expr j, Expr d) { return add(mul(d, integer(kQueries)), mul(j, integer(lanes_))); }};
     tile.multiply(block, operands, integer(head_size_), kUnroll);
     tile.join_phases(block);
@@ -189,7 +189,7 @@ class AttentionLowering {
     RegisterTile tile(block, shape);
     RegisterTile::Operands operands{scores_, v.buffer,
         [=](Expr i, Expr t) { return add(add(query, i), mul(t, integer(kQueries))); },
-        [=, this](Expr j, Expr t) { return add(add(v_base, mul(t, integer(v.row_stride))), add(integer(e), mul(j, integer(lanes_)))); }};
+        [=, this](Expr j, Expr t) { return add(add(v_base, mul(t, v.row_stride)), add(integer(e), mul(j, integer(lanes_)))); }};
     tile.multiply(block, operands, key_count_, kUnroll);
     tile.join_phases(block);
     tile.for_each(block, [&](Block& inner, Expr i, Expr j, Expr value) {
@@ -207,7 +207,7 @@ class AttentionLowering {
     auto found = affine_operand(emit_, operand, [&](Expr row, Expr depth) {
       return Coords{{at(batch_), at(kv_head_), at(add(first, row)), at(depth)}};
     });
-    bool vector_rows = operand != v_ || (found && found->depth_stride == 1 && value_size_ % kPanel == 0);
+    bool vector_rows = operand != v_ || (found && loops::value_of(found->depth_stride) == 1 && value_size_ % kPanel == 0);
     if (!found || !vector_rows) unsupported(module_, group_, "attention over keys or values that are not in rows of whole vectors");
     return *found;
   }

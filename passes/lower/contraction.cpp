@@ -165,7 +165,7 @@ LoweredVariant lower_variant(Lowering& l, const Schedule& schedule, Dim when) {
         Expr base = block.let("a", a.base);
         operands.a = a.buffer;
         operands.a_index = [=](Expr i, Expr k) {
-          return add(base, add(mul(i, integer(a.row_stride)), mul(k, integer(a.depth_stride))));
+          return add(base, add(mul(i, a.row_stride), mul(k, a.depth_stride)));
         };
       } else {
         Expr base = block.let("a", mul(sub(row, first_row), integer(stage_stride)));
@@ -220,10 +220,12 @@ LoweredGroup lower_contraction(Context& context, const Op& group) {
   std::advance(anchor, group.params.integer("anchor"));
   const Op& contract = *anchor;
   ContractionForm form = contraction_form(contract);
-  if (contract.type().dtype != DType::F32 || form.columns.empty()) return lower_plain(context, group);
-
   Module& module = context.module;
   DimPool& dims = module.dims;
+  const bool no_depth = lapidary::value_of(form.extent(dims, form.depth)) == 0;
+  if (contract.type().dtype != DType::F32 || form.columns.empty() || no_depth || !results_follow(group, &contract))
+    return lower_plain(context, group);
+
   Lowering l{context, group, form, {}, {}, form.extent(dims, form.rows), form.extent(dims, form.columns),
              form.extent(dims, form.depth), form.extent(dims, form.batch), nullptr};
   int multiple = panel_multiple(l);

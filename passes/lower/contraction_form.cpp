@@ -129,8 +129,10 @@ std::optional<ConstantId> packed_columns(Module& module, const Op& group, const 
 
 namespace {
 
-// The constant by which `address` grows when `from` becomes `to`.
-std::optional<int64_t> constant_step(const Expr& from, const Expr& to) { return loops::value_of(sub(to, from)); }
+bool mentions(const Expr& expr, const Expr& variable) {
+  if (expr->kind == ExprKind::Variable) return expr->var == variable->var;
+  return std::ranges::any_of(expr->args, [&](const Expr& argument) { return mentions(argument, variable); });
+}
 
 }  // namespace
 
@@ -154,13 +156,14 @@ std::optional<AffineOperand> affine_operand(GroupEmitter& emit, const Value* val
     emit.literal_strides = false;
     return found.lanewise ? nullptr : found.base;
   };
-  // Linear when a step by one is the same constant from anywhere.
+  // Linear when a step by one is the same from anywhere.
   Expr row = variable(make_var("r", {}, 0, INT32_MAX)), depth = variable(make_var("k", {}, 0, INT32_MAX));
   Expr here = address(row, depth), below = address(add(row, integer(1)), depth), beside = address(row, add(depth, integer(1)));
   if (!here || !below || !beside) return std::nullopt;
-  std::optional<int64_t> row_stride = constant_step(here, below), depth_stride = constant_step(here, beside);
-  if (!row_stride || !depth_stride) return std::nullopt;
-  return AffineOperand{emit.builder.operand(operand), address(integer(0), integer(0)), *row_stride, *depth_stride};
+  Expr row_stride = sub(below, here), depth_stride = sub(beside, here);
+  for (const Expr& stride : {row_stride, depth_stride})
+    if (mentions(stride, row) || mentions(stride, depth)) return std::nullopt;
+  return AffineOperand{emit.builder.operand(operand), address(integer(0), integer(0)), row_stride, depth_stride};
 }
 
 }  // namespace lapidary::lowering

@@ -43,11 +43,11 @@ std::optional<ConstantId> constant_behind(Module&, const Op& group, const Value*
 // B as panels [P][K][16] for a constant B without batch letters, P a multiple of `panels`. Nothing when B is live.
 std::optional<ConstantId> packed_columns(Module&, const Op& group, const ContractionForm&, int panels);
 
-// The address of a value reached through index maps only, when it moves by constant steps along row and depth.
+// The address of a value reached through index maps only, when it moves by equal steps along row and depth.
 struct AffineOperand {
   loops::Buffer buffer;
   loops::Expr base;          // at row 0 and depth 0 of `where`
-  int64_t row_stride = 0, depth_stride = 0;
+  loops::Expr row_stride, depth_stride;   // constants, or of the kernel's parameters
 };
 // `where` gives the value's coordinates for a row and a depth counted from 0.
 std::optional<AffineOperand> affine_operand(GroupEmitter&, const Value*,

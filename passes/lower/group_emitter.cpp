@@ -298,6 +298,29 @@ void GroupEmitter::store_results(const Value* anchor, const Coords& coords, Expr
   pinned_.resize(first);
 }
 
+bool results_follow(const Op& group, const Op* anchor) {
+  std::map<const Value*, std::vector<const Op*>> ways;   // the ops that moved elements since the anchor
+  for (const auto& result : anchor->results) ways[result.get()] = {};
+  for (const Op& op : group.regions[0]->ops) {
+    if (&op == anchor) continue;
+    const std::vector<const Op*>* way = nullptr;
+    for (const Value* operand : op.operands) {
+      const auto found = ways.find(operand);
+      if (found == ways.end()) {
+        if (op.is(OpKind::Yield)) return false;
+        continue;
+      }
+      if (!op.is(OpKind::Yield) && (!maps_forward(op) || (way && *way != found->second))) return false;
+      way = &found->second;
+    }
+    if (!way || op.is(OpKind::Yield)) continue;
+    std::vector<const Op*> longer = *way;
+    if (!is_scalar_op(op.kind) && !op.is(OpKind::Convert)) longer.push_back(&op);
+    ways[op.result()] = std::move(longer);
+  }
+  return true;
+}
+
 bool GroupEmitter::follows(const Value* anchor, uint32_t index) const {
   std::vector<const Value*> reached = {anchor};
   const auto is_reached = [&](const Value* value) { return std::find(reached.begin(), reached.end(), value) != reached.end(); };

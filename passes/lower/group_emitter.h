@@ -115,6 +115,10 @@ class GroupEmitter {
 // Can `forward` map this op?
 bool maps_forward(const Op&);
 
+// Can store_results reach every result of the group from this op of it? No when a result does not follow from it, or
+// when it meets itself along ways that move elements differently: x + transpose(x).
+bool results_follow(const Op& group, const Op* anchor);
+
 // The dtype arithmetic on elements of `stored` happens in: f32 for f16, bf16 and the 8-bit floats, else itself.
 DType compute_dtype(DType stored);
 
