@@ -22,7 +22,7 @@ static uint32_t read_mask(cpu_mask *mask) {
   memset(mask, 0, sizeof *mask);
   uint32_t count = 0;
   if (syscall(SYS_sched_getaffinity, 0, sizeof *mask, mask) > 0)
-    for (int i = 0; i < kMaxCpus / kWordBits; ++i) count += (uint32_t)__builtin_popcountll(mask->words[i]);
+    for (long cpu = 0; cpu < kMaxCpus; ++cpu) count += (uint32_t)in_mask(mask, cpu);
   return count ? count : 1;
 }
 
