@@ -85,7 +85,24 @@ GroupEmitter::Address GroupEmitter::address(const Type& type, const Coords& coor
       if (i) stride = dims.mul(stride, digits[i].extent);
     }
   };
-  for (const PhysicalAxis& axis : physical_axes(dims, type)) {
+  const std::vector<PhysicalAxis> axes = physical_axes(dims, type);
+  // The digit that two adjacent axes are quotient and remainder of, when the axes lie without a gap.
+  const auto divided_over = [&](size_t outer) -> const Digit* {
+    if (recorder || type.layout.blocked_axis >= 0 || outer + 1 >= axes.size()) return nullptr;
+    const PhysicalAxis &a = axes[outer], &b = axes[outer + 1];
+    const Coord &quotient = coords.axes[a.axis], &remainder = coords.axes[b.axis];
+    const bool halves = quotient.plain() && remainder.plain() && quotient.digits.size() == 1 && remainder.digits.size() == 1 &&
+                        quotient.digits[0].divided && quotient.digits[0].divided == remainder.digits[0].divided &&
+                        remainder.digits[0].extent == type.shape[b.axis];
+    const bool adjacent = a.halo_lo == 0 && b.halo_lo == 0 && a.stride == dims.mul(b.stride, b.extent) && b.extent == type.shape[b.axis];
+    return halves && adjacent ? quotient.digits[0].divided.get() : nullptr;
+  };
+  for (size_t place = 0; place < axes.size(); ++place) {
+    if (const Digit* whole = divided_over(place)) {
+      sum.add_term(whole->base, whole->step, axes[++place].stride);
+      continue;
+    }
+    const PhysicalAxis& axis = axes[place];
     const Coord& coord = coords.axes[axis.axis];
     Dim offset = builder.dim(axis.halo_lo);
     if (type.layout.blocked_axis != axis.axis) {

@@ -10,6 +10,7 @@
 // else, a gather. Coordinates that are not affine in the lane (an index loaded from a tensor) are `lanewise`.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "ir/dim.h"
@@ -22,6 +23,9 @@ struct Digit {
   loops::Expr step = nullptr;   // I64 scalar; null: the same in all lanes
   Dim extent = nullptr;         // null, in a coordinate of one digit: the axis's own
   int axis = -1;                // which axis of the iteration space this is, where a family asks (see Accesses)
+  // Of the quotient and the remainder of a divided digit: that digit. Where the two index adjacent axes of a dense
+  // tensor, address() takes it instead and nothing is divided.
+  std::shared_ptr<const Digit> divided = nullptr;
 };
 
 // offset + scale · (digits): slices and pads shift and scale, and stay affine.

@@ -108,10 +108,12 @@ struct DigitDealer {
     const QuotientRemainder parts = divide_lanes(emit.builder, flat, inner, lanes);
     if (parts.quotient.lanewise || parts.remainder.lanewise) return false;
     digits.pop_back();
+    const auto whole = std::make_shared<const Digit>(digit);
     const auto push = [&](const Coord& coord, Dim part) {
       digits.push_back(coord.digits.empty() ? Digit{integer(0)} : coord.digits[0]);
       digits.back().extent = part;
       digits.back().axis = -1;
+      digits.back().divided = whole;
     };
     push(parts.quotient, dims().floordiv(digit.extent, inner));
     push(parts.remainder, inner);
@@ -160,6 +162,15 @@ std::vector<Coord> GroupEmitter::reshape(const std::vector<Coord>& coords, const
         break;
       }
       QuotientRemainder parts = divide_lanes(builder, position, to[target[i]], lanes);
+      if (position.plain() && !position.digits.empty()) {
+        const auto whole = std::make_shared<const Digit>(position.digits[0]);
+        for (Coord* half : {&parts.quotient, &parts.remainder}) {
+          if (half->lanewise) continue;
+          if (half->digits.empty()) half->digits.push_back({integer(0)});
+          half->digits[0].divided = whole;
+        }
+        if (!parts.remainder.lanewise) parts.remainder.digits[0].extent = to[target[i]];
+      }
       result[target[i]] = std::move(parts.remainder);
       position = std::move(parts.quotient);
     }
