@@ -50,7 +50,7 @@ Values pow(Node& node) {
 
 Values mod(Node& node) {
   bool truncates = node.integer("fmod") != 0;
-  if (!truncates && is_float(node.type(0).dtype)) fail("fmod must be 1 for {}", name_of(node.type(0).dtype));
+  if (!truncates && node.version < 28 && is_float(node.type(0).dtype)) fail("fmod must be 1 for {}", name_of(node.type(0).dtype));
   return {node.build.scalar_op(truncates ? ScalarOp::TruncMod : ScalarOp::FloorMod, {node.input(0), node.input(1)})};
 }
 

@@ -196,13 +196,18 @@ int64_t block_size(Node& node) {
   return block;
 }
 
+// DCR: a pixel's channels lie block by block; CRD: each channel's block lies together. Older opsets know DCR alone.
+bool blocks_first(Node& node) {
+  std::string mode = node.has("mode") ? node.text("mode") : "DCR";
+  if (mode != "DCR" && mode != "CRD") fail("mode '{}' is neither DCR nor CRD", printable(mode));
+  return mode == "DCR";
+}
+
 Values depth_to_space(Node& node) {
   int64_t b = block_size(node);
   const Shape& s = node.type(0).shape;
   Dim block = node.dims().constant(b), channels = divided(node, s[1], b * b, "channel count");
-  std::string mode = node.version >= 11 ? node.text("mode") : "DCR";
-  if (mode != "DCR" && mode != "CRD") fail("mode '{}' is neither DCR nor CRD", printable(mode));
-  bool depth_first = mode == "DCR";
+  bool depth_first = blocks_first(node);
   Value* parts = node.build.reshape(node.input(0), depth_first ? Shape{s[0], block, block, channels, s[2], s[3]} : Shape{s[0], channels, block, block, s[2], s[3]});
   Value* moved = node.build.transpose(parts, depth_first ? std::vector<int64_t>{0, 3, 4, 1, 5, 2} : std::vector<int64_t>{0, 1, 4, 2, 5, 3});
   return {node.build.reshape(moved, {s[0], channels, node.dims().mul(s[2], block), node.dims().mul(s[3], block)})};
@@ -213,7 +218,7 @@ Values space_to_depth(Node& node) {
   const Shape& s = node.type(0).shape;
   Dim block = node.dims().constant(b), height = divided(node, s[2], b, "height"), width = divided(node, s[3], b, "width");
   Value* parts = node.build.reshape(node.input(0), {s[0], s[1], height, block, width, block});
-  Value* moved = node.build.transpose(parts, {0, 3, 5, 1, 2, 4});
+  Value* moved = node.build.transpose(parts, blocks_first(node) ? std::vector<int64_t>{0, 3, 5, 1, 2, 4} : std::vector<int64_t>{0, 1, 3, 5, 2, 4});
   return {node.build.reshape(moved, {s[0], node.dims().mul(s[1], node.dims().constant(b * b)), height, width})};
 }
 

@@ -34,7 +34,7 @@ Values reduce(Node& node) {
   Reduction r = reduction_of(node);
   Value* x = node.input(0);
   bool truth = x->type.dtype == DType::Bool;   // max and min of bool are any and all
-  if (truth) x = node.build.convert(x, DType::I32);
+  if (truth) x = node.build.convert(x, DType::U8);
   x = before(node, x);
   if (!r.nothing) x = node.build.reduce(kind, x, r.axes, r.keep);
   x = after(node, x);

@@ -1,0 +1,75 @@
+// Imports models and runs them in the Graph interpreter: the tool behind node_tests.py. Each argument is a folder with
+// model.onnx, `inputs` (a name on each line) and input_0, input_1, …: a line "dtype extent extent …", then the bytes.
+// Writes output_0, … in the same form and prints a line for each folder: ok, unsupported or error, and the message.
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "frontend/import.h"
+#include "ir/interpreter.h"
+#include "ir/verifier.h"
+
+namespace lapidary {
+namespace {
+
+namespace fs = std::filesystem;
+
+Tensor read_tensor(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string header;
+  std::getline(file, header);
+  std::istringstream words(header);
+  int dtype;
+  words >> dtype;
+  std::vector<int64_t> shape;
+  for (int64_t extent; words >> extent;) shape.push_back(extent);
+  std::string bytes(std::istreambuf_iterator<char>(file), {});
+  return Tensor::from_bytes(static_cast<DType>(dtype), shape, std::as_bytes(std::span(bytes)));
+}
+
+void write_tensor(const fs::path& path, const Tensor& tensor) {
+  std::ofstream file(path, std::ios::binary);
+  file << static_cast<int>(tensor.dtype);
+  for (int64_t extent : tensor.shape) file << ' ' << extent;
+  std::vector<std::byte> bytes = tensor.to_bytes();
+  file << '\n';
+  file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+}
+
+void run_case(const fs::path& folder) {
+  Diagnostics diagnostics;
+  auto module = frontend::import_model(folder / "model.onnx", {}, diagnostics);
+  if (!module) throw Error(diagnostics.errors()[0].fault, diagnostics.errors()[0].message);
+  std::vector<std::string> problems = verify(*module);
+  LPD_CHECK(problems.empty(), "{}", problems[0]);
+  std::map<std::string, int> place;
+  std::ifstream names(folder / "inputs");
+  for (std::string name; std::getline(names, name);) place.emplace(name, static_cast<int>(place.size()));
+  const Function& function = *module->functions[0];
+  std::vector<Tensor> inputs;
+  for (const std::string& name : function.argument_names) inputs.push_back(read_tensor(folder / fmt::format("input_{}", place.at(name))));
+  std::vector<Tensor> outputs = interpret(*module, function, inputs);
+  for (size_t i = 0; i < outputs.size(); ++i) write_tensor(folder / fmt::format("output_{}", i), outputs[i]);
+}
+
+}  // namespace
+}  // namespace lapidary
+
+int main(int argc, char** argv) {
+  using namespace lapidary;
+  for (int i = 1; i < argc; ++i) {
+    fs::path folder = argv[i];
+    std::string verdict = "ok";
+    try {
+      run_case(folder);
+    } catch (const Error& error) {
+      verdict = fmt::format("{} {}", error.fault == Fault::Unsupported ? "unsupported" : "error", error.what());
+    } catch (const std::exception& error) {
+      verdict = fmt::format("error {}", error.what());
+    }
+    std::replace(verdict.begin(), verdict.end(), '\n', ' ');
+    printf("%s %s\n", folder.filename().c_str(), verdict.c_str());
+  }
+}
