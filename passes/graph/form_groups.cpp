@@ -66,6 +66,7 @@ class Grouping {
   std::vector<Cluster> run() {
     for (Op& op : body_.ops)
       if (family_of(op) == "contraction" || family_of(op) == "attention") take_views(op);
+    erase_unread_views();
     auto positions = positions_of(body_);
     for (Op& op : body_.ops)
       if (!cluster_of_.contains(&op) && family_of(op) != "elementwise") grow(start(op), positions);
@@ -135,6 +136,16 @@ class Grouping {
     }
   }
 
+  void erase_unread_views() {
+    for (auto op = body_.ops.end(); op != body_.ops.begin();) {
+      --op;
+      if (!is_view_op(*op) || !op->result()->uses.empty()) continue;
+      auto next = std::next(op);
+      erase_op(*op);
+      op = next;
+    }
+  }
+
   // --- 2. what follows an anchor -------------------------------------------------------------------------------
 
   static bool reads_any(const Op& op, const std::unordered_set<const Op*>& producers) {
@@ -151,11 +162,11 @@ class Grouping {
   }
 
   // A group may end with a shape op only when its readers would not take it for nothing themselves.
-  static bool may_end_with(const Op& op) {
+  bool may_end_with(const Op& op) const {
     if (!is_movement(op)) return true;
-    return std::ranges::none_of(op.result()->uses, [](const Use& use) {
+    return std::ranges::none_of(op.result()->uses, [&](const Use& use) {
       std::string_view family = family_of(*use.op);
-      return !use.op->is(OpKind::Yield) && (family == "elementwise" || family == "row" || family == "reduce");
+      return !use.op->is(OpKind::Yield) && !before_anchor_.contains(use.op) && (family == "elementwise" || family == "row" || family == "reduce");
     });
   }
 

@@ -41,6 +41,64 @@ Value* transpose_of_units(GraphBuilder& b, Op& op) {
   return std::ranges::is_sorted(moving) ? b.reshape(op.operand(0), op.type().shape) : nullptr;
 }
 
+// transpose(x) with extents of 1 == reshape(transpose(reshape(x))) without them
+Value* transpose_without_units(GraphBuilder& b, Op& op) {
+  if (!op.is(OpKind::Transpose)) return nullptr;
+  const Shape& from = op.operand(0)->type.shape;
+  std::vector<int64_t> place(from.size(), -1), perm;
+  Shape shape;
+  for (size_t axis = 0; axis < from.size(); ++axis) {
+    if (is_one(from[axis])) continue;
+    place[axis] = static_cast<int64_t>(shape.size());
+    shape.push_back(from[axis]);
+  }
+  if (shape.size() == from.size()) return nullptr;
+  for (int64_t axis : op.params.integers("perm"))
+    if (place[static_cast<size_t>(axis)] >= 0) perm.push_back(place[static_cast<size_t>(axis)]);
+  return b.reshape(b.transpose(b.reshape(op.operand(0), shape), perm), op.type().shape);
+}
+
+// For each axis of `whole` the axes of `parts` it is split into; nothing when `parts` is not that.
+std::optional<std::vector<Shape>> splits(DimPool& dims, const Shape& whole, const Shape& parts) {
+  std::vector<Shape> runs;
+  size_t next = 0;
+  for (Dim extent : whole) {
+    Shape run;
+    Dim product = dims.constant(1);
+    while ((run.empty() || !known_equal(product, extent)) && next < parts.size()) {
+      run.push_back(parts[next++]);
+      product = dims.mul(product, run.back());
+    }
+    if (run.empty() || !known_equal(product, extent)) return std::nullopt;
+    runs.push_back(run);
+  }
+  return next == parts.size() ? std::optional(runs) : std::nullopt;
+}
+
+// split(transpose(x)) == transpose(split(x)): axes are split where they are contiguous, so that a transpose between
+// [S, H·D] and [H, S, D] is seen as one view. Merging reshapes stay behind the transpose.
+Value* split_before_transpose(GraphBuilder& b, Op& op) {
+  Op* transpose = op.is(OpKind::Reshape) ? producer_of_kind(op.operand(0), OpKind::Transpose) : nullptr;
+  if (!transpose) return nullptr;
+  Shape parts = op.type().shape;
+  std::erase_if(parts, is_one);
+  auto runs = splits(b.module.dims, transpose->type().shape, parts);
+  if (!runs || parts.size() == runs->size()) return nullptr;
+  const auto& perm = transpose->params.integers("perm");
+  std::vector<Shape> runs_before(perm.size());
+  for (size_t axis = 0; axis < perm.size(); ++axis) runs_before[static_cast<size_t>(perm[axis])] = (*runs)[axis];
+  Shape shape;
+  std::vector<int64_t> first(perm.size()), split_perm;
+  for (size_t axis = 0; axis < perm.size(); ++axis) {
+    first[axis] = static_cast<int64_t>(shape.size());
+    shape.insert(shape.end(), runs_before[axis].begin(), runs_before[axis].end());
+  }
+  for (int64_t axis : perm)
+    for (size_t i = 0; i < runs_before[static_cast<size_t>(axis)].size(); ++i)
+      split_perm.push_back(first[static_cast<size_t>(axis)] + static_cast<int64_t>(i));
+  return b.reshape(b.transpose(b.reshape(transpose->operand(0), shape), split_perm), op.type().shape);
+}
+
 // The axes of `longer` that are left when its extents of 1 that `shorter` lacks are dropped; empty when the shapes do
 // not differ by inserted extents of 1 alone.
 std::optional<std::vector<int64_t>> axes_kept(const Shape& shorter, const Shape& longer) {
@@ -117,6 +175,22 @@ Value* nested_slice(GraphBuilder& b, Op& op) {
   return b.slice(inner->operand(0), combined_starts, combined_steps, op.type().shape);
 }
 
+// slice(transpose(x)) == transpose(slice(x)): a part of one axis, as of q, k and v in one, is taken where it is adjacent
+Value* slice_before_transpose(GraphBuilder& b, Op& op) {
+  Op* transpose = op.is(OpKind::Slice) ? producer_of_kind(op.operand(0), OpKind::Transpose) : nullptr;
+  if (!transpose) return nullptr;
+  const auto& perm = transpose->params.integers("perm");
+  Shape starts(perm.size()), sizes(perm.size());
+  std::vector<int64_t> steps(perm.size());
+  for (size_t axis = 0; axis < perm.size(); ++axis) {
+    auto before = static_cast<size_t>(perm[axis]);
+    starts[before] = op.params.dims("starts")[axis];
+    steps[before] = op.params.integers("steps")[axis];
+    sizes[before] = op.type().shape[axis];
+  }
+  return b.transpose(b.slice(transpose->operand(0), starts, steps, sizes), perm);
+}
+
 // concat(x) == x; concat(a, concat(b, c)) == concat(a, b, c) along one axis when nobody else reads the inner one
 Value* nested_concat(GraphBuilder& b, Op& op) {
   if (!op.is(OpKind::Concat)) return nullptr;
@@ -162,8 +236,8 @@ Value* gather_one(GraphBuilder& b, Op& op) {
   return in_range ? b.reshape(b.slice_axis(data, axis, start, b.dim(1)), op.type().shape) : nullptr;
 }
 
-constexpr Rewrite kRewrites[] = {nested_reshape, nested_transpose, transpose_of_units, nested_broadcast,
-                                 broadcast_without_copies, moved_scalar, nested_slice, nested_concat,
+constexpr Rewrite kRewrites[] = {nested_reshape, nested_transpose, transpose_of_units, transpose_without_units, split_before_transpose, nested_broadcast,
+                                 broadcast_without_copies, moved_scalar, nested_slice, slice_before_transpose, nested_concat,
                                  empty_pad, reduce_units, gather_one};
 
 }  // namespace
