@@ -1,5 +1,5 @@
-/* The C interface of a compiled model. A generated header declares NAME_model() and NAME_create(); everything else is
- * here and is linked into each product, local to it, reached through the model's own symbols (NAME_run, …).
+/* The C interface of a compiled model. It is linked into each product, local to it, and reached through the model's own
+ * symbols: lpd_run is NAME_run. What takes a model here takes none there, where it is always the one.
  *
  * Threads: a model is read-only and may be shared; an instance belongs to one thread at a time; different instances
  * run at the same time. Errors: every call returns a status, none aborts, prints, or reads the environment.
@@ -8,11 +8,11 @@
 #ifndef LAPIDARY_H
 #define LAPIDARY_H
 
-#include <stdint.h>
+/* Generated headers hold this part as it is, and of the functions below those with the model's prefix. */
+#ifndef LAPIDARY_TYPES
+#define LAPIDARY_TYPES
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+#include <stdint.h>
 
 #define LPD_ABI_VERSION 1
 
@@ -71,10 +71,23 @@ typedef struct {
   const char *const *dim_names;    /* "N", "N*S + 1"; NULL where constant */
 } lpd_tensor_info;
 
+/* Of one step while profiling was on: sums over `runs` runs. */
+typedef struct {
+  const char *kernel;              /* "contraction 13x32" */
+  const char *origin;              /* "node 'conv1' (Conv, opset 17)" */
+  int64_t nanoseconds, runs;
+  int64_t flops, bytes;            /* for the bound shapes */
+} lpd_step_profile;
 typedef struct lpd_model lpd_model;
 typedef struct lpd_instance lpd_instance;
+#endif /* LAPIDARY_TYPES */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 const char *lpd_model_name(const lpd_model *);
+/* --- functions --- */
 int32_t lpd_input_count(const lpd_model *);
 int32_t lpd_output_count(const lpd_model *);
 /* Slots count the inputs first, then the outputs. */
@@ -84,6 +97,7 @@ const char *const *lpd_symbols(const lpd_model *, int32_t *count);
 /* Bytes of the arena for these symbol values; -1 on overflow. */
 int64_t lpd_arena_bytes(const lpd_model *, const int64_t *symbols);
 
+/* NULL options are the defaults. */
 lpd_status lpd_create(const lpd_model *, const lpd_options *, lpd_instance **);
 void lpd_destroy(lpd_instance *);
 /* The last error of this instance, one line; "" when there was none. */
@@ -97,16 +111,12 @@ lpd_status lpd_run(lpd_instance *, int entry, const volatile int *cancel);
 /* The tensor in a slot; of an output, its shape as of the last run. */
 lpd_status lpd_output(lpd_instance *, int slot, lpd_tensor *);
 
-/* Profiling: nanoseconds each step took in the last profiled run, summed over runs since enabling. */
-typedef struct {
-  const char *kernel;              /* "contraction 13x32" */
-  const char *origin;              /* "node 'conv1' (Conv, opset 17)" */
-  int64_t nanoseconds, runs;
-  int64_t flops, bytes;            /* for the bound shapes */
-} lpd_step_profile;
+/* Starts or ends counting; starting sets all counts to 0. */
 lpd_status lpd_profile_enable(lpd_instance *, int on);
+/* Steps of an entry point. */
 int32_t lpd_profile_count(const lpd_instance *, int entry);
 lpd_status lpd_profile(const lpd_instance *, int entry, int step, lpd_step_profile *);
+/* --- end of functions --- */
 
 #ifdef __cplusplus
 }

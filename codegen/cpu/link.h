@@ -1,32 +1,27 @@
-// Objects, tables and runtime → a shared library, with lld in this process; then the weights straight into its file.
+// Objects → shared library, by lld within this process: no C toolchain, no libc of the target, no input files on disk.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
-
-#include "codegen/host/data_image.h"
-#include "ir/program.h"
-#include "ir/target.h"
 
 namespace lapidary::codegen::cpu {
 
-extern const char kWeightsSymbol[];
-
-// The tables as a relocatable object that defines the runtime's lpd_product_model.
-std::vector<char> image_object(const DataImage&, const Target&);
-
-struct LinkInputs {
-  std::vector<std::vector<char>> objects;
-  std::vector<std::pair<std::string, std::string>> exports;  // exported name, the function it stands for
-  int64_t weights_bytes = 0;
+struct LinkInput {
+  std::vector<std::vector<char>> objects;   // kernels and tables; the runtime, libc and libm come by themselves
+  std::vector<std::pair<std::string, std::string>> exports;   // exported name, the hidden symbol it stands for
+  std::string reserved_section;             // a SHT_NOBITS section of one of the objects, or none of that name
 };
 
-// Links `library`, with `weights_bytes` of zeros reserved for the weights; returns where in the file they lie.
-// Throws Error{Fault::File} when the folder cannot be written, Error{Fault::Internal} when lld complains.
-int64_t link_library(const LinkInputs&, const std::string& library);
+// The library up to the reserved section, whose bytes follow at `bytes.size()` (a multiple of 4096), reserved_bytes of
+// them, and end the file.
+struct LinkedLibrary {
+  std::vector<char> bytes;
+  int64_t reserved_bytes = 0;
+};
 
-// The instruction sets, as cpuid names them, that code for this target may use beyond plain x86-64.
-std::vector<std::string> required_features(const Target&);
+// The same input gives the same bytes, whatever `jobs`. Nothing but `exports` is visible in the result.
+LinkedLibrary link_shared_library(const LinkInput&, int jobs);
 
 }  // namespace lapidary::codegen::cpu

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "codegen/cpu/link.h"
 #include "ir/error.h"
@@ -33,10 +34,11 @@ std::string entry_name(uint32_t kernel) { return "entry" + std::to_string(kernel
 LoadedKernels::LoadedKernels(const Program& program, const Target& target, const ArtifactOptions& options) {
   const TemporaryFolder folder;
   const std::string library = folder.path / "kernels.so";
-  LinkInputs inputs;
-  inputs.objects = compile_kernels(program, target, options);
-  for (uint32_t i = 0; i < program.kernels.size(); i++) inputs.exports.emplace_back(entry_name(i), kernel_symbol(i));
-  link_library(inputs, library);
+  LinkInput input;
+  input.objects = compile_kernels(program, target, options);
+  for (uint32_t i = 0; i < program.kernels.size(); i++) input.exports.emplace_back(entry_name(i), kernel_symbol(i));
+  const std::vector<char> linked = link_shared_library(input, options.jobs).bytes;
+  std::ofstream(library, std::ios::binary).write(linked.data(), static_cast<std::streamsize>(linked.size()));
   library_ = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   LPD_CHECK(library_, "{}", dlerror());
 }

@@ -1,38 +1,44 @@
-// Formulas flattened into the runtime's table: each distinct Dim is one slot, filled in order.
+// The program's dims as the runtime evaluates them: a flat list of two-operand formulas, each from earlier slots.
+// Equal formulas share a slot. A symbol is read off the first input axis whose extent it is.
 #pragma once
 
+#include <array>
 #include <map>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "ir/program.h"
 #include "runtime/abi.h"
 
-namespace lapidary::codegen {
+namespace lapidary::codegen::host {
 
 class DimTable {
  public:
-  // Symbols are read off the inputs whose extent they are.
   explicit DimTable(const std::vector<TensorInfo>& inputs);
 
-  uint32_t slot(Dim);                                  // throws Error{Fault::Unsupported} for a value known only in a run
+  // The slot that holds the dim's value. Throws Error{Fault::Unsupported} for what only a run can tell: an element of
+  // an integer tensor, or a symbol that is no input's extent.
+  uint32_t slot(Dim);
   uint32_t slot_or_none(Dim dim) { return dim ? slot(dim) : LPD_NO_SLOT; }
+  uint32_t constant(int64_t);
+  uint32_t combine(lpd_dim_op, uint32_t a, uint32_t b, uint32_t c = 0);
 
   const std::vector<lpd_dim>& dims() const { return dims_; }
   const std::vector<int64_t>& constants() const { return constants_; }
-  const std::vector<std::pair<std::string, uint32_t>>& symbols() const { return symbols_; }   // name, slot
+  const std::vector<Dim>& symbols() const { return symbols_; }   // of the inputs, in order of appearance
 
  private:
-  uint32_t add(uint32_t op, uint32_t a, uint32_t b = 0, uint32_t c = 0);
-  uint32_t constant(int64_t);
-  uint32_t chain(uint32_t op, uint32_t first, const std::vector<Dim>& rest);
+  uint32_t compute(Dim);
+  uint32_t binary(lpd_dim_op, Dim);
+  uint32_t fold(lpd_dim_op, const std::vector<Dim>& operands, int64_t unit, int64_t start);
 
-  std::map<std::string, std::pair<uint32_t, uint32_t>> sources_;   // symbol → input and axis
   std::vector<lpd_dim> dims_;
   std::vector<int64_t> constants_;
-  std::vector<std::pair<std::string, uint32_t>> symbols_;
+  std::vector<Dim> symbols_;
   std::unordered_map<Dim, uint32_t> slots_;
-  std::map<int64_t, uint32_t> constant_slots_;
+  std::map<std::array<uint32_t, 4>, uint32_t> formulas_;
+  std::map<int64_t, uint32_t> constant_index_;
 };
 
-}  // namespace lapidary::codegen
+}  // namespace lapidary::codegen::host

@@ -1,72 +1,93 @@
-// The generated C header: the common interface, then this model's own functions and tensors.
-#include <fmt/format.h>
+// The generated header: what the model takes and gives, then the C interface of runtime/lapidary.h with the model's
+// prefix in place of lpd_. One file is all a user needs, and those of several models may be included together.
+#include <algorithm>
+#include <regex>
 
 #include "codegen/codegen.h"
-#include "codegen/host/interface_text.h"
+#include "codegen/host/embedded.h"
+#include "codegen/host/exports.h"
 #include "ir/error.h"
 
 namespace lapidary::codegen {
-
 namespace {
 
-// A model's names inside a C comment: nothing in them may end it.
-std::string comment_text(const std::string& text) {
-  std::string safe;
-  for (char c : printable(text)) {
-    if (c == '/' && !safe.empty() && safe.back() == '*') safe += ' ';
-    if (c == '*' && !safe.empty() && safe.back() == '/') safe += ' ';
-    if (c == '?' && !safe.empty() && safe.back() == '?') safe += ' ';
-    safe += c == '\\' ? '|' : c;
+// A model's text within a comment: nothing that ends it, opens another, or is a trigraph.
+std::string comment_text(std::string_view raw) {
+  std::string text;
+  for (char c : printable(raw)) {
+    const char before = text.empty() ? ' ' : text.back();
+    const bool special = (before == '*' && c == '/') || (before == '/' && c == '*') || (before == '?' && c == '?');
+    text += special ? fmt::format("\\x{:02x}", c) : std::string(1, c);
   }
-  return safe;
+  return text;
 }
 
-std::string tensor_line(int slot, const TensorInfo& info) {
+std::string tensor_line(int slot, const char* role, const TensorInfo& tensor) {
   std::string shape;
-  for (Dim extent : info.shape) shape += (shape.empty() ? "" : ", ") + to_string(extent);
-  return fmt::format(" *   slot {}: {} {}[{}]\n", slot, comment_text(info.name), name_of(info.dtype), comment_text(shape));
+  for (Dim dim : tensor.shape) shape += (shape.empty() ? "" : ", ") + to_string(dim);
+  return fmt::format(" *   {:2}  {:6}  {}: {}[{}]\n", slot, role, comment_text(tensor.name), name_of(tensor.dtype),
+                     comment_text(shape));
+}
+
+std::string introduction(const Program& program, const std::string& symbol) {
+  const EntryPoint& entry = program.entries.at(0);
+  std::string text = fmt::format("/* The model '{}', compiled by Lapidary. Slots:\n", comment_text(program.name));
+  int slot = 0;
+  for (const TensorInfo& input : entry.inputs) text += tensor_line(slot++, "input", input);
+  for (const TensorInfo& output : entry.outputs) text += tensor_line(slot++, "output", output);
+  text += fmt::format(R"( *
+ * lpd_instance *instance;
+ * {0}_create(NULL, &instance);
+ * {0}_bind(instance, slot, &tensor);     for each input
+ * {0}_run(instance, 0, NULL);
+ * {0}_output(instance, slot, &tensor);   for each output
+ * {0}_destroy(instance);
+ *
+ * Every call returns a status; {0}_error tells the last failure in words. A model is read-only and shared; an
+ * instance belongs to one thread at a time; different instances run at the same time. */
+)",
+                      symbol);
+  return text;
+}
+
+// From `begin` up to and including `end`.
+std::string part_of(std::string_view text, std::string_view begin, std::string_view end) {
+  const size_t from = text.find(begin), to = text.find(end, from);
+  LPD_CHECK(from != text.npos && to != text.npos, "runtime/lapidary.h has no part from {} to {}", begin, end);
+  return std::string(text.substr(from, to + end.size() - from));
+}
+
+std::string functions(const std::string& symbol) {
+  std::string text = part_of(host::interface_header(), "/* --- functions --- */\n", "/* --- end of functions --- */\n");
+  text = text.substr(text.find('\n') + 1);
+  text.resize(text.rfind("/* --- end"));
+  for (const host::Export& e : host::kExports)
+    text = std::regex_replace(text, std::regex(fmt::format("\\blpd_{}\\b(?! \\*)", e.name)), symbol + "_" + e.name);
+  text = std::regex_replace(text, std::regex("\\(const lpd_model \\*, "), "(");
+  return std::regex_replace(text, std::regex("\\(const lpd_model \\*\\)"), "(void)");
 }
 
 }  // namespace
 
 std::string header_text(const Program& program, const std::string& symbol) {
-  const EntryPoint& entry = program.entries[0];
-  std::string text(interface_text());
-  std::string guard = symbol;
-  for (char& c : guard) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  text += fmt::format("\n#ifndef LAPIDARY_MODEL_{0}\n#define LAPIDARY_MODEL_{0}\n\n/* {1}\n * Inputs:\n", guard, comment_text(program.name));
-  int slot = 0;
-  for (const TensorInfo& info : entry.inputs) text += tensor_line(slot++, info);
-  text += " * Outputs:\n";
-  for (const TensorInfo& info : entry.outputs) text += tensor_line(slot++, info);
-  text += fmt::format(R"( * What each call does, its status codes and who owns what is said above, at the lpd_ call of the same name. */
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
-const lpd_model *{0}_model(void);
-lpd_status {0}_create(const lpd_options *options, lpd_instance **instance);
-void {0}_destroy(lpd_instance *instance);
-const char *{0}_error(const lpd_instance *instance);
-lpd_status {0}_bind(lpd_instance *instance, int slot, const lpd_tensor *tensor);
-lpd_status {0}_run(lpd_instance *instance, int entry, const volatile int *cancel);
-lpd_status {0}_output(lpd_instance *instance, int slot, lpd_tensor *tensor);
-int32_t {0}_input_count(void);
-int32_t {0}_output_count(void);
-lpd_status {0}_describe(int slot, lpd_tensor_info *info);
-const char *const *{0}_symbols(int32_t *count);
-int64_t {0}_arena_bytes(const int64_t *symbols);
-lpd_status {0}_profile_enable(lpd_instance *instance, int on);
-int32_t {0}_profile_count(const lpd_instance *instance, int entry);
-lpd_status {0}_profile(const lpd_instance *instance, int entry, int step, lpd_step_profile *profile);
-
-#ifdef __cplusplus
-}}
-#endif
-
-#endif
-)", symbol);
+  std::string guard = "LAPIDARY_MODEL_" + symbol + "_H";
+  std::string text = introduction(program, symbol);
+  text += fmt::format("#ifndef {0}\n#define {0}\n\n", guard);
+  text += part_of(host::interface_header(), "#ifndef LAPIDARY_TYPES\n", "#endif /* LAPIDARY_TYPES */\n");
+  text += "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n";
+  text += functions(symbol);
+  text += "\n#ifdef __cplusplus\n}\n#endif\n#endif\n";
   return text;
+}
+
+std::string c_identifier(const std::string& text) {
+  std::string name;
+  for (char c : text) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    name += letter ? c : '_';
+  }
+  if (name.empty() || (name[0] >= '0' && name[0] <= '9')) name = "model_" + name;
+  return name;
 }
 
 }  // namespace lapidary::codegen

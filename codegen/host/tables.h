@@ -1,22 +1,25 @@
-// A Program as the tables the runtime walks (runtime/abi.h).
+// Program → the tables of runtime/abi.h, as an object file that defines lpd_product_model, reserves the section of the
+// weights, and refers to the kernels, lpd_k0 … .
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "codegen/host/data_image.h"
 #include "ir/program.h"
 
-namespace lapidary::codegen {
+namespace lapidary::codegen::host {
 
-struct WeightsPlan {
-  std::vector<int64_t> offsets;   // of each of Program::weights, 64-byte aligned
+inline constexpr const char* kWeightsSection = ".lpd_weights";
+inline constexpr const char* kWeightsSymbol = "lpd_weights";
+
+// Where each weight of the program lies in that section, and how long it is: each 64-byte aligned, in order.
+struct WeightLayout {
+  std::vector<int64_t> offsets;
   int64_t bytes = 0;
 };
-WeightsPlan plan_weights(const Program&);
+WeightLayout lay_out_weights(const Program&);
 
-// Pointers to kernels are relocations against kernel_symbols[i], to the weights against `weights_symbol`.
-DataImage build_tables(const Program&, const WeightsPlan&, const std::vector<std::string>& cpu_features,
-                       const std::vector<std::string>& kernel_symbols, const std::string& weights_symbol);
+// `cpu_features`: what kernels need of a CPU, by LLVM's names.
+std::vector<char> table_object(const Program&, const std::vector<std::string>& cpu_features);
 
-}  // namespace lapidary::codegen
+}  // namespace lapidary::codegen::host

@@ -1,0 +1,68 @@
+#include "codegen/output_file.h"
+
+#include <fcntl.h>
+#include <llvm/ADT/StringRef.h>
+#include <llvm/Support/Signals.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "ir/error.h"
+
+namespace lapidary::codegen {
+namespace {
+
+// The first of many names that is not taken; no state is shared, so threads and processes may create side by side.
+int create_beside(const std::string& path, unsigned mode, std::string& temporary) {
+  for (int attempt = 0; attempt < 1000; ++attempt) {
+    temporary = fmt::format("{}.tmp-{}-{}", path, getpid(), attempt);
+    const int file = open(temporary.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, mode);
+    if (file >= 0 || errno != EEXIST) return file;
+  }
+  return -1;
+}
+
+}  // namespace
+
+OutputFile::OutputFile(const std::string& path, unsigned mode) : path_(path) {
+  const int file = create_beside(path, mode, temporary_);
+  if (file < 0) fail(errno);
+  close(file);
+  llvm::sys::RemoveFileOnSignal(temporary_);
+}
+
+OutputFile::~OutputFile() {
+  if (kept_) return;
+  unlink(temporary_.c_str());
+  llvm::sys::DontRemoveFileOnSignal(temporary_);
+}
+
+void OutputFile::write(std::string_view text) const {
+  const int file = open(temporary_.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC);
+  if (file < 0) fail(errno);
+  while (!text.empty()) {
+    const ssize_t written = ::write(file, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      const int error_number = errno;
+      close(file);
+      fail(error_number);
+    }
+    text.remove_prefix(static_cast<size_t>(written));
+  }
+  if (close(file) != 0) fail(errno);
+}
+
+void OutputFile::keep() {
+  if (rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno);
+  kept_ = true;
+  llvm::sys::DontRemoveFileOnSignal(temporary_);
+}
+
+void OutputFile::fail(int error_number) const {
+  throw Error(Fault::File, fmt::format("cannot write '{}': {}", printable(path_), std::strerror(error_number)));
+}
+
+}  // namespace lapidary::codegen
