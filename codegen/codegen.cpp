@@ -42,12 +42,13 @@ cpu::LinkInput link_input(const std::string& symbol) {
 
 }  // namespace
 
-void write_library(const Program& program, const Target& target, const std::string& symbol, const std::string& library_path,
-                   const std::string& header_path, const ArtifactOptions& options) {
+void write_library(const Program& program, const Target& target, const std::string& symbol,
+                   const std::string& library_path, const std::string& header_path, const ArtifactOptions& options) {
   LPD_CHECK(symbol == c_identifier(symbol), "'{}' is no C identifier", symbol);
   const host::WeightLayout weights = host::lay_out_weights(program);
   if (weights.bytes > kMostWeightBytes)
-    throw Error(Fault::Unsupported, fmt::format("weights of {} bytes; a library holds at most {}", weights.bytes, kMostWeightBytes));
+    throw Error(Fault::Unsupported,
+                fmt::format("weights of {} bytes; a library holds at most {}", weights.bytes, kMostWeightBytes));
 
   StageClock clock(options);
   OutputFile library(library_path, 0777), header(header_path);

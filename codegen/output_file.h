@@ -10,7 +10,7 @@ namespace lapidary::codegen {
 class OutputFile {
  public:
   // Creates the temporary file, so that a folder that cannot be written is found at once. All throw Error{Fault::File}.
-  explicit OutputFile(const std::string& path, unsigned mode = 0666);   // mode: less the process's umask
+  explicit OutputFile(const std::string& path, unsigned mode = 0666);  // mode: less the process's umask
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
@@ -18,7 +18,7 @@ class OutputFile {
   const std::string& temporary_path() const { return temporary_; }
   void write(std::string_view text) const;
   void keep();
-  [[noreturn]] void fail(int error_number) const;   // "cannot write 'path': No space left on device"
+  [[noreturn]] void fail(int error_number) const;  // "cannot write 'path': No space left on device"
 
  private:
   std::string path_, temporary_;

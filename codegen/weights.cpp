@@ -80,8 +80,8 @@ void in_parallel(int jobs, size_t count, const Work& work) {
 
 }  // namespace
 
-void write_weights(const Program& program, const host::WeightLayout& layout, const OutputFile& output, int64_t file_offset,
-                   int jobs) {
+void write_weights(const Program& program, const host::WeightLayout& layout, const OutputFile& output,
+                   int64_t file_offset, int jobs) {
   if (layout.bytes == 0) return;
   const ConstantTable& constants = program.module->constants;
   const MappedRange range(output, file_offset, layout.bytes);

@@ -1,4 +1,5 @@
-/* The tables between codegen and runtime: what codegen writes into a product's .rodata and the runtime walks.
+/* The tables between codegen and runtime: what codegen writes into a product's data and the runtime walks. The structs
+ * have no padding, so that their bytes are determined by their values.
  * Internal to one product: both sides are always of one version, and nothing here is visible to its user. */
 #ifndef LAPIDARY_RUNTIME_ABI_H
 #define LAPIDARY_RUNTIME_ABI_H
@@ -33,7 +34,7 @@ typedef struct { uint32_t op, a, b, c; } lpd_dim;   /* the i-th fills slot i; ov
 enum lpd_base { LPD_BASE_NONE, LPD_BASE_ARENA, LPD_BASE_WEIGHTS, LPD_BASE_INPUT, LPD_BASE_OUTPUT };
 #define LPD_NO_SLOT UINT32_MAX
 typedef struct {
-  uint8_t base;
+  uint32_t base;               /* an lpd_base */
   uint32_t index;              /* INPUT, OUTPUT: which */
   uint32_t offset;             /* slot of the byte offset (ARENA: from the arena's start; WEIGHTS: likewise); LPD_NO_SLOT is 0 */
 } lpd_buffer_ref;
@@ -51,35 +52,39 @@ typedef struct {
 enum lpd_step_kind { LPD_STEP_KERNEL };
 enum lpd_step_flags { LPD_STEP_BARRIER_BEFORE = 1, LPD_STEP_SERIAL = 2 };
 typedef struct {
-  uint8_t kind, flags;
+  const char *kernel_name, *origin;
+  int64_t grain;
+  uint32_t kind, flags;
   uint32_t first_variant, variant_count;    /* into variants; the first whose `when` is nonzero runs */
   uint32_t first_buffer, buffer_count;      /* into buffer_refs; Stage buffers are LPD_BASE_NONE */
-  int64_t grain;
   uint32_t flops, bytes;       /* slots or LPD_NO_SLOT */
-  const char *kernel_name, *origin;
 } lpd_step;
 
 typedef struct {
   const char *name;
   uint32_t first_step, step_count;
   uint32_t arena_bytes;        /* slot */
+  uint32_t unused;
 } lpd_entry;
 
 typedef struct {
-  uint8_t dtype, rank;
+  uint32_t dtype, rank;
   const char *name;
   const uint32_t *dims;        /* slots */
   const int64_t *static_dims;  /* -1 where symbolic: what lpd_describe shows */
   const char *const *dim_names;
 } lpd_signature;
 
-typedef struct { uint32_t slot; const char *message; } lpd_check;   /* slot must be nonzero */
+typedef struct {
+  const char *message;
+  uint32_t slot;               /* must be nonzero */
+  uint32_t unused;
+} lpd_check;
 
 struct lpd_model {
-  uint32_t abi_version;
+  uint32_t abi_version, input_count, output_count, dim_count, entry_count, symbol_count, check_count, unused;
   const char *name;
   const char *const *cpu_features;          /* "avx512f", …, NULL-terminated: what the kernels need */
-  uint32_t input_count, output_count, dim_count, entry_count, symbol_count, check_count;
   const lpd_signature *inputs, *outputs;
   const lpd_dim *dims;
   const int64_t *constants;

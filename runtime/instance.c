@@ -15,7 +15,7 @@ static void *carve(carver *c, int64_t count, int64_t size) {
 
 static void carve_slots(carver *c, const lpd_model *model, lpd_slot *slots) {
   for (uint32_t i = 0; i < model->input_count + model->output_count; ++i) {
-    const uint8_t rank = lpd_signature_of(model, (int)i)->rank;
+    const uint32_t rank = lpd_signature_of(model, (int)i)->rank;
     int64_t *dims = carve(c, rank, sizeof(int64_t)), *wanted = carve(c, rank, sizeof(int64_t));
     if (c->block) slots[i].dims = dims, slots[i].wanted = wanted;
   }

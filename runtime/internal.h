@@ -84,7 +84,7 @@ lpd_status lpd_evaluate_dims(const lpd_dim *, uint32_t count, const int64_t *con
 /* --- tensor.c ------------------------------------------------------------------------------------------------ */
 const lpd_signature *lpd_signature_of(const lpd_model *, int slot);
 /* Bytes of a dense tensor; -1 on overflow or an extent below 0. */
-int64_t lpd_tensor_bytes(uint8_t dtype, uint8_t rank, const int64_t *dims);
+int64_t lpd_tensor_bytes(uint32_t dtype, uint32_t rank, const int64_t *dims);
 enum { LPD_SLOT_TEXT = 112 };
 /* "input 'x'", with the model's name for it made safe to print. */
 const char *lpd_slot_text(const lpd_model *, int slot, char text[LPD_SLOT_TEXT]);

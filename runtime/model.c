@@ -10,7 +10,7 @@ int32_t lpd_output_count(const lpd_model *model) { return (int32_t)model->output
 lpd_status lpd_describe(const lpd_model *model, int slot, lpd_tensor_info *info) {
   const lpd_signature *signature = lpd_signature_of(model, slot);
   if (!signature || !info) return LPD_INVALID_ARGUMENT;
-  *info = (lpd_tensor_info){signature->name, signature->dtype, signature->rank, signature->static_dims,
+  *info = (lpd_tensor_info){signature->name, (uint8_t)signature->dtype, (uint8_t)signature->rank, signature->static_dims,
                             signature->dim_names};
   return LPD_OK;
 }

@@ -25,14 +25,14 @@ static lpd_status check_input_extents(lpd_instance *instance) {
   const lpd_model *model = instance->model;
   char text[LPD_SLOT_TEXT];
   for (uint32_t i = 0; i < model->input_count; ++i)
-    for (int axis = 0; axis < model->inputs[i].rank; ++axis) {
+    for (uint32_t axis = 0; axis < model->inputs[i].rank; ++axis) {
       const int64_t found = instance->slots[i].dims[axis], expected = instance->dims[model->inputs[i].dims[axis]];
       const char *formula = model->inputs[i].dim_names[axis];
       if (found == expected) continue;
       lpd_slot_text(model, (int)i, text);
-      return formula ? lpd_fail(instance, LPD_WRONG_INPUT, "%s: extent %d is %lld, expected %lld (%.80s)", text, axis,
+      return formula ? lpd_fail(instance, LPD_WRONG_INPUT, "%s: extent %u is %lld, expected %lld (%.80s)", text, axis,
                                 (long long)found, (long long)expected, formula)
-                     : lpd_fail(instance, LPD_WRONG_INPUT, "%s: extent %d is %lld, expected %lld", text, axis,
+                     : lpd_fail(instance, LPD_WRONG_INPUT, "%s: extent %u is %lld, expected %lld", text, axis,
                                 (long long)found, (long long)expected);
     }
   return LPD_OK;
@@ -44,7 +44,7 @@ static lpd_status fill_output_extents(lpd_instance *instance) {
   for (uint32_t i = 0; i < model->output_count; ++i) {
     const lpd_signature *signature = &model->outputs[i];
     int64_t *dims = instance->slots[model->input_count + i].dims;
-    for (int axis = 0; axis < signature->rank; ++axis) dims[axis] = instance->dims[signature->dims[axis]];
+    for (uint32_t axis = 0; axis < signature->rank; ++axis) dims[axis] = instance->dims[signature->dims[axis]];
     if (lpd_tensor_bytes(signature->dtype, signature->rank, dims) < 0)
       return lpd_fail(instance, LPD_LIMIT, "%s: its size overflows or an extent is negative",
                       lpd_slot_text(model, (int)(model->input_count + i), text));
@@ -250,12 +250,12 @@ static lpd_status provide_owned(lpd_instance *instance, uint32_t slot, int64_t b
 
 static lpd_status check_bound_output(lpd_instance *instance, uint32_t slot, int64_t bytes) {
   const lpd_slot *output = &instance->slots[slot];
-  const uint8_t rank = lpd_signature_of(instance->model, (int)slot)->rank;
+  const uint32_t rank = lpd_signature_of(instance->model, (int)slot)->rank;
   char text[LPD_SLOT_TEXT];
   lpd_slot_text(instance->model, (int)slot, text);
-  for (int i = 0; output->has_wanted && i < rank; ++i)
+  for (uint32_t i = 0; output->has_wanted && i < rank; ++i)
     if (output->wanted[i] != output->dims[i])
-      return lpd_fail(instance, LPD_WRONG_INPUT, "%s: bound with extent %d of %lld, computed is %lld", text, i,
+      return lpd_fail(instance, LPD_WRONG_INPUT, "%s: bound with extent %u of %lld, computed is %lld", text, i,
                       (long long)output->wanted[i], (long long)output->dims[i]);
   if (output->bytes < bytes)
     return lpd_fail(instance, LPD_WRONG_INPUT, "%s: %lld bytes of memory, its extents need %lld", text,

@@ -14,11 +14,11 @@ static const struct { const char *name; uint8_t bits; } kTypes[] = {
     {"float8e5m2fnuz", 8}, {"uint4", 4},       {"int4", 4},           {"float4e2m1", 4},     {"float8e8m0", 8},
     {"uint2", 2},        {"int2", 2}};
 
-static const char *type_name(uint8_t dtype) {
+static const char *type_name(uint32_t dtype) {
   return dtype < sizeof kTypes / sizeof *kTypes ? kTypes[dtype].name : "unknown";
 }
 
-static unsigned type_bits(uint8_t dtype) { return dtype < sizeof kTypes / sizeof *kTypes ? kTypes[dtype].bits : 0; }
+static unsigned type_bits(uint32_t dtype) { return dtype < sizeof kTypes / sizeof *kTypes ? kTypes[dtype].bits : 0; }
 
 const lpd_signature *lpd_signature_of(const lpd_model *model, int slot) {
   if (slot < 0 || (uint32_t)slot >= model->input_count + model->output_count) return NULL;
@@ -32,9 +32,9 @@ const char *lpd_slot_text(const lpd_model *model, int slot, char text[LPD_SLOT_T
   return text;
 }
 
-int64_t lpd_tensor_bytes(uint8_t dtype, uint8_t rank, const int64_t *dims) {
+int64_t lpd_tensor_bytes(uint32_t dtype, uint32_t rank, const int64_t *dims) {
   int64_t bits = type_bits(dtype), padded;
-  for (int i = 0; i < rank; ++i)
+  for (uint32_t i = 0; i < rank; ++i)
     if (dims[i] < 0 || __builtin_mul_overflow(bits, dims[i], &bits)) return -1;
   return __builtin_add_overflow(bits, 7, &padded) ? -1 : padded / 8;
 }
@@ -52,15 +52,15 @@ static lpd_status check_extents(lpd_instance *instance, int slot, const lpd_tens
   const lpd_signature *signature = lpd_signature_of(instance->model, slot);
   char text[LPD_SLOT_TEXT];
   if (tensor->rank != signature->rank)
-    return lpd_fail(instance, LPD_WRONG_INPUT, "%s: rank is %d, expected %d", lpd_slot_text(instance->model, slot, text),
+    return lpd_fail(instance, LPD_WRONG_INPUT, "%s: rank is %d, expected %u", lpd_slot_text(instance->model, slot, text),
                     tensor->rank, signature->rank);
-  for (int i = 0; i < signature->rank; ++i) {
+  for (uint32_t i = 0; i < signature->rank; ++i) {
     const int64_t expected = signature->static_dims[i];
     if (tensor->dims[i] < 0)
-      return lpd_fail(instance, LPD_WRONG_INPUT, "%s: extent %d is %lld", lpd_slot_text(instance->model, slot, text), i,
+      return lpd_fail(instance, LPD_WRONG_INPUT, "%s: extent %u is %lld", lpd_slot_text(instance->model, slot, text), i,
                       (long long)tensor->dims[i]);
     if (expected >= 0 && tensor->dims[i] != expected)
-      return lpd_fail(instance, LPD_WRONG_INPUT, "%s: extent %d is %lld, expected %lld",
+      return lpd_fail(instance, LPD_WRONG_INPUT, "%s: extent %u is %lld, expected %lld",
                       lpd_slot_text(instance->model, slot, text), i, (long long)tensor->dims[i], (long long)expected);
   }
   const int64_t bytes = lpd_tensor_bytes(signature->dtype, signature->rank, tensor->dims);
@@ -97,7 +97,7 @@ static lpd_status check_tensor(lpd_instance *instance, int slot, const lpd_tenso
   return LPD_OK;
 }
 
-static void keep_input(lpd_instance *instance, lpd_slot *slot, const lpd_tensor *tensor, uint8_t rank) {
+static void keep_input(lpd_instance *instance, lpd_slot *slot, const lpd_tensor *tensor, uint32_t rank) {
   if (slot->bound && (rank == 0 || memcmp(slot->dims, tensor->dims, rank * sizeof(int64_t)) == 0)) return;
   if (rank > 0) memcpy(slot->dims, tensor->dims, rank * sizeof(int64_t));
   instance->dims_known = 0;
@@ -143,8 +143,8 @@ lpd_status lpd_output(lpd_instance *instance, int slot, lpd_tensor *tensor) {
   *tensor = (lpd_tensor){.size = sizeof(lpd_tensor),
                          .data = kept->data,
                          .bytes = lpd_tensor_bytes(signature->dtype, signature->rank, kept->dims),
-                         .dtype = signature->dtype,
-                         .rank = signature->rank,
+                         .dtype = (uint8_t)signature->dtype,
+                         .rank = (uint8_t)signature->rank,
                          .dims = kept->dims};
   return LPD_OK;
 }

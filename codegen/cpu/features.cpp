@@ -12,13 +12,43 @@ namespace {
 
 // What LLVM's code generator may turn arithmetic, loads and stores into. The rest (sha, rdpid, clzero, …) only comes of
 // asking for it by name, which we don't.
-constexpr std::array<llvm::StringRef, 37> kArithmetic = {
-    "adx",        "avx",        "avx2",       "avx512bf16",   "avx512bitalg", "avx512bw",    "avx512cd",
-    "avx512dq",   "avx512f",    "avx512fp16", "avx512ifma",   "avx512vbmi",   "avx512vbmi2", "avx512vl",
-    "avx512vnni", "avx512vp2intersect", "avx512vpopcntdq", "avxifma", "avxneconvert", "avxvnni", "avxvnniint16",
-    "avxvnniint8", "bmi",       "bmi2",       "cx16",         "f16c",         "fma",         "gfni",
-    "lzcnt",      "movbe",      "popcnt",     "sse3",         "sse4.1",       "sse4.2",      "ssse3",
-    "vaes",       "vpclmulqdq"};
+constexpr std::array<llvm::StringRef, 37> kArithmetic = {"adx",
+                                                         "avx",
+                                                         "avx2",
+                                                         "avx512bf16",
+                                                         "avx512bitalg",
+                                                         "avx512bw",
+                                                         "avx512cd",
+                                                         "avx512dq",
+                                                         "avx512f",
+                                                         "avx512fp16",
+                                                         "avx512ifma",
+                                                         "avx512vbmi",
+                                                         "avx512vbmi2",
+                                                         "avx512vl",
+                                                         "avx512vnni",
+                                                         "avx512vp2intersect",
+                                                         "avx512vpopcntdq",
+                                                         "avxifma",
+                                                         "avxneconvert",
+                                                         "avxvnni",
+                                                         "avxvnniint16",
+                                                         "avxvnniint8",
+                                                         "bmi",
+                                                         "bmi2",
+                                                         "cx16",
+                                                         "f16c",
+                                                         "fma",
+                                                         "gfni",
+                                                         "lzcnt",
+                                                         "movbe",
+                                                         "popcnt",
+                                                         "sse3",
+                                                         "sse4.1",
+                                                         "sse4.2",
+                                                         "ssse3",
+                                                         "vaes",
+                                                         "vpclmulqdq"};
 
 bool is_arithmetic(llvm::StringRef name) {
   return std::find(kArithmetic.begin(), kArithmetic.end(), name) != kArithmetic.end();

@@ -98,9 +98,23 @@ class PipeReader {
 };
 
 std::vector<std::string> arguments(const LinkInput& input, int jobs) {
-  std::vector<std::string> list = {"ld.lld", "-shared", "-m", "elf_x86_64", "--gc-sections",
-                                   "--build-id=none", "--hash-style=gnu", "-z", "now", "-z", "defs", "-z", "noexecstack",
-                                   "--strip-all", "--as-needed", "-Bsymbolic", "--color-diagnostics=never",
+  std::vector<std::string> list = {"ld.lld",
+                                   "-shared",
+                                   "-m",
+                                   "elf_x86_64",
+                                   "--gc-sections",
+                                   "--build-id=none",
+                                   "--hash-style=gnu",
+                                   "-z",
+                                   "now",
+                                   "-z",
+                                   "defs",
+                                   "-z",
+                                   "noexecstack",
+                                   "--strip-all",
+                                   "--as-needed",
+                                   "-Bsymbolic",
+                                   "--color-diagnostics=never",
                                    fmt::format("--threads={}", jobs)};
   for (const auto& [name, symbol] : input.exports) list.push_back(fmt::format("--defsym={}={}", name, symbol));
   return list;

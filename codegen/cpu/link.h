@@ -9,9 +9,9 @@
 namespace lapidary::codegen::cpu {
 
 struct LinkInput {
-  std::vector<std::vector<char>> objects;   // kernels and tables; the runtime, libc and libm come by themselves
-  std::vector<std::pair<std::string, std::string>> exports;   // exported name, the hidden symbol it stands for
-  std::string reserved_section;             // a SHT_NOBITS section of one of the objects, or none of that name
+  std::vector<std::vector<char>> objects;  // kernels and tables; the runtime, libc and libm come by themselves
+  std::vector<std::pair<std::string, std::string>> exports;  // exported name, the hidden symbol it stands for
+  std::string reserved_section;  // a SHT_NOBITS section of one of the objects, or none of that name
 };
 
 // The library up to the reserved section, whose bytes follow at `bytes.size()` (a multiple of 4096), reserved_bytes of

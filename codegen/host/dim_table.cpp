@@ -52,19 +52,29 @@ uint32_t DimTable::binary(lpd_dim_op op, Dim dim) {
 uint32_t DimTable::compute(Dim dim) {
   const std::vector<Dim>& operands = dim->operands;
   switch (dim->kind) {
-    case DimKind::Constant: return constant(dim->constant);
+    case DimKind::Constant:
+      return constant(dim->constant);
     case DimKind::Symbol:
-      throw Error(Fault::Unsupported, fmt::format("the dimension '{}' is not the extent of any input", printable(dim->name)));
+      throw Error(Fault::Unsupported,
+                  fmt::format("the dimension '{}' is not the extent of any input", printable(dim->name)));
     case DimKind::Element:
       throw Error(Fault::Unsupported, "a shape that depends on the values of a tensor");
-    case DimKind::Sum: return fold(LPD_DIM_ADD, operands, 0, 0);
-    case DimKind::Product: return fold(LPD_DIM_MUL, operands, 1, dim->constant);
-    case DimKind::FloorDiv: return binary(LPD_DIM_FLOORDIV, dim);
-    case DimKind::Mod: return binary(LPD_DIM_MOD, dim);
-    case DimKind::Min: return binary(LPD_DIM_MIN, dim);
-    case DimKind::Max: return binary(LPD_DIM_MAX, dim);
-    case DimKind::Equal: return binary(LPD_DIM_EQUAL, dim);
-    case DimKind::Less: return binary(LPD_DIM_LESS, dim);
+    case DimKind::Sum:
+      return fold(LPD_DIM_ADD, operands, 0, 0);
+    case DimKind::Product:
+      return fold(LPD_DIM_MUL, operands, 1, dim->constant);
+    case DimKind::FloorDiv:
+      return binary(LPD_DIM_FLOORDIV, dim);
+    case DimKind::Mod:
+      return binary(LPD_DIM_MOD, dim);
+    case DimKind::Min:
+      return binary(LPD_DIM_MIN, dim);
+    case DimKind::Max:
+      return binary(LPD_DIM_MAX, dim);
+    case DimKind::Equal:
+      return binary(LPD_DIM_EQUAL, dim);
+    case DimKind::Less:
+      return binary(LPD_DIM_LESS, dim);
     case DimKind::Select: {
       const uint32_t condition = slot(operands[0]), then = slot(operands[1]), otherwise = slot(operands[2]);
       return combine(LPD_DIM_SELECT, condition, then, otherwise);

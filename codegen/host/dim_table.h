@@ -26,7 +26,7 @@ class DimTable {
 
   const std::vector<lpd_dim>& dims() const { return dims_; }
   const std::vector<int64_t>& constants() const { return constants_; }
-  const std::vector<Dim>& symbols() const { return symbols_; }   // of the inputs, in order of appearance
+  const std::vector<Dim>& symbols() const { return symbols_; }  // of the inputs, in order of appearance
 
  private:
   uint32_t compute(Dim);

@@ -1,13 +1,14 @@
 // The build gives the paths; the assembler reads the files.
 #include "codegen/host/embedded.h"
 
-#define EMBED(name, path)                    \
-  asm(".pushsection .rodata." #name ",\"a\"\n" \
-      ".hidden " #name "_begin, " #name "_end\n" \
-      ".globl " #name "_begin, " #name "_end\n"  \
-      #name "_begin: .incbin \"" path "\"\n"    \
-      #name "_end:\n"                            \
-      ".popsection\n");                          \
+#define EMBED(name, path)                                                                    \
+  asm(".pushsection .rodata." #name                                                          \
+      ",\"a\"\n"                                                                             \
+      ".hidden " #name "_begin, " #name                                                      \
+      "_end\n"                                                                               \
+      ".globl " #name "_begin, " #name "_end\n" #name "_begin: .incbin \"" path "\"\n" #name \
+      "_end:\n"                                                                              \
+      ".popsection\n");                                                                      \
   extern "C" const char name##_begin[], name##_end[];
 
 EMBED(lapidary_runtime_archive, LAPIDARY_RUNTIME_ARCHIVE)

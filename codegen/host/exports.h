@@ -7,7 +7,7 @@
 namespace lapidary::codegen::host {
 
 struct Export {
-  const char *name, *function;   // NAME_<name>
+  const char *name, *function;  // NAME_<name>
 };
 inline constexpr std::array kExports = {
     Export{"model", "lpd_product"},

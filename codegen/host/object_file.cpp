@@ -122,8 +122,8 @@ std::vector<char> DataObject::elf() const {
   std::vector<char> relocations;
   for (const Pointer& pointer : pointers_) {
     const uint32_t symbol = pointer.symbol.empty() ? 1 : symbols.add(pointer.symbol, SHN_UNDEF, 0);
-    append(relocations, Elf64_Rela{pointer.at, ELF64_R_INFO(uint64_t{symbol}, R_X86_64_64),
-                                   static_cast<int64_t>(pointer.target)});
+    append(relocations,
+           Elf64_Rela{pointer.at, ELF64_R_INFO(uint64_t{symbol}, R_X86_64_64), static_cast<int64_t>(pointer.target)});
   }
 
   Writer out;
@@ -138,7 +138,7 @@ std::vector<char> DataObject::elf() const {
   out.header(kRelocations).sh_info = kData;
   out.header(kRelocations).sh_entsize = sizeof(Elf64_Rela);
   out.header(kSymbols).sh_link = kStrings;
-  out.header(kSymbols).sh_info = 2;   // the first global
+  out.header(kSymbols).sh_info = 2;  // the first global
   out.header(kSymbols).sh_entsize = sizeof(Elf64_Sym);
   return out.finish();
 }

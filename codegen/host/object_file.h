@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace lapidary::codegen::host {
@@ -24,22 +25,23 @@ class DataObject {
   // Plain structs of integers and null pointers; the pointers among their fields are set afterwards.
   template <class T>
   void put(uint64_t at, const T& value) {
+    static_assert(std::has_unique_object_representations_v<T>);  // no padding, whose bytes could be anything
     std::copy_n(reinterpret_cast<const char*>(&value), sizeof(T), bytes_.begin() + static_cast<int64_t>(at));
   }
 
-  void point(uint64_t at, uint64_t target) { pointers_.push_back({at, target, {}}); }          // into these bytes
+  void point(uint64_t at, uint64_t target) { pointers_.push_back({at, target, {}}); }  // into these bytes
   void point_to_symbol(uint64_t at, const std::string& symbol) { pointers_.push_back({at, 0, symbol}); }
-  void define(const std::string& symbol, uint64_t offset) { defined_[symbol] = offset; }       // hidden
+  void define(const std::string& symbol, uint64_t offset) { defined_[symbol] = offset; }  // hidden
   // A read-only section of so many bytes that the object does not hold (SHT_NOBITS), page-aligned, and a hidden symbol
   // at its start.
   void reserve_section(const std::string& section, const std::string& symbol, uint64_t bytes);
 
-  std::vector<char> elf() const;   // x86-64
+  std::vector<char> elf() const;  // x86-64
 
  private:
   struct Pointer {
     uint64_t at, target;
-    std::string symbol;   // empty: `target` in this object
+    std::string symbol;  // empty: `target` in this object
   };
   std::vector<char> bytes_;
   std::vector<Pointer> pointers_;

@@ -84,10 +84,14 @@ uint32_t TableBuilder::offset_slot(Dim base, Dim offset) {
 
 lpd_buffer_ref TableBuilder::buffer_ref(const BufferRef& ref) {
   switch (ref.base) {
-    case BufferRef::Base::None: return {LPD_BASE_NONE, 0, LPD_NO_SLOT};
-    case BufferRef::Base::Arena: return {LPD_BASE_ARENA, 0, offset_slot(entry_.arena.at(ref.index).offset, ref.offset)};
-    case BufferRef::Base::Input: return {LPD_BASE_INPUT, ref.index, dims_.slot_or_none(ref.offset)};
-    case BufferRef::Base::Output: return {LPD_BASE_OUTPUT, ref.index, dims_.slot_or_none(ref.offset)};
+    case BufferRef::Base::None:
+      return {LPD_BASE_NONE, 0, LPD_NO_SLOT};
+    case BufferRef::Base::Arena:
+      return {LPD_BASE_ARENA, 0, offset_slot(entry_.arena.at(ref.index).offset, ref.offset)};
+    case BufferRef::Base::Input:
+      return {LPD_BASE_INPUT, ref.index, dims_.slot_or_none(ref.offset)};
+    case BufferRef::Base::Output:
+      return {LPD_BASE_OUTPUT, ref.index, dims_.slot_or_none(ref.offset)};
     case BufferRef::Base::Weights: {
       const uint32_t start = dims_.constant(weights_.offsets.at(ref.index));
       return {LPD_BASE_WEIGHTS, 0, ref.offset ? dims_.combine(LPD_DIM_ADD, start, dims_.slot(ref.offset)) : start};
@@ -103,7 +107,8 @@ std::string kernel_text(const loops::Kernel& kernel) {
 void TableBuilder::add_step(const Step& step) {
   lpd_step result{};
   result.kind = LPD_STEP_KERNEL;
-  result.flags = static_cast<uint8_t>((step.barrier_before ? LPD_STEP_BARRIER_BEFORE : 0) | (step.serial ? LPD_STEP_SERIAL : 0));
+  if (step.barrier_before) result.flags |= LPD_STEP_BARRIER_BEFORE;
+  if (step.serial) result.flags |= LPD_STEP_SERIAL;
   result.first_variant = static_cast<uint32_t>(variants_.size());
   result.variant_count = static_cast<uint32_t>(step.variants.size());
   result.first_buffer = static_cast<uint32_t>(refs_.size());
@@ -125,7 +130,7 @@ void TableBuilder::add_interval_check(Dim symbol) {
   const uint32_t below = dims_.combine(LPD_DIM_LESS, dims_.slot(symbol), dims_.constant(interval.lo));
   const uint32_t above = dims_.combine(LPD_DIM_LESS, dims_.constant(interval.hi), dims_.slot(symbol));
   const uint32_t outside = dims_.combine(LPD_DIM_MAX, below, above);
-  checks_.push_back({dims_.combine(LPD_DIM_EQUAL, outside, dims_.constant(0)), nullptr});
+  checks_.push_back({nullptr, dims_.combine(LPD_DIM_EQUAL, outside, dims_.constant(0)), 0});
   check_messages_.push_back(
       fmt::format("the dimension '{}' must lie within {} and {}", printable(symbol->name), interval.lo, interval.hi));
 }
@@ -134,7 +139,7 @@ void TableBuilder::add_checks() {
   for (Dim symbol : dims_.symbols()) add_interval_check(symbol);
   for (const Check& check : program_.checks) {
     if (value_of(check.must_hold).value_or(0) != 0) continue;
-    checks_.push_back({dims_.slot(check.must_hold), nullptr});
+    checks_.push_back({nullptr, dims_.slot(check.must_hold), 0});
     check_messages_.push_back(check.message);
   }
 }
@@ -161,8 +166,8 @@ uint64_t TableBuilder::emit_signatures(const std::vector<TensorInfo>& tensors) {
       static_dims.push_back(value_of(dim).value_or(-1));
     }
     lpd_signature signature{};
-    signature.dtype = static_cast<uint8_t>(tensor.dtype);
-    signature.rank = static_cast<uint8_t>(tensor.shape.size());
+    signature.dtype = static_cast<uint32_t>(tensor.dtype);
+    signature.rank = static_cast<uint32_t>(tensor.shape.size());
     const uint64_t at = array + i * sizeof signature;
     out_.put(at, signature);
     point_to_string(at + offsetof(lpd_signature, name), tensor.name);
@@ -171,7 +176,8 @@ uint64_t TableBuilder::emit_signatures(const std::vector<TensorInfo>& tensors) {
     const uint64_t names = out_.add_zeros(tensor.shape.size() * sizeof(char*), alignof(char*));
     out_.point(at + offsetof(lpd_signature, dim_names), names);
     for (size_t axis = 0; axis < tensor.shape.size(); ++axis)
-      if (static_dims[axis] < 0) point_to_string(names + axis * sizeof(char*), printable(to_string(tensor.shape[axis])));
+      if (static_dims[axis] < 0)
+        point_to_string(names + axis * sizeof(char*), printable(to_string(tensor.shape[axis])));
   }
   return array;
 }
@@ -235,7 +241,7 @@ std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_featur
   emit_checks(model);
   emit_symbols(model);
   emit_kernels(model);
-  out_.point(model + offsetof(lpd_model, dims), out_.add_array(dims_.dims()));   // no formula is added from here on
+  out_.point(model + offsetof(lpd_model, dims), out_.add_array(dims_.dims()));  // no formula is added from here on
   out_.point(model + offsetof(lpd_model, constants), out_.add_array(dims_.constants()));
 
   lpd_model table{};

@@ -56,7 +56,7 @@ struct HandModel {
              {{LPD_BASE_INPUT, 0, LPD_NO_SLOT}, {LPD_BASE_INPUT, 1, LPD_NO_SLOT}, buffer(0, second, depth)});
     for (uint32_t i = 0; i < depth; ++i)
       add_step(1, elements, grain, 1, {buffer(i, second, depth), buffer(i + 1, second, depth)});
-    entries = {{"run", 0, static_cast<uint32_t>(steps.size()), arena}};
+    entries = {{"run", 0, static_cast<uint32_t>(steps.size()), arena, 0}};
     fill();
   }
 
@@ -67,9 +67,9 @@ struct HandModel {
 
   void add_step(uint32_t kernel, uint32_t tasks, int64_t grain, uint32_t integers,
                 std::vector<lpd_buffer_ref> buffers) {
-    steps.push_back({LPD_STEP_KERNEL, LPD_STEP_BARRIER_BEFORE, static_cast<uint32_t>(variants.size()), 1,
-                     static_cast<uint32_t>(refs.size()), static_cast<uint32_t>(buffers.size()), grain, LPD_NO_SLOT,
-                     LPD_NO_SLOT, kernel ? "shift" : "add", "test"});
+    steps.push_back({kernel ? "shift" : "add", "test", grain, LPD_STEP_KERNEL, LPD_STEP_BARRIER_BEFORE,
+                     static_cast<uint32_t>(variants.size()), 1, static_cast<uint32_t>(refs.size()),
+                     static_cast<uint32_t>(buffers.size()), LPD_NO_SLOT, LPD_NO_SLOT});
     variants.push_back({kernel, LPD_NO_SLOT, tasks, LPD_NO_SLOT, 0, integers, LPD_NO_SLOT, 0, 0});
     refs.insert(refs.end(), buffers.begin(), buffers.end());
   }

@@ -265,7 +265,7 @@ TEST_F(WrongUse, ExtentsDisagree) {
 TEST_F(WrongUse, FailedCheck) {
   hand.constants.push_back(0);
   hand.dims.push_back({LPD_DIM_CONSTANT, 6, 0, 0});
-  hand.checks = {{static_cast<uint32_t>(hand.dims.size() - 1), "node 'add': extents S and T must agree"}};
+  hand.checks = {{"node 'add': extents S and T must agree", static_cast<uint32_t>(hand.dims.size() - 1), 0}};
   hand.fill();
   Instance other;
   const lpd_options o = options(1);
