@@ -108,7 +108,7 @@ class Copy {
     int64_t valid = valid_of(axis, count);
     if (valid == kPanel)
       copy_run(from, stride, std::integral_constant<int64_t, kPanel>());
-    else
+    else if (valid > 0)
       copy_run(from, stride, valid);
     std::fill(to_ + valid, to_ + count, T{});
     for (size_t s = 0; s < view_.scales.size(); s++) scale(view_.scales[s], at_[view_.bounds.size() + s], axis, valid);
