@@ -332,7 +332,8 @@ Dim DimPool::Impl::mod(const Polynomial& a, const Polynomial& b) {
 
 // --- min, max and comparisons --------------------------------------------------------------------------------------
 
-// Nested ones are flattened, operands that another one rules out are dropped, the rest nest in order of creation.
+// Nested ones are flattened, operands that another one rules out are dropped, the rest nest in order of creation, a
+// constant last.
 Dim DimPool::Impl::extremum(DimKind kind, Dim a, Dim b) {
   std::vector<Dim> operands;
   auto collect = [&](auto& self, Dim dim) -> void {
@@ -344,7 +345,8 @@ Dim DimPool::Impl::extremum(DimKind kind, Dim a, Dim b) {
   };
   collect(collect, a);
   collect(collect, b);
-  std::sort(operands.begin(), operands.end(), [](Dim x, Dim y) { return x->id < y->id; });
+  auto place = [](Dim dim) { return std::pair(dim->kind == DimKind::Constant, dim->id); };
+  std::sort(operands.begin(), operands.end(), [&](Dim x, Dim y) { return place(x) < place(y); });
   operands.erase(std::unique(operands.begin(), operands.end()), operands.end());
   std::vector<Dim> kept;
   auto rules_out = [&](Dim winner, Dim loser) {
