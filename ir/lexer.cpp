@@ -21,7 +21,7 @@ constexpr std::array<std::string_view, 6> kPairs = {"->", "..", "<=", ">=", "=="
 template <class T>
 std::string shortest(T value) {
   std::string text = fmt::format("{}", value);
-  return text.find_first_of(".eni") == std::string::npos ? text + ".0" : text;   // n, i: nan, inf
+  return text.find_first_of(".eni") == std::string::npos ? text + ".0" : text;  // n, i: nan, inf
 }
 
 int hex_digit(char c) {
@@ -51,7 +51,9 @@ void Lexer::skip_blanks() {
 // End of the number that starts at position_: "12", "1.5", "1e-3"; "1..4" is the integer 1.
 size_t Lexer::scan_number() const {
   size_t end = position_;
-  auto digits = [&] { while (end < text_.size() && is_digit(text_[end])) end++; };
+  auto digits = [&] {
+    while (end < text_.size() && is_digit(text_[end])) end++;
+  };
   digits();
   if (end + 1 < text_.size() && text_[end] == '.' && is_digit(text_[end + 1])) {
     end++;
@@ -168,12 +170,20 @@ std::string Lexer::string() {
 
 std::string_view Lexer::raw_until(std::string_view stops) {
   size_t begin = token_.offset, end = begin;
+  bool in_string = false;
   for (int depth = 0; end < text_.size(); end++) {
     char c = text_[end];
+    if (c == '"') in_string = !in_string;
+    if (in_string) {
+      if (c == '\\') end++;
+      continue;
+    }
     if (depth == 0 && stops.find(c) != std::string_view::npos) break;
+    if (text_.substr(end, 2) == "//") break;
     if (c == '(' || c == '[' || c == '{') depth++;
     if (c == ')' || c == ']' || c == '}') depth--;
   }
+  end = std::min(end, text_.size());
   position_ = end;
   advance();
   while (end > begin && text_[end - 1] == ' ') end--;

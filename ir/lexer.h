@@ -40,7 +40,8 @@ class Lexer {
   int64_t integer();                       // with sign; unsigned 64-bit ones as their bits
   double number();                         // integer or float with sign, inf, nan
   std::string string();                    // decoded
-  // The raw text up to the first of the characters `stops` outside brackets: what parse_dim takes.
+  // The raw text up to the first of the characters `stops` outside brackets and strings, or a comment: what parse_dim
+  // takes.
   std::string_view raw_until(std::string_view stops);
 
   [[noreturn]] void fail(const std::string& message) const;   // Error{Fault::Input}: "line 3, column 7: …"

@@ -50,10 +50,16 @@ TEST(Lexer, RawTextKeepsBracketsTogether) {
   EXPECT_EQ(lexer.raw_until(",]"), "max(N, 4)");
   EXPECT_TRUE(lexer.accept(","));
   EXPECT_EQ(lexer.raw_until(",]"), "S");
+  EXPECT_EQ(Lexer("\"a, ]\" + 1, S").raw_until(",]"), "\"a, ]\" + 1");
+  EXPECT_EQ(Lexer("N // all of them\n").raw_until("\n"), "N");
 }
 
 TEST(Lexer, NamesLineAndColumn) {
-  EXPECT_EQ(failure([] { Lexer lexer("a\n  b"); lexer.next(); lexer.expect("c"); }),
+  EXPECT_EQ(failure([] {
+              Lexer lexer("a\n  b");
+              lexer.next();
+              lexer.expect("c");
+            }),
             "line 2, column 3: expected 'c', found 'b'");
   EXPECT_EQ(failure([] { Lexer lexer("\"abc"); }), "line 1, column 1: a string without end");
   EXPECT_EQ(failure([] { Lexer("99999999999999999999").integer(); }),
