@@ -26,8 +26,8 @@ struct Inference {
   }
   void require_same_dtype(int a, int b) const;
   void require_length(std::string_view what, size_t found, size_t expected) const;
-  int64_t axis(int64_t value, int rank) const;          // in [0, rank) or fails
-  void require_axes(const std::vector<int64_t>& axes, int rank) const;   // increasing, each in [0, rank)
+  int64_t axis(int64_t value, int rank) const;                          // in [0, rank) or fails
+  void require_axes(const std::vector<int64_t>& axes, int rank) const;  // increasing, each in [0, rank)
 };
 
 // infer_shape_ops.cpp
@@ -55,6 +55,6 @@ Type infer_pool(const Inference&);
 std::optional<std::vector<Dim>> elements_of(Module&, OpKind, std::span<Value* const> operands, const Params&,
                                             const Type& type);
 constexpr int64_t kMaxElements = 64;
-bool carries_elements(const Type&);                     // an i64, i32 or bool tensor of at most kMaxElements
+bool carries_elements(const Type&);  // an i64, i32 or bool tensor of at most kMaxElements
 
 }  // namespace lapidary

@@ -47,35 +47,57 @@ Dim truncating_div(DimPool& dims, Dim a, Dim b) {
 Dim logical_not(DimPool& dims, Dim a) { return dims.sub(dims.constant(1), a); }
 
 // One element of a result; null when it has no form as a Dim.
-Dim apply(DimPool& dims, ScalarOp op, DType dtype, const Elements& x) {
+Dim apply_dims(DimPool& dims, ScalarOp op, DType dtype, const Elements& x) {
   bool truth = dtype == DType::Bool;
   Dim zero = dims.constant(0);
   switch (op) {
-    case ScalarOp::Neg: return dims.neg(x[0]);
-    case ScalarOp::Abs: return dims.max(x[0], dims.neg(x[0]));
-    case ScalarOp::Sign: return dims.sub(dims.less(zero, x[0]), dims.less(x[0], zero));
-    case ScalarOp::Not: return logical_not(dims, x[0]);
-    case ScalarOp::BitNot: return dims.sub(dims.constant(-1), x[0]);   // ~x == -1 - x
-    case ScalarOp::Add: return dims.add(x[0], x[1]);
-    case ScalarOp::Sub: return dims.sub(x[0], x[1]);
-    case ScalarOp::Mul: return dims.mul(x[0], x[1]);
-    case ScalarOp::Div: return truncating_div(dims, x[0], x[1]);
-    case ScalarOp::FloorMod: return dims.mod(x[0], x[1]);
-    case ScalarOp::TruncMod: return range(x[0]).lo >= 0 && range(x[1]).lo >= 0 ? dims.mod(x[0], x[1]) : nullptr;
-    case ScalarOp::Min: return dims.min(x[0], x[1]);
-    case ScalarOp::Max: return dims.max(x[0], x[1]);
-    case ScalarOp::And: return truth ? dims.min(x[0], x[1]) : nullptr;
-    case ScalarOp::Or: return truth ? dims.max(x[0], x[1]) : nullptr;
-    case ScalarOp::Xor: return truth ? logical_not(dims, dims.equal(x[0], x[1])) : nullptr;
-    case ScalarOp::Equal: return dims.equal(x[0], x[1]);
-    case ScalarOp::NotEqual: return logical_not(dims, dims.equal(x[0], x[1]));
-    case ScalarOp::Less: return dims.less(x[0], x[1]);
-    case ScalarOp::LessEqual: return logical_not(dims, dims.less(x[1], x[0]));
-    case ScalarOp::Select: return dims.select(x[0], x[1], x[2]);
-    case ScalarOp::Pow:   // known constants alone, as below
+    case ScalarOp::Neg:
+      return dims.neg(x[0]);
+    case ScalarOp::Abs:
+      return dims.max(x[0], dims.neg(x[0]));
+    case ScalarOp::Sign:
+      return dims.sub(dims.less(zero, x[0]), dims.less(x[0], zero));
+    case ScalarOp::Not:
+      return logical_not(dims, x[0]);
+    case ScalarOp::BitNot:
+      return dims.sub(dims.constant(-1), x[0]);  // ~x == -1 - x
+    case ScalarOp::Add:
+      return dims.add(x[0], x[1]);
+    case ScalarOp::Sub:
+      return dims.sub(x[0], x[1]);
+    case ScalarOp::Mul:
+      return dims.mul(x[0], x[1]);
+    case ScalarOp::Div:
+      return truncating_div(dims, x[0], x[1]);
+    case ScalarOp::FloorMod:
+      return dims.mod(x[0], x[1]);
+    case ScalarOp::TruncMod:
+      return range(x[0]).lo >= 0 && range(x[1]).lo >= 0 ? dims.mod(x[0], x[1]) : nullptr;
+    case ScalarOp::Min:
+      return dims.min(x[0], x[1]);
+    case ScalarOp::Max:
+      return dims.max(x[0], x[1]);
+    case ScalarOp::And:
+      return truth ? dims.min(x[0], x[1]) : nullptr;
+    case ScalarOp::Or:
+      return truth ? dims.max(x[0], x[1]) : nullptr;
+    case ScalarOp::Xor:
+      return truth ? logical_not(dims, dims.equal(x[0], x[1])) : nullptr;
+    case ScalarOp::Equal:
+      return dims.equal(x[0], x[1]);
+    case ScalarOp::NotEqual:
+      return logical_not(dims, dims.equal(x[0], x[1]));
+    case ScalarOp::Less:
+      return dims.less(x[0], x[1]);
+    case ScalarOp::LessEqual:
+      return logical_not(dims, dims.less(x[1], x[0]));
+    case ScalarOp::Select:
+      return dims.select(x[0], x[1], x[2]);
+    case ScalarOp::Pow:  // known constants alone, as below
     case ScalarOp::ShiftLeft:
-    case ScalarOp::ShiftRight: return nullptr;
-    case ScalarOp::Floor:   // floats alone
+    case ScalarOp::ShiftRight:
+      return nullptr;
+    case ScalarOp::Floor:  // floats alone
     case ScalarOp::Ceil:
     case ScalarOp::Round:
     case ScalarOp::Trunc:
@@ -97,7 +119,8 @@ Dim apply(DimPool& dims, ScalarOp op, DType dtype, const Elements& x) {
     case ScalarOp::Erf:
     case ScalarOp::Sigmoid:
     case ScalarOp::IsNan:
-    case ScalarOp::IsInf: return nullptr;
+    case ScalarOp::IsInf:
+      return nullptr;
   }
   LPD_UNREACHABLE("scalar operation {}", static_cast<int>(op));
 }
@@ -110,8 +133,14 @@ Dim apply_constants(DimPool& dims, ScalarOp op, std::span<Value* const> operands
     if (!value) return nullptr;
     scalars.push_back(Scalar::of_integer(operands[i]->type.dtype, *value));
   }
-  int64_t result = evaluate(op, scalars).integer;
-  return result > kDimMin && result < kDimMax ? dims.constant(result) : nullptr;
+  return dims.constant(evaluate(op, scalars).integer);
+}
+
+// An INT64_MAX ("to the end" in exporters' slices) in a sum has no form either.
+Dim apply(DimPool& dims, ScalarOp op, DType dtype, const Elements& x) {
+  try {
+    return apply_dims(dims, op, dtype, x);
+  } catch (const Error&) { return nullptr; }
 }
 
 std::optional<Elements> scalar_elements(DimPool& dims, ScalarOp op, std::span<Value* const> operands) {
@@ -260,20 +289,15 @@ std::optional<Elements> reduce_elements(DimPool& dims, OpKind kind, const Value&
   bool sums = kind == OpKind::ReduceSum || kind == OpKind::ReduceProd;
   for (Dim& element : result) {
     if (element) continue;
-    if (!sums) return std::nullopt;   // the maximum of nothing
+    if (!sums) return std::nullopt;  // the maximum of nothing
     element = dims.constant(kind == OpKind::ReduceProd ? 1 : 0);
   }
   return result;
 }
 
-std::optional<Elements> constant_elements(Module& module, ConstantId id) {
+Elements constant_elements(Module& module, ConstantId id) {
   Elements result;
-  for (const Scalar& scalar : module.constants.scalars_of(id)) {
-    if (scalar.integer <= kDimMin || scalar.integer >= kDimMax) {   // "to the end" of exporters' slices: saturates
-      return std::nullopt;
-    }
-    result.push_back(module.dims.constant(scalar.integer));
-  }
+  for (const Scalar& scalar : module.constants.scalars_of(id)) result.push_back(module.dims.constant(scalar.integer));
   return result;
 }
 
@@ -306,10 +330,13 @@ std::optional<std::vector<Dim>> elements_of(Module& module, OpKind kind, std::sp
 #define SCALAR_OP(kind, text, operands, types, result) case OpKind::kind:
 #include "ir/scalar_ops.def"
 #undef SCALAR_OP
-      break;   // above
-    case OpKind::Constant: return constant_elements(module, params.constant("value"));
-    case OpKind::DimsTensor: return params.dims("elements");
-    case OpKind::Iota: return iota_elements(dims, to, params);
+    break;  // above
+    case OpKind::Constant:
+      return constant_elements(module, params.constant("value"));
+    case OpKind::DimsTensor:
+      return params.dims("elements");
+    case OpKind::Iota:
+      return iota_elements(dims, to, params);
     case OpKind::Convert: {
       Elements result;
       for (Dim x : operands[0]->elements) {
@@ -317,19 +344,27 @@ std::optional<std::vector<Dim>> elements_of(Module& module, OpKind kind, std::sp
       }
       return result;
     }
-    case OpKind::Broadcast: return broadcast_elements(*operands[0], from, to, params.integers("axes"));
+    case OpKind::Broadcast:
+      return broadcast_elements(*operands[0], from, to, params.integers("axes"));
     case OpKind::Reshape:
-    case OpKind::Relayout: return operands[0]->elements;
-    case OpKind::Transpose: return transpose_elements(*operands[0], from, to, params.integers("perm"));
-    case OpKind::Slice: return slice_elements(*operands[0], from, to, params);
-    case OpKind::Concat: return concat_elements(operands, to, params.integer("axis"));
-    case OpKind::Gather: return gather_elements(operands, from, to, params.integer("axis"));
-    case OpKind::GatherElements: return pick_elements(operands, from, to, params.integer("axis"));
+    case OpKind::Relayout:
+      return operands[0]->elements;
+    case OpKind::Transpose:
+      return transpose_elements(*operands[0], from, to, params.integers("perm"));
+    case OpKind::Slice:
+      return slice_elements(*operands[0], from, to, params);
+    case OpKind::Concat:
+      return concat_elements(operands, to, params.integer("axis"));
+    case OpKind::Gather:
+      return gather_elements(operands, from, to, params.integer("axis"));
+    case OpKind::GatherElements:
+      return pick_elements(operands, from, to, params.integer("axis"));
     case OpKind::ReduceSum:
     case OpKind::ReduceProd:
     case OpKind::ReduceMax:
-    case OpKind::ReduceMin: return reduce_elements(dims, kind, *operands[0], from, to, params.integers("axes"));
-    case OpKind::Pad:   // no exporter computes shapes with these
+    case OpKind::ReduceMin:
+      return reduce_elements(dims, kind, *operands[0], from, to, params.integers("axes"));
+    case OpKind::Pad:  // no exporter computes shapes with these
     case OpKind::ReduceMean:
     case OpKind::Contract:
     case OpKind::Conv:
@@ -339,7 +374,8 @@ std::optional<std::vector<Dim>> elements_of(Module& module, OpKind kind, std::sp
     case OpKind::Loop:
     case OpKind::Composite:
     case OpKind::Group:
-    case OpKind::Yield: return std::nullopt;
+    case OpKind::Yield:
+      return std::nullopt;
   }
   LPD_UNREACHABLE("no elements rule for {}", name_of(kind));
 }

@@ -10,13 +10,14 @@ Type infer_scalar_op(const Inference& op) {
   ScalarOp scalar = scalar_op(op.kind);
   std::vector<DType> dtypes;
   for (const Value* operand : op.operands) dtypes.push_back(operand->type.dtype);
-  int first = scalar == ScalarOp::Select ? 1 : 0;   // the operand whose type the others share
+  int first = scalar == ScalarOp::Select ? 1 : 0;  // the operand whose type the others share
   if (first == 1 && dtypes[0] != DType::Bool) op.fail("the condition has type {}, expected bool", name_of(dtypes[0]));
   for (int i = first + 1; i < static_cast<int>(dtypes.size()); i++) op.require_same_dtype(first, i);
   if (!accepts(scalar, dtypes[first])) op.fail("{} does not take {}", name_of(op.kind), name_of(dtypes[first]));
   for (int i = 1; i < static_cast<int>(op.operands.size()); i++) {
     if (op.type(i).rank() != op.type(0).rank() || !std::ranges::equal(op.shape(0), op.shape(i), known_equal)) {
-      op.fail("{} of shapes {} and {}, expected equal", name_of(op.kind), to_string(op.shape(0)), to_string(op.shape(i)));
+      op.fail("{} of shapes {} and {}, expected equal", name_of(op.kind), to_string(op.shape(0)),
+              to_string(op.shape(i)));
     }
   }
   return Type::tensor(result_type(scalar, dtypes), op.shape(0));
@@ -99,7 +100,8 @@ Type infer_contract(const Inference& op) {
   }
   for (int i = 0; i < 2; i++) {
     for (char letter : spec.operands[i]) {
-      bool elsewhere = spec.result.find(letter) != std::string::npos || spec.operands[1 - i].find(letter) != std::string::npos;
+      bool elsewhere =
+          spec.result.find(letter) != std::string::npos || spec.operands[1 - i].find(letter) != std::string::npos;
       if (!elsewhere) op.fail("contraction '{}': '{}' is summed in one operand alone", text, letter);
     }
   }

@@ -1,6 +1,5 @@
 // Result types of what moves elements without arithmetic: reshape, broadcast, slices, gathers.
 #include <algorithm>
-#include <numeric>
 
 #include "ir/infer.h"
 
@@ -8,7 +7,11 @@ namespace lapidary {
 
 Type infer_dims_tensor(const Inference& op) {
   const std::vector<int64_t>& extents = op.params.integers("shape");
-  int64_t count = std::accumulate(extents.begin(), extents.end(), int64_t{1}, std::multiplies<>());
+  int64_t count = 1;
+  for (int64_t extent : extents) {
+    bool fits = extent >= 0 && !__builtin_mul_overflow(count, extent, &count);
+    if (!fits) op.fail("a table of shape [{}]", fmt::join(extents, ", "));
+  }
   op.require_length("elements", op.params.dims("elements").size(), static_cast<size_t>(count));
   DType dtype = op.params.dtype("dtype");
   if (!is_integer(dtype) && dtype != DType::Bool) op.fail("dims_tensor of {}", name_of(dtype));
@@ -66,7 +69,8 @@ void check_slice(const Inference& op, int axis, Dim start, int64_t step, Dim siz
   auto first = value_of(start), count = value_of(size), extent = value_of(op.shape(0)[axis]);
   if (count && *count < 0) op.fail("axis {}: a slice of {} elements", axis, *count);
   if (!first || !count || !extent || *count == 0) return;
-  std::optional<int64_t> last = value_of(op.dims().add(start, op.constant((*count - 1) * step)));
+  std::optional<int64_t> last =
+      value_of(op.dims().add(start, op.dims().mul(op.constant(*count - 1), op.constant(step))));
   if (*first < 0 || *first >= *extent || *last < 0 || *last >= *extent) {
     op.fail("axis {}: a slice from {} to {} leaves the extent {}", axis, *first, *last, *extent);
   }
@@ -96,7 +100,8 @@ Type infer_concat(const Inference& op) {
       if (k == axis) {
         shape[k] = op.dims().add(shape[k], op.shape(i)[k]);
       } else {
-        require_equal(op.module, shape[k], op.shape(i)[k], fmt::format("extents of axis {} of concatenated operands", k));
+        require_equal(op.module, shape[k], op.shape(i)[k],
+                      fmt::format("extents of axis {} of concatenated operands", k));
       }
     }
   }
@@ -108,7 +113,8 @@ Type infer_pad(const Inference& op) {
   const std::string& mode = op.params.text("mode");
   op.require_length("lo", lo.size(), op.shape(0).size());
   op.require_length("hi", hi.size(), op.shape(0).size());
-  if (mode != "constant" && mode != "edge" && mode != "reflect" && mode != "wrap") op.fail("pad mode '{}'", printable(mode));
+  if (mode != "constant" && mode != "edge" && mode != "reflect" && mode != "wrap")
+    op.fail("pad mode '{}'", printable(mode));
   if (op.operands.size() == 2) {
     op.require_same_dtype(0, 1);
     if (op.type(1).rank() != 0) op.fail("the fill value has rank {}, expected 0", op.type(1).rank());

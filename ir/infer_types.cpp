@@ -1,6 +1,7 @@
 // Which rule infers an op's result types, and the rules of ops with regions. The rules themselves are in
 // infer_shape_ops.cpp, infer_math_ops.cpp and infer_window_ops.cpp, one function per op.
 #include "ir/infer.h"
+#include "ir/signature.h"
 
 namespace lapidary {
 
@@ -27,23 +28,11 @@ void Inference::require_axes(const std::vector<int64_t>& axes, int rank) const {
 
 namespace {
 
-struct Arity {
-  int min, max, results;
-};
-constexpr Arity kArity[] = {
-#define SCALAR_OP(kind, text, operands, types, result) {operands, operands, 1},
-#include "ir/scalar_ops.def"
-#undef SCALAR_OP
-#define GRAPH_OP(kind, text, min_operands, max_operands, results, params) {min_operands, max_operands, results},
-#include "ir/graph_ops.def"
-#undef GRAPH_OP
-};
-
 void check_arity(const Inference& op) {
-  const Arity& arity = kArity[static_cast<size_t>(op.kind)];
+  const Signature& signature = signature_of(op.kind);
   int count = static_cast<int>(op.operands.size());
-  if (count >= arity.min && (arity.max < 0 || count <= arity.max)) return;
-  op.fail("{} takes {} operands, given {}", name_of(op.kind), arity.min, count);
+  bool fits = count >= signature.min_operands && (signature.max_operands < 0 || count <= signature.max_operands);
+  if (!fits) op.fail("{} takes {} operands, given {}", name_of(op.kind), signature.min_operands, count);
 }
 
 const Region& only_region(const Inference& op) {
@@ -87,34 +76,55 @@ std::vector<Type> infer_primitive(const Inference& op) {
 #define SCALAR_OP(kind, text, operands, types, result) case OpKind::kind:
 #include "ir/scalar_ops.def"
 #undef SCALAR_OP
-      break;
-    case OpKind::Constant: return {infer_constant(op)};
-    case OpKind::DimsTensor: return {infer_dims_tensor(op)};
-    case OpKind::Iota: return {infer_iota(op)};
-    case OpKind::Convert: return {infer_convert(op)};
-    case OpKind::Broadcast: return {infer_broadcast(op)};
-    case OpKind::Reshape: return {infer_reshape(op)};
-    case OpKind::Transpose: return {infer_transpose(op)};
-    case OpKind::Slice: return {infer_slice(op)};
-    case OpKind::Concat: return {infer_concat(op)};
-    case OpKind::Pad: return {infer_pad(op)};
-    case OpKind::Gather: return {infer_gather(op)};
-    case OpKind::GatherElements: return {infer_gather_elements(op)};
+    break;
+    case OpKind::Constant:
+      return {infer_constant(op)};
+    case OpKind::DimsTensor:
+      return {infer_dims_tensor(op)};
+    case OpKind::Iota:
+      return {infer_iota(op)};
+    case OpKind::Convert:
+      return {infer_convert(op)};
+    case OpKind::Broadcast:
+      return {infer_broadcast(op)};
+    case OpKind::Reshape:
+      return {infer_reshape(op)};
+    case OpKind::Transpose:
+      return {infer_transpose(op)};
+    case OpKind::Slice:
+      return {infer_slice(op)};
+    case OpKind::Concat:
+      return {infer_concat(op)};
+    case OpKind::Pad:
+      return {infer_pad(op)};
+    case OpKind::Gather:
+      return {infer_gather(op)};
+    case OpKind::GatherElements:
+      return {infer_gather_elements(op)};
     case OpKind::ReduceSum:
     case OpKind::ReduceProd:
     case OpKind::ReduceMax:
     case OpKind::ReduceMin:
-    case OpKind::ReduceMean: return {infer_reduce(op)};
-    case OpKind::Contract: return {infer_contract(op)};
-    case OpKind::Conv: return {infer_conv(op)};
-    case OpKind::ConvTranspose: return {infer_conv_transpose(op)};
+    case OpKind::ReduceMean:
+      return {infer_reduce(op)};
+    case OpKind::Contract:
+      return {infer_contract(op)};
+    case OpKind::Conv:
+      return {infer_conv(op)};
+    case OpKind::ConvTranspose:
+      return {infer_conv_transpose(op)};
     case OpKind::MaxPool:
-    case OpKind::AveragePool: return {infer_pool(op)};
-    case OpKind::Loop: return infer_loop(op);
+    case OpKind::AveragePool:
+      return {infer_pool(op)};
+    case OpKind::Loop:
+      return infer_loop(op);
     case OpKind::Composite:
-    case OpKind::Group: return infer_from_region(op);
-    case OpKind::Relayout: return {Type::tensor(op.type(0).dtype, op.shape(0))};
-    case OpKind::Yield: return {};
+    case OpKind::Group:
+      return infer_from_region(op);
+    case OpKind::Relayout:
+      return {Type::tensor(op.type(0).dtype, op.shape(0))};
+    case OpKind::Yield:
+      return {};
   }
   LPD_UNREACHABLE("no rule for {}", name_of(op.kind));
 }
@@ -125,13 +135,20 @@ std::vector<Type> infer_types(Module& module, OpKind kind, std::span<Value* cons
                               std::span<const std::unique_ptr<Region>> regions) {
   Inference op{module, kind, operands, params, regions};
   check_arity(op);
-  int results = kArity[static_cast<size_t>(kind)].results;
+  int results = signature_of(kind).results;
   for (const Value* operand : operands) {
     if (operand->type.is_error() && results >= 0) return std::vector<Type>(results, Type::error());
     if (operand->type.kind == Type::Kind::Tensor || operand->type.is_error() || results <= 0) continue;
     throw Error(Fault::Unsupported, fmt::format("{} of a {}", name_of(kind), to_string(operand->type)));
   }
-  return infer_primitive(op);
+  std::vector<Type> types = infer_primitive(op);
+  for (const Type& type : types) {
+    for (Dim extent : type.shape) {
+      if (range(extent).hi < 0)
+        throw Error(Fault::Input, fmt::format("{} has extent {}", to_string(type), to_string(extent)));
+    }
+  }
+  return types;
 }
 
 }  // namespace lapidary

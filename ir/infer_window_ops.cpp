@@ -33,7 +33,8 @@ void require_bias(const Inference& op, Dim channels) {
 
 void require_weight(const Inference& op) {
   op.require_same_dtype(0, 1);
-  if (!is_float(op.type(0).dtype) && !is_integer(op.type(0).dtype)) op.fail("{} of {}", name_of(op.kind), name_of(op.type(0).dtype));
+  if (!is_float(op.type(0).dtype) && !is_integer(op.type(0).dtype))
+    op.fail("{} of {}", name_of(op.kind), name_of(op.type(0).dtype));
   if (op.type(1).rank() != op.type(0).rank()) {
     op.fail("weight has rank {}, expected {}", op.type(1).rank(), op.type(0).rank());
   }
@@ -43,7 +44,8 @@ void require_weight(const Inference& op) {
 void require_multiple(const Inference& op, Dim channels, Dim group, std::string_view what) {
   DimPool& dims = op.dims();
   Dim divides = dims.equal(dims.mod(channels, group), dims.constant(0));
-  std::string message = fmt::format("{} {} are not a multiple of group {}", to_string(channels), what, to_string(group));
+  std::string message =
+      fmt::format("{} {} are not a multiple of group {}", to_string(channels), what, to_string(group));
   if (value_of(divides) == 0) op.fail("{}", message);
   op.module.check(divides, message);
 }
@@ -106,7 +108,8 @@ Type infer_conv_transpose(const Inference& op) {
   Shape shape = {op.shape(0)[0], out};
   for (int i = 0; i < spatial; i++) {
     // (d - 1) · stride + window + output_padding - lo - hi
-    Dim last = dims.mul(dims.sub(op.shape(0)[2 + i], dims.constant(1)), dims.constant(op.params.integers("strides")[i]));
+    Dim last =
+        dims.mul(dims.sub(op.shape(0)[2 + i], dims.constant(1)), dims.constant(op.params.integers("strides")[i]));
     Dim window = window_extent(op, op.shape(1)[2 + i], op.params.integers("dilations")[i]);
     Dim full = dims.add(last, dims.add(window, dims.constant(widen[i])));
     shape.push_back(dims.sub(full, dims.add(pads[i], pads[spatial + i])));
@@ -120,7 +123,8 @@ Type infer_pool(const Inference& op) {
   require_spatial(op, spatial);
   op.require_length("kernel", op.params.integers("kernel").size(), static_cast<size_t>(spatial));
   op.require_length("sizes", op.params.dims("sizes").size(), static_cast<size_t>(spatial));
-  if (!is_float(op.type(0).dtype) && !is_integer(op.type(0).dtype)) op.fail("{} of {}", name_of(op.kind), name_of(op.type(0).dtype));
+  if (!is_float(op.type(0).dtype) && !is_integer(op.type(0).dtype))
+    op.fail("{} of {}", name_of(op.kind), name_of(op.type(0).dtype));
   Shape shape = {op.shape(0)[0], op.shape(0)[1]};
   for (Dim size : op.params.dims("sizes")) {
     if (range(size).hi < 0) op.fail("the result has a spatial extent of {}", to_string(size));

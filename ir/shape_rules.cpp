@@ -53,7 +53,8 @@ bool settled_by_limit(Module& module, Dim a, Dim b) {
   if (a->kind != DimKind::Min || b->kind != DimKind::Symbol || a->operands.size() != 2) return false;
   std::optional<int64_t> limit = value_of(a->operands[a->operands[0] == b ? 1 : 0]);
   if ((a->operands[0] != b && a->operands[1] != b) || !limit || *limit <= 1) return false;
-  module.check(module.dims.less(b, module.dims.constant(*limit + 1)), fmt::format("{} must be at most {}", to_string(b), *limit));
+  module.check(module.dims.less(b, module.dims.constant(*limit + 1)),
+               fmt::format("{} must be at most {}", to_string(b), *limit));
   module.dims.symbol(b->name, {b->interval.lo, *limit});
   return true;
 }
