@@ -1,3 +1,4 @@
+// Building ops. Everything ends in create, which infers, folds what is known as Dims into a table, and inserts.
 #include "ir/graph_builder.h"
 
 #include <algorithm>
@@ -10,7 +11,8 @@ namespace lapidary {
 
 GraphBuilder::GraphBuilder(Module& module, Region& region)
     : GraphBuilder(module, region,
-                   !region.ops.empty() && region.ops.back().is(OpKind::Yield) ? std::prev(region.ops.end()) : region.ops.end()) {}
+                   !region.ops.empty() && region.ops.back().is(OpKind::Yield) ? std::prev(region.ops.end())
+                                                                              : region.ops.end()) {}
 
 GraphBuilder::GraphBuilder(Module& module, Region& region, std::list<Op>::iterator before)
     : module(module), region(region), before(before) {}
@@ -23,32 +25,48 @@ bool is_identity(const std::vector<int64_t>& perm) {
   return true;
 }
 
+bool keeps_all(const Params& slice) {
+  return std::ranges::all_of(slice.integers("steps"), [](int64_t step) { return step == 1; }) &&
+         std::ranges::all_of(slice.dims("starts"), [](Dim start) { return value_of(start) == 0; });
+}
+
 // Ops that change nothing give their operand back.
 bool changes_nothing(OpKind kind, const Value& operand, const Type& result, const Params& params) {
-  if (!operand.type.layout.dense()) return false;
-  switch (kind) {
-    case OpKind::Convert: case OpKind::Broadcast: case OpKind::Reshape: return operand.type == result;
-    case OpKind::Transpose: return is_identity(params.integers("perm"));
-    case OpKind::Slice: {
-      const std::vector<Dim>& starts = params.dims("starts");
-      const std::vector<int64_t>& steps = params.integers("steps");
-      return operand.type == result && std::all_of(steps.begin(), steps.end(), [](int64_t step) { return step == 1; }) &&
-             std::all_of(starts.begin(), starts.end(), [](Dim start) { return value_of(start) == 0; });
-    }
-    case OpKind::ReduceSum: case OpKind::ReduceProd: case OpKind::ReduceMax: case OpKind::ReduceMin: case OpKind::ReduceMean:
-      return params.integers("axes").empty();
-    default: return false;
-  }
+  if (!operand.type.layout.dense() || operand.type != result) return false;
+  if (kind == OpKind::Transpose) return is_identity(params.integers("perm"));
+  if (kind == OpKind::Slice) return keeps_all(params);
+  return true;  // convert, broadcast, reshape, reductions: the type says it all
 }
+
+// Checks that inference leaves while this lives get the node's name in front.
+class CheckNames {
+ public:
+  CheckNames(Module& module, Origin origin) : module_(module), origin_(origin), first_(module.checks.size()) {}
+  ~CheckNames() {
+    std::string node = module_.describe(origin_);
+    if (node.empty()) return;
+    for (size_t i = first_; i < module_.checks.size(); ++i) {
+      std::string& message = module_.checks[i].message;
+      if (!message.starts_with(node)) message = node + ": " + message;
+    }
+  }
+
+ private:
+  Module& module_;
+  Origin origin_;
+  size_t first_;
+};
 
 }  // namespace
 
 // Where the elements of the result are known as Dims, the op is a table of them, whatever computed it.
 Op& GraphBuilder::create(OpKind kind, std::vector<Value*> operands, Params params) {
+  CheckNames names(module, origin);
   std::vector<Type> types = infer_types(module, kind, operands, params, {});
   if (types.size() == 1 && !types[0].is_error() && kind != OpKind::DimsTensor && kind != OpKind::Constant) {
     if (auto elements = elements_of(module, kind, operands, params, types[0])) {
-      Params table{{"elements", std::move(*elements)}, {"shape", *constant_extents(types[0].shape)}, {"dtype", types[0].dtype}};
+      Params table{
+          {"elements", std::move(*elements)}, {"shape", *constant_extents(types[0].shape)}, {"dtype", types[0].dtype}};
       return create(OpKind::DimsTensor, {}, std::move(table));
     }
   }
@@ -62,6 +80,7 @@ namespace {
 // The result of an op, or its operand when the op would change nothing.
 Value* simplified(GraphBuilder& builder, OpKind kind, Value* operand, Params params) {
   if (!operand->type.is_error()) {
+    CheckNames names(builder.module, builder.origin);
     Value* operands[] = {operand};
     std::vector<Type> types = infer_types(builder.module, kind, operands, params, {});
     if (changes_nothing(kind, *operand, types[0], params)) return operand;
@@ -83,10 +102,14 @@ Value* GraphBuilder::scalar(DType dtype, double value) {
   return scalar(number);
 }
 
-Value* GraphBuilder::splat(DType dtype, Shape shape, double value) { return broadcast(scalar(dtype, value), {}, std::move(shape)); }
+Value* GraphBuilder::splat(DType dtype, Shape shape, double value) {
+  return broadcast(scalar(dtype, value), {}, std::move(shape));
+}
 
 Value* GraphBuilder::dims_tensor(std::vector<Dim> elements, std::vector<int64_t> shape, DType dtype) {
-  return create(OpKind::DimsTensor, {}, {{"elements", std::move(elements)}, {"shape", std::move(shape)}, {"dtype", dtype}}).result();
+  return create(OpKind::DimsTensor, {},
+                {{"elements", std::move(elements)}, {"shape", std::move(shape)}, {"dtype", dtype}})
+      .result();
 }
 
 Value* GraphBuilder::shape_of(Value* value) {
@@ -104,13 +127,16 @@ Value* GraphBuilder::iota(DType dtype, Shape shape, int axis) {
 Value* GraphBuilder::scalar_op(ScalarOp op, std::vector<Value*> operands) {
   for (const Value* operand : operands)
     if (operand->type.is_error()) return create(op_kind(op), operands).result();
+  CheckNames names(module, origin);
   Shape shape = operands[0]->type.shape;
   for (size_t i = 1; i < operands.size(); ++i) shape = broadcast_shapes(module, shape, operands[i]->type.shape);
   for (Value*& operand : operands) operand = broadcast_to(operand, shape);
   return create(op_kind(op), std::move(operands)).result();
 }
 
-Value* GraphBuilder::like(Value* x, double number) { return scalar(x->type.is_error() ? DType::F32 : x->type.dtype, number); }
+Value* GraphBuilder::like(Value* x, double number) {
+  return scalar(x->type.is_error() ? DType::F32 : x->type.dtype, number);
+}
 
 Value* GraphBuilder::convert(Value* value, DType to) { return simplified(*this, OpKind::Convert, value, {{"to", to}}); }
 
@@ -149,12 +175,15 @@ Value* GraphBuilder::expand_axes(Value* value, std::vector<int64_t> axes) {
 
 Value* GraphBuilder::drop_axes(Value* value, std::vector<int64_t> axes) {
   if (value->type.is_error()) return value;
+  CheckNames names(module, origin);
   Shape shape;
   for (size_t axis = 0; axis < value->type.shape.size(); ++axis) {
     bool dropped = std::find(axes.begin(), axes.end(), static_cast<int64_t>(axis)) != axes.end();
     Dim extent = value->type.shape[axis];
-    if (!dropped) shape.push_back(extent);
-    else require_equal(module, extent, dim(1), "a dropped axis");
+    if (dropped)
+      require_equal(module, extent, dim(1), fmt::format("the extent of dropped axis {} and 1", axis));
+    else
+      shape.push_back(extent);
   }
   return reshape(value, std::move(shape));
 }
@@ -192,7 +221,9 @@ Value* GraphBuilder::pad(Value* value, Shape lo, Shape hi, std::string mode, Val
   if (std::all_of(lo.begin(), lo.end(), zero) && std::all_of(hi.begin(), hi.end(), zero)) return value;
   std::vector<Value*> operands = {value};
   if (fill) operands.push_back(fill);
-  return create(OpKind::Pad, std::move(operands), {{"lo", std::move(lo)}, {"hi", std::move(hi)}, {"mode", std::move(mode)}}).result();
+  return create(OpKind::Pad, std::move(operands),
+                {{"lo", std::move(lo)}, {"hi", std::move(hi)}, {"mode", std::move(mode)}})
+      .result();
 }
 
 Value* GraphBuilder::gather(Value* data, Value* indices, int axis) {
@@ -218,7 +249,9 @@ Value* GraphBuilder::contract(Value* a, Value* b, std::string spec) {
 // Rows of a with all its batch axes become one axis when b has none: "mk,kn->mn", one tall product.
 Value* GraphBuilder::matmul(Value* a, Value* b) {
   if (a->type.is_error() || b->type.is_error()) return contract(a, b, "mk,kn->mn");
-  if (a->type.rank() == 0 || b->type.rank() == 0) throw Error(Fault::Input, "a matrix product needs operands of rank 1 or more, given a scalar");
+  if (a->type.rank() == 0 || b->type.rank() == 0)
+    throw Error(Fault::Input, "a matrix product needs operands of rank 1 or more, given a scalar");
+  CheckNames names(module, origin);
   bool row = a->type.rank() == 1, column = b->type.rank() == 1;
   if (row) a = expand_axes(a, {0});
   if (column) b = expand_axes(b, {1});
@@ -231,7 +264,8 @@ Value* GraphBuilder::matmul(Value* a, Value* b) {
     Dim rows = module.dims.product(result);
     product = contract(reshape(a, {rows, a_shape.back()}), b, "mk,kn->mn");
   } else {
-    Shape batch = broadcast_shapes(module, Shape(a_shape.begin(), a_shape.end() - 2), Shape(b_shape.begin(), b_shape.end() - 2));
+    Shape batch =
+        broadcast_shapes(module, Shape(a_shape.begin(), a_shape.end() - 2), Shape(b_shape.begin(), b_shape.end() - 2));
     auto with_batch = [&](Value* value, const Shape& shape) {
       Shape full = batch;
       full.insert(full.end(), shape.end() - 2, shape.end());
@@ -239,7 +273,8 @@ Value* GraphBuilder::matmul(Value* a, Value* b) {
     };
     std::string letters;
     for (size_t i = 0; i < batch.size(); ++i) letters += static_cast<char>('a' + i);
-    LPD_CHECK(letters.size() <= 10, "a matrix product of rank {}", batch.size() + 2);
+    if (letters.size() > 10)
+      throw Error(Fault::Unsupported, fmt::format("a matrix product of rank {}", batch.size() + 2));
     product = contract(with_batch(a, a_shape), with_batch(b, b_shape), fmt::format("{0}mk,{0}kn->{0}mn", letters));
     result = batch;
     result.push_back(a_shape[a_shape.size() - 2]);
@@ -254,7 +289,10 @@ Value* GraphBuilder::conv(Value* x, Value* w, Value* bias, int64_t group, std::v
   std::vector<Value*> operands = {x, w};
   if (bias) operands.push_back(bias);
   return create(OpKind::Conv, std::move(operands),
-                {{"group", group}, {"strides", std::move(strides)}, {"dilations", std::move(dilations)}, {"pads", std::move(pads)}})
+                {{"group", group},
+                 {"strides", std::move(strides)},
+                 {"dilations", std::move(dilations)},
+                 {"pads", std::move(pads)}})
       .result();
 }
 
@@ -266,8 +304,10 @@ std::vector<Value*> with_region(GraphBuilder& builder, OpKind kind, std::vector<
                                 std::unique_ptr<Region> body) {
   std::vector<std::unique_ptr<Region>> regions;
   regions.push_back(std::move(body));
+  CheckNames names(builder.module, builder.origin);
   std::vector<Type> types = infer_types(builder.module, kind, operands, params, regions);
-  Op& op = insert_op(builder.module, builder.region, builder.before, kind, std::move(operands), std::move(params), std::move(types), builder.origin);
+  Op& op = insert_op(builder.module, builder.region, builder.before, kind, std::move(operands), std::move(params),
+                     std::move(types), builder.origin);
   regions[0]->owner = &op;
   op.regions = std::move(regions);
   std::vector<Value*> results;
@@ -283,8 +323,9 @@ std::vector<Value*> arguments_of(const Region& region) {
 
 }  // namespace
 
-std::vector<Value*> GraphBuilder::composite(std::string name, Params params, std::vector<Value*> operands,
-                                            const std::function<std::vector<Value*>(GraphBuilder&, std::span<Value* const>)>& build) {
+std::vector<Value*> GraphBuilder::composite(
+    std::string name, Params params, std::vector<Value*> operands,
+    const std::function<std::vector<Value*>(GraphBuilder&, std::span<Value* const>)>& build) {
   auto body = std::make_unique<Region>();
   for (const Value* operand : operands) add_argument(module, *body, operand->type)->elements = operand->elements;
   GraphBuilder inside(module, *body);
@@ -294,8 +335,9 @@ std::vector<Value*> GraphBuilder::composite(std::string name, Params params, std
   return with_region(*this, OpKind::Composite, std::move(operands), std::move(params), std::move(body));
 }
 
-std::vector<Value*> GraphBuilder::loop(Dim trips, std::vector<Value*> carried, std::vector<Value*> captures, bool reverse,
-                                       const std::function<std::vector<Value*>(GraphBuilder&, std::span<Value* const>)>& build) {
+std::vector<Value*> GraphBuilder::loop(
+    Dim trips, std::vector<Value*> carried, std::vector<Value*> captures, bool reverse,
+    const std::function<std::vector<Value*>(GraphBuilder&, std::span<Value* const>)>& build) {
   auto body = std::make_unique<Region>();
   add_argument(module, *body, Type::tensor(DType::I64, {}));
   std::vector<Value*> operands = carried;
