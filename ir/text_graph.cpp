@@ -1,53 +1,136 @@
 // Prints modules; the grammar is sketched in text.h and read back by parse_graph.cpp. Values are numbered densely in
 // order of definition, constants by their place among those that are used, so equal modules print equally.
-#include <cmath>
+//
+// The normal form of Dims depends on the order in which their parts were made. So that reading makes the same ones, a
+// module begins with its symbols, and the compound parts of the Dims in its text, in that order:
+//
+//   symbols N, S in 1..512
+//   dims {(S + 3) floordiv 4, max(N, 4)}        // of (S + 3) floordiv 4 + max(N, 4)
+#include <bit>
+#include <cstring>
 #include <map>
 #include <unordered_map>
 
 #include "ir/error.h"
+#include "ir/lexer.h"
 #include "ir/text.h"
+#include "ir/text_constants.h"
 
 namespace lapidary {
 
 namespace {
 
-std::string quoted(std::string_view text) {
-  std::string result = "\"";
-  for (unsigned char c : text) {
-    if (c == '"' || c == '\\') result += fmt::format("\\{}", static_cast<char>(c));
-    else if (c < 0x20 || c >= 0x7f) result += fmt::format("\\x{:02x}", c);
-    else result += static_cast<char>(c);
-  }
-  return result + "\"";
-}
-
-// A float that reads back to the same value and is never mistaken for an integer.
-std::string float_text(double value) {
-  if (std::isnan(value)) return "nan";
-  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
-  std::string text = fmt::format("{}", value);
-  return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
-}
-
 std::string scalar_text(const Scalar& scalar) {
-  return is_float(scalar.dtype) ? float_text(scalar.number) : std::to_string(scalar.integer);
+  if (scalar.dtype == DType::F64) return float_text(scalar.number);
+  if (is_float(scalar.dtype)) return float_text(static_cast<float>(scalar.number));
+  if (scalar.dtype == DType::U64) return std::to_string(static_cast<uint64_t>(scalar.integer));
+  return std::to_string(scalar.integer);
 }
 
-// FNV-1a of the source bytes: tells large constants apart in dumps.
-uint64_t content_hash(const Constant& constant) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  auto mix = [&](uint64_t word) { hash = (hash ^ word) * 0x100000001b3u; };
-  if (const auto* bytes = std::get_if<ByteSource>(&constant.source)) {
-    for (std::byte byte : bytes->bytes) mix(static_cast<uint64_t>(byte));
-  } else if (const auto* seeded = std::get_if<Seeded>(&constant.source)) {
-    mix(seeded->seed);
+// FNV-1a by words: tells large constants apart in dumps.
+class Hash {
+ public:
+  void mix(uint64_t word) { value_ = (value_ ^ word) * 0x100000001b3u; }
+  void mix(std::span<const std::byte> bytes) {
+    size_t at = 0;
+    for (uint64_t word; at + sizeof word <= bytes.size(); at += sizeof word) {
+      std::memcpy(&word, bytes.data() + at, sizeof word);
+      mix(word);
+    }
+    for (; at < bytes.size(); at++) mix(static_cast<uint64_t>(bytes[at]));
   }
+  uint64_t value() const { return value_; }
+
+ private:
+  uint64_t value_ = 0xcbf29ce484222325u;
+};
+
+void mix_source(Hash& hash, const Constant& constant) {
+  if (const auto* bytes = std::get_if<ByteSource>(&constant.source)) hash.mix(bytes->bytes);
+  if (const auto* splat = std::get_if<Splat>(&constant.source)) {
+    hash.mix(std::bit_cast<uint64_t>(splat->value.number));
+    hash.mix(static_cast<uint64_t>(splat->value.integer));
+  }
+  if (const auto* seeded = std::get_if<Seeded>(&constant.source)) {
+    hash.mix(seeded->seed);
+    hash.mix(std::bit_cast<uint64_t>(seeded->mean));
+    hash.mix(std::bit_cast<uint64_t>(seeded->deviation));
+  }
+}
+
+uint64_t content_hash(const ConstantTable& constants, ConstantId id) {
+  const Constant& constant = constants[id];
+  const auto* seeded = std::get_if<Seeded>(&constant.source);
+  bool stands_in = seeded && seeded->mean == 0 && seeded->deviation == kStandInDeviation;
+  if (stands_in && constant.transforms.empty()) return seeded->seed;  // read from a hash before
+  Hash hash;
+  mix_source(hash, constant);
   for (const Transform& transform : constant.transforms) {
-    mix(static_cast<uint64_t>(transform.kind));
-    for (int64_t axis : transform.axes) mix(static_cast<uint64_t>(axis));
-    for (int64_t extent : transform.shape) mix(static_cast<uint64_t>(extent));
+    hash.mix(static_cast<uint64_t>(transform.kind));
+    hash.mix(static_cast<uint64_t>(transform.dtype));
+    hash.mix(static_cast<uint64_t>(transform.block));
+    hash.mix(std::as_bytes(std::span(transform.axes)));
+    hash.mix(std::as_bytes(std::span(transform.shape)));
+    if (transform.kind == Transform::Kind::Scale) hash.mix(content_hash(constants, transform.other));
   }
-  return hash;
+  return hash.value();
+}
+
+// The compound Dims for the first lines of a text: the operands of those whose normal form orders its operands.
+class DimCollector {
+ public:
+  void add(Dim dim) {
+    if (!seen_.insert({dim->id, dim}).second) return;
+    for (Dim operand : dim->operands) {
+      add(operand);
+      if (has_order(dim->kind) && !is_leaf(operand) && (is_extremum(dim->kind) || !is_sum(operand))) {
+        kept_.insert({operand->id, operand});
+      }
+    }
+  }
+  void add(const Type& type) {
+    for (Dim extent : type.shape) add(extent);
+    if (type.layout.leading) add(type.layout.leading);
+    if (type.element) add(*type.element);
+  }
+  void add(const Params& params) {
+    for (const auto& [name, value] : params.entries()) {
+      if (const Dim* dim = std::get_if<Dim>(&value)) add(*dim);
+      if (const auto* dims = std::get_if<std::vector<Dim>>(&value)) {
+        for (Dim dim : *dims) add(dim);
+      }
+    }
+  }
+  void add(const Region& region) {
+    for (const auto& argument : region.arguments) add(argument->type);
+    for (const Op& op : region.ops) {
+      add(op.params);
+      for (const auto& result : op.results) add(result->type);
+      for (const auto& inner : op.regions) add(*inner);
+    }
+  }
+  std::vector<std::string> texts() const {  // in order of creation
+    std::vector<std::string> result;
+    for (const auto& [id, dim] : kept_) result.push_back(to_string(dim));
+    return result;
+  }
+
+ private:
+  static bool is_extremum(DimKind kind) { return kind == DimKind::Min || kind == DimKind::Max; }
+  static bool has_order(DimKind kind) {
+    return is_extremum(kind) || kind == DimKind::Sum || kind == DimKind::Product || kind == DimKind::Equal ||
+           kind == DimKind::Less;
+  }
+  static bool is_sum(Dim dim) { return dim->kind == DimKind::Sum || dim->kind == DimKind::Product; }
+  static bool is_leaf(Dim dim) { return dim->kind == DimKind::Constant || dim->kind == DimKind::Symbol; }
+
+  std::map<uint32_t, Dim> seen_, kept_;
+};
+
+std::string symbol_text(Dim symbol) {
+  Interval interval = range(symbol);
+  if (interval == kSymbolInterval) return to_string(symbol);
+  return fmt::format("{} in {}..{}", to_string(symbol), interval.lo, interval.hi);
 }
 
 class Printer {
@@ -59,14 +142,13 @@ class Printer {
     for (const auto& function : module_->functions) functions += this->function(*function);
     std::string constants;
     for (uint32_t number = 0; number < order_.size(); ++number) constants += constant(number, order_[number]);
-    std::string checks;
-    for (const Check& check : module_->checks) checks += fmt::format("  check {} {}\n", to_string(check.must_hold), quoted(check.message));
-    return fmt::format("module {} {{\n{}{}{}}}\n", quoted(module_->name), constants, checks, functions);
+    return fmt::format("module {} {{\n{}{}{}{}}}\n", quote(module_->name), dims(), constants, checks(), functions);
   }
 
   std::string op(const Op& op, const std::string& indent, bool bodies) {
     std::string line = indent;
-    for (size_t i = 0; i < op.results.size(); ++i) line += (i ? ", %" : "%") + std::to_string(number(op.results[i].get()));
+    for (size_t i = 0; i < op.results.size(); ++i)
+      line += (i ? ", %" : "%") + std::to_string(number(op.results[i].get()));
     if (!op.results.empty()) line += " = ";
     line += name_of(op.kind);
     for (size_t i = 0; i < op.operands.size(); ++i) line += (i ? ", %" : " %") + std::to_string(number(op.operands[i]));
@@ -80,20 +162,44 @@ class Printer {
   }
 
  private:
+  std::string dims() {
+    DimCollector collector;
+    for (const Check& check : module_->checks) collector.add(check.must_hold);
+    for (const auto& function : module_->functions) collector.add(*function->body);
+    std::vector<std::string> symbols, compound = collector.texts();
+    for (Dim symbol : module_->dims.symbols()) symbols.push_back(symbol_text(symbol));
+    std::string text;
+    if (!symbols.empty()) text += fmt::format("  symbols {}\n", fmt::join(symbols, ", "));
+    if (!compound.empty()) text += fmt::format("  dims {{{}}}\n", fmt::join(compound, ", "));
+    return text;
+  }
+
+  std::string checks() {
+    std::string text;
+    for (const Check& check : module_->checks) {
+      text += fmt::format("  check {}: {}\n", quote(check.message), to_string(check.must_hold));
+    }
+    return text;
+  }
+
   std::string function(const Function& function) {
     std::string arguments, results;
     for (size_t i = 0; i < function.body->arguments.size(); ++i) {
       const Value& value = *function.body->arguments[i];
-      arguments += fmt::format("{}%{} {}: {}", i ? ", " : "", number(&value), quoted(function.argument_names[i]), to_string(value.type));
+      arguments += fmt::format("{}%{} {}: {}", i ? ", " : "", number(&value), quote(function.argument_names[i]),
+                               to_string(value.type));
     }
-    for (size_t i = 0; i < function.result_names.size(); ++i) results += (i ? ", " : "") + quoted(function.result_names[i]);
-    return fmt::format("  func {}({}) -> ({}) {{\n{}  }}\n", function.name, arguments, results, ops(*function.body, "    "));
+    for (size_t i = 0; i < function.result_names.size(); ++i)
+      results += (i ? ", " : "") + quote(function.result_names[i]);
+    return fmt::format("  func {}({}) -> ({}) {{\n{}  }}\n", function.name, arguments, results,
+                       ops(*function.body, "    "));
   }
 
   std::string body(const Region& region, const std::string& indent) {
     std::string arguments;
     for (size_t i = 0; i < region.arguments.size(); ++i) {
-      arguments += fmt::format("{}%{}: {}", i ? ", " : "", number(region.arguments[i].get()), to_string(region.arguments[i]->type));
+      arguments += fmt::format("{}%{}: {}", i ? ", " : "", number(region.arguments[i].get()),
+                               to_string(region.arguments[i]->type));
     }
     return indent + "(" + arguments + ")\n" + ops(region, indent);
   }
@@ -105,7 +211,7 @@ class Printer {
   }
 
   uint32_t number(const Value* value) {
-    if (!module_) return value->id;
+    if (!module_) return value ? value->id : UINT32_MAX;  // a message may be about a missing operand
     return numbers_.try_emplace(value, static_cast<uint32_t>(numbers_.size())).first->second;
   }
 
@@ -114,7 +220,7 @@ class Printer {
       Printer& printer;
       std::string operator()(int64_t v) { return std::to_string(v); }
       std::string operator()(double v) { return float_text(v); }
-      std::string operator()(const std::string& v) { return quoted(v); }
+      std::string operator()(const std::string& v) { return quote(v); }
       std::string operator()(const std::vector<int64_t>& v) { return fmt::format("[{}]", fmt::join(v, ", ")); }
       std::string operator()(Dim v) { return "(" + to_string(v) + ")"; }
       std::string operator()(const std::vector<Dim>& v) {
@@ -138,19 +244,20 @@ class Printer {
   std::string constant(uint32_t number, ConstantId id) {
     const Constant& constant = module_->constants[id];
     std::string type = fmt::format("{}[{}]", name_of(constant.dtype), fmt::join(constant.shape, ", "));
+    return fmt::format("  @{} = {} {}\n", number, type, constant_value(constant, id));
+  }
+
+  std::string constant_value(const Constant& constant, ConstantId id) {
+    if (constant.dtype == DType::String) return "strings";
     Scalar splat;
-    std::string value;
-    if (constant.dtype == DType::String) {
-      value = "strings";
-    } else if (module_->constants.is_splat(id, &splat)) {
-      value = "splat " + scalar_text(splat);
-    } else if (constant.elements() <= options_.max_constant_elements) {
-      for (const Scalar& scalar : module_->constants.scalars_of(id)) value += (value.empty() ? "" : ", ") + scalar_text(scalar);
-      value = "{" + value + "}";
-    } else {
-      value = fmt::format("bytes {} #{:016x}", constant.bytes(), content_hash(constant));
+    if (module_->constants.is_splat(id, &splat)) return "splat " + scalar_text(splat);
+    bool plain = is_float(constant.dtype) || is_integer(constant.dtype) || constant.dtype == DType::Bool;
+    if (!plain || constant.elements() > options_.max_constant_elements) {
+      return fmt::format("bytes {} #{:016x}", constant.bytes(), content_hash(module_->constants, id));
     }
-    return fmt::format("  @{} = {} {}\n", number, type, value);
+    std::vector<std::string> elements;
+    for (const Scalar& scalar : module_->constants.scalars_of(id)) elements.push_back(scalar_text(scalar));
+    return fmt::format("{{{}}}", fmt::join(elements, ", "));
   }
 
   const Module* module_;
@@ -162,7 +269,9 @@ class Printer {
 
 }  // namespace
 
-std::string print_module(const Module& module, const PrintOptions& options) { return Printer(&module, options).module(); }
+std::string print_module(const Module& module, const PrintOptions& options) {
+  return Printer(&module, options).module();
+}
 
 std::string print_op(const Op& op) { return Printer(nullptr, {}).op(op, "", false); }
 
