@@ -1,0 +1,187 @@
+// The bodies of the composites, run by the interpreter, against their formulas written out.
+#include "ir/composites.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "ir/interpreter.h"
+#include "ir/verifier.h"
+
+namespace lapidary {
+namespace {
+
+using Shape64 = std::vector<int64_t>;
+
+struct CompositesTest : testing::Test {
+  Module module;
+  Function& run = module.add_function("run");
+  GraphBuilder b{module, *run.body};
+  std::vector<Tensor> inputs;
+  std::mt19937 random{7};
+
+  // An argument of float64 with random numbers in [-2, 2).
+  Value* input(const Shape64& shape) {
+    Tensor tensor = Tensor::zeros(DType::F64, shape);
+    std::uniform_real_distribution<double> numbers(-2, 2);
+    for (double& number : tensor.numbers) number = numbers(random);
+    return input(std::move(tensor));
+  }
+  Value* input(Tensor tensor) {
+    Shape shape;
+    for (int64_t extent : tensor.shape) shape.push_back(b.dim(extent));
+    run.argument_names.push_back(std::to_string(inputs.size()));
+    inputs.push_back(std::move(tensor));
+    return add_argument(module, *run.body, Type::tensor(inputs.back().dtype, shape));
+  }
+  std::vector<Tensor> outputs(const std::vector<Value*>& results) {
+    for (size_t i = 0; i < results.size(); i++) run.result_names.push_back(std::to_string(i));
+    b.yield(results);
+    for (const std::string& violation : verify(module)) ADD_FAILURE() << violation;
+    return interpret(module, run, inputs);
+  }
+  const std::vector<double>& in(size_t index) const { return inputs[index].numbers; }
+
+  static void expect_near(const Tensor& found, const std::vector<double>& expected) {
+    ASSERT_EQ(found.numbers.size(), expected.size());
+    for (size_t i = 0; i < expected.size(); i++) EXPECT_NEAR(found.numbers[i], expected[i], 1e-12) << "element " << i;
+  }
+};
+
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+TEST_F(CompositesTest, SoftmaxAlongAnInnerAxis) {
+  Tensor y = outputs({composites::softmax(b, input({2, 5, 3}), 1)})[0];
+  std::vector<double> expected(30);
+  for (int i = 0; i < 2; i++) {
+    for (int k = 0; k < 3; k++) {
+      double sum = 0;
+      for (int j = 0; j < 5; j++) sum += std::exp(in(0)[(i * 5 + j) * 3 + k]);
+      for (int j = 0; j < 5; j++) expected[(i * 5 + j) * 3 + k] = std::exp(in(0)[(i * 5 + j) * 3 + k]) / sum;
+    }
+  }
+  expect_near(y, expected);
+}
+
+TEST_F(CompositesTest, LayerNormWithItsStatistics) {
+  Value *x = input({3, 2, 4}), *scale = input({2, 4}), *bias = input({2, 4});
+  auto results = outputs(composites::layer_norm(b, x, scale, bias, 1, 1e-5));
+  std::vector<double> y(24), means(3), inverses(3);
+  for (int i = 0; i < 3; i++) {
+    double variance = 0;
+    for (int j = 0; j < 8; j++) means[i] += in(0)[i * 8 + j] / 8;
+    for (int j = 0; j < 8; j++) variance += std::pow(in(0)[i * 8 + j] - means[i], 2) / 8;
+    inverses[i] = 1 / std::sqrt(variance + 1e-5);
+    for (int j = 0; j < 8; j++) y[i * 8 + j] = (in(0)[i * 8 + j] - means[i]) * inverses[i] * in(1)[j] + in(2)[j];
+  }
+  expect_near(results[0], y);
+  expect_near(results[1], means);
+  expect_near(results[2], inverses);
+  EXPECT_EQ(results[1].shape, (Shape64{3, 1, 1}));
+}
+
+TEST_F(CompositesTest, RmsNorm) {
+  Value *x = input({3, 4}), *scale = input({4});
+  Tensor y = outputs({composites::rms_norm(b, x, scale, 1, 1e-6)})[0];
+  std::vector<double> expected(12);
+  for (int i = 0; i < 3; i++) {
+    double square = 0;
+    for (int j = 0; j < 4; j++) square += std::pow(in(0)[i * 4 + j], 2) / 4;
+    for (int j = 0; j < 4; j++) expected[i * 4 + j] = in(0)[i * 4 + j] / std::sqrt(square + 1e-6) * in(1)[j];
+  }
+  expect_near(y, expected);
+}
+
+TEST_F(CompositesTest, GeluExactAndByTanh) {
+  Value* x = input({20});
+  auto results = outputs({composites::gelu(b, x, false), composites::gelu(b, x, true)});
+  std::vector<double> exact, curve;
+  for (double v : in(0)) {
+    exact.push_back(v / 2 * (1 + std::erf(v / std::sqrt(2))));
+    curve.push_back(v / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v))));
+  }
+  expect_near(results[0], exact);
+  expect_near(results[1], curve);
+}
+
+// One row of attention: a query against the keys and values of its head; `visible` keys, a term for each score.
+std::vector<double> attend(const double* query, const double* keys, const double* values, int visible, int depth,
+                           int width, double scale, const double* terms) {
+  std::vector<double> weights(visible), row(width);
+  double sum = 0;
+  for (int t = 0; t < visible; t++) {
+    double score = 0;
+    for (int d = 0; d < depth; d++) score += query[d] * keys[t * depth + d];
+    sum += weights[t] = std::exp(score * scale + (terms ? terms[t] : 0));
+  }
+  for (int t = 0; t < visible; t++) {
+    for (int e = 0; e < width; e++) row[e] += weights[t] / sum * values[t * width + e];
+  }
+  return row;
+}
+
+struct AttentionTest : CompositesTest, testing::WithParamInterface<std::tuple<bool, bool, int>> {};
+
+TEST_P(AttentionTest, IsItsFormula) {
+  auto [causal, masked, groups] = GetParam();
+  constexpr int B = 2, H = 4, S = 3, T = 5, D = 6, E = 7;
+  Value *q = input({B, H, S, D}), *k = input({B, groups, T, D}), *v = input({B, groups, T, E});
+  Value* mask = masked ? input({B, 1, S, T}) : nullptr;
+  Tensor y = outputs({composites::attention(b, q, k, v, mask, 0.4, causal)})[0];
+  std::vector<double> expected;
+  for (int n = 0; n < B; n++) {
+    for (int h = 0; h < H; h++) {
+      int head = n * groups + h / (H / groups);
+      for (int s = 0; s < S; s++) {
+        int visible = causal ? s + T - S + 1 : T;
+        const double* terms = masked ? &in(3)[(n * S + s) * T] : nullptr;
+        auto row = attend(&in(0)[((n * H + h) * S + s) * D], &in(1)[head * T * D], &in(2)[head * T * E], visible, D, E,
+                          0.4, terms);
+        expected.insert(expected.end(), row.begin(), row.end());
+      }
+    }
+  }
+  EXPECT_EQ(y.shape, (Shape64{B, H, S, E}));
+  expect_near(y, expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, AttentionTest,
+                         testing::Combine(testing::Bool(), testing::Bool(), testing::Values(1, 2, 4)));
+
+struct LstmTest : CompositesTest, testing::WithParamInterface<bool> {};
+
+TEST_P(LstmTest, IsItsRecurrence) {
+  constexpr int S = 4, B = 2, I = 3, H = 5;
+  bool reverse = GetParam();
+  Value *x = input({S, B, I}), *w = input({4 * H, I}), *r = input({4 * H, H}), *bias = input({4 * H});
+  Value *h0 = input({B, H}), *c0 = input({B, H});
+  auto results = outputs(composites::lstm(b, x, w, r, bias, h0, c0, reverse));
+  std::vector<double> y(S * B * H), h = in(4), c = in(5);
+  for (int step = 0; step < S; step++) {
+    int t = reverse ? S - 1 - step : step;
+    std::vector<double> before = h;
+    for (int n = 0; n < B; n++) {
+      auto gate = [&](int index, int unit) {
+        int row = index * H + unit;
+        double sum = in(3)[row];
+        for (int i = 0; i < I; i++) sum += in(0)[(t * B + n) * I + i] * in(1)[row * I + i];
+        for (int j = 0; j < H; j++) sum += before[n * H + j] * in(2)[row * H + j];
+        return sum;
+      };
+      for (int u = 0; u < H; u++) {
+        double& cell = c[n * H + u];
+        cell = sigmoid(gate(2, u)) * cell + sigmoid(gate(0, u)) * std::tanh(gate(3, u));
+        y[(t * B + n) * H + u] = h[n * H + u] = sigmoid(gate(1, u)) * std::tanh(cell);
+      }
+    }
+  }
+  expect_near(results[0], y);
+  expect_near(results[1], h);
+  expect_near(results[2], c);
+}
+
+INSTANTIATE_TEST_SUITE_P(Directions, LstmTest, testing::Bool());
+
+}  // namespace
+}  // namespace lapidary
