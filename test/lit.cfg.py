@@ -5,7 +5,7 @@ import os
 import lit.formats
 
 config.name = "lapidary"
-config.test_format = lit.formats.ShTest(execute_external=True)
+config.test_format = lit.formats.ShTest()
 config.suffixes = [".graph", ".loops", ".test"]
 config.test_source_root = os.path.dirname(__file__)
 build = os.environ["LAPIDARY_BUILD"]

@@ -93,6 +93,7 @@ GroupEmitter::Address GroupEmitter::address(const Type& type, const Coords& coor
     const Coord &quotient = coords.axes[a.axis], &remainder = coords.axes[b.axis];
     const bool halves = quotient.plain() && remainder.plain() && quotient.digits.size() == 1 && remainder.digits.size() == 1 &&
                         quotient.digits[0].divided && quotient.digits[0].divided == remainder.digits[0].divided &&
+                        !quotient.digits[0].is_remainder && remainder.digits[0].is_remainder &&
                         remainder.digits[0].extent == type.shape[b.axis];
     const bool adjacent = a.halo_lo == 0 && b.halo_lo == 0 && a.stride == dims.mul(b.stride, b.extent) && b.extent == type.shape[b.axis];
     return halves && adjacent ? quotient.digits[0].divided.get() : nullptr;

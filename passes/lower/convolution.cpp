@@ -165,7 +165,7 @@ class Body {
     return taps;
   }
 
-  // All taps of the phase; a convolution's are evenly spaced and become loops, the inner one unrolled for a first layer.
+  // All taps of the phase; a convolution's are evenly spaced and become loops.
   void for_taps(Block& block, Expr row_stride, Expr pixel_stride, const std::function<void(Block&, Expr, Expr)>& body) {
     int64_t width = l_.form.kernel.back();
     Expr halo = add(mul(integer(strides_.halo_row), row_stride), mul(integer(strides_.halo_pixel), pixel_stride));
@@ -185,7 +185,6 @@ class Body {
         Expr dx = add(integer(pixels_.taps[0].offset), mul(kw, integer(step(pixels_))));
         body(inner, offset(dy, dx), add(mul(kh, integer(width)), kw));
       };
-      if (!l_.blocked) return unrolled(row, "kw", width, one);
       if (width == 1) return one(row, integer(0));
       serial(row, "kw", integer(0), integer(width), 1, one);
     };

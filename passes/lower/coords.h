@@ -26,6 +26,7 @@ struct Digit {
   // Of the quotient and the remainder of a divided digit: that digit. Where the two index adjacent axes of a dense
   // tensor, address() takes it instead and nothing is divided.
   std::shared_ptr<const Digit> divided = nullptr;
+  bool is_remainder = false;
 };
 
 // offset + scale · (digits): slices and pads shift and scale, and stay affine.

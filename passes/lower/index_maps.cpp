@@ -117,6 +117,8 @@ struct DigitDealer {
     };
     push(parts.quotient, dims().floordiv(digit.extent, inner));
     push(parts.remainder, inner);
+    digits[digits.size() - 2].is_remainder = false;
+    digits.back().is_remainder = true;
     return true;
   }
 };
@@ -168,6 +170,7 @@ std::vector<Coord> GroupEmitter::reshape(const std::vector<Coord>& coords, const
           if (half->lanewise) continue;
           if (half->digits.empty()) half->digits.push_back({integer(0)});
           half->digits[0].divided = whole;
+          half->digits[0].is_remainder = half == &parts.remainder;
         }
         if (!parts.remainder.lanewise) parts.remainder.digits[0].extent = to[target[i]];
       }
