@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <set>
 
 #include "ir/error.h"
 #include "ir/interpreter.h"
+#include "passes/graph/relayout.h"
 
 namespace lapidary::tools {
 
@@ -22,13 +25,16 @@ std::vector<Watched> watch_all(Module& module) {
   Function& function = *module.function("run");
   Region& body = *function.body;
   std::vector<Watched> watched;
+  std::set<const Op*> copies;
   for (auto op = body.ops.begin(); op != body.ops.end(); ++op) {
-    if (!op->is(OpKind::Group)) continue;
+    if (!op->is(OpKind::Group) || copies.contains(&*op)) continue;
     for (const auto& result : op->results) {
       Value* value = result.get();
+      if (std::ranges::find(body.results(), value) != body.results().end()) continue;
       if (!value->type.layout.dense()) {
         Type dense = Type::tensor(value->type.dtype, value->type.shape);
-        value = insert_op(module, body, std::prev(body.ops.end()), OpKind::Relayout, {value}, {}, {dense}, op->origin).result();
+        value = passes::relayout_group(module, value, dense, std::prev(body.ops.end()), op->origin).result();
+        copies.insert(value->producer);
       }
       body.yield().add_operand(value);
       function.result_names.push_back(fmt::format("value {}", watched.size()));
@@ -62,7 +68,6 @@ int check_every_value(const CompileOptions& options, const std::vector<HostTenso
   passes::run_graph_passes(*module, passes);
   size_t own_outputs = module->function("run")->result_names.size();
   std::vector<Watched> watched = watch_all(*module);
-  passes::run_passes(*module, {"form-groups"}, passes);   // the relayouts just added become kernels
   Program program = passes::lower(*module, passes);
 
   TemporaryFolder folder;

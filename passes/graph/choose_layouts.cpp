@@ -14,6 +14,7 @@
 #include "ir/error.h"
 #include "passes/graph/fusion_rules.h"
 #include "passes/graph/graph_passes.h"
+#include "passes/graph/relayout.h"
 
 namespace lapidary::passes {
 
@@ -193,14 +194,7 @@ class LayoutChoice {
         return use.op->result();
       }
     }
-    Op& group = insert_op(module_, body_, reader.self, OpKind::Group, {value}, {{"family", std::string("elementwise")}, {"anchor", int64_t{0}}}, {type}, reader.origin);
-    auto region = std::make_unique<Region>();
-    region->owner = &group;
-    Value* argument = add_argument(module_, *region, value->type);
-    Op& copy = insert_op(module_, *region, region->ops.end(), OpKind::Relayout, {argument}, {}, {Type::tensor(type.dtype, type.shape)}, reader.origin);
-    insert_op(module_, *region, region->ops.end(), OpKind::Yield, {copy.result()}, {}, {}, reader.origin);
-    group.regions.push_back(std::move(region));
-    return group.result();
+    return relayout_group(module_, value, type, reader.self, reader.origin).result();
   }
 
   bool precedes(const Op& first, const Op& second) const {
