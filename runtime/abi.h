@@ -52,7 +52,7 @@ typedef struct {
 enum lpd_step_kind { LPD_STEP_KERNEL };
 enum lpd_step_flags { LPD_STEP_BARRIER_BEFORE = 1, LPD_STEP_SERIAL = 2 };
 typedef struct {
-  const char *kernel_name, *origin;
+  const char *origin;
   int64_t grain;
   uint32_t kind, flags;
   uint32_t first_variant, variant_count;    /* into variants; the first whose `when` is nonzero runs */
@@ -94,6 +94,7 @@ struct lpd_model {
   const lpd_buffer_ref *buffer_refs;
   const uint32_t *integer_slots;
   const lpd_kernel *kernels;
+  const char *const *kernel_names;          /* of the same kernels: for reports */
   /* A symbol is read off an input's extent, the LPD_DIM_EXTENT in its slot; every other extent of the signature is
    * checked against its formula. */
   const char *const *symbol_names;

@@ -101,6 +101,8 @@ lpd_status lpd_fail(lpd_instance *, lpd_status, const char *format, ...);
 
 /* --- prepare.c ----------------------------------------------------------------------------------------------- */
 /* Everything between binding and walking; cheap when nothing changed. */
+/* The variant of a step for the bound shapes; NULL when no condition holds: there is nothing to do. */
+const lpd_variant *lpd_chosen_variant(const lpd_instance *, const lpd_step *);
 lpd_status lpd_prepare(lpd_instance *, uint32_t entry);
 
 /* --- cpu.c, cores.c ------------------------------------------------------------------------------------------ */

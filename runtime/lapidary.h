@@ -73,7 +73,7 @@ typedef struct {
 
 /* Of one step while profiling was on: sums over `runs` runs. */
 typedef struct {
-  const char *kernel;              /* "contraction 13x32" */
+  const char *kernel;              /* the variant that runs for the bound shapes: "contraction tile=13x32" */
   const char *origin;              /* "node 'conv1' (Conv, opset 17)" */
   int64_t nanoseconds, runs;
   int64_t flops, bytes;            /* for the bound shapes */

@@ -75,8 +75,7 @@ static int64_t slot_or(const lpd_instance *instance, uint32_t slot, int64_t othe
   return slot == LPD_NO_SLOT ? otherwise : instance->dims[slot];
 }
 
-/* NULL when no condition holds: the step has nothing to do for these shapes. */
-static const lpd_variant *chosen_variant(const lpd_instance *instance, const lpd_step *step) {
+const lpd_variant *lpd_chosen_variant(const lpd_instance *instance, const lpd_step *step) {
   const lpd_variant *variants = &instance->model->variants[step->first_variant];
   for (uint32_t v = 0; v < step->variant_count; ++v)
     if (slot_or(instance, variants[v].when, 1) != 0) return &variants[v];
@@ -96,7 +95,7 @@ static void split(const lpd_instance *instance, const lpd_step *step, const lpd_
 
 static lpd_status make_job(lpd_instance *instance, const lpd_step *step, lpd_job *job, int64_t *stage_bytes) {
   const lpd_model *model = instance->model;
-  const lpd_variant *variant = chosen_variant(instance, step);
+  const lpd_variant *variant = lpd_chosen_variant(instance, step);
   job->threads = 0;
   if (!variant) return LPD_OK;
   job->kernel = model->kernels[variant->kernel];

@@ -31,7 +31,8 @@ lpd_status lpd_profile(const lpd_instance *instance, int entry, int step, lpd_st
     return LPD_INVALID_ARGUMENT;
   const lpd_step *table = &instance->model->steps[instance->model->entries[entry].first_step + (uint32_t)step];
   const lpd_plan *plan = &instance->plans[entry];
-  *profile = (lpd_step_profile){table->kernel_name,
+  const lpd_variant *variant = instance->dims_known ? lpd_chosen_variant(instance, table) : NULL;
+  *profile = (lpd_step_profile){variant ? instance->model->kernel_names[variant->kernel] : "",
                                 table->origin,
                                 plan->nanoseconds[step],
                                 plan->profiled_runs,

@@ -44,7 +44,7 @@ class TableBuilder {
   WeightLayout weights_;
   DataObject out_;
   std::vector<lpd_step> steps_;
-  std::vector<std::string> step_kernels_, step_origins_;
+  std::vector<std::string> step_origins_;
   std::vector<lpd_variant> variants_;
   std::vector<lpd_buffer_ref> refs_;
   std::vector<uint32_t> integer_slots_;
@@ -120,7 +120,6 @@ void TableBuilder::add_step(const Step& step) {
   for (const BufferRef& ref : step.buffers) refs_.push_back(buffer_ref(ref));
   steps_.push_back(result);
   LPD_CHECK(!step.variants.empty(), "a step without a kernel");
-  step_kernels_.push_back(kernel_text(program_.kernels.at(step.variants[0].kernel)));
   step_origins_.push_back(program_.module->describe(step.origin));
 }
 
@@ -184,11 +183,8 @@ uint64_t TableBuilder::emit_signatures(const std::vector<TensorInfo>& tensors) {
 
 void TableBuilder::emit_steps(uint64_t model) {
   const uint64_t steps = out_.add_array(steps_);
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    const uint64_t at = steps + i * sizeof(lpd_step);
-    point_to_string(at + offsetof(lpd_step, kernel_name), step_kernels_[i]);
-    point_to_string(at + offsetof(lpd_step, origin), step_origins_[i]);
-  }
+  for (size_t i = 0; i < steps_.size(); ++i)
+    point_to_string(steps + i * sizeof(lpd_step) + offsetof(lpd_step, origin), step_origins_[i]);
   out_.point(model + offsetof(lpd_model, steps), steps);
   out_.point(model + offsetof(lpd_model, variants), out_.add_array(variants_));
   out_.point(model + offsetof(lpd_model, buffer_refs), out_.add_array(refs_));
@@ -225,6 +221,9 @@ void TableBuilder::emit_kernels(uint64_t model) {
   for (uint32_t i = 0; i < program_.kernels.size(); ++i)
     out_.point_to_symbol(kernels + i * sizeof(lpd_kernel), cpu::kernel_symbol(i));
   out_.point(model + offsetof(lpd_model, kernels), kernels);
+  std::vector<std::string> names;
+  for (const loops::Kernel& kernel : program_.kernels) names.push_back(kernel_text(kernel));
+  out_.point(model + offsetof(lpd_model, kernel_names), emit_strings(names, false));
 }
 
 std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_features) {

@@ -13,6 +13,7 @@
 
 #include "ir/error.h"
 #include "passes/lower/contraction_form.h"
+#include "passes/lower/epilogue.h"
 #include "passes/lower/family.h"
 #include "passes/lower/register_tile.h"
 
@@ -24,7 +25,6 @@ namespace {
 
 constexpr int kUnroll = 4;                 // k steps in a row; more than 8 spill
 constexpr int kSkinnyRows = 6;
-
 
 struct Schedule {
   int panels;            // of a strip
@@ -80,7 +80,8 @@ void stage_rows(Lowering& l, GroupEmitter& emit, Block& block, const Buffer& sta
 }
 
 // acc → epilogue → stores, for the tile whose first row and strip are given.
-void store_tile(Lowering& l, GroupEmitter& emit, Block& block, const RegisterTile& tile, Expr batch, Expr row, Expr strip_column) {
+void store_tile(Lowering& l, GroupEmitter& emit, Block& block, const RegisterTile& tile, Expr batch, Expr row, Expr strip_column,
+                const Buffer& epilogue) {
   int lanes = tile.shape.lanes;
   Expr columns = emit.builder.literal(l.columns);
   std::optional<int64_t> known = loops::value_of(columns);
@@ -99,7 +100,7 @@ void store_tile(Lowering& l, GroupEmitter& emit, Block& block, const RegisterTil
     Block guarded;
     store(guarded);
     inner.add(if_then(less(integer(0), left), guarded.take()));
-  });
+  }, epilogue);
 }
 
 LoweredVariant lower_variant(Lowering& l, const Schedule& schedule, Dim when) {
@@ -112,7 +113,7 @@ LoweredVariant lower_variant(Lowering& l, const Schedule& schedule, Dim when) {
   RowSplit split = split_rows(dims, l.rows, schedule.rows);
   int64_t tile_bytes = schedule.rows * 4 * lapidary::value_of(l.depth).value_or(1024);
   int64_t chunk_tiles = std::clamp<int64_t>(l.context.target().l2_bytes / 2 / tile_bytes, 4, 64);
-  Dim chunk_count = dims.ceildiv(split.tiles, dims.constant(chunk_tiles));
+  Dim chunk_count = dims.ceildiv(split.tiles, dims.constant(chunk_tiles));   // of nearly equal numbers of tiles
   Dim strips = dims.floordiv(l.panels, dims.constant(schedule.panels));
 
   std::vector<Expr> axes = builder.split_task({l.batch, chunk_count, strips});
@@ -120,8 +121,9 @@ LoweredVariant lower_variant(Lowering& l, const Schedule& schedule, Dim when) {
   Expr depth = builder.literal(l.depth);
   Expr tiles = builder.parameter(split.tiles), height = builder.literal(split.height), longer = builder.parameter(split.longer);
   Block& body = builder.body;
-  Expr first_tile = body.let("first_tile", mul(chunk, integer(chunk_tiles)));
-  Expr last_tile = body.let("last_tile", min(add(first_tile, integer(chunk_tiles)), tiles));
+  Expr chunks = builder.divisor(chunk_count);
+  Expr first_tile = body.let("first_tile", floordiv(mul(chunk, tiles), chunks));
+  Expr last_tile = body.let("last_tile", floordiv(mul(add(chunk, integer(1)), tiles), chunks));
 
   Buffer panels = l.weight ? builder.weight(*l.weight) : builder.scratch(*l.packed, DType::F32, false);
   Expr panel_stride = mul(depth, integer(kPanel));
@@ -149,6 +151,8 @@ LoweredVariant lower_variant(Lowering& l, const Schedule& schedule, Dim when) {
     stage = builder.stage("rows", DType::F32, dims.constant(stage_stride * schedule.rows));
   }
 
+  Buffer epilogue = epilogue_stage(builder, l.group, *l.form.contract, int64_t{schedule.rows} * schedule.panels * kPanel);
+
   serial(body, "tile", first_tile, last_tile, 1, [&](Block& loop, Expr tile) {
     Expr rows = loop.let("rows", add(height, select(less(tile, longer), integer(1), integer(0))));
     Expr first_row = loop.let("row", add(mul(tile, height), min(tile, longer)));
@@ -174,7 +178,7 @@ LoweredVariant lower_variant(Lowering& l, const Schedule& schedule, Dim when) {
       }
       registers.multiply(block, operands, depth, kUnroll);
       registers.join_phases(block);
-      store_tile(l, emit, block, registers, batch, row, strip_column);
+      store_tile(l, emit, block, registers, batch, row, strip_column, epilogue);
     });
   });
   return builder.finish(dims.product(std::vector<Dim>{l.batch, chunk_count, strips}), when);

@@ -16,6 +16,7 @@
 #include "ir/error.h"
 #include "passes/lower/contraction_form.h"
 #include "passes/lower/convolution.h"
+#include "passes/lower/epilogue.h"
 #include "passes/lower/family.h"
 #include "ir/layout.h"
 #include "passes/lower/register_tile.h"
@@ -113,7 +114,8 @@ class Body {
   Body(Lowering& l, KernelBuilder& builder, GroupEmitter& emit, const Phase& row_phase, const Phase& pixel_phase)
       : l_(l), builder_(builder), emit_(emit), rows_(row_phase), pixels_(pixel_phase),
         strides_(input_strides(l.dims(), l.input->type, l.form.spatial)),
-        x_(builder.operand(l.input)), w_(builder.weight(l.weight)) {}
+        x_(builder.operand(l.input)), w_(builder.weight(l.weight)),
+        epilogue_(epilogue_stage(builder, l.group, *l.form.conv, int64_t{max_rows(l.context.target(), l.strip_panels)} * l.strip_panels * kPanel)) {}
 
   // The tile of `count` pixels from `pixel` of output row `row` (both in units of the phase's q).
   void emit(Block& block, Expr batch, Expr strip, int panels, Expr row, int count, Expr pixel) {
@@ -208,7 +210,7 @@ class Body {
       if (l_.form.spatial == 2) coords.axes.push_back(at(add(mul(row, integer(rows_.step)), integer(rows_.start))));
       coords.axes.push_back(at(add(mul(add(pixel, i), integer(pixels_.step)), integer(pixels_.start))));
       emit_.store_results(conv.result(), coords, value);
-    });
+    }, epilogue_);
   }
 
   Lowering& l_;
@@ -217,7 +219,7 @@ class Body {
   const Phase& rows_;
   const Phase& pixels_;
   InputStrides strides_;
-  Buffer x_, w_;
+  Buffer x_, w_, epilogue_;
 };
 
 LoweredStep lower_phase(Lowering& l, const Phase& rows, const Phase& pixels) {

@@ -1,13 +1,15 @@
 // Depthwise convolution: every channel by itself, so 16 channels run along the lanes and a tile is a run of output
-// pixels of one row, each its own accumulator: acc[i] += x[pixel i · stride + tap] · w[tap]. Nothing is broadcast; an
-// input vector is loaded for every FMA, which the load ports just sustain when enough accumulators hide the latency.
+// pixels of one row, each its own accumulator: acc[i] += x[i · stride + tap] · w[tap]. The weights of a row of taps are
+// in registers, and each input vector is loaded once and goes to all the accumulators it is a tap of.
 // Input as for direct convolution: channel blocks with a halo as wide as the pads.
 #include <algorithm>
+#include <map>
 
 #include "ir/error.h"
 #include "ir/layout.h"
 #include "passes/lower/contraction_form.h"
 #include "passes/lower/convolution.h"
+#include "passes/lower/epilogue.h"
 #include "passes/lower/register_tile.h"
 
 namespace lapidary::lowering {
@@ -35,6 +37,15 @@ Geometry geometry_of(DimPool& dims, const Type& type, int spatial) {
   return geometry;
 }
 
+// For each input pixel, counted from the first output's first tap: the outputs i and taps kw with i · stride + kw ·
+// dilation = pixel.
+std::map<int64_t, std::vector<std::pair<int, int>>> readers_of_inputs(int count, int64_t stride, int64_t taps, int64_t dilation) {
+  std::map<int64_t, std::vector<std::pair<int, int>>> readers;
+  for (int i = 0; i < count; ++i)
+    for (int kw = 0; kw < taps; ++kw) readers[i * stride + kw * dilation].emplace_back(i, kw);
+  return readers;
+}
+
 }  // namespace
 
 LoweredGroup lower_depthwise(Context& context, const Op& group, const ConvForm& form) {
@@ -47,7 +58,8 @@ LoweredGroup lower_depthwise(Context& context, const Op& group, const ConvForm& 
   int64_t channels = *lapidary::value_of(form.channels), blocks = (channels + kPanel - 1) / kPanel;
   int64_t kernel_rows = form.spatial == 2 ? form.kernel[0] : 1, kernel_width = form.kernel.back();
   int64_t taps = kernel_rows * kernel_width;
-  int most = std::min(kMaxPixels, (target.vector_registers - 1 - vectors) / vectors);
+  // Accumulators, a row's weights, and the input.
+  int most = std::clamp<int>((target.vector_registers - 2 - static_cast<int>(kernel_width)) / vectors, 1, kMaxPixels);
   ConstantId weight = module.constants.transformed(*form.weight, {.kind = Transform::Kind::PackConv, .shape = {1}, .block = kPanel});
 
   KernelBuilder builder(module, target, "conv", fmt::format("depthwise tile={}", most));
@@ -68,45 +80,40 @@ LoweredGroup lower_depthwise(Context& context, const Op& group, const ConvForm& 
   Expr w_base = builder.body.let("w", mul(channel_block, integer(taps * kPanel)));
   bool ragged = channels % kPanel != 0;
 
+  Buffer epilogue = epilogue_stage(builder, group, conv, int64_t{most} * kPanel);
   RowSplit split = split_rows(dims, out.back(), most);
   Expr tiles = builder.parameter(split.tiles), height = builder.literal(split.height), longer = builder.parameter(split.longer);
   serial(builder.body, "tile", integer(0), tiles, 1, [&](Block& loop, Expr tile) {
     Expr width = loop.let("width", add(height, select(less(tile, longer), integer(1), integer(0))));
     Expr first = loop.let("pixel", add(mul(tile, height), min(tile, longer)));
     for_height(loop, split, width, first, [&](Block& block, int count, Expr pixel) {
-      ExprType vector{DType::F32, static_cast<uint16_t>(lanes)};
-      Buffer acc = block.local("acc", vector, int64_t{count} * vectors);
-      unrolled(block, "z", int64_t{count} * vectors, [&](Block& inner, Expr z) { inner.add(loops::store(acc, z, real(0, lanes))); });
+      RegisterTile acc(block, {.rows = count, .panels = 1, .lanes = lanes});
       Expr from = block.let("from", add(origin, mul(mul(pixel, integer(stride)), pixel_stride)));
       auto tap_row = [&](Block& taps_block, Expr kh) {
         Expr x_row = taps_block.let("xr", add(from, mul(mul(kh, integer(row_dilation)), row_stride)));
         Expr w_row = taps_block.let("wr", add(w_base, mul(kh, integer(kernel_width * kPanel))));
-        unrolled(taps_block, "kw", kernel_width, [&](Block& tap, Expr kw) {
-          unrolled(tap, "v", vectors, [&](Block& part, Expr v) {
-            Expr weight_vector = part.let("wv", load(w, add(w_row, add(mul(kw, integer(kPanel)), mul(v, integer(lanes)))), lanes));
-            unrolled(part, "i", count, [&](Block& inner, Expr i) {
-              Expr at = add(mul(i, integer(vectors)), v);
-              Expr index = add(add(x_row, mul(add(mul(i, integer(stride)), mul(kw, integer(dilation))), pixel_stride)), mul(v, integer(lanes)));
-              inner.add(loops::store(acc, at, loops::fma(load(x, index, lanes), weight_vector, load(acc, at, lanes))));
-            });
-          });
+        unrolled(taps_block, "v", vectors, [&](Block& part, Expr v) {
+          Expr lane = mul(v, integer(lanes));
+          std::vector<Expr> weights;
+          for (int64_t kw = 0; kw < kernel_width; ++kw) weights.push_back(part.let("wv", load(w, add(w_row, add(integer(kw * kPanel), lane)), lanes)));
+          for (const auto& [offset, readers] : readers_of_inputs(count, stride, kernel_width, dilation)) {
+            Expr input_vector = part.let("xv", load(x, add(add(x_row, mul(integer(offset), pixel_stride)), lane), lanes));
+            for (const auto& [i, kw] : readers) acc.add_product(part, integer(i), v, input_vector, weights[kw]);
+          }
         });
       };
       if (kernel_rows == 1) tap_row(block, integer(0));
       else serial(block, "kh", integer(0), integer(kernel_rows), 1, tap_row);
-      unrolled(block, "i", count, [&](Block& pixel_block, Expr i) {
-        unrolled(pixel_block, "v", vectors, [&](Block& inner, Expr v) {
-          GroupEmitter::Scope scope(emit, inner);
-          Expr channel = add(mul(channel_block, integer(kPanel)), mul(v, integer(lanes)));
-          Expr mask = ragged ? first_lanes(sub(integer(channels), channel), lanes) : nullptr;
-          Expr value = load(acc, add(mul(i, integer(vectors)), v), lanes);
-          if (conv.operands.size() > 2) value = add(value, emit.value(conv.operand(2), {{along(channel)}, lanes, mask}));
-          Coords coords{{at(batch), along(channel)}, lanes, mask};
-          if (form.spatial == 2) coords.axes.push_back(at(row));
-          coords.axes.push_back(at(add(pixel, i)));
-          emit.store_results(conv.result(), coords, value);
-        });
-      });
+      acc.for_each(block, [&](Block& inner, Expr i, Expr v, Expr value) {
+        GroupEmitter::Scope scope(emit, inner);
+        Expr channel = add(mul(channel_block, integer(kPanel)), mul(v, integer(lanes)));
+        Expr mask = ragged ? first_lanes(sub(integer(channels), channel), lanes) : nullptr;
+        if (conv.operands.size() > 2) value = add(value, emit.value(conv.operand(2), {{along(channel)}, lanes, mask}));
+        Coords coords{{at(batch), along(channel)}, lanes, mask};
+        if (form.spatial == 2) coords.axes.push_back(at(row));
+        coords.axes.push_back(at(add(pixel, i)));
+        emit.store_results(conv.result(), coords, value);
+      }, epilogue);
     });
   });
   LoweredStep step = single_step(builder.finish(dims.product(std::vector<Dim>{out[0], dims.constant(blocks), rows})));

@@ -51,10 +51,14 @@ void RegisterTile::step(Block& block, const Operands& operands, Expr k, int phas
   unrolled(block, "i", shape.rows, [&](Block& row, Expr i) {
     Expr a = row.let("a", splat(load(operands.a, operands.a_index(i, k)), shape.lanes));
     unrolled(row, "j", shape.vectors(), [&](Block& inner, Expr j) {
-      Expr at = slot(i, j, phase);
-      inner.add(loops::store(accumulators_, at, loops::fma(a, load(columns, j, shape.lanes), load(accumulators_, at, shape.lanes))));
+      add_product(inner, i, j, a, load(columns, j, shape.lanes), phase);
     });
   });
+}
+
+void RegisterTile::add_product(Block& block, Expr i, Expr j, Expr a, Expr b, int phase) const {
+  Expr at = slot(i, j, phase);
+  block.add(loops::store(accumulators_, at, loops::fma(a, b, load(accumulators_, at, shape.lanes))));
 }
 
 void RegisterTile::multiply(Block& block, const Operands& operands, Expr depth, int unroll) const {
@@ -86,10 +90,19 @@ void RegisterTile::join_phases(Block& block) const {
 
 Expr RegisterTile::value(Expr i, Expr j) const { return load(accumulators_, slot(i, j, 0), shape.lanes); }
 
-void RegisterTile::for_each(Block& block, const std::function<void(Block&, Expr, Expr, Expr)>& body) const {
+void RegisterTile::for_each(Block& block, const std::function<void(Block&, Expr, Expr, Expr)>& body, const Buffer& stage) const {
+  const bool staged = stage && shape.rows > 1;
+  auto place = [&](Expr i, Expr j) { return mul(add(mul(j, integer(shape.rows)), i), integer(shape.lanes)); };
   unrolled(block, "i", shape.rows, [&](Block& row, Expr i) {
     unrolled(row, "j", shape.vectors(), [&](Block& inner, Expr j) {
-      body(inner, i, j, value(i, j));
+      if (staged) inner.add(loops::store(stage, place(i, j), value(i, j)));
+      else body(inner, i, j, value(i, j));
+    });
+  });
+  if (!staged) return;
+  serial(block, "j", integer(0), integer(shape.vectors()), 1, [&](Block& column, Expr j) {
+    serial(column, "i", integer(0), integer(shape.rows), 1, [&](Block& inner, Expr i) {
+      body(inner, i, j, inner.let("acc", load(stage, place(i, j), shape.lanes)));
     });
   });
 }

@@ -16,7 +16,6 @@ namespace lapidary::lowering {
 
 constexpr int kPanel = 16;   // columns of a packed panel, at every vector width
 
-
 struct TileShape {
   int rows = 0;
   int panels = 1;            // of kPanel columns
@@ -49,8 +48,12 @@ class RegisterTile {
   void join_phases(Block&) const;
   // The accumulated vector j of row i (after join_phases).
   loops::Expr value(loops::Expr i, loops::Expr j) const;
-  // Calls `body` in unrolled loops over i and j, with the accumulated vector.
-  void for_each(Block&, const std::function<void(Block&, loops::Expr i, loops::Expr j, loops::Expr value)>& body) const;
+  // acc[i][j] += a · b
+  void add_product(Block&, loops::Expr i, loops::Expr j, loops::Expr a, loops::Expr b, int phase = 0) const;
+  // Calls `body` for every row i and vector j with the accumulated vector: unrolled, on the registers. With a stage
+  // (see epilogue.h) the rows pass through it and are a loop.
+  void for_each(Block&, const std::function<void(Block&, loops::Expr i, loops::Expr j, loops::Expr value)>& body,
+                const loops::Buffer& stage = nullptr) const;
 
  private:
   loops::Expr slot(loops::Expr i, loops::Expr j, int phase) const;

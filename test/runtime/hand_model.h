@@ -36,6 +36,7 @@ struct HandModel {
   std::vector<lpd_variant> variants;
   std::vector<lpd_buffer_ref> refs;
   std::vector<lpd_kernel> kernels = {add_kernel, shift_kernel};
+  std::vector<const char*> kernel_names = {"add", "shift"};
   std::vector<lpd_check> checks;
   lpd_model model{};
 
@@ -67,7 +68,7 @@ struct HandModel {
 
   void add_step(uint32_t kernel, uint32_t tasks, int64_t grain, uint32_t integers,
                 std::vector<lpd_buffer_ref> buffers) {
-    steps.push_back({kernel ? "shift" : "add", "test", grain, LPD_STEP_KERNEL, LPD_STEP_BARRIER_BEFORE,
+    steps.push_back({"test", grain, LPD_STEP_KERNEL, LPD_STEP_BARRIER_BEFORE,
                      static_cast<uint32_t>(variants.size()), 1, static_cast<uint32_t>(refs.size()),
                      static_cast<uint32_t>(buffers.size()), LPD_NO_SLOT, LPD_NO_SLOT});
     variants.push_back({kernel, LPD_NO_SLOT, tasks, LPD_NO_SLOT, 0, integers, LPD_NO_SLOT, 0, 0});
@@ -84,6 +85,7 @@ struct HandModel {
     model.entry_count = entries.size(), model.entries = entries.data();
     model.steps = steps.data(), model.variants = variants.data(), model.buffer_refs = refs.data();
     model.integer_slots = integer_slots.data(), model.kernels = kernels.data();
+    model.kernel_names = kernel_names.data();
     model.symbol_count = symbol_slots.size(), model.symbol_names = symbol_names.data();
     model.symbol_slots = symbol_slots.data();
     model.check_count = checks.size(), model.checks = checks.data();
