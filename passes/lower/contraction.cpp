@@ -1,6 +1,7 @@
 // Contractions as register-tiled matrix products. The columns of B lie in panels of 16, [P][K][16]: constant weights
 // are packed when the artifact is written, live operands by a step of their own. A is read in place, one broadcast an
-// element, when its rows lie at a constant stride; otherwise a block of its rows is first copied beside the tile.
+// element, when its rows lie at a stride; otherwise, and when that stride would make the rows of a tile compete for a
+// few sets of the first cache, a step before copies it (contraction_pack.cpp).
 //
 // One task owns a strip of columns (two panels) and a chunk of row tiles small enough that A's rows stay in the second
 // cache while neighbouring tasks walk the strips. The whole depth is accumulated in registers; the epilogue (bias,
@@ -13,6 +14,7 @@
 
 #include "ir/error.h"
 #include "passes/lower/contraction_form.h"
+#include "passes/lower/contraction_pack.h"
 #include "passes/lower/epilogue.h"
 #include "passes/lower/family.h"
 #include "passes/lower/register_tile.h"
@@ -33,16 +35,6 @@ struct Schedule {
   std::string text() const { return fmt::format("tile={}x{}{}", rows, panels * kPanel, skinny ? " skinny" : ""); }
 };
 
-struct Lowering {
-  Context& context;
-  const Op& group;
-  ContractionForm form;
-  std::optional<ConstantId> weight;        // B packed
-  std::optional<uint32_t> packed;          // scratch that holds B packed
-  Dim rows, columns, depth, batch, panels; // panels: as packed, a multiple of any strip's
-  DimPool& dims() const { return context.module.dims; }
-};
-
 int strip_panels(const Dim& columns, const Target& target, bool skinny) {
   std::optional<int64_t> known = lapidary::value_of(columns);
   if (skinny) return 64 / kPanel;
@@ -51,36 +43,15 @@ int strip_panels(const Dim& columns, const Target& target, bool skinny) {
 }
 
 // Panels that both the wide and the skinny strips divide, unless that wastes too much of a narrow B.
-int panel_multiple(const Lowering& l) {
+int panel_multiple(const ContractionLowering& l) {
   std::optional<int64_t> known = lapidary::value_of(l.columns);
   if (!known || *known >= 192) return 4;
   return *known <= kPanel ? 1 : *known <= 2 * kPanel ? 2 : (*known + kPanel - 1) / kPanel % 4 == 0 ? 4 : 2;
 }
 
 
-// Copies the rows [first, first + rows) of A to the stage, depth along the row, and returns its row stride.
-void stage_rows(Lowering& l, GroupEmitter& emit, Block& block, const Buffer& stage, Expr batch, Expr first, Expr rows,
-                int64_t stride) {
-  int lanes = l.context.target().f32_lanes();
-  Expr depth = emit.builder.literal(l.depth);
-  serial(block, "r", integer(0), rows, 1, [&](Block& row, Expr r) {
-    auto copy = [&](Block& inner, Expr k, int count, Expr mask) {
-      GroupEmitter::Scope scope(emit, inner);
-      Coords coords = coords_of(emit, l.form, l.form.a_letters,
-                                {.batch = batch, .row = add(first, r), .depth = k, .along = FormCoords::Lanes::Depth, .lanes = count, .mask = mask});
-      Expr value = emit.value(l.form.a(), coords);
-      inner.add(loops::store(stage, add(mul(r, integer(stride)), k), value, mask));
-    };
-    Expr whole = mul(floordiv(depth, integer(lanes)), integer(lanes));
-    serial(row, "k", integer(0), whole, lanes, [&](Block& inner, Expr k) { copy(inner, k, lanes, nullptr); });
-    std::optional<int64_t> known = loops::value_of(depth);
-    if (known && *known % lanes == 0) return;
-    copy(row, whole, lanes, first_lanes(sub(depth, whole), lanes));
-  });
-}
-
 // acc → epilogue → stores, for the tile whose first row and strip are given.
-void store_tile(Lowering& l, GroupEmitter& emit, Block& block, const RegisterTile& tile, Expr batch, Expr row, Expr strip_column,
+void store_tile(ContractionLowering& l, GroupEmitter& emit, Block& block, const RegisterTile& tile, Expr batch, Expr row, Expr strip_column,
                 const Buffer& epilogue) {
   int lanes = tile.shape.lanes;
   Expr columns = emit.builder.literal(l.columns);
@@ -103,7 +74,7 @@ void store_tile(Lowering& l, GroupEmitter& emit, Block& block, const RegisterTil
   }, epilogue);
 }
 
-LoweredVariant lower_variant(Lowering& l, const Schedule& schedule, Dim when) {
+LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, Dim when) {
   Module& module = l.context.module;
   DimPool& dims = module.dims;
   KernelBuilder builder(module, l.context.target(), "contraction", schedule.text());
@@ -125,7 +96,7 @@ LoweredVariant lower_variant(Lowering& l, const Schedule& schedule, Dim when) {
   Expr first_tile = body.let("first_tile", floordiv(mul(chunk, tiles), chunks));
   Expr last_tile = body.let("last_tile", floordiv(mul(add(chunk, integer(1)), tiles), chunks));
 
-  Buffer panels = l.weight ? builder.weight(*l.weight) : builder.scratch(*l.packed, DType::F32, false);
+  Buffer panels = l.weight ? builder.weight(*l.weight) : builder.scratch(*l.packed_columns, DType::F32, false);
   Expr panel_stride = mul(depth, integer(kPanel));
   Expr first_panel = add(mul(batch, builder.parameter(l.panels)), mul(strip, integer(schedule.panels)));
   Expr b_base = body.let("b", mul(first_panel, panel_stride));
@@ -137,26 +108,14 @@ LoweredVariant lower_variant(Lowering& l, const Schedule& schedule, Dim when) {
     return add(add(b_base, mul(panel, panel_stride)), add(mul(k, integer(kPanel)), mul(part, integer(lanes))));
   };
 
-  auto rows_from = [&](Expr first) {
-    return affine_operand(emit, l.form.a(), [&, first](Expr row, Expr k) {
-      return coords_of(emit, l.form, l.form.a_letters, {.batch = batch, .row = add(first, row), .depth = k});
-    });
-  };
-  bool direct = rows_from(variable(make_var("row", {}, 0, INT32_MAX))).has_value();
-  int64_t known_depth = lapidary::value_of(l.depth).value_or(0);
-  Buffer stage;
-  int64_t stage_stride = (known_depth + 31) / 16 * 16 + 16;   // never a power of two: rows fall into different cache sets
-  if (!direct) {
-    if (!known_depth) unsupported(module, l.group, "a contraction over a run-time depth whose rows are not at a constant stride");
-    stage = builder.stage("rows", DType::F32, dims.constant(stage_stride * schedule.rows));
-  }
+  const bool packed_rows = l.packed_rows && !(schedule.skinny && l.rows_in_place);
+  Buffer rows_buffer = packed_rows ? builder.scratch(*l.packed_rows, DType::F32, false) : nullptr;
 
   Buffer epilogue = epilogue_stage(builder, l.group, *l.form.contract, int64_t{schedule.rows} * schedule.panels * kPanel);
 
   serial(body, "tile", first_tile, last_tile, 1, [&](Block& loop, Expr tile) {
     Expr rows = loop.let("rows", add(height, select(less(tile, longer), integer(1), integer(0))));
     Expr first_row = loop.let("row", add(mul(tile, height), min(tile, longer)));
-    if (!direct) stage_rows(l, emit, loop, stage, batch, first_row, rows, stage_stride);
     for_height(loop, split, rows, first_row, [&](Block& block, int count, Expr row) {
       TileShape shape{.rows = count, .panels = schedule.panels, .lanes = lanes};
       if (count * shape.vectors() < 8) shape.phases = 2;
@@ -164,57 +123,16 @@ LoweredVariant lower_variant(Lowering& l, const Schedule& schedule, Dim when) {
       RegisterTile::Operands operands;
       operands.b = panels;
       operands.b_index = b_index;
-      if (direct) {
-        AffineOperand a = *rows_from(row);
-        Expr base = block.let("a", a.base);
-        operands.a = a.buffer;
-        operands.a_index = [=](Expr i, Expr k) {
-          return add(base, add(mul(i, a.row_stride), mul(k, a.depth_stride)));
-        };
-      } else {
-        Expr base = block.let("a", mul(sub(row, first_row), integer(stage_stride)));
-        operands.a = stage;
-        operands.a_index = [=](Expr i, Expr k) { return add(base, add(mul(i, integer(stage_stride)), k)); };
-      }
+      AffineOperand a = packed_rows ? packed_rows_from(l, builder, rows_buffer, batch, row) : *rows_from(l.form, emit, batch, row);
+      Expr base = block.let("a", a.base);
+      operands.a = a.buffer;
+      operands.a_index = [=](Expr i, Expr k) { return add(base, add(mul(i, a.row_stride), mul(k, a.depth_stride))); };
       registers.multiply(block, operands, depth, kUnroll);
       registers.join_phases(block);
       store_tile(l, emit, block, registers, batch, row, strip_column, epilogue);
     });
   });
   return builder.finish(dims.product(std::vector<Dim>{l.batch, chunk_count, strips}), when);
-}
-
-// B, live, into panels [batch][P][K][16] of a scratch buffer: one task a panel.
-LoweredStep pack_columns(Lowering& l) {
-  Module& module = l.context.module;
-  DimPool& dims = module.dims;
-  KernelBuilder builder(module, l.context.target(), "contraction", "pack");
-  GroupEmitter emit(builder, l.group);
-  int lanes = l.context.target().f32_lanes();
-  std::vector<Expr> axes = builder.split_task({l.batch, l.panels});
-  Buffer packed = builder.scratch(*l.packed, DType::F32, true);
-  Expr depth = builder.literal(l.depth), columns = builder.parameter(l.columns);
-  Block& body = builder.body;
-  Expr base = body.let("base", mul(mul(add(mul(axes[0], builder.parameter(l.panels)), axes[1]), depth), integer(kPanel)));
-  serial(body, "k", integer(0), depth, 1, [&](Block& row, Expr k) {
-    unrolled(row, "j", kPanel / lanes, [&](Block& inner, Expr j) {
-      Expr column = inner.let("column", add(mul(axes[1], integer(kPanel)), mul(j, integer(lanes))));
-      Expr left = sub(columns, column);
-      Expr index = add(add(base, mul(k, integer(kPanel))), mul(j, integer(lanes)));
-      Block some, none;
-      {
-        GroupEmitter::Scope scope(emit, some);
-        Coords coords = coords_of(emit, l.form, l.form.b_letters,
-                                  {.batch = axes[0], .column = column, .depth = k, .along = FormCoords::Lanes::Columns, .lanes = lanes, .mask = first_lanes(left, lanes)});
-        some.add(loops::store(packed, index, emit.value(l.form.b(), coords)));
-      }
-      none.add(loops::store(packed, index, real(0, lanes)));
-      inner.add(if_then(less(integer(0), left), some.take(), none.take()));
-    });
-  });
-  LoweredStep step = single_step(builder.finish(dims.mul(l.batch, l.panels)));
-  step.bytes = dims.mul(dims.mul(l.batch, l.panels), dims.mul(l.depth, dims.constant(2 * 4 * kPanel)));
-  return step;
 }
 
 }  // namespace
@@ -230,27 +148,33 @@ LoweredGroup lower_contraction(Context& context, const Op& group) {
   if (contract.type().dtype != DType::F32 || form.columns.empty() || no_depth || !results_follow(group, &contract))
     return lower_plain(context, group);
 
-  Lowering l{context, group, form, {}, {}, form.extent(dims, form.rows), form.extent(dims, form.columns),
-             form.extent(dims, form.depth), form.extent(dims, form.batch), nullptr};
+  ContractionLowering l{.context = context, .group = group, .form = form, .rows = form.extent(dims, form.rows),
+                        .columns = form.extent(dims, form.columns), .depth = form.extent(dims, form.depth),
+                        .batch = form.extent(dims, form.batch)};
   int multiple = panel_multiple(l);
   l.panels = dims.mul(dims.ceildiv(l.columns, dims.constant(int64_t{multiple} * kPanel)), dims.constant(multiple));
   l.weight = packed_columns(module, group, form, multiple);
 
   LoweredGroup result;
   if (!l.weight) {
-    l.packed = 0;
+    l.packed_columns = 0;
     result.scratch.push_back(dims.product(std::vector<Dim>{l.batch, l.panels, l.depth, dims.constant(4 * kPanel)}));
     result.steps.push_back(pack_columns(l));
   }
   LoweredStep step;
   std::optional<int64_t> rows = lapidary::value_of(l.rows);
   bool wide_skinny = multiple == 4 && context.target().vector_registers >= 32;
-  if (wide_skinny && (!rows || *rows <= kSkinnyRows)) {
-    Schedule skinny{64 / kPanel, std::min(kSkinnyRows, max_rows(context.target(), 4)), true};
-    Dim when = rows ? nullptr : dims.less(l.rows, dims.constant(kSkinnyRows + 1));
-    step.variants.push_back(lower_variant(l, skinny, when));
+  const bool skinny = wide_skinny && (!rows || *rows <= kSkinnyRows), tall = !wide_skinny || !rows || *rows > kSkinnyRows;
+  Dim few_rows = skinny && tall ? dims.less(l.rows, dims.constant(kSkinnyRows + 1)) : nullptr;
+  plan_rows(l, tall);
+  if (l.packed_rows) {
+    *l.packed_rows = static_cast<uint32_t>(result.scratch.size());
+    result.scratch.push_back(packed_rows_bytes(l));
+    result.steps.push_back(pack_rows(l, few_rows && l.rows_in_place ? dims.equal(few_rows, dims.constant(0)) : nullptr));
   }
-  if (!wide_skinny || !rows || *rows > kSkinnyRows) {
+  if (skinny)
+    step.variants.push_back(lower_variant(l, {64 / kPanel, std::min(kSkinnyRows, max_rows(context.target(), 4)), true}, few_rows));
+  if (tall) {
     int panels = std::min(multiple, strip_panels(l.columns, context.target(), false));
     step.variants.push_back(lower_variant(l, {panels, max_rows(context.target(), panels), false}, nullptr));
   }
