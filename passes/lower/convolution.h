@@ -21,7 +21,8 @@ struct ConvForm {
 ConvForm conv_form(Module&, const Op& group, const Op& conv);
 
 LoweredGroup lower_direct_convolution(Context&, const Op& group, const ConvForm&);
-bool winograd_pays(const ConvForm&);
+bool winograd_pays(const ConvForm&);                 // by its sizes
+bool winograd_is_exact(Module&, const ConvForm&);    // with its weights: see winograd_check.cpp
 LoweredGroup lower_winograd(Context&, const Op& group, const ConvForm&);   // input in blocks, with a halo of its pads
 LoweredGroup lower_depthwise(Context&, const Op& group, const ConvForm&);
 LoweredGroup lower_convolution(Context&, const Op& group);   // the family: picks one of them

@@ -150,7 +150,7 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   bool depthwise = form.group > 1 && form.channels == form.outputs && lapidary::value_of(form.channels) == form.group;
   if (depthwise && blocked && !form.transposed) return lower_depthwise(context, group, form);
   bool exact = context.options.numerics == passes::Numerics::Strict;
-  if (!exact && blocked && winograd_pays(form)) return lower_winograd(context, group, form);
+  if (!exact && blocked && winograd_pays(form) && winograd_is_exact(context.module, form)) return lower_winograd(context, group, form);
   if (form.group == 1 && (blocked || dense)) return lower_direct_convolution(context, group, form);
   return lower_plain(context, group);
 }
