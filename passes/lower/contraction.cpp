@@ -85,7 +85,7 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
   int64_t tile_bytes = schedule.rows * 4 * lapidary::value_of(l.depth).value_or(1024);
   int64_t chunk_tiles = std::clamp<int64_t>(l.context.target().l2_bytes / 2 / tile_bytes, 4, 64);
   Dim chunk_count = dims.ceildiv(split.tiles, dims.constant(chunk_tiles));   // of nearly equal numbers of tiles
-  Dim strips = dims.floordiv(l.panels, dims.constant(schedule.panels));
+  Dim strips = dims.ceildiv(l.columns, dims.constant(int64_t{schedule.panels} * kPanel));   // not of the padding's panels
 
   std::vector<Expr> axes = builder.split_task({l.batch, chunk_count, strips});
   Expr batch = axes[0], chunk = axes[1], strip = axes[2];
