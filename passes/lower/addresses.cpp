@@ -152,8 +152,9 @@ void GroupEmitter::store(const Buffer& buffer, const Address& address, const Coo
     block().add(loops::store(buffer, address.base, value, mask));
     return;
   }
-  if (!address.step || loops::value_of(address.step) == 0) {   // the lanes run along an axis of extent 1
-    block().add(loops::store(buffer, address.base, shuffle({value}, {0}), coords.guard));
+  if (!address.step || loops::value_of(address.step) == 0) {   // the lanes run along an axis of extent 1: only the first can be in it
+    Expr inside = coords.mask ? shuffle({coords.mask}, {0}) : nullptr;
+    block().add(loops::store(buffer, address.base, shuffle({value}, {0}), both(inside, coords.guard)));
     return;
   }
   block().add(loops::store(buffer, ramp(address.base, address.step, lanes), value, mask));
