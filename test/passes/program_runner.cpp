@@ -4,12 +4,12 @@
 
 #include <cmath>
 #include <cstring>
-#include <map>
 
 #include "ir/error.h"
 #include "ir/loops_interpreter.h"
 #include "ir/text.h"
 #include "ir/verifier.h"
+#include "test/passes/run_values.h"
 
 namespace lapidary::test {
 
@@ -30,10 +30,9 @@ struct Memory {
 class Runner {
  public:
   Runner(const Program& program, const EntryPoint& entry, std::span<const Tensor> inputs)
-      : program_(program), entry_(entry), arena_(0) {
-    for (size_t i = 0; i < inputs.size(); ++i) bind_symbols(entry.inputs.at(i).shape, inputs[i].shape);
+      : program_(program), entry_(entry), value(entry, inputs), arena_(0) {
     for (const Tensor& input : inputs) inputs_.push_back(copy(input.to_bytes()));
-    for (const TensorInfo& output : entry.outputs) outputs_.emplace_back(*byte_size(output.dtype, elements(output.shape)));
+    for (const TensorInfo& output : entry.outputs) outputs_.emplace_back(value.bytes(output));
     for (ConstantId weight : program.weights) weights_.push_back(copy(program.module->constants.bytes_of(weight)));
     arena_ = Memory(value(entry.arena_bytes));
   }
@@ -46,10 +45,9 @@ class Runner {
     }
     std::vector<Tensor> results;
     for (size_t i = 0; i < outputs_.size(); ++i) {
-      std::vector<int64_t> shape;
-      for (Dim dim : entry_.outputs[i].shape) shape.push_back(value(dim));
-      const auto bytes = static_cast<size_t>(*byte_size(entry_.outputs[i].dtype, elements(entry_.outputs[i].shape)));
-      results.push_back(Tensor::from_bytes(entry_.outputs[i].dtype, shape, std::span(outputs_[i].data(), bytes)));
+      const TensorInfo& info = entry_.outputs[i];
+      const std::span bytes(outputs_[i].data(), static_cast<size_t>(value.bytes(info)));
+      results.push_back(Tensor::from_bytes(info.dtype, value.shape(info.shape), bytes));
     }
     return results;
   }
@@ -61,28 +59,8 @@ class Runner {
     return memory;
   }
 
-  void bind_symbols(const Shape& shape, const std::vector<int64_t>& extents) {
-    for (size_t i = 0; i < shape.size(); ++i)
-      if (shape[i]->kind == DimKind::Symbol) symbols_[shape[i]] = extents.at(i);
-  }
-
-  int64_t value(Dim dim) const {
-    const auto result = evaluate(dim, [&](Dim leaf) -> std::optional<int64_t> {
-      const auto found = symbols_.find(leaf);
-      return found == symbols_.end() ? std::nullopt : std::optional(found->second);
-    });
-    LPD_CHECK(result.has_value(), "{} has no value", to_string(dim));
-    return *result;
-  }
-
-  int64_t elements(const Shape& shape) const {
-    int64_t count = 1;
-    for (Dim dim : shape) count *= value(dim);
-    return count;
-  }
-
   loops::BoundBuffer bind(const BufferRef& buffer, DType dtype) {
-    const int64_t offset = buffer.offset ? value(buffer.offset) : 0, width = bit_width(dtype) / 8;
+    const int64_t offset = value.or_zero(buffer.offset), width = bit_width(dtype) / 8;
     switch (buffer.base) {
       case BufferRef::Base::None: break;
       case BufferRef::Base::Arena: {
@@ -95,31 +73,30 @@ class Runner {
       case BufferRef::Base::Weights:
         return {weights_.at(buffer.index).data() + offset,
                 (program_.module->constants[program_.weights[buffer.index]].bytes() - offset) / width};
-      case BufferRef::Base::Input: return {inputs_.at(buffer.index).data(), elements(entry_.inputs[buffer.index].shape)};
-      case BufferRef::Base::Output: return {outputs_.at(buffer.index).data(), elements(entry_.outputs[buffer.index].shape)};
+      case BufferRef::Base::Input: return {inputs_.at(buffer.index).data(), value.bytes(entry_.inputs[buffer.index]) / width};
+      case BufferRef::Base::Output: return {outputs_.at(buffer.index).data(), value.bytes(entry_.outputs[buffer.index]) / width};
     }
     return {nullptr, 0};
   }
 
   void run_step(const Step& step, uint32_t index) {
-    for (const Variant& variant : step.variants)
-      if (!variant.when || value(variant.when)) return run_variant(step, variant, index);
-    ADD_FAILURE() << "no variant of step " << index << " applies";
+    const Variant* variant = value.chosen(step);
+    ASSERT_TRUE(variant) << "no variant of step " << index << " applies";
+    run_variant(step, *variant, index);
   }
 
   void run_variant(const Step& step, const Variant& variant, uint32_t index) {
     const loops::Kernel& kernel = program_.kernels.at(variant.kernel);
     ASSERT_EQ(kernel.buffers.size(), step.buffers.size());
     std::vector<loops::BoundBuffer> buffers;
+    const std::vector<int64_t> stages = value.stage_sizes(variant);
     size_t stage = 0;
     for (size_t i = 0; i < step.buffers.size(); ++i) {
       if (kernel.buffers[i]->space != loops::Space::Stage) {
         buffers.push_back(bind(step.buffers[i], kernel.buffers[i]->element.dtype));
         continue;
       }
-      const int64_t begin = value(variant.stage_offsets.at(stage));
-      const int64_t end = ++stage < variant.stage_offsets.size() ? value(variant.stage_offsets[stage]) : value(variant.stage_bytes);
-      buffers.push_back({nullptr, (end - begin) / (bit_width(kernel.buffers[i]->element.dtype) / 8)});
+      buffers.push_back({nullptr, stages.at(stage++) / (bit_width(kernel.buffers[i]->element.dtype) / 8)});
     }
     std::vector<int64_t> integers;
     for (Dim dim : variant.integers) integers.push_back(value(dim));
@@ -134,7 +111,7 @@ class Runner {
 
   const Program& program_;
   const EntryPoint& entry_;
-  std::map<Dim, int64_t> symbols_;
+  const RunValues value;
   std::vector<Memory> inputs_, outputs_, weights_;
   Memory arena_;
 };
@@ -143,18 +120,6 @@ class Runner {
 
 std::vector<Tensor> run_program(const Program& program, const EntryPoint& entry, std::span<const Tensor> inputs) {
   return Runner(program, entry, inputs).run();
-}
-
-Tensor random_tensor(DType dtype, std::vector<int64_t> shape, uint64_t seed) {
-  Tensor tensor = Tensor::zeros(dtype, std::move(shape));
-  uint64_t state = seed * 0x9E3779B97F4A7C15u + 1;
-  for (int64_t i = 0; i < tensor.elements(); ++i) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    const double unit = static_cast<double>(state >> 11) / static_cast<double>(UINT64_C(1) << 53);
-    if (is_float(dtype)) tensor.set(i, Scalar::of_float(dtype, round_to(dtype, 4 * unit - 2)));
-    else tensor.set(i, convert(Scalar::of_integer(DType::I64, static_cast<int64_t>(unit * 7)), dtype));
-  }
-  return tensor;
 }
 
 void expect_close(const Tensor& actual, const Tensor& expected, double tolerance, const std::string& what) {

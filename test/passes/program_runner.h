@@ -9,13 +9,11 @@
 #include "ir/interpreter.h"
 #include "ir/program.h"
 #include "passes/pipeline.h"
+#include "test/passes/random_tensor.h"
 
 namespace lapidary::test {
 
 std::vector<Tensor> run_program(const Program&, const EntryPoint&, std::span<const Tensor> inputs);
-
-// Normal numbers (or small integers) of this shape, the same for the same seed.
-Tensor random_tensor(DType, std::vector<int64_t> shape, uint64_t seed);
 
 struct Lowering {
   std::vector<std::string> passes = {"form-groups"};   // run before lowering

@@ -55,9 +55,9 @@ class Generator {
   // --- shapes
   Dim random_extent() {
     if (random_.one_in(5)) {
-      std::string name = random_.pick(std::vector<std::string>{"N", "S"});
-      graph_.symbols.try_emplace(name, random_.pick(std::vector<int64_t>{1, 2, 15, 16, 17}));
-      return module_->dims.symbol(name, {1, 1 << 20});
+      std::string name = random_.pick(std::vector<std::string>{"N", "N", "S", "S", "Z"});
+      graph_.symbols.try_emplace(name, random_.pick(symbol_values(name)));
+      return module_->dims.symbol(name, {name == "Z" ? 0 : 1, 1 << 20});
     }
     if (random_.one_in(60)) return module_->dims.constant(0);
     return module_->dims.constant(random_.pick(std::vector<int64_t>{1, 2, 3, 4, 8, 15, 16, 17}));
@@ -312,6 +312,10 @@ class Generator {
 };
 
 }  // namespace
+
+std::vector<int64_t> symbol_values(const std::string& name) {
+  return name == "Z" ? std::vector<int64_t>{0, 1, 5, 16, 17} : std::vector<int64_t>{1, 2, 15, 16, 17};
+}
 
 RandomGraph random_graph(uint64_t seed) { return Generator(seed).run(); }
 

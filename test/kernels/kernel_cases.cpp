@@ -1,0 +1,664 @@
+#include "test/kernels/kernel_cases.h"
+
+#include "ir/composites.h"
+#include "ir/error.h"
+
+namespace lapidary::test {
+
+namespace {
+
+using Cases = std::vector<KernelCase>;
+
+// Every value of one symbol, the others fixed.
+std::vector<SymbolValues> each(const std::string& symbol, std::vector<int64_t> values, SymbolValues others = {}) {
+  std::vector<SymbolValues> sets;
+  for (int64_t value : values) {
+    sets.push_back(others);
+    sets.back()[symbol] = value;
+  }
+  return sets;
+}
+
+const std::vector<int64_t> kAroundVectors = {0, 1, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 130};
+// Around register tiles of 13, 12, 11 and 6, 5, 4 rows, the skinny ones of up to 6, and where chunks of them begin.
+const std::vector<int64_t> kAroundTiles = {0, 1, 2, 4, 5, 6, 7, 8, 11, 12, 13, 14, 25, 26, 27, 39, 54, 55, 67};
+
+// --- elementwise
+
+Cases elementwise_cases() {
+  Cases cases;
+  const auto symbolic = [&](const std::string& name, DType dtype, double tolerance, auto body) {
+    cases.push_back({.name = name,
+                     .kernel = "elementwise",
+                     .build =
+                         [=](CaseModel& m) {
+                           Value* x = m.input({m.symbol("N")}, dtype);
+                           m.result(body(m, x));
+                         },
+                     .values = each("N", kAroundVectors),
+                     .tolerance = tolerance});
+  };
+  using Values = std::vector<Value*>;
+  symbolic("maths", DType::F32, 1e-5, [](CaseModel& m, Value* x) {
+    GraphBuilder& b = m.build;
+    Value* bounded = b.scalar_op(ScalarOp::Tanh, {b.scalar_op(ScalarOp::Exp, {x})});
+    Value* root = b.scalar_op(ScalarOp::Sqrt, {b.scalar_op(ScalarOp::Abs, {x})});
+    return Values{b.div(b.scalar_op(ScalarOp::Erf, {x}), b.add(root, b.like(x, 1))),
+                  b.scalar_op(ScalarOp::Sigmoid, {bounded})};
+  });
+  symbolic("choices", DType::F32, 0, [](CaseModel& m, Value* x) {
+    GraphBuilder& b = m.build;
+    Value* less = b.scalar_op(ScalarOp::Less, {x, b.like(x, 0)});
+    return Values{b.select(less, b.neg(x), b.like(x, 6)), less};
+  });
+  symbolic("halves", DType::F16, 2e-3, [](CaseModel& m, Value* x) { return Values{m.build.mul(m.relu(x), x)}; });
+  symbolic("doubles", DType::F64, 1e-12,
+           [](CaseModel& m, Value* x) { return Values{m.build.sub(m.build.mul(x, x), x)}; });
+  symbolic("bytes", DType::U8, 0, [](CaseModel& m, Value* x) {
+    return Values{m.build.add(x, x), m.build.convert(x, DType::F32)};
+  });
+  symbolic("integers", DType::I64, 0, [](CaseModel& m, Value* x) {
+    return Values{
+        m.build.div(m.build.add(x, x), m.build.sub(x, m.build.constant(m.module.constants.add_splat(
+                                                          DType::I64, {}, Scalar::of_integer(DType::I64, 3))))),
+        m.build.convert(x, DType::I32)};
+  });
+  symbolic("conversions", DType::F32, 1e-2, [](CaseModel& m, Value* x) {
+    return Values{m.build.convert(x, DType::F16), m.build.convert(x, DType::BF16), m.build.convert(x, DType::I8),
+                  m.build.convert(x, DType::F64)};
+  });
+  cases.push_back({.name = "broadcasts",
+                   .kernel = "elementwise",
+                   .build =
+                       [](CaseModel& m) {
+                         Dim n = m.symbol("N"), s = m.symbol("S"), one = m.module.dims.constant(1);
+                         Value *x = m.input({n, s}), *row = m.input({s}), *column = m.input({n, one});
+                         m.result({m.build.add(m.build.mul(x, row), column), m.build.sub(row, column)});
+                       },
+                   .values = {{{"N", 3}, {"S", 17}},
+                              {{"N", 1}, {"S", 16}},
+                              {{"N", 17}, {"S", 1}},
+                              {{"N", 0}, {"S", 5}},
+                              {{"N", 5}, {"S", 0}},
+                              {{"N", 2}, {"S", 130}}}});
+  cases.push_back(
+      {.name = "channels",
+       .kernel = "elementwise",
+       .build =
+           [](CaseModel& m) {
+             Value* x = m.input({m.symbol("N"), m.module.dims.constant(17), m.symbol("H"), m.module.dims.constant(5)});
+             m.result({m.relu(m.build.add(m.build.mul(x, m.weights({17, 1, 1})), m.weights({17, 1, 1})))});
+           },
+       .values = {{{"N", 1}, {"H", 1}}, {{"N", 3}, {"H", 7}}, {{"N", 2}, {"H", 0}}}});
+  return cases;
+}
+
+// --- transposes, concatenations, slices, pads, gathers
+
+Cases movement_cases() {
+  Cases cases;
+  const auto add = [&](const std::string& name, std::vector<SymbolValues> values,
+                       std::function<void(CaseModel&)> build) {
+    const bool concat = name.starts_with("concat") || name == "rotary";
+    cases.push_back({.name = name,
+                     .kernel = concat ? "concat" : "",
+                     .build = std::move(build),
+                     .values = std::move(values),
+                     .tolerance = 0});
+  };
+  const std::vector<SymbolValues> matrices = {{{"M", 1}, {"N", 1}},   {{"M", 16}, {"N", 16}}, {{"M", 15}, {"N", 17}},
+                                              {{"M", 17}, {"N", 15}}, {{"M", 8}, {"N", 9}},   {{"M", 33}, {"N", 64}},
+                                              {{"M", 0}, {"N", 16}},  {{"M", 1}, {"N", 40}},  {{"M", 40}, {"N", 1}}};
+  for (DType dtype : {DType::F32, DType::F16, DType::I64, DType::U8, DType::Bool})
+    add(fmt::format("transpose_{}", name_of(dtype)), matrices, [=](CaseModel& m) {
+      m.result({m.build.transpose(m.input({m.symbol("M"), m.symbol("N")}, dtype), {1, 0})});
+    });
+  int count = 0;
+  for (std::vector<int64_t> perm :
+       {std::vector<int64_t>{0, 2, 1, 3}, {0, 3, 1, 2}, {0, 2, 3, 1}, {3, 2, 1, 0}, {2, 0, 3, 1}})
+    add(fmt::format("permutation_{}", count++), {{{"N", 1}, {"S", 5}}, {{"N", 3}, {"S", 17}}, {{"N", 2}, {"S", 0}}},
+        [=](CaseModel& m) {
+          DimPool& d = m.module.dims;
+          m.result({m.build.transpose(m.input({m.symbol("N"), m.symbol("S"), d.constant(6), d.constant(18)}), perm)});
+        });
+  for (int axis : {0, 1, 2})
+    add(fmt::format("concat_{}", axis), {{{"N", 1}}, {{"N", 5}}, {{"N", 16}}, {{"N", 17}}, {{"N", 0}}},
+        [=](CaseModel& m) {
+          Shape low = m.shape({3, 4, 7}), high = low;
+          low[axis] = m.symbol("N");
+          Value *a = m.input(low), *b = m.input(high), *c = m.input(low);
+          m.result({m.build.concat({a, m.build.neg(b), c}, axis)});
+        });
+  add("slices", {{{"S", 2}}, {{"S", 9}}, {{"S", 33}}}, [](CaseModel& m) {
+    DimPool& d = m.module.dims;
+    Value* x = m.input({m.symbol("S"), d.constant(37)});
+    m.result({m.build.slice(x, {d.constant(1), d.constant(36)}, {1, -2},
+                            {d.sub(m.symbol("S"), d.constant(1)), d.constant(19)}),
+              m.build.slice(x, {d.constant(0), d.constant(2)}, {1, 3}, {m.symbol("S"), d.constant(11)}),
+              m.build.slice_axis(x, 1, d.constant(20), d.constant(17))});
+  });
+  for (const char* mode : {"constant", "edge", "reflect", "wrap"})
+    add(fmt::format("pad_{}", mode), {{{"S", 3}}, {{"S", 16}}, {{"S", 17}}}, [=](CaseModel& m) {
+      DimPool& d = m.module.dims;
+      Value* x = m.input({d.constant(4), m.symbol("S")});
+      m.result({m.build.pad(x, {d.constant(1), d.constant(2)}, {d.constant(0), d.constant(1)}, mode)});
+    });
+  add("pad_empty", {{{"S", 0}}, {{"S", 1}}}, [](CaseModel& m) {
+    DimPool& d = m.module.dims;
+    Value* x = m.input({m.symbol("S"), d.constant(17)});
+    m.result({m.build.pad(x, {d.constant(1), d.constant(0)}, {d.constant(2), d.constant(3)}, "constant",
+                          m.build.like(x, 7))});
+  });
+  for (int axis : {0, 1})
+    add(fmt::format("gather_{}", axis), {{{"S", 7}, {"K", 1}}, {{"S", 17}, {"K", 16}}, {{"S", 8}, {"K", 0}}},
+        [=](CaseModel& m) {
+          Value* x = m.input({m.symbol("S"), m.module.dims.constant(7)});
+          Value* indices = m.input({m.symbol("K")}, DType::I64);  // 0 to 6
+          m.result({m.build.gather(x, indices, axis)});
+        });
+  add("gather_elements", {{{"K", 1}}, {{"K", 16}}, {{"K", 17}}, {{"K", 0}}}, [](CaseModel& m) {
+    Value* x = m.input(m.shape({7, 19}));
+    m.result({m.build.gather_elements(x, m.input({m.symbol("K"), m.module.dims.constant(19)}, DType::I64), 0)});
+  });
+  add("rotary", {{{"S", 1}}, {{"S", 6}}}, [](CaseModel& m) {
+    GraphBuilder& b = m.build;
+    Value* x = m.input({m.module.dims.constant(2), m.symbol("S"), m.module.dims.constant(32)});
+    Value *low = b.slice_axis(x, 2, b.dim(0), b.dim(16)), *high = b.slice_axis(x, 2, b.dim(16), b.dim(16));
+    m.result({b.concat({b.neg(high), low}, 2)});
+  });
+  add("iota", {{{"N", 1}}, {{"N", 16}}, {{"N", 33}}, {{"N", 0}}}, [](CaseModel& m) {
+    Value* x = m.input({m.symbol("N"), m.module.dims.constant(3)}, DType::I64);
+    m.result({m.build.add(x, m.build.iota(DType::I64, x->type.shape, 0))});
+  });
+  return cases;
+}
+
+// --- rows and reductions
+
+Cases row_cases() {
+  Cases cases;
+  const auto add = [&](const std::string& name, const std::string& kernel, std::vector<SymbolValues> values,
+                       double tolerance, std::function<void(CaseModel&)> build) {
+    cases.push_back({.name = name,
+                     .kernel = kernel,
+                     .build = std::move(build),
+                     .values = std::move(values),
+                     .tolerance = tolerance});
+  };
+  using Kind = std::pair<OpKind, const char*>;
+  for (auto [kind, name] :
+       {Kind{OpKind::ReduceSum, "sum"}, Kind{OpKind::ReduceMax, "max"}, Kind{OpKind::ReduceMean, "mean"}}) {
+    add(fmt::format("{}_of_rows", name), "", each("S", {1, 15, 16, 17, 63, 65, 130, 1000}, {{"N", 3}}), 2e-5,
+        [kind = kind](CaseModel& m) {
+          m.result({m.build.reduce(kind, m.input({m.symbol("N"), m.module.dims.symbol("S", {1, 1 << 20})}), {1})});
+        });
+    add(fmt::format("{}_of_columns", name), "",
+        {{{"N", 1}, {"S", 16}}, {{"N", 9}, {"S", 17}}, {{"N", 65}, {"S", 1}}, {{"N", 4}, {"S", 0}}}, 2e-5,
+        [kind = kind](CaseModel& m) {
+          m.result({m.build.reduce(kind, m.input({m.module.dims.symbol("N", {1, 1 << 20}), m.symbol("S")}), {0})});
+        });
+    add(fmt::format("{}_of_images", name), "", {{{"N", 1}, {"H", 1}}, {{"N", 3}, {"H", 7}}}, 2e-5,
+        [kind = kind](CaseModel& m) {
+          Value* x = m.input({m.symbol("N"), m.module.dims.constant(19), m.module.dims.symbol("H", {1, 1 << 20}),
+                              m.module.dims.constant(7)});
+          m.result({m.build.reduce(kind, x, {2, 3}, true), m.build.reduce(kind, x, {1, 3})});
+        });
+  }
+  for (int64_t channels : {1, 17, 40})
+    add(fmt::format("of_{}_blocked_channels", channels), "reduction", {{{"N", 1}}, {{"N", 4}}}, 1e-4,
+        [channels](CaseModel& m) {
+          DimPool& d = m.module.dims;
+          Value* image = m.conv(m.input({d.symbol("N", {1, 1 << 20}), d.constant(5), d.constant(4), d.constant(16)}),
+                                channels, {1, 1}, {});
+          std::vector<Value*> results;
+          for (OpKind kind : {OpKind::ReduceMin, OpKind::ReduceSum})
+            for (std::vector<int64_t> axes : {std::vector<int64_t>{0, 3}, {2, 3}, {1}, {0, 1, 2, 3}, {3}})
+              results.push_back(m.build.reduce(kind, image, axes));
+          // Drops the channels' axis when there is one: then the lanes run along nothing.
+          results.push_back(m.relu(m.build.expand_axes(m.build.reduce(OpKind::ReduceMax, image, {0, 3}), {2})));
+          m.result(results);
+        });
+  add("sum_of_nothing", "", {{{"N", 3}, {"S", 0}}, {{"N", 0}, {"S", 4}}}, 0, [](CaseModel& m) {
+    m.result({m.build.reduce(OpKind::ReduceSum, m.input({m.symbol("N"), m.symbol("S")}), {1})});
+  });
+  for (int axis : {1, 2})
+    add(fmt::format("softmax_{}", axis), "", {{{"S", 1}}, {{"S", 15}}, {{"S", 16}}, {{"S", 17}}, {{"S", 130}}}, 1e-5,
+        [axis](CaseModel& m) {
+          Dim s = m.module.dims.symbol("S", {1, 1 << 20}), other = m.module.dims.constant(5);
+          m.result({composites::softmax(m.build, m.input(axis == 2 ? Shape{other, other, s} : Shape{other, s, other}),
+                                        axis)});
+        });
+  for (int64_t width : {1, 15, 16, 48, 257}) {
+    add(fmt::format("layer_norm_{}", width), "reduction", each("N", {0, 1, 3}), 5e-5, [width](CaseModel& m) {
+      Value *x = m.input({m.symbol("N"), m.module.dims.constant(width)}), *y = m.input(x->type.shape);
+      m.result(
+          {composites::layer_norm(m.build, m.build.add(x, y), m.weights({width}), m.weights({width}), 1, 1e-3)[0]});
+    });
+    add(fmt::format("rms_norm_{}", width), "reduction", each("N", {0, 1, 3}), 5e-5, [width](CaseModel& m) {
+      m.result({composites::rms_norm(m.build, m.input({m.symbol("N"), m.module.dims.constant(width)}),
+                                     m.weights({width}), 1, 1e-3)});
+    });
+  }
+  return cases;
+}
+
+// --- contractions
+
+Cases contraction_cases() {
+  Cases cases;
+  const auto add = [&](KernelCase added) { cases.push_back(std::move(added)); };
+  struct Extents {
+    int64_t depth, columns;
+  };
+  for (auto [k, n] : {Extents{1, 1},
+                      {3, 15},
+                      {4, 16},
+                      {5, 17},
+                      {17, 31},
+                      {16, 32},
+                      {9, 33},
+                      {7, 48},
+                      {33, 64},
+                      {31, 65},
+                      {8, 191},
+                      {20, 192},
+                      {7, 193},
+                      {3, 208},
+                      {6, 224}})
+    add({.name = fmt::format("weights_{}x{}", k, n),
+         .kernel = "contraction",
+         .build =
+             [k = k, n = n](CaseModel& m) {
+               m.result({m.build.contract(m.input({m.symbol("M"), m.module.dims.constant(k)}), m.weights({k, n}),
+                                          "mk,kn->mn")});
+             },
+         .values = each("M", kAroundTiles),
+         .terms = static_cast<double>(k)});
+  for (int64_t rows : {1, 3, 6, 7, 12, 13, 26, 27})
+    add({.name = fmt::format("known_rows_{}", rows),
+         .kernel = rows <= 6 ? "" : "contraction",
+         .build =
+             [rows](CaseModel& m) {
+               m.result({m.build.contract(m.input(m.shape({rows, 19})), m.weights({200, 19}), "mk,nk->mn")});
+             },
+         .terms = 19});
+  add({.name = "all_live",
+       .kernel = "contraction",
+       .build =
+           [](CaseModel& m) {
+             m.result({m.build.contract(m.input({m.symbol("M"), m.symbol("K")}),
+                                        m.input({m.symbol("K"), m.symbol("N")}), "mk,kn->mn")});
+           },
+       .values = {{{"M", 1}, {"K", 1}, {"N", 1}},
+                  {{"M", 13}, {"K", 16}, {"N", 32}},
+                  {{"M", 14}, {"K", 17}, {"N", 33}},
+                  {{"M", 6}, {"K", 3}, {"N", 31}},
+                  {{"M", 7}, {"K", 5}, {"N", 64}},
+                  {{"M", 55}, {"K", 33}, {"N", 65}},
+                  {{"M", 5}, {"K", 0}, {"N", 17}},
+                  {{"M", 0}, {"K", 4}, {"N", 16}},
+                  {{"M", 4}, {"K", 4}, {"N", 0}}},
+       .terms = 33});
+  const std::vector<SymbolValues> batches = {
+      {{"B", 1}, {"M", 1}}, {{"B", 3}, {"M", 13}}, {{"B", 2}, {"M", 17}}, {{"B", 0}, {"M", 4}}, {{"B", 4}, {"M", 0}}};
+  for (const char* spec : {"bmk,bkn->bmn", "bmk,bnk->bmn", "bkm,bkn->bmn"})
+    add({.name = fmt::format("batched_{}", cases.size()),
+         .kernel = "contraction",
+         .build =
+             [spec](CaseModel& m) {
+               Dim b = m.symbol("B"), rows = m.symbol("M"), k = m.module.dims.constant(18),
+                   n = m.module.dims.constant(21);
+               const std::string text = spec;
+               Value* left = m.input(text[1] == 'k' ? Shape{b, k, rows} : Shape{b, rows, k});
+               Value* right = m.input(text[5] == 'n' ? Shape{b, n, k} : Shape{b, k, n});
+               m.result({m.build.contract(left, right, spec)});
+             },
+         .values = batches,
+         .terms = 18});
+  add({.name = "broadcast_batch",
+       .kernel = "contraction",
+       .build =
+           [](CaseModel& m) {
+             Dim k = m.module.dims.constant(18);
+             m.result({m.build.matmul(m.input({m.symbol("B"), m.symbol("M"), k}),
+                                      m.input({k, m.module.dims.constant(35)}))});
+           },
+       .values = batches,
+       .terms = 18});
+  add({.name = "scores_of_symbols",  // columns and rows run-time extents, depth known
+       .kernel = "contraction",
+       .build =
+           [](CaseModel& m) {
+             Dim s = m.symbol("S"), b = m.symbol("B"), k = m.module.dims.constant(8);
+             m.result({m.build.contract(m.input({b, s, k}), m.input({b, s, k}), "bmk,bnk->bmn")});
+           },
+       .values = {{{"B", 1}, {"S", 1}},
+                  {{"B", 2}, {"S", 16}},
+                  {{"B", 1}, {"S", 17}},
+                  {{"B", 3}, {"S", 33}},
+                  {{"B", 2}, {"S", 0}}},
+       .terms = 8});
+  add({.name = "epilogue",
+       .kernel = "contraction",
+       .build =
+           [](CaseModel& m) {
+             Value* x = m.input({m.symbol("M"), m.module.dims.constant(24)});
+             Value* residual = m.input({m.symbol("M"), m.module.dims.constant(40)});
+             Value* y = m.build.add(m.build.contract(x, m.weights({24, 40}), "mk,kn->mn"), m.weights({40}));
+             m.result({m.build.add(m.relu(y), residual)});
+           },
+       .values = each("M", kAroundTiles),
+       .terms = 26});
+  add({.name = "gelu",
+       .kernel = "contraction",
+       .build =
+           [](CaseModel& m) {
+             Value* x = m.input({m.symbol("M"), m.module.dims.constant(24)});
+             Value* y = m.build.add(m.build.contract(x, m.weights({24, 33}), "mk,kn->mn"), m.weights({33}));
+             m.result({composites::gelu(m.build, y, false)});
+           },
+       .values = each("M", kAroundTiles),
+       .tolerance = 3e-5});
+  add({.name = "heads",  // the product's result is stored split into heads, its operand read through a transpose
+       .kernel = "contraction",
+       .build =
+           [](CaseModel& m) {
+             DimPool& d = m.module.dims;
+             Dim s = m.symbol("S");
+             Value* x = m.input({d.constant(2), s, d.constant(24)});
+             Value* y = m.build.matmul(x, m.weights({24, 48}));
+             Value* heads =
+                 m.build.transpose(m.build.reshape(y, {d.constant(2), s, d.constant(3), d.constant(16)}), {0, 2, 1, 3});
+             m.result({heads, m.build.contract(heads, heads, "bhsd,bhtd->bhst")});
+           },
+       .values = each("S", {1, 5, 16, 17}),
+       .tolerance = 1e-3});  // sums of 16 products of sums of 24
+  add({.name = "views",
+       .kernel = "contraction",
+       .build =
+           [](CaseModel& m) {
+             GraphBuilder& b = m.build;
+             Value* x = m.input({m.symbol("M"), m.module.dims.constant(50)});
+             m.result({b.contract(b.slice_axis(x, 1, b.dim(7), b.dim(20)), m.weights({20, 36}), "mk,kn->mn"),
+                       b.contract(b.slice_axis(x, 1, b.dim(30), b.dim(20)), m.weights({36, 20}), "mk,nk->mn")});
+           },
+       .values = each("M", {0, 1, 6, 7, 13, 14, 40}),
+       .terms = 20});
+  add({.name = "column_of_a",  // A's rows are not contiguous
+       .kernel = "contraction",
+       .build =
+           [](CaseModel& m) {
+             m.result({m.build.contract(m.input({m.module.dims.constant(19), m.symbol("M")}), m.weights({19, 34}),
+                                        "km,kn->mn")});
+           },
+       .values = each("M", {0, 1, 6, 7, 13, 14, 40}),
+       .terms = 19});
+  add({.name = "vector_times_matrix",
+       .kernel = "",
+       .build =
+           [](CaseModel& m) {
+             m.result({m.build.contract(m.input(m.shape({130})), m.weights({130, 70}), "k,kn->n"),
+                       m.build.contract(m.weights({70, 130}), m.input(m.shape({130})), "mk,k->m")});
+           },
+       .terms = 130});
+  for (DType dtype : {DType::F64, DType::I32, DType::F16})
+    add({.name = fmt::format("plain_{}", name_of(dtype)),
+         .kernel = "",
+         .build =
+             [dtype](CaseModel& m) {
+               m.result({m.build.contract(m.input({m.symbol("M"), m.module.dims.constant(6)}, dtype),
+                                          m.input(m.shape({6, 17}), dtype), "mk,kn->mn")});
+             },
+         .values = each("M", {0, 1, 5}),
+         .tolerance = dtype == DType::F16 ? 1e-2 : 1e-12});
+  return cases;
+}
+
+// --- convolutions
+
+struct Image {
+  int64_t channels, height, width;
+};
+
+KernelCase conv_case(const std::string& name, const std::string& kernel, Image image, int64_t outputs,
+                     std::vector<int64_t> window, ConvOptions options, double terms_factor = 1) {
+  double terms = static_cast<double>(image.channels / options.group) + 1;
+  for (int64_t extent : window) terms *= static_cast<double>(extent);
+  return {.name = name,
+          .kernel = kernel,
+          .build =
+              [=](CaseModel& m) {
+                DimPool& d = m.module.dims;
+                Shape shape = {m.symbol("N"), d.constant(image.channels), d.constant(image.height),
+                               d.constant(image.width)};
+                if (window.size() == 1) shape.erase(shape.begin() + 2);
+                m.result({m.relu(m.conv(m.input(shape), outputs, window, options))});
+              },
+          .values = each("N", {0, 1, 3}),
+          .terms = terms * terms_factor * terms_factor};
+}
+
+Cases convolution_cases() {
+  Cases cases;
+  const auto add = [&](KernelCase added) { cases.push_back(std::move(added)); };
+  const ConvOptions padded{.pads = {1, 1, 1, 1}}, plain{}, halved{.strides = {2, 2}, .pads = {1, 1, 1, 1}};
+  for (int64_t width : {1, 2, 11, 12, 13, 14, 25, 27})
+    add(conv_case(fmt::format("width_{}", width), "conv direct", {17, 3, width}, 20, {3, 3}, padded));
+  struct Channels {
+    int64_t in, out;
+  };
+  for (auto [in, out] : {Channels{1, 1}, {5, 16}, {15, 17}, {16, 31}, {17, 32}, {31, 33}, {32, 48}, {33, 65}})
+    add(conv_case(fmt::format("channels_{}_{}", in, out), "conv direct", {in, 4, 7}, out, {1, 1}, plain));
+  for (auto [in, out] : {Channels{4, 16}, {5, 15}, {16, 17}, {33, 16}})
+    add(conv_case(fmt::format("strided_{}_{}", in, out), "conv direct", {in, 9, 14}, out, {3, 3}, halved));
+  add(conv_case("pointwise_strided", "conv direct", {18, 9, 27}, 34, {1, 1}, {.strides = {2, 2}}));
+  add(conv_case("first_layer", "conv direct", {3, 23, 29}, 32, {7, 7}, {.strides = {2, 2}, .pads = {3, 3, 3, 3}}));
+  add(conv_case("first_layer_ragged", "conv direct", {3, 9, 9}, 24, {3, 3}, {.strides = {2, 2}, .pads = {0, 0, 1, 1}}));
+  add(conv_case("first_layer_of_one", "conv direct", {1, 8, 13}, 17, {5, 5}, {.pads = {2, 2, 2, 2}}));
+  add(conv_case("oblong_window", "conv direct", {16, 7, 15}, 16, {1, 7}, {.pads = {0, 3, 0, 3}}));
+  add(conv_case("uneven_pads", "conv direct", {16, 7, 15}, 16, {3, 2}, {.pads = {2, 0, 0, 3}}));
+  add(conv_case("dilated", "conv direct", {17, 9, 16}, 18, {3, 3}, {.dilations = {2, 3}, .pads = {2, 3, 2, 3}}));
+  add(conv_case("line", "conv direct", {18, 1, 40}, 33, {5}, {.strides = {2}, .pads = {2, 2}}));
+  add(conv_case("grouped", "", {36, 6, 9}, 24, {3, 3}, {.pads = {1, 1, 1, 1}, .group = 4}));
+  add(conv_case("transposed_phases", "conv direct", {18, 5, 7}, 20, {2, 2},
+                {.strides = {2, 2}, .output_padding = {0, 0}}));
+  add(conv_case("transposed_gaps", "", {16, 5, 13}, 17, {2, 3}, {.strides = {3, 3}, .output_padding = {0, 0}}));
+  add(conv_case("transposed_overlaps", "", {6, 5, 7}, 5, {3, 3},
+                {.strides = {2, 2}, .pads = {1, 1, 1, 1}, .output_padding = {1, 1}}));
+  add(conv_case("transposed_in_groups", "", {8, 4, 5}, 6, {3, 3},
+                {.strides = {1, 2}, .group = 2, .output_padding = {0, 1}}));
+  // A chain: the second's halo is filled by the first; a residual joins; the last result goes dense into a product.
+  add({.name = "chain",
+       .kernel = "conv direct",
+       .build =
+           [](CaseModel& m) {
+             DimPool& d = m.module.dims;
+             Value* x = m.input({m.symbol("N"), d.constant(3), d.constant(11), d.constant(14)});
+             Value* a = m.relu(m.conv(x, 17, {3, 3}, {.pads = {1, 1, 1, 1}}));
+             Value* b = m.relu(m.conv(a, 17, {3, 3}, {.pads = {1, 1, 1, 1}}));
+             Value* c = m.build.add(m.conv(b, 17, {1, 1}, {}), a);
+             m.result({m.build.concat({c, a}, 1), m.build.reduce(OpKind::ReduceMean, m.relu(c), {2, 3})});
+           },
+       .values = each("N", {0, 1, 3}),
+       .tolerance = 5e-4});  // values of some hundreds, sums of sums of sums
+  add({.name = "run_time_image",
+       .kernel = "conv",
+       .build =
+           [](CaseModel& m) {
+             DimPool& d = m.module.dims;
+             Value* x =
+                 m.input({m.symbol("N"), d.constant(17), d.symbol("H", {1, 1 << 20}), d.symbol("W", {1, 1 << 20})});
+             m.result({m.conv(x, 18, {3, 3}, {.strides = {2, 1}, .pads = {1, 1, 1, 1}})});
+           },
+       .values = {{{"N", 1}, {"H", 1}, {"W", 1}},
+                  {{"N", 2}, {"H", 4}, {"W", 13}},
+                  {{"N", 1}, {"H", 5}, {"W", 29}},
+                  {{"N", 0}, {"H", 3}, {"W", 14}}},
+       .terms = 9 * 17 + 1});
+  add({.name = "live_weights",
+       .kernel = "",
+       .build =
+           [](CaseModel& m) {
+             Value *x = m.input(m.shape({2, 5, 6, 7})), *w = m.input(m.shape({4, 5, 3, 3}));
+             m.result({m.build.conv(x, w, nullptr, 1, {1, 1}, {1, 1}, m.shape({1, 1, 1, 1}))});
+           },
+       .terms = 45});
+  return cases;
+}
+
+Cases depthwise_cases() {
+  Cases cases;
+  for (int64_t channels : {8, 15, 16, 17, 32, 50})
+    for (int64_t stride : {1, 2})
+      cases.push_back(conv_case(fmt::format("channels_{}_stride_{}", channels, stride), "depthwise", {channels, 6, 15},
+                                channels, {3, 3},
+                                {.strides = {stride, stride}, .pads = {1, 1, 1, 1}, .group = channels}));
+  for (int64_t width : {1, 2, 4, 7, 8, 13, 30})
+    cases.push_back(conv_case(fmt::format("width_{}", width), "depthwise", {18, 2, width}, 18, {5, 5},
+                              {.pads = {2, 2, 2, 2}, .group = 18}));
+  cases.push_back(conv_case("uneven", "depthwise", {24, 8, 9}, 24, {3, 2},
+                            {.dilations = {1, 2}, .pads = {0, 1, 2, 1}, .group = 24, .bias = false}));
+  return cases;
+}
+
+Cases winograd_cases() {
+  // Three points more or less and cancellation: some four times a direct sum's error (ir/winograd.cpp), ten at most.
+  constexpr double kError = 10;
+  Cases cases;
+  struct Extents {
+    int64_t in, out, height, width, pad;
+  };
+  for (auto [in, out, height, width, pad] :
+       {Extents{32, 32, 16, 16, 1}, {33, 47, 13, 17, 1}, {40, 64, 18, 15, 0}, {64, 33, 31, 9, 1}, {48, 80, 14, 14, 2}})
+    cases.push_back(conv_case(fmt::format("{}_{}_{}x{}_{}", in, out, height, width, pad), "winograd",
+                              {in, height, width}, out, {3, 3}, {.pads = {pad, pad, pad, pad}}, kError));
+  return cases;
+}
+
+// --- windows
+
+Cases pool_cases() {
+  Cases cases;
+  struct Window {
+    const char* name;
+    std::vector<int64_t> kernel, strides, dilations, pads;
+  };
+  const Window windows[] = {{"2x2", {2, 2}, {2, 2}, {1, 1}, {0, 0, 0, 0}},
+                            {"3x3", {3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}},
+                            {"dilated", {2, 3}, {1, 1}, {2, 2}, {1, 1, 0, 2}}};
+  for (int64_t channels : {3, 16, 17})
+    for (const Window& window : windows)
+      for (bool blocked : {false, true})
+        cases.push_back(
+            {.name = fmt::format("{}_of_{}{}", window.name, channels, blocked ? "_blocked" : ""),
+             .kernel = "pool",
+             .build =
+                 [=](CaseModel& m) {
+                   DimPool& d = m.module.dims;
+                   constexpr int64_t kHeight = 7, kWidth = 12;
+                   Value* x = m.input({m.symbol("N"), d.constant(channels), d.constant(kHeight), d.constant(kWidth)});
+                   if (blocked) x = m.conv(x, channels, {1, 1}, {});
+                   const auto size = [&](int axis, int64_t extent) {
+                     const int64_t covered = window.dilations[axis] * (window.kernel[axis] - 1) + 1;
+                     return d.constant(
+                         (extent + window.pads[axis] + window.pads[2 + axis] - covered) / window.strides[axis] + 1);
+                   };
+                   Params params{{"kernel", window.kernel},
+                                 {"strides", window.strides},
+                                 {"dilations", window.dilations},
+                                 {"pads", m.shape(window.pads)},
+                                 {"sizes", Shape{size(0, kHeight), size(1, kWidth)}}};
+                   std::vector<Value*> results = {m.build.create(OpKind::MaxPool, {x}, params).result()};
+                   for (int64_t include_pad : {0, 1}) {
+                     params.set("include_pad", include_pad);
+                     results.push_back(m.build.create(OpKind::AveragePool, {x}, params).result());
+                   }
+                   if (blocked)
+                     for (Value*& result : results) result = m.conv(result, 5, {1, 1}, {});
+                   m.result(results);
+                 },
+             .values = each("N", {0, 1, 3}),
+             .tolerance = blocked ? 2e-4 : 1e-5});
+  return cases;
+}
+
+// --- attention, recurrence
+
+Cases attention_cases() {
+  Cases cases;
+  struct Form {
+    const char* name;
+    int64_t heads, groups, depth, width;
+    bool mask, causal;
+  };
+  for (const Form& form : {Form{"plain", 2, 2, 16, 16, false, false}, Form{"masked", 2, 2, 24, 32, true, false},
+                           Form{"causal", 3, 3, 8, 48, false, true}, Form{"grouped", 4, 2, 64, 64, false, false},
+                           Form{"grouped_masked_causal", 6, 2, 17, 16, true, true}})
+    cases.push_back({.name = form.name,
+                     .kernel = "attention",
+                     .build =
+                         [=](CaseModel& m) {
+                           DimPool& d = m.module.dims;
+                           Dim b = m.symbol("B"), s = m.symbol("S"), t = d.symbol("T", {1, 1 << 20});
+                           Value* q = m.input({b, d.constant(form.heads), s, d.constant(form.depth)});
+                           Value* k = m.input({b, d.constant(form.groups), t, d.constant(form.depth)});
+                           Value* v = m.input({b, d.constant(form.groups), t, d.constant(form.width)});
+                           Value* mask = form.mask ? m.input({b, d.constant(1), s, t}) : nullptr;
+                           m.result({composites::attention(m.build, q, k, v, mask, 0.25, form.causal)});
+                         },
+                     .values = {{{"B", 1}, {"S", 1}, {"T", 1}},
+                                {{"B", 2}, {"S", 16}, {"T", 16}},
+                                {{"B", 1}, {"S", 17}, {"T", 33}},
+                                {{"B", 1}, {"S", 31}, {"T", 64}},
+                                {{"B", 1}, {"S", 33}, {"T", 65}},
+                                {{"B", 3}, {"S", 1}, {"T", 27}},
+                                {{"B", 0}, {"S", 2}, {"T", 3}},
+                                {{"B", 2}, {"S", 0}, {"T", 3}}},
+                     .tolerance = 2e-5});
+  return cases;
+}
+
+Cases lstm_cases() {
+  Cases cases;
+  for (int64_t hidden : {1, 15, 16, 17, 32, 40})
+    for (bool reverse : {false, true})
+      cases.push_back({.name = fmt::format("hidden_{}{}", hidden, reverse ? "_reverse" : ""),
+                       .kernel = "lstm",
+                       .build =
+                           [=](CaseModel& m) {
+                             DimPool& d = m.module.dims;
+                             Dim b = m.symbol("B");
+                             Value* x = m.input({m.symbol("S"), b, d.constant(7)});
+                             Value *h = m.input({b, d.constant(hidden)}), *c = m.input({b, d.constant(hidden)});
+                             m.result(composites::lstm(m.build, x, m.weights({4 * hidden, 7}),
+                                                       m.weights({4 * hidden, hidden}), m.weights({4 * hidden}), h, c,
+                                                       reverse));
+                           },
+                       .values = {{{"S", 1}, {"B", 1}},
+                                  {{"S", 5}, {"B", 1}},
+                                  {{"S", 3}, {"B", 2}},
+                                  {{"S", 4}, {"B", 5}},
+                                  {{"S", 2}, {"B", 9}},
+                                  {{"S", 0}, {"B", 2}},
+                                  {{"S", 2}, {"B", 0}}},
+                       .tolerance = 1e-4});
+  return cases;
+}
+
+}  // namespace
+
+const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases() {
+  static const std::vector<std::pair<std::string, Cases>> families = {{"elementwise", elementwise_cases()},
+                                                                      {"movement", movement_cases()},
+                                                                      {"row", row_cases()},
+                                                                      {"contraction", contraction_cases()},
+                                                                      {"convolution", convolution_cases()},
+                                                                      {"depthwise", depthwise_cases()},
+                                                                      {"winograd", winograd_cases()},
+                                                                      {"pool", pool_cases()},
+                                                                      {"attention", attention_cases()},
+                                                                      {"lstm", lstm_cases()}};
+  return families;
+}
+
+}  // namespace lapidary::test

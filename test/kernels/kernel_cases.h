@@ -1,0 +1,29 @@
+// One small graph for each way a kernel family has of doing its work, with the extents at which it changes its mind: a
+// vector or a tile more or less one, none at all, channels that fill no block.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "test/kernels/case_model.h"
+
+namespace lapidary::test {
+
+struct KernelCase {
+  std::string name;    // of letters, digits and _: it names a test
+  std::string kernel;  // part of "family schedule" of a kernel it must be lowered to
+  std::function<void(CaseModel&)> build;
+  std::vector<SymbolValues> values = {{}};  // of its symbols: one run for each
+  // Above 0: products are summed, that many; the bound is 2·√terms·ε·Σ|a·b|. Otherwise `tolerance` · (1 + |expected|).
+  double terms = 0;
+  double tolerance = 1e-5;
+  std::vector<std::string> passes = {};  // none: all of them
+};
+
+// By family: "elementwise", "movement", "row", "contraction", "convolution", "depthwise", "winograd", "pool",
+// "attention", "lstm".
+const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases();
+
+}  // namespace lapidary::test
