@@ -1,68 +1,130 @@
-"""Finds vector spills in the hot loops of a compiled product: disassembles it and looks at innermost loops.
+"""Finds vector spills in the hot loops of compiled products and objects: disassembles them and looks at innermost loops.
 
-    codegen_spills.py LIBRARY ...      prints each spill; exit status 1 when there is one, or when no hot loop was found
+    codegen_spills.py FILE ...      prints each spill; exit status 1 when there is one, or when no hot loop was found
 
-A hot loop is an innermost loop (a backward jump with no other backward jump's target inside) of at least 8 vector
-fused multiply-adds. In one, no instruction may move a vector register to or from the stack.
+A hot loop is an innermost loop (a backward jump with no other backward jump's loop inside) of at least 8 vector
+fused multiply-adds. In one, no instruction may move a vector register to or from the stack, nor compute on the stack's
+memory: neither through %rsp, nor a frame or base pointer, nor an address taken of a local before. Tested on assembled
+examples by codegen_spills_test.py.
+
+Products are stripped, so that functions can't be told apart; the scan for pointers to the stack goes straight through
+the text. At a `ret` and a `call` it forgets what the calling convention lets them change.
 """
 import re
 import subprocess
 import sys
 
 LEAST_FMAS = 8
-FMA = re.compile(r"vf(n?)m(add|sub)\w*[ps][sd]\b")
-STACK_VECTOR = re.compile(r"(?=.*%[xyz]mm)(?=.*\(%rsp\b)")
-JUMP = re.compile(r"^j\w+\s+([0-9a-f]+)")
+FMA = re.compile(r"^vfn?m(add|sub)\d*[ps][sd]\b")
+VECTOR = re.compile(r"%[xyz]mm\d")
+MEMORY = re.compile(r"\((%\w+)?(?:,(%\w+))?(?:,[1248])?\)")
+JUMP = re.compile(r"^(?:bnd |notrack )?j\w+\s+(?:0x)?([0-9a-f]+)")
+CALLER_SAVED = {"%rax", "%rcx", "%rdx", "%rsi", "%rdi", "%r8", "%r9", "%r10", "%r11"}
+NARROW = re.compile(r"%e?([abcd]x|[sd]i|bp|sp)$|%r(\d+)[dwb]$")
+# What reads its last operand only, or writes none.
+READS_ONLY = re.compile(r"^(cmp|test|ucomis|vucomis|vcomis|comis|push|prefetch|bt[lqw]?\b|nop|endbr|kortest|vptest|vtestp)")
 
 
-def functions(library):
-    """Yields (name, [(address, text)]) of every function."""
-    listing = subprocess.run(["objdump", "-d", "--no-show-raw-insn", "-j", ".text", library], capture_output=True, text=True, check=True).stdout
-    name, code = None, []
+def instructions(file):
+    """[(address, text)] of the file's .text."""
+    command = ["objdump", "-d", "--no-show-raw-insn", "-j", ".text", file]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    code = []
     for line in listing.splitlines():
-        header = re.match(r"^[0-9a-f]+ <(.*)>:$", line)
-        if header:
-            if code:
-                yield name, code
-            name, code = header[1], []
-            continue
         parts = line.split("\t")
         if len(parts) >= 2 and parts[0].strip().endswith(":"):
-            code.append((int(parts[0].strip()[:-1], 16), parts[-1].strip()))
-    if code:
-        yield name, code
+            code.append((int(parts[0].strip()[:-1], 16), parts[-1].split("#")[0].strip()))
+    return code
 
 
 def innermost_loops(code):
+    """[(first, last)] as indices."""
     index = {address: i for i, (address, _) in enumerate(code)}
-    loops = []
+    loops = set()
     for i, (address, text) in enumerate(code):
         jump = JUMP.match(text)
         target = int(jump[1], 16) if jump else None
         if target is not None and target <= address and target in index:
-            loops.append((index[target], i))
-    return [(a, b) for a, b in loops if not any((c, d) != (a, b) and a <= c and d <= b for c, d in loops)]
+            loops.add((index[target], i))
+    return sorted((a, b) for a, b in loops if not any((c, d) != (a, b) and a <= c and d <= b for c, d in loops))
 
 
-def spills(library):
-    """(number of hot loops, list of lines that describe spills in them)."""
-    hot, found = 0, []
-    for name, code in functions(library):
-        for begin, end in innermost_loops(code):
-            body = code[begin:end + 1]
-            if sum(bool(FMA.search(text)) for _, text in body) < LEAST_FMAS:
-                continue
+def operands(text):
+    """The operands of an instruction in AT&T order: the destination is the last one."""
+    parts = text.split(None, 1)
+    while len(parts) == 2 and parts[0] in ("lock", "rep", "repz", "repnz", "data16", "cs", "bnd", "notrack"):
+        parts = parts[1].split(None, 1)
+    found, depth = [""], 0
+    for c in parts[1] if len(parts) == 2 else "":
+        depth += (c == "(") - (c == ")")
+        if c == "," and depth == 0:
+            found.append("")
+        else:
+            found[-1] += c
+    return parts[0], [operand.strip() for operand in found if operand.strip()]
+
+
+def wide(register):
+    """%eax, %r8d → %rax, %r8: a write to a part is a write to the whole."""
+    narrow = NARROW.match(register)
+    return register if not narrow else f"%r{narrow[1] or narrow[2]}"
+
+
+def touches_stack(text, pointers):
+    """A vector instruction with an operand in the stack's memory."""
+    if not VECTOR.search(text) or text.startswith("lea"):
+        return False
+    return any(register in pointers for match in MEMORY.finditer(text) for register in match.groups() if register)
+
+
+def note_pointers(text, pointers):
+    """Follows pointers to the stack from register to register."""
+    name, args = operands(text)
+    if name in ("ret", "retq"):
+        pointers -= CALLER_SAVED
+    elif name.startswith("call"):
+        pointers -= CALLER_SAVED
+    if not args or name.startswith(("pop", "leave")) or READS_ONLY.match(name) or not re.fullmatch(r"%r\w+|%e\w\w", args[-1]):
+        return   # `pop %rbp` may stand before code that still uses the frame
+    target = wide(args[-1])
+    if target == "%rsp":
+        return
+    sources = {wide(r) for r in re.findall(r"%\w+", ",".join(args[:-1]))}
+    arithmetic = re.match(r"^(add|sub|inc|dec|and|or)[lq]?$", name)
+    moves = re.match(r"^(mov[lq]?|cmov\w+)$", name) and "(" not in args[0]
+    if name.startswith("lea") or moves or (arithmetic and len(args) == 2):
+        points = bool(sources & pointers) or (bool(arithmetic) or name.startswith("cmov")) and target in pointers
+    else:
+        points = bool(arithmetic) and target in pointers
+    pointers.add(target) if points else pointers.discard(target)
+
+
+def spills_in(code):
+    hot, found, loops = 0, [], {}
+    for begin, end in innermost_loops(code):
+        if sum(bool(FMA.match(text)) and bool(VECTOR.search(text)) for _, text in code[begin:end + 1]) >= LEAST_FMAS:
             hot += 1
-            found += [f"{name} {address:#x}: {text}" for address, text in body if STACK_VECTOR.search(text)]
+            loops.update(dict.fromkeys(range(begin, end + 1)))
+    pointers = {"%rsp"}
+    for i, (address, text) in enumerate(code):
+        if i in loops and touches_stack(text, pointers):
+            found.append(f"{address:#x}: {text}")
+        note_pointers(text, pointers)
     return hot, found
+
+
+def spills(file):
+    """(number of hot loops, list of lines that describe spills in them)."""
+    return spills_in(instructions(file))
 
 
 def main():
     failed = False
-    for library in sys.argv[1:]:
-        hot, found = spills(library)
-        print(f"{library}: {hot} hot loops, {len(found)} vector accesses to the stack in them")
-        print("\n".join(found[:20]))
+    for file in sys.argv[1:]:
+        hot, found = spills(file)
+        print(f"{file}: {hot} hot loops, {len(found)} vector accesses to the stack in them")
+        if found:
+            print("\n".join(found[:20]))
         failed |= bool(found) or not hot
     return failed
 
