@@ -134,7 +134,7 @@ void for_height(Block& block, const RowSplit& split, Expr height, Expr first_row
   if (split.ladder) {
     Block rest;
     Expr row = first_row;
-    int largest = split.heights.empty() ? 8 : split.heights.back() - 1;
+    int largest = split.heights.empty() ? 1 : split.heights.back() - 1;   // empty: tiles of one row
     for (int rung : {8, 4, 2, 1}) {
       if (rung > largest) continue;
       Expr taken = equal(mod(floordiv(height, integer(rung)), integer(2)), integer(1));
