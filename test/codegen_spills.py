@@ -89,13 +89,11 @@ def note_pointers(text, pointers):
     target = wide(args[-1])
     if target == "%rsp":
         return
-    sources = {wide(r) for r in re.findall(r"%\w+", ",".join(args[:-1]))}
-    arithmetic = re.match(r"^(add|sub|inc|dec|and|or)[lq]?$", name)
-    moves = re.match(r"^(mov[lq]?|cmov\w+)$", name) and "(" not in args[0]
-    if name.startswith("lea") or moves or (arithmetic and len(args) == 2):
-        points = bool(sources & pointers) or (bool(arithmetic) or name.startswith("cmov")) and target in pointers
-    else:
-        points = bool(arithmetic) and target in pointers
+    lea, loads = name.startswith("lea"), "(" in args[0]   # what a pointer is loaded from is no pointer
+    sources = {wide(r) for r in re.findall(r"%\w+", args[0])} if lea or not loads else set()
+    keeps = re.match(r"^(add|sub|inc|dec|and|or|cmov\w+)[lq]?$", name) and target in pointers
+    moves = lea or re.match(r"^(mov|add|sub|cmov\w+)[lq]?$", name)
+    points = keeps or moves and sources & pointers
     pointers.add(target) if points else pointers.discard(target)
 
 

@@ -33,6 +33,8 @@ CASES = [   # what, code, hot loops, spills
     ("address of a local, walking", loop("vmovups %zmm0, (%rax)\nadd $64, %rax", "lea 64(%rsp), %rax"), 1, 1),
     ("address handed to a call", "lea 64(%rsp), %rdi\ncall f\nret\n" + loop("vmovups %zmm0, (%rdx)"), 1, 0),
     ("register loaded from the stack", loop("vmovups %zmm0, (%rax)", "mov 64(%rsp), %rax"), 1, 0),
+    ("register increased by what lies on the stack", loop("vmovups %zmm0, (%rax)", "add 64(%rsp), %rax"), 1, 0),
+    ("address of a local, computed", loop("vmovups %zmm0, (%rax)", "mov %rsi, %rax\nadd %rsp, %rax"), 1, 1),
     ("integer spill", loop("mov %rax, 8(%rsp)\nmov 8(%rsp), %rcx"), 1, 0),
     ("spill before the loop", loop("", "vmovups %zmm0, 64(%rsp)"), 1, 0),
     ("few products", loop("vmovups %zmm0, 64(%rsp)", fmas="vfmadd231ps (%rdi), %zmm1, %zmm2"), 0, 0),
