@@ -1,0 +1,187 @@
+// Generated kernels of every family alone, at the sizes real models ask for: one thread, one call of a compiled
+// library, its inputs read and its outputs written in place. Rates are of the work and the least traffic that the
+// program itself states for its steps.
+//
+//   build/bench/bench_kernels --benchmark_filter=conv       (one core, otherwise idle)
+#include <benchmark/benchmark.h>
+
+#include "codegen/codegen.h"
+#include "ir/composites.h"
+#include "test/kernels/case_model.h"
+#include "tools/driver.h"
+#include "tools/loaded_model.h"
+
+namespace lapidary {
+namespace {
+
+using test::CaseModel;
+using test::ConvOptions;
+using test::SymbolValues;
+using Build = std::function<void(CaseModel&)>;
+
+std::unique_ptr<tools::LoadedModel> compiled(Module& module) {
+  const Target target = codegen::resolve_target("native");
+  passes::Options options;
+  options.target = target;
+  passes::run_graph_passes(module, options);
+  const Program program = passes::lower(module, options);
+  const tools::TemporaryFolder folder;
+  const std::string library = folder.path() + "/kernel.so";
+  codegen::write_library(program, target, "kernel", library, folder.path() + "/kernel.h", {});
+  return std::make_unique<tools::LoadedModel>(library, "kernel", 1);
+}
+
+void run(benchmark::State& state, const Build& build, const SymbolValues& symbols) {
+  CaseModel model;
+  build(model);
+  const std::vector<Tensor> numbers = test::case_inputs(model.module, symbols);
+  const auto library = compiled(model.module);
+  std::vector<tools::HostTensor> inputs;
+  for (const Tensor& tensor : numbers)
+    inputs.push_back({static_cast<uint8_t>(tensor.dtype), tensor.shape, tensor.to_bytes()});
+  for (size_t i = 0; i < inputs.size(); ++i) library->bind_input(static_cast<int>(i), inputs[i]);
+  library->profile(true);
+  library->run();
+  double flops = 0, bytes = 0;
+  for (const auto& step : library->profiles())
+    flops += static_cast<double>(step.flops), bytes += static_cast<double>(step.bytes);
+  library->profile(false);
+  for (auto _ : state) library->run();
+  const double runs = static_cast<double>(state.iterations());
+  const auto rate = [&](double each) { return benchmark::Counter(each * runs * 1e-9, benchmark::Counter::kIsRate); };
+  state.counters["GFLOP/s"] = rate(flops);
+  state.counters["GB/s"] = rate(bytes);
+}
+
+void add(const std::string& name, const Build& build, const SymbolValues& symbols = {}) {
+  benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
+    run(state, build, symbols);
+  })->Unit(benchmark::kMicrosecond);
+}
+
+void add_conv(const std::string& name, int64_t channels, int64_t size, int64_t outputs, int64_t kernel,
+              ConvOptions options) {
+  add(fmt::format("{} {}x{}x{} to {}, {}x{}", name, channels, size, size, outputs, kernel, kernel), [=](CaseModel& m) {
+    m.result({m.relu(m.conv(m.input(m.shape({1, channels, size, size})), outputs, {kernel, kernel}, options))});
+  });
+}
+
+// The layers of ResNet-50, each extent once.
+void add_convolutions() {
+  const ConvOptions padded{.pads = {1, 1, 1, 1}}, halved{.strides = {2, 2}, .pads = {1, 1, 1, 1}},
+      strided{.strides = {2, 2}};
+  add_conv("conv", 3, 224, 64, 7, {.strides = {2, 2}, .pads = {3, 3, 3, 3}});
+  int64_t size = 56;
+  for (int64_t width : {64, 128, 256, 512}) {
+    add_conv("conv", 4 * width, size, width, 1, {});
+    add_conv("conv", width, size, width, 3, padded);
+    add_conv("conv", width, size, 4 * width, 1, {});
+    if (width < 512) {
+      add_conv("conv strided", 2 * width, size, 2 * width, 3, halved);
+      add_conv("conv strided", 4 * width, size, 8 * width, 1, strided);
+    }
+    size /= 2;
+  }
+  for (int64_t channels : {96, 144, 384, 960}) {
+    const int64_t side = channels < 150 ? 56 : channels < 500 ? 14 : 7;
+    add_conv("depthwise", channels, side, channels, 3, {.pads = {1, 1, 1, 1}, .group = channels});
+    add_conv("depthwise", channels, side, channels, 5, {.strides = {2, 2}, .pads = {2, 2, 2, 2}, .group = channels});
+  }
+}
+
+void add_products() {
+  struct Extents {
+    int64_t rows, depth, columns;
+  };
+  for (auto [m, k, n] : {Extents{1, 768, 768},
+                         {1, 4096, 4096},
+                         {6, 768, 3072},
+                         {128, 768, 768},
+                         {128, 768, 3072},
+                         {128, 3072, 768},
+                         {1024, 1024, 1024}}) {
+    add(fmt::format("gemm {}x{}x{}", m, k, n),
+        [=, k = k, n = n](CaseModel& model) {
+          Value* x = model.input({model.symbol("M"), model.module.dims.constant(k)});
+          model.result({model.build.contract(x, model.weights({k, n}), "mk,kn->mn")});
+        },
+        {{"M", m}});
+    add(fmt::format("gemm live {}x{}x{}", m, k, n),
+        [=, k = k, n = n](CaseModel& model) {
+          Value* x = model.input({model.symbol("M"), model.module.dims.constant(k)});
+          model.result({model.build.contract(x, model.input(model.shape({k, n})), "mk,kn->mn")});
+        },
+        {{"M", m}});
+  }
+}
+
+void add_rows() {
+  for (int64_t width : {64, 128, 768, 4096}) {
+    const auto rows = [=](CaseModel& m) { return m.input({m.symbol("N"), m.module.dims.constant(width)}); };
+    const SymbolValues symbols = {{"N", (1 << 18) / width}};  // 1 MB
+    add(
+        fmt::format("softmax {}", width), [=](CaseModel& m) { m.result({composites::softmax(m.build, rows(m), 1)}); },
+        symbols);
+    add(
+        fmt::format("layer_norm {}", width),
+        [=](CaseModel& m) {
+          m.result({composites::layer_norm(m.build, rows(m), m.weights({width}), m.weights({width}), 1, 1e-5)[0]});
+        },
+        symbols);
+    add(
+        fmt::format("rms_norm {}", width),
+        [=](CaseModel& m) { m.result({composites::rms_norm(m.build, rows(m), m.weights({width}), 1, 1e-5)}); },
+        symbols);
+    add(
+        fmt::format("gelu {}", width), [=](CaseModel& m) { m.result({composites::gelu(m.build, rows(m), false)}); },
+        symbols);
+    add(
+        fmt::format("transpose {}", width),
+        [=](CaseModel& m) {
+          m.result({m.build.transpose(rows(m), {1, 0})});
+        },
+        symbols);
+  }
+}
+
+void add_attention() {
+  for (int64_t queries : {1, 128, 512})
+    for (int64_t keys : {128, 512, 2048}) {
+      if (queries > keys) continue;
+      add(fmt::format("attention 12 heads of 64, {} queries, {} keys", queries, keys),
+          [](CaseModel& m) {
+            Dim heads = m.module.dims.constant(12), depth = m.module.dims.constant(64), one = m.module.dims.constant(1);
+            Dim s = m.symbol("S"), t = m.module.dims.symbol("T", {1, 1 << 20});
+            Value *q = m.input({one, heads, s, depth}), *k = m.input({one, heads, t, depth}),
+                  *v = m.input({one, heads, t, depth});
+            m.result({composites::attention(m.build, q, k, v, nullptr, 0.125, false)});
+          },
+          {{"S", queries}, {"T", keys}});
+    }
+}
+
+void add_lstm() {
+  for (int64_t hidden : {128, 256, 512})
+    for (int64_t batch : {1, 8})
+      add(fmt::format("lstm {} units, batch {}, 16 steps", hidden, batch),
+          [=](CaseModel& m) {
+            Dim b = m.symbol("B"), width = m.module.dims.constant(hidden);
+            Value* xw = m.input({m.module.dims.constant(16), b, m.module.dims.constant(4 * hidden)});
+            Value *h = m.input({b, width}), *c = m.input({b, width});
+            m.result(composites::lstm_recurrence(m.build, xw, m.weights({4 * hidden, hidden}), h, c, false));
+          },
+          {{"B", batch}});
+}
+
+}  // namespace
+}  // namespace lapidary
+
+int main(int argc, char** argv) {
+  lapidary::add_convolutions();
+  lapidary::add_products();
+  lapidary::add_rows();
+  lapidary::add_attention();
+  lapidary::add_lstm();
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+}
