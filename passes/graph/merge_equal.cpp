@@ -4,6 +4,7 @@
 //   %2 = exp %1   %3 = exp %1   %4 = add %2, %3    →    %2 = exp %1   %4 = add %2, %2
 //
 // Test: test/passes/merge_equal.cpp.
+#include <functional>
 #include <unordered_map>
 
 #include "passes/graph/graph_passes.h"
@@ -13,10 +14,20 @@ namespace lapidary::passes {
 
 namespace {
 
-// Equal keys are only candidates; `same` decides.
+template <typename T>
+size_t hash_of(const T& value) { return std::hash<T>()(value); }
+template <typename T>
+size_t hash_of(const std::vector<T>& values) {
+  size_t key = values.size();
+  for (const T& value : values) key = key * 31 + hash_of(value);
+  return key;
+}
+
+// Equal keys are only candidates; `same` decides. Parameters are in it, since constants have nothing else.
 size_t key_of(const Op& op) {
   size_t key = static_cast<size_t>(op.kind) * 1000003;
   for (const Value* operand : op.operands) key = key * 31 + operand->id;
+  for (const auto& [name, value] : op.params.entries()) key = key * 31 + std::visit([](const auto& held) { return hash_of(held); }, value);
   return key;
 }
 
