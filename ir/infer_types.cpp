@@ -129,6 +129,21 @@ std::vector<Type> infer_primitive(const Inference& op) {
   LPD_UNREACHABLE("no rule for {}", name_of(op.kind));
 }
 
+// No extent is negative, and a tensor's bytes can be counted, as far as both are known.
+void check_extents(const Type& type) {
+  constexpr int64_t kMostElements = kDimMax / 16;
+  int64_t elements = 1;
+  bool overflow = false, empty = false;
+  for (Dim extent : type.shape) {
+    if (range(extent).hi < 0)
+      throw Error(Fault::Input, fmt::format("{} has extent {}", to_string(type), to_string(extent)));
+    int64_t known = value_of(extent).value_or(1);
+    empty |= known == 0;
+    overflow |= __builtin_mul_overflow(elements, known, &elements) || elements > kMostElements;
+  }
+  if (overflow && !empty) throw Error(Fault::Input, fmt::format("{} has too many elements", to_string(type)));
+}
+
 }  // namespace
 
 std::vector<Type> infer_types(Module& module, OpKind kind, std::span<Value* const> operands, const Params& params,
@@ -142,12 +157,7 @@ std::vector<Type> infer_types(Module& module, OpKind kind, std::span<Value* cons
     throw Error(Fault::Unsupported, fmt::format("{} of a {}", name_of(kind), to_string(operand->type)));
   }
   std::vector<Type> types = infer_primitive(op);
-  for (const Type& type : types) {
-    for (Dim extent : type.shape) {
-      if (range(extent).hi < 0)
-        throw Error(Fault::Input, fmt::format("{} has extent {}", to_string(type), to_string(extent)));
-    }
-  }
+  for (const Type& type : types) check_extents(type);
   return types;
 }
 
