@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <llvm/ADT/StringRef.h>
 #include <llvm/Support/Signals.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -27,6 +28,8 @@ int create_beside(const std::string& path, unsigned mode, std::string& temporary
 }  // namespace
 
 OutputFile::OutputFile(const std::string& path, unsigned mode) : path_(path) {
+  struct stat there;   // to rename over a folder would fail, and over a device or FIFO would remove it
+  if (stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode)) fail("not a regular file");
   const int file = create_beside(path, mode, temporary_);
   if (file < 0) fail(errno);
   close(file);
@@ -62,7 +65,11 @@ void OutputFile::keep() {
 }
 
 void OutputFile::fail(int error_number) const {
-  throw Error(Fault::File, fmt::format("cannot write '{}': {}", printable(path_), std::strerror(error_number)));
+  fail(std::strerror(error_number));
+}
+
+void OutputFile::fail(const char* reason) const {
+  throw Error(Fault::File, fmt::format("cannot write '{}': {}", printable(path_), reason));
 }
 
 }  // namespace lapidary::codegen

@@ -21,6 +21,8 @@ class OutputFile {
   [[noreturn]] void fail(int error_number) const;  // "cannot write 'path': No space left on device"
 
  private:
+  [[noreturn]] void fail(const char* reason) const;
+
   std::string path_, temporary_;
   bool kept_ = false;
 };

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <fstream>
 
+#include "codegen/output_file.h"
 #include "ir/error.h"
 #include "ir/text.h"
 #include "tools/commands.h"
@@ -35,14 +35,9 @@ void write_text(const std::string& path, const std::string& text) {
     fmt::print("{}", text);
     return;
   }
-  std::string temporary = path + ".tmp";
-  std::ofstream file(temporary, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    std::remove(temporary.c_str());
-    throw Error(Fault::File, fmt::format("{}: cannot be written", printable(path)));
-  }
+  codegen::OutputFile file(path);
+  file.write(text);
+  file.keep();
 }
 
 std::string kernels_text(const Program& program) {
@@ -58,6 +53,9 @@ std::string replace_extension(const std::string& path, const std::string& extens
 }
 
 int run(const Arguments& arguments) {
+  std::string library = arguments.output.empty() ? stem(arguments.compile.model) + ".so" : arguments.output;
+  std::string header = replace_extension(library, ".h");
+  if (arguments.emit == "so" && library == header) throw Error(Fault::Usage, fmt::format("{}: the library cannot have the header's name", printable(library)));
   Compiled compiled = compile(arguments.compile);
   const Program& program = compiled.program;
   codegen::ArtifactOptions artifact = artifact_options(arguments.compile);
@@ -72,8 +70,7 @@ int run(const Arguments& arguments) {
   } else if (arguments.emit == "asm") {
     write_text(arguments.output, codegen::assembly_text(program, compiled.target, artifact));
   } else {
-    std::string library = arguments.output.empty() ? stem(arguments.compile.model) + ".so" : arguments.output;
-    write(compiled, arguments.compile, codegen::c_identifier(stem(library)), library, replace_extension(library, ".h"));
+    write(compiled, arguments.compile, codegen::c_identifier(stem(library)), library, header);
   }
   return 0;
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -31,7 +32,7 @@ std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::
       char* stop = nullptr;
       std::string number = text.substr(at, end - at);
       long long extent = std::strtoll(number.c_str(), &stop, 10);
-      if (number.empty() || *stop || extent < 0) throw wrong();
+      if (number.empty() || *stop || extent < 0 || extent == LLONG_MAX) throw wrong();
       extents.push_back(extent);
       at = end + 1;
     }
@@ -95,6 +96,12 @@ void timed(const CompileOptions& options, const char* what, Body body) {
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (options.time_passes) fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, what);
 }
+void check_dump_names(const CompileOptions& options) {
+  for (const std::string& name : options.dump_after) {
+    bool known = name == "all" || std::ranges::any_of(passes::graph_passes(), [&](const passes::Pass& pass) { return pass.name == name; });
+    if (!known) throw Error(Fault::Usage, fmt::format("cannot dump after unknown pass '{}'", printable(name)));
+  }
+}
 void check_kernels(const Program& program) {
   for (const loops::Kernel& kernel : program.kernels) {
     std::vector<std::string> violations = verify(kernel);
@@ -106,19 +113,22 @@ void check_kernels(const Program& program) {
 
 Compiled compile(const CompileOptions& options) {
   Compiled result;
+  check_dump_names(options);
   result.target = codegen::resolve_target(options.target);
   if (options.threads > 0) result.target.threads = options.threads;
   timed(options, "import", [&] { result.module = import(options); });
   passes::Options passes = pass_options(options, result.target);
-  passes::run_graph_passes(*result.module, passes);
-  timed(options, "lower", [&] { result.program = passes::lower(*result.module, passes); });
-  timed(options, "verify kernels", [&] { check_kernels(result.program); });
+  about_model(options, [&] {
+    passes::run_graph_passes(*result.module, passes);
+    timed(options, "lower", [&] { result.program = passes::lower(*result.module, passes); });
+    timed(options, "verify kernels", [&] { check_kernels(result.program); });
+  });
   return result;
 }
 
 void write(const Compiled& compiled, const CompileOptions& options, const std::string& symbol, const std::string& library,
            const std::string& header) {
-  codegen::write_library(compiled.program, compiled.target, symbol, library, header, artifact_options(options));
+  about_model(options, [&] { codegen::write_library(compiled.program, compiled.target, symbol, library, header, artifact_options(options)); });
 }
 
 TemporaryFolder::TemporaryFolder() {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "codegen/codegen.h"
+#include "ir/error.h"
 #include "ir/program.h"
 #include "passes/pipeline.h"
 
@@ -24,6 +25,17 @@ struct CompileOptions {
   bool time_passes = false;
   bool quiet = false;                    // no warnings
 };
+
+// Runs body(); what it finds wrong with the model gets the model's name in front.
+template <typename Body>
+void about_model(const CompileOptions& options, const Body& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    if (error.fault == Fault::File || error.fault == Fault::Usage) throw;
+    throw Error(error.fault, fmt::format("{}: {}", printable(options.model), error.what()));
+  }
+}
 
 // What a compile leaves; the module must outlive the program.
 struct Compiled {

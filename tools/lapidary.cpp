@@ -2,14 +2,39 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <system_error>
 
 #include "ir/error.h"
 #include "tools/commands.h"
 
+namespace lapidary {
 namespace {
-int exit_code(lapidary::Fault fault) { return static_cast<int>(fault); }
+
+int exit_code(Fault fault) { return static_cast<int>(fault); }
+
+// Not fmt::print, which throws when stderr is a full disk.
+void say(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
+
+// Help and version are printed; wrong usage is one line, like every other message.
+int answer(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  std::string command = "lapidary", what = error.what();
+  for (const CLI::App* chosen : app.get_subcommands()) command += " " + chosen->get_name();
+  what[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(what[0])));
+  say(fmt::format("{}: {} (see {} --help)", command, printable(what), command));
+  return exit_code(Fault::Usage);
+}
+
+// What was printed may not have arrived: a full disk shows itself only now.
+void flush_output() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw Error(Fault::File, fmt::format("standard output: {}", std::strerror(errno)));
+}
+
 }  // namespace
+}  // namespace lapidary
 
 int main(int argc, char** argv) {
   using namespace lapidary;
@@ -23,16 +48,21 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : exit_code(Fault::Usage);
+    return answer(app, error);
   }
   try {
-    return action();
+    int code = action();
+    flush_output();
+    return code;
   } catch (const Error& error) {
-    fmt::print(stderr, "{}\n", error.what());
-    if (error.fault == Fault::Internal) fmt::print(stderr, "this is a bug in lapidary {}: please report it with the model\n", LAPIDARY_VERSION);
+    say(error.what());
+    if (error.fault == Fault::Internal) say("this is a bug in lapidary " LAPIDARY_VERSION ": please report it with the model");
     return exit_code(error.fault);
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "out of memory\n");
+    say("out of memory");
+    return exit_code(Fault::File);
+  } catch (const std::system_error& error) {   // printing to a full disk, a thread too many
+    say(error.what());
     return exit_code(Fault::File);
   }
 }
