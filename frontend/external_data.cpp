@@ -88,10 +88,10 @@ ByteSource ExternalData::read(const TensorProto& tensor, int64_t expected) {
     if (entry.key() == "offset") offset = number_of("offset", entry.value());
     if (entry.key() == "length") length = number_of("length", entry.value());
   }
-  if (folder_.empty()) fail("the model is not a file");
+  if (folder_.empty()) fail("there is no folder it could lie in");
   if (length != expected) fail(fmt::format("length {}, the tensor needs {} bytes", length, expected));
   std::shared_ptr<const MappedFile>& file = files_[location];
-  if (!file) file = MappedFile::from_descriptor(open_inside(folder_, location), location);
+  if (!file) file = MappedFile::from_descriptor(open_inside(folder_, location));
   int64_t size = static_cast<int64_t>(file->bytes().size());
   if (offset > size || length > size - offset) fail(fmt::format("offset {} + length {} exceeds file size {}", offset, length, size));
   return {file, file->bytes().subspan(offset, length)};

@@ -11,10 +11,10 @@ namespace lapidary::frontend {
 
 class MappedFile {
  public:
-  // `shown` is the name that messages use. Throws Error{Fault::File} when the file is missing or not a regular one.
-  static std::shared_ptr<const MappedFile> open(const std::string& path, const std::string& shown);
+  // Throws Error{Fault::File}, whose message lacks the file's name, when it is missing or not a regular one.
+  static std::shared_ptr<const MappedFile> open(const std::string& path);
   // Takes over an open descriptor of a regular file.
-  static std::shared_ptr<const MappedFile> from_descriptor(int descriptor, const std::string& shown);
+  static std::shared_ptr<const MappedFile> from_descriptor(int descriptor);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;

@@ -109,6 +109,9 @@ Wire wire_of(Form form) {
   LPD_UNREACHABLE();
 }
 
+// Repeated numbers may be packed.
+bool fits(const Field& field, Wire wire) { return wire == wire_of(field.form) || (wire == Bytes && field.repeated); }
+
 // Offset of the first byte that is not UTF-8 (RFC 3629), or npos.
 size_t first_bad_utf8(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
@@ -137,9 +140,10 @@ class Scanner {
   Scanner(std::span<const std::byte> file, int max_nesting)
       : data_(reinterpret_cast<const char*>(file.data())), size_(file.size()), max_nesting_(max_nesting) {}
 
-  std::string run() {
+  std::string run(MessageKind root) {
     if (size_ == 0) throw Error(Fault::Input, "empty file");
-    message(MessageKind::Model, 0, size_, 0);
+    root_ = root;
+    message(root, 0, size_, 0);
     return std::move(out_);
   }
 
@@ -154,8 +158,13 @@ class Scanner {
   }
 
   std::string path() const {
-    std::string text = "ModelProto";
-    for (const Step& step : path_) {
+    constexpr size_t kShown = 8;   // of a deep path its ends
+    std::string text = info_of(root_).name;
+    for (size_t i = 0; i < path_.size(); ++i) {
+      const Step& step = path_[i];
+      bool hidden = i >= kShown && i + kShown < path_.size();
+      if (hidden && i == kShown) text += "...";
+      if (hidden) continue;
       text += fmt::format(".{}", step.name);
       if (step.index >= 0) text += fmt::format("[{}]", step.index);
     }
@@ -193,6 +202,7 @@ class Scanner {
   const char* data_;
   size_t size_;
   int max_nesting_;
+  MessageKind root_ = MessageKind::Model;
   std::vector<Step> path_;
   std::string out_;
   bool verbatim_ = false;    // inside a message that the caller copies whole
@@ -209,9 +219,10 @@ void Scanner::message(MessageKind kind, size_t at, size_t end, int depth) {
     int wire = static_cast<int>(tag & 7);
     bool bad_wire = number == 0 || number >= (1u << 29) || (wire != Varint && wire != Fixed64 && wire != Bytes && wire != Fixed32);
     const Field* field = find_field(info, number);
-    if (kind == MessageKind::Model && (bad_wire || !field)) {
-      if (start > 0 && count[7] > 0) throw Error(Fault::Input, fmt::format("trailing data at byte {}", start));
-      if (start == 0) throw Error(Fault::Input, fmt::format("not an ONNX protobuf (byte 0x0: field {}, wire type {})", number, wire));
+    if (kind == root_ && path_.empty() && (bad_wire || !field || !fits(*field, static_cast<Wire>(wire)))) {
+      bool is_model = kind == MessageKind::Model, whole = count[is_model ? 7 : 9] > 0;
+      if (whole) throw Error(Fault::Input, fmt::format("trailing data at byte {}", start));
+      if (start == 0) throw Error(Fault::Input, fmt::format("not an ONNX {} (byte 0x0: field {}, wire type {})", is_model ? "protobuf" : "tensor", number, wire));
     }
     if (bad_wire) fail(start, fmt::format("bad tag (field {}, wire type {})", number, wire));
     if (!field) {
@@ -238,8 +249,8 @@ void Scanner::unknown_body(Wire wire, size_t& at, size_t end) const {
 }
 
 void Scanner::field_body(const MessageInfo& message, const Field& field, Wire wire, size_t start, size_t& at, size_t end, int depth) {
-  bool packed = wire == Bytes && field.repeated && wire_of(field.form) != Bytes;
-  if (wire != wire_of(field.form) && !packed) fail(start, fmt::format("wire type {}, expected {}", static_cast<int>(wire), static_cast<int>(wire_of(field.form))));
+  bool packed = wire == Bytes && wire_of(field.form) != Bytes;
+  if (!fits(field, wire)) fail(start, fmt::format("wire type {}, expected {}", static_cast<int>(wire), static_cast<int>(wire_of(field.form))));
   size_t tag_end = at;
   bool copies = message.rewritten && !verbatim_;
   if (wire != Bytes) {
@@ -301,6 +312,7 @@ void Scanner::submessage(const Field& field, size_t start, size_t tag_end, size_
 
 }  // namespace
 
-std::string scan_model(std::span<const std::byte> file, int max_nesting) { return Scanner(file, max_nesting).run(); }
+std::string scan_model(std::span<const std::byte> file, int max_nesting) { return Scanner(file, max_nesting).run(MessageKind::Model); }
+std::string scan_tensor(std::span<const std::byte> file) { return Scanner(file, 0).run(MessageKind::Tensor); }
 
 }  // namespace lapidary::frontend

@@ -20,5 +20,7 @@ constexpr size_t kSmallPayload = 1024;
 
 // The ModelProto without its large payloads. Throws Error{Fault::Input}; `max_nesting` bounds graphs within graphs.
 std::string scan_model(std::span<const std::byte> file, int max_nesting);
+// The same for a file that is one TensorProto.
+std::string scan_tensor(std::span<const std::byte> file);
 
 }  // namespace lapidary::frontend

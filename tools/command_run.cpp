@@ -10,7 +10,7 @@
 #include "tools/check_values.h"
 #include "tools/commands.h"
 #include "tools/inputs.h"
-#include "tools/npy.h"
+#include "tools/tensor_file.h"
 
 namespace lapidary::tools {
 
@@ -53,13 +53,15 @@ int run(Arguments& arguments) {
   for (const std::string& text : arguments.outputs) files.push_back(split_binding(text, model.outputs(), "--output"));
   std::vector<HostTensor> inputs = make_inputs(model, arguments.inputs);
   if (arguments.check_every_value) return check_every_value(arguments.compile, inputs);
-  for (size_t i = 0; i < inputs.size(); ++i) model.bind_input(static_cast<int>(i), inputs[i]);
-  model.run();
+  about_model(arguments.compile, [&] {
+    for (size_t i = 0; i < inputs.size(); ++i) model.bind_input(static_cast<int>(i), inputs[i]);
+    model.run();
+  });
   for (size_t i = 0; i < model.outputs().size(); ++i) {
     HostTensor output = model.output(static_cast<int>(i));
     fmt::print("{}: {} {}: {}\n", printable(model.outputs()[i].name), name_of(static_cast<DType>(output.dtype)), shape_text(output.dims), preview(output));
   }
-  for (const auto& [index, file] : files) write_npy(file, model.output(index));
+  for (const auto& [index, file] : files) write_tensor(file, model.outputs()[index].name, model.output(index));
   return 0;
 }
 
@@ -69,8 +71,8 @@ void add_run_command(CLI::App& app, std::function<int()>& action) {
   CLI::App* command = app.add_subcommand("run", "Compiles a model and runs it once");
   auto arguments = std::make_shared<Arguments>();
   add_compile_options(*command, arguments->compile);
-  command->add_option("--input", arguments->inputs.files, "NAME=FILE.npy; random when not given");
-  command->add_option("--output", arguments->outputs, "NAME=FILE.npy to write");
+  command->add_option("--input", arguments->inputs.files, "NAME=FILE, .npy or .pb; random when not given");
+  command->add_option("--output", arguments->outputs, "NAME=FILE to write, .npy or .pb");
   command->add_flag("--check-every-value", arguments->check_every_value, "compare each kernel's results with the interpreter's");
   command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
 }

@@ -7,7 +7,7 @@
 
 #include "ir/dtype.h"
 #include "ir/error.h"
-#include "tools/npy.h"
+#include "tools/tensor_file.h"
 
 namespace lapidary::tools {
 
@@ -46,9 +46,13 @@ HostTensor random_tensor(const SlotInfo& slot, const InputOptions& options, std:
     }
     tensor.dims = given->second;
   }
-  for (int64_t& dim : tensor.dims) dim = dim < 0 ? 1 : dim;
+  int64_t count = 1;
+  for (int64_t& dim : tensor.dims) {
+    dim = dim < 0 ? 1 : dim;
+    if (__builtin_mul_overflow(count, dim, &count)) throw Error(Fault::Usage, fmt::format("--shape of input '{}': too many elements", printable(slot.name)));
+  }
   DType dtype = static_cast<DType>(slot.dtype);
-  std::optional<int64_t> bytes = byte_size(dtype, tensor.elements());
+  std::optional<int64_t> bytes = byte_size(dtype, count);
   if (!bytes) throw Error(Fault::Unsupported, fmt::format("random data of type {} for input '{}'", name_of(dtype), printable(slot.name)));
   tensor.bytes.resize(static_cast<size_t>(*bytes));
   switch (dtype) {
@@ -68,7 +72,8 @@ std::vector<HostTensor> make_inputs(const LoadedModel& model, const InputOptions
   std::vector<bool> given(tensors.size(), false);
   for (const std::string& text : options.files) {
     auto [index, file] = split_binding(text, model.inputs(), "--input");
-    tensors[index] = read_npy(file);
+    if (given[index]) throw Error(Fault::Usage, fmt::format("input '{}' is given twice", printable(model.inputs()[index].name)));
+    tensors[index] = read_tensor(file);
     given[index] = true;
   }
   std::mt19937_64 generator(0);

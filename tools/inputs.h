@@ -10,7 +10,7 @@
 namespace lapidary::tools {
 
 struct InputOptions {
-  std::vector<std::string> files;     // "NAME=FILE.npy"; "FILE.npy" with one input
+  std::vector<std::string> files;     // "NAME=FILE"; "FILE" with one input
   std::map<std::string, std::vector<int64_t>> shapes;   // for random inputs; an unnamed symbolic extent is 1
 };
 

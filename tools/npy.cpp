@@ -2,13 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <cstring>
-#include <fstream>
+#include <memory>
 #include <optional>
 #include <regex>
 #include <sstream>
 
+#include "frontend/mapped_file.h"
 #include "ir/dtype.h"
 #include "ir/error.h"
 
@@ -21,24 +21,34 @@ constexpr TypeName kTypes[] = {{"f4", DType::F32}, {"f8", DType::F64}, {"f2", DT
                                {"i4", DType::I32}, {"i8", DType::I64}, {"u1", DType::U8}, {"u2", DType::U16}, {"u4", DType::U32},
                                {"u8", DType::U64}, {"b1", DType::Bool}};
 
-[[noreturn]] void wrong(const std::string& path, const std::string& what) {
-  throw Error(Fault::Input, fmt::format("{}: {}", printable(path), what));
+[[noreturn]] void wrong(const std::string& path, const std::string& what, Fault fault = Fault::Input) {
+  throw Error(fault, fmt::format("{}: {}", printable(path), what));
+}
+[[noreturn]] void unsupported(const std::string& path, const std::string& what) { wrong(path, what + " is not supported", Fault::Unsupported); }
+
+std::shared_ptr<const frontend::MappedFile> opened(const std::string& path) {
+  try {
+    return frontend::MappedFile::open(path);
+  } catch (const Error& error) {
+    throw Error(error.fault, fmt::format("{}: {}", printable(path), error.what()));
+  }
 }
 
 constexpr char kMagic[] = "\x93NUMPY";
-constexpr size_t kMagicBytes = 6, kMostHeader = 1 << 20;
+constexpr size_t kMagicBytes = 6, kMostHeader = 10000, kMostRank = 64;   // the header: as much as NumPy itself reads
 
 struct Header { size_t bytes; std::string text; };   // bytes: of magic, version, length and text
 
-Header read_header(const std::string& path, const std::string& file) {
+Header read_header(const std::string& path, std::string_view file) {
   if (file.size() < 10 || file.compare(0, kMagicBytes, kMagic, kMagicBytes) != 0) wrong(path, "not a .npy file");
   auto byte = [&](size_t at) { return static_cast<size_t>(static_cast<unsigned char>(file[at])); };
   size_t version = byte(6), start = version == 1 ? 10 : 12;
   if (version < 1 || version > 3 || file.size() < start) wrong(path, fmt::format(".npy version {} is not known", version));
   size_t length = byte(8) | byte(9) << 8;
   if (version > 1) length |= byte(10) << 16 | byte(11) << 24;
-  if (length > kMostHeader || start + length > file.size()) wrong(path, "the header is longer than the file");
-  return {start + length, file.substr(start, length)};
+  if (start + length > file.size()) wrong(path, "the header is longer than the file");
+  if (length > kMostHeader) wrong(path, fmt::format("a header of {} bytes", length));
+  return {start + length, std::string(file.substr(start, length))};
 }
 
 std::vector<int64_t> parse_shape(const std::string& path, const std::string& text) {
@@ -48,30 +58,29 @@ std::vector<int64_t> parse_shape(const std::string& path, const std::string& tex
     if (part.find_first_not_of(" ") == std::string::npos) continue;
     char* end = nullptr;
     long long extent = std::strtoll(part.c_str(), &end, 10);
+    if (part.find_first_not_of(" ", end - part.c_str()) != std::string::npos) wrong(path, fmt::format("extent {} is no number", printable(part)));
     if (extent < 0 || extent > INT64_C(1) << 40) wrong(path, fmt::format("extent {} is out of range", printable(part)));
     shape.push_back(extent);
   }
+  if (shape.size() > kMostRank) wrong(path, fmt::format("rank {} exceeds {}", shape.size(), kMostRank));
   return shape;
 }
 
 }  // namespace
 
 HostTensor read_npy(const std::string& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::stringstream contents;
-  contents << stream.rdbuf();
-  if (!stream) throw Error(Fault::File, fmt::format("{}: cannot be read", printable(path)));
-  std::string file = contents.str();
+  std::shared_ptr<const frontend::MappedFile> mapped = opened(path);
+  std::string_view file(reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size());
   Header header = read_header(path, file);
   std::smatch found;
   if (!std::regex_search(header.text, found, std::regex("'descr': *'([<|=>])([a-z][0-9]+)'"))) wrong(path, "the header names no simple type");
-  if (found[1] == ">") wrong(path, "big-endian data is not supported");
+  if (found[1] == ">") unsupported(path, "big-endian data");
   std::optional<DType> dtype;
   for (const TypeName& type : kTypes) {
     if (found[2] == type.numpy) dtype = type.dtype;
   }
-  if (!dtype) wrong(path, fmt::format("element type {} is not supported", found[2].str()));
-  if (header.text.find("'fortran_order': True") != std::string::npos) wrong(path, "Fortran order is not supported");
+  if (!dtype) unsupported(path, fmt::format("element type {}", found[2].str()));
+  if (header.text.find("'fortran_order': True") != std::string::npos) unsupported(path, "Fortran order");
   if (!std::regex_search(header.text, found, std::regex("'shape': *\\(([0-9, ]*)\\)"))) wrong(path, "the header has no shape");
   HostTensor tensor{static_cast<uint8_t>(*dtype), parse_shape(path, found[1]), {}};
   int64_t count = 1;
@@ -87,30 +96,21 @@ HostTensor read_npy(const std::string& path) {
   return tensor;
 }
 
-void write_npy(const std::string& path, const HostTensor& tensor) {
+std::string npy_content(const std::string& path, const HostTensor& tensor) {
   const char* type = nullptr;
   for (const TypeName& name : kTypes) {
     if (static_cast<uint8_t>(name.dtype) == tensor.dtype) type = name.numpy;
   }
-  if (!type) throw Error(Fault::Unsupported, fmt::format("{}: .npy has no element type for ONNX type code {}", printable(path), tensor.dtype));
+  if (!type) wrong(path, fmt::format(".npy has no element type for {}", name_of(static_cast<DType>(tensor.dtype))), Fault::Unsupported);
   std::string shape;
   for (int64_t extent : tensor.dims) shape += fmt::format("{}, ", extent);
   bool byte_sized = type[1] == '1';
   std::string text = fmt::format("{{'descr': '{}{}', 'fortran_order': False, 'shape': ({}), }}", byte_sized ? "|" : "<", type, shape);
   text.append((64 - (10 + text.size() + 1) % 64) % 64, ' ');
   text += '\n';
-  std::string temporary = path + ".tmp";
-  std::ofstream file(temporary, std::ios::binary);
-  file.write(kMagic, kMagicBytes);
-  const char prefix[] = {1, 0, static_cast<char>(text.size() & 255), static_cast<char>(text.size() >> 8)};
-  file.write(prefix, sizeof prefix);
-  file << text;
-  file.write(reinterpret_cast<const char*>(tensor.bytes.data()), static_cast<std::streamsize>(tensor.bytes.size()));
-  file.close();
-  if (!file || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    std::remove(temporary.c_str());
-    throw Error(Fault::File, fmt::format("{}: cannot be written", printable(path)));
-  }
+  std::string content(kMagic, kMagicBytes);
+  for (size_t byte : {size_t{1}, size_t{0}, text.size() & 255, text.size() >> 8}) content += static_cast<char>(byte);
+  return content + text + std::string(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
 }
 
 }  // namespace lapidary::tools

@@ -7,7 +7,8 @@
 
 namespace lapidary::tools {
 
-HostTensor read_npy(const std::string& path);          // throws Error naming the file and what is wrong with it
-void write_npy(const std::string& path, const HostTensor&);   // under a temporary name, then renamed
+// Both throw Error naming the file and what is wrong with it.
+HostTensor read_npy(const std::string& path);
+std::string npy_content(const std::string& path, const HostTensor&);
 
 }  // namespace lapidary::tools
