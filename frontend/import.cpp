@@ -56,7 +56,7 @@ class Importer {
   std::unique_ptr<Module> run(const std::string& name);
 
  private:
-  void check_versions() const;
+  bool check_versions() const;
   void declare_inputs(Function&, Scope&);
   void load_initializers(const GraphProto&, Scope&);
   Binding find(std::string_view name, Scope&);
@@ -66,7 +66,7 @@ class Importer {
   std::vector<Value*> import_operator(const NodeProto&, const OpSchema&, int opset, Attributes, std::vector<Value*> inputs, Scope&, const Frame&);
   std::vector<Value*> import_if(const NodeProto&, const Attributes&, Value* condition, Scope&, const Frame&);
   std::vector<Value*> call(const FunctionProto&, const NodeProto&, const Attributes&, const std::vector<Value*>& inputs, const Opsets&, const Frame&);
-  Attributes resolve(const NodeProto&, const Frame&, int opset);
+  static Attributes resolve(const NodeProto&, const Frame&);
   std::vector<Value*> results_of(const Body&, Scope&);
 
   const ModelProto& model_;
@@ -85,11 +85,12 @@ struct Reported {};
 
 // --- the model -----------------------------------------------------------------------------------------------------
 
-void Importer::check_versions() const {
+bool Importer::check_versions() const {
   if (!model_.has_graph()) report_.error("model has no graph");
   if (model_.ir_version() < kOldestIr || model_.ir_version() > kNewestIr) {
     report_.error(fmt::format("ir_version {} (supported {} to {})", model_.ir_version(), kOldestIr, kNewestIr));
   }
+  return model_.has_graph();
 }
 
 void Importer::load_initializers(const GraphProto& graph, Scope& scope) {
@@ -130,7 +131,7 @@ void Importer::declare_inputs(Function& function, Scope& scope) {
 }
 
 std::unique_ptr<Module> Importer::run(const std::string& name) {
-  check_versions();
+  if (!check_versions()) return nullptr;
   Opsets opsets(model_.opset_import(), report_);
   structure_ = check_structure(model_, report_);
   Scope scope;
@@ -180,12 +181,11 @@ std::vector<Value*> Importer::results_of(const Body& body, Scope& scope) {
 }
 
 // References to attributes of the call around are followed; those the call does not give are left out.
-Attributes Importer::resolve(const NodeProto& node, const Frame& frame, int opset) {
+Attributes Importer::resolve(const NodeProto& node, const Frame& frame) {
   Attributes attributes;
   for (const AttributeProto& attribute : node.attribute()) {
     const AttributeProto* given = &attribute;
     if (!attribute.ref_attr_name().empty()) {
-      if (frame.depth == 0) report_.error(node, opset, fmt::format("attribute '{}' refers to '{}' outside of any function", printable(attribute.name()), printable(attribute.ref_attr_name())));
       auto found = frame.attributes.find(attribute.ref_attr_name());
       given = found == frame.attributes.end() ? nullptr : found->second;
     }
@@ -206,7 +206,7 @@ void Importer::import_node(const NodeProto& node, Scope& scope, const Frame& fra
     inputs.push_back(binding.value);
   }
   while (!inputs.empty() && !inputs.back()) inputs.pop_back();
-  Attributes attributes = resolve(node, frame, opset);
+  Attributes attributes = resolve(node, frame);
   if (schema && !check_node(node, *schema, opset, attributes, inputs, report_)) failed = true;
 
   std::vector<Value*> results;
@@ -253,13 +253,16 @@ std::vector<Value*> Importer::import_operator(const NodeProto& proto, const OpSc
 // --- bodies inside nodes -------------------------------------------------------------------------------------------
 
 std::vector<Value*> Importer::import_if(const NodeProto& node, const Attributes& attributes, Value* condition, Scope& scope, const Frame& frame) {
+  for (const char* name : {"then_branch", "else_branch"}) {
+    const GraphProto& branch = attributes.at(name)->g();
+    if (branch.input_size() > 0) fail("{} takes {}, expected none", name, counted(branch.input_size(), "input"));
+    if (branch.output_size() != node.output_size()) fail("{} yields {}, the node has {}", name, counted(branch.output_size(), "value"), counted(node.output_size(), "output"));
+  }
   std::optional<int64_t> known;
   if (condition->has_elements() && condition->elements.size() == 1) known = value_of(condition->elements[0]);
   if (!known) unsupported("If with a condition known only at run time");
   const GraphProto& graph = attributes.at(*known ? "then_branch" : "else_branch")->g();
   Body body = Body::of(graph);
-  if (!body.inputs.empty()) fail("branches take no inputs, this one has {}", body.inputs.size());
-  if (graph.output_size() != node.output_size()) fail("the branch yields {} values, the node has {} outputs", graph.output_size(), node.output_size());
   Scope inner{&scope, {}, {}, {}};
   load_initializers(graph, inner);
   import_body(body, inner, frame);
@@ -271,8 +274,8 @@ std::vector<Value*> Importer::import_if(const NodeProto& node, const Attributes&
 std::vector<Value*> Importer::call(const FunctionProto& function, const NodeProto& node, const Attributes& given, const std::vector<Value*>& inputs,
                                    const Opsets& opsets, const Frame& outer) {
   if (outer.depth >= kMaxBodyDepth) fail("bodies within bodies, more than {} deep", kMaxBodyDepth);
-  if (static_cast<int>(inputs.size()) > function.input_size()) fail("takes {} inputs, got {}", function.input_size(), inputs.size());
-  if (node.output_size() > function.output_size()) fail("has {} outputs, {} are used", function.output_size(), node.output_size());
+  if (static_cast<int>(inputs.size()) > function.input_size()) fail("takes {}, got {}", counted(function.input_size(), "input"), inputs.size());
+  if (node.output_size() > function.output_size()) fail("has {}, {} are used", counted(function.output_size(), "output"), node.output_size());
   Attributes attributes = given;
   for (const AttributeProto& attribute : function.attribute_proto()) attributes.emplace(attribute.name(), &attribute);
   for (const std::string& name : function.attribute()) {
@@ -281,7 +284,10 @@ std::vector<Value*> Importer::call(const FunctionProto& function, const NodeProt
   Scope scope;
   for (int i = 0; i < function.input_size(); ++i) scope.values[function.input(i)] = {i < static_cast<int>(inputs.size()) ? inputs[i] : nullptr, false};
   Body body = Body::of(function);
-  import_body(body, scope, Frame{opsets, std::move(attributes), fmt::format("{}{}/", outer.prefix, label_of(node)), outer.depth + 1});
+  Frame frame{opsets, std::move(attributes), fmt::format("{}{}/", outer.prefix, label_of(node)), outer.depth + 1};
+  report_.set_call(frame.prefix);
+  import_body(body, scope, frame);
+  report_.set_call(outer.prefix);
   std::vector<Value*> results;
   for (int i = 0; i < node.output_size(); ++i) {
     Binding result = find(body.outputs[i], scope);
@@ -309,7 +315,7 @@ std::unique_ptr<Module> import_bytes(ByteSource bytes, const std::string& folder
 std::unique_ptr<Module> import_model(const std::string& path, const ImportOptions& options, Diagnostics& diagnostics) {
   Report report(diagnostics, path);
   try {
-    auto file = MappedFile::open(path, path);
+    auto file = MappedFile::open(path);
     std::filesystem::path folder = std::filesystem::path(path).parent_path();
     return import_bytes({file, file->bytes()}, folder.empty() ? "." : folder.string(), std::filesystem::path(path).stem().string(), options, report);
   } catch (const Error& error) {

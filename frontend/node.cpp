@@ -28,6 +28,8 @@ std::vector<int64_t> axes_from(int first, int rank) {
 
 std::string to_text(const std::vector<int64_t>& values) { return fmt::format("[{}]", fmt::join(values, ", ")); }
 
+std::string counted(int64_t count, const char* noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
+
 const AttributeProto* Node::find(std::string_view name) const {
   auto own = attributes_.find(name);
   if (own != attributes_.end()) return own->second;
@@ -74,7 +76,13 @@ DType Node::dtype(std::string_view name) const {
   return *dtype;
 }
 
-ConstantId Node::tensor(std::string_view name) const { return tensors_.read(get(name).t(), build.module.constants); }
+ConstantId Node::tensor(std::string_view name) const {
+  try {
+    return tensors_.read(get(name).t(), build.module.constants);
+  } catch (const Error& error) {
+    throw Error(error.fault, fmt::format("attribute '{}': {}", name, error.what()));
+  }
+}
 
 Shape Node::extents(int index) const {
   const Value* value = input(index);
@@ -99,7 +107,7 @@ std::vector<int64_t> Node::constants(int index) const {
 
 Dim Node::extent(int index) const {
   Shape elements = extents(index);
-  if (elements.size() != 1) fail("input {} has {} elements, expected 1", index, elements.size());
+  if (elements.size() != 1) fail("input {} has {}, expected 1", index, counted(static_cast<int64_t>(elements.size()), "element"));
   return elements[0];
 }
 

@@ -36,6 +36,7 @@ std::vector<int64_t> normalized_axes(std::vector<int64_t> axes, int rank);
 std::vector<int64_t> axes_from(int first, int rank);
 
 std::string to_text(const std::vector<int64_t>&);   // "[1, 3]"
+std::string counted(int64_t count, const char* noun);   // "1 input", "2 inputs"
 
 class Node {
  public:

@@ -10,8 +10,8 @@ std::string label_of(const NodeProto& node) {
   return "";
 }
 
-std::string describe(const NodeProto& node, int opset) {
-  std::string where = fmt::format("node '{}' ({}", printable(label_of(node)), printable(node.op_type()));
+std::string describe(const NodeProto& node, int opset, const std::string& call) {
+  std::string where = fmt::format("node '{}' ({}", printable(call + label_of(node)), printable(node.op_type()));
   return opset > 0 ? where + fmt::format(", opset {})", opset) : where + ")";
 }
 

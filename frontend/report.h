@@ -10,8 +10,8 @@ namespace lapidary::frontend {
 
 // The node's name, or that of its first output when it has none.
 std::string label_of(const NodeProto&);
-// "node 'conv1' (Conv, opset 22)"; opset 0: not known
-std::string describe(const NodeProto&, int opset);
+// "node 'conv1' (Conv, opset 22)"; opset 0: not known. Of a node in a function the name is "call/conv1".
+std::string describe(const NodeProto&, int opset, const std::string& call = "");
 
 class Report {
  public:
@@ -19,14 +19,15 @@ class Report {
 
   void error(const std::string& what, Fault fault = Fault::Input) { diagnostics_.error(fault, prefix_ + what); }
   void error(const NodeProto& node, int opset, const std::string& what, Fault fault = Fault::Input) {
-    error(describe(node, opset) + ": " + what, fault);
+    error(describe(node, opset, call_) + ": " + what, fault);
   }
   void warning(const std::string& what) { diagnostics_.warning(prefix_ + what); }
+  void set_call(const std::string& prefix) { call_ = prefix; }   // of the nodes reported from now on: "call/"
   bool failed() const { return diagnostics_.failed(); }
 
  private:
   Diagnostics& diagnostics_;
-  std::string prefix_;
+  std::string prefix_, call_;
 };
 
 }  // namespace lapidary::frontend

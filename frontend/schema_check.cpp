@@ -65,6 +65,7 @@ std::string problem_of(const AttributeProto& attribute, AttributeType expected) 
   AttributeType declared = attribute.type();
   if (declared == AttributeProto::UNDEFINED && !values.empty()) declared = values[0];
   if (declared != expected && declared != AttributeProto::UNDEFINED) return fmt::format("expected {}, got {}", type_name(expected), type_name(declared));
+  if (values.empty() && declared == AttributeProto::UNDEFINED && expected < AttributeProto::FLOATS) return "holds no value";
   if (!values.empty() && values[0] != expected) return fmt::format("declared {}, holds {}", type_name(expected), type_name(values[0]));
   return "";
 }
@@ -204,7 +205,7 @@ Opsets::Opsets(const google::protobuf::RepeatedPtrField<onnx::OperatorSetIdProto
     }
     int version = static_cast<int>(std::clamp<int64_t>(import.version(), 1, INT_MAX));
     auto [found, fresh] = versions_.emplace(domain, version);
-    if (!fresh && found->second != version) report.error(fmt::format("domain '{}' is imported as {} and {}", printable(domain), found->second, version));
+    if (!fresh && found->second != version) report.error(fmt::format("domain '{}' is imported as {} and {}", domain_name(domain), found->second, version));
   }
 }
 
@@ -221,8 +222,8 @@ const OpSchema* find_schema(const NodeProto& node, const Opsets& opsets, Report&
     return nullptr;
   };
   if (domain == "com.microsoft") return complain("operators of com.microsoft", Fault::Unsupported);
-  if (!known_domains().contains(domain)) return complain(fmt::format("unknown domain '{}'", printable(domain)));
-  if (opset == 0) return complain(fmt::format("no opset_import for domain '{}'", domain));
+  if (!known_domains().contains(domain)) return complain(fmt::format("unknown domain '{}', and the model has no such function", printable(domain)));
+  if (opset == 0) return complain(fmt::format("no opset_import for domain '{}'", domain_name(domain)));
   const OpSchema* schema = onnx::OpSchemaRegistry::Schema(node.op_type(), opset, domain);
   if (!schema) {
     return complain(fmt::format("no operator '{}' in {} opset {}{}", printable(node.op_type()), domain_name(domain), opset, did_you_mean(node.op_type(), domain, opset)));

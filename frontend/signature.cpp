@@ -97,7 +97,7 @@ Type Signature::type_of(const onnx::ValueInfoProto& input) {
     }
     int rank = tensor.shape().dim_size();
     if (rank > kMaxRank) fail("rank {} exceeds {}", rank, kMaxRank);
-    if (wanted && static_cast<int>(wanted->size()) != rank) throw Error(Fault::Usage, fmt::format("--shape gives {} extents, it has rank {}", wanted->size(), rank));
+    if (wanted && static_cast<int>(wanted->size()) != rank) throw Error(Fault::Usage, fmt::format("--shape gives {}, it has rank {}", counted(static_cast<int64_t>(wanted->size()), "extent"), rank));
     Shape shape;
     int64_t elements = 1;
     bool overflow = false;

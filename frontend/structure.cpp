@@ -36,9 +36,11 @@ class Checker {
   std::vector<std::vector<int>> dependencies(const Body&, const Names&, std::vector<std::string_view>& captures);
   void order(const Body&, const std::vector<std::vector<int>>& needs);
   void report_cycle(const Body&, const std::vector<std::vector<int>>& needs, const std::vector<int>& waiting);
+  void check_reference(const NodeProto&, const AttributeProto&);
 
   Structure& structure_;
   Report& report_;
+  const FunctionProto* function_ = nullptr;   // being checked, graphs inside its nodes included
 };
 
 std::string shown(std::string_view name) { return "'" + printable(name) + "'"; }
@@ -104,11 +106,24 @@ std::vector<std::vector<int>> Checker::dependencies(const Body& body, const Name
       for (std::string_view name : check(Body::of(graph), &names, where)) use(name);
     };
     for (const AttributeProto& attribute : node.attribute()) {
+      check_reference(node, attribute);
       if (attribute.has_g()) inside(attribute, attribute.g());
       for (const GraphProto& graph : attribute.graphs()) inside(attribute, graph);
     }
   }
   return needs;
+}
+
+// An attribute may stand for one of the function's, under whatever name that has there.
+void Checker::check_reference(const NodeProto& node, const AttributeProto& attribute) {
+  const std::string& wanted = attribute.ref_attr_name();
+  if (wanted.empty()) return;
+  std::string text = fmt::format("attribute {} refers to {}", shown(attribute.name()), shown(wanted));
+  if (!function_) return report_.error(node, 0, text + " outside of any function");
+  auto named = [&](const AttributeProto& given) { return given.name() == wanted; };
+  bool declared = std::find(function_->attribute().begin(), function_->attribute().end(), wanted) != function_->attribute().end() ||
+                  std::any_of(function_->attribute_proto().begin(), function_->attribute_proto().end(), named);
+  if (!declared) report_.error(node, 0, fmt::format("{}, which is no attribute of function {}", text, shown(function_->name())));
 }
 
 void Checker::order(const Body& body, const std::vector<std::vector<int>>& needs) {
@@ -161,6 +176,7 @@ void Checker::report_cycle(const Body& body, const std::vector<std::vector<int>>
 }
 
 std::vector<std::string_view> Checker::check(const Body& body, const Names* outer, const std::string& where) {
+  if (!outer) function_ = body.function;
   Names names{outer, {}};
   std::vector<std::string_view> captures;
   define_inputs(body, names, where);
@@ -186,7 +202,7 @@ Body Body::of(const GraphProto& graph) {
 }
 
 Body Body::of(const FunctionProto& function) {
-  return {&function.node(), {function.input().begin(), function.input().end()}, {function.output().begin(), function.output().end()}};
+  return {&function.node(), {function.input().begin(), function.input().end()}, {function.output().begin(), function.output().end()}, nullptr, &function};
 }
 
 std::string_view canonical_domain(std::string_view domain) { return domain == "ai.onnx" ? "" : domain; }

@@ -19,7 +19,8 @@ namespace lapidary::frontend {
 struct Body {
   const google::protobuf::RepeatedPtrField<NodeProto>* nodes;
   std::vector<std::string_view> inputs, outputs;
-  const GraphProto* graph = nullptr;       // null for functions
+  const GraphProto* graph = nullptr;       // of functions null, and
+  const FunctionProto* function = nullptr; // of graphs
 
   static Body of(const GraphProto&);
   static Body of(const FunctionProto&);

@@ -65,7 +65,7 @@ Equation parsed(Node& node) {
     }
     std::sort(equation.result.begin(), equation.result.end());
   }
-  if (static_cast<int>(equation.terms.size()) != node.input_count()) fail("equation has {} terms for {} inputs", equation.terms.size(), node.input_count());
+  if (static_cast<int>(equation.terms.size()) != node.input_count()) fail("equation has {} for {}", counted(static_cast<int64_t>(equation.terms.size()), "term"), counted(node.input_count(), "input"));
   for (int i = 0; i < node.input_count(); ++i) {
     const std::string& term = equation.terms[i];
     if (static_cast<int>(term.size()) != node.rank(i)) fail("equation term '{}' has {} indices, input {} has rank {}", printable(term), term.size(), i, node.rank(i));

@@ -5,6 +5,7 @@ namespace lapidary::frontend {
 namespace {
 
 using Values = std::vector<Value*>;
+constexpr int64_t kMostGroups = INT64_C(1) << 20, kMostChannels = INT64_C(1) << 40;
 
 struct Operands {
   Value *x, *w, *bias;
@@ -16,6 +17,7 @@ struct Operands {
 int64_t known(Dim extent, const char* what) {
   std::optional<int64_t> value = value_of(extent);
   if (!value) unsupported("{} known only at run time", what);
+  if (*value > kMostChannels) fail("{}: {} exceeds {}", what, *value, kMostChannels);
   return *value;
 }
 
@@ -25,6 +27,7 @@ Operands operands_of(Node& node) {
   if (rank < 3) fail("input has rank {}, expected 3 or more", rank);
   if (o.w->type.rank() != rank) fail("weight has rank {}, expected {}", o.w->type.rank(), rank);
   if (o.group < 1) fail("group must be 1 or more, got {}", o.group);
+  if (o.group > kMostGroups) fail("group {} exceeds {}", o.group, kMostGroups);
   o.spatial.assign(o.x->type.shape.begin() + 2, o.x->type.shape.end());
   for (int i = 2; i < rank; ++i) o.kernel.push_back(known(o.w->type.shape[i], "a kernel"));
   for (int64_t extent : o.kernel) {
@@ -44,7 +47,7 @@ Values conv(Node& node) {
   Operands o = operands_of(node);
   int64_t outputs = known(o.w->type.shape[0], "output channels"), inputs = known(o.w->type.shape[1], "input channels");
   std::optional<int64_t> channels = value_of(o.x->type.shape[1]);
-  if (channels && *channels != inputs * o.group) fail("input has {} channels, weight and group {} want {}", *channels, o.group, inputs * o.group);
+  if (channels && *channels != inputs * o.group) fail("input has {}, weight and group {} want {}", counted(*channels, "channel"), o.group, inputs * o.group);
   if (outputs % o.group != 0) fail("{} output channels are not a multiple of group {}", outputs, o.group);
   check_bias(o, outputs);
   Windows w = windows_of(node, o.kernel, o.spatial);
@@ -65,6 +68,7 @@ void pad_for_output(Node& node, const Operands& o, Windows& w, const std::vector
     Dim full = dims.add(dims.mul(dims.sub(o.spatial[i], one), stride), dims.constant(output_padding[i] + (w.kernel[i] - 1) * w.dilations[i] + 1));
     Dim total = dims.sub(full, output);
     if (wanted.empty()) total = dims.max(dims.constant(0), total);
+    if (range(total).hi < 0) fail("output_shape {} of axis {} exceeds {}", to_string(output), i + 2, to_string(full));
     Dim half = dims.floordiv(total, dims.constant(2)), rest = dims.sub(total, half);
     w.pads[i] = mode == "SAME_UPPER" ? half : rest;
     w.pads[i + w.rank()] = mode == "SAME_UPPER" ? rest : half;
@@ -80,7 +84,7 @@ Values conv_transpose(Node& node) {
   check_bias(o, outputs);
   Windows w = windows_of(node, o.kernel, o.spatial);
   std::vector<int64_t> output_padding = node.has("output_padding") ? node.integers("output_padding") : std::vector<int64_t>(w.rank(), 0);
-  if (static_cast<int>(output_padding.size()) != w.rank()) fail("output_padding has {} elements, expected {}", output_padding.size(), w.rank());
+  if (static_cast<int>(output_padding.size()) != w.rank()) fail("output_padding has {}, expected {}", counted(static_cast<int64_t>(output_padding.size()), "element"), w.rank());
   for (int i = 0; i < w.rank(); ++i) {
     if (output_padding[i] < 0 || output_padding[i] >= std::max(w.strides[i], w.dilations[i])) fail("output_padding {} must be below stride {} or dilation {}", output_padding[i], w.strides[i], w.dilations[i]);
   }

@@ -8,26 +8,27 @@ using Values = std::vector<Value*>;
 
 Value* integer(Node& node, DType dtype, Dim value) { return node.build.dims_tensor({value}, {}, dtype); }
 
-// Constant indices are looked at now; others are the run's affair.
-void check_indices(Node& node, const Value* indices, Dim extent) {
-  std::optional<int64_t> size = value_of(extent);
+// Constant indices are looked at now; others are the run's affair. Consecutive ones go round these extents.
+void check_indices(Node& node, const Value* indices, std::span<const Dim> extents) {
   auto known = scalars_of(node.build.module, indices);
-  if (!size || !known) return;
-  for (const Scalar& index : *known) {
-    if (index.integer < -*size || index.integer >= *size) fail("index {} not in [{}, {}]", index.integer, -*size, *size - 1);
+  if (!known) return;
+  for (size_t i = 0; i < known->size(); ++i) {
+    std::optional<int64_t> size = value_of(extents[i % extents.size()]);
+    int64_t index = (*known)[i].integer;
+    if (size && (index < -*size || index >= *size)) fail("index {} not in [{}, {}]", index, -*size, *size - 1);
   }
 }
 
 Values gather(Node& node) {
   int axis = node.axis("axis", node.rank());
-  check_indices(node, node.input(1), node.type(0).shape[axis]);
+  check_indices(node, node.input(1), std::span(node.type(0).shape).subspan(axis, 1));
   return {node.build.gather(node.input(0), node.input(1), axis)};
 }
 
 Values gather_elements(Node& node) {
   int axis = node.axis("axis", node.rank());
   if (node.rank(1) != node.rank()) fail("indices have rank {}, data has {}", node.rank(1), node.rank());
-  check_indices(node, node.input(1), node.type(0).shape[axis]);
+  check_indices(node, node.input(1), std::span(node.type(0).shape).subspan(axis, 1));
   return {node.build.gather_elements(node.input(0), node.input(1), axis)};
 }
 
@@ -40,6 +41,7 @@ Values gather_nd(Node& node) {
   std::optional<int64_t> width = last >= 0 ? value_of(indices->type.shape[last]) : std::nullopt;
   if (!width) unsupported("index tuples of unknown length");
   if (*width < 1 || *width > data->type.rank()) fail("index tuples have {} elements, data has rank {}", *width, data->type.rank());
+  check_indices(node, indices, std::span(shape).first(*width));
   Value* position = nullptr;
   for (int axis = 0; axis < *width; ++axis) {
     Value* index = node.build.drop_axes(node.build.slice_axis(indices, last, node.dims().constant(axis), node.dims().constant(1)), {last});

@@ -73,7 +73,7 @@ Values slice(Node& node) {
   std::vector<int64_t> axes = some ? (operands ? node.constants(3) : node.integers("axes")) : axes_from(0, static_cast<int>(starts.size()));
   std::vector<int64_t> steps = operands && node.input(4) ? node.constants(4) : std::vector<int64_t>(starts.size(), 1);
   if (ends.size() != starts.size() || axes.size() != starts.size() || steps.size() != starts.size()) {
-    fail("{} starts, {} ends, {} axes and {} steps", starts.size(), ends.size(), axes.size(), steps.size());
+    fail("starts, ends, axes and steps have {}, {}, {} and {} elements", starts.size(), ends.size(), axes.size(), steps.size());
   }
   if (static_cast<int>(axes.size()) > rank) fail("{} axes, the input has rank {}", axes.size(), rank);
   normalized_axes(axes, rank);
@@ -111,7 +111,7 @@ Values split(Node& node) {
   int axis = normalized_axis(node.integer_or("axis", 0), x->type.rank());
   Dim extent = x->type.shape[axis], at = node.dims().constant(0);
   Shape sizes = split_sizes(node, extent);
-  if (static_cast<int>(sizes.size()) != node.output_count()) fail("{} split sizes for {} outputs", sizes.size(), node.output_count());
+  if (static_cast<int>(sizes.size()) != node.output_count()) fail("{} for {}", counted(static_cast<int64_t>(sizes.size()), "split size"), counted(node.output_count(), "output"));
   Dim sum = at;
   for (Dim size : sizes) {
     if (range(size).hi < 0) fail("split size {}", to_string(size));
@@ -129,6 +129,15 @@ Values split(Node& node) {
 
 // --- Pad, Tile -------------------------------------------------------------------------------------------------------
 
+// All modes but constant fill with the axis's own elements.
+void require_elements(Node& node, int axis, const std::string& mode) {
+  Dim extent = node.type(0).shape[axis], none = node.dims().constant(0);
+  if (value_of(extent) == 0) fail("mode '{}' needs elements along axis {}", mode, axis);
+  if (range(extent).lo > 0) return;
+  Module& module = node.build.module;
+  module.check(node.dims().less(none, extent), fmt::format("{}: mode '{}' needs elements along axis {}", module.describe(node.build.origin), mode, axis));
+}
+
 Values pad(Node& node) {
   Value* x = node.input(0);
   int rank = x->type.rank();
@@ -143,6 +152,8 @@ Values pad(Node& node) {
   for (size_t k = 0; k < axes.size(); ++k) {
     int axis = normalized_axis(axes[k], rank);
     low[axis] = pads[k], high[axis] = pads[k + axes.size()];
+    bool padded = value_of(low[axis]) != 0 || value_of(high[axis]) != 0;
+    if (mode != "constant" && padded) require_elements(node, axis, mode);
     Dim extent = node.dims().add(x->type.shape[axis], node.dims().add(low[axis], high[axis]));
     if (range(extent).hi < 0) fail("pads leave extent {} of axis {}", to_string(extent), axis);
   }

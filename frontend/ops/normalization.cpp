@@ -10,11 +10,15 @@ using Values = std::vector<Value*>;
 Value* root(Node& node, Value* x) { return node.build.scalar_op(ScalarOp::Sqrt, {x}); }
 Value* shifted(Node& node, Value* x, double by) { return node.build.add(x, node.build.like(x, by)); }
 
-// [C] → [C, 1, …], so that it broadcasts over [N, C, spatial…].
-Value* per_channel(Node& node, Value* vector, int rank, const char* what) {
+void check_channels(Node& node, const Value* vector, const char* what) {
   if (vector->type.rank() != 1) fail("{} has rank {}, expected 1", what, vector->type.rank());
   std::optional<int64_t> extent = value_of(vector->type.shape[0]), channels = value_of(node.type(0).shape[1]);
   if (extent && channels && *extent != *channels) fail("{} has {} elements, input has {} channels", what, *extent, *channels);
+}
+
+// [C] → [C, 1, …], so that it broadcasts over [N, C, spatial…].
+Value* per_channel(Node& node, Value* vector, int rank, const char* what) {
+  check_channels(node, vector, what);
   return rank > 2 ? node.build.expand_axes(vector, axes_from(1, rank - 1)) : vector;
 }
 
@@ -31,6 +35,8 @@ Values batch_norm(Node& node) {
   for (int i = 1; i < node.output_count(); ++i) {
     if (node.wants(i)) unsupported("statistics (output {})", i);
   }
+  const char* kParameters[] = {"scale", "B", "mean", "variance"};
+  for (int i = 0; i < 4; ++i) check_channels(node, node.input(i + 1), kParameters[i]);
   DType dtype = x->type.dtype, inside = node.type(3).dtype;
   GraphBuilder& build = node.build;
   Value *scale = same_type(node, node.input(1), inside), *bias = same_type(node, node.input(2), inside);

@@ -41,6 +41,7 @@ Values reshape(Node& node) {
   if (node.version < 5) {
     for (int64_t extent : node.integers("shape")) target.push_back(node.dims().constant(extent));
   }
+  const Shape wanted = target;
   bool copies_zero = node.integer_or("allowzero", 0) == 0;
   int inferred = -1;
   Shape others;
@@ -63,7 +64,7 @@ Values reshape(Node& node) {
     target[inferred] = quotient(node.dims(), x->type.shape, others);
   }
   Dim from = node.dims().product(x->type.shape), to = node.dims().product(target);
-  if (known_unequal(from, to)) fail("cannot reshape {} elements to {}", to_string(from), to_string(target));
+  if (known_unequal(from, to)) fail("cannot reshape {} elements to {}", to_string(from), to_string(wanted));
   return {node.build.reshape(x, target)};
 }
 

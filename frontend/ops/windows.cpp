@@ -27,7 +27,7 @@ void pad_same(Node& node, Windows& w, const Shape& spatial, bool upper) {
 std::vector<int64_t> positive_list(Node& node, const char* name, int rank, int64_t otherwise) {
   if (!node.has(name)) return std::vector<int64_t>(rank, otherwise);
   std::vector<int64_t> list = node.integers(name);
-  if (static_cast<int>(list.size()) != rank) fail("{} has {} elements, expected {}", name, list.size(), rank);
+  if (static_cast<int>(list.size()) != rank) fail("{} has {}, expected {}", name, counted(static_cast<int64_t>(list.size()), "element"), rank);
   for (int64_t x : list) {
     if (x < 1 || x > kMostExtent) fail("{} must be from 1 to {}, got {}", name, kMostExtent, x);
   }
@@ -48,7 +48,7 @@ Windows windows_of(Node& node, std::vector<int64_t> kernel, const Shape& spatial
     pad_same(node, w, spatial, mode == "SAME_UPPER");
   } else if (mode == "NOTSET" && node.has("pads")) {
     std::vector<int64_t> pads = node.integers("pads");
-    if (static_cast<int>(pads.size()) != 2 * rank) fail("pads has {} elements, expected {}", pads.size(), 2 * rank);
+    if (static_cast<int>(pads.size()) != 2 * rank) fail("pads has {}, expected {}", counted(static_cast<int64_t>(pads.size()), "element"), 2 * rank);
     for (int i = 0; i < 2 * rank; ++i) {
       if (pads[i] < 0 || pads[i] > kMostExtent) fail("pads must be from 0 to {}, got {}", kMostExtent, pads[i]);
       w.pads[i] = node.dims().constant(pads[i]);

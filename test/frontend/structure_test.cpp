@@ -45,11 +45,11 @@ TEST(Structure, ProblemsAreReportedTogetherAndFollowUpsAreNot) {
 
 TEST(Schemas, OpsetsAndOperators) {
   EXPECT_EQ(problems("<ir_version: 8, opset_import: [\"\" : 9999]> g (float[2] x) => (float[2] y) { y = Relu(x) }")[0], "opset 9999 of ai.onnx (supported 1 to 28)");
-  EXPECT_EQ(problems("<ir_version: 8, opset_import: [\"\" : 17, \"\" : 7]> g (float[2] x) => (float[2] y) { y = Relu(x) }")[0], "domain '' is imported as 17 and 7");
+  EXPECT_EQ(problems("<ir_version: 8, opset_import: [\"\" : 17, \"\" : 7]> g (float[2] x) => (float[2] y) { y = Relu(x) }")[0], "domain 'ai.onnx' is imported as 17 and 7");
   imported("<ir_version: 8, opset_import: [\"\" : 17, \"ai.onnx\" : 17]> g (float[2] x) => (float[2] y) { y = Relu(x) }");
   EXPECT_EQ(problems("<ir_version: 9999, opset_import: [\"\" : 17]> g (float[2] x) => (float[2] y) { y = Relu(x) }")[0], "ir_version 9999 (supported 3 to 14)");
-  EXPECT_EQ(problems("<ir_version: 8, opset_import: [\"ai.onnx.ml\" : 1]> g (float[2] x) => (float[2] y) { y = Relu(x) }")[0], "node 'y' (Relu): no opset_import for domain ''");
-  EXPECT_EQ(problems(graph("y = evil.corp.Relu(x)"))[0], "node 'y' (Relu): unknown domain 'evil.corp'");
+  EXPECT_EQ(problems("<ir_version: 8, opset_import: [\"ai.onnx.ml\" : 1]> g (float[2] x) => (float[2] y) { y = Relu(x) }")[0], "node 'y' (Relu): no opset_import for domain 'ai.onnx'");
+  EXPECT_EQ(problems(graph("y = evil.corp.Relu(x)"))[0], "node 'y' (Relu): unknown domain 'evil.corp', and the model has no such function");
   EXPECT_EQ(problems(graph("y = Relo(x)"))[0], "node 'y' (Relo, opset 17): no operator 'Relo' in ai.onnx opset 17 (did you mean 'Relu'?)");
   EXPECT_EQ(problems(graph("y = Upsample(x, x)"))[0], "node 'y' (Upsample, opset 17): Upsample was removed in opset 10");
 }
