@@ -45,7 +45,7 @@ TEST(Inputs, ShapesCanBeFixed) {
   EXPECT_EQ(input_type(*module), "f32[4, S]");
   EXPECT_EQ(to_string(module->functions[0]->body->arguments[1]->type), "f32[4, 1]");
   EXPECT_EQ(problems(text, {.shapes = {{"q", {4}}}}), Messages{"--shape names 'q', which is no input of the model"});
-  EXPECT_EQ(problems(text, {.shapes = {{"x", {4}}}}), Messages{"input 'x': --shape gives 1 extents, it has rank 2"});
+  EXPECT_EQ(problems(text, {.shapes = {{"x", {4}}}}), Messages{"input 'x': --shape gives 1 extent, it has rank 2"});
   EXPECT_EQ(problems(text, {.shapes = {{"x", {4, 2}}, {"z", {5, 1}}}}).size(), 1u);
 }
 

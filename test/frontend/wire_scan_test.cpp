@@ -86,10 +86,18 @@ TEST(WireScan, BoundsNesting) {
 }
 
 TEST(WireScan, ChecksWireTypesAndText) {
-  EXPECT_EQ(problem(bytes(1, "8")), "wire type 2, expected 0 at byte 0 inside ModelProto.ir_version");
+  EXPECT_EQ(problem(number(1, 8) + bytes(5, "8")), "wire type 2, expected 0 at byte 2 inside ModelProto.model_version");
   EXPECT_EQ(problem(model_of(bytes(2, "a\xff"))), "text is not UTF-8 (byte 0xff) at byte 7 inside ModelProto.graph.name");
   EXPECT_EQ(problem(model_of(bytes(2, "naïve ∑"))), "none");
   EXPECT_EQ(problem(model_of(bytes(5, bytes(3, number(1, 0))))), "tensors in segments are not supported: at byte 6 inside ModelProto.graph.initializer[0].segment");
+}
+
+TEST(WireScan, OneTensorIsAFileToo) {
+  std::string raw(5000, 'x'), file = tensor(raw), message = scan_tensor(std::as_bytes(std::span(file)));
+  EXPECT_LT(message.size(), 50u);
+  EXPECT_THROW(scan_tensor(std::as_bytes(std::span(file).first(3000))), Error);
+  std::string twice = file + file;
+  EXPECT_THROW(scan_tensor(std::as_bytes(std::span(twice))), Error);
 }
 
 }  // namespace
