@@ -160,7 +160,8 @@ ConstantId TensorReader::read_sparse(const onnx::SparseTensorProto& sparse, Cons
   int64_t width = flat ? 1 : rank;
   if (sparse.values().dims_size() != 1) fail(fmt::format("values have rank {}, expected 1", sparse.values().dims_size()));
   if (dtype_of(indices.data_type()) != DType::I64) fail("indices are not int64");
-  if (checked_elements(indices.dims()) != count * width || indices.dims(0) != count || (!flat && (indices.dims_size() != 2 || indices.dims(1) != rank))) {
+  if (count > elements) fail(fmt::format("{} values in a tensor of {} elements", count, elements));
+  if (checked_elements(indices.dims()) != count * width || indices.dims_size() < 1 || indices.dims(0) != count || (!flat && (indices.dims_size() != 2 || indices.dims(1) != rank))) {
     fail(fmt::format("indices have shape [{}], expected [{}] or [{}, {}]", fmt::join(indices.dims(), ", "), count, count, rank));
   }
   ByteSource values = bytes_of(sparse.values(), *dtype, count), index_bytes = bytes_of(indices, DType::I64, count * width);

@@ -25,11 +25,11 @@ def value(name, line, change, **arguments):
     return node("y = Relu(x)", line, name=name, change=lambda m: change(m.graph), **arguments)
 
 
-def sparse(name, line, indices, dims=(6,), index_dims=None):
+def sparse(name, line, indices, dims=(6,), index_dims=None, values=2):
     def change(m):
         s = m.graph.sparse_initializer.add(dims=dims)
-        s.values.CopyFrom(onnx.TensorProto(name="w", dims=[2], data_type=F32, float_data=[1, 2]))
-        s.indices.CopyFrom(onnx.TensorProto(dims=index_dims or [len(indices)], data_type=I64, int64_data=indices))
+        s.values.CopyFrom(onnx.TensorProto(name="w", dims=[values], data_type=F32, float_data=[1, 2][:values]))
+        s.indices.CopyFrom(onnx.TensorProto(dims=[len(indices)] if index_dims is None else index_dims, data_type=I64, int64_data=indices))
     return node("y = Relu(x)", f"initializer 'w': {line}", name=name, change=change)
 
 
@@ -86,7 +86,9 @@ CASES = [
     sparse("sparse indices not in order", "sparse index 1 is not in ascending order", [3, 1]),
     sparse("sparse indices of the wrong count", "indices have shape [3], expected [2]", [0, 1, 2]),
     sparse("sparse index tuples of the wrong width", "indices have shape [2, 3]", [0] * 6, dims=(2, 3), index_dims=[2, 3]),
-    sparse("sparse indices without a shape", "indices have shape", [0, 1], index_dims=[1, 2]),
+    sparse("sparse indices of another shape", "indices have shape [1, 2], expected [2]", [0, 1], index_dims=[1, 2]),
+    sparse("sparse indices that are a scalar", "indices have shape [], expected [1]", [0], index_dims=[], values=1),
+    sparse("more sparse values than elements", "4611686018427387904 values in a tensor of 6 elements", [0], values=1 << 62),
 
     value("input without a type", "input 'x': has no type", lambda g: g.input[0].ClearField("type")),
     value("input of type 99", "input 'x': unknown data_type 99", lambda g: setattr(g.input[0].type.tensor_type, "elem_type", 99)),
