@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "test/passes/model.h"
-#include "test/passes/random_tensor.h"
+#include "ir/check_tensors.h"
 
 namespace lapidary::test {
 

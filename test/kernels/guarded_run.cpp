@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "ir/error.h"
-#include "test/passes/run_values.h"
+#include "ir/run_values.h"
 
 namespace lapidary::test {
 

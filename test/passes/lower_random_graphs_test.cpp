@@ -2,9 +2,10 @@
 #include <gtest/gtest.h>
 
 #include "ir/error.h"
+#include "ir/program_interpreter.h"
 #include "ir/text.h"
 #include "ir/verifier.h"
-#include "test/passes/program_runner.h"
+#include "passes/pipeline.h"
 #include "test/passes/random_graphs.h"
 
 namespace lapidary::testing {
@@ -34,7 +35,7 @@ void check(uint64_t seed, bool all_passes) {
   const Program program = lowered(*graph.module, options, grouped);
   for (const loops::Kernel& kernel : program.kernels)
     for (const std::string& line : verify(kernel)) ADD_FAILURE() << line << "\n" << print_kernel(kernel);
-  const std::string text = difference(expected, test::run_program(program, program.entries[0], inputs), kTolerance);
+  const std::string text = difference(expected, interpret(program, program.entries[0], inputs), kTolerance);
   EXPECT_EQ(text, "") << grouped << print_program(program);
 }
 

@@ -1,19 +1,16 @@
-// Runs a lowered Program in the interpreter of Loops, step by step as the runtime would: formulas evaluated, weights
-// materialised, an arena that is poisoned with NaN before use and after each buffer's life. And the check that every
-// lowering test ends in: the program computes what the Graph's interpreter says.
+// The check that every lowering test ends in: the program, run in the interpreter of Loops, computes what the Graph's
+// interpreter says.
 #pragma once
 
-#include <span>
 #include <vector>
 
-#include "ir/interpreter.h"
+#include "ir/check_tensors.h"
 #include "ir/program.h"
 #include "passes/pipeline.h"
-#include "test/passes/random_tensor.h"
 
 namespace lapidary::test {
 
-std::vector<Tensor> run_program(const Program&, const EntryPoint&, std::span<const Tensor> inputs);
+using lapidary::random_tensor;
 
 struct Lowering {
   std::vector<std::string> passes = {"form-groups"};   // run before lowering

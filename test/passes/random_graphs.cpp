@@ -334,29 +334,4 @@ std::vector<Tensor> random_inputs(const Module& module, const std::map<std::stri
   return inputs;
 }
 
-namespace {
-
-std::string difference(const Tensor& expected, const Tensor& found, double tolerance) {
-  if (expected.dtype != found.dtype || expected.shape != found.shape) return "another type or shape";
-  if (expected.integers != found.integers) return "other integers";
-  double largest = 1;
-  for (double number : expected.numbers)
-    if (std::isfinite(number)) largest = std::max(largest, std::abs(number));
-  for (size_t i = 0; i < expected.numbers.size(); ++i) {
-    double a = expected.numbers[i], b = found.numbers[i];
-    bool same = a == b || (std::isnan(a) && std::isnan(b)) || std::abs(a - b) <= tolerance * largest;
-    if (!same) return "element " + std::to_string(i) + " is " + std::to_string(b) + ", expected " + std::to_string(a);
-  }
-  return "";
-}
-
-}  // namespace
-
-std::string difference(const std::vector<Tensor>& expected, const std::vector<Tensor>& found, double tolerance) {
-  if (expected.size() != found.size()) return "another number of results";
-  for (size_t i = 0; i < expected.size(); ++i)
-    if (std::string text = difference(expected[i], found[i], tolerance); !text.empty()) return "result " + std::to_string(i) + ": " + text;
-  return "";
-}
-
 }  // namespace lapidary::testing

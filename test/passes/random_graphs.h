@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "ir/interpreter.h"
+#include "ir/check_tensors.h"
 
 namespace lapidary::testing {
 
@@ -20,8 +20,5 @@ RandomGraph random_graph(uint64_t seed);
 std::vector<int64_t> symbol_values(const std::string& name);
 
 std::vector<Tensor> random_inputs(const Module&, const std::map<std::string, int64_t>& symbols, uint64_t seed);
-
-// Same dtypes and shapes, numbers equal to `tolerance` times the larger of 1 and the tensor's largest; "" or where not.
-std::string difference(const std::vector<Tensor>& expected, const std::vector<Tensor>& found, double tolerance);
 
 }  // namespace lapidary::testing

@@ -11,7 +11,7 @@
 #include "ir/interpreter.h"
 #include "ir/program.h"
 
-namespace lapidary::test {
+namespace lapidary {
 
 class RunValues {
  public:
@@ -67,4 +67,4 @@ class RunValues {
   std::map<Dim, int64_t> symbols_;
 };
 
-}  // namespace lapidary::test
+}  // namespace lapidary

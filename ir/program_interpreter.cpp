@@ -1,0 +1,128 @@
+#include "ir/program_interpreter.h"
+
+#include <cstring>
+
+#include "ir/error.h"
+#include "ir/loops_interpreter.h"
+#include "ir/run_values.h"
+#include "ir/text.h"
+
+namespace lapidary {
+
+namespace {
+
+constexpr int64_t kAlignment = 64;
+constexpr auto kPoison = std::byte{0xFF};  // NaN as a float, -1 as an integer
+
+struct Memory {
+  std::vector<std::byte> storage;
+  explicit Memory(int64_t bytes) : storage(static_cast<size_t>(bytes + kAlignment), kPoison) {}
+  std::byte* data() {
+    const auto address = reinterpret_cast<uintptr_t>(storage.data());
+    return storage.data() + (kAlignment - address % kAlignment) % kAlignment;
+  }
+};
+
+class Runner {
+ public:
+  Runner(const Program& program, const EntryPoint& entry, std::span<const Tensor> inputs)
+      : program_(program), entry_(entry), value_(entry, inputs), arena_(0) {
+    for (const Tensor& input : inputs) inputs_.push_back(copy(input.to_bytes()));
+    for (const TensorInfo& output : entry.outputs) outputs_.emplace_back(value_.bytes(output));
+    for (ConstantId weight : program.weights) weights_.push_back(copy(program.module->constants.bytes_of(weight)));
+    arena_ = Memory(value_(entry.arena_bytes));
+  }
+
+  std::vector<Tensor> run() {
+    for (uint32_t i = 0; i < entry_.steps.size(); ++i) {
+      run_step(entry_.steps[i], i);
+      for (const ArenaBuffer& buffer : entry_.arena)
+        if (buffer.last_step == i)
+          std::memset(arena_.data() + value_(buffer.offset), 0xFF, static_cast<size_t>(value_(buffer.bytes)));
+    }
+    std::vector<Tensor> results;
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+      const TensorInfo& info = entry_.outputs[i];
+      const std::span bytes(outputs_[i].data(), static_cast<size_t>(value_.bytes(info)));
+      results.push_back(Tensor::from_bytes(info.dtype, value_.shape(info.shape), bytes));
+    }
+    return results;
+  }
+
+ private:
+  static Memory copy(const std::vector<std::byte>& bytes) {
+    Memory memory(static_cast<int64_t>(bytes.size()));
+    std::memcpy(memory.data(), bytes.data(), bytes.size());
+    return memory;
+  }
+
+  loops::BoundBuffer bind(const BufferRef& buffer, DType dtype) {
+    const int64_t offset = value_.or_zero(buffer.offset), width = bit_width(dtype) / 8;
+    switch (buffer.base) {
+      case BufferRef::Base::None:
+        break;
+      case BufferRef::Base::Arena: {
+        const ArenaBuffer& place = entry_.arena.at(buffer.index);
+        const int64_t begin = value_(place.offset);
+        LPD_CHECK(begin % kAlignment == 0 && begin + value_(place.bytes) <= value_(entry_.arena_bytes),
+                  "arena{} lies at {}, {} bytes of {}", buffer.index, begin, value_(place.bytes),
+                  value_(entry_.arena_bytes));
+        return {arena_.data() + begin + offset, (value_(place.bytes) - offset) / width};
+      }
+      case BufferRef::Base::Weights:
+        return {weights_.at(buffer.index).data() + offset,
+                (program_.module->constants[program_.weights[buffer.index]].bytes() - offset) / width};
+      case BufferRef::Base::Input:
+        return {inputs_.at(buffer.index).data(), value_.bytes(entry_.inputs[buffer.index]) / width};
+      case BufferRef::Base::Output:
+        return {outputs_.at(buffer.index).data(), value_.bytes(entry_.outputs[buffer.index]) / width};
+    }
+    return {nullptr, 0};
+  }
+
+  void run_step(const Step& step, uint32_t index) {
+    const Variant* variant = value_.chosen(step);
+    LPD_CHECK(variant, "no variant of step {} applies", index);
+    run_variant(step, *variant, index);
+  }
+
+  void run_variant(const Step& step, const Variant& variant, uint32_t index) {
+    const loops::Kernel& kernel = program_.kernels.at(variant.kernel);
+    LPD_CHECK(kernel.buffers.size() == step.buffers.size(), "step {} binds {} buffers of {}", index,
+              step.buffers.size(), kernel.buffers.size());
+    std::vector<loops::BoundBuffer> buffers;
+    const std::vector<int64_t> stages = value_.stage_sizes(variant);
+    size_t stage = 0;
+    for (size_t i = 0; i < step.buffers.size(); ++i) {
+      if (kernel.buffers[i]->space != loops::Space::Stage) {
+        buffers.push_back(bind(step.buffers[i], kernel.buffers[i]->element.dtype));
+        continue;
+      }
+      buffers.push_back({nullptr, stages.at(stage++) / (bit_width(kernel.buffers[i]->element.dtype) / 8)});
+    }
+    std::vector<int64_t> integers;
+    for (Dim dim : variant.integers) integers.push_back(value_(dim));
+    const int64_t tasks = value_(variant.tasks), rounds = variant.rounds ? value_(variant.rounds) : 1;
+    try {
+      for (int64_t round = 0; round < rounds; ++round)
+        loops::interpret(kernel, buffers, integers, round * tasks, (round + 1) * tasks);
+    } catch (const Error& error) {
+      throw Error(error.fault,
+                  fmt::format("step {} ({}): {}\n{}", index, kernel.family, error.what(), print_kernel(kernel)));
+    }
+  }
+
+  const Program& program_;
+  const EntryPoint& entry_;
+  const RunValues value_;
+  std::vector<Memory> inputs_, outputs_, weights_;
+  Memory arena_;
+};
+
+}  // namespace
+
+std::vector<Tensor> interpret(const Program& program, const EntryPoint& entry, std::span<const Tensor> inputs) {
+  return Runner(program, entry, inputs).run();
+}
+
+}  // namespace lapidary
