@@ -3,18 +3,21 @@
 //   lapidary-opt file.graph --passes=fold-constants,form-groups
 //   lapidary-opt file.graph --lower            (prints the program's steps and kernels)
 //   lapidary-opt file.loops --kernel           (parses, verifies and prints one kernel)
+//   lapidary-opt file.graph --all --lower --check-values     (and runs it before, between and after: same_values.h)
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <sstream>
 
 #include "ir/error.h"
 #include "ir/text.h"
 #include "ir/verifier.h"
 #include "passes/pipeline.h"
+#include "tools/same_values.h"
 
 namespace {
 using namespace lapidary;
@@ -25,7 +28,7 @@ std::string read_all(const std::string& path) {
     text << std::cin.rdbuf();
   } else {
     std::ifstream file(path, std::ios::binary);
-    if (!file) throw Error(Fault::File, fmt::format("{}: cannot be read", printable(path)));
+    if (!file) throw Error(Fault::File, "cannot be read");
     text << file.rdbuf();
   }
   return text.str();
@@ -42,8 +45,16 @@ struct Arguments {
   std::string file = "-";
   std::vector<std::string> passes;
   std::string vector_width = "64";
-  bool all = false, lower = false, kernel = false, origins = false;
+  bool all = false, lower = false, kernel = false, origins = false, check_values = false;
 };
+
+Program lowered(Module& module, const passes::Options& options) {
+  Program program = passes::lower(module, options);
+  for (const loops::Kernel& kernel : program.kernels)
+    for (const std::string& violation : verify(kernel))
+      throw Error(Fault::Internal, fmt::format("a {} kernel is malformed: {}\n{}", kernel.family, violation, print_kernel(kernel)));
+  return program;
+}
 
 int run(const Arguments& arguments) {
   std::string text = read_all(arguments.file);
@@ -58,13 +69,19 @@ int run(const Arguments& arguments) {
   passes::Options options;
   options.target.vector_bytes = std::stoi(arguments.vector_width);
   if (options.target.vector_bytes < 64) options.target.vector_registers = 16;
+  std::optional<tools::SameValues> values;
+  if (arguments.check_values) values.emplace(*module);
+  options.after_pass = [&](const std::string& pass, double, const Module& now) {
+    if (values) values->expect(now, fmt::format("after pass '{}'", pass));
+  };
   if (arguments.all) passes::run_graph_passes(*module, options);
   passes::run_passes(*module, arguments.passes, options);
   if (!arguments.lower) {
     fmt::print("{}", print_module(*module, {.origins = arguments.origins}));
     return 0;
   }
-  Program program = passes::lower(*module, options);
+  Program program = lowered(*module, options);
+  if (values) values->expect(program);
   fmt::print("{}", print_program(program));
   for (const loops::Kernel& kernel : program.kernels) fmt::print("{}", print_kernel(kernel));
   return 0;
@@ -75,12 +92,14 @@ int main(int argc, char** argv) {
   CLI::App app{"Runs passes over Lapidary's text IR"};
   Arguments arguments;
   app.add_option("file", arguments.file, "text IR; - for standard input");
-  app.add_option("--passes", arguments.passes, "passes to run, in this order")->delimiter(',');
+  app.add_option("--passes", arguments.passes, "passes to run, in this order")->delimiter(',')->allow_extra_args(false);
   app.add_option("--vector-bytes", arguments.vector_width, "register width lowering aims at")->check(CLI::IsMember({"16", "32", "64"}));
   app.add_flag("--all", arguments.all, "run the whole list of graph passes first");
   app.add_flag("--lower", arguments.lower, "lower to kernels and print the program");
-  app.add_flag("--kernel", arguments.kernel, "the input is one kernel: parse, verify, print");
+  app.add_flag("--check-values", arguments.check_values, "fail where a pass or lowering changes the numbers, on seeded random inputs");
   app.add_flag("--origins", arguments.origins, "print the node each op came from");
+  app.add_flag("--kernel", arguments.kernel, "the input is one kernel: parse, verify, print")
+      ->excludes("--passes", "--all", "--lower", "--check-values", "--origins");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
