@@ -83,7 +83,8 @@ Value* without_repeats(GraphBuilder& b, Value* value) {
     Dim extent = source->type.shape[i];
     if (axes[i] == 2 ? !is_one(extent) : extent != wide[static_cast<size_t>(axes[i])]) return value;
   }
-  if (!merges_heads || axes.size() < 4) return value;
+  bool keeps_keys = axes == std::vector<int64_t>{0, 1, 3, 4} || axes.size() == 5;
+  if (!merges_heads || !keeps_keys) return value;
   return b.reshape(repeat->operand(0), grouped);
 }
 
