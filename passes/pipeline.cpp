@@ -1,6 +1,6 @@
 // The whole compile between importer and code generator, as one list: what runs, in which order, and why there.
 // Passes are free functions (passes/graph, passes/lower); the runner below is the only place that calls them, so that
-// skipping by name, timing, verifying and reporting are the same for all. Test: test/passes/pipeline.cpp.
+// skipping by name, timing, verifying and reporting are the same for all. Test: test/tools/dump_after.test.
 #include "passes/pipeline.h"
 
 #include <algorithm>
@@ -48,18 +48,21 @@ void run_pass(const Pass& pass, Module& module, const Options& options) {
 
 }  // namespace
 
-void run_passes(Module& module, const std::vector<std::string>& names, const Options& options) {
-  for (const std::string& name : names) {
-    auto pass = std::ranges::find_if(graph_passes(), [&](const Pass& candidate) { return candidate.name == name; });
-    if (pass == graph_passes().end()) throw Error(Fault::Usage, fmt::format("unknown pass '{}'", printable(name)));
-    run_pass(*pass, module, options);
+const Pass& pass_named(const std::string& name) {
+  std::string known;
+  for (const Pass& pass : graph_passes()) {
+    if (pass.name == name) return pass;
+    if (known.find(pass.name) == std::string::npos) known += (known.empty() ? "" : ", ") + std::string(pass.name);
   }
+  throw Error(Fault::Usage, fmt::format("no pass '{}'; there are {}", printable(name), known));
+}
+
+void run_passes(Module& module, const std::vector<std::string>& names, const Options& options) {
+  for (const std::string& name : names) run_pass(pass_named(name), module, options);
 }
 
 void run_graph_passes(Module& module, const Options& options) {
-  for (const std::string& name : options.skip)
-    if (std::ranges::none_of(graph_passes(), [&](const Pass& pass) { return pass.name == name; }))
-      throw Error(Fault::Usage, fmt::format("cannot skip unknown pass '{}'", printable(name)));
+  for (const std::string& name : options.skip) pass_named(name);
   for (const Pass& pass : graph_passes())
     if (std::ranges::find(options.skip, pass.name) == options.skip.end()) run_pass(pass, module, options);
 }

@@ -28,6 +28,7 @@ struct Pass {
   const char* why;                                     // one line
 };
 const std::vector<Pass>& graph_passes();               // in the order they run
+const Pass& pass_named(const std::string& name);       // throws Error{Fault::Usage} when there is none
 
 void run_passes(Module&, const std::vector<std::string>& names, const Options&);   // some, by name (lapidary-opt)
 void run_graph_passes(Module&, const Options&);        // all

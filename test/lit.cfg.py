@@ -1,5 +1,6 @@
 # lit: text tests over the tools. `%lapidary-opt`, `%lapidary`, `%FileCheck`, `%python` are substituted with the built
-# and installed ones; `%t` is a fresh path for each test.
+# and installed ones; `%t` is a fresh path for each test. `%exits CODE COMMAND` wants that exit status. `%onnx FROM TO`
+# writes the model whose ONNX text stands in a test's own file between its comments.
 import os
 
 import lit.formats
@@ -7,14 +8,20 @@ import lit.formats
 config.name = "lapidary"
 config.test_format = lit.formats.ShTest()
 config.suffixes = [".graph", ".loops", ".test"]
-config.test_source_root = os.path.dirname(__file__)
-build = os.environ["LAPIDARY_BUILD"]
+config.test_source_root = os.path.dirname(os.path.abspath(__file__))
+root = os.path.dirname(config.test_source_root)
+build = os.environ.get("LAPIDARY_BUILD", os.path.join(root, "build"))
+cache = os.environ.get("LAPIDARY_CACHE", os.path.expanduser("~/.cache/lapidary"))
+python = os.environ.get("LAPIDARY_PYTHON", os.path.join(cache, "venv", "bin", "python"))
+config.environment.update(LAPIDARY_BUILD=build, LAPIDARY_PYTHON=python)
 config.test_exec_root = os.path.join(build, "lit")
 config.environment["PATH"] = os.environ["PATH"]
 config.substitutions += [
     ("%lapidary-opt", os.path.join(build, "tools", "lapidary-opt")),
     ("%lapidary", os.path.join(build, "tools", "lapidary")),
     ("%FileCheck", os.environ.get("FILECHECK", "/usr/lib/llvm-22/bin/FileCheck")),
-    ("%python", os.environ.get("LAPIDARY_PYTHON", "python3")),
-    ("%root", os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+    ("%python", python),
+    ("%exits", os.path.join(config.test_source_root, "exits")),
+    ("%onnx", python + " " + os.path.join(config.test_source_root, "onnx_model.py")),
+    ("%root", root),
 ]
