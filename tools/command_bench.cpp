@@ -148,7 +148,7 @@ void add_bench_command(CLI::App& app, std::function<int()>& action) {
   auto arguments = std::make_shared<Arguments>();
   arguments->compile.threads = 1;
   add_compile_options(*command, arguments->compile);
-  command->add_option("--input", arguments->inputs.files, "NAME=FILE, .npy or .pb; random when not given");
+  command->add_option("--input", arguments->inputs.files, "NAME=FILE, .npy or .pb; random when not given")->allow_extra_args(false);
   command->add_option("--seconds", arguments->seconds, "of measuring")->check(CLI::PositiveNumber)->capture_default_str();
   command->add_flag("--json", arguments->json, "a JSON report instead of the table");
   command->add_flag("--steps", arguments->steps, "a row for every step, in order, instead of one for each kernel");

@@ -13,12 +13,12 @@ namespace lapidary::tools {
 void add_compile_options(CLI::App& command, CompileOptions& options) {
   command.add_option("model", options.model, "the .onnx file")->required();
   command.add_option("--target", options.target, "native, x86-64-v3, x86-64-v4, znver4, …")->capture_default_str();
-  command.add_option("--shape", options.shapes, "fixes an input's extents: NAME=1x3x224x224");
+  command.add_option("--shape", options.shapes, "fixes an input's extents: NAME=1x3x224x224")->allow_extra_args(false);
   command.add_option("--numerics", options.numerics, "how exact")->check(CLI::IsMember({"strict", "default", "fast"}))->capture_default_str();
   command.add_option("--threads", options.threads, "threads the product is tuned for and run with; 0: one for each core")->check(CLI::NonNegativeNumber);
   command.add_option("-j,--jobs", options.jobs, "compile threads; 0: one for each core")->check(CLI::NonNegativeNumber);
-  command.add_option("--skip-passes", options.skip_passes, "leave passes out, by name")->delimiter(',');
-  command.add_option("--dump-after", options.dump_after, "print the graph after these passes, or after all")->delimiter(',');
+  command.add_option("--skip-passes", options.skip_passes, "leave passes out, by name")->delimiter(',')->allow_extra_args(false);
+  command.add_option("--dump-after", options.dump_after, "print the graph after the import, these passes, or all")->delimiter(',')->allow_extra_args(false);
   command.add_flag("--time-passes", options.time_passes, "print what each stage took");
   command.add_flag("-q,--quiet", options.quiet, "no warnings");
 }
@@ -56,12 +56,14 @@ int run(const Arguments& arguments) {
   std::string library = arguments.output.empty() ? stem(arguments.compile.model) + ".so" : arguments.output;
   std::string header = replace_extension(library, ".h");
   if (arguments.emit == "so" && library == header) throw Error(Fault::Usage, fmt::format("{}: the library cannot have the header's name", printable(library)));
+  if (arguments.emit == "graph") {
+    write_text(arguments.output, print_module(*compile_graph(arguments.compile).module, {.origins = true}));
+    return 0;
+  }
   Compiled compiled = compile(arguments.compile);
   const Program& program = compiled.program;
   codegen::ArtifactOptions artifact = artifact_options(arguments.compile);
-  if (arguments.emit == "graph") {
-    write_text(arguments.output, print_module(*compiled.module, {.origins = true}));
-  } else if (arguments.emit == "program") {
+  if (arguments.emit == "program") {
     write_text(arguments.output, print_program(program));
   } else if (arguments.emit == "loops") {
     write_text(arguments.output, kernels_text(program));

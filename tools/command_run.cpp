@@ -71,8 +71,8 @@ void add_run_command(CLI::App& app, std::function<int()>& action) {
   CLI::App* command = app.add_subcommand("run", "Compiles a model and runs it once");
   auto arguments = std::make_shared<Arguments>();
   add_compile_options(*command, arguments->compile);
-  command->add_option("--input", arguments->inputs.files, "NAME=FILE, .npy or .pb; random when not given");
-  command->add_option("--output", arguments->outputs, "NAME=FILE to write, .npy or .pb");
+  command->add_option("--input", arguments->inputs.files, "NAME=FILE, .npy or .pb; random when not given")->allow_extra_args(false);
+  command->add_option("--output", arguments->outputs, "NAME=FILE to write, .npy or .pb")->allow_extra_args(false);
   command->add_flag("--check-every-value", arguments->check_every_value, "compare each kernel's results with the interpreter's");
   command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
 }

@@ -97,10 +97,8 @@ void timed(const CompileOptions& options, const char* what, Body body) {
   if (options.time_passes) fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, what);
 }
 void check_dump_names(const CompileOptions& options) {
-  for (const std::string& name : options.dump_after) {
-    bool known = name == "all" || std::ranges::any_of(passes::graph_passes(), [&](const passes::Pass& pass) { return pass.name == name; });
-    if (!known) throw Error(Fault::Usage, fmt::format("cannot dump after unknown pass '{}'", printable(name)));
-  }
+  for (const std::string& name : options.dump_after)
+    if (name != "all" && name != "import") passes::pass_named(name);
 }
 void check_kernels(const Program& program) {
   for (const loops::Kernel& kernel : program.kernels) {
@@ -111,15 +109,23 @@ void check_kernels(const Program& program) {
 
 }  // namespace
 
-Compiled compile(const CompileOptions& options) {
+Compiled compile_graph(const CompileOptions& options) {
   Compiled result;
   check_dump_names(options);
   result.target = codegen::resolve_target(options.target);
   if (options.threads > 0) result.target.threads = options.threads;
-  timed(options, "import", [&] { result.module = import(options); });
+  passes::Options passes = pass_options(options, result.target);
+  const auto start = std::chrono::steady_clock::now();
+  result.module = import(options);
+  passes.after_pass("import", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), *result.module);
+  about_model(options, [&] { passes::run_graph_passes(*result.module, passes); });
+  return result;
+}
+
+Compiled compile(const CompileOptions& options) {
+  Compiled result = compile_graph(options);
   passes::Options passes = pass_options(options, result.target);
   about_model(options, [&] {
-    passes::run_graph_passes(*result.module, passes);
     timed(options, "lower", [&] { result.program = passes::lower(*result.module, passes); });
     timed(options, "verify kernels", [&] { check_kernels(result.program); });
   });

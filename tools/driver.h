@@ -19,7 +19,7 @@ struct CompileOptions {
   std::string numerics = "default";
   std::vector<std::string> shapes;       // "x=1x3x224x224"
   std::vector<std::string> skip_passes;
-  std::vector<std::string> dump_after;   // pass names, or "all"
+  std::vector<std::string> dump_after;   // "import", pass names, or "all"
   int jobs = 0;                          // 0: one for each core
   int threads = 0;                       // 0: as many as the machine has; only a hint to the compiler
   bool time_passes = false;
@@ -47,6 +47,7 @@ struct Compiled {
 std::unique_ptr<Module> import(const CompileOptions&);        // prints warnings; throws with every problem found
 passes::Options pass_options(const CompileOptions&, const Target&);
 codegen::ArtifactOptions artifact_options(const CompileOptions&);
+Compiled compile_graph(const CompileOptions&);                // up to the last graph pass; no program yet
 Compiled compile(const CompileOptions&);                      // up to the Program
 // Writes `library` and the header beside it.
 void write(const Compiled&, const CompileOptions&, const std::string& symbol, const std::string& library,
