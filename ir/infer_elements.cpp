@@ -5,7 +5,7 @@
 //
 // Covers i64, i32 and bool tensors of at most 64 elements through elementwise operations and everything that moves
 // elements. Arithmetic on unknown extents is taken not to wrap: Dims are overflow-checked when they are evaluated.
-// Test: test/ir/infer_elements_test.cpp.
+// Test: test/ir/graph_builder_test.cpp.
 #include <algorithm>
 #include <numeric>
 

@@ -1,5 +1,5 @@
 /* Evaluates the model's integer formulas in order, each from earlier slots: x floordiv 0 = x mod 0 = 0, mod has the
- * sign of its divisor, and any step that overflows int64 ends it. 1–2 ns a formula. Test: test/runtime/dims_test.cpp,
+ * sign of its divisor, and any step that overflows int64 ends it. 1–2 ns a formula. Test: test/codegen/dim_table_test.cpp,
  * against the compiler's own evaluation. */
 #include "internal.h"
 

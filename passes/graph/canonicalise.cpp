@@ -4,7 +4,7 @@
 //
 //   %2 = transpose %1 perm=[1, 0]   %3 = transpose %2 perm=[1, 0]   %4 = mul %3, 1    →    %1
 //
-// Each rule strictly shrinks or normalises, so sweeps end; a handful are enough. Test: test/passes/canonicalise.cpp.
+// Each rule strictly shrinks or normalises, so sweeps end; a handful are enough. Test: test/passes/canonicalise/.
 #include "passes/graph/graph_passes.h"
 #include "passes/graph/rewrites.h"
 #include "passes/graph/walk.h"

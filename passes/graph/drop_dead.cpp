@@ -1,5 +1,5 @@
 // Drop dead: erases ops no result of which is read. No op has an effect beside its results, so whatever the yield does
-// not reach goes; unread results of composites stay until their last reader's op goes. Test: test/passes/drop_dead.cpp.
+// not reach goes; unread results of composites stay until their last reader's op goes. Test: test/passes/drop_dead/.
 #include <algorithm>
 
 #include "passes/graph/graph_passes.h"

@@ -6,7 +6,7 @@
 //  - Large constants are never touched: a transpose, reshape or convert of one is appended to its transforms and done
 //    once, when the artifact is written. Other ops on them stay for run time.
 //
-// Broadcasts are kept: they cost nothing inside a kernel and would store copies. Test: test/passes/fold_constants.cpp.
+// Broadcasts are kept: they cost nothing inside a kernel and would store copies. Test: test/passes/fold_constants/.
 #include <algorithm>
 
 #include "ir/graph_builder.h"

@@ -12,7 +12,7 @@
 //    joins only when its readers want the same element of it, once: not below a broadcast, not under two index maps.
 //    Shape ops and scalars cost nothing and are copied to every reader.
 //
-// Afterwards a body holds constants, groups and its yield, nothing else. Test: test/passes/form_groups.cpp.
+// Afterwards a body holds constants, groups and its yield, nothing else. Test: test/passes/form_groups/.
 #include <algorithm>
 #include <map>
 #include <set>

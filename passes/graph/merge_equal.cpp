@@ -3,7 +3,7 @@
 //
 //   %2 = exp %1   %3 = exp %1   %4 = add %2, %3    →    %2 = exp %1   %4 = add %2, %2
 //
-// Test: test/passes/merge_equal.cpp.
+// Test: test/passes/merge_equal/.
 #include <functional>
 #include <unordered_map>
 

@@ -2,7 +2,7 @@
 // names back, because a lowering that knows the name makes one kernel of it with fewer passes over memory.
 //
 // Walks from the last op to the first, so that the whole of an expression is met before its parts. The spellings known
-// are at the head of each recognise_*.cpp. Test: test/passes/recognise_composites.cpp.
+// are at the head of each recognise_*.cpp. Test: test/passes/recognise_composites/.
 #include "passes/graph/graph_passes.h"
 #include "passes/graph/recognise.h"
 #include "passes/graph/walk.h"

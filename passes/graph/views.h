@@ -1,7 +1,7 @@
 // Chains of shape ops seen as strides: transpose, reshape, slice and broadcast of a dense tensor often only change how
 // one walks over its buffer. Example: [B·S, 768] reshape [B, S, 12, 64] transpose [0, 2, 1, 3] has strides
 // {768·S, 64, 768, 1}. A reshape that merges axes which are not adjacent in memory has none. The rule is numpy's for
-// reshaping without a copy, with Dims for extents. Test: test/passes/views.cpp.
+// reshaping without a copy, with Dims for extents. Test: test/passes/form_groups/contraction_views.graph.
 #pragma once
 
 #include <optional>

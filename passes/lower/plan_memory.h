@@ -5,7 +5,7 @@
 // N·S). Each class is packed exactly by its coefficients, largest first at the lowest gap that fits; the classes lie
 // one behind the other. What is no multiple of a monomial ((N + 2)·W) shares slots as large as the max of their
 // members' formulas. Packing n buffers costs n² comparisons: microseconds for a hundred.
-// Test: test/passes/plan_memory.cpp.
+// Test: test/passes/plan_memory_test.cpp.
 #pragma once
 
 #include "ir/program.h"

@@ -5,7 +5,7 @@
 // there are lanes and the reduced axes are plain loops ("columns": the mean over H and W of [N, C/16, H, W, 16]).
 // Either way four accumulators take turns, since one would wait for its own last addition. The order of additions
 // depends on the extents alone, never on threads.
-// Test: test/passes/lower_reduction.cpp.
+// Test: test/passes/lower_reduction_test.cpp.
 #include "ir/error.h"
 #include "ir/layout.h"
 #include "passes/lower/map_kernel.h"
