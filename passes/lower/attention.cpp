@@ -66,10 +66,10 @@ class AttentionLowering {
   }
 
  private:
-  // packed[d][q] = q[first + q][d] · scale, zero beyond the block's queries.
+  // packed[d][q] = q[first + q][d] · scale, in whole panels: beyond the block's queries its last one again.
   void pack_queries(Block& block) {
     Expr scale = real(static_cast<float>(op_.params.number("scale")), lanes_);
-    serial(block, "q", integer(0), mul(ceildiv(count_, lanes_), integer(lanes_)), lanes_, [&](Block& columns, Expr q) {
+    serial(block, "q", integer(0), mul(ceildiv(count_, kPanel), integer(kPanel)), lanes_, [&](Block& columns, Expr q) {
       serial(columns, "d", integer(0), integer(head_size_), lanes_, [&](Block& tile, Expr d) {
         std::vector<Expr> rows;
         Expr mask = head_size_ % lanes_ ? first_lanes(sub(integer(head_size_), d), lanes_) : nullptr;
