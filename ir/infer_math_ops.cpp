@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 
+#include "ir/contract_spec.h"
 #include "ir/infer.h"
 
 namespace lapidary {
@@ -53,22 +54,16 @@ Type infer_reduce(const Inference& op) {
 
 namespace {
 
-struct Spec {
-  std::string operands[2], result;
-};
-
-// "bmk,bnk->bmn"
-Spec parse_spec(const Inference& op, const std::string& text) {
-  size_t comma = text.find(','), arrow = text.find("->");
-  if (comma == std::string::npos || arrow == std::string::npos || comma > arrow) op.fail("contraction '{}'", text);
-  Spec spec{{text.substr(0, comma), text.substr(comma + 1, arrow - comma - 1)}, text.substr(arrow + 2)};
-  for (std::string letters : {spec.operands[0], spec.operands[1], spec.result}) {
+ContractSpec checked_spec(const Inference& op, const std::string& text) {
+  std::optional<ContractSpec> spec = parse_contract_spec(text);
+  if (!spec) op.fail("contraction '{}'", text);
+  for (std::string letters : {spec->left, spec->right, spec->result}) {
     std::sort(letters.begin(), letters.end());
     bool repeats = std::adjacent_find(letters.begin(), letters.end()) != letters.end();
     bool words = std::all_of(letters.begin(), letters.end(), [](char c) { return std::isalpha(c); });
     if (repeats || !words) op.fail("contraction '{}'", text);
   }
-  return spec;
+  return *spec;
 }
 
 }  // namespace
@@ -78,10 +73,11 @@ Type infer_contract(const Inference& op) {
   DType dtype = op.type(0).dtype;
   if (!is_float(dtype) && !is_integer(dtype)) op.fail("a contraction does not take {}", name_of(dtype));
   const std::string& text = op.params.text("spec");
-  Spec spec = parse_spec(op, text);
+  const ContractSpec spec = checked_spec(op, text);
+  const std::string operands[] = {spec.left, spec.right};
   std::map<char, Dim> extents;
   for (int i = 0; i < 2; i++) {
-    const std::string& letters = spec.operands[i];
+    const std::string& letters = operands[i];
     if (static_cast<int>(letters.size()) != op.type(i).rank()) {
       op.fail("operand {} of contraction '{}' has rank {}, expected {}", i, text, op.type(i).rank(), letters.size());
     }
@@ -99,9 +95,9 @@ Type infer_contract(const Inference& op) {
     shape.push_back(extents[letter]);
   }
   for (int i = 0; i < 2; i++) {
-    for (char letter : spec.operands[i]) {
+    for (char letter : operands[i]) {
       bool elsewhere =
-          spec.result.find(letter) != std::string::npos || spec.operands[1 - i].find(letter) != std::string::npos;
+          spec.result.find(letter) != std::string::npos || operands[1 - i].find(letter) != std::string::npos;
       if (!elsewhere) op.fail("contraction '{}': '{}' is summed in one operand alone", text, letter);
     }
   }

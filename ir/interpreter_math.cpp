@@ -4,6 +4,7 @@
 #include <limits>
 #include <map>
 
+#include "ir/contract_spec.h"
 #include "ir/interpreter_ops.h"
 
 namespace lapidary {
@@ -99,26 +100,21 @@ Tensor run_reduce(const Execution& x) {
 namespace {
 
 // The letters of "bmk,bnk->bmn" by where they stand: batch b, rows m, columns n, summed k.
-struct Spec {
-  std::string a, b, result, batch, rows, columns, summed;
+struct Letters : ContractSpec {
+  std::string batch, rows, columns, summed;
 };
 
-Spec parse_spec(const std::string& text) {
-  size_t comma = text.find(','), arrow = text.find("->");
-  LPD_CHECK(comma != std::string::npos && arrow != std::string::npos, "contraction '{}'", text);
-  Spec spec;
-  spec.a = text.substr(0, comma);
-  spec.b = text.substr(comma + 1, arrow - comma - 1);
-  spec.result = text.substr(arrow + 2);
+Letters letters_of(const Op& op) {
+  Letters spec{contract_spec(op), "", "", "", ""};
   auto has = [](const std::string& letters, char c) { return letters.find(c) != std::string::npos; };
-  for (char c : spec.a) {
-    if (has(spec.b, c))
+  for (char c : spec.left) {
+    if (has(spec.right, c))
       (has(spec.result, c) ? spec.batch : spec.summed) += c;
     else
       spec.rows += c;
   }
-  for (char c : spec.b)
-    if (!has(spec.a, c)) spec.columns += c;
+  for (char c : spec.right)
+    if (!has(spec.left, c)) spec.columns += c;
   return spec;
 }
 
@@ -132,12 +128,12 @@ Extents positions(const std::string& wanted, const std::string& letters) {
 
 Tensor run_contract(const Execution& x) {
   const Tensor &a = x.operand(0), &b = x.operand(1);
-  Spec spec = parse_spec(x.params().text("spec"));
+  const Letters spec = letters_of(x.op);
   std::map<char, int64_t> extents;
-  for (size_t i = 0; i < spec.a.size(); i++) extents[spec.a[i]] = a.shape[i];
-  for (size_t i = 0; i < spec.b.size(); i++)
-    if (extents.try_emplace(spec.b[i], b.shape[i]).first->second != b.shape[i])
-      x.fail(fmt::format("extents '{}' are {} and {}", spec.b[i], extents[spec.b[i]], b.shape[i]));
+  for (size_t i = 0; i < spec.left.size(); i++) extents[spec.left[i]] = a.shape[i];
+  for (size_t i = 0; i < spec.right.size(); i++)
+    if (extents.try_emplace(spec.right[i], b.shape[i]).first->second != b.shape[i])
+      x.fail(fmt::format("extents '{}' are {} and {}", spec.right[i], extents[spec.right[i]], b.shape[i]));
   auto shape_of = [&](const std::string& letters) {
     Extents shape;
     for (char c : letters) shape.push_back(extents[c]);
@@ -145,8 +141,8 @@ Tensor run_contract(const Execution& x) {
   };
   int64_t batch = product_of(shape_of(spec.batch)), m = product_of(shape_of(spec.rows));
   int64_t n = product_of(shape_of(spec.columns)), k = product_of(shape_of(spec.summed));
-  Tensor left = transposed(a, positions(spec.batch + spec.rows + spec.summed, spec.a));
-  Tensor right = transposed(b, positions(spec.batch + spec.summed + spec.columns, spec.b));
+  Tensor left = transposed(a, positions(spec.batch + spec.rows + spec.summed, spec.left));
+  Tensor right = transposed(b, positions(spec.batch + spec.summed + spec.columns, spec.right));
   std::string order = spec.batch + spec.rows + spec.columns;
   Tensor result = Tensor::zeros(a.dtype, shape_of(order));
   with_element_type(result, [&](auto element) {

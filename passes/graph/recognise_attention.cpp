@@ -9,20 +9,13 @@
 #include <algorithm>
 
 #include "ir/composites.h"
+#include "ir/contract_spec.h"
 #include "passes/graph/graph_passes.h"
 #include "passes/graph/walk.h"
 
 namespace lapidary::passes {
 
 namespace {
-
-struct Spec { std::string a, b, out; };
-
-Spec spec_of(const Op& contract) {
-  const std::string& text = contract.params.text("spec");
-  size_t comma = text.find(','), arrow = text.find("->");
-  return {text.substr(0, comma), text.substr(comma + 1, arrow - comma - 1), text.substr(arrow + 2)};
-}
 
 bool has(const std::string& letters, char letter) { return letters.find(letter) != std::string::npos; }
 
@@ -138,7 +131,7 @@ Value* with_head_axis(GraphBuilder& b, Value* value) { return value->type.rank()
 
 // The attention that `product`, softmax(…)·v, computes; null when it is none.
 Value* recognise(GraphBuilder& b, Op& product) {
-  Spec outer = spec_of(product);
+  ContractSpec outer = contract_spec(product);
   for (int side : {0, 1}) {
     Op* softmax = producer_of_kind(product.operand(side), OpKind::Composite);
     if (!softmax || !softmax->is_composite("softmax") || !softmax->result()->has_one_use()) continue;
@@ -146,24 +139,24 @@ Value* recognise(GraphBuilder& b, Op& product) {
     if ((rank != 3 && rank != 4) || softmax->params.integer("axis") != rank - 1 || softmax->type().dtype != DType::F32) continue;
     auto scores = find_scores(b, softmax->operand(0));
     if (!scores) continue;
-    Spec inner = spec_of(*scores->product);
-    if (static_cast<int>(inner.out.size()) != rank) continue;
-    char query = inner.out[static_cast<size_t>(rank) - 2], key = inner.out.back();
-    std::string batch = inner.out.substr(0, inner.out.size() - 2), depth;
-    bool swapped = has(inner.b, query);
-    const std::string &q_letters = swapped ? inner.b : inner.a, &k_letters = swapped ? inner.a : inner.b;
+    ContractSpec inner = contract_spec(*scores->product);
+    if (static_cast<int>(inner.result.size()) != rank) continue;
+    char query = inner.result[static_cast<size_t>(rank) - 2], key = inner.result.back();
+    std::string batch = inner.result.substr(0, inner.result.size() - 2), depth;
+    bool swapped = has(inner.right, query);
+    const std::string &q_letters = swapped ? inner.right : inner.left, &k_letters = swapped ? inner.left : inner.right;
     for (char letter : q_letters) {
-      if (!has(inner.out, letter)) depth += letter;
+      if (!has(inner.result, letter)) depth += letter;
     }
     if (depth.size() != 1 || !has(k_letters, key)) continue;
     // The outer product names the softmax's axes by its own letters.
-    const std::string &p_letters = side == 0 ? outer.a : outer.b, &v_letters = side == 0 ? outer.b : outer.a;
+    const std::string &p_letters = side == 0 ? outer.left : outer.right, &v_letters = side == 0 ? outer.right : outer.left;
     std::string outer_batch = p_letters.substr(0, p_letters.size() - 2), width;
     char outer_query = p_letters[p_letters.size() - 2], outer_key = p_letters.back();
     for (char letter : v_letters) {
       if (!has(p_letters, letter)) width += letter;
     }
-    if (width.size() != 1 || has(outer.out, outer_key)) continue;
+    if (width.size() != 1 || has(outer.result, outer_key)) continue;
 
     Value* q = reordered(b, scores->product->operand(swapped ? 1 : 0), q_letters, batch + query + depth);
     Value* k = reordered(b, scores->product->operand(swapped ? 0 : 1), k_letters, batch + key + depth);
@@ -182,7 +175,7 @@ Value* recognise(GraphBuilder& b, Op& product) {
     if (!value_of(q->type.shape[3]) || value_of(v->type.shape[3]).value_or(1) % 16 != 0) continue;   // what the kernel takes
     Value* result = composites::attention(b, q, k, v, mask, scale, false);
     if (rank == 3) result = b.drop_axes(result, {1});
-    return reordered(b, result, outer_batch + outer_query + width, outer.out);
+    return reordered(b, result, outer_batch + outer_query + width, outer.result);
   }
   return nullptr;
 }

@@ -4,6 +4,7 @@
 //   →  %4 = contract %1, %2 spec="abmk,abnk->abmn"
 #include <algorithm>
 
+#include "ir/contract_spec.h"
 #include "passes/graph/rewrites.h"
 #include "passes/graph/walk.h"
 
@@ -11,21 +12,10 @@ namespace lapidary::passes {
 
 namespace {
 
-struct Spec {
-  std::string left, right, result;
-};
-
-Spec parse_spec(const std::string& text) {
-  size_t comma = text.find(','), arrow = text.find("->");
-  return {text.substr(0, comma), text.substr(comma + 1, arrow - comma - 1), text.substr(arrow + 2)};
-}
-
-std::string to_text(const Spec& spec) { return spec.left + "," + spec.right + "->" + spec.result; }
-
 // contract(transpose(a), b; spec) == contract(a, b; spec with a's letters permuted back)
 Value* transposed_operand(GraphBuilder& b, Op& op) {
   if (!op.is(OpKind::Contract)) return nullptr;
-  Spec spec = parse_spec(op.params.text("spec"));
+  ContractSpec spec = contract_spec(op);
   for (int i = 0; i < 2; ++i) {
     Op* transpose = producer_of_kind(op.operand(i), OpKind::Transpose);
     if (!transpose) continue;
@@ -34,7 +24,7 @@ Value* transposed_operand(GraphBuilder& b, Op& op) {
     const auto& perm = transpose->params.integers("perm");
     for (size_t axis = 0; axis < perm.size(); ++axis) before[perm[axis]] = letters[axis];
     letters = before;
-    return b.contract(i == 0 ? transpose->operand(0) : op.operand(0), i == 1 ? transpose->operand(0) : op.operand(1), to_text(spec));
+    return b.contract(i == 0 ? transpose->operand(0) : op.operand(0), i == 1 ? transpose->operand(0) : op.operand(1), to_string(spec));
   }
   return nullptr;
 }
@@ -45,13 +35,13 @@ Value* transposed_result(GraphBuilder& b, Op& op) {
   if (!op.is(OpKind::Transpose)) return nullptr;
   Op* contract = producer_of_kind(op.operand(0), OpKind::Contract);
   if (!contract || !contract->result()->has_one_use()) return nullptr;
-  Spec spec = parse_spec(contract->params.text("spec"));
+  ContractSpec spec = contract_spec(*contract);
   std::string result;
   for (int64_t axis : op.params.integers("perm")) result += spec.result[axis];
   bool in_left = spec.left.find(result.back()) != std::string::npos, in_right = spec.right.find(result.back()) != std::string::npos;
   if (in_left && in_right) return nullptr;
   spec.result = result;
-  return b.contract(contract->operand(0), contract->operand(1), to_text(spec));
+  return b.contract(contract->operand(0), contract->operand(1), to_string(spec));
 }
 
 constexpr Rewrite kRewrites[] = {transposed_operand, transposed_result};

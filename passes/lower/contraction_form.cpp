@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ir/contract_spec.h"
 #include "ir/error.h"
 
 namespace lapidary::lowering {
@@ -23,13 +24,12 @@ Shape ContractionForm::shape(const std::string& letters) const {
 Dim ContractionForm::extent(DimPool& dims, const std::string& letters) const { return dims.product(shape(letters)); }
 
 ContractionForm contraction_form(const Op& contract) {
-  const std::string& spec = contract.params.text("spec");
-  size_t comma = spec.find(','), arrow = spec.find("->");
+  const ContractSpec spec = contract_spec(contract);
   ContractionForm form;
   form.contract = &contract;
-  form.a_letters = spec.substr(0, comma);
-  form.b_letters = spec.substr(comma + 1, arrow - comma - 1);
-  form.out_letters = spec.substr(arrow + 2);
+  form.a_letters = spec.left;
+  form.b_letters = spec.right;
+  form.out_letters = spec.result;
   auto has = [](const std::string& letters, char letter) { return letters.find(letter) != std::string::npos; };
   // Lanes run along the result's last axis; when operand 0 owns it, the operands change places.
   if (!form.out_letters.empty() && !has(form.b_letters, form.out_letters.back())) {

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "ir/contract_spec.h"
 #include "ir/error.h"
 #include "passes/lower/lanes.h"
 
@@ -111,10 +112,8 @@ Expr reduction(GroupEmitter& emit, const Op& op, const Coords& coords) {
 }
 
 Expr contraction(GroupEmitter& emit, const Op& op, const Coords& coords) {
-  const std::string& spec = op.params.text("spec");
-  const size_t comma = spec.find(','), arrow = spec.find("->");
-  const std::string letters[2] = {spec.substr(0, comma), spec.substr(comma + 1, arrow - comma - 1)};
-  const std::string result = spec.substr(arrow + 2);
+  const ContractSpec spec = contract_spec(op);
+  const std::string letters[2] = {spec.left, spec.right}, &result = spec.result;
   std::string summed;
   std::vector<Dim> extents;
   for (int side = 0; side < 2; ++side)

@@ -1,5 +1,6 @@
 #include "passes/lower/work.h"
 
+#include "ir/contract_spec.h"
 #include "ir/layout.h"
 
 namespace lapidary::lowering {
@@ -15,13 +16,12 @@ Dim region_flops(Module& module, const Op& op) {
 
 // 2 · every extent once.
 Dim contraction_flops(Module& module, const Op& op) {
-  const std::string& spec = op.params.text("spec");
-  const size_t comma = spec.find(','), arrow = spec.find("->");
-  std::string seen = spec.substr(arrow + 2);
+  const ContractSpec spec = contract_spec(op);
+  std::string seen = spec.result;
   Dim total = module.dims.mul(module.dims.constant(2), element_count(module.dims, op.type()));
-  for (size_t i = 0; i < comma; ++i) {
-    if (seen.find(spec[i]) != std::string::npos) continue;
-    seen += spec[i];
+  for (size_t i = 0; i < spec.left.size(); ++i) {
+    if (seen.find(spec.left[i]) != std::string::npos) continue;
+    seen += spec.left[i];
     total = module.dims.mul(total, op.operand(0)->type.shape[i]);
   }
   return total;
