@@ -7,9 +7,10 @@
 // Weights stay where they are: the scale is one more transform on them. Bias vectors are small and computed now. After
 // conv_transpose, and after a product with constant columns, likewise. A batch norm before a convolution stays: its
 // shift would have to respect the pads.
+#include "ir/contract_spec.h"
+#include "ir/graph_builder.h"
 #include "passes/graph/graph_passes.h"
 #include "passes/graph/walk.h"
-#include "ir/graph_builder.h"
 
 namespace lapidary::passes {
 
@@ -46,13 +47,18 @@ struct ScaledOp {
 std::optional<ScaledOp> scaled_op(Value* value) {
   Op* op = value->producer;
   if (!op || value->uses.size() != 1 || value->type.dtype != DType::F32) return std::nullopt;
-  int axis, weight_axis;
+  int axis = 1, weight_axis;
   if (op->is(OpKind::Conv)) {
-    axis = 1, weight_axis = 0;
+    weight_axis = 0;
   } else if (op->is(OpKind::ConvTranspose) && op->params.integer("group") == 1) {
-    axis = 1, weight_axis = 1;
-  } else if (op->is(OpKind::Contract) && op->params.text("spec") == "mk,kn->mn") {
-    axis = 1, weight_axis = 1;
+    weight_axis = 1;
+  } else if (op->is(OpKind::Contract) && value->type.rank() > 0) {
+    // The result's last axis, if the weights alone have it. A table that others read too is not stored twice.
+    const ContractSpec spec = contract_spec(*op);
+    const size_t found = spec.right.find(spec.result.back());
+    bool in_both = spec.left.find(spec.result.back()) != std::string::npos;
+    if (found == std::string::npos || in_both || !op->operand(1)->has_one_use()) return std::nullopt;
+    axis = value->type.rank() - 1, weight_axis = static_cast<int>(found);
   } else {
     return std::nullopt;
   }
