@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "test/passes/model.h"
 #include "ir/check_tensors.h"
+#include "test/passes/model.h"
 
 namespace lapidary::test {
 
