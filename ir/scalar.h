@@ -22,6 +22,8 @@ std::optional<ScalarOp> parse_scalar_op(std::string_view);
 int operand_count(ScalarOp);
 bool accepts(ScalarOp, DType);                       // by the types column; Select: any
 DType result_type(ScalarOp, std::span<const DType> operands);
+// A function of mathematics, computed by a polynomial or by libm: some thirty vector instructions.
+inline bool is_maths(ScalarOp op) { return (op >= ScalarOp::Exp && op <= ScalarOp::Sigmoid) || op == ScalarOp::Pow; }
 
 // One element of any numeric type: floats in `number`, integers and bool in `integer` (unsigned 64-bit as its bits).
 struct Scalar {

@@ -16,8 +16,6 @@ const char* libm_name(ScalarOp op) {
   return name_of(op).data();  // exp, log, sin, …, erf, pow: scalar_ops.def spells them as C does
 }
 
-bool is_maths(ScalarOp op) { return (op >= ScalarOp::Exp && op <= ScalarOp::Sigmoid) || op == ScalarOp::Pow; }
-
 Value* sigmoid_by_libm(Builder& b, Value* x) {
   Value* exponential = emit_libm(b, "exp", std::array{b.CreateFNeg(x)});
   return b.CreateFDiv(real(x, 1), b.CreateFAdd(real(x, 1), exponential));

@@ -58,8 +58,8 @@ LoweredGroup lower_depthwise(Context& context, const Op& group, const ConvForm& 
   int64_t channels = *lapidary::value_of(form.channels), blocks = (channels + kPanel - 1) / kPanel;
   int64_t kernel_rows = form.spatial == 2 ? form.kernel[0] : 1, kernel_width = form.kernel.back();
   int64_t taps = kernel_rows * kernel_width;
-  // Accumulators, a row's weights, and the input.
-  int most = std::clamp<int>((target.vector_registers - 2 - static_cast<int>(kernel_width)) / vectors, 1, kMaxPixels);
+  // Accumulators, a row's weights, the input, and one to spare.
+  int most = std::clamp<int>((target.vector_registers - 3 - static_cast<int>(kernel_width)) / vectors, 1, kMaxPixels);
   ConstantId weight = module.constants.transformed(*form.weight, {.kind = Transform::Kind::PackConv, .shape = {1}, .block = kPanel});
 
   KernelBuilder builder(module, target, "conv", fmt::format("depthwise tile={}", most));

@@ -11,6 +11,7 @@
 #include "passes/lower/map_kernel.h"
 #include "passes/lower/op_loops.h"
 #include "passes/lower/reduction_plan.h"
+#include "passes/lower/work.h"
 
 namespace lapidary::lowering {
 
@@ -18,13 +19,18 @@ using namespace loops;
 
 namespace {
 
-constexpr int kAccumulators = 4;
+// Accumulators of a reduction, taken in turn: they hide the latency of an addition. Two where the maths beside them
+// needs the registers.
+int accumulators_for(const Target& target, const Op& group) {
+  return target.vector_registers < 32 && vector_instructions(*group.regions[0]) > 20 ? 2 : 4;
+}
 
 // What all passes of one task share.
 class ReductionEmitter {
  public:
   ReductionEmitter(KernelBuilder& builder, const Op& group, const ReductionPlan& plan, const IterationSpace& space)
-      : builder_(builder), group_(group), plan_(plan), space_(space), emit_(builder, group), index_(space.axes.size()) {
+      : builder_(builder), group_(group), plan_(plan), space_(space), emit_(builder, group), index_(space.axes.size()),
+        accumulators_(accumulators_for(builder.target, group)) {
     for (int axis : space.loops()) (is_reduced(axis) ? reduced_loops_ : kept_loops_).push_back(axis);
     const std::vector<int> loops = space.loops();
     lane_axis_ = loops.empty() ? -1 : loops.back();
@@ -112,7 +118,7 @@ class ReductionEmitter {
     const int unit = rows_ ? lanes_ : 1;
     Dim length = extent(axis);
     const auto known = value_of(length);
-    Expr end = known && *known <= 2 * kAccumulators * unit ? integer(*known) : builder_.parameter(length);
+    Expr end = known && *known <= 2 * accumulators_ * unit ? integer(*known) : builder_.parameter(length);
     Expr done = integer(0);
     const auto section = [&](Block& block, int count, const Expr& begin, const Expr& stop) {
       Var var = make_var("x", {}, 0, INT64_MAX / 4, unit);
@@ -150,10 +156,10 @@ class ReductionEmitter {
     std::vector<Buffer> accumulators;
     for (const Op* op : pass.reductions) {
       const Expr start = identity_of(op->kind, op->type().dtype);
-      accumulators.push_back(body.local("acc", {start->type.dtype, static_cast<uint16_t>(lanes_)}, kAccumulators));
-      for (int i = 0; i < kAccumulators; ++i) body.add(store(accumulators.back(), integer(i), splat_to(start, lanes_)));
+      accumulators.push_back(body.local("acc", {start->type.dtype, static_cast<uint16_t>(lanes_)}, accumulators_));
+      for (int i = 0; i < accumulators_; ++i) body.add(store(accumulators.back(), integer(i), splat_to(start, lanes_)));
     }
-    walk(body, kAccumulators, [&](Block& block, int slot, const Expr& mask) {
+    walk(body, accumulators_, [&](Block& block, int slot, const Expr& mask) {
       GroupEmitter::Scope scope(emit_, block);
       const Coords coords = here(lanes_, mask);
       for (const Value* value : pass.staged) compute_staged(block, value, coords);
@@ -242,6 +248,7 @@ class ReductionEmitter {
   const IterationSpace& space_;
   GroupEmitter emit_;
   std::vector<Expr> index_;
+  const int accumulators_;
   std::vector<int> reduced_loops_, kept_loops_;
   std::vector<Dim> task_extents_;
   int lane_axis_ = -1, lanes_ = 1;

@@ -71,4 +71,16 @@ Dim bytes_of(Module& module, const Op& group) {
   return total;
 }
 
+int vector_instructions(const Region& region, const Op* after) {
+  int count = 0;
+  bool follows = !after;
+  for (const Op& op : region.ops) {
+    if (follows && is_scalar_op(op.kind)) count += is_maths(scalar_op(op.kind)) ? 30 : 1;
+    for (const auto& inner : op.regions)
+      if (follows) count += vector_instructions(*inner);
+    follows |= &op == after;
+  }
+  return count;
+}
+
 }  // namespace lapidary::lowering

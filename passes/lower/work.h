@@ -1,4 +1,5 @@
-// What a group costs, as formulas for reports: floating-point operations, and the bytes that must cross at least once.
+// What a group costs: floating-point operations and the bytes that must cross at least once, as formulas for reports;
+// instructions, for schedules.
 #pragma once
 
 #include "ir/graph.h"
@@ -7,5 +8,7 @@ namespace lapidary::lowering {
 
 Dim flops_of(Module&, const Op&);
 Dim bytes_of(Module&, const Op& group);
+// Vector instructions the ops of a region are, roughly; only those behind `after`, when it is given.
+int vector_instructions(const Region&, const Op* after = nullptr);
 
 }  // namespace lapidary::lowering

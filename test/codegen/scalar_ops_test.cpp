@@ -71,8 +71,6 @@ Kernel map_kernel(ScalarOp op, const std::vector<std::vector<Scalar>>& operands,
   return kernel;
 }
 
-bool is_maths(ScalarOp op) { return (op >= ScalarOp::Exp && op <= ScalarOp::Sigmoid) || op == ScalarOp::Pow; }
-
 bool agree(ScalarOp op, const Scalar& got, const Scalar& want) {
   if (!is_float(want.dtype)) return got.integer == want.integer;
   if (std::isnan(want.number)) return std::isnan(got.number);
