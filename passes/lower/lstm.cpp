@@ -76,7 +76,9 @@ class LstmLowering {
       start(h, 2);
       start(c, 3);
     });
-    return single_step(builder.finish(batch_));
+    LoweredStep step = single_step(builder.finish(batch_));
+    step.flops = dims_.constant(0);   // all of them are the recurrence's
+    return step;
   }
 
   LoweredStep recurrence() {
@@ -151,7 +153,9 @@ class LstmLowering {
       if (!op_.result(1)->uses.empty()) emit.store_results(op_.result(1), coords, load(h, add(last, from), lanes_));
       if (!op_.result(2)->uses.empty()) emit.store_results(op_.result(2), coords, load(c, from, lanes_));
     });
-    return single_step(builder.finish(batch_));
+    LoweredStep step = single_step(builder.finish(batch_));
+    step.flops = dims_.constant(0);   // all of them are the recurrence's
+    return step;
   }
 
   Module& module_;

@@ -1,0 +1,41 @@
+// The work a program states for its steps is counted once, however many steps a group becomes.
+#include <gtest/gtest.h>
+
+#include "ir/composites.h"
+#include "passes/pipeline.h"
+#include "test/kernels/case_model.h"
+#include "ir/run_values.h"
+
+namespace lapidary::test {
+namespace {
+
+int64_t flops_of(CaseModel& m, const SymbolValues& symbols) {
+  const std::vector<Tensor> inputs = case_inputs(m.module, symbols);
+  const passes::Options options;
+  passes::run_graph_passes(m.module, options);
+  const Program program = passes::lower(m.module, options);
+  const RunValues value(program.entries[0], inputs);
+  int64_t total = 0;
+  for (const Step& step : program.entries[0].steps) total += value(step.flops);
+  return total;
+}
+
+TEST(Work, OfALstmIsTheRecurrences) {
+  CaseModel m;
+  Dim b = m.symbol("B"), hidden = m.module.dims.constant(32);
+  Value *xw = m.input({m.symbol("S"), b, m.module.dims.constant(128)}), *h = m.input({b, hidden}),
+        *c = m.input({b, hidden});
+  m.result(composites::lstm_recurrence(m.build, xw, m.weights({128, 32}), h, c, false));
+  EXPECT_EQ(flops_of(m, {{"S", 7}, {"B", 3}}), int64_t{2} * 7 * 3 * 128 * 32);
+}
+
+TEST(Work, OfAConvolutionIsNotItsHalos) {
+  CaseModel m;
+  Value* x = m.input(m.shape({1, 32, 8, 8}));
+  Value* y = m.build.scalar_op(ScalarOp::Tanh, {m.conv(x, 32, {1, 1}, {.bias = false})});
+  m.result({m.conv(y, 16, {5, 5}, {.pads = {2, 2, 2, 2}, .bias = false})});
+  EXPECT_EQ(flops_of(m, {}), int64_t{2} * 64 * 32 * 32 + int64_t{2} * 64 * 16 * 32 * 25);
+}
+
+}  // namespace
+}  // namespace lapidary::test
