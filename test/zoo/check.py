@@ -23,8 +23,12 @@ from codegen_spills import spills  # noqa: E402
 from product import Product  # noqa: E402
 
 TOLERANCE = 1e-5
-# Sigmoid epilogues of short reductions are unrolled into the loop over tiles and spill there. Counted as skipped.
-KNOWN_SPILLS = {"efficientnet_b0"}
+# Loops that hold more than their registers, none of them a product's. Counted as skipped.
+KNOWN_SPILLS = {
+    ("mobilenet_v3_large", "x86-64-v3"): "windows of 5x5 over 16 registers: 5 of 216 instructions",
+    ("tf_mobilenet_v2", "x86-64-v3"): "softmax, four exponentials at a time: 9 of 132 instructions, once a run",
+    ("llama_tiny", "native"): "angles of the rotary embedding, computed for each run's positions",
+}
 SMALL_MB = 110
 
 
@@ -71,7 +75,7 @@ def check(name, lapidary, target, thread_counts, folder, references):
             same = all(np.array_equal(a, b, equal_nan=True) for n in thread_counts for a, b in zip(got, results[n, what]))
             yield f"{what} shapes, threads", "same bits" if same else "bits differ between thread counts", same
     hot, found = spills(library)
-    held = None if found and name in KNOWN_SPILLS else hot > 0 and not found
+    held = None if found and (name, target) in KNOWN_SPILLS else hot > 0 and not found
     yield "hot loops", f"{hot}, {len(found)} vector accesses to the stack in them", held
     os.remove(library)
 
