@@ -17,35 +17,9 @@ namespace {
 constexpr uint64_t kGraphs = 200, kBatch = 20;
 constexpr double kTolerance = 2e-4;  // sums of squares and exponentials in float32
 
-struct InputSet {
-  std::map<std::string, int64_t> symbols;
-  std::vector<Tensor> inputs, expected;
-};
-
-// The graph's own extents and two more; not those that its own checks refuse.
-std::vector<InputSet> input_sets(const RandomGraph& graph, uint64_t seed) {
-  std::vector<InputSet> sets;
-  for (uint64_t rebinding = 0; rebinding < (graph.symbols.empty() ? 1 : 3); ++rebinding) {
-    InputSet set;
-    for (const auto& [name, value] : graph.symbols) {
-      const std::vector<int64_t> values = symbol_values(name);
-      set.symbols[name] = rebinding == 0 ? value : values[(seed / 3 + rebinding * 2 + name[0]) % values.size()];
-    }
-    set.inputs = random_inputs(*graph.module, set.symbols, seed + rebinding);
-    try {
-      set.expected = interpret(*graph.module, *graph.module->function("run"), set.inputs);
-    } catch (const Error& error) {
-      if (error.fault == Fault::Input && rebinding > 0) continue;
-      throw;
-    }
-    sets.push_back(std::move(set));
-  }
-  return sets;
-}
-
 struct CompiledGraph {
   RandomGraph graph;
-  std::vector<InputSet> sets;
+  std::vector<RandomInputs> sets;
   Program program;
   size_t number;
   std::string text;
@@ -53,7 +27,7 @@ struct CompiledGraph {
 
 CompiledGraph lowered(uint64_t seed, bool all_passes, const Target& target) {
   CompiledGraph made{random_graph(seed), {}, {}, 0, ""};
-  made.sets = input_sets(made.graph, seed);
+  made.sets = random_input_sets(made.graph, seed);
   passes::Options options;
   options.target = target;
   if (all_passes)
@@ -69,11 +43,9 @@ void check(const CompiledGraph& made, const test::CompiledKernels& kernels, uint
   const auto kernel = [&](uint32_t index) { return kernels.kernel(made.number, index); };
   const test::Placement placement = seed % 2 ? test::Placement::EndsAtGuard : test::Placement::BeginsAfterGuard;
   const test::GuardedProgram guarded(made.program, kernel, placement);
-  for (const InputSet& set : made.sets) {
-    std::string values;
-    for (const auto& [name, value] : set.symbols) values += fmt::format(" {}={}", name, value);
+  for (const RandomInputs& set : made.sets) {
     const std::string text = difference(set.expected, guarded.run(set.inputs), kTolerance);
-    EXPECT_EQ(text, "") << "with" << values << "\n" << made.text << print_program(made.program);
+    EXPECT_EQ(text, "") << "with" << set.text() << "\n" << made.text << print_program(made.program);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "ir/composites.h"
+#include "ir/error.h"
 #include "ir/graph_builder.h"
 
 namespace lapidary::testing {
@@ -332,6 +333,32 @@ std::vector<Tensor> random_inputs(const Module& module, const std::map<std::stri
     inputs.push_back(std::move(tensor));
   }
   return inputs;
+}
+
+std::string RandomInputs::text() const {
+  std::string text;
+  for (const auto& [name, value] : symbols) text += " " + name + "=" + std::to_string(value);
+  return text;
+}
+
+std::vector<RandomInputs> random_input_sets(const RandomGraph& graph, uint64_t seed) {
+  std::vector<RandomInputs> sets;
+  for (uint64_t rebinding = 0; rebinding < (graph.symbols.empty() ? 1 : 3); ++rebinding) {
+    RandomInputs set;
+    for (const auto& [name, value] : graph.symbols) {
+      const std::vector<int64_t> values = symbol_values(name);
+      set.symbols[name] = rebinding == 0 ? value : values[(seed / 3 + rebinding * 2 + static_cast<uint64_t>(name[0])) % values.size()];
+    }
+    set.inputs = random_inputs(*graph.module, set.symbols, seed + rebinding);
+    try {
+      set.expected = interpret(*graph.module, *graph.module->function("run"), set.inputs);
+    } catch (const Error& error) {
+      if (error.fault != Fault::Input || rebinding == 0) throw;
+      continue;
+    }
+    sets.push_back(std::move(set));
+  }
+  return sets;
 }
 
 }  // namespace lapidary::testing

@@ -21,4 +21,13 @@ std::vector<int64_t> symbol_values(const std::string& name);
 
 std::vector<Tensor> random_inputs(const Module&, const std::map<std::string, int64_t>& symbols, uint64_t seed);
 
+// Inputs for several values of the symbols, the graph's own first, and what the interpreter makes of them; without
+// those the graph's own checks refuse.
+struct RandomInputs {
+  std::map<std::string, int64_t> symbols;
+  std::vector<Tensor> inputs, expected;
+  std::string text() const;                  // " N=2 S=17"
+};
+std::vector<RandomInputs> random_input_sets(const RandomGraph&, uint64_t seed);
+
 }  // namespace lapidary::testing
