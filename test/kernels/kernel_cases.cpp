@@ -204,6 +204,16 @@ Cases row_cases() {
           m.result({m.build.reduce(kind, x, {2, 3}, true), m.build.reduce(kind, x, {1, 3})});
         });
   }
+  for (DType dtype : {DType::F64, DType::F16, DType::I32, DType::I64, DType::U8})
+    add(fmt::format("types_{}", name_of(dtype)), "",
+        {{{"N", 1}, {"S", 1}}, {{"N", 5}, {"S", 16}}, {{"N", 3}, {"S", 37}}}, dtype == DType::F16 ? 1e-2 : 1e-12,
+        [dtype](CaseModel& m) {
+          Value* x = m.input({m.module.dims.symbol("N", {1, 1 << 20}), m.module.dims.symbol("S", {1, 1 << 20})}, dtype);
+          std::vector<Value*> results;
+          for (OpKind kind : {OpKind::ReduceSum, OpKind::ReduceMax, OpKind::ReduceMin})
+            for (int64_t axis : {0, 1}) results.push_back(m.build.reduce(kind, x, {axis}));
+          m.result(results);
+        });
   for (int64_t channels : {1, 17, 40})
     add(fmt::format("of_{}_blocked_channels", channels), "reduction", {{{"N", 1}}, {{"N", 4}}}, 1e-4,
         [channels](CaseModel& m) {
@@ -495,6 +505,20 @@ Cases convolution_cases() {
                   {{"N", 1}, {"H", 5}, {"W", 29}},
                   {{"N", 0}, {"H", 3}, {"W", 14}}},
        .terms = 9 * 17 + 1});
+  for (const char* which : {"conv", "depthwise", "transposed"})
+    add({.name = fmt::format("dense_{}", which),
+         .kernel = "",
+         .build =
+             [name = std::string(which)](CaseModel& m) {
+               DimPool& d = m.module.dims;
+               Value* x = m.input({m.symbol("N"), d.constant(6), d.constant(7), d.constant(9)});
+               ConvOptions options{.pads = {1, 1, 1, 1}, .group = name == "depthwise" ? 6 : 1};
+               if (name == "transposed") options.output_padding = {0, 0};
+               m.result({m.conv(x, name == "depthwise" ? 12 : 7, {3, 3}, options)});
+             },
+         .values = each("N", {0, 1, 3}),
+         .terms = 55,
+         .passes = {"form-groups"}});
   add({.name = "live_weights",
        .kernel = "",
        .build =
@@ -615,6 +639,33 @@ Cases attention_cases() {
                                 {{"B", 0}, {"S", 2}, {"T", 3}},
                                 {{"B", 2}, {"S", 0}, {"T", 3}}},
                      .tolerance = 2e-5});
+  // Masks by which of [B, H, S, T] they have; keys and values as an exporter's reshapes and transposes leave them.
+  for (const char* mask : {"BHST", "B11T", "1HS1", "11ST", "ST", "1111"})
+    cases.push_back(
+        {.name = fmt::format("mask_{}", mask),
+         .kernel = "attention",
+         .build =
+             [=](CaseModel& m) {
+               GraphBuilder& b = m.build;
+               DimPool& d = m.module.dims;
+               Dim batch = m.symbol("B"), s = m.symbol("S"), t = d.symbol("T", {1, 1 << 20});
+               const auto heads = [&](Dim length) {
+                 return b.transpose(b.reshape(m.input({batch, length, d.constant(64)}),
+                                              {batch, length, d.constant(2), d.constant(32)}),
+                                    {0, 2, 1, 3});
+               };
+               Value *q = heads(s), *k = heads(t), *v = heads(t);
+               Shape shape;
+               for (const char* letter = mask; *letter; ++letter)
+                 shape.push_back(*letter == 'B'   ? batch
+                                 : *letter == 'S' ? s
+                                 : *letter == 'T' ? t
+                                                  : d.constant(*letter == 'H' ? 2 : 1));
+               Value* y = composites::attention(b, q, k, v, m.input(shape), 0.2, false);
+               m.result({b.reshape(b.transpose(y, {0, 2, 1, 3}), {batch, s, d.constant(64)})});
+             },
+         .values = {{{"B", 1}, {"S", 1}, {"T", 1}}, {{"B", 2}, {"S", 5}, {"T", 7}}, {{"B", 1}, {"S", 18}, {"T", 40}}},
+         .tolerance = 2e-5});
   return cases;
 }
 
