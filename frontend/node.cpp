@@ -26,7 +26,11 @@ std::vector<int64_t> axes_from(int first, int rank) {
   return axes;
 }
 
-std::string to_text(const std::vector<int64_t>& values) { return fmt::format("[{}]", fmt::join(values, ", ")); }
+std::string to_text(const std::vector<int64_t>& values) {
+  constexpr size_t kShown = 16;
+  std::span<const int64_t> shown(values.data(), std::min(values.size(), kShown));
+  return fmt::format("[{}{}]", fmt::join(shown, ", "), values.size() > kShown ? fmt::format(", ... {} in all", values.size()) : "");
+}
 
 std::string counted(int64_t count, const char* noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
 

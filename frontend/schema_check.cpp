@@ -28,14 +28,31 @@ int distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
+struct KnownOperator {
+  std::string domain, name;
+  int since;
+};
+
+// Once: the registry hands out copies of all its schemas.
+const std::vector<KnownOperator>& known_operators() {
+  static const std::vector<KnownOperator> all = [] {
+    std::vector<KnownOperator> operators;
+    for (const OpSchema& schema : onnx::OpSchemaRegistry::get_all_schemas()) {
+      if (!schema.Deprecated()) operators.push_back({schema.domain(), schema.Name(), schema.SinceVersion()});
+    }
+    return operators;
+  }();
+  return all;
+}
+
 std::string did_you_mean(const std::string& op_type, const std::string& domain, int opset) {
   int best = 3;
   std::string name;
   if (op_type.size() > 40) return "";
-  for (const OpSchema& schema : onnx::OpSchemaRegistry::get_all_schemas()) {
-    if (schema.domain() != domain || schema.SinceVersion() > opset || schema.Deprecated()) continue;
-    int d = distance(op_type, schema.Name());
-    if (d < best || (d == best && schema.Name() < name)) best = d, name = schema.Name();
+  for (const KnownOperator& known : known_operators()) {
+    if (known.domain != domain || known.since > opset) continue;
+    int d = distance(op_type, known.name);
+    if (d < best || (d == best && known.name < name)) best = d, name = known.name;
   }
   return best <= 2 ? fmt::format(" (did you mean '{}'?)", name) : "";
 }

@@ -34,7 +34,7 @@ const std::vector<int64_t>* Signature::wanted_shape(const std::string& input) co
 
 std::string Signature::symbol_name(const std::string& wanted) {
   std::string base = identifier(wanted), name = base;
-  for (int k = 2; !taken_.insert(name).second; ++k) name = fmt::format("{}_{}", base, k);
+  for (int& k = last_suffix_[base]; !taken_.insert(name).second;) name = fmt::format("{}_{}", base, k = std::max(k, 1) + 1);
   return name;
 }
 

@@ -35,6 +35,7 @@ class Signature {
   std::map<std::string, int64_t> fixed_;            // dim_param → extent, from --shape
   std::map<std::string, std::string> symbols_;      // dim_param → symbol
   std::set<std::string> taken_;                     // symbols in use
+  std::map<std::string, int> last_suffix_;          // of those that had to be told apart
   std::set<std::string> inputs_;
 };
 

@@ -1,8 +1,8 @@
 // The pool: normal forms and hash-consing.
 //
 // Sums and products are rebuilt from polynomials (dim_polynomial.h), so equal ones meet in one node. The rules of the
-// other kinds stand with their formulas below. Two limits keep hostile models from growing formulas without end: the
-// terms of one sum, and the size of a formula written out. Tests: test/ir/dim_test.cpp.
+// other kinds stand with their formulas below. Limits keep hostile models from growing formulas without end: the terms
+// of one sum, the factors of one term, and the size of a formula written out. Tests: test/ir/dim_test.cpp.
 #include "ir/dim.h"
 
 #include <algorithm>
@@ -17,6 +17,7 @@ namespace lapidary {
 namespace {
 
 constexpr size_t kMostTerms = 256;
+constexpr size_t kMostFactors = 256;      // of one term
 constexpr uint32_t kMostNodes = 1 << 14;  // of a formula written out as a tree
 constexpr uint32_t kDeepest = 512;
 
@@ -168,6 +169,7 @@ struct DimPool::Impl {
 
   Dim product_node(const Monomial& monomial, int64_t coefficient) {
     if (monomial.empty()) return constant(coefficient);
+    if (monomial.size() > kMostFactors) too_large();
     if (coefficient == 1 && monomial.size() == 1) return monomial[0];
     Node node;
     node.kind = DimKind::Product;

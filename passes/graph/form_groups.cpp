@@ -30,6 +30,7 @@ namespace lapidary::passes {
 namespace {
 
 constexpr size_t kMaxMembers = 96;   // of a group: what keeps one kernel's live values in registers, more or less
+constexpr int kMaxCopies = 16;       // of one op in a kernel, each under index maps of its own: fifty concats of a value with itself would be 2^50
 
 void inline_unknown_composites(Module& module, Region& body) {
   for (auto it = body.ops.begin(); it != body.ops.end();) {
@@ -289,10 +290,11 @@ class Grouping {
     const auto& uses = op.result()->uses;
     int space = space_read(*uses[0].op, uses[0].operand);
     bool one_space = std::ranges::all_of(uses, [&](const Use& use) { return space_read(*use.op, use.operand) == space; });
+    int copies = one_space ? copies_[space] : copies_read(uses);
     bool joins = is_movement(op)
-                     ? std::ranges::all_of(uses, [&](const Use& use) { return takes_movement(cluster, op, *use.op); })
+                     ? copies <= kMaxCopies && std::ranges::all_of(uses, [&](const Use& use) { return takes_movement(cluster, op, *use.op); })
                      : computes_in(group, op) && one_space && (!repeats_[space] || is_single(op.type()));
-    if (joins && !one_space) space = new_space(true);
+    if (joins && !one_space) space = new_space(true, copies);
     if (joins) space_of_[&op] = space;
     return joins;
   }
@@ -320,7 +322,7 @@ class Grouping {
     if (added) {
       bool reads_whole = is_reduction(reader) || is_kept_composite(reader);
       bool repeats = repeats_[of_reader->second] || reader.is(OpKind::Broadcast) || reader.is(OpKind::Gather) || reader.is(OpKind::GatherElements);
-      entry->second = reads_whole ? shape_space_of(cluster_of_.at(&reader), reader.operand(static_cast<int>(operand))->type.shape) : new_space(repeats);
+      entry->second = reads_whole ? shape_space_of(cluster_of_.at(&reader), reader.operand(static_cast<int>(operand))->type.shape) : new_space(repeats, copies_[of_reader->second]);
     }
     return entry->second;
   }
@@ -333,7 +335,17 @@ class Grouping {
     return entry->second;
   }
 
-  int new_space(bool repeats) {
+  // In how many places of the kernel a value read like this would be computed.
+  int copies_read(const std::vector<Use>& uses) {
+    std::set<int> spaces;
+    for (const Use& use : uses) spaces.insert(space_read(*use.op, use.operand));
+    int copies = 0;
+    for (int space : spaces) copies += copies_[space];
+    return copies;
+  }
+
+  int new_space(bool repeats, int copies = 1) {
+    copies_.push_back(copies);
     repeats_.push_back(repeats);
     return static_cast<int>(repeats_.size()) - 1;
   }
@@ -346,6 +358,7 @@ class Grouping {
   std::map<std::pair<const Op*, uint32_t>, int> operand_space_;
   std::map<std::pair<int, Shape>, int> shape_space_;
   std::vector<bool> repeats_;
+  std::vector<int> copies_;
 };
 
 }  // namespace

@@ -19,10 +19,12 @@ bool changes_units_only(const Op& reshape) {
   return from == to;
 }
 
-void collect(const Module& module, Value* value, Product& product) {
+// `steps`: how many ops may still be looked through; a value squared sixty times has 2^60 factors.
+void collect(const Module& module, Value* value, Product& product, int& steps) {
+  if (steps-- <= 0) return product.factors.push_back(value);
   if (Op* mul = producer_of_kind(value, OpKind::Mul)) {
-    collect(module, mul->operand(0), product);
-    collect(module, mul->operand(1), product);
+    collect(module, mul->operand(0), product, steps);
+    collect(module, mul->operand(1), product, steps);
     return;
   }
   if (auto number = number_of(module, value)) {
@@ -32,7 +34,7 @@ void collect(const Module& module, Value* value, Product& product) {
   if (Op* div = producer_of_kind(value, OpKind::Div))
     if (auto divisor = number_of(module, div->operand(1))) {
       product.number /= *divisor;
-      collect(module, div->operand(0), product);
+      collect(module, div->operand(0), product, steps);
       return;
     }
   product.factors.push_back(value);
@@ -41,8 +43,10 @@ void collect(const Module& module, Value* value, Product& product) {
 }  // namespace
 
 Product product_of(const Module& module, Value* value) {
+  constexpr int kMostSteps = 32;
   Product product;
-  collect(module, value, product);
+  int steps = kMostSteps;
+  collect(module, value, product, steps);
   return product;
 }
 

@@ -18,6 +18,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..")]
 import command_line  # noqa: E402
 import container  # noqa: E402
 import graphs  # noqa: E402
+import limits  # noqa: E402
 import operators  # noqa: E402
 import tensors  # noqa: E402
 import valid  # noqa: E402
@@ -44,7 +45,7 @@ def main():
     parser.add_argument("texts", nargs="*")
     arguments = parser.parse_args()
     sandbox = Sandbox(os.path.join(arguments.build, "tools", "lapidary"))
-    checks = [(case.name, check_model, case) for family in (container, graphs, operators, tensors, valid) for case in family.CASES]
+    checks = [(case.name, check_model, case) for family in (container, graphs, operators, tensors, limits, valid) for case in family.CASES]
     checks += command_line.CHECKS
     wanted = [c for c in checks if not arguments.texts or any(text in c[0] for text in arguments.texts)]
     failed = 0
