@@ -76,9 +76,7 @@ static lpd_instance *carve_instance(carver *c, const lpd_model *model) {
 }
 
 static lpd_status check_options(const lpd_options *options) {
-  if (options->size != sizeof(lpd_options) || options->threads < 0 || options->threads > LPD_MAX_THREADS ||
-      options->max_loop < 0 || options->max_bytes < 0)
-    return LPD_INVALID_ARGUMENT;
+  if (options->threads < 0 || options->threads > LPD_MAX_THREADS || options->max_bytes < 0) return LPD_INVALID_ARGUMENT;
   const lpd_executor *executor = options->executor;
   if (executor && (!executor->run || executor->threads < 1 || executor->threads > LPD_MAX_THREADS))
     return LPD_INVALID_ARGUMENT;
@@ -92,11 +90,12 @@ static uint32_t thread_count(const lpd_options *options) {
 }
 
 lpd_status lpd_create(const lpd_model *model, const lpd_options *given, lpd_instance **out) {
-  static const lpd_options kDefaults = {.size = sizeof(lpd_options)};
   if (!out) return LPD_INVALID_ARGUMENT;
   *out = NULL;
   if (!model || model->abi_version != LPD_ABI_VERSION) return LPD_INVALID_ARGUMENT;
-  const lpd_options *options = given ? given : &kDefaults;
+  lpd_options known = {.size = sizeof(lpd_options)};
+  const lpd_options *options = &known;
+  if (given && !lpd_read_struct(&known, sizeof known, given)) return LPD_INVALID_ARGUMENT;
   lpd_status status = check_options(options);
   if (status) return status;
   if (lpd_missing_feature(model->cpu_features)) return LPD_UNSUPPORTED_CPU;
@@ -124,7 +123,7 @@ void lpd_destroy(lpd_instance *instance) {
   lpd_team_destroy(&alloc, instance->team);
   lpd_barrier_destroy(&alloc, instance->barrier);
   for (uint32_t i = 0; i < instance->model->input_count + instance->model->output_count; ++i)
-    lpd_give(&alloc, instance->slots[i].owned, instance->slots[i].owned_bytes);
+    for (int k = 0; k < 2; ++k) lpd_give(&alloc, instance->slots[i].owned[k], instance->slots[i].owned_bytes[k]);
   lpd_give(&alloc, instance->arena, instance->arena_capacity);
   lpd_give(&alloc, instance, instance->block_bytes);
 }

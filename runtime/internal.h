@@ -33,8 +33,8 @@ typedef struct {
   int64_t bytes;               /* of the caller's memory */
   int64_t *dims;               /* rank of them; of outputs, those of the last prepared shapes */
   int64_t *wanted;             /* outputs: extents the caller gave with the binding */
-  void *owned;                 /* outputs: memory of the instance, owned_bytes of it */
-  int64_t owned_bytes;
+  void *owned[2];              /* outputs: memory of the instance; the second only while the first is an input */
+  int64_t owned_bytes[2];
   uint8_t bound, has_wanted;
 } lpd_slot;
 
@@ -99,10 +99,19 @@ void lpd_give(const lpd_alloc *, void *memory, int64_t bytes);
 __attribute__((format(printf, 3, 4)))
 lpd_status lpd_fail(lpd_instance *, lpd_status, const char *format, ...);
 
+/* --- structs.c ----------------------------------------------------------------------------------------------- */
+/* Structs of callers begin with their size. Reading: 0 when the caller's is too short or says something this library
+ * does not know. Writing: as much as the caller's struct has room for. */
+int lpd_read_struct(void *into, uint32_t known, const void *from);
+int lpd_write_struct(void *into, const void *from, uint32_t known);
+
 /* --- prepare.c ----------------------------------------------------------------------------------------------- */
+/* The variant of a step for these dims; NULL when no condition holds: there is nothing to do. */
+const lpd_variant *lpd_chosen_variant(const lpd_model *, const int64_t *dims, const lpd_step *);
+/* Bytes an entry's arena and each thread's stage take, whole pages; -1 on overflow. */
+int64_t lpd_entry_arena_bytes(const lpd_model *, const int64_t *dims, uint32_t entry);
+int64_t lpd_entry_stage_bytes(const lpd_model *, const int64_t *dims, uint32_t entry);
 /* Everything between binding and walking; cheap when nothing changed. */
-/* The variant of a step for the bound shapes; NULL when no condition holds: there is nothing to do. */
-const lpd_variant *lpd_chosen_variant(const lpd_instance *, const lpd_step *);
 lpd_status lpd_prepare(lpd_instance *, uint32_t entry);
 
 /* --- cpu.c, cores.c ------------------------------------------------------------------------------------------ */

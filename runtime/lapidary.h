@@ -4,7 +4,10 @@
  * Threads: a model is read-only and may be shared; an instance belongs to one thread at a time; different instances
  * run at the same time. Errors: every call returns a status, none aborts, prints, or reads the environment.
  * Memory: shapes, names and signatures returned live as long as the library; data pointers returned by lpd_output
- * until the next run, bind, or destroy of that instance. */
+ * until the next run, bind, or destroy of that instance. One of them may be bound as an input: the runs that read it
+ * write the output elsewhere.
+ * Structs begin with their size, which the caller sets: programs built against an older or a newer header keep
+ * working, as long as what this library does not know of a newer struct is zero. */
 #ifndef LAPIDARY_H
 #define LAPIDARY_H
 
@@ -15,6 +18,7 @@
 #include <stdint.h>
 
 #define LPD_ABI_VERSION 1
+#define LPD_MAX_THREADS 1024
 
 typedef enum {
   LPD_OK = 0,
@@ -22,7 +26,7 @@ typedef enum {
   LPD_WRONG_INPUT = 2,        /* rank, extent, type or size of a tensor does not fit the model */
   LPD_OUT_OF_MEMORY = 3,
   LPD_CANCELLED = 4,
-  LPD_LIMIT = 5,              /* max_loop, arena limit, overflow in a shape */
+  LPD_LIMIT = 5,              /* max_bytes, overflow in a shape */
   LPD_UNSUPPORTED_CPU = 6,    /* the product needs instructions this CPU lacks */
   LPD_SYSTEM = 7              /* threads could not be started */
 } lpd_status;
@@ -40,11 +44,11 @@ typedef struct {
 } lpd_tensor;
 
 /* A team of threads that runs body(arg, 0) … body(arg, threads - 1), all at the same time (they wait for each other
- * inside), and returns when all are done. The caller's thread may be one of them. */
+ * inside), and returns when all are done. The caller's thread may be one of them. Instances that share an executor and
+ * run at the same time call it at the same time. */
 typedef struct {
   void *self;
   int threads;
-  int concurrent;             /* nonzero: several instances may call run at once */
   void (*run)(void *self, void (*body)(void *arg, int thread), void *arg);
 } lpd_executor;
 
@@ -59,12 +63,11 @@ typedef struct {
   int32_t threads;                 /* 0: one for each core this process may use; ignored with an executor */
   const lpd_executor *executor;    /* NULL: a team of the instance's own */
   const lpd_alloc *alloc;          /* NULL: malloc */
-  const char *weights_path;        /* NULL: beside the library */
-  int64_t max_loop;                /* 0: no limit on loop iterations */
-  int64_t max_bytes;               /* 0: no limit on the arena */
+  int64_t max_bytes;               /* of arena_bytes + threads * workspace_bytes; 0: no limit */
 } lpd_options;
 
 typedef struct {
+  uint32_t size;                   /* sizeof(lpd_tensor_info) */
   const char *name;                /* as in the model, UTF-8 */
   uint8_t dtype, rank;
   const int64_t *dims;             /* -1 where symbolic */
@@ -73,6 +76,7 @@ typedef struct {
 
 /* Of one step while profiling was on: sums over `runs` runs. */
 typedef struct {
+  uint32_t size;                   /* sizeof(lpd_step_profile) */
   const char *kernel;              /* the variant that runs for the bound shapes: "contraction tile=13x32" */
   const char *origin;              /* "node 'conv1' (Conv, opset 17)" */
   int64_t nanoseconds, runs;
@@ -88,19 +92,25 @@ extern "C" {
 
 const char *lpd_model_name(const lpd_model *);
 /* --- functions --- */
+/* LPD_ABI_VERSION of the library. */
+int32_t lpd_abi_version(void);
+/* The name of a feature that this CPU or its system lacks and the library needs; NULL when there is none. */
+const char *lpd_missing_cpu_feature(const lpd_model *);
 int32_t lpd_input_count(const lpd_model *);
 int32_t lpd_output_count(const lpd_model *);
 /* Slots count the inputs first, then the outputs. */
 lpd_status lpd_describe(const lpd_model *, int slot, lpd_tensor_info *);
 /* Names of the symbols, in the order lpd_arena_bytes takes them; count may be NULL. */
 const char *const *lpd_symbols(const lpd_model *, int32_t *count);
-/* Bytes of the arena for these symbol values; -1 on overflow. */
+/* What a run with these symbol values takes beside weights, inputs and outputs: bytes of the arena, and of each
+ * thread's workspace. -1 on overflow. */
 int64_t lpd_arena_bytes(const lpd_model *, const int64_t *symbols);
+int64_t lpd_workspace_bytes(const lpd_model *, const int64_t *symbols);
 
 /* NULL options are the defaults. */
 lpd_status lpd_create(const lpd_model *, const lpd_options *, lpd_instance **);
 void lpd_destroy(lpd_instance *);
-/* The last error of this instance, one line; "" when there was none. */
+/* What went wrong in the last call with this instance, one line; "" when nothing did. */
 const char *lpd_error(const lpd_instance *);
 
 /* An input is read in place during each run and must stay valid and unchanged. An output is written there; one that

@@ -10,9 +10,12 @@ int32_t lpd_output_count(const lpd_model *model) { return (int32_t)model->output
 lpd_status lpd_describe(const lpd_model *model, int slot, lpd_tensor_info *info) {
   const lpd_signature *signature = lpd_signature_of(model, slot);
   if (!signature || !info) return LPD_INVALID_ARGUMENT;
-  *info = (lpd_tensor_info){signature->name, (uint8_t)signature->dtype, (uint8_t)signature->rank, signature->static_dims,
-                            signature->dim_names};
-  return LPD_OK;
+  const lpd_tensor_info found = {.name = signature->name,
+                                 .dtype = (uint8_t)signature->dtype,
+                                 .rank = (uint8_t)signature->rank,
+                                 .dims = signature->static_dims,
+                                 .dim_names = signature->dim_names};
+  return lpd_write_struct(info, &found, sizeof found) ? LPD_OK : LPD_INVALID_ARGUMENT;
 }
 
 const char *const *lpd_symbols(const lpd_model *model, int32_t *count) {
@@ -20,7 +23,12 @@ const char *const *lpd_symbols(const lpd_model *model, int32_t *count) {
   return model->symbol_names;
 }
 
-int64_t lpd_arena_bytes(const lpd_model *model, const int64_t *symbols) {
+const char *lpd_missing_cpu_feature(const lpd_model *model) { return lpd_missing_feature(model->cpu_features); }
+int32_t lpd_abi_version(void) { return LPD_ABI_VERSION; }
+
+/* The most that `bytes_of` gives over all entries, for these symbols. */
+static int64_t most_bytes(const lpd_model *model, const int64_t *symbols,
+                          int64_t (*bytes_of)(const lpd_model *, const int64_t *dims, uint32_t entry)) {
   if (model->symbol_count > 0 && !symbols) return -1;
   int64_t *slots = malloc(model->dim_count * sizeof(int64_t) + 1);
   if (!slots) return -1;
@@ -33,10 +41,18 @@ int64_t lpd_arena_bytes(const lpd_model *model, const int64_t *symbols) {
     free(slots);
     return -1;
   }
-  for (uint32_t i = 0; i < model->entry_count; ++i) {
-    int64_t bytes = slots[model->entries[i].arena_bytes];
-    if (bytes > most) most = bytes;
+  for (uint32_t i = 0; i < model->entry_count && most >= 0; ++i) {
+    const int64_t bytes = bytes_of(model, slots, i);
+    if (bytes > most || bytes < 0) most = bytes;
   }
   free(slots);
   return most;
+}
+
+int64_t lpd_arena_bytes(const lpd_model *model, const int64_t *symbols) {
+  return most_bytes(model, symbols, lpd_entry_arena_bytes);
+}
+
+int64_t lpd_workspace_bytes(const lpd_model *model, const int64_t *symbols) {
+  return most_bytes(model, symbols, lpd_entry_stage_bytes);
 }

@@ -71,15 +71,38 @@ static lpd_status compute_dims(lpd_instance *instance) {
 
 /* --- jobs ---------------------------------------------------------------------------------------------------- */
 
-static int64_t slot_or(const lpd_instance *instance, uint32_t slot, int64_t otherwise) {
-  return slot == LPD_NO_SLOT ? otherwise : instance->dims[slot];
+static int64_t slot_or(const int64_t *dims, uint32_t slot, int64_t otherwise) {
+  return slot == LPD_NO_SLOT ? otherwise : dims[slot];
 }
 
-const lpd_variant *lpd_chosen_variant(const lpd_instance *instance, const lpd_step *step) {
-  const lpd_variant *variants = &instance->model->variants[step->first_variant];
+const lpd_variant *lpd_chosen_variant(const lpd_model *model, const int64_t *dims, const lpd_step *step) {
+  const lpd_variant *variants = &model->variants[step->first_variant];
   for (uint32_t v = 0; v < step->variant_count; ++v)
-    if (slot_or(instance, variants[v].when, 1) != 0) return &variants[v];
+    if (slot_or(dims, variants[v].when, 1) != 0) return &variants[v];
   return NULL;
+}
+
+enum { kPage = 4096 };
+
+static int64_t whole_pages(int64_t bytes) {
+  return bytes < 0 || __builtin_add_overflow(bytes, kPage - 1, &bytes) ? -1 : bytes & ~(int64_t)(kPage - 1);
+}
+
+int64_t lpd_entry_arena_bytes(const lpd_model *model, const int64_t *dims, uint32_t entry) {
+  return whole_pages(dims[model->entries[entry].arena_bytes]);
+}
+
+int64_t lpd_entry_stage_bytes(const lpd_model *model, const int64_t *dims, uint32_t entry) {
+  const lpd_entry *table = &model->entries[entry];
+  int64_t most = 0;
+  for (uint32_t s = 0; s < table->step_count; ++s) {
+    const lpd_variant *variant = lpd_chosen_variant(model, dims, &model->steps[table->first_step + s]);
+    if (!variant || dims[variant->tasks] <= 0 || slot_or(dims, variant->rounds, 1) <= 0) continue;
+    const int64_t bytes = slot_or(dims, variant->stage_bytes, 0);
+    if (bytes > most || bytes < 0) most = bytes;
+    if (bytes < 0) break;
+  }
+  return whole_pages(most);
 }
 
 static void split(const lpd_instance *instance, const lpd_step *step, const lpd_variant *variant, lpd_job *job) {
@@ -87,15 +110,15 @@ static void split(const lpd_instance *instance, const lpd_step *step, const lpd_
   int64_t threads = step->flags & LPD_STEP_SERIAL ? 1 : tasks / grain;
   if (threads > instance->threads) threads = instance->threads;
   if (threads < 1) threads = 1;
-  job->rounds = slot_or(instance, variant->rounds, 1);
+  job->rounds = slot_or(instance->dims, variant->rounds, 1);
   job->threads = tasks > 0 && job->rounds > 0 ? (uint32_t)threads : 0;
   job->tasks_each = tasks / threads;
   job->tasks_left = (uint32_t)(tasks % threads);
 }
 
-static lpd_status make_job(lpd_instance *instance, const lpd_step *step, lpd_job *job, int64_t *stage_bytes) {
+static lpd_status make_job(lpd_instance *instance, const lpd_step *step, lpd_job *job) {
   const lpd_model *model = instance->model;
-  const lpd_variant *variant = lpd_chosen_variant(instance, step);
+  const lpd_variant *variant = lpd_chosen_variant(model, instance->dims, step);
   job->threads = 0;
   if (!variant) return LPD_OK;
   job->kernel = model->kernels[variant->kernel];
@@ -111,8 +134,6 @@ static lpd_status make_job(lpd_instance *instance, const lpd_step *step, lpd_job
   for (uint32_t b = 0, stage = 0; b < step->buffer_count; ++b)
     if (model->buffer_refs[step->first_buffer + b].base == LPD_BASE_NONE && stage < variant->stage_count)
       pointers[b] = (void *)(uintptr_t)instance->dims[model->integer_slots[variant->first_stage + stage++]];
-  const int64_t bytes = slot_or(instance, variant->stage_bytes, 0);
-  if (job->threads > 0 && bytes > *stage_bytes) *stage_bytes = bytes;
   return LPD_OK;
 }
 
@@ -138,13 +159,13 @@ static void place_barriers(const lpd_step *steps, lpd_job *jobs, uint32_t count)
   }
 }
 
-static lpd_status make_jobs(lpd_instance *instance, uint32_t entry, int64_t *stage_bytes) {
+static lpd_status make_jobs(lpd_instance *instance, uint32_t entry) {
   const lpd_entry *table = &instance->model->entries[entry];
   const lpd_step *steps = &instance->model->steps[table->first_step];
   lpd_plan *plan = &instance->plans[entry];
   plan->threads = 1;
   for (uint32_t s = 0; s < table->step_count; ++s) {
-    lpd_status status = make_job(instance, &steps[s], &plan->jobs[s], stage_bytes);
+    lpd_status status = make_job(instance, &steps[s], &plan->jobs[s]);
     if (status) return status;
     if (plan->jobs[s].threads > plan->threads) plan->threads = plan->jobs[s].threads;
   }
@@ -154,20 +175,14 @@ static lpd_status make_jobs(lpd_instance *instance, uint32_t entry, int64_t *sta
 
 /* --- memory and threads -------------------------------------------------------------------------------------- */
 
-enum { kPage = 4096 };
-
-static int round_up(int64_t bytes, int64_t *out) {
-  return bytes >= 0 && !__builtin_add_overflow(bytes, kPage - 1, out) && ((*out &= ~(int64_t)(kPage - 1)), 1);
-}
-
 /* The arena and behind it one stage for each thread, one allocation; it grows and never shrinks. */
 static lpd_status provide_arena(lpd_instance *instance, int64_t arena, int64_t stage, uint32_t threads) {
   int64_t total;
-  if (!round_up(arena, &arena) || !round_up(stage, &stage) || __builtin_mul_overflow(stage, (int64_t)threads, &total) ||
+  if (arena < 0 || stage < 0 || __builtin_mul_overflow(stage, (int64_t)threads, &total) ||
       __builtin_add_overflow(total, arena, &total))
     return lpd_fail(instance, LPD_LIMIT, "the arena's size overflows for these input shapes");
   if (instance->max_bytes > 0 && total > instance->max_bytes)
-    return lpd_fail(instance, LPD_LIMIT, "the arena needs %lld bytes, max_bytes allows %lld", (long long)total,
+    return lpd_fail(instance, LPD_LIMIT, "arena and workspaces need %lld bytes, max_bytes allows %lld", (long long)total,
                     (long long)instance->max_bytes);
   if (total > instance->arena_capacity) {
     for (uint32_t e = 0; e < instance->model->entry_count; ++e) instance->plans[e].ready = 0;
@@ -202,22 +217,22 @@ static void fill_pointers(lpd_instance *instance, uint32_t entry) {
     void **pointers = (void **)instance->plans[entry].jobs[s].frame.buffers;
     for (uint32_t b = 0; b < step->buffer_count; ++b) {
       const lpd_buffer_ref *ref = &model->buffer_refs[step->first_buffer + b];
-      if (ref->base == LPD_BASE_ARENA) pointers[b] = instance->arena + slot_or(instance, ref->offset, 0);
-      if (ref->base == LPD_BASE_WEIGHTS) pointers[b] = (char *)model->weights + slot_or(instance, ref->offset, 0);
+      if (ref->base == LPD_BASE_ARENA) pointers[b] = instance->arena + slot_or(instance->dims, ref->offset, 0);
+      if (ref->base == LPD_BASE_WEIGHTS) pointers[b] = (char *)model->weights + slot_or(instance->dims, ref->offset, 0);
     }
   }
 }
 
 static lpd_status prepare_plan(lpd_instance *instance, uint32_t entry) {
   lpd_plan *plan = &instance->plans[entry];
-  int64_t stage = 0;
-  lpd_status status = make_jobs(instance, entry, &stage);
+  lpd_status status = make_jobs(instance, entry);
   if (status) return status;
-  const int64_t arena = instance->dims[instance->model->entries[entry].arena_bytes];
+  const int64_t arena = lpd_entry_arena_bytes(instance->model, instance->dims, entry);
+  const int64_t stage = lpd_entry_stage_bytes(instance->model, instance->dims, entry);
   if ((status = provide_arena(instance, arena, stage, plan->threads))) return status;
   if ((status = provide_threads(instance, plan->threads))) return status;
-  round_up(arena, &plan->stage_offset);
-  round_up(stage, &plan->stage_bytes);
+  plan->stage_offset = arena;
+  plan->stage_bytes = stage;
   fill_pointers(instance, entry);
   plan->ready = 1;
   instance->pointers_changed = 1;
@@ -231,19 +246,33 @@ static int64_t needed_bytes(const lpd_instance *instance, uint32_t slot) {
   return lpd_tensor_bytes(signature->dtype, signature->rank, instance->slots[slot].dims);
 }
 
+static int overlap(const void *a, int64_t a_bytes, const void *b, int64_t b_bytes) {
+  return a_bytes > 0 && b_bytes > 0 && (uintptr_t)a < (uintptr_t)b + (uint64_t)b_bytes &&
+         (uintptr_t)b < (uintptr_t)a + (uint64_t)a_bytes;
+}
+
+/* Is some of this memory bound, as an input or as another output? */
+static int is_bound(const lpd_instance *instance, const void *memory, int64_t bytes) {
+  for (uint32_t i = 0; i < instance->model->input_count + instance->model->output_count; ++i)
+    if (instance->slots[i].bound && overlap(memory, bytes, instance->slots[i].data, instance->slots[i].bytes)) return 1;
+  return 0;
+}
+
 static lpd_status provide_owned(lpd_instance *instance, uint32_t slot, int64_t bytes) {
   lpd_slot *output = &instance->slots[slot];
   char text[LPD_SLOT_TEXT];
-  if (bytes > output->owned_bytes || !output->owned) {
-    lpd_give(&instance->alloc, output->owned, output->owned_bytes);
-    output->owned_bytes = 0;
-    output->owned = lpd_take(&instance->alloc, bytes > 0 ? bytes : 1);
-    if (!output->owned)
-      return lpd_fail(instance, LPD_OUT_OF_MEMORY, "%s: no memory for %lld bytes",
-                      lpd_slot_text(instance->model, (int)slot, text), (long long)bytes);
-    output->owned_bytes = bytes > 0 ? bytes : 1;
+  lpd_slot_text(instance->model, (int)slot, text);
+  int k = 0;
+  while (k < 2 && is_bound(instance, output->owned[k], output->owned_bytes[k])) ++k;
+  if (k == 2) return lpd_fail(instance, LPD_WRONG_INPUT, "%s: both of its last values are bound", text);
+  if (bytes > output->owned_bytes[k] || !output->owned[k]) {
+    lpd_give(&instance->alloc, output->owned[k], output->owned_bytes[k]);
+    output->owned_bytes[k] = 0;
+    output->owned[k] = lpd_take(&instance->alloc, bytes > 0 ? bytes : 1);
+    if (!output->owned[k]) return lpd_fail(instance, LPD_OUT_OF_MEMORY, "%s: no memory for %lld bytes", text, (long long)bytes);
+    output->owned_bytes[k] = bytes > 0 ? bytes : 1;
   }
-  output->data = output->owned;
+  output->data = output->owned[k];
   return LPD_OK;
 }
 
@@ -264,12 +293,9 @@ static lpd_status check_bound_output(lpd_instance *instance, uint32_t slot, int6
 
 /* Kernels may assume that what they write overlaps nothing else they see. */
 static lpd_status check_overlap(lpd_instance *instance, uint32_t output, int64_t bytes) {
-  const char *begin = instance->slots[output].data;
   for (uint32_t other = 0; other < output; ++other) {
-    const char *data = instance->slots[other].data;
-    const int64_t other_bytes = needed_bytes(instance, other);
-    if (bytes == 0 || other_bytes == 0 || (uintptr_t)data >= (uintptr_t)begin + (uint64_t)bytes ||
-        (uintptr_t)begin >= (uintptr_t)data + (uint64_t)other_bytes)
+    if (!instance->slots[other].bound ||
+        !overlap(instance->slots[output].data, bytes, instance->slots[other].data, needed_bytes(instance, other)))
       continue;
     char text[LPD_SLOT_TEXT], other_text[LPD_SLOT_TEXT];
     return lpd_fail(instance, LPD_WRONG_INPUT, "%s overlaps %s in memory", lpd_slot_text(instance->model, (int)output, text),
@@ -297,7 +323,7 @@ static void patch_pointers(lpd_instance *instance) {
     for (uint32_t i = 0; plan->ready && i < plan->patch_count; ++i) {
       const lpd_buffer_ref *ref = &model->buffer_refs[plan->patches[i].ref];
       const uint32_t slot = ref->base == LPD_BASE_INPUT ? ref->index : model->input_count + ref->index;
-      plan->pointers[plan->patches[i].pointer] = (char *)instance->slots[slot].data + slot_or(instance, ref->offset, 0);
+      plan->pointers[plan->patches[i].pointer] = (char *)instance->slots[slot].data + slot_or(instance->dims, ref->offset, 0);
     }
   }
 }

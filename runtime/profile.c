@@ -31,12 +31,13 @@ lpd_status lpd_profile(const lpd_instance *instance, int entry, int step, lpd_st
     return LPD_INVALID_ARGUMENT;
   const lpd_step *table = &instance->model->steps[instance->model->entries[entry].first_step + (uint32_t)step];
   const lpd_plan *plan = &instance->plans[entry];
-  const lpd_variant *variant = instance->dims_known ? lpd_chosen_variant(instance, table) : NULL;
-  *profile = (lpd_step_profile){variant ? instance->model->kernel_names[variant->kernel] : "",
-                                table->origin,
-                                plan->nanoseconds[step],
-                                plan->profiled_runs,
-                                value_in(instance, table->flops),
-                                value_in(instance, table->bytes)};
-  return LPD_OK;
+  const lpd_variant *variant =
+      instance->dims_known ? lpd_chosen_variant(instance->model, instance->dims, table) : NULL;
+  const lpd_step_profile found = {.kernel = variant ? instance->model->kernel_names[variant->kernel] : "",
+                                  .origin = table->origin,
+                                  .nanoseconds = plan->nanoseconds[step],
+                                  .runs = plan->profiled_runs,
+                                  .flops = value_in(instance, table->flops),
+                                  .bytes = value_in(instance, table->bytes)};
+  return lpd_write_struct(profile, &found, sizeof found) ? LPD_OK : LPD_INVALID_ARGUMENT;
 }

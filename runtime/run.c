@@ -114,6 +114,7 @@ static void start(lpd_instance *instance, region *r) {
 
 lpd_status lpd_run(lpd_instance *instance, int entry, const volatile int *cancel) {
   if (!instance) return LPD_INVALID_ARGUMENT;
+  instance->error[0] = 0;
   if (entry < 0 || (uint32_t)entry >= instance->model->entry_count)
     return lpd_fail(instance, LPD_INVALID_ARGUMENT, "no entry point %d", entry);
   lpd_status status = lpd_prepare(instance, (uint32_t)entry);

@@ -8,7 +8,6 @@
 
 #include "lapidary.h"
 
-enum { LPD_MAX_THREADS = 1024 };
 
 /* A word one thread raises and one thread waits for. Bit 0: the waiter sleeps. Padded to the two lines a prefetcher
  * pulls together. */

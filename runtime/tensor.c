@@ -82,9 +82,6 @@ static lpd_status check_tensor(lpd_instance *instance, int slot, const lpd_tenso
   const int is_input = (uint32_t)slot < instance->model->input_count;
   char text[LPD_SLOT_TEXT];
   lpd_slot_text(instance->model, slot, text);
-  if (tensor->size != sizeof(lpd_tensor))
-    return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: tensor struct of %u bytes, expected %u", text, tensor->size,
-                    (unsigned)sizeof(lpd_tensor));
   if (tensor->device != 0) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: not in host memory", text);
   if (tensor->dtype != signature->dtype)
     return lpd_fail(instance, LPD_WRONG_INPUT, "%s: element type is %s, expected %s", text, type_name(tensor->dtype),
@@ -103,11 +100,18 @@ static void keep_input(lpd_instance *instance, lpd_slot *slot, const lpd_tensor 
   instance->dims_known = 0;
 }
 
-lpd_status lpd_bind(lpd_instance *instance, int slot, const lpd_tensor *tensor) {
+lpd_status lpd_bind(lpd_instance *instance, int slot, const lpd_tensor *given) {
   if (!instance) return LPD_INVALID_ARGUMENT;
+  instance->error[0] = 0;
   const lpd_signature *signature = lpd_signature_of(instance->model, slot);
   if (!signature) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "no slot %d", slot);
-  if (!tensor) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "tensor is null");
+  if (!given) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "tensor is null");
+  lpd_tensor known;
+  const lpd_tensor *tensor = &known;
+  char text[LPD_SLOT_TEXT];
+  if (!lpd_read_struct(&known, sizeof known, given))
+    return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: tensor struct of %u bytes, this library knows %u",
+                    lpd_slot_text(instance->model, slot, text), given->size, (unsigned)sizeof known);
   lpd_status status = check_tensor(instance, slot, tensor);
   if (status) return status;
 
@@ -129,22 +133,21 @@ lpd_status lpd_bind(lpd_instance *instance, int slot, const lpd_tensor *tensor) 
 
 lpd_status lpd_output(lpd_instance *instance, int slot, lpd_tensor *tensor) {
   if (!instance) return LPD_INVALID_ARGUMENT;
+  instance->error[0] = 0;
   const lpd_signature *signature = lpd_signature_of(instance->model, slot);
   if (!signature) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "no slot %d", slot);
   char text[LPD_SLOT_TEXT];
   lpd_slot_text(instance->model, slot, text);
-  if (!tensor || tensor->size != sizeof(lpd_tensor))
-    return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: tensor is null or of unknown size", text);
   const lpd_slot *kept = &instance->slots[slot];
   const int is_input = (uint32_t)slot < instance->model->input_count;
   if (is_input && !kept->bound) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s is not bound", text);
   if (!is_input && !instance->has_run)
     return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s has no value before a run", text);
-  *tensor = (lpd_tensor){.size = sizeof(lpd_tensor),
-                         .data = kept->data,
-                         .bytes = lpd_tensor_bytes(signature->dtype, signature->rank, kept->dims),
-                         .dtype = (uint8_t)signature->dtype,
-                         .rank = (uint8_t)signature->rank,
-                         .dims = kept->dims};
-  return LPD_OK;
+  const lpd_tensor found = {.data = kept->data,
+                            .bytes = lpd_tensor_bytes(signature->dtype, signature->rank, kept->dims),
+                            .dtype = (uint8_t)signature->dtype,
+                            .rank = (uint8_t)signature->rank,
+                            .dims = kept->dims};
+  if (tensor && lpd_write_struct(tensor, &found, sizeof found)) return LPD_OK;
+  return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: tensor is null or its size is not set", text);
 }

@@ -20,11 +20,11 @@ class Tensor(c.Structure):
 
 class Options(c.Structure):
     _fields_ = [("size", c.c_uint32), ("threads", c.c_int32), ("executor", c.c_void_p), ("alloc", c.c_void_p),
-                ("weights_path", c.c_char_p), ("max_loop", c.c_int64), ("max_bytes", c.c_int64)]
+                ("max_bytes", c.c_int64)]
 
 
 class TensorInfo(c.Structure):
-    _fields_ = [("name", c.c_char_p), ("dtype", c.c_uint8), ("rank", c.c_uint8), ("dims", c.POINTER(c.c_int64)),
+    _fields_ = [("size", c.c_uint32), ("name", c.c_char_p), ("dtype", c.c_uint8), ("rank", c.c_uint8), ("dims", c.POINTER(c.c_int64)),
                 ("dim_names", c.POINTER(c.c_char_p))]
 
 
@@ -57,7 +57,7 @@ class Product:
             raise ProductError(status, (text or b"").decode())
 
     def _describe(self, slot):
-        info = TensorInfo()
+        info = TensorInfo(size=c.sizeof(TensorInfo))
         self._check(self._function("describe")(slot, c.byref(info)))
         return info.name.decode(), info.dtype, [info.dims[i] for i in range(info.rank)]
 

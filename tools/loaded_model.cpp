@@ -50,11 +50,14 @@ LoadedModel::LoadedModel(const std::string& library, const std::string& symbol_n
   lpd_options options = {};
   options.size = sizeof options;
   options.threads = threads;
+  if (const char* feature = symbol<const char* (*)()>("missing_cpu_feature")())
+    throw Error(Fault::Unsupported, fmt::format("this CPU has no {}, which the target's code needs", feature));
+  if (threads > LPD_MAX_THREADS) throw Error(Fault::Usage, fmt::format("{} threads, at most {}", threads, LPD_MAX_THREADS));
   check(symbol<lpd_status (*)(const lpd_options*, lpd_instance**)>("create")(&options, &instance_));
   auto describe = symbol<lpd_status (*)(int, lpd_tensor_info*)>("describe");
   int inputs = symbol<int32_t (*)()>("input_count")(), outputs = symbol<int32_t (*)()>("output_count")();
   for (int slot = 0; slot < inputs + outputs; ++slot) {
-    lpd_tensor_info info;
+    lpd_tensor_info info{.size = sizeof info};
     check(describe(slot, &info));
     (slot < inputs ? inputs_ : outputs_).push_back(slot_info(info));
   }
@@ -96,7 +99,7 @@ std::vector<LoadedModel::StepProfile> LoadedModel::profiles() {
   auto get = symbol<decltype(&lpd_profile)>("profile");
   std::vector<StepProfile> result;
   for (int step = 0; step < count; ++step) {
-    lpd_step_profile profile;
+    lpd_step_profile profile{.size = sizeof profile};
     check(get(instance_, 0, step, &profile));
     result.push_back({profile.kernel, profile.origin, profile.nanoseconds, profile.runs, profile.flops, profile.bytes});
   }

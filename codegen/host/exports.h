@@ -10,12 +10,14 @@ struct Export {
   const char *name, *function;  // NAME_<name>
 };
 inline constexpr std::array kExports = {
-    Export{"model", "lpd_product"},
+    Export{"abi_version", "lpd_abi_version"},
+    Export{"missing_cpu_feature", "lpd_product_missing_cpu_feature"},
     Export{"input_count", "lpd_product_input_count"},
     Export{"output_count", "lpd_product_output_count"},
     Export{"describe", "lpd_product_describe"},
     Export{"symbols", "lpd_product_symbols"},
     Export{"arena_bytes", "lpd_product_arena_bytes"},
+    Export{"workspace_bytes", "lpd_product_workspace_bytes"},
     Export{"create", "lpd_product_create"},
     Export{"destroy", "lpd_destroy"},
     Export{"error", "lpd_error"},

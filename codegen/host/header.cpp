@@ -75,7 +75,7 @@ std::string header_text(const Program& program, const std::string& symbol) {
   text += fmt::format("#ifndef {0}\n#define {0}\n\n", guard);
   text += part_of(host::interface_header(), "#ifndef LAPIDARY_TYPES\n", "#endif /* LAPIDARY_TYPES */\n");
   text += "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n";
-  text += fmt::format("const lpd_model *{}_model(void);\n", symbol) + functions(symbol);
+  text += functions(symbol);
   text += "\n#ifdef __cplusplus\n}\n#endif\n#endif\n";
   return text;
 }

@@ -176,11 +176,14 @@ class ReductionEmitter {
     block.add(store(accumulator, integer(slot), apply(combining_op(op.kind), {sum, element})));
   }
 
-  // ((a0 + a1) + (a2 + a3)), then over the lanes of a row, pairwise.
+  // Pairs of accumulators, pairs of those, then over the lanes of a row, pairwise.
   void finish(Block& body, const Op& op, const Buffer& accumulator) {
     const ScalarOp combine = combining_op(op.kind);
-    const auto slot = [&](int i) { return load(accumulator, integer(i)); };
-    Expr total = apply(combine, {apply(combine, {slot(0), slot(1)}), apply(combine, {slot(2), slot(3)})});
+    const std::function<Expr(int, int)> sum_of = [&](int first, int count) {
+      if (count == 1) return load(accumulator, integer(first));
+      return apply(combine, {sum_of(first, count / 2), sum_of(first + count / 2, count / 2)});
+    };
+    Expr total = sum_of(0, accumulators_);
     if (rows_ && lanes_ > 1) total = loops::reduce(combine, total);
     if (op.is(OpKind::ReduceMean)) {
       Dim count = builder_.dim(1);

@@ -32,6 +32,7 @@ static int bind_inputs(void *library, const char *model, lpd_instance *instance,
   for (int i = 0; i < input_count(); ++i) {
     int64_t dims[kMostRank], bytes = 8;
     lpd_tensor_info info;
+  info.size = sizeof info;
     if (describe(i, &info)) return 0;
     for (int axis = 0; axis < info.rank; ++axis) bytes *= dims[axis] = info.dims[axis] < 0 ? 2 : info.dims[axis];
     memory[i] = calloc(1, (size_t)bytes);

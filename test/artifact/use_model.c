@@ -84,6 +84,7 @@ static void fill(lpd_tensor *tensor, int seed) {
 
 static int make_slot(int index, slot *made) {
   lpd_tensor_info info;
+  info.size = sizeof info;
   int axis;
   if (model(describe)(index, &info) != LPD_OK || info.rank > kMostRank) return fail("describe", index);
   memset(made, 0, sizeof *made);
@@ -275,6 +276,7 @@ static void check_wrong_tensors(user *u) {
 static void check_wrong_calls(user *u) {
   lpd_tensor tensor = u->slots[0].tensor;
   lpd_tensor_info info;
+  info.size = sizeof info;
   lpd_instance *none = NULL;
   lpd_options options;
   int cancelled = 1;

@@ -117,7 +117,7 @@ TEST(Run, EightInstancesAtOnce) {
 TEST(Run, CallersExecutor) {
   const HandModel hand(30);
   int calls = 0;
-  const lpd_executor executor{&calls, 4, 0, [](void* self, void (*body)(void*, int), void* arg) {
+  const lpd_executor executor{&calls, 4, [](void* self, void (*body)(void*, int), void* arg) {
                                 ++*static_cast<int*>(self);
                                 std::vector<std::thread> threads;
                                 for (int t = 1; t < 4; ++t) threads.emplace_back(body, arg, t);
@@ -208,7 +208,7 @@ TEST_F(WrongUse, NullInstance) {
 }
 TEST_F(WrongUse, StructSize) {
   t.size = 8;
-  expect(lpd_bind(instance.p, 0, &t), LPD_INVALID_ARGUMENT, "input 'a': tensor struct of 8 bytes, expected 48");
+  expect(lpd_bind(instance.p, 0, &t), LPD_INVALID_ARGUMENT, "input 'a': tensor struct of 8 bytes, this library knows 48");
 }
 TEST_F(WrongUse, Type) {
   t.dtype = 7;
@@ -355,7 +355,7 @@ TEST(Run, ProfileCountsRunsAndTimes) {
   ASSERT_EQ(lpd_profile_count(instance.p, 0), 5);
   int64_t total = 0;
   for (int step = 0; step < 5; ++step) {
-    lpd_step_profile profile;
+    lpd_step_profile profile{.size = sizeof profile};
     ASSERT_EQ(lpd_profile(instance.p, 0, step, &profile), LPD_OK);
     EXPECT_STREQ(profile.kernel, step ? "shift" : "add");
     EXPECT_EQ(profile.runs, 2);
@@ -394,7 +394,7 @@ TEST(Create, ArenaLimit) {
   std::vector<float> a = ramp(10000, 1), b = ramp(10000, 2);
   bind_ramps(instance.p, a, b);
   EXPECT_EQ(lpd_run(instance.p, 0, nullptr), LPD_LIMIT);
-  EXPECT_STREQ(lpd_error(instance.p), "the arena needs 241664 bytes, max_bytes allows 8192");
+  EXPECT_STREQ(lpd_error(instance.p), "arena and workspaces need 241664 bytes, max_bytes allows 8192");
   run_and_check(instance.p, 1, 10);
 }
 
@@ -409,13 +409,77 @@ TEST(Create, MissingCpuFeature) {
 TEST(Model, ArenaBytes) {
   const HandModel hand(1);
   const int64_t ten = 10, negative = -1, huge = INT64_MAX / 3;
-  EXPECT_EQ(lpd_arena_bytes(&hand.model, &ten), 256);  // two buffers of 120 bytes, each a multiple of 64
+  EXPECT_EQ(lpd_arena_bytes(&hand.model, &ten), 4096);  // two buffers of 120 bytes, whole pages
+  EXPECT_EQ(lpd_workspace_bytes(&hand.model, &ten), 0);
   EXPECT_EQ(lpd_arena_bytes(&hand.model, &negative), -1);
   EXPECT_EQ(lpd_arena_bytes(&hand.model, &huge), -1);
   EXPECT_EQ(lpd_arena_bytes(&hand.model, nullptr), -1);
   int32_t count = 0;
   EXPECT_STREQ(lpd_symbols(&hand.model, &count)[0], "N");
   EXPECT_EQ(count, 1);
+}
+
+// A decoder's loop: what a run gave out goes into the next one, in place of a copy.
+TEST(Run, AnOutputMayBeTheNextInput) {
+  const HandModel hand(2);
+  Instance instance;
+  const lpd_options o = options(2);
+  ASSERT_EQ(lpd_create(&hand.model, &o, &instance.p), LPD_OK);
+  std::vector<float> a = ramp(10, 1), b = ramp(10, 2);
+  bind_ramps(instance.p, a, b);
+  ASSERT_EQ(lpd_run(instance.p, 0, nullptr), LPD_OK) << lpd_error(instance.p);
+  for (int repeat = 0; repeat < 4; ++repeat) {
+    const std::vector<float> last = output(instance.p);
+    lpd_tensor y{};
+    y.size = sizeof y;
+    ASSERT_EQ(lpd_output(instance.p, 2, &y), LPD_OK);
+    ASSERT_EQ(lpd_bind(instance.p, 0, &y), LPD_OK) << lpd_error(instance.p);
+    ASSERT_EQ(lpd_run(instance.p, 0, nullptr), LPD_OK) << lpd_error(instance.p);
+    ASSERT_EQ(output(instance.p), expected_output(last, b, 2));
+  }
+}
+
+TEST(Run, AnOutputBoundToTwoInputsTwice) {
+  const HandModel hand(2);
+  Instance instance;
+  ASSERT_EQ(lpd_create(&hand.model, nullptr, &instance.p), LPD_OK);
+  std::vector<float> a = ramp(10, 1), b = ramp(10, 2);
+  bind_ramps(instance.p, a, b);
+  for (int slot : {0, 1}) {   // both of the output's buffers are inputs now
+    ASSERT_EQ(lpd_run(instance.p, 0, nullptr), LPD_OK) << lpd_error(instance.p);
+    lpd_tensor y{};
+    y.size = sizeof y;
+    ASSERT_EQ(lpd_output(instance.p, 2, &y), LPD_OK);
+    ASSERT_EQ(lpd_bind(instance.p, slot, &y), LPD_OK);
+  }
+  EXPECT_EQ(lpd_run(instance.p, 0, nullptr), LPD_WRONG_INPUT);
+  EXPECT_STREQ(lpd_error(instance.p), "output 'y': both of its last values are bound");
+}
+
+// Programs built against another version of the header.
+TEST(Structs, OlderOnesAreFilledAndNewerOnesMayBeZero) {
+  const HandModel hand(1);
+  Instance instance;
+  const struct { lpd_options known; int64_t later; } newer{{sizeof newer, 1}, 0}, unknown{{sizeof unknown, 1}, 7};
+  ASSERT_EQ(lpd_create(&hand.model, &newer.known, &instance.p), LPD_OK);
+  lpd_instance* refused = nullptr;
+  EXPECT_EQ(lpd_create(&hand.model, &unknown.known, &refused), LPD_INVALID_ARGUMENT);
+  lpd_tensor_info older{};
+  older.size = offsetof(lpd_tensor_info, dims);
+  older.dims = &hand.constants[0];
+  ASSERT_EQ(lpd_describe(&hand.model, 0, &older), LPD_OK);
+  EXPECT_STREQ(older.name, "a");
+  EXPECT_EQ(older.dims, &hand.constants[0]) << "written beyond the caller's struct";
+}
+
+TEST(Run, TheLastErrorIsOfTheLastCall) {
+  const HandModel hand(1);
+  Instance instance;
+  ASSERT_EQ(lpd_create(&hand.model, nullptr, &instance.p), LPD_OK);
+  EXPECT_EQ(lpd_bind(instance.p, 9, nullptr), LPD_INVALID_ARGUMENT);
+  EXPECT_STREQ(lpd_error(instance.p), "no slot 9");
+  run_and_check(instance.p, 1, 4);
+  EXPECT_STREQ(lpd_error(instance.p), "");
 }
 
 }  // namespace
