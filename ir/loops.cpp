@@ -299,6 +299,12 @@ Buffer make_global(std::string name, DType dtype, bool written, bool reads_own_w
   return std::make_shared<const BufferNode>(std::move(node));
 }
 
+Buffer make_flag(std::string name) {
+  BufferNode node = *make_global(std::move(name), DType::I32, true);
+  node.flag = true;
+  return std::make_shared<const BufferNode>(std::move(node));
+}
+
 Buffer make_stage(std::string name, DType dtype) { return make_buffer(std::move(name), {dtype, 1}, Space::Stage); }
 
 }  // namespace lapidary::loops

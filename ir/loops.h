@@ -37,6 +37,7 @@ struct BufferNode {
   Space space = Space::Global;
   bool written = false;       // Global: the kernel stores to it. Buffers of one kernel never overlap unless equal.
   bool reads_own_writes = false;  // Global: may be loaded after the kernel stored to it
+  bool flag = false;          // Global: an i32 that any task may set to 1 and none reads: what went wrong with the data
   int64_t size = 0;           // Local: elements
 };
 using Buffer = std::shared_ptr<const BufferNode>;
@@ -148,6 +149,7 @@ Stmt alloc(const Buffer&, std::vector<Stmt> body);
 Var make_var(std::string name, ExprType = {}, int64_t lo = INT64_MIN / 4, int64_t hi = INT64_MAX / 4, int64_t multiple = 1);
 Buffer make_local(std::string name, ExprType element, int64_t size);
 Buffer make_global(std::string name, DType, bool written, bool reads_own_writes = false);
+Buffer make_flag(std::string name);
 Buffer make_stage(std::string name, DType);
 
 // --- kernels ---------------------------------------------------------------------------------------------------

@@ -134,6 +134,7 @@ void CheckedMemory::check_write(const Buffer& buffer, const Cells& cells, int64_
   auto at = static_cast<size_t>(index);
   int64_t &writer = cells.touched->writer[at], reader = cells.touched->reader[at];
   if (!buffer->written) fail(fmt::format("store to %{}, which is not written", buffer->name));
+  if (buffer->flag) return;
   if (writer != kNobody && writer != task_)
     fail(fmt::format("race: store to %{}[{}], which task {} wrote", buffer->name, index, writer));
   if (reader == kSeveral) fail(fmt::format("race: store to %{}[{}], which several tasks read", buffer->name, index));

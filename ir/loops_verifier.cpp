@@ -260,6 +260,7 @@ class Verifier {
 
   void loads_of_written_buffers() {
     for (const Buffer& buffer : kernel_.buffers) {
+      if (buffer->flag && loaded_.count(buffer.get())) report("the flag %{} is loaded", buffer->name);
       bool both = loaded_.count(buffer.get()) && stored_.count(buffer.get());
       if (buffer->space == Space::Global && both && !buffer->reads_own_writes) {
         report("%{} is loaded and stored, but not marked reads_own_writes", buffer->name);

@@ -137,6 +137,10 @@ class Parser {
     }
     std::string name = lexer_.identifier();
     lexer_.expect(":");
+    if (lexer_.accept("flag")) {
+      kernel.buffers.push_back(make_flag(name));
+      return declare(kernel.buffers.back());
+    }
     bool stage = lexer_.accept("stage");
     if (!stage) lexer_.expect("global");
     DType dtype = element_type();

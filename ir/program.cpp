@@ -1,6 +1,7 @@
 // Adding to a program without repeating, and its text: one line for each tensor, buffer and step.
 #include "ir/program.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "ir/error.h"
@@ -53,7 +54,7 @@ std::string tensor_text(const TensorInfo& tensor) {
 }
 
 std::string buffer_text(const BufferRef& buffer) {
-  static constexpr const char* kBases[] = {"none", "arena", "weight", "input", "output"};
+  static constexpr const char* kBases[] = {"none", "arena", "weight", "input", "output", "flag"};
   std::string text = kBases[static_cast<int>(buffer.base)];
   if (buffer.base != BufferRef::Base::None) text += fmt::format("{}", buffer.index);
   return buffer.offset ? text + " + " + to_string(buffer.offset) : text;
@@ -116,6 +117,13 @@ uint32_t add_weight(Program& program, ConstantId id) {
   }
   program.weights.push_back(id);
   return static_cast<uint32_t>(program.weights.size() - 1);
+}
+
+uint32_t add_flag(Program& program, std::string message) {
+  const auto found = std::ranges::find(program.flags, message);
+  if (found != program.flags.end()) return static_cast<uint32_t>(found - program.flags.begin());
+  program.flags.push_back(std::move(message));
+  return static_cast<uint32_t>(program.flags.size() - 1);
 }
 
 std::string print_program(const Program& program) {

@@ -14,9 +14,10 @@
 namespace lapidary {
 
 struct BufferRef {
-  enum class Base : uint8_t { None, Arena, Weights, Input, Output };
+  enum class Base : uint8_t { None, Arena, Weights, Input, Output, Flag };
   Base base = Base::None;
-  uint32_t index = 0;        // Input, Output: which one. Weights: index into Program::weights. Arena: index into Plan
+  uint32_t index = 0;        // Input, Output: which one. Weights, Flag: index into Program::weights, flags. Arena: index
+                             // into Plan
   Dim offset = nullptr;      // bytes added to it; null is 0
   bool operator==(const BufferRef&) const = default;
 };
@@ -70,11 +71,13 @@ struct Program {
   std::vector<ConstantId> weights;      // no two equal; stored 64-byte aligned in this order
   std::vector<EntryPoint> entries;
   std::vector<Check> checks;
+  std::vector<std::string> flags;       // i32s that are 0 before a run: what is wrong with the input when one is set
 };
 
 // Adds a kernel unless an equal one is there; returns its index.
 uint32_t add_kernel(Program&, loops::Kernel);
 uint32_t add_weight(Program&, ConstantId);
+uint32_t add_flag(Program&, std::string message);
 std::string print_program(const Program&);   // steps, buffers, plan: what --emit=program shows and lit tests check
 
 }  // namespace lapidary

@@ -31,6 +31,7 @@ class Runner {
     for (const TensorInfo& output : entry.outputs) outputs_.emplace_back(value_.bytes(output));
     for (ConstantId weight : program.weights) weights_.push_back(copy(program.module->constants.bytes_of(weight)));
     arena_ = Memory(value_(entry.arena_bytes));
+    flags_.resize(program.flags.size());
   }
 
   std::vector<Tensor> run() {
@@ -40,6 +41,8 @@ class Runner {
         if (buffer.last_step == i)
           std::memset(arena_.data() + value_(buffer.offset), 0xFF, static_cast<size_t>(value_(buffer.bytes)));
     }
+    for (size_t i = 0; i < flags_.size(); ++i)
+      if (flags_[i]) throw Error(Fault::Input, program_.flags[i]);
     std::vector<Tensor> results;
     for (size_t i = 0; i < outputs_.size(); ++i) {
       const TensorInfo& info = entry_.outputs[i];
@@ -76,14 +79,15 @@ class Runner {
         return {inputs_.at(buffer.index).data(), value_.bytes(entry_.inputs[buffer.index]) / width};
       case BufferRef::Base::Output:
         return {outputs_.at(buffer.index).data(), value_.bytes(entry_.outputs[buffer.index]) / width};
+      case BufferRef::Base::Flag:
+        return {&flags_.at(buffer.index), 1};
     }
     return {nullptr, 0};
   }
 
   void run_step(const Step& step, uint32_t index) {
     const Variant* variant = value_.chosen(step);
-    LPD_CHECK(variant, "no variant of step {} applies", index);
-    run_variant(step, *variant, index);
+    if (variant) run_variant(step, *variant, index);
   }
 
   void run_variant(const Step& step, const Variant& variant, uint32_t index) {
@@ -117,6 +121,7 @@ class Runner {
   const RunValues value_;
   std::vector<Memory> inputs_, outputs_, weights_;
   Memory arena_;
+  std::vector<int32_t> flags_;
 };
 
 }  // namespace

@@ -336,6 +336,7 @@ class KernelPrinter {
 
  private:
   std::string parameter(const BufferNode& buffer) {
+    if (buffer.flag) return fmt::format("%{}: flag", names_.declare(&buffer, buffer.name, 'b'));
     std::string text = fmt::format("%{}: {} {}", names_.declare(&buffer, buffer.name, 'b'),
                                    buffer.space == Space::Stage ? "stage" : "global", type_text(buffer.element));
     if (buffer.written) text += " written";

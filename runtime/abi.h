@@ -31,11 +31,11 @@ typedef struct { uint32_t op, a, b, c; } lpd_dim;   /* the i-th fills slot i; ov
 
 /* --- steps --------------------------------------------------------------------------------------------------- */
 
-enum lpd_base { LPD_BASE_NONE, LPD_BASE_ARENA, LPD_BASE_WEIGHTS, LPD_BASE_INPUT, LPD_BASE_OUTPUT };
+enum lpd_base { LPD_BASE_NONE, LPD_BASE_ARENA, LPD_BASE_WEIGHTS, LPD_BASE_INPUT, LPD_BASE_OUTPUT, LPD_BASE_FLAG };
 #define LPD_NO_SLOT UINT32_MAX
 typedef struct {
   uint32_t base;               /* an lpd_base */
-  uint32_t index;              /* INPUT, OUTPUT: which */
+  uint32_t index;              /* INPUT, OUTPUT, FLAG: which */
   uint32_t offset;             /* slot of the byte offset (ARENA: from the arena's start; WEIGHTS: likewise); LPD_NO_SLOT is 0 */
 } lpd_buffer_ref;
 
@@ -82,7 +82,7 @@ typedef struct {
 } lpd_check;
 
 struct lpd_model {
-  uint32_t abi_version, input_count, output_count, dim_count, entry_count, symbol_count, check_count, unused;
+  uint32_t abi_version, input_count, output_count, dim_count, entry_count, symbol_count, check_count, flag_count;
   const char *name;
   const char *const *cpu_features;          /* "avx512f", …, NULL-terminated: what the kernels need */
   const lpd_signature *inputs, *outputs;
@@ -100,6 +100,8 @@ struct lpd_model {
   const char *const *symbol_names;
   const uint32_t *symbol_slots;
   const lpd_check *checks;
+  /* Kernels set flags; one that is set after a run says what is wrong with the inputs' values. */
+  const char *const *flag_messages;
   const void *weights;                      /* 64-byte aligned */
   int64_t weights_bytes;
 };

@@ -69,9 +69,10 @@ static lpd_instance *carve_instance(carver *c, const lpd_model *model) {
   lpd_slot *slots = carve(c, model->input_count + model->output_count, sizeof(lpd_slot));
   int64_t *dims = carve(c, model->dim_count, sizeof(int64_t));
   lpd_plan *plans = carve(c, model->entry_count, sizeof(lpd_plan));
+  int32_t *flags = carve(c, model->flag_count, sizeof(int32_t));
   carve_slots(c, model, slots);
   for (uint32_t e = 0; e < model->entry_count; ++e) carve_plan(c, model, &model->entries[e], c->block ? &plans[e] : NULL);
-  if (c->block) instance->slots = slots, instance->dims = dims, instance->plans = plans;
+  if (c->block) instance->slots = slots, instance->dims = dims, instance->plans = plans, instance->flags = flags;
   return instance;
 }
 

@@ -69,6 +69,7 @@ struct lpd_instance {
   lpd_slot *slots;             /* inputs, then outputs */
   int64_t *dims;               /* values of model->dims */
   lpd_plan *plans;             /* one for each entry */
+  int32_t *flags;              /* of the model's flag_messages; 0 before a run */
 
   char *arena;                 /* then one stage for each thread */
   int64_t arena_capacity;      /* bytes allocated */

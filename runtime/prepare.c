@@ -218,6 +218,7 @@ static void fill_pointers(lpd_instance *instance, uint32_t entry) {
     for (uint32_t b = 0; b < step->buffer_count; ++b) {
       const lpd_buffer_ref *ref = &model->buffer_refs[step->first_buffer + b];
       if (ref->base == LPD_BASE_ARENA) pointers[b] = instance->arena + slot_or(instance->dims, ref->offset, 0);
+      if (ref->base == LPD_BASE_FLAG) pointers[b] = &instance->flags[ref->index];
       if (ref->base == LPD_BASE_WEIGHTS) pointers[b] = (char *)model->weights + slot_or(instance->dims, ref->offset, 0);
     }
   }

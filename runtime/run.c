@@ -4,6 +4,7 @@
  * Cancelling: thread 0 polls the flag and, before it enters a barrier, may name that barrier as the last; the others
  * read this behind it. Since nobody can be two barriers ahead, all leave at the same one. */
 #define _GNU_SOURCE
+#include <string.h>
 #include <time.h>
 
 #include "internal.h"
@@ -112,6 +113,13 @@ static void start(lpd_instance *instance, region *r) {
   else lpd_team_run(instance->team, walk, r);
 }
 
+/* What the kernels found wrong with the values they read. */
+static lpd_status check_flags(lpd_instance *instance) {
+  for (uint32_t i = 0; i < instance->model->flag_count; ++i)
+    if (instance->flags[i]) return lpd_fail(instance, LPD_WRONG_INPUT, "%.400s", instance->model->flag_messages[i]);
+  return LPD_OK;
+}
+
 lpd_status lpd_run(lpd_instance *instance, int entry, const volatile int *cancel) {
   if (!instance) return LPD_INVALID_ARGUMENT;
   instance->error[0] = 0;
@@ -130,9 +138,11 @@ lpd_status lpd_run(lpd_instance *instance, int entry, const volatile int *cancel
               .cancel = cancel,
               .nanoseconds = instance->profiling ? plan->nanoseconds : NULL};
   if (plan->threads > 1) r.barrier = instance->executor.run ? instance->barrier : lpd_team_barrier(instance->team);
+  memset(instance->flags, 0, instance->model->flag_count * sizeof *instance->flags);
   start(instance, &r);
   instance->has_run = 0;
   if (atomic_load(&r.last_barrier) != 0) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
+  if ((status = check_flags(instance))) return status;
   plan->profiled_runs += instance->profiling;
   instance->has_run = 1;
   return LPD_OK;

@@ -92,6 +92,8 @@ lpd_buffer_ref TableBuilder::buffer_ref(const BufferRef& ref) {
       return {LPD_BASE_INPUT, ref.index, dims_.slot_or_none(ref.offset)};
     case BufferRef::Base::Output:
       return {LPD_BASE_OUTPUT, ref.index, dims_.slot_or_none(ref.offset)};
+    case BufferRef::Base::Flag:
+      return {LPD_BASE_FLAG, ref.index, LPD_NO_SLOT};
     case BufferRef::Base::Weights: {
       const uint32_t start = dims_.constant(weights_.offsets.at(ref.index));
       return {LPD_BASE_WEIGHTS, 0, ref.offset ? dims_.combine(LPD_DIM_ADD, start, dims_.slot(ref.offset)) : start};
@@ -224,6 +226,7 @@ void TableBuilder::emit_kernels(uint64_t model) {
   std::vector<std::string> names;
   for (const loops::Kernel& kernel : program_.kernels) names.push_back(kernel_text(kernel));
   out_.point(model + offsetof(lpd_model, kernel_names), emit_strings(names, false));
+  out_.point(model + offsetof(lpd_model, flag_messages), emit_strings(program_.flags, false));
 }
 
 std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_features) {
@@ -251,6 +254,7 @@ std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_featur
   table.entry_count = 1;
   table.symbol_count = static_cast<uint32_t>(dims_.symbols().size());
   table.check_count = static_cast<uint32_t>(checks_.size());
+  table.flag_count = static_cast<uint32_t>(program_.flags.size());
   table.weights_bytes = weights_.bytes;
   out_.put(model, table);
   if (weights_.bytes > 0) {

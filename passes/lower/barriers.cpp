@@ -11,7 +11,7 @@ struct Access {
 
 bool may_share_memory(const EntryPoint& entry, const BufferRef& a, const BufferRef& b) {
   if (a.base != b.base) return false;
-  if (a.base == BufferRef::Base::None || a.base == BufferRef::Base::Weights) return false;
+  if (a.base == BufferRef::Base::None || a.base == BufferRef::Base::Weights || a.base == BufferRef::Base::Flag) return false;
   if (a.index == b.index) return true;
   if (a.base != BufferRef::Base::Arena) return false;
   const ArenaBuffer &x = entry.arena[a.index], &y = entry.arena[b.index];

@@ -237,8 +237,8 @@ Expr GroupEmitter::pad(const Op& op, const Coords& coords) {
   return apply_all(ScalarOp::Select, {inside, value, fill});
 }
 
-// Negative indices count from the end; those that are out of range all the same are clamped, so that no input makes
-// a kernel read what is not its own.
+// Negative indices count from the end. One that is out of range all the same sets a flag, which ends the run as a wrong
+// input, and is clamped: no input makes a kernel read what is not its own.
 Expr GroupEmitter::gather(const Op& op, const Coords& coords) {
   const size_t axis = static_cast<size_t>(op.params.integer("axis"));
   const Value *data = op.operand(0), *indices = op.operand(1);
@@ -250,7 +250,9 @@ Expr GroupEmitter::gather(const Op& op, const Coords& coords) {
   const int lanes = index->type.lanes;
   Expr extent = splat_to(builder.parameter(data->type.shape[axis]), lanes);
   Expr zero = splat_to(integer(0), lanes);
-  index = select(less(index, zero), add(index, extent), index);
+  index = block().let("index", select(less(index, zero), add(index, extent), index));
+  Expr inside = apply(ScalarOp::And, {apply(ScalarOp::LessEqual, {zero, index}), less(index, extent)});
+  flag_unless(inside, index_coords, fmt::format("{}: an index is out of range", builder.module.describe(op.origin)));
   index = max(min(index, sub(extent, splat_to(integer(1), lanes))), zero);
   index = block().let("index", index);
   Coords where = coords;
@@ -262,6 +264,20 @@ Expr GroupEmitter::gather(const Op& op, const Coords& coords) {
   if (range(data->type.shape[axis]).lo < 1)
     where.guard = both(where.guard, less(integer(0), builder.parameter(data->type.shape[axis])));
   return value_or_scalar(data, where);
+}
+
+// Sets the flag when a lane that counts does not hold.
+void GroupEmitter::flag_unless(Expr holds, const Coords& coords, const std::string& message) {
+  if (loops::value_of(holds) == 1) return;
+  const int lanes = holds->type.lanes;
+  if (coords.mask && lanes > 1) holds = apply(ScalarOp::Or, {holds, apply(ScalarOp::Not, {coords.mask})});
+  Expr wrong = apply(ScalarOp::Not, {holds});
+  if (lanes > 1) {
+    Expr ones = select(wrong, splat_to(loops::constant(Scalar::of_integer(DType::I32, 1)), lanes), splat_to(loops::constant(Scalar::of_integer(DType::I32, 0)), lanes));
+    wrong = less(loops::constant(Scalar::of_integer(DType::I32, 0)), loops::reduce(ScalarOp::Max, ones));
+  }
+  Stmt set = loops::store(builder.flag(message), integer(0), loops::constant(Scalar::of_integer(DType::I32, 1)));
+  block().add(if_then(both(coords.guard, wrong), {set}));
 }
 
 // --- forwards --------------------------------------------------------------------------------------------------------

@@ -105,6 +105,7 @@ class GroupEmitter {
   loops::Expr concat(const Op&, const Coords&);
   loops::Expr pad(const Op&, const Coords&);
   loops::Expr gather(const Op&, const Coords&);
+  void flag_unless(loops::Expr holds, const Coords&, const std::string& message);
 
   Block* block_ = nullptr;
   std::map<const Value*, Binding> bindings_;

@@ -82,7 +82,8 @@ Buffer KernelBuilder::global(const BufferSource& source, const std::string& pref
     LPD_CHECK(buffers_[i]->written == written, "buffer {} is both read and written", buffers_[i]->name);
     return buffers_[i];
   }
-  buffers_.push_back(make_global(fmt::format("{}{}", prefix, buffers_.size()), dtype, written, reads_own_writes));
+  const std::string name = fmt::format("{}{}", prefix, buffers_.size());
+  buffers_.push_back(source.kind == BufferSource::Kind::Flag ? make_flag(name) : make_global(name, dtype, written, reads_own_writes));
   sources_.push_back(source);
   return buffers_.back();
 }
@@ -108,6 +109,12 @@ Buffer KernelBuilder::scratch(uint32_t index, DType dtype, bool written, bool re
   BufferSource source{BufferSource::Kind::Scratch};
   source.scratch = index;
   return global(source, "scratch", dtype, written, reads_own_writes);
+}
+
+Buffer KernelBuilder::flag(const std::string& message) {
+  BufferSource source{BufferSource::Kind::Flag};
+  source.message = message;
+  return global(source, "flag", DType::I32, true, false);
 }
 
 Buffer KernelBuilder::stage(const std::string& name, DType dtype, Dim elements) {

@@ -18,11 +18,12 @@ namespace lapidary::lowering {
 
 // Where a kernel's buffer comes from; becomes a BufferRef once values have their places.
 struct BufferSource {
-  enum class Kind : uint8_t { Value, Weight, Scratch, Stage };
+  enum class Kind : uint8_t { Value, Weight, Scratch, Stage, Flag };
   Kind kind = Kind::Value;
   const Value* value = nullptr;      // Value: of the function's body: an operand or a result of the group
   ConstantId weight{};               // Weight: with all transforms appended
   uint32_t scratch = 0;              // Scratch: index into LoweredGroup::scratch
+  std::string message;               // Flag: what the run ends with when it is set
   bool operator==(const BufferSource&) const = default;
 };
 
@@ -84,6 +85,7 @@ class KernelBuilder {
   loops::Buffer result_read_back(const Value*);   // written, then read by the same task
   loops::Buffer weight(ConstantId);       // Constant op of a group's operand, or with transforms appended
   loops::Buffer scratch(uint32_t index, DType, bool written, bool reads_own_writes = false);
+  loops::Buffer flag(const std::string& message);      // to be set when the data are wrong
   loops::Buffer stage(const std::string& name, DType, Dim elements);   // private to a thread, 64-byte aligned
 
   // The task index as a variable, 0 <= task < tasks.

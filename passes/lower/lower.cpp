@@ -135,6 +135,7 @@ class FunctionLowering {
       }
       case BufferSource::Kind::Weight: return {BufferRef::Base::Weights, add_weight(program_, source.weight)};
       case BufferSource::Kind::Scratch: return scratch.at(source.scratch);
+      case BufferSource::Kind::Flag: return {BufferRef::Base::Flag, add_flag(program_, source.message)};
       case BufferSource::Kind::Stage: return {};
     }
     LPD_UNREACHABLE("a buffer from nowhere");
@@ -198,6 +199,7 @@ class FunctionLowering {
     for (const LoweredVariant& variant : step.variants) {
       auto found = std::ranges::find(variant.buffers, source);
       if (found == variant.buffers.end()) continue;
+      if (source.kind == BufferSource::Kind::Flag) return loops::make_flag("unused");
       return loops::make_global("unused", variant.kernel.buffers[found - variant.buffers.begin()]->element.dtype, false);
     }
     LPD_UNREACHABLE("a buffer of no variant");

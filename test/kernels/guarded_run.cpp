@@ -66,6 +66,10 @@ class Run {
       if (!bytes.empty()) std::memcpy(block.data(), bytes.data(), bytes.size());
       block.allow(Access::Read);
     }
+    for (size_t i = 0; i < program_.flags.size(); ++i) {
+      GuardedBlock& block = flags_.emplace_back(static_cast<int64_t>(sizeof(int32_t)), placement, "flag");
+      std::memset(block.data(), 0, sizeof(int32_t));
+    }
     for (const TensorInfo& output : entry_.outputs) outputs_.emplace_back(value_.bytes(output), placement, "output");
     for (const ArenaBuffer& buffer : entry_.arena) {
       arena_.emplace_back(value_(buffer.bytes), placement, "arena buffer").allow(Access::None);
@@ -114,6 +118,8 @@ class Run {
         return &inputs_.at(buffer.index);
       case BufferRef::Base::Output:
         return &outputs_.at(buffer.index);
+      case BufferRef::Base::Flag:
+        return &flags_.at(buffer.index);
     }
     return nullptr;
   }
@@ -189,7 +195,7 @@ class Run {
   Placement placement_;
   const std::vector<GuardedBlock>& weights_;
   const RunValues value_;
-  std::vector<GuardedBlock> inputs_, outputs_, arena_;
+  std::vector<GuardedBlock> inputs_, outputs_, arena_, flags_;
 };
 
 }  // namespace
