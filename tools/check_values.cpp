@@ -3,24 +3,24 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <set>
 
 #include "ir/error.h"
 #include "ir/interpreter.h"
 #include "passes/graph/relayout.h"
+#include "tools/value_report.h"
 
 namespace lapidary::tools {
 
 namespace {
 
-constexpr double kTolerance = 1e-4;   // relative L2 of one value; errors of the kernels before it are in it
-constexpr int kMostLines = 10;
+struct Watched {
+  size_t output;      // of the module now
+  std::string what;   // which result of which kernel
+};
 
-struct Watched { std::string what; };   // says which kernel of which node
-
-// Makes every group's results outputs too, dense as outputs are.
+// Makes every group's results outputs, dense as outputs are; those that are outputs already stay what they are.
 std::vector<Watched> watch_all(Module& module) {
   Function& function = *module.function("run");
   Region& body = *function.body;
@@ -30,33 +30,23 @@ std::vector<Watched> watch_all(Module& module) {
     if (!op->is(OpKind::Group) || copies.contains(&*op)) continue;
     for (const auto& result : op->results) {
       Value* value = result.get();
-      if (std::ranges::find(body.results(), value) != body.results().end()) continue;
+      std::string what = fmt::format("result {} of a {} kernel of {}", result->index, op->params.text("family"), module.describe(op->origin));
+      const auto own = std::ranges::find(body.results(), value);
+      if (own != body.results().end()) {
+        watched.push_back({static_cast<size_t>(own - body.results().begin()), what});
+        continue;
+      }
       if (!value->type.layout.dense()) {
         Type dense = Type::tensor(value->type.dtype, value->type.shape);
         value = passes::relayout_group(module, value, dense, std::prev(body.ops.end()), op->origin).result();
         copies.insert(value->producer);
       }
+      watched.push_back({body.results().size(), what});
       body.yield().add_operand(value);
       function.result_names.push_back(fmt::format("value {}", watched.size()));
-      watched.push_back({fmt::format("result {} of a {} kernel of {}", result->index, op->params.text("family"), module.describe(op->origin))});
     }
   }
   return watched;
-}
-
-double relative_l2(const Tensor& got, const Tensor& expected) {
-  double error = 0, scale = 0;
-  for (int64_t i = 0; i < expected.elements(); ++i) {
-    Scalar a = got.at(i), b = expected.at(i);
-    double x = is_float(a.dtype) ? a.number : static_cast<double>(a.integer), y = is_float(b.dtype) ? b.number : static_cast<double>(b.integer);
-    if (x == y || (std::isnan(x) && std::isnan(y))) {
-      scale += std::isfinite(y) ? y * y : 0;
-      continue;
-    }
-    error += (x - y) * (x - y);
-    scale += y * y;
-  }
-  return std::isfinite(error) ? std::sqrt(error / (scale > 0 ? scale : 1)) : INFINITY;
 }
 
 }  // namespace
@@ -66,7 +56,6 @@ int check_every_value(const CompileOptions& options, const std::vector<HostTenso
   passes::Options passes = pass_options(options, target);
   std::unique_ptr<Module> module = import(options);
   passes::run_graph_passes(*module, passes);
-  size_t own_outputs = module->function("run")->result_names.size();
   std::vector<Watched> watched = watch_all(*module);
   Program program = passes::lower(*module, passes);
 
@@ -81,17 +70,13 @@ int check_every_value(const CompileOptions& options, const std::vector<HostTenso
   }
   model.run();
   std::vector<Tensor> expected = interpret(*module, *module->function("run"), tensors);
-  int differing = 0;
-  double worst = 0;
-  for (size_t i = 0; i < watched.size(); ++i) {
-    size_t slot = own_outputs + i;
-    HostTensor host = model.output(static_cast<int>(slot));
-    double error = relative_l2(Tensor::from_bytes(static_cast<DType>(host.dtype), host.dims, host.bytes), expected[slot]);
-    worst = std::max(worst, error);
-    if (error > kTolerance && ++differing <= kMostLines) fmt::print("{}: relative L2 {:.1e}\n", watched[i].what, error);
+  ValueReport report;
+  for (const Watched& value : watched) {
+    HostTensor host = model.output(static_cast<int>(value.output));
+    report.add(value.what, Tensor::from_bytes(static_cast<DType>(host.dtype), host.dims, host.bytes), expected[value.output]);
   }
-  fmt::print("{} values checked, {} differ, worst relative L2 {:.1e}\n", watched.size(), differing, worst);
-  return differing ? 1 : 0;
+  fmt::print("{}", report.text());
+  return report.good() ? 0 : 1;
 }
 
 }  // namespace lapidary::tools

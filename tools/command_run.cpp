@@ -20,7 +20,7 @@ struct Arguments {
   CompileOptions compile;
   InputOptions inputs;
   std::vector<std::string> outputs;
-  bool check_every_value = false;
+  std::string check_every_value;   // against what; empty: no check
 };
 
 std::string shape_text(const std::vector<int64_t>& dims) {
@@ -43,6 +43,7 @@ std::string preview(const HostTensor& tensor) {
 }
 
 int run(Arguments& arguments) {
+  if (arguments.check_every_value == "onnxruntime") throw Error(Fault::Unsupported, "--check-every-value=onnxruntime is not supported yet");
   arguments.inputs.shapes = parse_shapes(arguments.compile.shapes);
   Compiled compiled = compile(arguments.compile);
   TemporaryFolder folder;
@@ -52,7 +53,7 @@ int run(Arguments& arguments) {
   std::vector<std::pair<int, std::string>> files;
   for (const std::string& text : arguments.outputs) files.push_back(split_binding(text, model.outputs(), "--output"));
   std::vector<HostTensor> inputs = make_inputs(model, arguments.inputs);
-  if (arguments.check_every_value) return check_every_value(arguments.compile, inputs);
+  if (!arguments.check_every_value.empty()) return check_every_value(arguments.compile, inputs);
   about_model(arguments.compile, [&] {
     for (size_t i = 0; i < inputs.size(); ++i) model.bind_input(static_cast<int>(i), inputs[i]);
     model.run();
@@ -73,7 +74,8 @@ void add_run_command(CLI::App& app, std::function<int()>& action) {
   add_compile_options(*command, arguments->compile);
   command->add_option("--input", arguments->inputs.files, "NAME=FILE, .npy or .pb; random when not given")->allow_extra_args(false);
   command->add_option("--output", arguments->outputs, "NAME=FILE to write, .npy or .pb")->allow_extra_args(false);
-  command->add_flag("--check-every-value", arguments->check_every_value, "compare each kernel's results with the interpreter's");
+  command->add_flag("--check-every-value{interpreter}", arguments->check_every_value, "compare each kernel's results with the interpreter's")
+      ->check(CLI::IsMember({"interpreter", "onnxruntime"}));
   command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
 }
 
