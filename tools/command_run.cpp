@@ -23,12 +23,6 @@ struct Arguments {
   std::string check_every_value;   // against what; empty: no check
 };
 
-std::string shape_text(const std::vector<int64_t>& dims) {
-  std::string text;
-  for (int64_t dim : dims) text += (text.empty() ? "" : "x") + std::to_string(dim);
-  return text.empty() ? "scalar" : text;
-}
-
 // The first few elements, for a look.
 std::string preview(const HostTensor& tensor) {
   constexpr int64_t kMost = 8;
@@ -44,7 +38,6 @@ std::string preview(const HostTensor& tensor) {
 
 int run(Arguments& arguments) {
   if (arguments.check_every_value == "onnxruntime") throw Error(Fault::Unsupported, "--check-every-value=onnxruntime is not supported yet");
-  arguments.inputs.shapes = parse_shapes(arguments.compile.shapes);
   Compiled compiled = compile(arguments.compile);
   TemporaryFolder folder;
   std::string symbol = codegen::c_identifier(stem(arguments.compile.model)), library = folder.path() + "/" + symbol + ".so";
@@ -52,7 +45,9 @@ int run(Arguments& arguments) {
   LoadedModel model(library, symbol, arguments.compile.threads);
   std::vector<std::pair<int, std::string>> files;
   for (const std::string& text : arguments.outputs) files.push_back(split_binding(text, model.outputs(), "--output"));
-  std::vector<HostTensor> inputs = make_inputs(model, arguments.inputs);
+  const Inputs made = make_inputs(model, arguments.inputs);   // the artifact has the extents of --shape
+  const std::vector<HostTensor>& inputs = made.tensors;
+  if (!arguments.compile.quiet) warn_of_guesses(made);
   if (!arguments.check_every_value.empty()) return check_every_value(arguments.compile, inputs);
   about_model(arguments.compile, [&] {
     for (size_t i = 0; i < inputs.size(); ++i) model.bind_input(static_cast<int>(i), inputs[i]);

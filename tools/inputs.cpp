@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <cstring>
 #include <random>
 
@@ -37,18 +38,36 @@ void fill(HostTensor& tensor, std::mt19937_64& generator) {
   }
 }
 
-HostTensor random_tensor(const SlotInfo& slot, const InputOptions& options, std::mt19937_64& generator) {
-  HostTensor tensor{slot.dtype, slot.dims, {}};
+using Extents = std::map<std::string, int64_t>;   // of symbols, by name
+
+// The extents of a random input: what its shape says, what the other inputs say of its symbols, 1.
+std::vector<int64_t> extents_of(const SlotInfo& slot, const InputOptions& options, Extents& known, std::vector<std::string>& guessed) {
+  std::vector<int64_t> dims = slot.dims;
   auto given = options.shapes.find(slot.name);
-  if (given != options.shapes.end()) {
-    if (given->second.size() != slot.dims.size()) {
-      throw Error(Fault::Usage, fmt::format("--shape of input '{}': rank {}, expected {}", printable(slot.name), given->second.size(), slot.dims.size()));
+  for (size_t axis = 0; axis < dims.size(); ++axis) {
+    if (dims[axis] >= 0) continue;
+    const std::string& symbol = slot.dim_names[axis];
+    if (given != options.shapes.end() && given->second[axis] >= 0) {
+      dims[axis] = given->second[axis];
+    } else {
+      auto [found, fresh] = known.try_emplace(symbol, 1);
+      if (fresh) guessed.push_back(symbol);
+      dims[axis] = found->second;
     }
-    tensor.dims = given->second;
   }
+  return dims;
+}
+
+void note_extents(const SlotInfo& slot, const std::vector<int64_t>& dims, Extents& known) {
+  if (dims.size() != slot.dims.size()) return;   // binding it complains
+  for (size_t axis = 0; axis < dims.size(); ++axis)
+    if (slot.dims[axis] < 0 && dims[axis] >= 0) known.emplace(slot.dim_names[axis], dims[axis]);
+}
+
+HostTensor random_tensor(const SlotInfo& slot, std::vector<int64_t> dims, std::mt19937_64& generator) {
+  HostTensor tensor{slot.dtype, std::move(dims), {}};
   int64_t count = 1;
-  for (int64_t& dim : tensor.dims) {
-    dim = dim < 0 ? 1 : dim;
+  for (int64_t dim : tensor.dims) {
     if (__builtin_mul_overflow(count, dim, &count)) throw Error(Fault::Usage, fmt::format("--shape of input '{}': too many elements", printable(slot.name)));
   }
   DType dtype = static_cast<DType>(slot.dtype);
@@ -67,20 +86,39 @@ HostTensor random_tensor(const SlotInfo& slot, const InputOptions& options, std:
 
 }  // namespace
 
-std::vector<HostTensor> make_inputs(const LoadedModel& model, const InputOptions& options) {
-  std::vector<HostTensor> tensors(model.inputs().size());
-  std::vector<bool> given(tensors.size(), false);
+Inputs make_inputs(const LoadedModel& model, const InputOptions& options) {
+  const std::vector<SlotInfo>& slots = model.inputs();
+  Inputs inputs;
+  inputs.tensors.resize(slots.size());
+  std::vector<bool> given(slots.size(), false);
+  Extents known;
   for (const std::string& text : options.files) {
-    auto [index, file] = split_binding(text, model.inputs(), "--input");
-    if (given[index]) throw Error(Fault::Usage, fmt::format("input '{}' is given twice", printable(model.inputs()[index].name)));
-    tensors[index] = read_tensor(file);
+    auto [index, file] = split_binding(text, slots, "--input");
+    if (given[index]) throw Error(Fault::Usage, fmt::format("input '{}' is given twice", printable(slots[index].name)));
+    inputs.tensors[index] = read_tensor(file);
+    note_extents(slots[index], inputs.tensors[index].dims, known);
     given[index] = true;
   }
-  std::mt19937_64 generator(0);
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    if (!given[i]) tensors[i] = random_tensor(model.inputs()[i], options, generator);
+  for (const SlotInfo& slot : slots) {
+    if (auto shape = options.shapes.find(slot.name); shape != options.shapes.end()) note_extents(slot, shape->second, known);
   }
-  return tensors;
+  std::mt19937_64 generator(0);
+  for (size_t i = 0; i < slots.size(); ++i) {
+    if (!given[i]) inputs.tensors[i] = random_tensor(slots[i], extents_of(slots[i], options, known, inputs.guessed), generator);
+  }
+  return inputs;
+}
+
+void warn_of_guesses(const Inputs& inputs) {
+  std::string names;
+  for (const std::string& symbol : inputs.guessed) names += fmt::format("{}'{}'", names.empty() ? "" : ", ", printable(symbol));
+  if (!names.empty()) fmt::print(stderr, "warning: {} taken as 1; --shape or --input says otherwise\n", names);
+}
+
+std::string shape_text(const std::vector<int64_t>& dims) {
+  std::string text;
+  for (int64_t dim : dims) text += (text.empty() ? "" : "x") + std::to_string(dim);
+  return text.empty() ? "scalar" : text;
 }
 
 }  // namespace lapidary::tools
