@@ -67,4 +67,14 @@ void run_graph_passes(Module& module, const Options& options) {
     if (std::ranges::find(options.skip, pass.name) == options.skip.end()) run_pass(pass, module, options);
 }
 
+std::string outside_of_groups(const Module& module) {
+  for (const auto& function : module.functions) {
+    for (const Op& op : function->body->ops)
+      if (!op.is(OpKind::Group) && !op.is(OpKind::Constant) && !op.is(OpKind::Yield)) return std::string(name_of(op.kind));
+    for (const Value* result : function->body->results())
+      if (!result->producer || !result->producer->is(OpKind::Group)) return "result";
+  }
+  return "";
+}
+
 }  // namespace lapidary::passes

@@ -10,7 +10,7 @@
 
 namespace lapidary::passes {
 
-enum class Numerics { Strict, Default, Fast };
+enum class Numerics { Strict, Default };
 
 struct Options {
   Target target;
@@ -32,6 +32,7 @@ const Pass& pass_named(const std::string& name);       // throws Error{Fault::Us
 
 void run_passes(Module&, const std::vector<std::string>& names, const Options&);   // some, by name (lapidary-opt)
 void run_graph_passes(Module&, const Options&);        // all
+std::string outside_of_groups(const Module&);          // an op or result that lower() cannot take; "" after form-groups
 Program lower(Module&, const Options&);                // groups → kernels, steps, memory plan
 
 }  // namespace lapidary::passes

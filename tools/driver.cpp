@@ -62,11 +62,10 @@ std::unique_ptr<Module> import(const CompileOptions& options) {
 }
 
 passes::Options pass_options(const CompileOptions& options, const Target& target) {
+  if (options.numerics == "fast") throw Error(Fault::Unsupported, "numerics 'fast' is not supported yet");
   passes::Options result;
   result.target = target;
-  result.numerics = options.numerics == "strict" ? passes::Numerics::Strict
-                    : options.numerics == "fast" ? passes::Numerics::Fast
-                                                 : passes::Numerics::Default;
+  result.numerics = options.numerics == "strict" ? passes::Numerics::Strict : passes::Numerics::Default;
   result.skip = options.skip_passes;
   result.after_pass = [options](const std::string& pass, double seconds, const Module& module) {
     if (options.time_passes) fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, pass);
@@ -125,6 +124,8 @@ Compiled compile_graph(const CompileOptions& options) {
 Compiled compile(const CompileOptions& options) {
   Compiled result = compile_graph(options);
   passes::Options passes = pass_options(options, result.target);
+  if (const std::string op = passes::outside_of_groups(*result.module); !op.empty())
+    throw Error(Fault::Usage, fmt::format("--skip-passes: kernels are made of groups, and a {} is in none", op));
   about_model(options, [&] {
     timed(options, "lower", [&] { result.program = passes::lower(*result.module, passes); });
     timed(options, "verify kernels", [&] { check_kernels(result.program); });

@@ -49,6 +49,8 @@ struct Arguments {
 };
 
 Program lowered(Module& module, const passes::Options& options) {
+  if (const std::string op = passes::outside_of_groups(module); !op.empty())
+    throw Error(Fault::Usage, fmt::format("--lower makes kernels of groups, and a {} is in none (see --all, --passes=form-groups)", op));
   Program program = passes::lower(module, options);
   for (const loops::Kernel& kernel : program.kernels)
     for (const std::string& violation : verify(kernel))
