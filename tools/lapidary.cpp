@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <system_error>
 
 #include "ir/error.h"
@@ -28,6 +29,17 @@ int answer(const CLI::App& app, const CLI::ParseError& error) {
   return exit_code(Fault::Usage);
 }
 
+// The command the line starts with, when there is none of that name.
+std::optional<std::string> unknown_command(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return {};
+  std::string known;
+  for (const CLI::App* command : app.get_subcommands({})) {
+    if (command->get_name() == argv[1]) return {};
+    known += (known.empty() ? "" : ", ") + command->get_name();
+  }
+  return fmt::format("lapidary: there is no command '{}'; there are {}", printable(argv[1]), known);
+}
+
 // What was printed may not have arrived: a full disk shows itself only now.
 void flush_output() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw Error(Fault::File, fmt::format("standard output: {}", std::strerror(errno)));
@@ -45,6 +57,10 @@ int main(int argc, char** argv) {
   tools::add_compile_command(app, action);
   tools::add_run_command(app, action);
   tools::add_bench_command(app, action);
+  if (const auto wrong = unknown_command(app, argc, argv)) {
+    say(*wrong);
+    return exit_code(Fault::Usage);
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
