@@ -68,6 +68,8 @@ class Importer {
   std::vector<Value*> call(const FunctionProto&, const NodeProto&, const Attributes&, const std::vector<Value*>& inputs, const Opsets&, const Frame&);
   static Attributes resolve(const NodeProto&, const Frame&);
   std::vector<Value*> results_of(const Body&, Scope&);
+  void note_missing(const NodeProto&, const OpSchema*, int opset);
+  void sum_up_missing();
 
   const ModelProto& model_;
   const ImportOptions& options_;
@@ -77,6 +79,7 @@ class Importer {
   Signature signature_;
   Structure structure_;
   std::map<const FunctionProto*, Opsets> function_opsets_;
+  std::map<std::string, int> missing_;   // operators we have no importer for, also where a failure before them hides them
   std::optional<GraphBuilder> build_;
 };
 
@@ -146,6 +149,7 @@ std::unique_ptr<Module> Importer::run(const std::string& name) {
   Body body = Body::of(model_.graph());
   import_body(body, scope, Frame{opsets, {}, "", 0});
   std::vector<Value*> results = results_of(body, scope);
+  sum_up_missing();
   if (report_.failed()) return nullptr;
   function.result_names.assign(body.outputs.begin(), body.outputs.end());
   build_->yield(results);
@@ -194,11 +198,33 @@ Attributes Importer::resolve(const NodeProto& node, const Frame& frame) {
   return attributes;
 }
 
+const FunctionProto* body_of(const OpSchema& schema, int opset) { return schema.HasFunction() ? schema.GetFunction(opset) : nullptr; }
+
+void Importer::note_missing(const NodeProto& node, const OpSchema* schema, int opset) {
+  if (!schema) {
+    if (node.domain() == "com.microsoft") ++missing_["com.microsoft." + printable(node.op_type())];
+  } else if (schema->Name() != "If" && !find_importer(schema->domain(), schema->Name()) && !body_of(*schema, opset)) {
+    ++missing_[schema->Name()];
+  }
+}
+
+// The last line about a model that several nodes keep from compiling: what it would take.
+void Importer::sum_up_missing() {
+  int nodes = 0;
+  std::string all;
+  for (const auto& [name, count] : missing_) {
+    nodes += count;
+    all += fmt::format("{}{} ({})", all.empty() ? "" : ", ", name, counted(count, "node"));
+  }
+  if (nodes > 1) report_.error("operators not supported yet: " + all, Fault::Unsupported);
+}
+
 void Importer::import_node(const NodeProto& node, Scope& scope, const Frame& frame) {
   const FunctionProto* function = structure_.function(node);
   const OpSchema* schema = function ? nullptr : find_schema(node, frame.opsets, report_);
   int opset = frame.opsets.version(node.domain());
   bool failed = !function && !schema;
+  if (!function) note_missing(node, schema, opset);
   std::vector<Value*> inputs;
   for (const std::string& name : node.input()) {
     Binding binding = name.empty() ? Binding{} : find(name, scope);
@@ -242,8 +268,8 @@ std::vector<Value*> Importer::import_operator(const NodeProto& proto, const OpSc
     Node node(*build_, proto, schema, std::move(attributes), std::move(inputs), tensors_);
     return import(node);
   }
-  const FunctionProto* body = schema.HasFunction() ? schema.GetFunction(opset) : nullptr;
-  if (!body) unsupported("operator {}", schema.Name());
+  const FunctionProto* body = body_of(schema, opset);
+  if (!body) unsupported("operator {} is not supported yet", schema.Name());
   for (const auto& [name, attribute] : schema.attributes()) {
     if (attribute.default_value.has_name()) attributes.emplace(name, &attribute.default_value);
   }

@@ -238,7 +238,7 @@ const OpSchema* find_schema(const NodeProto& node, const Opsets& opsets, Report&
     report.error(node, opset, what, fault);
     return nullptr;
   };
-  if (domain == "com.microsoft") return complain("operators of com.microsoft", Fault::Unsupported);
+  if (domain == "com.microsoft") return complain(fmt::format("operator com.microsoft.{} is not supported yet", printable(node.op_type())), Fault::Unsupported);
   if (!known_domains().contains(domain)) return complain(fmt::format("unknown domain '{}', and the model has no such function", printable(domain)));
   if (opset == 0) return complain(fmt::format("no opset_import for domain '{}'", domain_name(domain)));
   const OpSchema* schema = onnx::OpSchemaRegistry::Schema(node.op_type(), opset, domain);
