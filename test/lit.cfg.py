@@ -21,6 +21,7 @@ config.substitutions += [
     ("%lapidary", os.path.join(build, "tools", "lapidary")),
     ("%FileCheck", os.environ.get("FILECHECK", "/usr/lib/llvm-22/bin/FileCheck")),
     ("%python", python),
+    ("%llvm-", os.path.dirname(os.environ.get("FILECHECK", "/usr/lib/llvm-22/bin/FileCheck")) + "/llvm-"),
     ("%exits", os.path.join(config.test_source_root, "exits")),
     ("%onnx", python + " " + os.path.join(config.test_source_root, "onnx_model.py")),
     ("%root", root),

@@ -51,6 +51,20 @@ void for_each_module(const Program& program, const Target& target, const Artifac
   });
 }
 
+// Labels of an assembly text are its own, .LBB0_1 in every one; here they get the kernel's number: .Lk3_BB0_1.
+std::string with_own_labels(const std::string& text, size_t kernel) {
+  std::string result;
+  const std::string prefix = ".Lk" + std::to_string(kernel) + "_";
+  for (size_t at = 0; at < text.size();) {
+    const size_t label = text.find(".L", at);
+    result.append(text, at, label - at);
+    if (label == std::string::npos) break;
+    result += prefix;
+    at = label + 2;
+  }
+  return result;
+}
+
 std::string joined(const std::vector<std::string>& texts) {
   std::string all;
   for (const std::string& text : texts) all += text;
@@ -84,7 +98,7 @@ std::string llvm_text(const Program& program, const Target& target, const Artifa
 std::string assembly_text(const Program& program, const Target& target, const ArtifactOptions& options) {
   std::vector<std::string> texts(program.kernels.size());
   cpu::for_each_module(program, target, options, [&](const cpu::Machine& machine, llvm::Module& module, size_t i) {
-    texts[i] = machine.assembly(module);
+    texts[i] = cpu::with_own_labels(machine.assembly(module), i);
   });
   return cpu::joined(texts);
 }
