@@ -1,13 +1,14 @@
 """ONNX's own node tests through the importer and the Graph interpreter.
 
-Usage: node_tests.py INTERPRET_CASES [--keep FOLDER] [--only SUBSTRING] [--list]
+    node_tests.py --build BUILD [--keep FOLDER] [--only SUBSTRING] [--write]
 
 Every case of onnx.backend.test is written to a folder, run by interpret_cases, and compared by the case's tolerance.
 A case whose shapes depend on a run-time operand is tried again with its operands after the first as initializers.
-Exits with 1 when a result is wrong or a valid model is refused as wrong; unsupported ones are counted by operator.
+unsupported.txt beside this file says which cases are not supported, and why: a case fails when its result is wrong, when
+it is refused and not in there, or in there and not refused for that reason (any more). --write writes that file anew.
+The last line is "N passed, N failed, N skipped"; skipped are the unsupported, and those not on tensors of numbers.
 """
 import argparse
-import collections
 import contextlib
 import io
 import pathlib
@@ -21,6 +22,7 @@ import onnx
 from onnx import numpy_helper
 
 
+TABLE = pathlib.Path(__file__).with_name("unsupported.txt")
 # A last place or two of the small types: cases' own tolerances are those of float32.
 ROUNDING = {"float16": 2e-3, "bfloat16": 1.6e-2}
 
@@ -97,46 +99,74 @@ def difference(case, folder):
     return None
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("tool")
-    parser.add_argument("--keep")
-    parser.add_argument("--only", default="")
-    parser.add_argument("--list", action="store_true", help="name the unsupported cases")
-    options = parser.parse_args()
-    root = pathlib.Path(options.keep or tempfile.mkdtemp())
-    every = [case for case in collect() if options.only in case.name]
-    cases = [case for case in every if tensors_only(case.data_sets[0][0]) and tensors_only(case.data_sets[0][1])]
-    verdicts = run(options.tool, cases, root / "plain", False)
+def verdicts_of(tool, cases, root):
+    """{case name: (kind, message, folder with the results)}"""
     folder_of = {case.name: root / "plain" / case.name for case in cases}
+    verdicts = run(tool, cases, root / "plain", False)
     again = [case for case in cases if verdicts.get(case.name, ("error", ""))[0] == "unsupported"]
-    second = run(options.tool, again, root / "baked", True)
-    for name, verdict in second.items():
+    for name, verdict in run(tool, again, root / "baked", True).items():
         if verdict[0] != "unsupported":
             verdicts[name], folder_of[name] = verdict, root / "baked" / name
+    return {case.name: (*verdicts.get(case.name, ("error", "not run")), folder_of[case.name]) for case in cases}
 
-    passed, wrong, unsupported = 0, [], []
+
+def sort_out(cases, verdicts):
+    """{case name: what is wrong}, {case name: why it is not supported}"""
+    wrong, unsupported = {}, {}
     for case in cases:
-        kind, message = verdicts.get(case.name, ("error", "not run"))
-        if kind == "ok":
-            message = difference(case, folder_of[case.name])
-            if message is None:
-                passed += 1
-                continue
+        kind, message, folder = verdicts[case.name]
         if kind == "unsupported":
-            unsupported.append((case, message))
-        else:
-            wrong.append((case, message))
-    for case, message in wrong:
-        print(f"WRONG {case.name}: {message}")
-    operators = collections.Counter(case.model.graph.node[0].op_type for case, _ in unsupported)
-    if options.list:
-        for case, message in unsupported:
-            print(f"unsupported {case.name}: {message.split(': ', 1)[-1]}")
-    print("unsupported:", ", ".join(f"{name} {count}" for name, count in operators.most_common()))
-    print(f"{passed} passed, {len(wrong)} wrong, {len(unsupported)} unsupported, "
-          f"{len(every) - len(cases)} not on tensors of numbers")
-    return 1 if wrong else 0
+            unsupported[case.name] = message.split(": ", 1)[-1].split(": ", 1)[-1]
+        elif kind != "ok":
+            wrong[case.name] = message
+        elif found := difference(case, folder):
+            wrong[case.name] = found
+    return wrong, unsupported
+
+
+def read_table():
+    lines = [line for line in TABLE.read_text().splitlines() if not line.startswith("#")]
+    return dict(line.split(": ", 1) for line in lines)
+
+
+def write_table(unsupported):
+    lines = [f"{name}: {reason}\n" for name, reason in sorted(unsupported.items())]
+    TABLE.write_text("# ONNX's node tests that are not supported, and why: node_tests.py --write.\n" + "".join(lines))
+
+
+def unlike_table(unsupported, known):
+    for name, reason in sorted(unsupported.items()):
+        if name not in known:
+            yield name, f"not supported: {reason}"
+        elif reason != known[name]:
+            yield name, f"not supported because: {reason}; {TABLE.name} says: {known[name]}"
+    for name in sorted(set(known) - set(unsupported)):
+        yield name, f"supported now, but in {TABLE.name} (--write writes it anew)"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--keep")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    if options.write and options.only:
+        parser.error("--write needs every case")
+    every = [case for case in collect() if options.only in case.name]
+    cases = [case for case in every if tensors_only(case.data_sets[0][0]) and tensors_only(case.data_sets[0][1])]
+    with tempfile.TemporaryDirectory() as folder:
+        verdicts = verdicts_of(pathlib.Path(options.build) / "test" / "interpret_cases", cases, pathlib.Path(options.keep or folder))
+        wrong, unsupported = sort_out(cases, verdicts)
+    if options.write:
+        write_table(unsupported)
+    known = {name: reason for name, reason in read_table().items() if options.only in name}
+    failed = {**wrong, **{name: what for name, what in unlike_table(unsupported, known) if name not in wrong}}
+    for name, what in failed.items():
+        print(f"FAIL  {name}: {what}")
+    skipped = len([name for name in unsupported if name not in failed]) + len(every) - len(cases)
+    print(f"{len(every) - len(failed) - skipped} passed, {len(failed)} failed, {skipped} skipped")
+    return 1 if failed or len(every) == skipped else 0
 
 
 if __name__ == "__main__":
