@@ -1,5 +1,7 @@
 #include "passes/lower/work.h"
 
+#include <algorithm>
+
 #include "ir/contract_spec.h"
 #include "ir/layout.h"
 
@@ -64,9 +66,22 @@ Dim flops_of(Module& module, const Op& op) {
   return module.dims.constant(0);
 }
 
+namespace {
+
+// Of an operand, inside the group. A table that is only gathered from is read where it is gathered, not as a whole.
+Dim bytes_read(Module& module, const Value& argument) {
+  auto is_gather = [](const Use& use) { return use.operand == 0 && (use.op->is(OpKind::Gather) || use.op->is(OpKind::GatherElements)); };
+  if (argument.uses.empty() || !std::ranges::all_of(argument.uses, is_gather)) return physical_bytes(module.dims, argument.type);
+  Dim total = module.dims.constant(0);
+  for (const Use& use : argument.uses) total = module.dims.add(total, physical_bytes(module.dims, use.op->type()));
+  return total;
+}
+
+}  // namespace
+
 Dim bytes_of(Module& module, const Op& group) {
   Dim total = module.dims.constant(0);
-  for (const Value* operand : group.operands) total = module.dims.add(total, physical_bytes(module.dims, operand->type));
+  for (const auto& argument : group.regions[0]->arguments) total = module.dims.add(total, bytes_read(module, *argument));
   for (const auto& result : group.results) total = module.dims.add(total, physical_bytes(module.dims, result->type));
   return total;
 }
