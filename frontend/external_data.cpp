@@ -2,7 +2,7 @@
 // or below it, be reached without any symbolic link, be a regular file with one name, and hold the range asked for:
 // `location: "w.bin", offset: 4096, length: 24`. Every component of the path is opened by itself (openat with
 // O_NOFOLLOW), so nothing can be swapped in between check and use; O_NONBLOCK keeps FIFOs from hanging us.
-// The list of what others got wrong here: ONNX's docs/ExternalDataSecurity.md. Test: test/frontend/initializers_test.cpp.
+// The list of what others got wrong here: ONNX's ExternalDataSecurity.md. Test: test/frontend/initializers_test.cpp.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>

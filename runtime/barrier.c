@@ -1,4 +1,4 @@
-/* The barrier of team.h. Between two threads on idle cores it takes about 55–100 ns (bench/runtime_bench.cpp).
+/* The barrier of team.h. Between two threads on idle cores it takes about 55–100 ns (bench/runtime.cpp).
  * A waiter spins for a bounded time, then marks its gate and sleeps on it; who raises a gate swaps the new value in
  * and sees by the mark whether somebody must be woken, so the fast path has one atomic exchange and no system call.
  * Epochs only rise and a thread is at most one epoch ahead of its partners, so "at least" is the right comparison. */

@@ -1,5 +1,5 @@
 /* The walk: one parallel region a run, in which every thread goes through the same jobs, takes its share of each, and
- * meets the others at the barriers. About 2 ns a step besides barriers and kernels (bench/runtime_bench.cpp).
+ * meets the others at the barriers. About 2 ns a step besides barriers and kernels (bench/runtime.cpp).
  *
  * Cancelling: thread 0 polls the flag and, before it enters a barrier, may name that barrier as the last; the others
  * read this behind it. Since nobody can be two barriers ahead, all leave at the same one. */
