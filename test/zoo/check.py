@@ -26,7 +26,6 @@ TOLERANCE = 1e-5
 # Loops that hold more than their registers, none of them a product's. Counted as skipped.
 KNOWN_SPILLS = {
     ("mobilenet_v3_large", "x86-64-v3"): "windows of 5x5 over 16 registers: 5 of 216 instructions",
-    ("tf_mobilenet_v2", "x86-64-v3"): "softmax, four exponentials at a time: 9 of 132 instructions, once a run",
     ("llama_tiny", "native"): "angles of the rotary embedding, computed for each run's positions",
 }
 SMALL_MB = 110
