@@ -81,6 +81,34 @@ def compare(name, path, library, args):
             "onnxruntime_median_ms": round(median[1], 3), "ratio_median": round(median[1] / median[0], 3)}
 
 
+def measure(names, args):
+    """A row for each model, printed as it comes; None in place of one that failed."""
+    import models
+
+    rows = []
+    print(f"{'model':22} {'threads':>7} {'ours ms':>9} {'ort ms':>9} {'ratio':>6} {'median':>7}")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            path, library = models.path_of(name), os.path.join(folder, name + ".so")
+            try:
+                subprocess.run([os.path.join(args.build, "tools", "lapidary"), "compile", "-q", path, "-o", library], check=True)
+                row = compare(name, path, library, args)
+                os.remove(library)
+            except Exception as error:
+                print(f"{name:22} failed: {error}", flush=True)
+                rows.append(None)
+                continue
+            rows.append(row)
+            print(f"{name:22} {args.threads:7} {row['lapidary_min_ms']:9.3f} {row['onnxruntime_min_ms']:9.3f} "
+                  f"{row['ratio_min']:6.2f} {row['ratio_median']:7.2f}", flush=True)
+    return rows
+
+
+def geometric_mean(values):
+    values = list(values)
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
 def main():
     import models
 
@@ -92,24 +120,10 @@ def main():
     parser.add_argument("--json")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
-    rows = []
-    print(f"{'model':22} {'threads':>7} {'ours ms':>9} {'ort ms':>9} {'ratio':>6} {'median':>7}")
-    with tempfile.TemporaryDirectory() as folder:
-        for name in args.names or list(models.MODELS):
-            path, library = models.path_of(name), os.path.join(folder, name + ".so")
-            try:
-                subprocess.run([os.path.join(args.build, "tools", "lapidary"), "compile", "-q", path, "-o", library], check=True)
-                row = compare(name, path, library, args)
-                os.remove(library)
-            except Exception as error:
-                print(f"{name:22} failed: {error}", flush=True)
-                continue
-            rows.append(row)
-            print(f"{name:22} {args.threads:7} {row['lapidary_min_ms']:9.3f} {row['onnxruntime_min_ms']:9.3f} "
-                  f"{row['ratio_min']:6.2f} {row['ratio_median']:7.2f}", flush=True)
+    rows = [row for row in measure(args.names or list(models.MODELS), args) if row]
     if rows:
-        mean = math.exp(sum(math.log(row["ratio_min"]) for row in rows) / len(rows))
-        print(f"geometric mean of {len(rows)}: {mean:.3f}, least {min(row['ratio_min'] for row in rows):.2f}")
+        ratios = [row["ratio_min"] for row in rows]
+        print(f"geometric mean of {len(rows)}: {geometric_mean(ratios):.3f}, least {min(ratios):.2f}")
     if args.json:
         with open(args.json, "w") as file:
             json.dump(rows, file, indent=1)

@@ -8,14 +8,14 @@ Each is the product's own call (`lapidary bench`), so packing and everything els
 """
 import argparse
 import json
-import math
 import os
 import subprocess
 import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "test", "zoo")]
+sys.path[:0] = [os.path.join(HERE, "..", "test", "zoo"), HERE]
+from compare import geometric_mean  # noqa: E402
 
 
 def write_matmul(path, m, b_constant, size=1024):
@@ -43,6 +43,8 @@ def bench(args, path, *more):
 
 
 def gemm(args):
+    """{what: share of the peak}, printed as it comes."""
+    shares = {}
     with tempfile.TemporaryDirectory() as folder:
         for what, m, constant in (("constant B", 1024, True), ("constant B, symbolic M", "M", True), ("both live", 1024, False),
                                   ("both live, symbolic M", "M", False)):
@@ -51,10 +53,13 @@ def gemm(args):
             shapes = ["--shape", "a=1024x1024"] + ([] if constant else ["--shape", "b=1024x1024"])
             report = bench(args, path, *shapes)
             rate = 2 * 1024 ** 3 / report["min_ms"] * 1e-6
-            print(f"{what:24} {report['min_ms']:8.3f} ms {rate:7.1f} GFLOP/s  {100 * rate / report['peak_gflops']:5.1f} % of {report['peak_gflops']:.0f}")
+            shares[what] = rate / report["peak_gflops"]
+            print(f"{what:24} {report['min_ms']:8.3f} ms {rate:7.1f} GFLOP/s  {100 * shares[what]:5.1f} % of {report['peak_gflops']:.0f}", flush=True)
+    return shares
 
 
 def conv(args):
+    """{"direct": shares of the peak, one for each layer, "winograd": …}, printed."""
     import models
 
     report = bench(args, models.path_of(args.model), "--steps")
@@ -67,8 +72,8 @@ def conv(args):
         print(f"{row['ms']:8.4f} ms {row['gflops']:7.1f} GFLOP/s {100 * share:6.1f} %  {row['kernel']}  {row['origin']}")
     for kind, found in shares.items():
         if found:
-            mean = math.exp(sum(map(math.log, found)) / len(found))
-            print(f"{kind}: {len(found)} layers, geometric mean {100 * mean:.1f} % of {report['peak_gflops']:.0f} GFLOP/s")
+            print(f"{kind}: {len(found)} layers, geometric mean {100 * geometric_mean(found):.1f} % of {report['peak_gflops']:.0f} GFLOP/s")
+    return shares
 
 
 def main():

@@ -146,7 +146,8 @@ def reopened(artifacts):
     yield what, "" if grown[0] <= 64 and max(grown[1:]) <= 0 else "grown by {} kB, {} mappings, {} files, {} threads".format(*grown)
 
 
-def memory(artifacts, names):
+def run_memory(artifacts, names):
+    """(what, MB a run takes beside weights, planned arena and tensors)"""
     for name, symbols in names.items():
         weights = os.path.getsize(artifacts.library(name))
         for threads in (1, 2):
@@ -155,8 +156,12 @@ def memory(artifacts, names):
             found = dict(zip(done.stdout.split()[::2], map(int, done.stdout.split()[1::2])))
             planned = found["arena"] + found["tensors"]
             own, peak = found["own"] - planned, found["peak"] - planned - weights   # pages of weights nobody reads are not there
-            yield (f"{name}, {threads} threads: {found['peak'] >> 20} MB, {own / (1 << 20):.1f} MB of its own above arena and tensors",
-                   "" if max(own, peak) <= ALLOWANCE else f"more than 10 MB; {peak / (1 << 20):.1f} MB above library, arena and tensors")
+            yield f"{name}, {threads} threads, {found['peak'] >> 20} MB", max(own, peak) / (1 << 20)
+
+
+def memory(artifacts, names):
+    for what, megabytes in run_memory(artifacts, names):
+        yield f"{what}: {megabytes:.1f} MB of its own", "" if megabytes <= ALLOWANCE >> 20 else f"more than {ALLOWANCE >> 20} MB"
 
 
 def main():

@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""The figures the core answers for: each is measured, printed beside its limit, and the exit status is 1 when one is
+missed. Wants a machine that does nothing else.
+
+    figures.py [--build BUILD] [--seconds 3] [--rounds 5] [--write] [PART ...]
+
+    speed      every test model against ONNX Runtime, with 1 and 2 threads, on minima and on medians
+    gemm       1024³, one thread: constant B, both operands live, symbolic M
+    conv       ResNet-50's convolution layers, one thread; those of Winograd do less arithmetic and are only shown
+    compile    time and memory of a compile, the model's file not in memory before
+    open       what opening ResNet-50 and its first run take beyond a warm run
+    memory     what a run takes beside weights, planned arena and tensors
+
+All of them when none is named. --write keeps what is printed in bench/results/figures.txt, under a head that says
+when, on what and of which commit.
+"""
+import argparse
+import contextlib
+import datetime
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+sys.path[:0] = [os.path.join(ROOT, "test", "zoo"), HERE]
+import compare  # noqa: E402
+import layers  # noqa: E402
+import models  # noqa: E402
+
+LEAST_MEAN, LEAST_RATIO = 1.0, 0.75                      # of ONNX Runtime's time over ours
+GEMM_SHARES = {"constant B": 0.90, "both live": 0.80}    # of the measured peak of one core
+SYMBOLIC_SHARE = 0.97                                    # symbolic M, of the same product with M known
+CONV_SHARE = 0.80                                        # of the peak, geometric mean of the direct layers
+COMPILE_SECONDS = {"resnet50": 3, "bert_base": 6}
+OPEN_MS = 10
+RESULTS = os.path.join(HERE, "results", "figures.txt")
+
+
+@dataclass
+class Figure:
+    what: str
+    value: float
+    limit: float
+    unit: str = ""
+    at_most: bool = False
+
+    def held(self):
+        return self.value <= self.limit if self.at_most else self.value >= self.limit
+
+    def line(self):
+        bound = "at most" if self.at_most else "at least"
+        return f"{'pass' if self.held() else 'MISS'}  {self.what}: {self.value:.3g}{self.unit} ({bound} {self.limit:g}{self.unit})"
+
+
+def speed_figures(rows, threads):
+    """A model that failed counts as infinitely slow."""
+    for which, key in (("minima", "ratio_min"), ("medians", "ratio_median")):
+        ratios = [row[key] if row else 0 for row in rows]
+        what = f"{len(rows)} models, {threads} thread{'s'[:threads > 1]}, {which}: ONNX Runtime's time over ours"
+        yield Figure(f"{what}, geometric mean", compare.geometric_mean(ratios) if all(ratios) else 0, LEAST_MEAN)
+        yield Figure(f"{what}, least", min(ratios), LEAST_RATIO)
+
+
+def speed(args):
+    for threads in (1, 2):
+        args.threads = threads
+        yield from speed_figures(compare.measure(models.MODELS, args), threads)
+
+
+def gemm_figures(shares):
+    for what, limit in GEMM_SHARES.items():
+        yield Figure(f"1024³, {what}: of the peak", 100 * shares[what], 100 * limit, " %")
+        yield Figure(f"1024³, {what}, symbolic M: of M known", 100 * shares[f"{what}, symbolic M"] / shares[what], 100 * SYMBOLIC_SHARE, " %")
+
+
+def gemm(args):
+    tries = [layers.gemm(args) for _ in range(3)]   # the peak is measured again for each
+    yield from gemm_figures({what: max(shares[what] for shares in tries) for what in tries[0]})
+
+
+def conv_figures(shares):
+    yield Figure(f"{len(shares['direct'])} direct convolution layers: of the peak, geometric mean",
+                 100 * compare.geometric_mean(shares["direct"] or [1e-9]), 100 * CONV_SHARE, " %")
+
+
+def conv(args):
+    args.model = "resnet50"
+    yield from conv_figures(layers.conv(args))
+
+
+def forget(path):
+    """Has the next reader of a file read it from the disk."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def compile_figures(name, seconds, peak_mb, file_mb):
+    yield Figure(f"compile of {name}", seconds, COMPILE_SECONDS[name], " s", at_most=True)
+    yield Figure(f"compile of {name}: memory", peak_mb, round(2.5 * file_mb + 200), " MB", at_most=True)
+
+
+def compiling(args):
+    for name in COMPILE_SECONDS:
+        path = models.path_of(name)
+        forget(path)
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            process = subprocess.Popen([args.lapidary, "compile", "-q", path, "-o", os.path.join(folder, name + ".so")])
+            _, status, usage = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - start
+        yield from compile_figures(name, seconds if status == 0 else float("inf"), usage.ru_maxrss / 1024, os.path.getsize(path) / 1e6)
+
+
+def opening(args):
+    reports = [layers.bench(args, models.path_of("resnet50")) for _ in range(3)]
+    beyond = min(report["load_ms"] for report in reports) - min(report["min_ms"] for report in reports)
+    yield Figure("opening resnet50 and its first run, beyond a warm run", beyond, OPEN_MS, " ms", at_most=True)
+
+
+def memory(args):
+    spec = importlib.util.spec_from_file_location("artifacts", os.path.join(ROOT, "test", "artifact", "check.py"))
+    artifact = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(artifact)
+    with tempfile.TemporaryDirectory() as folder:
+        for what, megabytes in artifact.run_memory(artifact.Artifacts(args.lapidary, folder), {"resnet50": [], "bert_base": ["N=1", "S=128"]}):
+            yield Figure(f"{what}: beside weights, arena and tensors", megabytes, artifact.ALLOWANCE >> 20, " MB", at_most=True)
+
+
+PARTS = {"speed": speed, "gemm": gemm, "conv": conv, "compile": compiling, "open": opening, "memory": memory}
+
+
+def head(args):
+    with open("/proc/cpuinfo") as info:
+        fields = dict(line.split(":", 1) for line in info if ":" in line)
+    fields = {key.strip(): value.strip() for key, value in fields.items()}
+    commit = subprocess.run(["git", "-C", ROOT, "log", "-1", "--format=%h %s"], capture_output=True, text=True).stdout.strip()
+    import onnxruntime
+    yield f"{fields['model name']}, {len(os.sched_getaffinity(0))} cores, {'AVX-512' if 'avx512f' in fields['flags'] else 'AVX2'}; Linux {platform.release()}"
+    yield f"{datetime.date.today()}; load average {os.getloadavg()[0]:.1f}; ONNX Runtime {onnxruntime.__version__}"
+    yield f"commit {commit}"
+    yield "python bench/figures.py " + " ".join(sys.argv[1:])
+
+
+class Tee:
+    """Prints, and keeps what it prints."""
+
+    def __init__(self):
+        self.kept = []
+
+    def write(self, text):
+        self.kept.append(text)
+        return sys.__stdout__.write(text)
+
+    def flush(self):
+        sys.__stdout__.flush()
+
+
+def measure(args):
+    """Prints everything, the figures again at the end; how many were missed."""
+    print("\n".join(head(args)), flush=True)
+    figures = []
+    for part in args.parts or PARTS:
+        print(f"\n== {part}", flush=True)
+        for figure in PARTS[part](args):
+            figures.append(figure)
+            print(figure.line(), flush=True)
+    print("\n== all")
+    for figure in figures:
+        print(figure.line())
+    missed = sum(not figure.held() for figure in figures)
+    print(f"{len(figures) - missed} passed, {missed} failed", flush=True)
+    return missed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--seconds", type=float, default=3, help="for each measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each side, in speed")
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    args = parser.parse_args()
+    for part in args.parts:
+        if part not in PARTS:
+            parser.error(f"there is no part '{part}'; there are {', '.join(PARTS)}")
+    args.lapidary = os.path.abspath(os.path.join(args.build, "tools", "lapidary"))
+    tee = Tee()
+    with contextlib.redirect_stdout(tee):
+        missed = measure(args)
+    if args.write:
+        with open(RESULTS, "w") as file:
+            file.write("".join(tee.kept))
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
