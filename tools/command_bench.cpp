@@ -120,11 +120,12 @@ int in_a_child(const Body& body) {
   return WEXITSTATUS(status);
 }
 
-// The most memory this process had at any time, in MB. Not getrusage, which counts what was before an exec.
-int64_t peak_memory() {
+// A line of /proc/self/status, in kB: VmRSS, the memory this process has now; VmHWM, the most it had at any time. Not
+// getrusage, which counts what was before an exec.
+int64_t memory_kb(const std::string& field) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
-    if (line.starts_with("VmHWM:")) return std::strtoll(line.c_str() + 6, nullptr, 10) / 1024;
+    if (line.starts_with(field + ":")) return std::strtoll(line.c_str() + field.size() + 1, nullptr, 10);
   return 0;
 }
 
@@ -136,7 +137,7 @@ struct Report {
   int threads;
   Times times;
   double load_ms, steps_ms;                    // opening to the end of the first run; all steps of a profiled run
-  int64_t peak_rss_mb;
+  int64_t peak_rss_mb;                         // of the model, its inputs and outputs: what this process had before is not in it
   MachinePeak peak;
   std::vector<KernelRow> rows;
 };
@@ -153,8 +154,8 @@ void print_table(const Report& report) {
 void print_text(const Report& report) {
   std::string shapes;
   for (const auto& [name, shape] : report.shapes) shapes += fmt::format(", {} {}", printable(name), shape);
-  fmt::print("{}: {} threads{}: min {:.3f} ms, median {:.3f} ms, p99 {:.3f} ms; opening and first run {:.1f} ms; {} MB\n", report.model,
-             report.threads, shapes, report.times.min, report.times.median, report.times.p99, report.load_ms, report.peak_rss_mb);
+  fmt::print("{}: {} thread{}{}: min {:.3f} ms, median {:.3f} ms, p99 {:.3f} ms; opening and first run {:.1f} ms; {} MB\n", report.model,
+             report.threads, report.threads == 1 ? "" : "s", shapes, report.times.min, report.times.median, report.times.p99, report.load_ms, report.peak_rss_mb);
   fmt::print("machine: {:.0f} GFLOP/s float32 a core, {:.1f} GB/s of memory\n", report.peak.gflops, report.peak.gbytes);
   print_table(report);
 }
@@ -189,6 +190,7 @@ Report measure(const Arguments& arguments, const std::string& symbol, const std:
   Report report;
   report.model = stem(options.model);
   report.threads = options.threads;
+  const int64_t before_kb = memory_kb("VmRSS");
   const Inputs inputs = make_inputs(LoadedModel(library, symbol, 1), arguments.inputs);
   if (!options.quiet) warn_of_guesses(inputs);
 
@@ -199,7 +201,7 @@ Report measure(const Arguments& arguments, const std::string& symbol, const std:
   report.load_ms = milliseconds_since(start);
   for (int i = 0; i < 3; ++i) model.run();
   report.times = time_runs(model, arguments.seconds);
-  report.peak_rss_mb = peak_memory();
+  report.peak_rss_mb = (memory_kb("VmHWM") - before_kb) / 1024;
   for (size_t i = 0; i < inputs.tensors.size(); ++i) report.shapes[model.inputs()[i].name] = shape_text(inputs.tensors[i].dims);
   const std::vector<LoadedModel::StepProfile> steps = profile_steps(model, std::max(0.2, arguments.seconds / 3));
   report.steps_ms = 0;
