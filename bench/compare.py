@@ -89,8 +89,9 @@ def measure(names, args):
     print(f"{'model':22} {'threads':>7} {'ours ms':>9} {'ort ms':>9} {'ratio':>6} {'median':>7}")
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            path, library = models.path_of(name), os.path.join(folder, name + ".so")
+            library = os.path.join(folder, name + ".so")
             try:
+                path = models.path_of(name)
                 subprocess.run([os.path.join(args.build, "tools", "lapidary"), "compile", "-q", path, "-o", library], check=True)
                 row = compare(name, path, library, args)
                 os.remove(library)
