@@ -1,5 +1,6 @@
 #include "ir/program_interpreter.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "ir/error.h"
@@ -55,7 +56,7 @@ class Runner {
  private:
   static Memory copy(const std::vector<std::byte>& bytes) {
     Memory memory(static_cast<int64_t>(bytes.size()));
-    std::memcpy(memory.data(), bytes.data(), bytes.size());
+    std::ranges::copy(bytes, memory.data());
     return memory;
   }
 

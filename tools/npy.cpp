@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
 #include <memory>
 #include <optional>
 #include <regex>
+#include <span>
 #include <sstream>
 
 #include "frontend/mapped_file.h"
@@ -91,8 +91,8 @@ HostTensor read_npy(const std::string& path) {
   if (!bytes || *bytes != static_cast<int64_t>(file.size() - header.bytes)) {
     wrong(path, fmt::format("the shape needs {} bytes of data, the file has {}", bytes.value_or(-1), file.size() - header.bytes));
   }
-  tensor.bytes.resize(file.size() - header.bytes);
-  std::memcpy(tensor.bytes.data(), file.data() + header.bytes, tensor.bytes.size());
+  std::span<const std::byte> data = mapped->bytes().subspan(header.bytes);
+  tensor.bytes.assign(data.begin(), data.end());
   return tensor;
 }
 

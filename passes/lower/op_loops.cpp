@@ -15,7 +15,7 @@ namespace {
 Scalar lowest(DType dtype) {
   if (is_float(dtype)) return Scalar::of_float(dtype, -std::numeric_limits<double>::infinity());
   const int bits = bit_width(dtype);
-  return Scalar::of_integer(dtype, is_signed_integer(dtype) ? -(INT64_C(1) << (bits - 1)) : 0);
+  return Scalar::of_integer(dtype, is_signed_integer(dtype) ? INT64_MIN >> (64 - bits) : 0);
 }
 
 Scalar highest(DType dtype) {

@@ -206,5 +206,7 @@ def check_header(message, sandbox):
     return problems, result
 
 
+# AddressSanitizer ends the process where an allocation fails.
+NOT_SANITIZED = {command.name for command in COMMANDS if "out of memory" in command.lines}
 CHECKS = [(command.name, check_command, command) for command in COMMANDS]
 CHECKS += [(f"header: {case.name}", check_header, case.model) for case in valid.CASES if "names" in case.name]
