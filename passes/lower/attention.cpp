@@ -195,7 +195,8 @@ class AttentionLowering {
     tile.for_each(block, [&](Block& inner, Expr i, Expr j, Expr value) {
       GroupEmitter::Scope scope(emit_, inner);
       Expr column = add(integer(e), mul(j, integer(lanes_)));
-      Expr sum = splat(load(sums_, add(query, i)), lanes_);
+      Expr any = less(integer(0), key_count_);   // over no keys the result is 0, not 0/0
+      Expr sum = splat(select(any, load(sums_, add(query, i)), real(1, 1)), lanes_);
       Expr mask = value_size_ % kPanel ? first_lanes(sub(integer(value_size_), column), lanes_) : nullptr;
       Coords coords{{at(batch_), at(head_), at(add(first_, add(query, i))), along(column)}, lanes_, mask};
       emit_.store_results(op_.result(), coords, apply(ScalarOp::Div, {value, sum}));
