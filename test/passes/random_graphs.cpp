@@ -53,6 +53,8 @@ class Generator {
   }
 
  private:
+  static constexpr const char* kUnitOrN = "U";
+
   // --- shapes
   Dim random_extent() {
     if (random_.one_in(5)) {
@@ -102,7 +104,8 @@ class Generator {
 
   // --- ops
   Value* random_op(Value* x) {
-    switch (random_.below(14)) {
+    switch (random_.below(15)) {
+      case 14: return other_arithmetic(x);
       case 0: case 1: return unary(x);
       case 2: case 3: return binary(x);
       case 4: return reduce(x);
@@ -132,8 +135,25 @@ class Generator {
     }
   }
 
+  // A new argument of this shape, or one that broadcasts to it: extents of 1, or 1 and N known at run time.
+  Value* other_argument(const Shape& to) {
+    Shape shape = to;
+    for (Dim& extent : shape) {
+      if (extent == module_->dims.symbol("N") && random_.one_in(3)) {
+        extent = module_->dims.symbol(kUnitOrN, {1, 1 << 20});
+        graph_.symbols.try_emplace(kUnitOrN, random_.one_in(2) ? 1 : graph_.symbols.at("N"));
+      } else if (random_.one_in(6)) {
+        extent = module_->dims.constant(1);
+      }
+    }
+    Function& function = *module_->function("run");
+    function.argument_names.push_back("x" + std::to_string(function.argument_names.size()));
+    return add_argument(*module_, *region_, Type::tensor(DType::F32, shape));
+  }
+
   Value* partner(Value* x) {
-    if (random_.one_in(3)) return number();
+    if (random_.one_in(4)) return number();
+    if (random_.one_in(4)) return other_argument(x->type.shape);
     for (int tries = 0; tries < 6; ++tries)
       if (Value* y = value_(); y->type.shape == x->type.shape) return y;
     auto extents = known(x->type.shape);
@@ -155,10 +175,25 @@ class Generator {
     }
   }
 
+  // Sums and products of two arguments in another type: computed values may round to either side of a whole number.
+  Value* other_arithmetic(Value* x) {
+    const DType dtype = random_.pick(std::vector<DType>{DType::F64, DType::F16, DType::BF16, DType::I64, DType::I32, DType::I16, DType::I8, DType::U8});
+    const auto small = [&](Value* value) {
+      Value* bounded = b_->scalar_op(ScalarOp::Min, {b_->scalar_op(ScalarOp::Max, {value, b_->like(value, -4)}), b_->like(value, 9)});
+      return b_->convert(b_->scalar_op(ScalarOp::Floor, {bounded}), dtype);
+    };
+    Value *a = small(other_argument(x->type.shape)), *c = small(other_argument(x->type.shape));
+    Value* sum = random_.one_in(2) ? b_->add(a, c) : b_->sub(c, a);
+    Value* y = random_.one_in(2) ? b_->mul(sum, a) : b_->scalar_op(ScalarOp::Max, {sum, b_->mul(a, a)});
+    if (a->type.rank() > 0 && random_.one_in(3)) y = b_->reduce(random_.one_in(2) ? OpKind::ReduceSum : OpKind::ReduceMax, y, {a->type.rank() - 1}, false);
+    y = b_->convert(y, DType::F32);
+    return random_.one_in(2) ? y : b_->add(b_->neg(y), b_->like(y, 1));
+  }
+
   Value* reduce(Value* x) {
     std::vector<int64_t> axes;
     for (int axis = 0; axis < x->type.rank(); ++axis)
-      if (random_.one_in(2) && range(x->type.shape[static_cast<size_t>(axis)]).lo >= 1) axes.push_back(axis);
+      if (random_.one_in(2)) axes.push_back(axis);
     if (axes.empty()) return nullptr;
     OpKind kind = random_.pick(std::vector<OpKind>{OpKind::ReduceSum, OpKind::ReduceMean, OpKind::ReduceMax, OpKind::ReduceMin});
     Value* reduced = b_->reduce(kind, x, axes, random_.one_in(2));
@@ -261,7 +296,7 @@ class Generator {
   }
 
   Value* composite(Value* x) {
-    if (x->type.rank() == 0 || range(x->type.shape.back()).lo < 1) return nullptr;
+    if (x->type.rank() == 0) return nullptr;
     int last = x->type.rank() - 1;
     auto extent = value_of(x->type.shape.back());
     switch (random_.below(5)) {
@@ -275,7 +310,7 @@ class Generator {
 
   // softmax(x·xᵀ·c)·x, spelled out
   Value* attention(Value* x) {
-    if (x->type.rank() < 3 || range(x->type.shape[x->type.shape.size() - 2]).lo < 1) return nullptr;
+    if (x->type.rank() < 3) return nullptr;
     std::vector<int64_t> perm(static_cast<size_t>(x->type.rank()));
     for (size_t i = 0; i < perm.size(); ++i) perm[i] = static_cast<int64_t>(i);
     std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
@@ -297,7 +332,7 @@ class Generator {
 
   // (x - mean) / sqrt(mean((x - mean)²) + ε), spelled out
   Value* normalise_by_hand(Value* x) {
-    if (x->type.rank() == 0 || range(x->type.shape.back()).lo < 1) return nullptr;
+    if (x->type.rank() == 0) return nullptr;
     int64_t last = x->type.rank() - 1;
     Value* centred = b_->sub(x, b_->reduce(OpKind::ReduceMean, x, {last}, true));
     Value* variance = b_->reduce(OpKind::ReduceMean, b_->mul(centred, centred), {last}, true);
@@ -315,6 +350,7 @@ class Generator {
 }  // namespace
 
 std::vector<int64_t> symbol_values(const std::string& name) {
+  if (name == "U") return {1};   // and the value of N
   return name == "Z" ? std::vector<int64_t>{0, 1, 5, 16, 17} : std::vector<int64_t>{1, 2, 15, 16, 17};
 }
 
@@ -328,7 +364,8 @@ std::vector<Tensor> random_inputs(const Module& module, const std::map<std::stri
     for (Dim dim : argument->type.shape)
       shape.push_back(evaluate(dim, [&](Dim leaf) -> std::optional<int64_t> { return symbols.at(leaf->name); }).value());
     Tensor tensor = Tensor::zeros(argument->type.dtype, shape);
-    for (double& number : tensor.numbers) number = round_to(tensor.dtype, random.number());
+    const bool with_nans = random.one_in(6);
+    for (double& number : tensor.numbers) number = with_nans && random.one_in(32) ? NAN : round_to(tensor.dtype, random.number());
     for (int64_t& integer : tensor.integers) integer = random.below(2);
     inputs.push_back(std::move(tensor));
   }
@@ -350,6 +387,7 @@ std::vector<RandomInputs> random_input_sets(const RandomGraph& graph, uint64_t s
       set.symbols[name] = rebinding == 0 ? value : values[(seed / 3 + rebinding * 2 + static_cast<uint64_t>(name[0])) % values.size()];
     }
     set.inputs = random_inputs(*graph.module, set.symbols, seed + rebinding);
+    if (set.symbols.contains("U") && rebinding % 2 == 1) set.symbols["U"] = set.symbols.at("N");
     try {
       set.expected = interpret(*graph.module, *graph.module->function("run"), set.inputs);
     } catch (const Error& error) {

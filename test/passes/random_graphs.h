@@ -16,7 +16,7 @@ struct RandomGraph {
   std::map<std::string, int64_t> symbols;    // extents to run it with
 };
 RandomGraph random_graph(uint64_t seed);
-// The extents a symbol of that name is tried with: "N" and "S" are at least 1, "Z" may be 0.
+// The extents a symbol of that name is tried with: "N" and "S" are at least 1, "Z" may be 0, "U" is 1 or N.
 std::vector<int64_t> symbol_values(const std::string& name);
 
 std::vector<Tensor> random_inputs(const Module&, const std::map<std::string, int64_t>& symbols, uint64_t seed);
