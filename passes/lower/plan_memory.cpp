@@ -18,7 +18,8 @@ struct Monomial {
   Dim atoms;                 // 1 for constants
 };
 
-// bytes <= coefficient · atoms, or nothing when bytes is a sum or may be negative.
+// bytes <= coefficient · atoms, or nothing when bytes is a sum, may be negative, or rounding its coefficient to whole
+// lines would waste more than a sixteenth: 4·N·S would become 64·N·S.
 std::optional<Monomial> as_monomial(DimPool& dims, Dim bytes) {
   if (range(bytes).lo < 0 || bytes->kind == DimKind::Sum) return {};
   int64_t coefficient = 1;
@@ -26,7 +27,9 @@ std::optional<Monomial> as_monomial(DimPool& dims, Dim bytes) {
   else if (bytes->kind == DimKind::Product) coefficient = bytes->constant;
   if (coefficient < 0) return {};
   Dim atoms = value_of(bytes) ? dims.constant(1) : dims.floordiv(bytes, dims.constant(coefficient));
-  return Monomial{(coefficient + kAlignment - 1) / kAlignment * kAlignment, atoms};
+  const int64_t rounded = (coefficient + kAlignment - 1) / kAlignment * kAlignment;
+  if (!value_of(bytes) && rounded - coefficient > coefficient / 16) return {};
+  return Monomial{rounded, atoms};
 }
 
 // Offsets of buffers of known sizes; returns the peak.

@@ -62,5 +62,19 @@ TEST(PlanMemory, MultiplesOfOneMonomialArePackedExactly) {
   EXPECT_EQ(entry.arena_bytes, dims.mul(n, dims.constant(3072)));
 }
 
+TEST(PlanMemory, RoundsSizesNotCoefficients) {
+  DimPool dims;
+  Dim scores = dims.mul(dims.symbol("N"), dims.mul(dims.symbol("S"), dims.symbol("S")));
+  EntryPoint entry;
+  entry.arena.push_back({dims.mul(dims.constant(4), scores), nullptr, 0, 3});
+  entry.arena.push_back({scores, nullptr, 1, 2});
+  entry.arena.push_back({dims.mul(dims.constant(1), scores), nullptr, 3, 4});   // where the second was
+  entry.arena.push_back({dims.mul(dims.constant(1000), scores), nullptr, 0, 1});
+  entry.arena.push_back({dims.mul(dims.constant(24), scores), nullptr, 2, 3});
+  lowering::plan_memory(dims, entry);
+  EXPECT_EQ(entry.arena[1].offset, entry.arena[2].offset);
+  EXPECT_LE(value(entry.arena_bytes, 8, 511), INT64_C(8) * 511 * 511 * (4 + 1 + 1024 + 24) + 3 * 63);
+}
+
 }  // namespace
 }  // namespace lapidary
