@@ -51,8 +51,8 @@ struct Halo {
 
 // How a tensor lies in memory. Default-constructed: dense row-major.
 // With blocked_axis b and block k: [.., ceil(d_b/k), .., k], the block innermost, the last block padded with zeros.
-// halo (empty or one per axis) widens an axis; leading, when set, replaces the extent of the innermost unblocked axis
-// in address computations (rows padded to avoid cache-set conflicts).
+// halo (empty or one per axis) widens an axis; leading, when set, replaces the extent of the blocked axis, or without
+// one of the innermost, in address computations: rows padded, or a slice of a wider buffer (place_concats).
 struct Layout {
   int8_t blocked_axis = -1;
   uint8_t block = 1;

@@ -7,14 +7,13 @@ namespace lapidary {
 std::vector<PhysicalAxis> physical_axes(DimPool& dims, const Type& type) {
   const Layout& layout = type.layout;
   std::vector<PhysicalAxis> axes;
-  int innermost = type.rank() - 1;   // of the unblocked axes: the one whose extent `leading` replaces
-  if (layout.blocked_axis == innermost) --innermost;
+  const int leading_axis = layout.blocked_axis >= 0 ? layout.blocked_axis : type.rank() - 1;
   for (int axis = 0; axis < type.rank(); ++axis) {
-    Dim extent = type.shape[axis];
+    const bool wide = axis == leading_axis && layout.leading;
+    Dim extent = wide ? layout.leading : type.shape[axis];
     if (axis == layout.blocked_axis) extent = dims.ceildiv(extent, dims.constant(layout.block));
     Halo halo = layout.halo_of(axis);
-    extent = dims.add(extent, dims.constant(halo.lo + halo.hi));
-    if (axis == innermost && layout.leading) extent = layout.leading;
+    if (!wide) extent = dims.add(extent, dims.constant(halo.lo + halo.hi));
     axes.push_back({axis, false, extent, nullptr, halo.lo});
   }
   if (layout.blocked_axis >= 0) axes.push_back({layout.blocked_axis, true, dims.constant(layout.block), nullptr, 0});

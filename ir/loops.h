@@ -35,7 +35,7 @@ struct BufferNode {
   std::string name;
   ExprType element;           // lanes > 1 only for Local: an array of vectors
   Space space = Space::Global;
-  bool written = false;       // Global: the kernel stores to it. Buffers of one kernel never overlap unless equal.
+  bool written = false;       // Global: the kernel stores to it. What one writes no other reads, unless equal.
   bool reads_own_writes = false;  // Global: may be loaded after the kernel stored to it
   bool flag = false;          // Global: an i32 that any task may set to 1 and none reads: what went wrong with the data
   int64_t size = 0;           // Local: elements

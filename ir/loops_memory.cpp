@@ -22,7 +22,7 @@ CheckedMemory::CheckedMemory(const Kernel& kernel, const std::vector<BoundBuffer
     : kernel_(kernel.family), task_(kNoTask) {
   LPD_CHECK(bound.size() == kernel.buffers.size(), "kernel '{}' takes {} buffers, given {}", kernel_,
             kernel.buffers.size(), bound.size());
-  check_overlaps(kernel, bound);
+  find_regions(kernel, bound);
   for (size_t i = 0; i < bound.size(); i++) {
     const BufferNode& buffer = *kernel.buffers[i];
     if (buffer.space == Space::Global) {
@@ -36,33 +36,35 @@ CheckedMemory::CheckedMemory(const Kernel& kernel, const std::vector<BoundBuffer
   }
 }
 
+// Buffers that share memory share who touched it: they start in the region that the ones before reach into.
+void CheckedMemory::find_regions(const Kernel& kernel, const std::vector<BoundBuffer>& bound) {
+  std::vector<std::pair<char*, char*>> ranges;
+  for (size_t i = 0; i < bound.size(); i++) {
+    if (kernel.buffers[i]->space != Space::Global) continue;
+    auto* begin = static_cast<char*>(bound[i].data);
+    ranges.push_back({begin, begin + bytes_of(*kernel.buffers[i], bound[i])});
+  }
+  std::sort(ranges.begin(), ranges.end());
+  char* reached = nullptr;
+  for (const auto& [begin, end] : ranges) {
+    if (touched_.empty() || (begin >= reached && begin != touched_.rbegin()->first)) touched_[begin];
+    reached = std::max(reached, end);
+  }
+}
+
 void CheckedMemory::bind_global(const BufferNode& buffer, const BoundBuffer& bound) {
-  Touched& touched = touched_[bound.data];
-  auto elements = static_cast<size_t>(bound.elements);
-  int bits = bit_width(buffer.element.dtype);
-  if (touched.writer.empty()) touched.element_bits = bits;
-  if (touched.element_bits != bits && elements > 0)
+  auto& [region, touched] = *std::prev(touched_.upper_bound(static_cast<char*>(bound.data)));
+  const int64_t bits = bit_width(buffer.element.dtype), ahead = (static_cast<char*>(bound.data) - region) * 8;
+  if (touched.writer.empty()) touched.element_bits = static_cast<int>(bits);
+  if ((touched.element_bits != bits || ahead % bits != 0) && bound.elements > 0)
     fail(fmt::format("%{} lies on a buffer of another element size", buffer.name));
-  touched.writer.resize(std::max(touched.writer.size(), elements), kNobody);
-  touched.reader.resize(touched.writer.size(), kNobody);
   Cells& cells = cells_[&buffer];
   cells.data = bound.data;
   cells.elements = bound.elements;
   cells.touched = &touched;
-}
-
-void CheckedMemory::check_overlaps(const Kernel& kernel, const std::vector<BoundBuffer>& bound) const {
-  for (size_t i = 0; i < bound.size(); i++) {
-    for (size_t j = 0; j < bound.size(); j++) {
-      const BufferNode &a = *kernel.buffers[i], &b = *kernel.buffers[j];
-      if (a.space != Space::Global || b.space != Space::Global || !a.written) continue;
-      auto* begin = static_cast<char*>(bound[i].data);
-      auto* other = static_cast<char*>(bound[j].data);
-      bool overlap = begin < other && other < begin + bytes_of(a, bound[i]);
-      bool behind = other < begin && begin < other + bytes_of(b, bound[j]);
-      if (overlap || behind) fail(fmt::format("%{} and %{} overlap without being equal", a.name, b.name));
-    }
-  }
+  cells.first = static_cast<size_t>(ahead / bits);
+  touched.writer.resize(std::max(touched.writer.size(), cells.first + static_cast<size_t>(bound.elements)), kNobody);
+  touched.reader.resize(touched.writer.size(), kNobody);
 }
 
 void CheckedMemory::begin_task(int64_t task) {
@@ -118,7 +120,7 @@ void CheckedMemory::check_bounds(const char* what, const Buffer& buffer, const C
 }
 
 void CheckedMemory::check_read(const Buffer& buffer, const Cells& cells, int64_t index) {
-  auto at = static_cast<size_t>(index);
+  const size_t at = cells.first + static_cast<size_t>(index);
   int64_t writer = cells.touched->writer[at];
   int64_t& reader = cells.touched->reader[at];
   if (writer != kNobody && writer != task_)
@@ -131,7 +133,7 @@ void CheckedMemory::check_read(const Buffer& buffer, const Cells& cells, int64_t
 }
 
 void CheckedMemory::check_write(const Buffer& buffer, const Cells& cells, int64_t index) {
-  auto at = static_cast<size_t>(index);
+  const size_t at = cells.first + static_cast<size_t>(index);
   int64_t &writer = cells.touched->writer[at], reader = cells.touched->reader[at];
   if (!buffer->written) fail(fmt::format("store to %{}, which is not written", buffer->name));
   if (buffer->flag) return;

@@ -24,7 +24,7 @@ class CheckedMemory {
   void store(const Buffer&, int64_t index, int lane, const Scalar&);
 
  private:
-  // Who touched each element of a Global so far. Buffers bound to one address share it.
+  // Who touched each element of a Global so far. Buffers that overlap share it.
   struct Touched {
     std::vector<int64_t> writer, reader;  // a task, kNobody, or kSeveral
     int element_bits;
@@ -35,10 +35,11 @@ class CheckedMemory {
     std::vector<bool> written;
     int64_t elements = 0;
     Touched* touched = nullptr;
+    size_t first = 0;            // of its elements, in `touched`
   };
 
   void bind_global(const BufferNode&, const BoundBuffer&);
-  void check_overlaps(const Kernel&, const std::vector<BoundBuffer>&) const;
+  void find_regions(const Kernel&, const std::vector<BoundBuffer>&);
   Cells& cells_of(const Buffer&);
   void check_bounds(const char* what, const Buffer&, const Cells&, int64_t index) const;
   void check_read(const Buffer&, const Cells&, int64_t index);
@@ -49,7 +50,7 @@ class CheckedMemory {
   int64_t task_;
   std::vector<const BufferNode*> stages_;
   std::unordered_map<const BufferNode*, Cells> cells_;
-  std::map<void*, Touched> touched_;
+  std::map<char*, Touched> touched_;   // by where the first of them begins
 };
 
 }  // namespace lapidary::loops

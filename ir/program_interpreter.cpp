@@ -71,7 +71,7 @@ class Runner {
         LPD_CHECK(begin % kAlignment == 0 && begin + value_(place.bytes) <= value_(entry_.arena_bytes),
                   "arena{} lies at {}, {} bytes of {}", buffer.index, begin, value_(place.bytes),
                   value_(entry_.arena_bytes));
-        return {arena_.data() + begin + offset, (value_(place.bytes) - offset) / width};
+        return {arena_.data() + begin + offset, std::max<int64_t>(value_(place.bytes) - offset, 0) / width};
       }
       case BufferRef::Base::Weights:
         return {weights_.at(buffer.index).data() + offset,
@@ -79,7 +79,7 @@ class Runner {
       case BufferRef::Base::Input:
         return {inputs_.at(buffer.index).data(), value_.bytes(entry_.inputs[buffer.index]) / width};
       case BufferRef::Base::Output:
-        return {outputs_.at(buffer.index).data(), value_.bytes(entry_.outputs[buffer.index]) / width};
+        return {outputs_.at(buffer.index).data() + offset, std::max<int64_t>(value_.bytes(entry_.outputs[buffer.index]) - offset, 0) / width};
       case BufferRef::Base::Flag:
         return {&flags_.at(buffer.index), 1};
     }

@@ -22,8 +22,10 @@ const std::vector<Pass>& graph_passes() {
       {"recognise-attention", recognise_attention, "a product, a softmax and a product are one kernel that never stores the scores"},
       {"fold-batch-norms", fold_batch_norms, "a scale and a shift of channels vanish into weights and bias"},
       {"drop-dead", drop_dead, "what those left behind goes"},
+      {"nest-concats", nest_concats, "what a dense block has gathered so far begins what it gathers next"},
       {"form-groups", form_groups, "each group becomes one kernel: what can share a pass over memory does"},
       {"choose-layouts", choose_layouts, "images in channel blocks with halos, so that kernels load whole vectors and have no borders"},
+      {"place-concats", place_concats, "parts of a concatenation are written where they belong"},
   };
   return passes;
 }

@@ -10,7 +10,8 @@
 //    the convolution that makes x, while a skip connection ends it.
 // 3. Everything else, last to first, joins the group that holds all its readers, or starts one. An elementwise op
 //    joins only when its readers want the same element of it, once: not below a broadcast, not under two index maps.
-//    Shape ops and scalars cost nothing and are copied to every reader.
+//    Shape ops and scalars cost nothing and are copied to every reader. A concat of what kernels make, or of more than
+//    two parts, ends a group of its own.
 //
 // Afterwards a body holds constants, groups and its yield, nothing else. Test: test/passes/form_groups/.
 #include <algorithm>
@@ -30,6 +31,7 @@ namespace lapidary::passes {
 namespace {
 
 constexpr size_t kMaxMembers = 96;   // of a group: what keeps one kernel's live values in registers, more or less
+constexpr int64_t kFewElements = 256;   // of a concat: not worth a kernel of its own
 constexpr int kMaxCopies = 16;       // of one op in a kernel, each under index maps of its own: fifty concats of a value with itself would be 2^50
 
 void inline_unknown_composites(Module& module, Region& body) {
@@ -210,13 +212,22 @@ class Grouping {
       erase_op(op);
       return position;
     }
-    int reader = only_reading_cluster(op);
+    int reader = stands_alone(op) ? -1 : only_reading_cluster(op);
     if (reader >= 0 && may_join(op, reader)) {
       join(op, reader);
     } else {
       start_group(op);
     }
     return position;
+  }
+
+  // A concat inside a reader asks at every element which part it is in. Where kernels make its parts anyway, they write
+  // them into one buffer (place_concats); of many parts a copy is cheaper than the questions.
+  bool stands_alone(const Op& op) const {
+    if (!op.is(OpKind::Concat) || value_of(module_.dims.product(op.type().shape)).value_or(kFewElements) < kFewElements) return false;
+    return op.operands.size() > 2 || std::ranges::all_of(op.operands, [&](const Value* part) {
+      return part->producer && (cluster_of_.contains(part->producer) || part->producer->is(OpKind::Concat));
+    });
   }
 
   void start_group(Op& op) {

@@ -3,10 +3,12 @@
 // count share a kernel, and what they have in common is computed once.
 //
 // A concat that ends the group is one kernel a part, each writing its own range, rather than one that asks at every
-// element which part it is in.
+// element which part it is in. Parts that were placed there (place_concats) are done already.
 //
 // Also here: `plain`, the same for any op at all, reductions and convolutions included, as loops around one vector of
 // results. No reuse, so only for what has no family.
+#include <algorithm>
+
 #include "passes/lower/map_kernel.h"
 
 namespace lapidary::lowering {
@@ -42,6 +44,12 @@ const Op* root_concat(const Op& group, uint32_t index) {
   return value->producer;
 }
 
+bool is_placed(const Op& group, int64_t position) {
+  if (!group.params.has("placed")) return false;
+  const auto& placed = group.params.integers("placed");
+  return std::ranges::find(placed, position) != placed.end();
+}
+
 LoweredStep concat_part(Context& context, const Op& group, uint32_t index, const Op& concat, const Value* part, Dim begin) {
   const int64_t axis = concat.params.integer("axis");
   Type walked = group.type(static_cast<int>(index));
@@ -64,8 +72,9 @@ LoweredGroup lower_elementwise(Context& context, const Op& group) {
     const Op* concat = root_concat(group, i);
     if (!concat) continue;
     Dim begin = dims.constant(0);
-    for (const Value* part : concat->operands) {
-      if (value_of(dims.product(part->type.shape)) != 0)
+    for (size_t position = 0; position < concat->operands.size(); ++position) {
+      const Value* part = concat->operands[position];
+      if (!is_placed(group, static_cast<int64_t>(position)) && value_of(dims.product(part->type.shape)) != 0)
         lowered.steps.push_back(concat_part(context, group, i, *concat, part, begin));
       begin = dims.add(begin, part->type.shape[concat->params.integer("axis")]);
     }

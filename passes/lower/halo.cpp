@@ -63,7 +63,10 @@ LoweredStep halo_step(Context& context, const Value* result) {
   DimPool& dims = context.module.dims;
   HaloFiller filler{builder, result, physical_axes(dims, result->type), builder.result(result)};
   std::vector<Dim> outer;
-  while (filler.halo(outer.size()) == Halo{}) outer.push_back(filler.axes[outer.size()].extent);
+  Type own = result->type;
+  own.layout.leading = nullptr;   // of a slice of more channels
+  const std::vector<PhysicalAxis> own_axes = physical_axes(dims, own);
+  while (filler.halo(outer.size()) == Halo{}) outer.push_back(own_axes[outer.size()].extent);
   const std::vector<Expr> tasks = builder.split_task(outer);
   Expr begin = integer(0);
   for (size_t i = 0; i < outer.size(); ++i) begin = add(begin, mul(tasks[i], builder.parameter(filler.axes[i].stride)));

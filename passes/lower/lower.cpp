@@ -29,6 +29,7 @@ class FunctionLowering {
   EntryPoint run() {
     entry_.name = function_.name;
     place_signature();
+    find_slices();
     for (Op& op : function_.body->ops) {
       if (op.is(OpKind::Constant) || op.is(OpKind::Yield)) continue;
       LPD_CHECK(op.is(OpKind::Group), "{} outside of a group", name_of(op.kind));
@@ -65,12 +66,11 @@ class FunctionLowering {
     LoweredGroup lowered;
     if (!writes_nothing(group)) lowered = family->lower(context_, group);
     for (const auto& result : group.results)
-      if (has_halo(result->type)) lowered.steps.push_back(halo_step(context_, result.get()));
+      if (has_halo(result->type) && !is_filled_by_parts(group)) lowered.steps.push_back(halo_step(context_, result.get()));
     const auto first = static_cast<uint32_t>(entry_.steps.size());
     const auto last = first + static_cast<uint32_t>(std::max<size_t>(lowered.steps.size(), 1)) - 1;
     for (const auto& result : group.results)
-      if (!places_.contains(result.get()))
-        places_[result.get()] = arena(physical_bytes(module_.dims, result->type), first, last);
+      place_result(result.get(), first, last);
     std::vector<BufferRef> scratch;
     for (Dim bytes : lowered.scratch) scratch.push_back(arena(bytes, first, last));
     for (const Value* operand : group.operands)
@@ -104,6 +104,55 @@ class FunctionLowering {
     group.params.set("anchor", index);
   }
 
+  // Values that were placed in the concat that reads them (place_concats): where they begin in its buffer. A part that
+  // is a result of the function too (run --check-every-value asks for all) has its own place and is copied.
+  struct Slice { const Value* whole; Dim offset; };   // in bytes
+
+  void find_slices() {
+    for (Op& group : function_.body->ops) {
+      if (!group.is(OpKind::Group) || !group.params.has("placed")) continue;
+      const Op& concat = *group.regions[0]->results()[0]->producer;
+      std::vector<int64_t> placed;
+      for (int64_t position : group.params.integers("placed")) {
+        const Value* part = group.operand(static_cast<int>(concat.operand(static_cast<int>(position))->index));
+        if (places_.contains(part)) continue;
+        slices_[part] = {group.result(), offset_of_part(group.type(), concat, position)};
+        placed.push_back(position);
+      }
+      group.params.set("placed", placed);
+    }
+  }
+
+  Dim offset_of_part(const Type& whole, const Op& concat, int64_t position) {
+    DimPool& dims = module_.dims;
+    const int axis = static_cast<int>(concat.params.integer("axis"));
+    Dim begin = dims.constant(0);
+    for (int64_t i = 0; i < position; ++i) begin = dims.add(begin, concat.operand(static_cast<int>(i))->type.shape[static_cast<size_t>(axis)]);
+    if (whole.layout.blocked_axis == axis) begin = dims.floordiv(begin, dims.constant(whole.layout.block));
+    for (const PhysicalAxis& physical : physical_axes(dims, whole))
+      if (physical.axis == axis && !physical.inner)
+        return dims.product(std::vector<Dim>{begin, physical.stride, dims.constant(bit_width(whole.dtype) / 8)});
+    LPD_UNREACHABLE("a concat along no axis");
+  }
+
+  static bool is_filled_by_parts(const Op& group) {
+    return group.params.has("placed") && group.params.integers("placed").size() == group.regions[0]->results()[0]->producer->operands.size();
+  }
+
+  void place_result(const Value* result, uint32_t first, uint32_t last) {
+    Dim offset = module_.dims.constant(0);
+    const Value* whole = result;
+    for (auto slice = slices_.find(whole); slice != slices_.end(); slice = slices_.find(whole)) {
+      offset = module_.dims.add(offset, slice->second.offset);
+      whole = slice->second.whole;
+    }
+    if (!places_.contains(whole)) places_[whole] = arena(physical_bytes(module_.dims, whole->type), first, last);
+    if (places_[whole].base == BufferRef::Base::Arena) entry_.arena[places_[whole].index].last_step = last;
+    if (whole == result) return;
+    places_[result] = places_[whole];
+    if (value_of(offset) != 0) places_[result].offset = offset;
+  }
+
   bool writes_nothing(const Op& group) {
     return std::ranges::all_of(group.results, [&](const auto& result) { return value_of(element_count(module_.dims, result->type)) == 0; });
   }
@@ -113,7 +162,7 @@ class FunctionLowering {
     if (group.operands.size() != 1 || group.results.size() != 1) return false;
     const Value *operand = group.operand(0), *result = group.result();
     auto found = places_.find(operand);
-    if (found == places_.end() || places_.contains(result)) return false;
+    if (found == places_.end() || places_.contains(result) || slices_.contains(result)) return false;
     if (!operand->type.layout.dense() || !result->type.layout.dense() || operand->type.dtype != result->type.dtype) return false;
     for (const Op& op : group.regions[0]->ops)
       if (!op.is(OpKind::Reshape) && !op.is(OpKind::Yield)) return false;
@@ -211,6 +260,7 @@ class FunctionLowering {
   const Function& function_;
   EntryPoint entry_;
   std::map<const Value*, BufferRef> places_;
+  std::map<const Value*, Slice> slices_;
 };
 
 }  // namespace

@@ -68,12 +68,18 @@ Dim flops_of(Module& module, const Op& op) {
 
 namespace {
 
+// Of a slice: only what is its own.
+Dim own_bytes(Module& module, Type type) {
+  type.layout.leading = nullptr;
+  return physical_bytes(module.dims, type);
+}
+
 // Of an operand, inside the group. A table that is only gathered from is read where it is gathered, not as a whole.
 Dim bytes_read(Module& module, const Value& argument) {
   auto is_gather = [](const Use& use) { return use.operand == 0 && (use.op->is(OpKind::Gather) || use.op->is(OpKind::GatherElements)); };
-  if (argument.uses.empty() || !std::ranges::all_of(argument.uses, is_gather)) return physical_bytes(module.dims, argument.type);
+  if (argument.uses.empty() || !std::ranges::all_of(argument.uses, is_gather)) return own_bytes(module, argument.type);
   Dim total = module.dims.constant(0);
-  for (const Use& use : argument.uses) total = module.dims.add(total, physical_bytes(module.dims, use.op->type()));
+  for (const Use& use : argument.uses) total = module.dims.add(total, own_bytes(module, use.op->type()));
   return total;
 }
 
@@ -82,7 +88,7 @@ Dim bytes_read(Module& module, const Value& argument) {
 Dim bytes_of(Module& module, const Op& group) {
   Dim total = module.dims.constant(0);
   for (const auto& argument : group.regions[0]->arguments) total = module.dims.add(total, bytes_read(module, *argument));
-  for (const auto& result : group.results) total = module.dims.add(total, physical_bytes(module.dims, result->type));
+  for (const auto& result : group.results) total = module.dims.add(total, own_bytes(module, result->type));
   return total;
 }
 

@@ -49,6 +49,14 @@ TEST_F(LayoutTest, PaddedRows) {
   EXPECT_EQ(physical_elements(pool, t), pool.constant(4160));
 }
 
+TEST_F(LayoutTest, SliceOfMoreChannels) {
+  Type t = type(DType::F32, {"N", "32", "7", "7"});
+  t.layout.blocked_axis = 1;
+  t.layout.block = 16;
+  t.layout.leading = pool.constant(100);
+  EXPECT_EQ(strides(t), "N:5488 7:784 7:112 7:16 16:1 ");
+}
+
 TEST_F(LayoutTest, SubByteElementsRoundUp) {
   EXPECT_EQ(physical_bytes(pool, type(DType::I4, {"3", "5"})), pool.constant(8));
   EXPECT_EQ(physical_bytes(pool, type(DType::U2, {"N"})), parse_dim(pool, "(N + 3) floordiv 4"));

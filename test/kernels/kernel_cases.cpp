@@ -606,6 +606,57 @@ Cases pool_cases() {
   return cases;
 }
 
+// --- parts of a concat written where they belong
+
+Cases placed_cases() {
+  Cases cases;
+  const auto add = [&](const std::string& name, const std::string& kernel, std::vector<SymbolValues> values,
+                       std::function<void(CaseModel&)> build) {
+    cases.push_back({.name = name, .kernel = kernel, .build = std::move(build), .values = std::move(values),
+                     .tolerance = 1e-3});   // several convolutions, one after the other
+  };
+  const ConvOptions padded{.pads = {1, 1, 1, 1}};
+  const std::vector<SymbolValues> images = each("N", {0, 1, 3});
+  add("dense_block", "conv", images, [=](CaseModel& m) {
+    Value* x = m.conv(m.input({m.symbol("N"), m.module.dims.constant(16), m.module.dims.constant(6),
+                               m.module.dims.constant(7)}), 32, {1, 1}, {});
+    std::vector<Value*> parts = {x};
+    for (int layer = 0; layer < 3; ++layer) {
+      Value* all = parts.size() > 1 ? m.build.concat(parts, 1) : x;
+      parts.push_back(m.conv(m.relu(all), layer == 2 ? 20 : 16, {3, 3}, padded));
+    }
+    m.result({m.conv(m.build.concat(parts, 1), 8, {1, 1}, {})});
+  });
+  add("skip", "conv", images, [=](CaseModel& m) {   // the halo of one reader, an input among the parts
+    DimPool& d = m.module.dims;
+    Value* input = m.input({m.symbol("N"), d.constant(16), d.constant(5), d.constant(9)});
+    Value *a = m.relu(m.conv(input, 32, {3, 3}, padded)), *b = m.conv(a, 16, {3, 3}, padded);
+    m.result({m.conv(m.build.concat({b, input, a, b}, 1), 17, {3, 3}, padded), m.build.reduce(OpKind::ReduceMean, a, {2, 3})});
+  });
+  add("pooled", "pool", images, [=](CaseModel& m) {
+    Value* x = m.conv(m.input({m.symbol("N"), m.module.dims.constant(3), m.module.dims.constant(8),
+                               m.module.dims.constant(8)}), 16, {1, 1}, {});
+    Shape pads(4, m.module.dims.constant(0)), sizes(2, m.module.dims.constant(4));
+    Value* pooled = m.build.create(OpKind::MaxPool, {x}, {{"kernel", std::vector<int64_t>{2, 2}},
+        {"strides", std::vector<int64_t>{2, 2}}, {"dilations", std::vector<int64_t>{1, 1}}, {"pads", pads}, {"sizes", sizes}}).result();
+    Value* strided = m.conv(x, 48, {3, 3}, {.strides = {2, 2}, .pads = {1, 1, 1, 1}});
+    m.result({m.conv(m.build.scalar_op(ScalarOp::Tanh, {m.build.concat({strided, pooled}, 1)}), 16, {1, 1}, {})});
+  });
+  add("rows", "contraction", each("M", {0, 1, 5, 27}), [](CaseModel& m) {
+    Value* x = m.input({m.symbol("M"), m.module.dims.constant(24)});
+    const auto product = [&](int64_t columns) { return m.build.matmul(x, m.weights({24, columns})); };
+    Value *a = product(17), *b = m.build.scalar_op(ScalarOp::Tanh, {product(33)});
+    m.result({m.build.concat({a, b, product(16)}, 1), m.build.add(a, m.build.like(a, 1))});
+  });
+  add("pieces", "contraction", each("M", {0, 1, 5, 27}), [](CaseModel& m) {
+    Value* x = m.input({m.symbol("M"), m.module.dims.constant(24)});
+    Value* a = m.build.matmul(x, m.weights({24, 24}));
+    Value* b = m.build.matmul(a, m.weights({24, 24}));   // of a piece of the result
+    m.result({m.build.concat({x, a, b, a}, 0)});
+  });
+  return cases;
+}
+
 // --- attention, recurrence
 
 Cases attention_cases() {
@@ -708,6 +759,7 @@ const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases
                                                                       {"depthwise", depthwise_cases()},
                                                                       {"winograd", winograd_cases()},
                                                                       {"pool", pool_cases()},
+                                                                      {"placed", placed_cases()},
                                                                       {"attention", attention_cases()},
                                                                       {"lstm", lstm_cases()}};
   return families;

@@ -23,7 +23,7 @@ struct KernelCase {
 };
 
 // By family: "elementwise", "movement", "row", "contraction", "convolution", "depthwise", "winograd", "pool",
-// "attention", "lstm".
+// "placed", "attention", "lstm".
 const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases();
 
 }  // namespace lapidary::test
