@@ -84,6 +84,10 @@ void clone_op(Module& module, const Op& from, Region& into, std::list<Op>::itera
 
 std::string_view name_of(OpKind kind) { return kOpNames[static_cast<size_t>(kind)]; }
 
+const Op& anchor_of(const Op& group) {
+  return *std::next(group.regions[0]->ops.begin(), group.params.integer("anchor"));
+}
+
 std::optional<OpKind> parse_op_kind(std::string_view text) {
   auto found = std::find(kOpNames.begin(), kOpNames.end(), text);
   if (found == kOpNames.end()) return std::nullopt;

@@ -161,6 +161,8 @@ struct Region {
   const std::vector<Value*>& results() const { return ops.back().operands; }
 };
 
+const Op& anchor_of(const Op& group);               // the op that decides what family of kernels computes a Group
+
 struct Function {
   std::string name;                                 // "run"; with training also "train_step", "eval_step", "init"
   std::vector<std::string> argument_names, result_names;   // the model's own names, raw

@@ -27,12 +27,6 @@ bool is_image(const Type& type) {
   return type.kind == Type::Kind::Tensor && type.dtype == DType::F32 && (type.rank() == 3 || type.rank() == 4) && value_of(type.shape[1]);
 }
 
-const Op& anchor_of(const Op& group) {
-  auto anchor = group.regions[0]->ops.begin();
-  std::advance(anchor, group.params.integer("anchor"));
-  return *anchor;
-}
-
 bool in_family(const Op& op, std::string_view family) { return op.is(OpKind::Group) && op.params.text("family") == family; }
 
 bool all_known(const std::vector<Dim>& dims) {

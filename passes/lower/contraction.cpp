@@ -102,11 +102,7 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
   Expr b_base = body.let("b", mul(first_panel, panel_stride));
   Expr strip_column = body.let("column", mul(strip, integer(schedule.panels * kPanel)));
 
-  int per_panel = kPanel / lanes;
-  auto b_index = [&](Expr j, Expr k) {
-    Expr panel = floordiv(j, integer(per_panel)), part = mod(j, integer(per_panel));
-    return add(add(b_base, mul(panel, panel_stride)), add(mul(k, integer(kPanel)), mul(part, integer(lanes))));
-  };
+  auto b_index = [&](Expr j, Expr k) { return add(b_base, panel_element(j, k, lanes, panel_stride)); };
 
   const bool packed_rows = l.packed_rows && !(schedule.skinny && l.rows_in_place);
   Buffer rows_buffer = packed_rows ? builder.scratch(*l.packed_rows, DType::F32, false) : nullptr;
@@ -138,9 +134,7 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
 }  // namespace
 
 LoweredGroup lower_contraction(Context& context, const Op& group) {
-  auto anchor = group.regions[0]->ops.begin();
-  std::advance(anchor, group.params.integer("anchor"));
-  const Op& contract = *anchor;
+  const Op& contract = anchor_of(group);
   ContractionForm form = contraction_form(contract);
   Module& module = context.module;
   DimPool& dims = module.dims;

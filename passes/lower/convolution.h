@@ -20,6 +20,13 @@ struct ConvForm {
 };
 ConvForm conv_form(Module&, const Op& group, const Op& conv);
 
+// Strides of an image of one or two spatial axes in elements, and its halo.
+struct ImageStrides {
+  Dim batch, channel, row, pixel;    // channel: of a block when blocked, else of one channel
+  int64_t halo_row = 0, halo_pixel = 0;
+};
+ImageStrides image_strides(DimPool&, const Type&);
+
 LoweredGroup lower_direct_convolution(Context&, const Op& group, const ConvForm&);
 bool winograd_pays(const ConvForm&);                 // by its sizes
 bool winograd_is_exact(Module&, const ConvForm&);    // with its weights: see winograd_check.cpp

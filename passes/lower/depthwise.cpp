@@ -6,7 +6,6 @@
 #include <map>
 
 #include "ir/error.h"
-#include "ir/layout.h"
 #include "passes/lower/contraction_form.h"
 #include "passes/lower/convolution.h"
 #include "passes/lower/epilogue.h"
@@ -19,23 +18,6 @@ using namespace loops;
 namespace {
 
 constexpr int kMaxPixels = 12;
-
-struct Geometry {
-  Dim batch, block, row, pixel;      // strides of the input in elements
-  int64_t halo_row = 0, halo_pixel = 0;
-};
-
-Geometry geometry_of(DimPool& dims, const Type& type, int spatial) {
-  Geometry geometry{nullptr, nullptr, dims.constant(0), nullptr};
-  for (const PhysicalAxis& axis : physical_axes(dims, type)) {
-    if (axis.inner) continue;
-    if (axis.axis == 0) geometry.batch = axis.stride;
-    if (axis.axis == 1) geometry.block = axis.stride;
-    if (axis.axis == 1 + spatial) { geometry.pixel = axis.stride; geometry.halo_pixel = axis.halo_lo; }
-    if (axis.axis == 2 && spatial == 2) { geometry.row = axis.stride; geometry.halo_row = axis.halo_lo; }
-  }
-  return geometry;
-}
 
 // For each input pixel, counted from the first output's first tap: the outputs i and taps kw with i · stride + kw ·
 // dilation = pixel.
@@ -68,13 +50,13 @@ LoweredGroup lower_depthwise(Context& context, const Op& group, const ConvForm& 
   Dim rows = form.spatial == 2 ? out[2] : dims.constant(1);
   std::vector<Expr> axes = builder.split_task({out[0], dims.constant(blocks), rows});
   Expr batch = axes[0], channel_block = axes[1], row = axes[2];
-  Geometry geometry = geometry_of(dims, input->type, form.spatial);
+  ImageStrides geometry = image_strides(dims, input->type);
   Buffer x = builder.operand(input), w = builder.weight(weight);
   Expr row_stride = builder.literal(geometry.row), pixel_stride = builder.literal(geometry.pixel);
   int64_t stride = form.strides.back(), dilation = form.dilations.back();
   int64_t row_step = form.spatial == 2 ? form.strides[0] : 1, row_dilation = form.spatial == 2 ? form.dilations[0] : 1;
   int64_t pad_row = form.spatial == 2 ? *lapidary::value_of(form.pads[0]) : 0, pad = *lapidary::value_of(form.pads[form.spatial - 1]);
-  Expr origin = builder.body.let("x", add(add(mul(batch, builder.parameter(geometry.batch)), mul(channel_block, builder.parameter(geometry.block))),
+  Expr origin = builder.body.let("x", add(add(mul(batch, builder.parameter(geometry.batch)), mul(channel_block, builder.parameter(geometry.channel))),
                                           add(mul(add(mul(row, integer(row_step)), integer(geometry.halo_row - pad_row)), row_stride),
                                               mul(integer(geometry.halo_pixel - pad), pixel_stride))));
   Expr w_base = builder.body.let("w", mul(channel_block, integer(taps * kPanel)));
@@ -121,38 +103,6 @@ LoweredGroup lower_depthwise(Context& context, const Op& group, const ConvForm& 
   LoweredGroup result;
   result.steps.push_back(std::move(step));
   return result;
-}
-
-// Which way a convolution is lowered: by what its operands' layouts and sizes allow.
-LoweredGroup lower_convolution(Context& context, const Op& group) {
-  auto anchor = group.regions[0]->ops.begin();
-  std::advance(anchor, group.params.integer("anchor"));
-  ConvForm form = conv_form(context.module, group, *anchor);
-  const Op& conv = *form.conv;
-  auto known = [](const std::vector<Dim>& dims) {
-    return std::all_of(dims.begin(), dims.end(), [](Dim dim) { return lapidary::value_of(dim).has_value(); });
-  };
-  bool usable = conv.type().dtype == DType::F32 && form.weight && form.spatial <= 2 && known({form.channels, form.outputs}) &&
-                known(form.pads) && !conv.operand(0)->producer;
-  if (!usable) return lower_plain(context, group);
-  const Type& input = group.operand(conv.operand(0)->index)->type;
-  bool blocked = input.layout.blocked_axis == 1;
-  bool dense = input.layout.blocked_axis < 0;
-  for (int axis = 0; axis < form.spatial; ++axis) {   // a halo narrower than the pads: borders need the plain kernel
-    Halo halo = input.layout.halo_of(2 + axis);
-    if (!form.transposed && (halo.lo < *lapidary::value_of(form.pads[axis]) || halo.hi < *lapidary::value_of(form.pads[form.spatial + axis]))) {
-      return lower_plain(context, group);
-    }
-    if (form.transposed && (form.kernel[axis] > form.strides[axis] || form.dilations[axis] != 1 || *lapidary::value_of(form.pads[axis]) != 0)) {
-      return lower_plain(context, group);
-    }
-  }
-  bool depthwise = form.group > 1 && form.channels == form.outputs && lapidary::value_of(form.channels) == form.group;
-  if (depthwise && blocked && !form.transposed) return lower_depthwise(context, group, form);
-  bool exact = context.options.numerics == passes::Numerics::Strict;
-  if (!exact && blocked && winograd_pays(form) && winograd_is_exact(context.module, form)) return lower_winograd(context, group, form);
-  if (form.group == 1 && (blocked || dense)) return lower_direct_convolution(context, group, form);
-  return lower_plain(context, group);
 }
 
 }  // namespace lapidary::lowering

@@ -34,9 +34,7 @@ Clip clip(Block& block, KernelBuilder& builder, Dim extent, Expr out, int64_t ke
 LoweredGroup lower_pool(Context& context, const Op& group) {
   Module& module = context.module;
   DimPool& dims = module.dims;
-  auto anchor = group.regions[0]->ops.begin();
-  std::advance(anchor, group.params.integer("anchor"));
-  const Op& pool = *anchor;
+  const Op& pool = anchor_of(group);
   bool maximum = pool.is(OpKind::MaxPool);
   const Type& x = pool.operand(0)->type;
   int spatial = x.rank() - 2;

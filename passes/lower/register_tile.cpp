@@ -14,6 +14,12 @@ int max_rows(const Target& target, int panels) {
   return std::clamp(rows, 1, 13);                                 // 14 rows of two vectors spill one accumulator
 }
 
+Expr panel_element(Expr j, Expr k, int lanes, Expr panel_stride) {
+  const int per_panel = kPanel / lanes;
+  Expr panel = floordiv(j, integer(per_panel)), part = mod(j, integer(per_panel));
+  return add(mul(panel, panel_stride), add(mul(k, integer(kPanel)), mul(part, integer(lanes))));
+}
+
 void unrolled(Block& into, const char* name, int64_t count, const std::function<void(Block&, Expr)>& body) {
   Block inner;
   if (count == 1) {

@@ -60,6 +60,9 @@ class RegisterTile {
   loops::Buffer accumulators_;
 };
 
+// The first element of vector j of a strip of packed panels [panel][k][kPanel], `panel_stride` apart.
+loops::Expr panel_element(loops::Expr j, loops::Expr k, int lanes, loops::Expr panel_stride);
+
 // for (var in [0, count), unrolled) body
 void unrolled(Block&, const char* name, int64_t count, const std::function<void(Block&, loops::Expr)>& body);
 void serial(Block&, const char* name, loops::Expr begin, loops::Expr end, int64_t step,

@@ -235,13 +235,9 @@ class WinogradLowering {
           if (count * shape.vectors() < 8) shape.phases = 2;
           RegisterTile registers(inner, shape);
           Expr v_base = inner.let("v", mul(tile_row, integer(row_stride_)));
-          int per_panel = kPanel / lanes_;
           RegisterTile::Operands operands{v_, u_,
               [=, this](Expr i, Expr k) { return add(v_base, add(mul(i, integer(row_stride_)), k)); },
-              [=, this](Expr j, Expr k) {
-                Expr panel = floordiv(j, integer(per_panel)), part = mod(j, integer(per_panel));
-                return add(add(u_base, mul(panel, panel_size)), add(mul(k, integer(kPanel)), mul(part, integer(lanes_))));
-              }};
+              [=, this](Expr j, Expr k) { return add(u_base, panel_element(j, k, lanes_, panel_size)); }};
           registers.multiply(inner, operands, integer(channels_), kUnroll);
           registers.join_phases(inner);
           registers.for_each(inner, [&](Block& store_block, Expr i, Expr j, Expr value) {
