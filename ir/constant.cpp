@@ -68,6 +68,9 @@ std::vector<int64_t> shape_after(const Transform& transform, std::vector<int64_t
     case Transform::Kind::Reshape:
     case Transform::Kind::Pad:
       return transform.shape;
+    case Transform::Kind::SpreadGroups:
+      shape[1] = transform.shape[1];
+      return shape;
     case Transform::Kind::PackPanels:
       return {ceil_div(shape[1], transform.block), shape[0], transform.block};
     case Transform::Kind::PackConv: {
@@ -121,6 +124,7 @@ bool ConstantTable::is_splat(ConstantId id, Scalar* value) const {
         break;
       case Transform::Kind::Scale:
       case Transform::Kind::Pad:
+      case Transform::Kind::SpreadGroups:
       case Transform::Kind::PackPanels:
       case Transform::Kind::PackConv:
       case Transform::Kind::Winograd:

@@ -32,6 +32,9 @@ struct Transform {
     Reshape,        // to `shape`
     Pad,            // each axis to `shape` at the high end, with zeros
     Scale,          // multiply along axis `axes[0]` by the constant `other` (rank 1, same dtype)
+    // Groups that share a block of channels, as one convolution: [O, I, k…] → [O, width, k…]. Channel i of output o moves
+    // to o / shape[0] · I + i - axes[o / block], zeros elsewhere; shape = {outputs of a group, width}.
+    SpreadGroups,
     // Packed forms of contraction and convolution operands. All end in a panel of `block` output channels:
     PackPanels,     // [K, N] → [ceil(N/block)][K][block], zero-padded
     PackConv,       // [O, I, k…] → [ceil(O/block)][ceil(I/iblock)][k…][iblock][block]; iblock = shape[0]

@@ -61,6 +61,7 @@ bool apply_to_view(View& view, DType dtype, const Transform& transform, const Co
       view.split(0, transform.block);
       return true;
     case Transform::Kind::Convert:
+    case Transform::Kind::SpreadGroups:
     case Transform::Kind::Winograd: return false;
   }
   LPD_UNREACHABLE();
@@ -128,6 +129,22 @@ void scale_elements(Work& work, size_t axis, const std::vector<Scalar>& factors)
     std::array<Scalar, 2> both = {load_element(work.dtype, work.view.data, i), factors[static_cast<size_t>(i / inner % extent)]};
     store_element(evaluate(ScalarOp::Mul, both), work.bytes.data(), i);
   }
+}
+
+void spread_groups(Work& work, const Transform& transform) {
+  work.make_dense();
+  std::vector<int64_t> shape = work.view.shape();
+  const int64_t outputs = shape[0], inputs = shape[1], width = transform.shape[1];
+  int64_t bytes = width_of(work.dtype);   // of a channel's taps
+  for (size_t axis = 2; axis < shape.size(); axis++) bytes *= shape[axis];
+  shape[1] = width;
+  Bytes result(static_cast<size_t>(outputs * width * bytes));
+  for (int64_t o = 0; o < outputs; o++) {
+    const int64_t to = o / transform.shape[0] * inputs - transform.axes[static_cast<size_t>(o / transform.block)];
+    LPD_CHECK(to >= 0 && to + inputs <= width, "channels of a group at {} of {}", to, width);
+    std::copy_n(work.bytes.data() + o * inputs * bytes, inputs * bytes, result.data() + (o * width + to) * bytes);
+  }
+  work.become(work.dtype, shape, std::move(result));
 }
 
 // --- Winograd ----------------------------------------------------------------------------------------------------
@@ -204,6 +221,7 @@ void apply_to_elements(Work& work, const Transform& transform, const ConstantTab
     case Transform::Kind::Convert: return convert_elements(work, transform.dtype);
     case Transform::Kind::Scale:
       return scale_elements(work, static_cast<size_t>(transform.axes[0]), table.scalars_of(transform.other));
+    case Transform::Kind::SpreadGroups: return spread_groups(work, transform);
     case Transform::Kind::Winograd: return winograd_elements(work, transform);
     case Transform::Kind::Reshape:
       work.make_dense();

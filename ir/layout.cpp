@@ -1,5 +1,7 @@
 #include "ir/layout.h"
 
+#include <algorithm>
+
 #include "ir/error.h"
 
 namespace lapidary {
@@ -23,6 +25,28 @@ std::vector<PhysicalAxis> physical_axes(DimPool& dims, const Type& type) {
     stride = dims.mul(stride, axis->extent);
   }
   return axes;
+}
+
+// A transposed one's output o reads input (o + pad - k · dilation) / stride; o is at most (extent - 1) · stride - pads +
+// dilation · (kernel - 1) + output_padding.
+std::optional<std::vector<Halo>> halo_read_by(const Op& conv) {
+  const int rank = conv.operand(0)->type.rank(), spatial = rank - 2;
+  const std::vector<Dim>& pads = conv.params.dims("pads");
+  std::vector<Halo> halo(static_cast<size_t>(rank));
+  for (int axis = 0; axis < spatial; ++axis) {
+    const auto at = static_cast<size_t>(axis);
+    const auto lo = value_of(pads[at]), hi = value_of(pads[at + static_cast<size_t>(spatial)]);
+    const auto kernel = value_of(conv.operand(1)->type.shape[at + 2]);
+    if (!lo || !hi || !kernel) return std::nullopt;
+    Halo& around = halo[at + 2];
+    around = {*lo, *hi};
+    if (conv.is(OpKind::ConvTranspose)) {
+      const int64_t reach = (*kernel - 1) * conv.params.integers("dilations")[at], stride = conv.params.integers("strides")[at];
+      around = {(reach - *lo) / stride, (reach + conv.params.integers("output_padding")[at] - *hi) / stride};
+    }
+    around = {std::max<int64_t>(around.lo, 0), std::max<int64_t>(around.hi, 0)};
+  }
+  return halo;
 }
 
 Dim physical_elements(DimPool& dims, const Type& type) {

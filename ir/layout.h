@@ -1,6 +1,9 @@
 // Addresses of laid-out tensors: how a Type's layout turns coordinates into element offsets of its buffer.
 #pragma once
 
+#include <optional>
+#include <vector>
+
 #include "ir/graph.h"
 
 namespace lapidary {
@@ -14,6 +17,8 @@ struct PhysicalAxis {
   int64_t halo_lo;   // coordinate 0 lies this many extents in
 };
 std::vector<PhysicalAxis> physical_axes(DimPool&, const Type&);
+// What a convolution reads around its input, on the low and the high side of each axis; nothing when it is not known.
+std::optional<std::vector<Halo>> halo_read_by(const Op& conv);
 Dim physical_elements(DimPool&, const Type&);      // allocation size in elements
 Dim physical_bytes(DimPool&, const Type&);
 Dim element_count(DimPool&, const Type&);          // logical: product of the shape

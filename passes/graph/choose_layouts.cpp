@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "ir/error.h"
+#include "ir/layout.h"
 #include "passes/graph/fusion_rules.h"
 #include "passes/graph/graph_passes.h"
 #include "passes/graph/relayout.h"
@@ -29,11 +30,7 @@ bool is_image(const Type& type) {
 
 bool in_family(const Op& op, std::string_view family) { return op.is(OpKind::Group) && op.params.text("family") == family; }
 
-bool all_known(const std::vector<Dim>& dims) {
-  return std::ranges::all_of(dims, [](Dim dim) { return value_of(dim).has_value(); });
-}
-
-// A convolution the blocked kernels take: constant weights, known channels and pads.
+// A convolution the blocked kernels take: known channels, pads and window; groups only with constant weights.
 bool takes_blocks(const Op& group) {
   if (!in_family(group, "conv")) return false;
   const Op& conv = anchor_of(group);
@@ -42,25 +39,11 @@ bool takes_blocks(const Op& group) {
   const Value* w = conv.operand(1);
   while (w->producer && (w->producer->is(OpKind::Reshape) || w->producer->is(OpKind::Transpose))) w = w->producer->operand(0);
   const Op* weight = w->producer ? w->producer : group.operand(w->index)->producer;
-  if (!weight || !weight->is(OpKind::Constant) || !all_known(conv.params.dims("pads"))) return false;
-  int64_t groups = conv.params.integer("group");
-  return groups == 1 || (conv.is(OpKind::Conv) && value_of(x->type.shape[1]) == groups && x->type.shape[1] == conv.type().shape[1]);
+  const bool constant = weight && weight->is(OpKind::Constant);
+  return halo_read_by(conv) && (conv.params.integer("group") == 1 || (conv.is(OpKind::Conv) && constant));
 }
 
 Value* conv_input(const Op& group) { return group.operand(anchor_of(group).operand(0)->index); }
-
-// The halo a convolution wants around its input.
-std::vector<Halo> wanted_halo(const Op& group) {
-  const Op& conv = anchor_of(group);
-  int rank = conv.operand(0)->type.rank(), spatial = rank - 2;
-  std::vector<Halo> halo(static_cast<size_t>(rank));
-  if (conv.is(OpKind::ConvTranspose)) return halo;
-  const std::vector<Dim>& pads = conv.params.dims("pads");
-  for (int axis = 0; axis < spatial; ++axis) {
-    halo[static_cast<size_t>(2 + axis)] = {*value_of(pads[static_cast<size_t>(axis)]), *value_of(pads[static_cast<size_t>(spatial + axis)])};
-  }
-  return halo;
-}
 
 bool covers(const std::vector<Halo>& halo, const std::vector<Halo>& wanted) {
   for (size_t axis = 0; axis < wanted.size(); ++axis) {
@@ -141,7 +124,7 @@ class LayoutChoice {
   bool prepare_input(Op& group) {
     Value* x = conv_input(group);
     const Op& conv = anchor_of(group);
-    std::vector<Halo> wanted = wanted_halo(group);
+    std::vector<Halo> wanted = *halo_read_by(conv);
     bool few = *value_of(x->type.shape[1]) <= kFewChannels && conv.params.integer("group") == 1;
     bool blocked = x->type.layout.blocked_axis == 1;
     bool own_form = x->producer && x->producer->is(OpKind::Group) && !is_result(*x);

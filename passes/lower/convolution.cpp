@@ -5,6 +5,7 @@
 
 #include "ir/layout.h"
 #include "passes/lower/contraction_form.h"
+#include "passes/lower/register_tile.h"
 
 namespace lapidary::lowering {
 
@@ -48,26 +49,27 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   auto known = [](const std::vector<Dim>& dims) {
     return std::all_of(dims.begin(), dims.end(), [](Dim dim) { return lapidary::value_of(dim).has_value(); });
   };
-  bool usable = conv.type().dtype == DType::F32 && form.weight && form.spatial <= 2 && known({form.channels, form.outputs}) &&
-                known(form.pads) && !conv.operand(0)->producer;
+  const auto halo = halo_read_by(conv);
+  bool usable = conv.type().dtype == DType::F32 && form.spatial <= 2 && known({form.channels, form.outputs}) && halo &&
+                !conv.operand(0)->producer && (form.group == 1 || (form.weight && !form.transposed));
   if (!usable) return lower_plain(context, group);
   const Type& input = group.operand(conv.operand(0)->index)->type;
-  bool blocked = input.layout.blocked_axis == 1;
-  bool dense = input.layout.blocked_axis < 0;
-  for (int axis = 0; axis < form.spatial; ++axis) {   // a halo narrower than the pads: borders need the plain kernel
-    Halo halo = input.layout.halo_of(2 + axis);
-    if (!form.transposed && (halo.lo < *lapidary::value_of(form.pads[axis]) || halo.hi < *lapidary::value_of(form.pads[form.spatial + axis]))) {
-      return lower_plain(context, group);
-    }
-    if (form.transposed && (form.kernel[axis] > form.strides[axis] || form.dilations[axis] != 1 || *lapidary::value_of(form.pads[axis]) != 0)) {
-      return lower_plain(context, group);
-    }
+  const bool blocked = input.layout.blocked_axis == 1, dense = input.layout.blocked_axis < 0;
+  for (int axis = 2; axis < input.rank(); ++axis) {   // a narrower halo: borders need the plain kernel
+    const Halo have = input.layout.halo_of(axis), want = (*halo)[static_cast<size_t>(axis)];
+    if (have.lo < want.lo || have.hi < want.hi) return lower_plain(context, group);
   }
-  bool depthwise = form.group > 1 && form.channels == form.outputs && lapidary::value_of(form.channels) == form.group;
-  if (depthwise && blocked && !form.transposed) return lower_depthwise(context, group, form);
-  bool exact = context.options.numerics == passes::Numerics::Strict;
-  if (!exact && blocked && winograd_pays(form) && winograd_is_exact(context.module, form)) return lower_winograd(context, group, form);
-  if (form.group == 1 && (blocked || dense)) return lower_direct_convolution(context, group, form);
+  const bool strict = context.options.numerics == passes::Numerics::Strict;
+  if (form.group > 1) {
+    const int64_t width = form.group_channels();
+    if (!blocked) return lower_plain(context, group);
+    if (width == form.group_outputs() && width < kPanel && kPanel % width == 0 && width <= context.target().f32_lanes()) return lower_depthwise(context, group, form);
+    const bool apart = width % kPanel == 0 && form.group_outputs() % kPanel == 0;   // else 0 · ∞ of a neighbour is NaN
+    if (strict && !apart) return lower_plain(context, group);
+    return lower_direct_convolution(context, group, form);
+  }
+  if (!strict && blocked && form.weight && winograd_pays(form) && winograd_is_exact(context.module, form)) return lower_winograd(context, group, form);
+  if (blocked || dense) return lower_direct_convolution(context, group, form);
   return lower_plain(context, group);
 }
 

@@ -17,6 +17,9 @@ struct ConvForm {
   std::vector<Dim> pads;               // lo of each spatial axis, then hi of each
   Dim channels = nullptr, outputs = nullptr;
   std::optional<ConstantId> weight;    // of a constant one, in ONNX's order
+
+  int64_t group_channels() const { return *value_of(channels) / group; }   // where channels and outputs are known
+  int64_t group_outputs() const { return *value_of(outputs) / group; }
 };
 ConvForm conv_form(Module&, const Op& group, const Op& conv);
 
@@ -31,7 +34,7 @@ LoweredGroup lower_direct_convolution(Context&, const Op& group, const ConvForm&
 bool winograd_pays(const ConvForm&);                 // by its sizes
 bool winograd_is_exact(Module&, const ConvForm&);    // with its weights: see winograd_check.cpp
 LoweredGroup lower_winograd(Context&, const Op& group, const ConvForm&);   // input in blocks, with a halo of its pads
-LoweredGroup lower_depthwise(Context&, const Op& group, const ConvForm&);
+LoweredGroup lower_depthwise(Context&, const Op& group, const ConvForm&);  // groups of 1, 2, 4 or 8 channels
 LoweredGroup lower_convolution(Context&, const Op& group);   // the family: picks one of them
 LoweredGroup lower_pool(Context&, const Op& group);
 

@@ -6,12 +6,20 @@
 // border case is left; or, for a first layer's few channels, dense with a halo, one channel a tap. Rows of the output
 // are cut into tiles of nearly equal width (56 = 12 + 11 + 11 + 11 + 11). The whole reduction stays in registers.
 //
-// conv_transpose is the same in phases: outputs oh ≡ p (mod stride) see the fixed taps kh ≡ p + pad (mod stride), and
-// each phase is a convolution of stride 1 whose results land `stride` apart.
+// conv_transpose is the same in phases: outputs oh ≡ p (mod stride) see the taps kh · dilation ≡ p + pad (mod stride),
+// and each phase is a convolution of stride 1 whose results land `stride` apart.
+//
+// Groups: a strip of output channels reads only the channel blocks that hold its own groups' channels, as many for
+// every strip; its weights are zeros for what else lies in those blocks. AlexNet's and ShuffleNet's groups of whole
+// blocks cost nothing more, groups of 24 channels twice the products; groups of 2, 4 or 8 are depthwise.cpp's.
+//
+// Kernel identity: of the sizes only the distance of two pixels, the widths of the tiles and what a last block or strip
+// lacks are literals; 1×1 windows have no loops over taps. densenet121's 120 convolutions are then XX kernels.
 //
 // Tasks: strips of channels times blocks of rows; whichever of weights and input is larger is walked in the outer
 // place so that the other stays in the second cache.
 #include <algorithm>
+#include <utility>
 
 #include "ir/error.h"
 #include "passes/lower/contraction_form.h"
@@ -28,11 +36,11 @@ namespace {
 
 constexpr int kUnroll = 8;   // k steps in a row
 
-// Output pixels oh = q · step + start see the input rows q · stride + offset(tap).
-struct Tap { int64_t index, offset; };           // which of the kernel, in input pixels relative to q · stride
+// Output pixels oh = q · step + start see the input pixels q · stride + offset + t · offset_step through the kernel's
+// taps index + t · index_step, for t < taps.
 struct Phase {
   int64_t start = 0, step = 1, stride = 1;
-  std::vector<Tap> taps;
+  int64_t taps = 1, index = 0, index_step = 1, offset = 0, offset_step = 1;
   Dim count = nullptr;                           // of q
 };
 
@@ -41,18 +49,23 @@ std::vector<Phase> phases_of(DimPool& dims, const ConvForm& form, int axis, Dim 
   int64_t stride = form.strides[axis], dilation = form.dilations[axis], pad = *lapidary::value_of(form.pads[axis]);
   std::vector<Phase> phases;
   if (!form.transposed) {
-    Phase phase{.stride = stride, .taps = {}, .count = out_extent};
-    for (int64_t k = 0; k < form.kernel[axis]; ++k) phase.taps.push_back({k, k * dilation - pad});
-    return {phase};
+    return {Phase{.stride = stride, .taps = form.kernel[axis], .offset = -pad, .offset_step = dilation, .count = out_extent}};
   }
   for (int64_t start = 0; start < stride; ++start) {   // oh + pad = ih · stride + k · dilation
-    Phase phase{.start = start, .step = stride, .taps = {},
+    Phase phase{.start = start, .step = stride, .taps = 0,
                 .count = dims.floordiv(dims.sub(dims.add(out_extent, dims.constant(stride - 1)), dims.constant(start)), dims.constant(stride))};
-    for (int64_t k = 0; k < form.kernel[axis]; ++k) {
+    for (int64_t k = form.kernel[axis] - 1; k >= 0; --k) {   // in the order of the input's pixels
       int64_t position = start + pad - k * dilation;
-      if (position % stride == 0) phase.taps.push_back({k, position / stride});
+      if (position % stride != 0) continue;
+      if (phase.taps++ == 0) {
+        phase.index = k;
+        phase.offset = position / stride;
+      } else if (phase.taps == 2) {
+        phase.index_step = k - phase.index;
+        phase.offset_step = position / stride - phase.offset;
+      }
     }
-    phases.push_back(std::move(phase));
+    phases.push_back(phase);
   }
   return phases;
 }
@@ -62,12 +75,37 @@ struct Lowering {
   const Op& group;
   ConvForm form;
   const Value* input;          // the group's operand that holds x
-  ConstantId weight{};         // packed
+  std::optional<ConstantId> weight = {};   // packed; else a step packs it into scratch 0
   bool blocked;                // input in channel blocks
-  int64_t channels, outputs;
+  int64_t channels;            // that an output reads: with groups, those of the blocks that hold a strip's groups
+  int64_t outputs;
   int panels, strip_panels;
   DimPool& dims() const { return context.module.dims; }
+  int64_t inner() const { return blocked ? kPanel : 1; }   // channels of a block
 };
+
+// The channel blocks that strips of a grouped convolution read: `count` from the block of the strip's first group on,
+// or fewer before the last block.
+struct GroupedBlocks {
+  int64_t count = 0, last_start = 0;
+  std::vector<int64_t> first_channels;   // of each strip
+};
+
+GroupedBlocks grouped_blocks(const ConvForm& form, int strip_panels) {
+  const int64_t outputs = *lapidary::value_of(form.outputs), channels = *lapidary::value_of(form.channels);
+  const int64_t strip = int64_t{strip_panels} * kPanel, all = (channels + kPanel - 1) / kPanel;
+  GroupedBlocks blocks;
+  for (int64_t first = 0; first < outputs; first += strip) {
+    const int64_t begin = first / form.group_outputs() * form.group_channels() / kPanel;
+    const int64_t last_group = (std::min(first + strip, outputs) - 1) / form.group_outputs();
+    const int64_t end = ((last_group + 1) * form.group_channels() + kPanel - 1) / kPanel;
+    blocks.count = std::max(blocks.count, end - begin);
+    blocks.first_channels.push_back(begin * kPanel);
+  }
+  blocks.last_start = all - blocks.count;
+  for (int64_t& channel : blocks.first_channels) channel = std::min(channel, blocks.last_start * kPanel);
+  return blocks;
+}
 
 // One variant of the tile body: phases are fixed, rows and panels given.
 class Body {
@@ -75,8 +113,21 @@ class Body {
   Body(Lowering& l, KernelBuilder& builder, GroupEmitter& emit, const Phase& row_phase, const Phase& pixel_phase)
       : l_(l), builder_(builder), emit_(emit), rows_(row_phase), pixels_(pixel_phase),
         strides_(image_strides(l.dims(), l.input->type)),
-        x_(builder.operand(l.input)), w_(builder.weight(l.weight)),
-        epilogue_(epilogue_stage(builder, l.group, *l.form.conv, int64_t{max_rows(l.context.target(), l.strip_panels)} * l.strip_panels * kPanel)) {}
+        x_(builder.operand(l.input)), w_(l.weight ? builder.weight(*l.weight) : builder.scratch(0, DType::F32, false)),
+        epilogue_(epilogue_stage(builder, l.group, *l.form.conv, int64_t{max_rows(l.context.target(), l.strip_panels)} * l.strip_panels * kPanel)) {
+    DimPool& dims = l.dims();
+    const int64_t inner = l.inner(), taps = tap_count(), block = taps * inner * kPanel, width = l.form.kernel.back();
+    channel_stride_ = size(strides_.channel);
+    row_step_ = size(dims.mul(dims.constant(rows_.stride), strides_.row));
+    origin_ = size(dims.add(dims.mul(dims.constant(strides_.halo_row + rows_.offset), strides_.row),
+                            dims.mul(dims.constant(strides_.halo_pixel + pixels_.offset), strides_.pixel)));
+    whole_blocks_ = size(l.channels / inner);
+    panel_size_ = size((l.channels + inner - 1) / inner * block);
+    block_size_ = size(block);
+    first_tap_ = l.form.transposed ? size((rows_.index * width + pixels_.index) * inner * kPanel) : integer(0);
+    row_taps_ = taps_of(rows_, strides_.row, width * inner * kPanel);
+    pixel_taps_ = taps_of(pixels_, strides_.pixel, inner * kPanel);
+  }
 
   // The tile of `count` pixels from `pixel` of output row `row` (both in units of the phase's q).
   void emit(Block& block, Expr batch, Expr strip, int panels, Expr row, int count, Expr pixel) {
@@ -84,35 +135,28 @@ class Body {
     TileShape shape{.rows = count, .panels = panels, .lanes = lanes};
     if (count * shape.vectors() < 8) shape.phases = 2;
     RegisterTile tile(block, shape);
-    int64_t inner = l_.blocked ? kPanel : 1;               // channels a block
-    Expr pixel_stride = builder_.literal(strides_.pixel), row_stride = builder_.literal(strides_.row);
-    Expr channel_stride = builder_.literal(strides_.channel);
-    Expr first = add(mul(batch, builder_.parameter(strides_.batch)),
-                     add(mul(mul(row, integer(rows_.stride)), row_stride), mul(mul(pixel, integer(pixels_.stride)), pixel_stride)));
+    const int64_t inner = l_.inner(), tail = l_.channels % inner;
+    Expr pixel_stride = builder_.literal(strides_.pixel);
+    Expr first = add(add(mul(batch, builder_.parameter(strides_.batch)), mul(first_block(block, strip), channel_stride_)),
+                     add(add(mul(row, row_step_), origin_), mul(mul(pixel, integer(pixels_.stride)), pixel_stride)));
     Expr x_base = block.let("x", first);
-    int64_t taps = tap_count();
-    int64_t blocks = (l_.channels + inner - 1) / inner, tail = l_.channels % inner;
-    Expr panel_size = integer(blocks * taps * inner * kPanel);
-    Expr w_base = block.let("w", mul(mul(strip, integer(l_.strip_panels)), panel_size));
+    Expr w_base = block.let("w", add(mul(mul(strip, integer(l_.strip_panels)), panel_size_), first_tap_));
     // The products of one channel block and one tap: `depth` channels.
-    auto products = [&](Block& body, Expr channel_block, Expr x_offset, Expr tap, int64_t depth) {
-      Expr x_tap = body.let("xt", add(add(x_base, mul(channel_block, channel_stride)), x_offset));
-      Expr w_tap = body.let("wt", add(w_base, mul(add(mul(channel_block, integer(taps)), tap), integer(inner * kPanel))));
+    auto products = [&](Block& body, Expr x_tap, Expr w_tap, int64_t depth) {
       RegisterTile::Operands operands{x_, w_,
           [=, this](Expr i, Expr k) { return add(add(x_tap, mul(mul(i, integer(pixels_.stride)), pixel_stride)), k); },
-          [=](Expr j, Expr k) { return add(w_tap, panel_element(j, k, lanes, panel_size)); }};
+          [=, this](Expr j, Expr k) { return add(w_tap, panel_element(j, k, lanes, panel_size_)); }};
       int unroll = depth % kUnroll == 0 ? kUnroll : depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
       if (depth == 1) return tile.step(body, operands, integer(0));
       tile.multiply(body, operands, integer(depth), std::max(unroll, shape.phases));
     };
     auto channel = [&](Block& body, Expr channel_block, int64_t depth) {
-      for_taps(body, row_stride, pixel_stride, [&](Block& inner_body, Expr offset, Expr tap) {
-        products(inner_body, channel_block, offset, tap, depth);
-      });
+      Expr x_block = body.let("xc", add(x_base, mul(channel_block, channel_stride_)));
+      Expr w_block = body.let("wc", add(w_base, mul(channel_block, block_size_)));
+      for_taps(body, x_block, w_block, [&](Block& inner_body, Expr x_tap, Expr w_tap) { products(inner_body, x_tap, w_tap, depth); });
     };
-    int64_t whole = l_.blocked ? l_.channels / kPanel : l_.channels;
-    if (whole > 0) serial(block, "c", integer(0), integer(whole), 1, [&](Block& body, Expr c) { channel(body, c, inner); });
-    if (tail) channel(block, integer(whole), tail);
+    if (l_.channels >= inner) serial(block, "c", integer(0), whole_blocks_, 1, [&](Block& body, Expr c) { channel(body, c, inner); });
+    if (tail) channel(block, whole_blocks_, tail);
     tile.join_phases(block);
     store(block, tile, batch, strip, row, pixel);
   }
@@ -124,32 +168,36 @@ class Body {
     return taps;
   }
 
-  // All taps of the phase; a convolution's are evenly spaced and become loops.
-  void for_taps(Block& block, Expr row_stride, Expr pixel_stride, const std::function<void(Block&, Expr, Expr)>& body) {
-    int64_t width = l_.form.kernel.back();
-    Expr halo = add(mul(integer(strides_.halo_row), row_stride), mul(integer(strides_.halo_pixel), pixel_stride));
-    auto offset = [&](Expr dy, Expr dx) { return add(halo, add(mul(dy, row_stride), mul(dx, pixel_stride))); };
-    if (l_.form.transposed) {
-      for (const Tap& dy : rows_.taps) {
-        for (const Tap& dx : pixels_.taps) {
-          body(block, offset(integer(dy.offset), integer(dx.offset)), integer(dy.index * width + dx.index));
-        }
-      }
-      return;
-    }
-    auto step = [](const Phase& phase) { return phase.taps.size() > 1 ? phase.taps[1].offset - phase.taps[0].offset : 1; };
-    auto pixel_taps = [&](Block& row, Expr kh) {
-      auto one = [&](Block& inner, Expr kw) {
-        Expr dy = add(integer(rows_.taps[0].offset), mul(kh, integer(step(rows_))));
-        Expr dx = add(integer(pixels_.taps[0].offset), mul(kw, integer(step(pixels_))));
-        body(inner, offset(dy, dx), add(mul(kh, integer(width)), kw));
-      };
-      if (width == 1) return one(row, integer(0));
-      serial(row, "kw", integer(0), integer(width), 1, one);
+  // A size that no instruction of a tile depends on. A first layer's loops are short, and one kernel a model: literals.
+  Expr size(Dim dim) { return l_.blocked ? builder_.argument(dim) : builder_.literal(dim); }
+  Expr size(int64_t value) { return size(l_.dims().constant(value)); }
+
+  // The first channel block a strip reads.
+  Expr first_block(Block& block, Expr strip) {
+    const ConvForm& form = l_.form;
+    if (form.group == 1) return integer(0);
+    const GroupedBlocks blocks = grouped_blocks(form, l_.strip_panels);
+    Expr group = floordiv(mul(strip, integer(int64_t{l_.strip_panels} * kPanel)), builder_.literal(l_.dims().constant(form.group_outputs())));
+    return block.let("first_block", min(floordiv(mul(group, builder_.parameter(l_.dims().constant(form.group_channels()))), integer(kPanel)), builder_.parameter(l_.dims().constant(blocks.last_start))));
+  }
+
+  // The loop over a phase's taps: how many, and how far apart in the input and in the weights.
+  struct Taps { Expr count, x_step, w_step; };
+  Taps taps_of(const Phase& phase, Dim x_stride, int64_t w_stride) {
+    if (phase.taps < 2) return {integer(phase.taps), integer(0), integer(0)};
+    return {size(phase.taps), size(l_.dims().mul(l_.dims().constant(phase.offset_step), x_stride)), size(phase.index_step * w_stride)};
+  }
+
+  // All taps, from the addresses of the first.
+  void for_taps(Block& block, Expr x_first, Expr w_first, const std::function<void(Block&, Expr, Expr)>& body) {
+    auto loop = [](Block& outer, const char* name, const Taps& taps, Expr x, Expr w, auto&& inside) {
+      if (loops::value_of(taps.count) == 0) return;
+      if (loops::value_of(taps.count) == 1) return inside(outer, x, w);
+      serial(outer, name, integer(0), taps.count, 1, [&](Block& inner, Expr t) {
+        inside(inner, inner.let("xt", add(x, mul(t, taps.x_step))), inner.let("wt", add(w, mul(t, taps.w_step))));
+      });
     };
-    int64_t height = static_cast<int64_t>(rows_.taps.size());
-    if (height == 1) return pixel_taps(block, integer(0));
-    serial(block, "kh", integer(0), integer(height), 1, pixel_taps);
+    loop(block, "kh", row_taps_, x_first, w_first, [&](Block& row, Expr x, Expr w) { loop(row, "kw", pixel_taps_, x, w, body); });
   }
 
   void store(Block& block, const RegisterTile& tile, Expr batch, Expr strip, Expr row, Expr pixel) {
@@ -159,7 +207,7 @@ class Body {
     tile.for_each(block, [&](Block& inner, Expr i, Expr j, Expr value) {
       GroupEmitter::Scope scope(emit_, inner);
       Expr channel = add(mul(strip, integer(l_.strip_panels * kPanel)), mul(j, integer(lanes)));
-      Expr mask = ragged ? first_lanes(sub(integer(l_.outputs), channel), lanes) : nullptr;
+      Expr mask = ragged ? first_lanes(sub(builder_.parameter(l_.form.outputs), channel), lanes) : nullptr;
       if (conv.operands.size() > 2) {
         value = add(value, emit_.value(conv.operand(2), {{along(channel)}, lanes, mask}));
       }
@@ -176,6 +224,8 @@ class Body {
   const Phase& rows_;
   const Phase& pixels_;
   ImageStrides strides_;
+  Expr channel_stride_, row_step_, origin_, whole_blocks_, panel_size_, block_size_, first_tap_;
+  Taps row_taps_, pixel_taps_;
   Buffer x_, w_, epilogue_;
 };
 
@@ -188,7 +238,7 @@ LoweredStep lower_phase(Lowering& l, const Phase& rows, const Phase& pixels) {
   GroupEmitter emit(builder, l.group);
 
   int64_t strips = (l.panels + l.strip_panels - 1) / l.strip_panels;
-  int64_t weight_bytes = l.channels * l.panels * kPanel * 4 * static_cast<int64_t>(rows.taps.size() * pixels.taps.size());
+  int64_t weight_bytes = l.channels * l.panels * kPanel * 4 * rows.taps * pixels.taps;
   int64_t row_bytes = lapidary::value_of(pixels.count).value_or(128) * pixels.stride * rows.stride * l.channels * 4;
   int64_t block_rows = std::max<int64_t>(1, target.l2_bytes / 4 / std::max<int64_t>(row_bytes, 1));
   if (auto known = lapidary::value_of(rows.count); known && *known > 0) {
@@ -204,10 +254,11 @@ LoweredStep lower_phase(Lowering& l, const Phase& rows, const Phase& pixels) {
   Expr batch = axes[0], strip = axes[weights_outer ? 1 : 2], row_block = axes[weights_outer ? 2 : 1];
 
   Block& body = builder.body;
-  Expr first = body.let("first", mul(row_block, integer(block_rows)));
-  Expr last = body.let("last", min(add(first, integer(block_rows)), builder.parameter(rows.count)));
+  Expr rows_of_block = builder.argument(dims.constant(block_rows));
+  Expr first = body.let("first", mul(row_block, rows_of_block));
+  Expr last = body.let("last", min(add(first, rows_of_block), builder.argument(rows.count)));
   RowSplit split = split_rows(dims, pixels.count, tile_rows);
-  Expr tiles = builder.parameter(split.tiles), height = builder.literal(split.height), longer = builder.parameter(split.longer);
+  Expr tiles = builder.argument(split.tiles), height = builder.literal(split.height), longer = builder.argument(split.longer);
   Body tile_body(l, builder, emit, rows, pixels);
   auto all_rows = [&](Block& into, int panels) {
     serial(into, "row", first, last, 1, [&](Block& row_loop, Expr row) {
@@ -229,17 +280,17 @@ LoweredStep lower_phase(Lowering& l, const Phase& rows, const Phase& pixels) {
     Block whole, last_strip;
     all_rows(whole, l.strip_panels);
     all_rows(last_strip, rest);
-    body.add(if_then(less(strip, integer(strips - 1)), whole.take(), last_strip.take()));
+    body.add(if_then(less(strip, builder.argument(dims.constant(strips - 1))), whole.take(), last_strip.take()));
   }
   LoweredStep step = single_step(builder.finish(dims.product(std::vector<Dim>{batch_extent, strip_extent, row_blocks})));
   step.flops = dims.product(std::vector<Dim>{
-      dims.constant(2 * l.channels * l.outputs * static_cast<int64_t>(rows.taps.size() * pixels.taps.size())), batch_extent,
+      dims.constant(2 * l.form.group_channels() * l.outputs * rows.taps * pixels.taps), batch_extent,
       rows.count, pixels.count});
   return step;
 }
 
 // [O, I, k…] (or [I, O, k…] of conv_transpose) as [O/16][I/iblock][k…][iblock][16].
-ConstantId packed_weight(Module& module, const ConvForm& form, bool blocked) {
+ConstantId packed_weight(Module& module, const ConvForm& form, bool blocked, int strip_panels) {
   ConstantTable& constants = module.constants;
   ConstantId weight = *form.weight;
   if (form.transposed) {
@@ -247,7 +298,65 @@ ConstantId packed_weight(Module& module, const ConvForm& form, bool blocked) {
     for (int axis = 0; axis < form.spatial; ++axis) order.push_back(2 + axis);
     weight = constants.transformed(weight, {.kind = Transform::Kind::Transpose, .axes = order});
   }
+  if (form.group > 1) {
+    const GroupedBlocks blocks = grouped_blocks(form, strip_panels);
+    weight = constants.transformed(weight, {.kind = Transform::Kind::SpreadGroups, .axes = blocks.first_channels,
+                                            .shape = {form.group_outputs(), blocks.count * kPanel}, .block = int64_t{strip_panels} * kPanel});
+  }
   return constants.transformed(weight, {.kind = Transform::Kind::PackConv, .shape = {blocked ? kPanel : 1}, .block = kPanel});
+}
+
+int64_t packed_elements(const Lowering& l) {
+  int64_t elements = int64_t{l.panels} * kPanel * ((l.channels + l.inner() - 1) / l.inner()) * l.inner();
+  for (int64_t extent : l.form.kernel) elements *= extent;
+  return elements;
+}
+
+// A live weight in the same form: one task a panel and channel block.
+LoweredStep pack_live_weight(const Lowering& l) {
+  DimPool& dims = l.dims();
+  const Op& conv = *l.form.conv;
+  const int lanes = l.context.target().f32_lanes();
+  const int64_t inner = l.inner(), blocks = (l.channels + inner - 1) / inner;
+  KernelBuilder builder(l.context.module, l.context.target(), "conv", "pack weights");
+  GroupEmitter emit(builder, l.group);
+  const std::vector<Expr> axes = builder.split_task({dims.constant(l.panels), dims.constant(blocks)});
+  Buffer packed = builder.scratch(0, DType::F32, true);
+  int64_t taps = 1;
+  for (int64_t extent : l.form.kernel) taps *= extent;
+  const int64_t width = l.form.kernel.back();
+  Expr base = builder.body.let("base", mul(add(mul(axes[0], builder.parameter(dims.constant(blocks))), axes[1]),
+                                           builder.parameter(dims.constant(taps * inner * kPanel))));
+  serial(builder.body, "tap", integer(0), builder.parameter(dims.constant(taps)), 1, [&](Block& tap_block, Expr tap) {
+    std::vector<Coord> window = {at(tap)};
+    if (l.form.spatial == 2) {
+      Expr by = builder.divisor(dims.constant(width));
+      window = {at(tap_block.let("kh", floordiv(tap, by))), at(tap_block.let("kw", mod(tap, by)))};
+    }
+    serial(tap_block, "k", integer(0), integer(inner), 1, [&](Block& row, Expr k) {
+      unrolled(row, "j", kPanel / lanes, [&](Block& block, Expr j) {
+        Expr output = block.let("output", add(mul(axes[0], integer(kPanel)), mul(j, integer(lanes))));
+        Expr channel = block.let("channel", add(mul(axes[1], integer(inner)), k));
+        Expr left = block.let("left", sub(builder.parameter(dims.constant(l.outputs)), output));
+        Expr index = add(add(base, mul(add(mul(tap, integer(inner)), k), integer(kPanel))), mul(j, integer(lanes)));
+        Block some, none;
+        {
+          GroupEmitter::Scope scope(emit, some);
+          Coords coords{{along(output), at(channel)}, lanes, first_lanes(left, lanes)};
+          if (l.form.transposed) std::swap(coords.axes[0], coords.axes[1]);
+          coords.axes.insert(coords.axes.end(), window.begin(), window.end());
+          some.add(loops::store(packed, index, emit.value(conv.operand(1), coords)));
+        }
+        none.add(loops::store(packed, index, real(0, lanes)));
+        Expr inside = both(less(integer(0), left), less(channel, builder.parameter(dims.constant(l.channels))));
+        block.add(if_then(inside, some.take(), none.take()));
+      });
+    });
+  });
+  LoweredStep step = single_step(builder.finish(dims.constant(l.panels * blocks)));
+  step.flops = dims.constant(0);
+  step.bytes = dims.constant(packed_elements(l) * 2 * 4);
+  return step;
 }
 
 }  // namespace
@@ -257,22 +366,34 @@ LoweredGroup lower_direct_convolution(Context& context, const Op& group, const C
   const Value* source = conv.operand(0);
   LPD_CHECK(!source->producer, "a convolution's input is computed inside its group");
   const Value* input = group.operand(source->index);
-  Lowering l{context, group, form, input, {}, input->type.layout.blocked_axis == 1, *lapidary::value_of(form.channels),
-             *lapidary::value_of(form.outputs), 0, 0};
+  Lowering l{.context = context, .group = group, .form = form, .input = input, .blocked = input->type.layout.blocked_axis == 1,
+             .channels = *lapidary::value_of(form.channels), .outputs = *lapidary::value_of(form.outputs)};
   l.panels = static_cast<int>((l.outputs + kPanel - 1) / kPanel);
   l.strip_panels = context.target().f32_lanes() < kPanel ? 1 : std::min(2, l.panels);
-  l.weight = packed_weight(context.module, form, l.blocked);
+  if (form.group > 1) {
+    if (grouped_blocks(form, l.strip_panels).count > grouped_blocks(form, 1).count) l.strip_panels = 1;
+    l.channels = grouped_blocks(form, l.strip_panels).count * kPanel;
+  }
+  LoweredGroup result;
+  if (form.weight) {
+    l.weight = packed_weight(context.module, form, l.blocked, l.strip_panels);
+  } else {
+    result.steps.push_back(pack_live_weight(l));
+    result.scratch.push_back(context.module.dims.constant(packed_elements(l) * 4));
+  }
 
   DimPool& dims = context.module.dims;
   const Shape& out = conv.type().shape;
   std::vector<Phase> pixel_phases = phases_of(dims, form, form.spatial - 1, out.back());
-  std::vector<Phase> row_phases = {Phase{.taps = {{0, 0}}, .count = dims.constant(1)}};
+  std::vector<Phase> row_phases = {Phase{.count = dims.constant(1)}};
   if (form.spatial == 2) row_phases = phases_of(dims, form, 0, out[2]);
-  LoweredGroup result;
+  bool first = true;
   for (const Phase& rows : row_phases) {
-    for (const Phase& pixels : pixel_phases) result.steps.push_back(lower_phase(l, rows, pixels));
+    for (const Phase& pixels : pixel_phases) {
+      result.steps.push_back(lower_phase(l, rows, pixels));
+      if (!std::exchange(first, false)) result.steps.back().barrier_before = false;   // phases write apart
+    }
   }
-  for (size_t i = 1; i < result.steps.size(); ++i) result.steps[i].barrier_before = false;   // phases write apart
   return result;
 }
 

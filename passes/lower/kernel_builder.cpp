@@ -62,9 +62,17 @@ Expr KernelBuilder::parameter_multiple_of(Dim dim, int64_t multiple) {
   if (known && (*known == 0 || *known == 1)) return integer(*known);
   LPD_CHECK(!known || *known % multiple == 0, "{} is no multiple of {}", *known, multiple);
   for (size_t i = 0; i < integers_.size(); ++i)
-    if (integer_dims_[i] == dim && integers_[i]->multiple % multiple == 0) return variable(integers_[i]);
+    if (shared_[i] && integer_dims_[i] == dim && integers_[i]->multiple % multiple == 0) return variable(integers_[i]);
   integers_.push_back(make_parameter(integers_.size(), dim, multiple));
   integer_dims_.push_back(dim);
+  shared_.push_back(true);
+  return variable(integers_.back());
+}
+
+Expr KernelBuilder::argument(Dim dim) {
+  integers_.push_back(make_var(fmt::format("n{}", integers_.size()), {}, range(dim).lo >= 0 ? 0 : INT64_MIN / 4, INT64_MAX / 4));
+  integer_dims_.push_back(dim);
+  shared_.push_back(false);
   return variable(integers_.back());
 }
 

@@ -74,6 +74,7 @@ class KernelBuilder {
 
   // --- integers
   loops::Expr parameter(Dim);             // an integer parameter, one for each Dim; 0 and 1 are literals
+  loops::Expr argument(Dim);              // a parameter of its own, even where it is 0, 1 or equal to another
   loops::Expr literal(Dim);               // a literal when known, else a parameter
   loops::Expr divisor(Dim);               // literal(max(dim, 1)): what may be divided by even where nothing is
   loops::Expr parameter_multiple_of(Dim, int64_t multiple);   // when the kernel relies on it
@@ -103,6 +104,7 @@ class KernelBuilder {
   loops::Var task_;
   std::vector<loops::Var> integers_;
   std::vector<Dim> integer_dims_;
+  std::vector<bool> shared_;              // may stand for every equal Dim
   std::vector<loops::Buffer> buffers_;
   std::vector<BufferSource> sources_;
   std::vector<Dim> stage_sizes_;          // bytes, in order of the Stage buffers

@@ -73,6 +73,16 @@ Reference apply(const Reference& x, const Transform& t, const std::vector<Scalar
       }
       return result;
     }
+    case Transform::Kind::SpreadGroups: {
+      Extents shape = x.shape;
+      shape[1] = t.shape[1];
+      return x.moved(shape, [&](const Extents& i) {
+        Extents from = i;
+        from[1] = i[1] + t.axes[i[0] / t.block] - i[0] / t.shape[0] * x.shape[1];
+        if (from[1] < 0) from[1] = x.shape[1];
+        return from;
+      });
+    }
     case Transform::Kind::PackPanels:
       return x.moved({(x.shape[1] + t.block - 1) / t.block, x.shape[0], t.block},
                      [&](const Extents& i) { return Extents{i[1], i[0] * t.block + i[2]}; });
@@ -158,6 +168,15 @@ class RandomChain {
         t.axes = {pick(static_cast<int64_t>(shape.size()))};
         for (int64_t i = 0; i < shape[t.axes[0]]; i++) factors.push_back(Scalar::of_float(reference_.dtype, 0.5 * static_cast<double>(i + 1)));
         t.other = table_.add_scalars(reference_.dtype, {shape[t.axes[0]]}, factors);
+        return true;
+      }
+      case Transform::Kind::SpreadGroups: {
+        if (shape.size() < 2) return false;
+        const int64_t outputs = 1 + pick(4), groups = (shape[0] + outputs - 1) / outputs;
+        t.shape = {outputs, std::max<int64_t>(groups, 1) * shape[1] + pick(3)};
+        t.block = outputs;   // each group begins where it likes
+        for (int64_t group = 0; group < groups; group++) t.axes.push_back(group * shape[1] - pick(3) % (t.shape[1] - shape[1] + 1));
+        for (int64_t group = 0; group < groups; group++) t.axes[group] = std::clamp(t.axes[group], (group + 1) * shape[1] - t.shape[1], group * shape[1]);
         return true;
       }
       case Transform::Kind::PackPanels: return shape.size() == 2;

@@ -457,6 +457,9 @@ Cases convolution_cases() {
   struct Channels {
     int64_t in, out;
   };
+  struct Groups {
+    int64_t in, out, groups;
+  };
   for (auto [in, out] : {Channels{1, 1}, {5, 16}, {15, 17}, {16, 31}, {17, 32}, {31, 33}, {32, 48}, {33, 65}})
     add(conv_case(fmt::format("channels_{}_{}", in, out), "conv direct", {in, 4, 7}, out, {1, 1}, plain));
   for (auto [in, out] : {Channels{4, 16}, {5, 15}, {16, 17}, {33, 16}})
@@ -469,12 +472,31 @@ Cases convolution_cases() {
   add(conv_case("uneven_pads", "conv direct", {16, 7, 15}, 16, {3, 2}, {.pads = {2, 0, 0, 3}}));
   add(conv_case("dilated", "conv direct", {17, 9, 16}, 18, {3, 3}, {.dilations = {2, 3}, .pads = {2, 3, 2, 3}}));
   add(conv_case("line", "conv direct", {18, 1, 40}, 33, {5}, {.strides = {2}, .pads = {2, 2}}));
-  add(conv_case("grouped", "", {36, 6, 9}, 24, {3, 3}, {.pads = {1, 1, 1, 1}, .group = 4}));
+  // Groups of whole blocks, and such that share blocks.
+  for (auto [in, out, groups] : {Groups{64, 96, 2}, {96, 32, 2}, {48, 48, 2}, {40, 48, 2}, {96, 96, 3}, {36, 24, 4}, {20, 40, 10}, {9, 18, 9}, {54, 6, 2}})
+    for (int64_t stride : {1, 2})
+      add(conv_case(fmt::format("groups_{}_{}_{}_stride_{}", in, out, groups, stride), "conv direct", {in, 5, 15}, out, {3, 3},
+                    {.strides = {stride, stride}, .pads = {1, 1, 1, 1}, .group = groups}));
+  for (auto [in, out, groups] : {Groups{32, 32, 8}, {36, 36, 9}, {48, 48, 6}, {20, 20, 10}})
+    for (int64_t width : {1, 7, 30})
+      add(conv_case(fmt::format("lanes_{}_{}_{}", in, groups, width), "grouped lanes", {in, 5, width}, out, {3, 2},
+                    {.strides = {2, 1 + width % 2}, .dilations = {1, 2}, .pads = {1, 2, 1, 2}, .group = groups}));
+  add(conv_case("groups_of_a_line", "conv direct", {48, 1, 40}, 96, {5}, {.strides = {2}, .pads = {2, 2}, .group = 3}));
+  add(conv_case("lanes_of_a_line", "grouped lanes", {16, 1, 40}, 16, {5}, {.strides = {1}, .pads = {2, 2}, .group = 4}));
   add(conv_case("transposed_phases", "conv direct", {18, 5, 7}, 20, {2, 2},
                 {.strides = {2, 2}, .output_padding = {0, 0}}));
-  add(conv_case("transposed_gaps", "", {16, 5, 13}, 17, {2, 3}, {.strides = {3, 3}, .output_padding = {0, 0}}));
-  add(conv_case("transposed_overlaps", "", {6, 5, 7}, 5, {3, 3},
-                {.strides = {2, 2}, .pads = {1, 1, 1, 1}, .output_padding = {1, 1}}));
+  add(conv_case("transposed_gaps", "conv direct", {16, 5, 13}, 17, {2, 3}, {.strides = {3, 3}, .output_padding = {0, 0}}));
+  for (int64_t channels : {3, 6, 17, 32})
+    for (int64_t kernel : {3, 4})
+      add(conv_case(fmt::format("transposed_overlaps_{}_{}", channels, kernel), "conv direct", {channels, 5, 14}, 5, {kernel, kernel},
+                    {.strides = {2, 2}, .pads = {1, 1, 1, 1}, .output_padding = {4 - kernel, 4 - kernel}}));
+  add(conv_case("transposed_uneven", "conv direct", {18, 6, 7}, 33, {5, 3},
+                {.strides = {3, 1}, .pads = {0, 2, 3, 0}, .output_padding = {2, 0}}));
+  add(conv_case("transposed_dilated", "conv direct", {16, 5, 7}, 16, {3, 4},
+                {.strides = {2, 3}, .dilations = {2, 2}, .pads = {1, 0, 2, 1}, .output_padding = {1, 2}}));
+  add(conv_case("transposed_padded_far", "conv direct", {16, 5, 7}, 16, {2, 2},
+                {.strides = {2, 2}, .output_padding = {1, 1}}));
+  add(conv_case("transposed_line", "conv direct", {18, 1, 21}, 20, {8}, {.strides = {4}, .pads = {2, 2}, .output_padding = {0}}));
   add(conv_case("transposed_in_groups", "", {8, 4, 5}, 6, {3, 3},
                 {.strides = {1, 2}, .group = 2, .output_padding = {0, 1}}));
   // A chain: the second's halo is filled by the first; a residual joins; the last result goes dense into a product.
@@ -519,14 +541,20 @@ Cases convolution_cases() {
          .values = each("N", {0, 1, 3}),
          .terms = 55,
          .passes = {"form-groups"}});
-  add({.name = "live_weights",
-       .kernel = "",
-       .build =
-           [](CaseModel& m) {
-             Value *x = m.input(m.shape({2, 5, 6, 7})), *w = m.input(m.shape({4, 5, 3, 3}));
-             m.result({m.build.conv(x, w, nullptr, 1, {1, 1}, {1, 1}, m.shape({1, 1, 1, 1}))});
-           },
-       .terms = 45});
+  for (auto [in, out] : {Channels{5, 4}, {17, 33}, {16, 32}, {3, 18}})
+    for (bool transposed : {false, true})
+      add({.name = fmt::format("live_weights_{}_{}{}", in, out, transposed ? "_transposed" : ""),
+           .kernel = "conv direct",
+           .build =
+               [=, in = in, out = out](CaseModel& m) {
+                 Value *x = m.input(m.shape({2, in, 6, 7})),
+                       *w = m.input(transposed ? m.shape({in, out, 3, 2}) : m.shape({out, in, 3, 2}));
+                 Params params{{"group", int64_t{1}}, {"strides", std::vector<int64_t>{2, 2}}, {"dilations", std::vector<int64_t>{1, 1}},
+                               {"pads", m.shape({1, 0, 1, 1})}};
+                 if (transposed) params.set("output_padding", std::vector<int64_t>{1, 0});
+                 m.result({m.build.create(transposed ? OpKind::ConvTranspose : OpKind::Conv, {x, w}, params).result()});
+               },
+           .terms = static_cast<double>(in * 6)});
   return cases;
 }
 
