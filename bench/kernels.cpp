@@ -166,9 +166,11 @@ void add_lstm() {
       add(fmt::format("lstm {} units, batch {}, 16 steps", hidden, batch),
           [=](CaseModel& m) {
             Dim b = m.symbol("B"), width = m.module.dims.constant(hidden);
-            Value* xw = m.input({m.module.dims.constant(16), b, m.module.dims.constant(4 * hidden)});
-            Value *h = m.input({b, width}), *c = m.input({b, width});
-            m.result(composites::lstm_recurrence(m.build, xw, m.weights({4 * hidden, hidden}), h, c, false));
+            Dim one = m.module.dims.constant(1);
+            composites::Recurrence lstm{.cell = "lstm", .r = m.weights({1, 4 * hidden, hidden}), .h0 = m.input({one, b, width}),
+                                        .c0 = m.input({one, b, width})};
+            lstm.xw = m.input({m.module.dims.constant(16), b, one, m.module.dims.constant(4 * hidden)});
+            m.result(composites::recurrent(m.build, lstm));
           },
           {{"B", batch}});
 }

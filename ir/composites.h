@@ -24,13 +24,25 @@ Value* gelu(GraphBuilder&, Value* x, bool approximate);
 // [B, H, S, T], added; → [B, H, S, E]. causal: query i sees keys ≤ i + T - S.
 Value* attention(GraphBuilder&, Value* q, Value* k, Value* v, Value* mask, double scale, bool causal);
 
-// One direction of an LSTM layer, ONNX LSTM-14's maths with the default activations: an ordinary contraction for the
-// input's part of all gates, then the composite "lstm" for what recurs.
-// x [S, B, I], w [4H, I], r [4H, H], b [4H] (both biases added), h0 and c0 [B, H]; gates in ONNX's order i, o, f, c.
-// → y [S, B, H], h [B, H], c [B, H].
-std::vector<Value*> lstm(GraphBuilder&, Value* x, Value* w, Value* r, Value* b, Value* h0, Value* c0, bool reverse);
-
-// lstm(xw, r, h0, c0; reverse) → y, h, c: gates(t) = xw[t] + h(t-1)·rᵀ, xw [S, B, 4H].
-std::vector<Value*> lstm_recurrence(GraphBuilder&, Value* xw, Value* r, Value* h0, Value* c0, bool reverse);
+// recurrent(xw, r, h0, c0?, r_bias?, lengths?; cell, direction, lengths) → y, h, c?: what recurs of ONNX's RNN-14, GRU-14
+// and LSTM-14 with their default activations, for D directions; the input's part of all gates is done. G gates of H
+// units; cells are
+//   lstm        G = 4 in the order i, o, f, c; has c0
+//   gru         G = 3 in the order z, r, h; the candidate is tanh(xw + (r∘h)·rᵀ)
+//   gru_linear  the same with linear_before_reset: tanh(xw + r∘(h·rᵀ + r_bias)); has r_bias
+//   rnn, rnn_relu  G = 1
+// xw [S, B, D, G·H], r [D, G·H, H], h0 and c0 [D, B, H], r_bias [D, H], lengths i32[B] → y [S, D, B, H], h and c [D, B, H].
+// With lengths, y is 0 from there on and the states are those of each sequence's own end; in reverse a sequence begins
+// at its own last element.
+enum RecurrentDirection { kForward = 0, kReverse = 1, kBothDirections = 2 };
+struct Recurrence {
+  std::string cell;
+  int direction = kForward;
+  Value *r = nullptr, *h0 = nullptr, *c0 = nullptr, *r_bias = nullptr, *lengths = nullptr, *xw = nullptr;
+};
+int gates_of(std::string_view cell);
+std::vector<Value*> recurrent(GraphBuilder&, const Recurrence&);
+// The same behind xw = x·wᵀ + bias, an ordinary contraction: x [S, B, I], w [D, G·H, I], bias [D, G·H] or null.
+std::vector<Value*> recurrent_layer(GraphBuilder&, Value* x, Value* w, Value* bias, Recurrence);
 
 }  // namespace lapidary::composites

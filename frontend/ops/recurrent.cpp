@@ -1,4 +1,4 @@
-// Recurrent layers. An LSTM is one composite for each direction, its results concatenated.
+// Recurrent layers, each one composite for all its directions.
 #include "frontend/ops/common.h"
 #include "ir/composites.h"
 
@@ -7,27 +7,10 @@ namespace {
 
 using Values = std::vector<Value*>;
 
-// Element `index` of the leading axis. A weight in a file is cut there, so that nothing is copied on any run.
-Value* leading(Node& node, Value* value, int index) {
-  Module& module = node.build.module;
-  const Constant* whole = constant_of(module, value);
-  const ByteSource* source = whole ? std::get_if<ByteSource>(&whole->source) : nullptr;
-  if (source && whole->transforms.empty() && bit_width(whole->dtype) >= 8 && whole->shape[0] > 0) {
-    int64_t bytes = whole->bytes() / whole->shape[0];
-    Constant part = *whole;
-    part.shape.erase(part.shape.begin());
-    part.source_shape = part.shape;
-    part.source = ByteSource{source->keep_alive, source->bytes.subspan(index * bytes, bytes)};
-    return node.build.constant(module.constants.add(std::move(part)));
-  }
-  Dim one = node.dims().constant(1);
-  return node.build.drop_axes(node.build.slice_axis(value, 0, node.dims().constant(index), one), {0});
-}
-
 struct Layer {
-  Value *x, *w, *r, *b, *h0, *c0;   // x is [S, B, I]; b, h0 and c0 may be null
+  Value *x, *w, *r, *b, *lengths, *h0, *c0;   // x is [S, B, I]; b, lengths, h0 and c0 may be null
   int directions;
-  bool backwards;                   // the only direction is reverse
+  bool backwards;                             // the only direction is reverse
   Dim steps, batch, hidden;
   bool batch_first;
 };
@@ -36,19 +19,16 @@ void check_extent(const Value* value, int axis, Dim expected, const char* what) 
   if (known_unequal(value->type.shape[axis], expected)) fail("{} has extent {} of axis {}, expected {}", what, to_string(value->type.shape[axis]), axis, to_string(expected));
 }
 
-void check_plain(Node& node) {
-  if (node.input(4)) unsupported("sequence_lens");
-  if (node.input(7)) unsupported("peepholes (P)");
+void check_plain(Node& node, std::vector<std::string> usual) {
   if (node.has("clip")) unsupported("clip");
-  if (node.integer_or("input_forget", 0) != 0) unsupported("input_forget");
-  std::vector<std::string> activations = node.texts("activations"), usual = {"Sigmoid", "Tanh", "Tanh"};
+  std::vector<std::string> activations = node.texts("activations");
   for (size_t i = 0; i < activations.size(); ++i) {
-    if (activations[i] != usual[i % 3]) unsupported("activation '{}'", printable(activations[i]));
+    if (activations[i] != usual[i % usual.size()]) unsupported("activation '{}'", printable(activations[i]));
   }
 }
 
 Layer layer_of(Node& node, int gates) {
-  Layer layer{node.input(0), node.input(1), node.input(2), node.input(3), node.input(5), node.input(6), 1, false, {}, {}, {}, false};
+  Layer layer{node.input(0), node.input(1), node.input(2), node.input(3), node.input(4), node.input(5), gates == 4 ? node.input(6) : nullptr, 1, false, {}, {}, {}, false};
   std::string direction = node.text("direction");
   if (direction != "forward" && direction != "reverse" && direction != "bidirectional") fail("direction '{}' is unknown", printable(direction));
   layer.directions = direction == "bidirectional" ? 2 : 1;
@@ -70,6 +50,10 @@ Layer layer_of(Node& node, int gates) {
     if (layer.b->type.rank() != 2) fail("B has rank {}, expected 2", layer.b->type.rank());
     check_extent(layer.b, 0, count, "B"), check_extent(layer.b, 1, dims.mul(dims.constant(2), rows), "B");
   }
+  if (layer.lengths) {
+    if (layer.lengths->type.rank() != 1) fail("sequence_lens has rank {}, expected 1", layer.lengths->type.rank());
+    check_extent(layer.lengths, 0, layer.batch, "sequence_lens");
+  }
   for (auto [state, what] : {std::pair(&layer.h0, "initial_h"), std::pair(&layer.c0, "initial_c")}) {
     if (!*state) continue;
     if ((*state)->type.rank() != 3) fail("{} has rank {}, expected 3", what, (*state)->type.rank());
@@ -79,37 +63,63 @@ Layer layer_of(Node& node, int gates) {
   return layer;
 }
 
-Value* stacked(Node& node, const Values& parts, int axis) {
-  Values wide;
-  for (Value* part : parts) wide.push_back(node.build.expand_axes(part, {axis}));
-  return wide.size() == 1 ? wide[0] : node.build.concat(wide, axis);
+// The layer behind the importer's checks: `bias` is of all gates and may be null, the cell's own operands are set.
+Values finish(Node& node, const Layer& layer, composites::Recurrence of, Value* bias) {
+  DType dtype = layer.x->type.dtype;
+  Shape state = {node.dims().constant(layer.directions), layer.batch, layer.hidden};
+  of.direction = layer.directions == 2 ? composites::kBothDirections : layer.backwards ? composites::kReverse : composites::kForward;
+  of.r = layer.r;
+  of.h0 = layer.h0 ? layer.h0 : node.build.splat(dtype, state, 0);
+  if (of.cell == "lstm") of.c0 = layer.c0 ? layer.c0 : node.build.splat(dtype, state, 0);
+  of.lengths = layer.lengths;
+  Values results = composites::recurrent_layer(node.build, layer.x, layer.w, bias, of);
+  if (!layer.batch_first) return results;
+  for (size_t i = 0; i < results.size(); ++i)
+    results[i] = node.build.transpose(results[i], i == 0 ? std::vector<int64_t>{2, 0, 1, 3} : std::vector<int64_t>{1, 0, 2});
+  return results;
+}
+
+// Rows [first, first + count) · H of the bias of the input (0) or of the recurrence (1), [D, count · H].
+Value* bias_rows(Node& node, const Layer& layer, int gates, int half, int first, int count) {
+  DimPool& dims = node.dims();
+  auto units = [&](int gate) { return dims.mul(dims.constant(gate), layer.hidden); };
+  return node.build.slice_axis(layer.b, 1, units(half * gates + first), units(count));
+}
+
+Value* both_biases(Node& node, const Layer& layer, int gates) {
+  if (!layer.b) return nullptr;
+  return node.build.add(bias_rows(node, layer, gates, 0, 0, gates), bias_rows(node, layer, gates, 1, 0, gates));
 }
 
 Values lstm(Node& node) {
-  check_plain(node);
+  check_plain(node, {"Sigmoid", "Tanh", "Tanh"});
+  if (node.input(7)) unsupported("peepholes (P)");
+  if (node.integer_or("input_forget", 0) != 0) unsupported("input_forget");
   Layer layer = layer_of(node, 4);
-  DType dtype = layer.x->type.dtype;
-  Dim rows = node.dims().mul(node.dims().constant(4), layer.hidden);
-  Values y, h, c;
-  for (int d = 0; d < layer.directions; ++d) {
-    Value* bias;
-    if (layer.b) {
-      Value* both = leading(node, layer.b, d);
-      bias = node.build.add(node.build.slice_axis(both, 0, node.dims().constant(0), rows), node.build.slice_axis(both, 0, rows, rows));
-    } else {
-      bias = node.build.splat(dtype, {rows}, 0);
-    }
-    auto state = [&](Value* given) { return given ? leading(node, given, d) : node.build.splat(dtype, {layer.batch, layer.hidden}, 0); };
-    bool reverse = layer.backwards || d == 1;
-    Values results = composites::lstm(node.build, layer.x, leading(node, layer.w, d), leading(node, layer.r, d), bias, state(layer.h0), state(layer.c0), reverse);
-    y.push_back(results[0]), h.push_back(results[1]), c.push_back(results[2]);
-  }
-  Value *all = stacked(node, y, 1), *last_h = stacked(node, h, 0), *last_c = stacked(node, c, 0);   // [S, D, B, H], [D, B, H]
-  if (!layer.batch_first) return {all, last_h, last_c};
-  return {node.build.transpose(all, {2, 0, 1, 3}), node.build.transpose(last_h, {1, 0, 2}), node.build.transpose(last_c, {1, 0, 2})};
+  return finish(node, layer, {.cell = "lstm"}, both_biases(node, layer, 4));
 }
 
-constexpr OpEntry kOps[] = {{"LSTM", lstm}};
+Values gru(Node& node) {
+  check_plain(node, {"Sigmoid", "Tanh"});
+  Layer layer = layer_of(node, 3);
+  if (node.integer_or("linear_before_reset", 0) == 0) return finish(node, layer, {.cell = "gru"}, both_biases(node, layer, 3));
+  DType dtype = layer.x->type.dtype;
+  Value* zeros = node.build.splat(dtype, {node.dims().constant(layer.directions), layer.hidden}, 0);
+  if (!layer.b) return finish(node, layer, {.cell = "gru_linear", .r_bias = zeros}, nullptr);
+  Value* recurrent = node.build.concat({bias_rows(node, layer, 3, 1, 0, 2), zeros}, 1);   // the candidate's is under the reset gate
+  Value* bias = node.build.add(bias_rows(node, layer, 3, 0, 0, 3), recurrent);
+  return finish(node, layer, {.cell = "gru_linear", .r_bias = bias_rows(node, layer, 3, 1, 2, 1)}, bias);
+}
+
+Values rnn(Node& node) {
+  const std::vector<std::string> activations = node.texts("activations");
+  const bool relu = !activations.empty() && activations[0] == "Relu";
+  check_plain(node, {relu ? "Relu" : "Tanh"});
+  Layer layer = layer_of(node, 1);
+  return finish(node, layer, {.cell = relu ? "rnn_relu" : "rnn"}, both_biases(node, layer, 1));
+}
+
+constexpr OpEntry kOps[] = {{"GRU", gru}, {"LSTM", lstm}, {"RNN", rnn}};
 
 }  // namespace
 

@@ -149,7 +149,7 @@ class LayoutChoice {
 
   // Families that read rows of a dense tensor.
   bool make_operands_dense(Op& op) {
-    bool dense = in_family(op, "contraction") || in_family(op, "attention") || in_family(op, "lstm") || in_family(op, "row") || op.is(OpKind::Loop);
+    bool dense = in_family(op, "contraction") || in_family(op, "attention") || in_family(op, "recurrent") || in_family(op, "row") || op.is(OpKind::Loop);
     if (!dense) return false;
     bool changed = false;
     for (uint32_t i = 0; i < op.operands.size(); ++i) {

@@ -9,7 +9,7 @@
 //   pool         anchor max_pool or average_pool, alone.
 //   attention    anchor the composite; strided views of q, k, v with adjacent last axes before it; after it the
 //                epilogue, reshape and transpose.
-//   lstm         anchor the composite, alone.
+//   recurrent    anchor the composite, alone.
 //   row          reductions over trailing axes and softmax, layer_norm, rms_norm composites over one row space, with
 //                elementwise ops before, between and after them; values have the row space's shape or are constant
 //                along the reduced axes.

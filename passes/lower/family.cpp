@@ -13,7 +13,7 @@ const FamilyEntry* find_family(std::string_view name) {
       {"conv", lower_convolution, false},
       {"pool", lower_pool, false},
       {"attention", lower_attention, true},
-      {"lstm", lower_lstm, true},
+      {"recurrent", lower_recurrent, true},
       {"row", lower_reduction, false},
       {"reduce", lower_reduction, false},
       {"elementwise", lower_elementwise, false},

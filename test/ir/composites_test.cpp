@@ -149,39 +149,85 @@ TEST_P(AttentionTest, IsItsFormula) {
 INSTANTIATE_TEST_SUITE_P(Forms, AttentionTest,
                          testing::Combine(testing::Bool(), testing::Bool(), testing::Values(1, 2, 4)));
 
-struct LstmTest : CompositesTest, testing::WithParamInterface<bool> {};
+// One layer of a cell against the formulas of ONNX, element by element.
+struct RecurrentTest : CompositesTest, testing::WithParamInterface<std::tuple<std::string, int, bool>> {
+  static constexpr int S = 4, B = 2, I = 3, H = 5;
+  std::string cell = std::get<0>(GetParam());
+  int gates = composites::gates_of(cell);
+  std::vector<double> w, r, bias, r_bias;   // of one direction
+  std::vector<double> h, c;                 // [H], of one batch row
 
-TEST_P(LstmTest, IsItsRecurrence) {
-  constexpr int S = 4, B = 2, I = 3, H = 5;
-  bool reverse = GetParam();
-  Value *x = input({S, B, I}), *w = input({4 * H, I}), *r = input({4 * H, H}), *bias = input({4 * H});
-  Value *h0 = input({B, H}), *c0 = input({B, H});
-  auto results = outputs(composites::lstm(b, x, w, r, bias, h0, c0, reverse));
-  std::vector<double> y(S * B * H), h = in(4), c = in(5);
-  for (int step = 0; step < S; step++) {
-    int t = reverse ? S - 1 - step : step;
-    std::vector<double> before = h;
-    for (int n = 0; n < B; n++) {
-      auto gate = [&](int index, int unit) {
-        int row = index * H + unit;
-        double sum = in(3)[row];
-        for (int i = 0; i < I; i++) sum += in(0)[(t * B + n) * I + i] * in(1)[row * I + i];
-        for (int j = 0; j < H; j++) sum += before[n * H + j] * in(2)[row * H + j];
-        return sum;
-      };
-      for (int u = 0; u < H; u++) {
-        double& cell = c[n * H + u];
-        cell = sigmoid(gate(2, u)) * cell + sigmoid(gate(0, u)) * std::tanh(gate(3, u));
-        y[(t * B + n) * H + u] = h[n * H + u] = sigmoid(gate(1, u)) * std::tanh(cell);
+  double dot(const std::vector<double>& rows, int row, const double* x, int depth) const {
+    double sum = 0;
+    for (int i = 0; i < depth; i++) sum += rows[row * depth + i] * x[i];
+    return sum;
+  }
+
+  void step(const double* x) {
+    std::vector<double> before = h, kept(H);
+    auto in = [&](int gate, int u) { return bias[gate * H + u] + dot(w, gate * H + u, x, I); };
+    auto sum = [&](int gate, int u) { return in(gate, u) + dot(r, gate * H + u, before.data(), H); };
+    if (cell == "gru")
+      for (int u = 0; u < H; u++) kept[u] = sigmoid(sum(1, u)) * before[u];
+    for (int u = 0; u < H; u++) {
+      if (cell == "rnn") h[u] = std::tanh(sum(0, u));
+      if (cell == "rnn_relu") h[u] = std::max(sum(0, u), 0.0);
+      if (cell == "lstm") {
+        c[u] = sigmoid(sum(2, u)) * c[u] + sigmoid(sum(0, u)) * std::tanh(sum(3, u));
+        h[u] = sigmoid(sum(1, u)) * std::tanh(c[u]);
       }
+      if (cell != "gru" && cell != "gru_linear") continue;
+      double under = cell == "gru" ? dot(r, 2 * H + u, kept.data(), H)
+                                   : sigmoid(sum(1, u)) * (dot(r, 2 * H + u, before.data(), H) + r_bias[u]);
+      double z = sigmoid(sum(0, u));
+      h[u] = (1 - z) * std::tanh(in(2, u) + under) + z * before[u];
+    }
+  }
+};
+
+std::vector<double> part(const std::vector<double>& all, int index, int parts) {
+  size_t size = all.size() / static_cast<size_t>(parts);
+  return {all.begin() + static_cast<ptrdiff_t>(size) * index, all.begin() + static_cast<ptrdiff_t>(size) * (index + 1)};
+}
+
+TEST_P(RecurrentTest, IsItsRecurrence) {
+  auto [name, direction, with_lengths] = GetParam();
+  const int directions = direction == composites::kBothDirections ? 2 : 1;
+  std::vector<int> lengths = with_lengths ? std::vector<int>{4, 2} : std::vector<int>{S, S};
+  Value *x = input({S, B, I}), *all_w = input({directions, gates * H, I}), *b_all = input({directions, gates * H});
+  composites::Recurrence of{.cell = cell, .direction = direction, .r = input({directions, gates * H, H}), .h0 = input({directions, B, H})};
+  if (cell == "lstm") of.c0 = input({directions, B, H});
+  if (cell == "gru_linear") of.r_bias = input({directions, H});
+  if (with_lengths) {
+    std::vector<Scalar> numbers;
+    for (int length : lengths) numbers.push_back(Scalar::of_integer(DType::I32, length));
+    of.lengths = b.constant(module.constants.add_scalars(DType::I32, {B}, numbers));
+  }
+  auto results = outputs(composites::recurrent_layer(b, x, all_w, b_all, of));
+  std::vector<double> y(S * directions * B * H), last_h(directions * B * H), last_c(cell == "lstm" ? last_h.size() : 0);
+  for (int d = 0; d < directions; d++) {
+    w = part(in(1), d, directions), bias = part(in(2), d, directions), r = part(in(3), d, directions);
+    if (cell == "gru_linear") r_bias = part(in(5), d, directions);
+    for (int n = 0; n < B; n++) {
+      h = part(in(4), d * B + n, directions * B);
+      if (cell == "lstm") c = part(in(5), d * B + n, directions * B);
+      for (int i = 0; i < lengths[n]; i++) {
+        int t = direction == composites::kReverse || d == 1 ? lengths[n] - 1 - i : i;
+        step(&in(0)[(t * B + n) * I]);
+        std::copy(h.begin(), h.end(), y.begin() + ((t * directions + d) * B + n) * H);
+      }
+      std::copy(h.begin(), h.end(), last_h.begin() + (d * B + n) * H);
+      if (cell == "lstm") std::copy(c.begin(), c.end(), last_c.begin() + (d * B + n) * H);
     }
   }
   expect_near(results[0], y);
-  expect_near(results[1], h);
-  expect_near(results[2], c);
+  expect_near(results[1], last_h);
+  if (cell == "lstm") expect_near(results[2], last_c);
 }
 
-INSTANTIATE_TEST_SUITE_P(Directions, LstmTest, testing::Bool());
+INSTANTIATE_TEST_SUITE_P(Cells, RecurrentTest,
+                         testing::Combine(testing::Values("lstm", "gru", "gru_linear", "rnn", "rnn_relu"), testing::Values(0, 1, 2),
+                                          testing::Bool()));
 
 }  // namespace
 }  // namespace lapidary

@@ -749,30 +749,41 @@ Cases attention_cases() {
   return cases;
 }
 
-Cases lstm_cases() {
+Cases recurrent_cases() {
   Cases cases;
-  for (int64_t hidden : {1, 15, 16, 17, 32, 40})
-    for (bool reverse : {false, true})
-      cases.push_back({.name = fmt::format("hidden_{}{}", hidden, reverse ? "_reverse" : ""),
-                       .kernel = "lstm",
-                       .build =
-                           [=](CaseModel& m) {
-                             DimPool& d = m.module.dims;
-                             Dim b = m.symbol("B");
-                             Value* x = m.input({m.symbol("S"), b, d.constant(7)});
-                             Value *h = m.input({b, d.constant(hidden)}), *c = m.input({b, d.constant(hidden)});
-                             m.result(composites::lstm(m.build, x, m.weights({4 * hidden, 7}),
-                                                       m.weights({4 * hidden, hidden}), m.weights({4 * hidden}), h, c,
-                                                       reverse));
-                           },
-                       .values = {{{"S", 1}, {"B", 1}},
-                                  {{"S", 5}, {"B", 1}},
-                                  {{"S", 3}, {"B", 2}},
-                                  {{"S", 4}, {"B", 5}},
-                                  {{"S", 2}, {"B", 9}},
-                                  {{"S", 0}, {"B", 2}},
-                                  {{"S", 2}, {"B", 0}}},
-                       .tolerance = 1e-4});
+  struct Form { const char* cell; int64_t hidden; int direction; bool lengths; };
+  std::vector<Form> forms;
+  for (const char* cell : {"lstm", "gru", "gru_linear", "rnn", "rnn_relu"})
+    for (int direction : {0, 1, 2}) forms.push_back({cell, direction == 0 ? 16 : direction == 1 ? 17 : 40, direction, direction == 1});
+  for (int64_t hidden : {1, 15, 32}) forms.push_back({"lstm", hidden, 0, false}), forms.push_back({"gru", hidden, 2, true});
+  for (const Form& form : forms)
+    cases.push_back({.name = fmt::format("{}_{}_direction{}", form.cell, form.hidden, form.direction),
+                     .kernel = fmt::format("recurrent {}", form.cell),
+                     .build =
+                         [=](CaseModel& m) {
+                           DimPool& d = m.module.dims;
+                           const int64_t directions = form.direction == composites::kBothDirections ? 2 : 1;
+                           const int64_t rows = composites::gates_of(form.cell) * form.hidden;
+                           const std::string cell = form.cell;
+                           Dim b = m.symbol("B");
+                           Shape state = {d.constant(directions), b, d.constant(form.hidden)};
+                           Value* x = m.input({m.symbol("S"), b, d.constant(7)});
+                           composites::Recurrence of{.cell = cell, .direction = form.direction,
+                                                     .r = m.weights({directions, rows, form.hidden}), .h0 = m.input(state)};
+                           if (cell == "lstm") of.c0 = m.input(state);
+                           if (cell == "gru_linear") of.r_bias = m.weights({directions, form.hidden});
+                           if (form.lengths) of.lengths = m.input({b}, DType::I32);
+                           m.result(composites::recurrent_layer(m.build, x, m.weights({directions, rows, 7}),
+                                                                m.weights({directions, rows}), of));
+                         },
+                     .values = {{{"S", 1}, {"B", 1}},
+                                {{"S", 5}, {"B", 1}},
+                                {{"S", 3}, {"B", 2}},
+                                {{"S", 4}, {"B", 5}},
+                                {{"S", 2}, {"B", 9}},
+                                {{"S", 0}, {"B", 2}},
+                                {{"S", 2}, {"B", 0}}},
+                     .tolerance = 1e-4});
   return cases;
 }
 
@@ -789,7 +800,7 @@ const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases
                                                                       {"pool", pool_cases()},
                                                                       {"placed", placed_cases()},
                                                                       {"attention", attention_cases()},
-                                                                      {"lstm", lstm_cases()}};
+                                                                      {"recurrent", recurrent_cases()}};
   return families;
 }
 

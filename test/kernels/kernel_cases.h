@@ -23,7 +23,7 @@ struct KernelCase {
 };
 
 // By family: "elementwise", "movement", "row", "contraction", "convolution", "depthwise", "winograd", "pool",
-// "placed", "attention", "lstm".
+// "placed", "attention", "recurrent".
 const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases();
 
 }  // namespace lapidary::test

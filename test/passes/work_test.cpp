@@ -25,9 +25,10 @@ int64_t flops_of(CaseModel& m, const SymbolValues& symbols) { return total_of(&S
 TEST(Work, OfALstmIsTheRecurrences) {
   CaseModel m;
   Dim b = m.symbol("B"), hidden = m.module.dims.constant(32);
-  Value *xw = m.input({m.symbol("S"), b, m.module.dims.constant(128)}), *h = m.input({b, hidden}),
-        *c = m.input({b, hidden});
-  m.result(composites::lstm_recurrence(m.build, xw, m.weights({128, 32}), h, c, false));
+  Dim one = m.module.dims.constant(1);
+  composites::Recurrence lstm{.cell = "lstm", .r = m.weights({1, 128, 32}), .h0 = m.input({one, b, hidden}), .c0 = m.input({one, b, hidden})};
+  lstm.xw = m.input({m.symbol("S"), b, one, m.module.dims.constant(128)});
+  m.result(composites::recurrent(m.build, lstm));
   EXPECT_EQ(flops_of(m, {{"S", 7}, {"B", 3}}), int64_t{2} * 7 * 3 * 128 * 32);
 }
 

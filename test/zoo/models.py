@@ -18,6 +18,7 @@ MODELS = {
     "resnet50": 102, "mobilenet_v3_large": 22, "efficientnet_b0": 21, "densenet121": 32, "vgg16": 553,
     "squeezenet1_1": 5, "googlenet": 27, "unet": 31, "vit_b_16": 346, "bert_base": 435, "gpt2": 652,
     "llama_tiny": 426, "bilstm_tagger": 48, "mx_resnet18_v2": 47, "tf_mobilenet_v2": 14,
+    "deepspeech2": 61,
 }
 
 
@@ -53,6 +54,8 @@ def other_inputs(name):
         return {"ids": rng.integers(0, 1000, (3, 45)), "mask": mask}
     if name in ("gpt2", "bilstm_tagger"):
         return {"ids": rng.integers(0, 1000, (3, 37))}
+    if name == "deepspeech2":
+        return {"x": normal(3, 1, 161, 131)}
     if name == "llama_tiny":
         feeds = {"ids": rng.integers(0, 1000, (3, 5))}
         feeds |= {f"past_{part}{layer}": normal(3, 4, 20, 64) for layer in range(8) for part in "kv"}
