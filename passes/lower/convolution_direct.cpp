@@ -171,7 +171,8 @@ class Body {
   }
 
   // A size that no instruction of a tile depends on. A first layer's loops are short, and one kernel a model: literals.
-  Expr size(Dim dim) { return l_.blocked ? builder_.argument(dim) : builder_.literal(dim); }
+  // So are a transposed one's: each phase is a kernel of its own, and unet's spilled 22 vectors each with arguments.
+  Expr size(Dim dim) { return l_.blocked && !l_.form.transposed ? builder_.argument(dim) : builder_.literal(dim); }
   Expr size(int64_t value) { return size(l_.dims().constant(value)); }
 
   // The first channel block a strip reads.
