@@ -14,7 +14,7 @@
 // blocks cost nothing more, groups of 24 channels twice the products; groups of 2, 4 or 8 are depthwise.cpp's.
 //
 // Kernel identity: of the sizes only the distance of two pixels, the widths of the tiles and what a last block or strip
-// lacks are literals; windows of one tap have no loops over taps. densenet121 has 14 kernels of convolutions instead of
+// lacks are literals; windows of one tap have no loops over taps. densenet121 has 18 kernels of convolutions instead of
 // 66, whose tiles are the same instructions; a channel block costs three more scalar ones (mobilenet_v3_large: +1 %).
 //
 // Tasks: strips of channels times blocks of rows; whichever of weights and input is larger is walked in the outer
@@ -124,7 +124,11 @@ class Body {
     origin_ = size(dims.add(dims.mul(dims.constant(strides_.halo_row + rows_.offset), strides_.row),
                             dims.mul(dims.constant(strides_.halo_pixel + pixels_.offset), strides_.pixel)));
     whole_blocks_ = size(l.channels / inner);
-    panel_size_ = size((l.channels + inner - 1) / inner * block);
+    // A second pointer for the second panel costs tiles of 12 and 13 rows one spilled vector (resnet50's 56 wide layers).
+    const RowSplit widths = split_rows(dims, pixel_phase.count, max_rows(l.context.target(), l.strip_panels));
+    const bool wide = std::ranges::any_of(widths.heights, [](int rows) { return rows > 11; });
+    const int64_t panel_size = (l.channels + inner - 1) / inner * block;
+    panel_size_ = wide ? integer(panel_size) : size(panel_size);
     block_size_ = taps == 1 ? integer(block) : size(block);
     first_tap_ = l.form.transposed ? size((rows_.index * width + pixels_.index) * inner * kPanel) : integer(0);
     row_taps_ = taps_of(rows_, strides_.row, width * inner * kPanel);
