@@ -167,7 +167,9 @@ void add_lstm() {
           [=](CaseModel& m) {
             Dim b = m.symbol("B"), width = m.module.dims.constant(hidden);
             Dim one = m.module.dims.constant(1);
-            composites::Recurrence lstm{.cell = "lstm", .r = m.weights({1, 4 * hidden, hidden}), .h0 = m.input({one, b, width}),
+            composites::Recurrence lstm{.cell = "lstm",
+                                        .r = m.weights({1, 4 * hidden, hidden}),
+                                        .h0 = m.input({one, b, width}),
                                         .c0 = m.input({one, b, width})};
             lstm.xw = m.input({m.module.dims.constant(16), b, one, m.module.dims.constant(4 * hidden)});
             m.result(composites::recurrent(m.build, lstm));

@@ -13,7 +13,8 @@ struct EmptySteps {
   std::vector<float> a, b;
   int64_t dims[2];
 
-  EmptySteps(uint32_t steps, int64_t rows, int threads, bool barriers) : hand(steps), a(rows * 3), b(rows * 3), dims{rows, 3} {
+  EmptySteps(uint32_t steps, int64_t rows, int threads, bool barriers)
+      : hand(steps), a(rows * 3), b(rows * 3), dims{rows, 3} {
     hand.kernels = {[](const lpd_frame*, int64_t, int64_t, void*) {}, [](const lpd_frame*, int64_t, int64_t, void*) {}};
     for (lpd_step& step : hand.steps) step.flags = barriers ? LPD_STEP_BARRIER_BEFORE : 0;
     hand.fill();
@@ -36,8 +37,8 @@ constexpr uint32_t kSteps = 1000;
 void run(benchmark::State& state, int threads, bool barriers) {
   EmptySteps model(kSteps, 8, threads, barriers);
   for (auto _ : state) lpd_run(model.instance, 0, nullptr);
-  state.counters["per_step"] = benchmark::Counter(
-      kSteps, benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
+  state.counters["per_step"] =
+      benchmark::Counter(kSteps, benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
 }
 BENCHMARK_CAPTURE(run, steps_1_thread, 1, false);
 BENCHMARK_CAPTURE(run, steps_2_threads, 2, false)->UseRealTime();

@@ -13,9 +13,9 @@ namespace lapidary::codegen {
 Target resolve_target(const std::string& name);
 
 struct ArtifactOptions {
-  int jobs = 1;                       // compile threads; never changes a byte of the result
-  bool strict_math = false;           // libm's maths instead of our own
-  std::function<void(const std::string& stage, double seconds)> on_stage;   // --time-passes
+  int jobs = 1;              // compile threads; never changes a byte of the result
+  bool strict_math = false;  // libm's maths instead of our own
+  std::function<void(const std::string& stage, double seconds)> on_stage;  // --time-passes
 };
 
 // Writes a shared library and its header, each under a temporary name and renamed when whole. `symbol` prefixes the

@@ -28,7 +28,7 @@ int create_beside(const std::string& path, unsigned mode, std::string& temporary
 }  // namespace
 
 OutputFile::OutputFile(const std::string& path, unsigned mode) : path_(path) {
-  struct stat there;   // to rename over a folder would fail, and over a device or FIFO would remove it
+  struct stat there;  // to rename over a folder would fail, and over a device or FIFO would remove it
   if (stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode)) fail("not a regular file");
   const int file = create_beside(path, mode, temporary_);
   if (file < 0) fail(errno);
@@ -64,9 +64,7 @@ void OutputFile::keep() {
   llvm::sys::DontRemoveFileOnSignal(temporary_);
 }
 
-void OutputFile::fail(int error_number) const {
-  fail(std::strerror(error_number));
-}
+void OutputFile::fail(int error_number) const { fail(std::strerror(error_number)); }
 
 void OutputFile::fail(const char* reason) const {
   throw Error(Fault::File, fmt::format("cannot write '{}': {}", printable(path_), reason));

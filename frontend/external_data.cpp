@@ -23,11 +23,16 @@ namespace {
 class Descriptor {
  public:
   explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() { if (number_ >= 0) close(number_); }
+  ~Descriptor() {
+    if (number_ >= 0) close(number_);
+  }
   Descriptor(const Descriptor&) = delete;
   int get() const { return number_; }
   int release() { return std::exchange(number_, -1); }
-  void reset(int number) { if (number_ >= 0) close(number_); number_ = number; }
+  void reset(int number) {
+    if (number_ >= 0) close(number_);
+    number_ = number;
+  }
 
  private:
   int number_;
@@ -55,13 +60,16 @@ int open_inside(const std::string& folder, const std::string& location) {
   if (at.get() < 0) fail(fmt::format("cannot open the model's folder: {}", strerror(errno)));
   for (size_t i = 0; i < parts.size(); ++i) {
     bool last = i + 1 == parts.size();
-    int next = openat(at.get(), parts[i].c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | (last ? O_NONBLOCK : O_DIRECTORY));
+    int next =
+        openat(at.get(), parts[i].c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | (last ? O_NONBLOCK : O_DIRECTORY));
     int problem = errno;
     struct stat status;
     if (next < 0 && fstatat(at.get(), parts[i].c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(status.st_mode)) {
       fail(fmt::format("'{}' is a symbolic link", printable(parts[i])));
     }
-    if (next < 0) throw Error(Fault::File, fmt::format("external data: cannot open '{}': {}", printable(location), strerror(problem)));
+    if (next < 0)
+      throw Error(Fault::File,
+                  fmt::format("external data: cannot open '{}': {}", printable(location), strerror(problem)));
     at.reset(next);
   }
   struct stat status;
@@ -74,7 +82,8 @@ int open_inside(const std::string& folder, const std::string& location) {
 int64_t number_of(const std::string& key, const std::string& text) {
   int64_t value = 0;
   auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (problem != std::errc() || end != text.data() + text.size() || value < 0) fail(fmt::format("{} '{}' is not a size", key, printable(text)));
+  if (problem != std::errc() || end != text.data() + text.size() || value < 0)
+    fail(fmt::format("{} '{}' is not a size", key, printable(text)));
   return value;
 }
 
@@ -93,7 +102,8 @@ ByteSource ExternalData::read(const TensorProto& tensor, int64_t expected) {
   std::shared_ptr<const MappedFile>& file = files_[location];
   if (!file) file = MappedFile::from_descriptor(open_inside(folder_, location));
   int64_t size = static_cast<int64_t>(file->bytes().size());
-  if (offset > size || length > size - offset) fail(fmt::format("offset {} + length {} exceeds file size {}", offset, length, size));
+  if (offset > size || length > size - offset)
+    fail(fmt::format("offset {} + length {} exceeds file size {}", offset, length, size));
   return {file, file->bytes().subspan(offset, length)};
 }
 

@@ -16,8 +16,8 @@ class Expansion {
   Expansion(const Structure& structure, Report& report) : structure_(structure), report_(report) {}
 
   struct Size {
-    int64_t nodes = 0;     // saturated beyond kMaxInlined
-    int depth = 0;         // of calls
+    int64_t nodes = 0;  // saturated beyond kMaxInlined
+    int depth = 0;      // of calls
   };
   Size of(const google::protobuf::RepeatedPtrField<NodeProto>& nodes, int depth);
   bool stopped() const { return stopped_; }
@@ -36,7 +36,9 @@ class Expansion {
   bool stopped_ = false;
 };
 
-std::string name_of(const FunctionProto& f) { return fmt::format("{}::{}", printable(f.domain()), printable(f.name())); }
+std::string name_of(const FunctionProto& f) {
+  return fmt::format("{}::{}", printable(f.domain()), printable(f.name()));
+}
 
 Expansion::Size Expansion::of(const google::protobuf::RepeatedPtrField<NodeProto>& nodes, int depth) {
   Size total;
@@ -85,7 +87,8 @@ void check_functions(const ModelProto& model, const Structure& structure, Report
   int64_t total = expansion.of(model.graph().node(), 0).nodes;
   // Those nobody calls count for nothing, but recursion is wrong wherever it is.
   for (const FunctionProto& function : model.functions()) expansion.of(function.node(), 0);
-  if (!expansion.stopped() && total > kMaxInlined) report.error(fmt::format("inlining functions exceeds {} nodes", kMaxInlined));
+  if (!expansion.stopped() && total > kMaxInlined)
+    report.error(fmt::format("inlining functions exceeds {} nodes", kMaxInlined));
 }
 
 }  // namespace lapidary::frontend

@@ -23,7 +23,7 @@ namespace lapidary::frontend {
 namespace {
 
 constexpr int kOldestIr = 3, kNewestIr = onnx::Version::IR_VERSION;
-constexpr int kMaxBodyDepth = 100;     // of operators' own bodies within each other
+constexpr int kMaxBodyDepth = 100;  // of operators' own bodies within each other
 
 // What a name stands for: a value, nothing because an optional operand was left out, or nothing because of a failure.
 struct Binding {
@@ -35,22 +35,26 @@ struct Binding {
 struct Scope {
   Scope* outer = nullptr;
   std::unordered_map<std::string_view, Binding> values;
-  std::unordered_map<std::string_view, ConstantId> initializers;      // not used so far
+  std::unordered_map<std::string_view, ConstantId> initializers;  // not used so far
   std::unordered_map<std::string_view, const onnx::ValueInfoProto*> declared;
 };
 
 // What is the same throughout a body and the graphs inside it.
 struct Frame {
   const Opsets& opsets;
-  Attributes attributes;               // of the call, when the body is a function's
-  std::string prefix;                  // of node names: "call/"
+  Attributes attributes;  // of the call, when the body is a function's
+  std::string prefix;     // of node names: "call/"
   int depth = 0;
 };
 
 class Importer {
  public:
   Importer(const ModelProto& model, const ImportOptions& options, TensorReader tensors, Report& report)
-      : model_(model), options_(options), tensors_(std::move(tensors)), report_(report), module_(std::make_unique<Module>()),
+      : model_(model),
+        options_(options),
+        tensors_(std::move(tensors)),
+        report_(report),
+        module_(std::make_unique<Module>()),
         signature_(module_->dims, options, report) {}
 
   std::unique_ptr<Module> run(const std::string& name);
@@ -63,9 +67,11 @@ class Importer {
 
   void import_body(const Body&, Scope&, const Frame&);
   void import_node(const NodeProto&, Scope&, const Frame&);
-  std::vector<Value*> import_operator(const NodeProto&, const OpSchema&, int opset, Attributes, std::vector<Value*> inputs, Scope&, const Frame&);
+  std::vector<Value*> import_operator(const NodeProto&, const OpSchema&, int opset, Attributes,
+                                      std::vector<Value*> inputs, Scope&, const Frame&);
   std::vector<Value*> import_if(const NodeProto&, const Attributes&, Value* condition, Scope&, const Frame&);
-  std::vector<Value*> call(const FunctionProto&, const NodeProto&, const Attributes&, const std::vector<Value*>& inputs, const Opsets&, const Frame&);
+  std::vector<Value*> call(const FunctionProto&, const NodeProto&, const Attributes&, const std::vector<Value*>& inputs,
+                           const Opsets&, const Frame&);
   static Attributes resolve(const NodeProto&, const Frame&);
   std::vector<Value*> results_of(const Body&, Scope&);
   void note_missing(const NodeProto&, const OpSchema*, int opset);
@@ -79,7 +85,8 @@ class Importer {
   Signature signature_;
   Structure structure_;
   std::map<const FunctionProto*, Opsets> function_opsets_;
-  std::map<std::string, int> missing_;   // operators we have no importer for, also where a failure before them hides them
+  std::map<std::string, int>
+      missing_;  // operators we have no importer for, also where a failure before them hides them
   std::optional<GraphBuilder> build_;
 };
 
@@ -105,13 +112,17 @@ void Importer::load_initializers(const GraphProto& graph, Scope& scope) {
       scope.values[name] = {nullptr, true};
     }
   };
-  for (const TensorProto& tensor : graph.initializer()) load(tensor.name(), [&] { return tensors_.read(tensor, module_->constants); });
-  for (const auto& sparse : graph.sparse_initializer()) load(sparse.values().name(), [&] { return tensors_.read_sparse(sparse, module_->constants); });
+  for (const TensorProto& tensor : graph.initializer())
+    load(tensor.name(), [&] { return tensors_.read(tensor, module_->constants); });
+  for (const auto& sparse : graph.sparse_initializer())
+    load(sparse.values().name(), [&] { return tensors_.read_sparse(sparse, module_->constants); });
 }
 
 // An input with an initializer of the same name has a default value; we take it as the constant it nearly always is.
 void Importer::declare_inputs(Function& function, Scope& scope) {
-  auto is_input = [&](const onnx::ValueInfoProto& input) { return !scope.initializers.contains(input.name()) && !scope.values.contains(input.name()); };
+  auto is_input = [&](const onnx::ValueInfoProto& input) {
+    return !scope.initializers.contains(input.name()) && !scope.values.contains(input.name());
+  };
   for (const auto& input : model_.graph().input()) {
     if (is_input(input)) signature_.collect(input);
   }
@@ -143,7 +154,7 @@ std::unique_ptr<Module> Importer::run(const std::string& name) {
   module_->name = name;
   Function& function = module_->add_function("run");
   declare_inputs(function, scope);
-  if (report_.failed()) return nullptr;   // names are not to be trusted
+  if (report_.failed()) return nullptr;  // names are not to be trusted
 
   build_.emplace(*module_, *function.body);
   Body body = Body::of(model_.graph());
@@ -198,7 +209,9 @@ Attributes Importer::resolve(const NodeProto& node, const Frame& frame) {
   return attributes;
 }
 
-const FunctionProto* body_of(const OpSchema& schema, int opset) { return schema.HasFunction() ? schema.GetFunction(opset) : nullptr; }
+const FunctionProto* body_of(const OpSchema& schema, int opset) {
+  return schema.HasFunction() ? schema.GetFunction(opset) : nullptr;
+}
 
 void Importer::note_missing(const NodeProto& node, const OpSchema* schema, int opset) {
   if (!schema) {
@@ -240,15 +253,16 @@ void Importer::import_node(const NodeProto& node, Scope& scope, const Frame& fra
     Origin origin = module_->add_origin({frame.prefix + label_of(node), node.op_type(), opset});
     build_->origin = origin;
     try {
-      results = function ? call(*function, node, attributes, inputs, function_opsets_.try_emplace(function, function->opset_import(), report_).first->second, frame)
-                         : import_operator(node, *schema, opset, std::move(attributes), std::move(inputs), scope, frame);
+      results =
+          function
+              ? call(*function, node, attributes, inputs,
+                     function_opsets_.try_emplace(function, function->opset_import(), report_).first->second, frame)
+              : import_operator(node, *schema, opset, std::move(attributes), std::move(inputs), scope, frame);
     } catch (const Error& error) {
       if (error.fault == Fault::Internal) throw;
       report_.error(module_->describe(origin) + ": " + error.what(), error.fault);
       failed = true;
-    } catch (const Reported&) {
-      failed = true;
-    }
+    } catch (const Reported&) { failed = true; }
   }
   for (int i = 0; i < node.output_size(); ++i) {
     const std::string& name = node.output(i);
@@ -261,8 +275,9 @@ void Importer::import_node(const NodeProto& node, Scope& scope, const Frame& fra
   }
 }
 
-std::vector<Value*> Importer::import_operator(const NodeProto& proto, const OpSchema& schema, int opset, Attributes attributes,
-                                              std::vector<Value*> inputs, Scope& scope, const Frame& frame) {
+std::vector<Value*> Importer::import_operator(const NodeProto& proto, const OpSchema& schema, int opset,
+                                              Attributes attributes, std::vector<Value*> inputs, Scope& scope,
+                                              const Frame& frame) {
   if (schema.domain().empty() && schema.Name() == "If") return import_if(proto, attributes, inputs[0], scope, frame);
   if (ImportFunction import = find_importer(schema.domain(), schema.Name())) {
     Node node(*build_, proto, schema, std::move(attributes), std::move(inputs), tensors_);
@@ -278,11 +293,14 @@ std::vector<Value*> Importer::import_operator(const NodeProto& proto, const OpSc
 
 // --- bodies inside nodes -------------------------------------------------------------------------------------------
 
-std::vector<Value*> Importer::import_if(const NodeProto& node, const Attributes& attributes, Value* condition, Scope& scope, const Frame& frame) {
+std::vector<Value*> Importer::import_if(const NodeProto& node, const Attributes& attributes, Value* condition,
+                                        Scope& scope, const Frame& frame) {
   for (const char* name : {"then_branch", "else_branch"}) {
     const GraphProto& branch = attributes.at(name)->g();
     if (branch.input_size() > 0) fail("{} takes {}, expected none", name, counted(branch.input_size(), "input"));
-    if (branch.output_size() != node.output_size()) fail("{} yields {}, the node has {}", name, counted(branch.output_size(), "value"), counted(node.output_size(), "output"));
+    if (branch.output_size() != node.output_size())
+      fail("{} yields {}, the node has {}", name, counted(branch.output_size(), "value"),
+           counted(node.output_size(), "output"));
   }
   std::optional<int64_t> known;
   if (condition->has_elements() && condition->elements.size() == 1) known = value_of(condition->elements[0]);
@@ -297,18 +315,22 @@ std::vector<Value*> Importer::import_if(const NodeProto& node, const Attributes&
   return results;
 }
 
-std::vector<Value*> Importer::call(const FunctionProto& function, const NodeProto& node, const Attributes& given, const std::vector<Value*>& inputs,
-                                   const Opsets& opsets, const Frame& outer) {
+std::vector<Value*> Importer::call(const FunctionProto& function, const NodeProto& node, const Attributes& given,
+                                   const std::vector<Value*>& inputs, const Opsets& opsets, const Frame& outer) {
   if (outer.depth >= kMaxBodyDepth) fail("bodies within bodies, more than {} deep", kMaxBodyDepth);
-  if (static_cast<int>(inputs.size()) > function.input_size()) fail("takes {}, got {}", counted(function.input_size(), "input"), inputs.size());
-  if (node.output_size() > function.output_size()) fail("has {}, {} are used", counted(function.output_size(), "output"), node.output_size());
+  if (static_cast<int>(inputs.size()) > function.input_size())
+    fail("takes {}, got {}", counted(function.input_size(), "input"), inputs.size());
+  if (node.output_size() > function.output_size())
+    fail("has {}, {} are used", counted(function.output_size(), "output"), node.output_size());
   Attributes attributes = given;
   for (const AttributeProto& attribute : function.attribute_proto()) attributes.emplace(attribute.name(), &attribute);
   for (const std::string& name : function.attribute()) {
-    if (!attributes.contains(name) && structure_.function(node) == &function) fail("attribute '{}' of the function is missing", printable(name));
+    if (!attributes.contains(name) && structure_.function(node) == &function)
+      fail("attribute '{}' of the function is missing", printable(name));
   }
   Scope scope;
-  for (int i = 0; i < function.input_size(); ++i) scope.values[function.input(i)] = {i < static_cast<int>(inputs.size()) ? inputs[i] : nullptr, false};
+  for (int i = 0; i < function.input_size(); ++i)
+    scope.values[function.input(i)] = {i < static_cast<int>(inputs.size()) ? inputs[i] : nullptr, false};
   Body body = Body::of(function);
   Frame frame{opsets, std::move(attributes), fmt::format("{}{}/", outer.prefix, label_of(node)), outer.depth + 1};
   report_.set_call(frame.prefix);
@@ -325,15 +347,17 @@ std::vector<Value*> Importer::call(const FunctionProto& function, const NodeProt
 
 // --- files ---------------------------------------------------------------------------------------------------------
 
-std::unique_ptr<Module> import_bytes(ByteSource bytes, const std::string& folder, const std::string& name, const ImportOptions& options, Report& report) {
+std::unique_ptr<Module> import_bytes(ByteSource bytes, const std::string& folder, const std::string& name,
+                                     const ImportOptions& options, Report& report) {
   std::string message = scan_model(bytes.bytes, options.max_nesting);
   ModelProto model;
   google::protobuf::io::ArrayInputStream stream(message.data(), static_cast<int>(message.size()));
   google::protobuf::io::CodedInputStream coded(&stream);
-  coded.SetRecursionLimit(6 * options.max_nesting + 100);   // a graph in a node is four messages deep
+  coded.SetRecursionLimit(6 * options.max_nesting + 100);  // a graph in a node is four messages deep
   if (!model.ParseFromCodedStream(&coded)) throw Error(Fault::Input, "not an ONNX protobuf");
   message = {};
-  return Importer(model, options, TensorReader(std::move(bytes), folder), report).run(name.empty() ? model.graph().name() : name);
+  return Importer(model, options, TensorReader(std::move(bytes), folder), report)
+      .run(name.empty() ? model.graph().name() : name);
 }
 
 }  // namespace
@@ -343,7 +367,8 @@ std::unique_ptr<Module> import_model(const std::string& path, const ImportOption
   try {
     auto file = MappedFile::open(path);
     std::filesystem::path folder = std::filesystem::path(path).parent_path();
-    return import_bytes({file, file->bytes()}, folder.empty() ? "." : folder.string(), std::filesystem::path(path).stem().string(), options, report);
+    return import_bytes({file, file->bytes()}, folder.empty() ? "." : folder.string(),
+                        std::filesystem::path(path).stem().string(), options, report);
   } catch (const Error& error) {
     if (error.fault == Fault::Internal) throw;
     report.error(error.what(), error.fault);

@@ -12,7 +12,7 @@
 namespace lapidary::frontend {
 
 struct ImportOptions {
-  std::map<std::string, std::vector<int64_t>> shapes;   // --shape: fixes an input's extents (-1 keeps one symbolic)
+  std::map<std::string, std::vector<int64_t>> shapes;  // --shape: fixes an input's extents (-1 keeps one symbolic)
   int max_nesting = 100;
 };
 

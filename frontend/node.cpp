@@ -29,10 +29,13 @@ std::vector<int64_t> axes_from(int first, int rank) {
 std::string to_text(const std::vector<int64_t>& values) {
   constexpr size_t kShown = 16;
   std::span<const int64_t> shown(values.data(), std::min(values.size(), kShown));
-  return fmt::format("[{}{}]", fmt::join(shown, ", "), values.size() > kShown ? fmt::format(", ... {} in all", values.size()) : "");
+  return fmt::format("[{}{}]", fmt::join(shown, ", "),
+                     values.size() > kShown ? fmt::format(", ... {} in all", values.size()) : "");
 }
 
-std::string counted(int64_t count, const char* noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
+std::string counted(int64_t count, const char* noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
 
 const AttributeProto* Node::find(std::string_view name) const {
   auto own = attributes_.find(name);
@@ -66,11 +69,13 @@ std::vector<int64_t> Node::integers(std::string_view name) const {
 }
 std::vector<double> Node::numbers(std::string_view name) const {
   const AttributeProto* attribute = find(name);
-  return attribute ? std::vector<double>(attribute->floats().begin(), attribute->floats().end()) : std::vector<double>();
+  return attribute ? std::vector<double>(attribute->floats().begin(), attribute->floats().end())
+                   : std::vector<double>();
 }
 std::vector<std::string> Node::texts(std::string_view name) const {
   const AttributeProto* attribute = find(name);
-  return attribute ? std::vector<std::string>(attribute->strings().begin(), attribute->strings().end()) : std::vector<std::string>();
+  return attribute ? std::vector<std::string>(attribute->strings().begin(), attribute->strings().end())
+                   : std::vector<std::string>();
 }
 
 DType Node::dtype(std::string_view name) const {
@@ -83,9 +88,7 @@ DType Node::dtype(std::string_view name) const {
 ConstantId Node::tensor(std::string_view name) const {
   try {
     return tensors_.read(get(name).t(), build.module.constants);
-  } catch (const Error& error) {
-    throw Error(error.fault, fmt::format("attribute '{}': {}", name, error.what()));
-  }
+  } catch (const Error& error) { throw Error(error.fault, fmt::format("attribute '{}': {}", name, error.what())); }
 }
 
 Shape Node::extents(int index) const {
@@ -94,8 +97,9 @@ Shape Node::extents(int index) const {
   if (value->has_elements()) return value->elements;
   auto scalars = scalars_of(build.module, value);
   if (!scalars || !is_integer(value->type.dtype)) unsupported("input {} is known only at run time", index);
-  Shape elements;   // exporters' INT64_MAX, "to the end", is beyond what Dims hold
-  for (const Scalar& scalar : *scalars) elements.push_back(dims().constant(std::clamp(scalar.integer, kDimMin, kDimMax)));
+  Shape elements;  // exporters' INT64_MAX, "to the end", is beyond what Dims hold
+  for (const Scalar& scalar : *scalars)
+    elements.push_back(dims().constant(std::clamp(scalar.integer, kDimMin, kDimMax)));
   return elements;
 }
 
@@ -111,7 +115,8 @@ std::vector<int64_t> Node::constants(int index) const {
 
 Dim Node::extent(int index) const {
   Shape elements = extents(index);
-  if (elements.size() != 1) fail("input {} has {}, expected 1", index, counted(static_cast<int64_t>(elements.size()), "element"));
+  if (elements.size() != 1)
+    fail("input {} has {}, expected 1", index, counted(static_cast<int64_t>(elements.size()), "element"));
   return elements[0];
 }
 

@@ -35,23 +35,28 @@ std::vector<int64_t> normalized_axes(std::vector<int64_t> axes, int rank);
 // All axes 0 … rank-1.
 std::vector<int64_t> axes_from(int first, int rank);
 
-std::string to_text(const std::vector<int64_t>&);   // "[1, 3]"
-std::string counted(int64_t count, const char* noun);   // "1 input", "2 inputs"
+std::string to_text(const std::vector<int64_t>&);      // "[1, 3]"
+std::string counted(int64_t count, const char* noun);  // "1 input", "2 inputs"
 
 class Node {
  public:
   Node(GraphBuilder& build, const NodeProto& proto, const OpSchema& schema, Attributes attributes,
        std::vector<Value*> inputs, TensorReader& tensors)
-      : build(build), version(schema.since_version()), proto(proto), schema_(schema), tensors_(tensors),
-        attributes_(std::move(attributes)), inputs_(std::move(inputs)) {}
+      : build(build),
+        version(schema.since_version()),
+        proto(proto),
+        schema_(schema),
+        tensors_(tensors),
+        attributes_(std::move(attributes)),
+        inputs_(std::move(inputs)) {}
 
   GraphBuilder& build;
-  const int version;               // the opset that introduced this form of the operator: 13 for Squeeze-13 in opset 17
+  const int version;  // the opset that introduced this form of the operator: 13 for Squeeze-13 in opset 17
   const NodeProto& proto;
 
   DimPool& dims() const { return build.module.dims; }
   int input_count() const { return static_cast<int>(inputs_.size()); }
-  Value* input(int index) const { return index < input_count() ? inputs_[index] : nullptr; }   // null when left out
+  Value* input(int index) const { return index < input_count() ? inputs_[index] : nullptr; }  // null when left out
   std::vector<Value*> inputs() const { return inputs_; }
   const Type& type(int index) const { return input(index)->type; }
   int rank(int index = 0) const { return type(index).rank(); }
@@ -65,7 +70,7 @@ class Node {
   double number(std::string_view name) const;
   double number_or(std::string_view name, double otherwise) const;
   std::string text(std::string_view name) const;
-  std::vector<int64_t> integers(std::string_view name) const;          // empty when there is none
+  std::vector<int64_t> integers(std::string_view name) const;  // empty when there is none
   std::vector<double> numbers(std::string_view name) const;
   std::vector<std::string> texts(std::string_view name) const;
   DType dtype(std::string_view name) const;
@@ -75,7 +80,7 @@ class Node {
   // Integer operands that shapes are made of: their elements as Dims, or as numbers known now.
   Shape extents(int input) const;
   std::vector<int64_t> constants(int input) const;
-  Dim extent(int input) const;                                         // of one element
+  Dim extent(int input) const;  // of one element
   // From the attribute of that name, or, in later opsets, from that operand; empty when there is neither.
   std::vector<int64_t> integers_from(std::string_view attribute, int input) const;
 
@@ -86,7 +91,7 @@ class Node {
   const OpSchema& schema_;
   TensorReader& tensors_;
   Attributes attributes_;
-  std::vector<Value*> inputs_;     // null: left out
+  std::vector<Value*> inputs_;  // null: left out
 };
 
 }  // namespace lapidary::frontend

@@ -13,24 +13,24 @@ namespace lapidary::frontend {
 using ImportFunction = std::vector<Value*> (*)(Node&);
 
 struct OpEntry {
-  std::string_view name;        // of domain ai.onnx
+  std::string_view name;  // of domain ai.onnx
   ImportFunction import;
 };
 
-ImportFunction find_importer(std::string_view domain, std::string_view name);   // null when there is none
-std::vector<std::string_view> imported_operators();                             // sorted by name
+ImportFunction find_importer(std::string_view domain, std::string_view name);  // null when there is none
+std::vector<std::string_view> imported_operators();                            // sorted by name
 
-std::span<const OpEntry> elementwise_ops();       // ops/elementwise.cpp
-std::span<const OpEntry> activation_ops();        // ops/activation.cpp
-std::span<const OpEntry> constant_ops();          // ops/constant.cpp
-std::span<const OpEntry> shape_ops();             // ops/shape.cpp
-std::span<const OpEntry> move_ops();              // ops/move.cpp
-std::span<const OpEntry> index_ops();             // ops/index.cpp
-std::span<const OpEntry> reduction_ops();         // ops/reduction.cpp
-std::span<const OpEntry> contraction_ops();       // ops/contraction.cpp
-std::span<const OpEntry> convolution_ops();       // ops/convolution.cpp
-std::span<const OpEntry> pooling_ops();           // ops/pooling.cpp
-std::span<const OpEntry> normalization_ops();     // ops/normalization.cpp
-std::span<const OpEntry> recurrent_ops();         // ops/recurrent.cpp
+std::span<const OpEntry> elementwise_ops();    // ops/elementwise.cpp
+std::span<const OpEntry> activation_ops();     // ops/activation.cpp
+std::span<const OpEntry> constant_ops();       // ops/constant.cpp
+std::span<const OpEntry> shape_ops();          // ops/shape.cpp
+std::span<const OpEntry> move_ops();           // ops/move.cpp
+std::span<const OpEntry> index_ops();          // ops/index.cpp
+std::span<const OpEntry> reduction_ops();      // ops/reduction.cpp
+std::span<const OpEntry> contraction_ops();    // ops/contraction.cpp
+std::span<const OpEntry> convolution_ops();    // ops/convolution.cpp
+std::span<const OpEntry> pooling_ops();        // ops/pooling.cpp
+std::span<const OpEntry> normalization_ops();  // ops/normalization.cpp
+std::span<const OpEntry> recurrent_ops();      // ops/recurrent.cpp
 
 }  // namespace lapidary::frontend

@@ -17,8 +17,12 @@ class Refresher {
   }
 
  private:
-  Dim fresh(Dim dim) const { return dims_.substitute(dim, [](Dim) { return nullptr; }); }
-  void refresh(std::vector<Dim>& all) const { for (Dim& dim : all) dim = fresh(dim); }
+  Dim fresh(Dim dim) const {
+    return dims_.substitute(dim, [](Dim) { return nullptr; });
+  }
+  void refresh(std::vector<Dim>& all) const {
+    for (Dim& dim : all) dim = fresh(dim);
+  }
   void refresh(Value& value) const {
     refresh(value.type.shape);
     refresh(value.elements);

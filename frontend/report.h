@@ -22,7 +22,7 @@ class Report {
     error(describe(node, opset, call_) + ": " + what, fault);
   }
   void warning(const std::string& what) { diagnostics_.warning(prefix_ + what); }
-  void set_call(const std::string& prefix) { call_ = prefix; }   // of the nodes reported from now on: "call/"
+  void set_call(const std::string& prefix) { call_ = prefix; }  // of the nodes reported from now on: "call/"
   bool failed() const { return diagnostics_.failed(); }
 
  private:

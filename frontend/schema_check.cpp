@@ -63,11 +63,15 @@ using AttributeType = AttributeProto::AttributeType;
 
 std::vector<AttributeType> values_in(const AttributeProto& a) {
   std::vector<AttributeType> found;
-  auto note = [&](bool there, AttributeType type) { if (there) found.push_back(type); };
+  auto note = [&](bool there, AttributeType type) {
+    if (there) found.push_back(type);
+  };
   note(a.has_f(), AttributeProto::FLOAT), note(a.has_i(), AttributeProto::INT), note(a.has_s(), AttributeProto::STRING);
-  note(a.has_t(), AttributeProto::TENSOR), note(a.has_g(), AttributeProto::GRAPH), note(a.has_tp(), AttributeProto::TYPE_PROTO);
+  note(a.has_t(), AttributeProto::TENSOR), note(a.has_g(), AttributeProto::GRAPH),
+      note(a.has_tp(), AttributeProto::TYPE_PROTO);
   note(a.has_sparse_tensor(), AttributeProto::SPARSE_TENSOR), note(a.floats_size(), AttributeProto::FLOATS);
-  note(a.ints_size(), AttributeProto::INTS), note(a.strings_size(), AttributeProto::STRINGS), note(a.tensors_size(), AttributeProto::TENSORS);
+  note(a.ints_size(), AttributeProto::INTS), note(a.strings_size(), AttributeProto::STRINGS),
+      note(a.tensors_size(), AttributeProto::TENSORS);
   note(a.graphs_size(), AttributeProto::GRAPHS), note(a.type_protos_size(), AttributeProto::TYPE_PROTOS);
   note(a.sparse_tensors_size(), AttributeProto::SPARSE_TENSORS);
   return found;
@@ -81,9 +85,12 @@ std::string problem_of(const AttributeProto& attribute, AttributeType expected) 
   if (values.size() > 1) return fmt::format("holds two values ({} and {})", type_name(values[0]), type_name(values[1]));
   AttributeType declared = attribute.type();
   if (declared == AttributeProto::UNDEFINED && !values.empty()) declared = values[0];
-  if (declared != expected && declared != AttributeProto::UNDEFINED) return fmt::format("expected {}, got {}", type_name(expected), type_name(declared));
-  if (values.empty() && declared == AttributeProto::UNDEFINED && expected < AttributeProto::FLOATS) return "holds no value";
-  if (!values.empty() && values[0] != expected) return fmt::format("declared {}, holds {}", type_name(expected), type_name(values[0]));
+  if (declared != expected && declared != AttributeProto::UNDEFINED)
+    return fmt::format("expected {}, got {}", type_name(expected), type_name(declared));
+  if (values.empty() && declared == AttributeProto::UNDEFINED && expected < AttributeProto::FLOATS)
+    return "holds no value";
+  if (!values.empty() && values[0] != expected)
+    return fmt::format("declared {}, holds {}", type_name(expected), type_name(values[0]));
   return "";
 }
 
@@ -92,33 +99,60 @@ std::string problem_of(const AttributeProto& attribute, AttributeType expected) 
 // The spelling of ONNX's schemas for a tensor type.
 const char* schema_name(DType dtype) {
   switch (dtype) {
-    case DType::F32: return "tensor(float)";
-    case DType::U8: return "tensor(uint8)";
-    case DType::I8: return "tensor(int8)";
-    case DType::U16: return "tensor(uint16)";
-    case DType::I16: return "tensor(int16)";
-    case DType::I32: return "tensor(int32)";
-    case DType::I64: return "tensor(int64)";
-    case DType::String: return "tensor(string)";
-    case DType::Bool: return "tensor(bool)";
-    case DType::F16: return "tensor(float16)";
-    case DType::F64: return "tensor(double)";
-    case DType::U32: return "tensor(uint32)";
-    case DType::U64: return "tensor(uint64)";
-    case DType::C64: return "tensor(complex64)";
-    case DType::C128: return "tensor(complex128)";
-    case DType::BF16: return "tensor(bfloat16)";
-    case DType::F8E4M3FN: return "tensor(float8e4m3fn)";
-    case DType::F8E4M3FNUZ: return "tensor(float8e4m3fnuz)";
-    case DType::F8E5M2: return "tensor(float8e5m2)";
-    case DType::F8E5M2FNUZ: return "tensor(float8e5m2fnuz)";
-    case DType::U4: return "tensor(uint4)";
-    case DType::I4: return "tensor(int4)";
-    case DType::F4E2M1: return "tensor(float4e2m1)";
-    case DType::F8E8M0: return "tensor(float8e8m0)";
-    case DType::U2: return "tensor(uint2)";
-    case DType::I2: return "tensor(int2)";
-    case DType::Undefined: return "undefined";
+    case DType::F32:
+      return "tensor(float)";
+    case DType::U8:
+      return "tensor(uint8)";
+    case DType::I8:
+      return "tensor(int8)";
+    case DType::U16:
+      return "tensor(uint16)";
+    case DType::I16:
+      return "tensor(int16)";
+    case DType::I32:
+      return "tensor(int32)";
+    case DType::I64:
+      return "tensor(int64)";
+    case DType::String:
+      return "tensor(string)";
+    case DType::Bool:
+      return "tensor(bool)";
+    case DType::F16:
+      return "tensor(float16)";
+    case DType::F64:
+      return "tensor(double)";
+    case DType::U32:
+      return "tensor(uint32)";
+    case DType::U64:
+      return "tensor(uint64)";
+    case DType::C64:
+      return "tensor(complex64)";
+    case DType::C128:
+      return "tensor(complex128)";
+    case DType::BF16:
+      return "tensor(bfloat16)";
+    case DType::F8E4M3FN:
+      return "tensor(float8e4m3fn)";
+    case DType::F8E4M3FNUZ:
+      return "tensor(float8e4m3fnuz)";
+    case DType::F8E5M2:
+      return "tensor(float8e5m2)";
+    case DType::F8E5M2FNUZ:
+      return "tensor(float8e5m2fnuz)";
+    case DType::U4:
+      return "tensor(uint4)";
+    case DType::I4:
+      return "tensor(int4)";
+    case DType::F4E2M1:
+      return "tensor(float4e2m1)";
+    case DType::F8E8M0:
+      return "tensor(float8e8m0)";
+    case DType::U2:
+      return "tensor(uint2)";
+    case DType::I2:
+      return "tensor(int2)";
+    case DType::Undefined:
+      return "undefined";
   }
   LPD_UNREACHABLE();
 }
@@ -142,7 +176,9 @@ class NodeCheck {
   void arity(const char* what, const Names& names, const Parameters& parameters, int least, int most);
   void check_attributes(const Attributes&);
   void element_types(std::span<Value* const> inputs);
-  static const OpSchema::FormalParameter& parameter(const Parameters& all, int index) { return all[std::min<size_t>(index, all.size() - 1)]; }
+  static const OpSchema::FormalParameter& parameter(const Parameters& all, int index) {
+    return all[std::min<size_t>(index, all.size() - 1)];
+  }
 
   void problem(const std::string& what) {
     report_.error(node_, opset_, what);
@@ -159,15 +195,18 @@ class NodeCheck {
 template <typename Names>
 void NodeCheck::arity(const char* what, const Names& names, const Parameters& parameters, int least, int most) {
   int count = names.size();
-  while (count > 0 && names.Get(count - 1).empty()) --count;   // trailing ones left out
+  while (count > 0 && names.Get(count - 1).empty()) --count;  // trailing ones left out
   if (count < least || count > most) {
-    std::string range = least == most ? std::to_string(least) : most == INT_MAX ? fmt::format("{} or more", least) : fmt::format("{} to {}", least, most);
+    std::string range = least == most     ? std::to_string(least)
+                        : most == INT_MAX ? fmt::format("{} or more", least)
+                                          : fmt::format("{} to {}", least, most);
     return problem(fmt::format("takes {} {}{}, got {}", range, what, range == "1" ? "" : "s", count));
   }
   if (std::string_view(what) != "input") return;
   for (int i = 0; i < count; ++i) {
     const auto& formal = parameter(parameters, i);
-    if (names.Get(i).empty() && formal.GetOption() == OpSchema::Single) problem(fmt::format("input {} ({}) is required", i, formal.GetName()));
+    if (names.Get(i).empty() && formal.GetOption() == OpSchema::Single)
+      problem(fmt::format("input {} ({}) is required", i, formal.GetName()));
   }
 }
 
@@ -175,7 +214,8 @@ void NodeCheck::check_attributes(const Attributes& attributes) {
   const auto& declared = schema_.attributes();
   std::vector<std::string_view> seen;
   for (const AttributeProto& attribute : node_.attribute()) {
-    if (std::find(seen.begin(), seen.end(), attribute.name()) != seen.end()) problem(fmt::format("attribute '{}' is given twice", printable(attribute.name())));
+    if (std::find(seen.begin(), seen.end(), attribute.name()) != seen.end())
+      problem(fmt::format("attribute '{}' is given twice", printable(attribute.name())));
     seen.push_back(attribute.name());
   }
   for (const auto& [name, attribute] : attributes) {
@@ -192,20 +232,22 @@ void NodeCheck::check_attributes(const Attributes& attributes) {
 }
 
 void NodeCheck::element_types(std::span<Value* const> inputs) {
-  std::map<std::string, std::pair<int, DType>> bound;   // type variable → the input that fixed it
+  std::map<std::string, std::pair<int, DType>> bound;  // type variable → the input that fixed it
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!inputs[i] || schema_.inputs().empty()) continue;
     const auto& formal = parameter(schema_.inputs(), static_cast<int>(i));
     DType dtype = inputs[i]->type.dtype;
     const auto& allowed = formal.GetTypes();
-    if (std::none_of(allowed.begin(), allowed.end(), [&](const std::string* type) { return *type == schema_name(dtype); })) {
+    if (std::none_of(allowed.begin(), allowed.end(),
+                     [&](const std::string* type) { return *type == schema_name(dtype); })) {
       problem(fmt::format("input {} ({}) cannot be {}", i, formal.GetName(), name_of(dtype)));
       continue;
     }
     if (!formal.GetIsHomogeneous() || formal.GetTypeStr().find('(') != std::string::npos) continue;
     auto [first, fresh] = bound.emplace(formal.GetTypeStr(), std::pair(static_cast<int>(i), dtype));
     if (!fresh && first->second.second != dtype) {
-      problem(fmt::format("inputs {} and {} must have one element type, got {} and {}", first->second.first, i, name_of(first->second.second), name_of(dtype)));
+      problem(fmt::format("inputs {} and {} must have one element type, got {} and {}", first->second.first, i,
+                          name_of(first->second.second), name_of(dtype)));
     }
   }
 }
@@ -217,12 +259,14 @@ Opsets::Opsets(const google::protobuf::RepeatedPtrField<onnx::OperatorSetIdProto
     std::string domain(canonical_domain(import.domain()));
     auto range = known_domains().find(domain);
     if (range != known_domains().end() && (import.version() < 1 || import.version() > range->second.second)) {
-      report.error(fmt::format("opset {} of {} (supported 1 to {})", import.version(), domain_name(domain), range->second.second));
+      report.error(fmt::format("opset {} of {} (supported 1 to {})", import.version(), domain_name(domain),
+                               range->second.second));
       continue;
     }
     int version = static_cast<int>(std::clamp<int64_t>(import.version(), 1, INT_MAX));
     auto [found, fresh] = versions_.emplace(domain, version);
-    if (!fresh && found->second != version) report.error(fmt::format("domain '{}' is imported as {} and {}", domain_name(domain), found->second, version));
+    if (!fresh && found->second != version)
+      report.error(fmt::format("domain '{}' is imported as {} and {}", domain_name(domain), found->second, version));
   }
 }
 
@@ -238,18 +282,24 @@ const OpSchema* find_schema(const NodeProto& node, const Opsets& opsets, Report&
     report.error(node, opset, what, fault);
     return nullptr;
   };
-  if (domain == "com.microsoft") return complain(fmt::format("operator com.microsoft.{} is not supported yet", printable(node.op_type())), Fault::Unsupported);
-  if (!known_domains().contains(domain)) return complain(fmt::format("unknown domain '{}', and the model has no such function", printable(domain)));
+  if (domain == "com.microsoft")
+    return complain(fmt::format("operator com.microsoft.{} is not supported yet", printable(node.op_type())),
+                    Fault::Unsupported);
+  if (!known_domains().contains(domain))
+    return complain(fmt::format("unknown domain '{}', and the model has no such function", printable(domain)));
   if (opset == 0) return complain(fmt::format("no opset_import for domain '{}'", domain_name(domain)));
   const OpSchema* schema = onnx::OpSchemaRegistry::Schema(node.op_type(), opset, domain);
   if (!schema) {
-    return complain(fmt::format("no operator '{}' in {} opset {}{}", printable(node.op_type()), domain_name(domain), opset, did_you_mean(node.op_type(), domain, opset)));
+    return complain(fmt::format("no operator '{}' in {} opset {}{}", printable(node.op_type()), domain_name(domain),
+                                opset, did_you_mean(node.op_type(), domain, opset)));
   }
-  if (schema->Deprecated()) return complain(fmt::format("{} was removed in opset {}", node.op_type(), schema->SinceVersion()));
+  if (schema->Deprecated())
+    return complain(fmt::format("{} was removed in opset {}", node.op_type(), schema->SinceVersion()));
   return schema;
 }
 
-bool check_node(const NodeProto& node, const OpSchema& schema, int opset, const Attributes& attributes, std::span<Value* const> inputs, Report& report) {
+bool check_node(const NodeProto& node, const OpSchema& schema, int opset, const Attributes& attributes,
+                std::span<Value* const> inputs, Report& report) {
   return NodeCheck(node, schema, opset, report).run(attributes, inputs);
 }
 

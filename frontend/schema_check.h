@@ -14,7 +14,7 @@ namespace lapidary::frontend {
 class Opsets {
  public:
   Opsets(const google::protobuf::RepeatedPtrField<onnx::OperatorSetIdProto>&, Report&);
-  int version(std::string_view domain) const;    // 0: not imported
+  int version(std::string_view domain) const;  // 0: not imported
 
  private:
   std::map<std::string, int, std::less<>> versions_;
@@ -24,6 +24,7 @@ class Opsets {
 const OpSchema* find_schema(const NodeProto&, const Opsets&, Report&);
 
 // Whether the node fits. Operands are null when left out.
-bool check_node(const NodeProto&, const OpSchema&, int opset, const Attributes&, std::span<Value* const> inputs, Report&);
+bool check_node(const NodeProto&, const OpSchema&, int opset, const Attributes&, std::span<Value* const> inputs,
+                Report&);
 
 }  // namespace lapidary::frontend

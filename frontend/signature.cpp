@@ -34,7 +34,8 @@ const std::vector<int64_t>* Signature::wanted_shape(const std::string& input) co
 
 std::string Signature::symbol_name(const std::string& wanted) {
   std::string base = identifier(wanted), name = base;
-  for (int& k = last_suffix_[base]; !taken_.insert(name).second;) name = fmt::format("{}_{}", base, k = std::max(k, 1) + 1);
+  for (int& k = last_suffix_[base]; !taken_.insert(name).second;)
+    name = fmt::format("{}_{}", base, k = std::max(k, 1) + 1);
   return name;
 }
 
@@ -49,14 +50,16 @@ void Signature::collect(const onnx::ValueInfoProto& input) {
     if (!wanted || i >= static_cast<int>(wanted->size()) || (*wanted)[i] < 0) continue;
     auto [found, fresh] = fixed_.emplace(name, (*wanted)[i]);
     if (!fresh && found->second != (*wanted)[i]) {
-      report_.error(fmt::format("--shape gives {} both {} and {}", shown(name), found->second, (*wanted)[i]), Fault::Usage);
+      report_.error(fmt::format("--shape gives {} both {} and {}", shown(name), found->second, (*wanted)[i]),
+                    Fault::Usage);
     }
   }
 }
 
 void Signature::finish_collecting() {
   for (const auto& [name, shape] : options_.shapes) {
-    if (!inputs_.contains(name)) report_.error(fmt::format("--shape names {}, which is no input of the model", shown(name)), Fault::Usage);
+    if (!inputs_.contains(name))
+      report_.error(fmt::format("--shape names {}, which is no input of the model", shown(name)), Fault::Usage);
   }
 }
 
@@ -64,10 +67,11 @@ Dim Signature::extent_of(const onnx::ValueInfoProto& input, int axis) {
   const Dimension& declared = input.type().tensor_type().shape().dim(axis);
   const std::vector<int64_t>* wanted = wanted_shape(input.name());
   int64_t fixed = wanted ? (*wanted)[axis] : -1;
-  if (declared.has_dim_value() && declared.dim_value() != -1) {   // -1: some exporters' "unknown"
+  if (declared.has_dim_value() && declared.dim_value() != -1) {  // -1: some exporters' "unknown"
     if (declared.dim_value() < 0) fail("extent {} of axis {}", declared.dim_value(), axis);
     if (fixed >= 0 && fixed != declared.dim_value()) {
-      throw Error(Fault::Usage, fmt::format("--shape gives axis {} extent {}, the model {}", axis, fixed, declared.dim_value()));
+      throw Error(Fault::Usage,
+                  fmt::format("--shape gives axis {} extent {}, the model {}", axis, fixed, declared.dim_value()));
     }
     return dims_.constant(declared.dim_value());
   }
@@ -91,13 +95,16 @@ Type Signature::type_of(const onnx::ValueInfoProto& input) {
       Shape shape;
       for (size_t i = 0; i < wanted->size(); ++i) {
         int64_t extent = (*wanted)[i];
-        shape.push_back(extent >= 0 ? dims_.constant(extent) : dims_.symbol(symbol_name(fmt::format("{}_{}", input.name(), i))));
+        shape.push_back(extent >= 0 ? dims_.constant(extent)
+                                    : dims_.symbol(symbol_name(fmt::format("{}_{}", input.name(), i))));
       }
       return Type::tensor(*dtype, shape);
     }
     int rank = tensor.shape().dim_size();
     if (rank > kMaxRank) fail("rank {} exceeds {}", rank, kMaxRank);
-    if (wanted && static_cast<int>(wanted->size()) != rank) throw Error(Fault::Usage, fmt::format("--shape gives {}, it has rank {}", counted(static_cast<int64_t>(wanted->size()), "extent"), rank));
+    if (wanted && static_cast<int>(wanted->size()) != rank)
+      throw Error(Fault::Usage, fmt::format("--shape gives {}, it has rank {}",
+                                            counted(static_cast<int64_t>(wanted->size()), "extent"), rank));
     Shape shape;
     int64_t elements = 1;
     bool overflow = false;
@@ -116,19 +123,27 @@ Type Signature::type_of(const onnx::ValueInfoProto& input) {
 void Signature::compare(const onnx::ValueInfoProto& declared, const Type& computed) {
   if (!declared.type().has_tensor_type() || computed.kind != Type::Kind::Tensor) return;
   const auto& tensor = declared.type().tensor_type();
-  auto complain = [&](const std::string& what) { report_.error(fmt::format("value {} is declared {}, computed {}", shown(declared.name()), what, to_string(computed))); };
+  auto complain = [&](const std::string& what) {
+    report_.error(
+        fmt::format("value {} is declared {}, computed {}", shown(declared.name()), what, to_string(computed)));
+  };
   if (tensor.elem_type() != 0 && tensor.elem_type() != static_cast<int>(computed.dtype)) {
     std::optional<DType> dtype = dtype_of(tensor.elem_type());
-    return complain(dtype ? std::string(name_of(*dtype)) : fmt::format("with unknown data_type {}", tensor.elem_type()));
+    return complain(dtype ? std::string(name_of(*dtype))
+                          : fmt::format("with unknown data_type {}", tensor.elem_type()));
   }
   if (!tensor.has_shape()) return;
-  if (tensor.shape().dim_size() != computed.rank()) return complain(fmt::format("with rank {}", tensor.shape().dim_size()));
+  if (tensor.shape().dim_size() != computed.rank())
+    return complain(fmt::format("with rank {}", tensor.shape().dim_size()));
   for (int i = 0; i < computed.rank(); ++i) {
     const Dimension& extent = tensor.shape().dim(i);
     if (!extent.has_dim_value() || extent.dim_value() < 0) continue;
     std::optional<int64_t> known = value_of(computed.shape[i]);
-    if (known && *known != extent.dim_value()) return complain(fmt::format("with extent {} of axis {}", extent.dim_value(), i));
-    if (!known) report_.warning(fmt::format("value {} is declared with extent {} of axis {}, computed {}", shown(declared.name()), extent.dim_value(), i, to_string(computed.shape[i])));
+    if (known && *known != extent.dim_value())
+      return complain(fmt::format("with extent {} of axis {}", extent.dim_value(), i));
+    if (!known)
+      report_.warning(fmt::format("value {} is declared with extent {} of axis {}, computed {}", shown(declared.name()),
+                                  extent.dim_value(), i, to_string(computed.shape[i])));
   }
 }
 

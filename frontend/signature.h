@@ -14,7 +14,8 @@ namespace lapidary::frontend {
 
 class Signature {
  public:
-  Signature(DimPool& dims, const ImportOptions& options, Report& report) : dims_(dims), options_(options), report_(report) {}
+  Signature(DimPool& dims, const ImportOptions& options, Report& report)
+      : dims_(dims), options_(options), report_(report) {}
 
   // Call for all inputs before type_of: --shape may fix a symbol that other inputs share, and names the model gave go
   // before names we make up.
@@ -32,10 +33,10 @@ class Signature {
   DimPool& dims_;
   const ImportOptions& options_;
   Report& report_;
-  std::map<std::string, int64_t> fixed_;            // dim_param → extent, from --shape
-  std::map<std::string, std::string> symbols_;      // dim_param → symbol
-  std::set<std::string> taken_;                     // symbols in use
-  std::map<std::string, int> last_suffix_;          // of those that had to be told apart
+  std::map<std::string, int64_t> fixed_;        // dim_param → extent, from --shape
+  std::map<std::string, std::string> symbols_;  // dim_param → symbol
+  std::set<std::string> taken_;                 // symbols in use
+  std::map<std::string, int> last_suffix_;      // of those that had to be told apart
   std::set<std::string> inputs_;
 };
 

@@ -8,7 +8,7 @@
 namespace lapidary::frontend {
 namespace {
 
-constexpr int kInput = -1, kInitializer = -2;   // producers beside node indices
+constexpr int kInput = -1, kInitializer = -2;  // producers beside node indices
 
 // The names a body defines, and the scopes around it.
 struct Names {
@@ -40,7 +40,7 @@ class Checker {
 
   Structure& structure_;
   Report& report_;
-  const FunctionProto* function_ = nullptr;   // being checked, graphs inside its nodes included
+  const FunctionProto* function_ = nullptr;  // being checked, graphs inside its nodes included
 };
 
 std::string shown(std::string_view name) { return "'" + printable(name) + "'"; }
@@ -60,7 +60,7 @@ void Checker::define_inputs(const Body& body, Names& names, const std::string& w
   auto define = [&](std::string_view name) {
     if (name.empty()) return report_.error(where + " has an initializer without a name");
     if (!seen.insert(name).second) return report_.error(fmt::format("initializer {} is given twice", shown(name)));
-    names.producer.emplace(name, kInitializer);   // of an input: its default value
+    names.producer.emplace(name, kInitializer);  // of an input: its default value
   };
   for (const TensorProto& tensor : body.graph->initializer()) define(tensor.name());
   for (const auto& sparse : body.graph->sparse_initializer()) define(sparse.values().name());
@@ -73,8 +73,9 @@ void Checker::define_results(const Body& body, Names& names) {
       if (name.empty()) continue;
       auto [found, fresh] = names.producer.emplace(name, i);
       if (!fresh) {
-        std::string by = found->second == kInput ? "as an input" : found->second == kInitializer ? "as an initializer"
-                         : "by " + describe(body.nodes->Get(found->second), 0);
+        std::string by = found->second == kInput         ? "as an input"
+                         : found->second == kInitializer ? "as an initializer"
+                                                         : "by " + describe(body.nodes->Get(found->second), 0);
         report_.error(node, 0, fmt::format("value {} is already defined {}", shown(name), by));
       } else if (names.visible_outside(name)) {
         report_.error(node, 0, fmt::format("value {} is already defined outside of this graph", shown(name)));
@@ -84,7 +85,8 @@ void Checker::define_results(const Body& body, Names& names) {
 }
 
 // For each node the nodes of this body that produce what it, or a graph inside it, uses.
-std::vector<std::vector<int>> Checker::dependencies(const Body& body, const Names& names, std::vector<std::string_view>& captures) {
+std::vector<std::vector<int>> Checker::dependencies(const Body& body, const Names& names,
+                                                    std::vector<std::string_view>& captures) {
   std::vector<std::vector<int>> needs(body.nodes->size());
   for (int i = 0; i < body.nodes->size(); ++i) {
     const NodeProto& node = body.nodes->Get(i);
@@ -99,7 +101,9 @@ std::vector<std::vector<int>> Checker::dependencies(const Body& body, const Name
     };
     for (int k = 0; k < node.input_size(); ++k) {
       if (node.input(k).empty() || use(node.input(k))) continue;
-      report_.error(node, 0, fmt::format("input {} {} is not produced by any node, input or initializer", k, shown(node.input(k))));
+      report_.error(
+          node, 0,
+          fmt::format("input {} {} is not produced by any node, input or initializer", k, shown(node.input(k))));
     }
     auto inside = [&](const AttributeProto& attribute, const GraphProto& graph) {
       std::string where = fmt::format("{}, {}", describe(node, 0), printable(attribute.name()));
@@ -121,9 +125,11 @@ void Checker::check_reference(const NodeProto& node, const AttributeProto& attri
   std::string text = fmt::format("attribute {} refers to {}", shown(attribute.name()), shown(wanted));
   if (!function_) return report_.error(node, 0, text + " outside of any function");
   auto named = [&](const AttributeProto& given) { return given.name() == wanted; };
-  bool declared = std::find(function_->attribute().begin(), function_->attribute().end(), wanted) != function_->attribute().end() ||
-                  std::any_of(function_->attribute_proto().begin(), function_->attribute_proto().end(), named);
-  if (!declared) report_.error(node, 0, fmt::format("{}, which is no attribute of function {}", text, shown(function_->name())));
+  bool declared =
+      std::find(function_->attribute().begin(), function_->attribute().end(), wanted) != function_->attribute().end() ||
+      std::any_of(function_->attribute_proto().begin(), function_->attribute_proto().end(), named);
+  if (!declared)
+    report_.error(node, 0, fmt::format("{}, which is no attribute of function {}", text, shown(function_->name())));
 }
 
 void Checker::order(const Body& body, const std::vector<std::vector<int>>& needs) {
@@ -140,7 +146,7 @@ void Checker::order(const Body& body, const std::vector<std::vector<int>>& needs
   }
   if (sorted) return;
   std::vector<int> result;
-  std::priority_queue<int, std::vector<int>, std::greater<int>> ready;   // lowest first: the order stays where it can
+  std::priority_queue<int, std::vector<int>, std::greater<int>> ready;  // lowest first: the order stays where it can
   for (int i = 0; i < count; ++i) {
     if (waiting[i] == 0) ready.push(i);
   }
@@ -158,11 +164,13 @@ void Checker::order(const Body& body, const std::vector<std::vector<int>>& needs
 }
 
 // Every node still waiting needs one that waits too, so walking backwards must come around.
-void Checker::report_cycle(const Body& body, const std::vector<std::vector<int>>& needs, const std::vector<int>& waiting) {
+void Checker::report_cycle(const Body& body, const std::vector<std::vector<int>>& needs,
+                           const std::vector<int>& waiting) {
   constexpr size_t kShown = 10;
   std::unordered_map<int, size_t> place;
   std::vector<int> walk;
-  int at = static_cast<int>(std::find_if(waiting.begin(), waiting.end(), [](int n) { return n > 0; }) - waiting.begin());
+  int at =
+      static_cast<int>(std::find_if(waiting.begin(), waiting.end(), [](int n) { return n > 0; }) - waiting.begin());
   while (place.emplace(at, walk.size()).second) {
     walk.push_back(at);
     at = *std::find_if(needs[at].begin(), needs[at].end(), [&](int need) { return waiting[need] > 0; });
@@ -187,7 +195,8 @@ std::vector<std::string_view> Checker::check(const Body& body, const Names* oute
     if (!outputs.insert(name).second) report_.error(fmt::format("{} has two outputs named {}", where, shown(name)));
     if (names.producer.contains(name)) continue;
     captures.push_back(name);
-    if (!names.visible_outside(name)) report_.error(fmt::format("output {} of {} is never produced", shown(name), where));
+    if (!names.visible_outside(name))
+      report_.error(fmt::format("output {} of {} is never produced", shown(name), where));
   }
   return captures;
 }
@@ -202,7 +211,11 @@ Body Body::of(const GraphProto& graph) {
 }
 
 Body Body::of(const FunctionProto& function) {
-  return {&function.node(), {function.input().begin(), function.input().end()}, {function.output().begin(), function.output().end()}, nullptr, &function};
+  return {&function.node(),
+          {function.input().begin(), function.input().end()},
+          {function.output().begin(), function.output().end()},
+          nullptr,
+          &function};
 }
 
 std::string_view canonical_domain(std::string_view domain) { return domain == "ai.onnx" ? "" : domain; }
@@ -227,7 +240,8 @@ Structure check_structure(const ModelProto& model, Report& report) {
   Checker checker(structure, report);
   for (const FunctionProto& function : model.functions()) {
     if (!structure.functions.emplace(id_of(function), &function).second) {
-      report.error(fmt::format("function '{}::{}' is given twice", printable(function.domain()), printable(function.name())));
+      report.error(
+          fmt::format("function '{}::{}' is given twice", printable(function.domain()), printable(function.name())));
     }
     checker.check(Body::of(function), nullptr, fmt::format("function '{}'", printable(function.name())));
   }

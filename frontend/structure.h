@@ -19,14 +19,14 @@ namespace lapidary::frontend {
 struct Body {
   const google::protobuf::RepeatedPtrField<NodeProto>* nodes;
   std::vector<std::string_view> inputs, outputs;
-  const GraphProto* graph = nullptr;       // of functions null, and
-  const FunctionProto* function = nullptr; // of graphs
+  const GraphProto* graph = nullptr;        // of functions null, and
+  const FunctionProto* function = nullptr;  // of graphs
 
   static Body of(const GraphProto&);
   static Body of(const FunctionProto&);
 };
 
-using FunctionId = std::tuple<std::string_view, std::string_view, std::string_view>;   // domain, name, overload
+using FunctionId = std::tuple<std::string_view, std::string_view, std::string_view>;  // domain, name, overload
 // "" and "ai.onnx" are the same domain.
 std::string_view canonical_domain(std::string_view);
 FunctionId id_of(const FunctionProto&);
@@ -34,8 +34,9 @@ FunctionId called_by(const NodeProto&);
 
 struct Structure {
   std::map<FunctionId, const FunctionProto*> functions;
-  // The nodes of each body in an order in which every one follows what it uses; only bodies listed out of order are here.
-  std::unordered_map<const void*, std::vector<int>> reordered;   // by the address of Body::nodes
+  // The nodes of each body in an order in which every one follows what it uses; only bodies listed out of order are
+  // here.
+  std::unordered_map<const void*, std::vector<int>> reordered;  // by the address of Body::nodes
 
   const FunctionProto* function(const NodeProto& call) const;
   std::vector<int> order_of(const Body&) const;

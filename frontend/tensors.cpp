@@ -27,29 +27,58 @@ ByteSource copied(const Source& source) {
 enum class TypedField { Float, Int32, Int64, Double, Uint64, None };
 TypedField typed_field(DType dtype) {
   switch (dtype) {
-    case DType::F32: case DType::C64: return TypedField::Float;
-    case DType::I64: return TypedField::Int64;
-    case DType::F64: case DType::C128: return TypedField::Double;
-    case DType::U32: case DType::U64: return TypedField::Uint64;
-    case DType::U8: case DType::I8: case DType::U16: case DType::I16: case DType::I32: case DType::Bool: case DType::F16: case DType::BF16:
-    case DType::F8E4M3FN: case DType::F8E4M3FNUZ: case DType::F8E5M2: case DType::F8E5M2FNUZ: case DType::U4: case DType::I4:
-    case DType::F4E2M1: case DType::F8E8M0: case DType::U2: case DType::I2: return TypedField::Int32;
-    case DType::Undefined: case DType::String: return TypedField::None;
+    case DType::F32:
+    case DType::C64:
+      return TypedField::Float;
+    case DType::I64:
+      return TypedField::Int64;
+    case DType::F64:
+    case DType::C128:
+      return TypedField::Double;
+    case DType::U32:
+    case DType::U64:
+      return TypedField::Uint64;
+    case DType::U8:
+    case DType::I8:
+    case DType::U16:
+    case DType::I16:
+    case DType::I32:
+    case DType::Bool:
+    case DType::F16:
+    case DType::BF16:
+    case DType::F8E4M3FN:
+    case DType::F8E4M3FNUZ:
+    case DType::F8E5M2:
+    case DType::F8E5M2FNUZ:
+    case DType::U4:
+    case DType::I4:
+    case DType::F4E2M1:
+    case DType::F8E8M0:
+    case DType::U2:
+    case DType::I2:
+      return TypedField::Int32;
+    case DType::Undefined:
+    case DType::String:
+      return TypedField::None;
   }
   LPD_UNREACHABLE();
 }
 
 ByteSource typed_bytes(const TensorProto& tensor, DType dtype) {
   switch (typed_field(dtype)) {
-    case TypedField::Float: return copied<float>(tensor.float_data());
-    case TypedField::Int64: return copied<int64_t>(tensor.int64_data());
-    case TypedField::Double: return copied<double>(tensor.double_data());
+    case TypedField::Float:
+      return copied<float>(tensor.float_data());
+    case TypedField::Int64:
+      return copied<int64_t>(tensor.int64_data());
+    case TypedField::Double:
+      return copied<double>(tensor.double_data());
     case TypedField::Uint64:
       return dtype == DType::U32 ? copied<uint32_t>(tensor.uint64_data()) : copied<uint64_t>(tensor.uint64_data());
     case TypedField::Int32:
       if (bit_width(dtype) <= 8) return copied<uint8_t>(tensor.int32_data());
       return bit_width(dtype) == 16 ? copied<uint16_t>(tensor.int32_data()) : copied<int32_t>(tensor.int32_data());
-    case TypedField::None: break;
+    case TypedField::None:
+      break;
   }
   LPD_UNREACHABLE();
 }
@@ -109,22 +138,31 @@ ByteSource TensorReader::bytes_of(const TensorProto& tensor, DType dtype, int64_
   bool external = tensor.data_location() == TensorProto::EXTERNAL;
   bool raw = tensor.has_raw_data() || tensor.has_segment();
   if (typed.size() + external + raw > 1) {
-    fail(fmt::format("data is given twice ({} and {})", raw ? "raw_data" : external ? "external data" : typed[0].name,
+    fail(fmt::format("data is given twice ({} and {})",
+                     raw        ? "raw_data"
+                     : external ? "external data"
+                                : typed[0].name,
                      external && raw ? "external data" : typed.back().name));
   }
-  if (!typed.empty() && typed[0].field != typed_field(dtype)) fail(fmt::format("{} cannot hold {}", typed[0].name, type));
+  if (!typed.empty() && typed[0].field != typed_field(dtype))
+    fail(fmt::format("{} cannot hold {}", typed[0].name, type));
   if (external) return external_.read(tensor, *expected);
 
   ByteSource source;
   if (tensor.has_segment()) {
-    source = {file_.keep_alive, file_.bytes.subspan(tensor.segment().begin(), tensor.segment().end() - tensor.segment().begin())};
+    source = {file_.keep_alive,
+              file_.bytes.subspan(tensor.segment().begin(), tensor.segment().end() - tensor.segment().begin())};
   } else if (tensor.has_raw_data()) {
     source = copied<char>(tensor.raw_data());
   } else {
     source = typed_bytes(tensor, dtype);
   }
   if (static_cast<int64_t>(source.bytes.size()) != *expected) {
-    fail(fmt::format("{} needs {} bytes, {} has {}", type, *expected, raw ? "raw_data" : typed.empty() ? "it" : typed[0].name, source.bytes.size()));
+    fail(fmt::format("{} needs {} bytes, {} has {}", type, *expected,
+                     raw             ? "raw_data"
+                     : typed.empty() ? "it"
+                                     : typed[0].name,
+                     source.bytes.size()));
   }
   return source;
 }
@@ -153,18 +191,23 @@ ConstantId TensorReader::read_sparse(const onnx::SparseTensorProto& sparse, Cons
   if (!dtype || bit_width(*dtype) < 8) fail(fmt::format("data_type {} cannot be sparse", sparse.values().data_type()));
   int64_t elements = checked_elements(sparse.dims()), rank = sparse.dims_size();
   std::optional<int64_t> size = byte_size(*dtype, elements);
-  if (!size || *size > kMaxDenseBytes) throw Error(Fault::Unsupported, fmt::format("sparse tensors of more than {} bytes", kMaxDenseBytes));
+  if (!size || *size > kMaxDenseBytes)
+    throw Error(Fault::Unsupported, fmt::format("sparse tensors of more than {} bytes", kMaxDenseBytes));
   int64_t count = checked_elements(sparse.values().dims());
   const TensorProto& indices = sparse.indices();
   bool flat = indices.dims_size() == 1;
   int64_t width = flat ? 1 : rank;
-  if (sparse.values().dims_size() != 1) fail(fmt::format("values have rank {}, expected 1", sparse.values().dims_size()));
+  if (sparse.values().dims_size() != 1)
+    fail(fmt::format("values have rank {}, expected 1", sparse.values().dims_size()));
   if (dtype_of(indices.data_type()) != DType::I64) fail("indices are not int64");
   if (count > elements) fail(fmt::format("{} values in a tensor of {} elements", count, elements));
-  if (checked_elements(indices.dims()) != count * width || indices.dims_size() < 1 || indices.dims(0) != count || (!flat && (indices.dims_size() != 2 || indices.dims(1) != rank))) {
-    fail(fmt::format("indices have shape [{}], expected [{}] or [{}, {}]", fmt::join(indices.dims(), ", "), count, count, rank));
+  if (checked_elements(indices.dims()) != count * width || indices.dims_size() < 1 || indices.dims(0) != count ||
+      (!flat && (indices.dims_size() != 2 || indices.dims(1) != rank))) {
+    fail(fmt::format("indices have shape [{}], expected [{}] or [{}, {}]", fmt::join(indices.dims(), ", "), count,
+                     count, rank));
   }
-  ByteSource values = bytes_of(sparse.values(), *dtype, count), index_bytes = bytes_of(indices, DType::I64, count * width);
+  ByteSource values = bytes_of(sparse.values(), *dtype, count),
+             index_bytes = bytes_of(indices, DType::I64, count * width);
   std::vector<std::byte> dense(*size);
   int64_t element_size = bit_width(*dtype) / 8, last = -1;
   for (int64_t k = 0; k < count; ++k) {

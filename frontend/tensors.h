@@ -14,7 +14,7 @@
 
 namespace lapidary::frontend {
 
-std::optional<DType> dtype_of(int64_t data_type);   // nothing for 0 and numbers ONNX does not have
+std::optional<DType> dtype_of(int64_t data_type);  // nothing for 0 and numbers ONNX does not have
 
 // Number of elements; throws Error{Fault::Input} on negative dims, too many dims or overflow.
 int64_t checked_elements(const google::protobuf::RepeatedField<int64_t>& dims);
@@ -29,7 +29,7 @@ class ExternalData {
 
  private:
   std::string folder_;
-  std::map<std::string, std::shared_ptr<const MappedFile>> files_;   // by location
+  std::map<std::string, std::shared_ptr<const MappedFile>> files_;  // by location
 };
 
 class TensorReader {

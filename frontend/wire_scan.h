@@ -7,7 +7,8 @@
 // Such a tensor gets a `segment {begin, end}` in place of its raw_data: the bytes [begin, end) of the file. ONNX's own
 // use of that field was never implemented by anybody; a model that has one is refused here, so there is no confusion.
 //
-// Cost: 1 ms for the 2,000 nodes and 652 MB of gpt2 (the weights are not touched). Test: test/frontend/wire_scan_test.cpp.
+// Cost: 1 ms for the 2,000 nodes and 652 MB of gpt2 (the weights are not touched). Test:
+// test/frontend/wire_scan_test.cpp.
 #pragma once
 
 #include <cstddef>

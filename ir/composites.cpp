@@ -32,32 +32,34 @@ Value* softmax(GraphBuilder& builder, Value* x, int axis) {
 std::vector<Value*> layer_norm(GraphBuilder& builder, Value* x, Value* scale, Value* bias, int axis, double epsilon) {
   std::vector<Value*> operands = {x, scale};
   if (bias) operands.push_back(bias);
-  return builder.composite("layer_norm", {{"axis", int64_t{axis}}, {"epsilon", epsilon}}, operands, [&](GraphBuilder& b, Values in) {
-    std::vector<int64_t> axes = axes_from(axis, in[0]->type.rank());
-    Value* mean = b.reduce(OpKind::ReduceMean, in[0], axes, true);
-    Value* centred = b.sub(in[0], mean);
-    Value* variance = b.reduce(OpKind::ReduceMean, b.mul(centred, centred), axes, true);
-    Value* deviation = b.scalar_op(ScalarOp::Sqrt, {b.add(variance, b.like(in[0], epsilon))});
-    Value* inverse = b.div(b.like(in[0], 1), deviation);
-    Value* y = b.mul(b.mul(centred, inverse), in[1]);
-    if (in.size() > 2) y = b.add(y, in[2]);
-    return std::vector<Value*>{y, mean, inverse};
-  });
+  return builder.composite("layer_norm", {{"axis", int64_t{axis}}, {"epsilon", epsilon}}, operands,
+                           [&](GraphBuilder& b, Values in) {
+                             std::vector<int64_t> axes = axes_from(axis, in[0]->type.rank());
+                             Value* mean = b.reduce(OpKind::ReduceMean, in[0], axes, true);
+                             Value* centred = b.sub(in[0], mean);
+                             Value* variance = b.reduce(OpKind::ReduceMean, b.mul(centred, centred), axes, true);
+                             Value* deviation = b.scalar_op(ScalarOp::Sqrt, {b.add(variance, b.like(in[0], epsilon))});
+                             Value* inverse = b.div(b.like(in[0], 1), deviation);
+                             Value* y = b.mul(b.mul(centred, inverse), in[1]);
+                             if (in.size() > 2) y = b.add(y, in[2]);
+                             return std::vector<Value*>{y, mean, inverse};
+                           });
 }
 
 Value* rms_norm(GraphBuilder& builder, Value* x, Value* scale, int axis, double epsilon) {
-  return builder.composite("rms_norm", {{"axis", int64_t{axis}}, {"epsilon", epsilon}}, {x, scale}, [&](GraphBuilder& b, Values in) {
-    Value* square = b.reduce(OpKind::ReduceMean, b.mul(in[0], in[0]), axes_from(axis, in[0]->type.rank()), true);
-    Value* deviation = b.scalar_op(ScalarOp::Sqrt, {b.add(square, b.like(in[0], epsilon))});
-    return std::vector<Value*>{b.mul(b.div(in[0], deviation), in[1])};
-  })[0];
+  return builder.composite(
+      "rms_norm", {{"axis", int64_t{axis}}, {"epsilon", epsilon}}, {x, scale}, [&](GraphBuilder& b, Values in) {
+        Value* square = b.reduce(OpKind::ReduceMean, b.mul(in[0], in[0]), axes_from(axis, in[0]->type.rank()), true);
+        Value* deviation = b.scalar_op(ScalarOp::Sqrt, {b.add(square, b.like(in[0], epsilon))});
+        return std::vector<Value*>{b.mul(b.div(in[0], deviation), in[1])};
+      })[0];
 }
 
 Value* gelu(GraphBuilder& builder, Value* x, bool approximate) {
   return builder.composite("gelu", {{"approximate", int64_t{approximate}}}, {x}, [&](GraphBuilder& b, Values in) {
     Value* half = b.mul(in[0], b.like(in[0], 0.5));
     Value* curve;
-    if (approximate) {   // tanh(√(2/π) · (x + 0.044715 x³))
+    if (approximate) {  // tanh(√(2/π) · (x + 0.044715 x³))
       Value* cube = b.mul(b.mul(in[0], in[0]), in[0]);
       Value* inner = b.add(in[0], b.mul(cube, b.like(in[0], 0.044715)));
       curve = b.scalar_op(ScalarOp::Tanh, {b.mul(inner, b.like(in[0], std::sqrt(2 / M_PI)))});
@@ -84,20 +86,23 @@ Value* hide_future(GraphBuilder& b, Value* scores, Dim queries, Dim keys) {
 Value* attention(GraphBuilder& builder, Value* q, Value* k, Value* v, Value* mask, double scale, bool causal) {
   std::vector<Value*> operands = {q, k, v};
   if (mask) operands.push_back(mask);
-  return builder.composite("attention", {{"scale", scale}, {"causal", int64_t{causal}}}, operands, [&](GraphBuilder& b, Values in) {
-    const Shape qs = in[0]->type.shape, ks = in[1]->type.shape, vs = in[2]->type.shape;   // B H S D, B G T D, B G T E
-    Dim ratio = b.module.dims.floordiv(qs[1], ks[1]);
-    Value* grouped = b.reshape(in[0], {qs[0], ks[1], ratio, qs[2], qs[3]});
-    Value* scores = b.contract(b.mul(grouped, b.like(in[0], scale)), in[1], "bghsd,bgtd->bghst");
-    scores = b.reshape(scores, {qs[0], qs[1], qs[2], ks[2]});
-    if (in.size() > 3) scores = b.add(scores, in[3]);
-    if (causal) scores = hide_future(b, scores, qs[2], ks[2]);
-    Value* shifted = b.sub(scores, b.reduce(OpKind::ReduceMax, scores, {3}, true));
-    Value* power = b.scalar_op(ScalarOp::Exp, {shifted});
-    Value* weights = b.div(power, b.reduce(OpKind::ReduceSum, power, {3}, true));
-    weights = b.reshape(weights, {qs[0], ks[1], ratio, qs[2], ks[2]});
-    return std::vector<Value*>{b.reshape(b.contract(weights, in[2], "bghst,bgte->bghse"), {qs[0], qs[1], qs[2], vs[3]})};
-  })[0];
+  return builder.composite(
+      "attention", {{"scale", scale}, {"causal", int64_t{causal}}}, operands, [&](GraphBuilder& b, Values in) {
+        const Shape qs = in[0]->type.shape, ks = in[1]->type.shape,
+                    vs = in[2]->type.shape;  // B H S D, B G T D, B G T E
+        Dim ratio = b.module.dims.floordiv(qs[1], ks[1]);
+        Value* grouped = b.reshape(in[0], {qs[0], ks[1], ratio, qs[2], qs[3]});
+        Value* scores = b.contract(b.mul(grouped, b.like(in[0], scale)), in[1], "bghsd,bgtd->bghst");
+        scores = b.reshape(scores, {qs[0], qs[1], qs[2], ks[2]});
+        if (in.size() > 3) scores = b.add(scores, in[3]);
+        if (causal) scores = hide_future(b, scores, qs[2], ks[2]);
+        Value* shifted = b.sub(scores, b.reduce(OpKind::ReduceMax, scores, {3}, true));
+        Value* power = b.scalar_op(ScalarOp::Exp, {shifted});
+        Value* weights = b.div(power, b.reduce(OpKind::ReduceSum, power, {3}, true));
+        weights = b.reshape(weights, {qs[0], ks[1], ratio, qs[2], ks[2]});
+        return std::vector<Value*>{
+            b.reshape(b.contract(weights, in[2], "bghst,bgte->bghse"), {qs[0], qs[1], qs[2], vs[3]})};
+      })[0];
 }
 
 namespace {
@@ -107,7 +112,7 @@ struct CellStep {
   GraphBuilder& b;
   std::string_view cell;
   Dim hidden;
-  Value *x, *h, *c, *r, *r_bias;   // x [B, G·H], h and c [B, H], r [G·H, H], r_bias [H]
+  Value *x, *h, *c, *r, *r_bias;  // x [B, G·H], h and c [B, H], r [G·H, H], r_bias [H]
 
   Value* part(Value* of, int axis, int gate, int count = 1) {
     return b.slice_axis(of, axis, b.module.dims.mul(hidden, b.dim(gate)), b.module.dims.mul(hidden, b.dim(count)));
@@ -154,7 +159,8 @@ Value* taken(GraphBuilder& b, Value* value, int axis, int index) {
 std::vector<Value*> direction_loop(GraphBuilder& b, const Recurrence& of, int index, bool reverse) {
   const bool has_c = of.c0;
   const Dim time = of.xw->type.shape[0], hidden = of.h0->type.shape[2];
-  std::vector<Value*> carried = {taken(b, of.h0, 0, index)}, captures = {taken(b, of.xw, 2, index), taken(b, of.r, 0, index)};
+  std::vector<Value*> carried = {taken(b, of.h0, 0, index)},
+                      captures = {taken(b, of.xw, 2, index), taken(b, of.r, 0, index)};
   if (has_c) carried.push_back(taken(b, of.c0, 0, index));
   if (of.r_bias) captures.push_back(taken(b, of.r_bias, 0, index));
   if (of.lengths) captures.push_back(b.expand_axes(b.convert(of.lengths, DType::I64), {1}));
@@ -162,7 +168,10 @@ std::vector<Value*> direction_loop(GraphBuilder& b, const Recurrence& of, int in
     Value* t = at[0];
     if (reverse) t = step.sub(step.dims_tensor({step.module.dims.sub(time, step.dim(1))}, {}), t);
     const std::span state = at.subspan(1, carried.size()), in = at.subspan(1 + carried.size());
-    CellStep cell{step, of.cell, hidden, step.gather(in[0], t, 0), state[0], has_c ? state[1] : nullptr, in[1], of.r_bias ? in[2] : nullptr};
+    CellStep cell{step,     of.cell,
+                  hidden,   step.gather(in[0], t, 0),
+                  state[0], has_c ? state[1] : nullptr,
+                  in[1],    of.r_bias ? in[2] : nullptr};
     std::vector<Value*> next = cell.next();
     Value* y = next[0];
     if (of.lengths) {

@@ -24,16 +24,16 @@ Value* gelu(GraphBuilder&, Value* x, bool approximate);
 // [B, H, S, T], added; → [B, H, S, E]. causal: query i sees keys ≤ i + T - S.
 Value* attention(GraphBuilder&, Value* q, Value* k, Value* v, Value* mask, double scale, bool causal);
 
-// recurrent(xw, r, h0, c0?, r_bias?, lengths?; cell, direction, lengths) → y, h, c?: what recurs of ONNX's RNN-14, GRU-14
-// and LSTM-14 with their default activations, for D directions; the input's part of all gates is done. G gates of H
-// units; cells are
+// recurrent(xw, r, h0, c0?, r_bias?, lengths?; cell, direction, lengths) → y, h, c?: what recurs of ONNX's RNN-14,
+// GRU-14 and LSTM-14 with their default activations, for D directions; the input's part of all gates is done. G gates
+// of H units; cells are
 //   lstm        G = 4 in the order i, o, f, c; has c0
 //   gru         G = 3 in the order z, r, h; the candidate is tanh(xw + (r∘h)·rᵀ)
 //   gru_linear  the same with linear_before_reset: tanh(xw + r∘(h·rᵀ + r_bias)); has r_bias
 //   rnn, rnn_relu  G = 1
-// xw [S, B, D, G·H], r [D, G·H, H], h0 and c0 [D, B, H], r_bias [D, H], lengths i32[B] → y [S, D, B, H], h and c [D, B, H].
-// With lengths, y is 0 from there on and the states are those of each sequence's own end; in reverse a sequence begins
-// at its own last element.
+// xw [S, B, D, G·H], r [D, G·H, H], h0 and c0 [D, B, H], r_bias [D, H], lengths i32[B] → y [S, D, B, H], h and c [D, B,
+// H]. With lengths, y is 0 from there on and the states are those of each sequence's own end; in reverse a sequence
+// begins at its own last element.
 enum RecurrentDirection { kForward = 0, kReverse = 1, kBothDirections = 2 };
 struct Recurrence {
   std::string cell;

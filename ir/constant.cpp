@@ -82,8 +82,8 @@ std::vector<int64_t> shape_after(const Transform& transform, std::vector<int64_t
     }
     case Transform::Kind::Winograd: {
       int64_t inputs = transform.shape[0] + 2;
-      return {inputs * inputs, ceil_div(shape[0], transform.block), ceil_div(shape[1], transform.shape[1]) * transform.shape[1],
-              transform.block};
+      return {inputs * inputs, ceil_div(shape[0], transform.block),
+              ceil_div(shape[1], transform.shape[1]) * transform.shape[1], transform.block};
     }
   }
   LPD_UNREACHABLE("unknown transform");
@@ -95,7 +95,8 @@ ConstantId ConstantTable::transformed(ConstantId of, Transform transform) {
   Constant constant = (*this)[of];
   constant.shape = shape_after(transform, constant.shape);
   if (transform.kind == Transform::Kind::Convert) constant.dtype = transform.dtype;
-  bool pointless = transform.kind == Transform::Kind::Reshape && constant.transforms.empty() && std::holds_alternative<Splat>(constant.source);
+  bool pointless = transform.kind == Transform::Kind::Reshape && constant.transforms.empty() &&
+                   std::holds_alternative<Splat>(constant.source);
   if (pointless) {
     constant.source_shape = constant.shape;
   } else {
@@ -109,7 +110,8 @@ bool ConstantTable::is_splat(ConstantId id, Scalar* value) const {
   Scalar found;
   if (const auto* splat = std::get_if<Splat>(&constant.source)) {
     found = splat->value;
-  } else if (const auto* bytes = std::get_if<ByteSource>(&constant.source); bytes && constant.elements() == 1 && bytes->bytes.size() <= 16) {
+  } else if (const auto* bytes = std::get_if<ByteSource>(&constant.source);
+             bytes && constant.elements() == 1 && bytes->bytes.size() <= 16) {
     found = load_scalar(constant.source_dtype, bytes->bytes.data(), 0);
   } else {
     return false;
@@ -144,7 +146,8 @@ std::vector<std::byte> ConstantTable::bytes_of(ConstantId id) const {
 std::vector<Scalar> ConstantTable::scalars_of(ConstantId id) const {
   std::vector<std::byte> bytes = bytes_of(id);
   std::vector<Scalar> values;
-  for (int64_t i = 0; i < (*this)[id].elements(); ++i) values.push_back(load_scalar((*this)[id].dtype, bytes.data(), i));
+  for (int64_t i = 0; i < (*this)[id].elements(); ++i)
+    values.push_back(load_scalar((*this)[id].dtype, bytes.data(), i));
   return values;
 }
 

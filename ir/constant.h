@@ -21,24 +21,30 @@ struct ByteSource {
   std::shared_ptr<const void> keep_alive;
   std::span<const std::byte> bytes;
 };
-struct Splat { Scalar value; };            // every element the same
-struct Seeded { uint64_t seed; double mean, deviation; };   // normal, counter-based: the same on every machine
+struct Splat {
+  Scalar value;
+};  // every element the same
+struct Seeded {
+  uint64_t seed;
+  double mean, deviation;
+};  // normal, counter-based: the same on every machine
 
 // One pending change, applied in order. Shapes after it: `result_shape_of`.
 struct Transform {
   enum class Kind : uint8_t {
-    Convert,        // to `dtype`
-    Transpose,      // by `axes`
-    Reshape,        // to `shape`
-    Pad,            // each axis to `shape` at the high end, with zeros
-    Scale,          // multiply along axis `axes[0]` by the constant `other` (rank 1, same dtype)
-    // Groups that share a block of channels, as one convolution: [O, I, k…] → [O, width, k…]. Channel i of output o moves
-    // to o / shape[0] · I + i - axes[o / block], zeros elsewhere; shape = {outputs of a group, width}.
+    Convert,    // to `dtype`
+    Transpose,  // by `axes`
+    Reshape,    // to `shape`
+    Pad,        // each axis to `shape` at the high end, with zeros
+    Scale,      // multiply along axis `axes[0]` by the constant `other` (rank 1, same dtype)
+    // Groups that share a block of channels, as one convolution: [O, I, k…] → [O, width, k…]. Channel i of output o
+    // moves to o / shape[0] · I + i - axes[o / block], zeros elsewhere; shape = {outputs of a group, width}.
     SpreadGroups,
     // Packed forms of contraction and convolution operands. All end in a panel of `block` output channels:
-    PackPanels,     // [K, N] → [ceil(N/block)][K][block], zero-padded
-    PackConv,       // [O, I, k…] → [ceil(O/block)][ceil(I/iblock)][k…][iblock][block]; iblock = shape[0]
-    Winograd,       // [O, I, 3, 3] → [a·a][ceil(O/block)][I'][block] with a = shape[0] + 2 (F(shape[0], 3)), I' = I up to shape[1]
+    PackPanels,  // [K, N] → [ceil(N/block)][K][block], zero-padded
+    PackConv,    // [O, I, k…] → [ceil(O/block)][ceil(I/iblock)][k…][iblock][block]; iblock = shape[0]
+    Winograd,  // [O, I, 3, 3] → [a·a][ceil(O/block)][I'][block] with a = shape[0] + 2 (F(shape[0], 3)), I' = I up to
+               // shape[1]
   };
   Kind kind;
   DType dtype = DType::Undefined;
@@ -48,21 +54,21 @@ struct Transform {
 };
 
 struct Constant {
-  DType dtype = DType::Undefined;          // after all transforms
-  std::vector<int64_t> shape;              // after all transforms
+  DType dtype = DType::Undefined;  // after all transforms
+  std::vector<int64_t> shape;      // after all transforms
   DType source_dtype = DType::Undefined;
   std::vector<int64_t> source_shape;
   std::variant<ByteSource, Splat, Seeded> source;
   std::vector<Transform> transforms;
 
-  int64_t elements() const;                // of `shape`
-  int64_t bytes() const;                   // of `shape` and `dtype`
+  int64_t elements() const;  // of `shape`
+  int64_t bytes() const;     // of `shape` and `dtype`
 };
 
 class ConstantTable {
  public:
   ConstantId add(Constant);
-  ConstantId add_bytes(DType, std::vector<int64_t> shape, std::vector<std::byte> bytes);   // owned copy
+  ConstantId add_bytes(DType, std::vector<int64_t> shape, std::vector<std::byte> bytes);  // owned copy
   ConstantId add_scalars(DType, std::vector<int64_t> shape, std::span<const Scalar> values);
   ConstantId add_splat(DType, std::vector<int64_t> shape, Scalar);
   // A new constant: `of` with one more transform.
@@ -77,7 +83,7 @@ class ConstantTable {
   // Ranges of the leading axis can be produced apart, so that one large weight is packed by several threads:
   // part `part` of `parts` writes its own share of `out`.
   void materialize(ConstantId, std::span<std::byte> out, int part = 0, int parts = 1) const;
-  std::vector<std::byte> bytes_of(ConstantId) const;   // small ones: folding, tests
+  std::vector<std::byte> bytes_of(ConstantId) const;  // small ones: folding, tests
   std::vector<Scalar> scalars_of(ConstantId) const;
 
  private:

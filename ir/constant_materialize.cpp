@@ -42,27 +42,34 @@ void store_element(const Scalar& value, std::byte* data, int64_t index) {
 
 bool apply_to_view(View& view, DType dtype, const Transform& transform, const ConstantTable& table) {
   switch (transform.kind) {
-    case Transform::Kind::Transpose: view.transpose(transform.axes); return true;
-    case Transform::Kind::Reshape: return view.reshape(transform.shape);
-    case Transform::Kind::Pad: view.pad(transform.shape); return true;
+    case Transform::Kind::Transpose:
+      view.transpose(transform.axes);
+      return true;
+    case Transform::Kind::Reshape:
+      return view.reshape(transform.shape);
+    case Transform::Kind::Pad:
+      view.pad(transform.shape);
+      return true;
     case Transform::Kind::Scale: {
       if (dtype != DType::F32) return false;
       std::vector<float> factors;
-      for (const Scalar& factor : table.scalars_of(transform.other)) factors.push_back(static_cast<float>(factor.number));
+      for (const Scalar& factor : table.scalars_of(transform.other))
+        factors.push_back(static_cast<float>(factor.number));
       view.scale(static_cast<size_t>(transform.axes[0]), std::move(factors));
       return true;
     }
-    case Transform::Kind::PackPanels:   // [K, N] → [N/block][K][block]
+    case Transform::Kind::PackPanels:  // [K, N] → [N/block][K][block]
       view.split(1, transform.block);
       view.transpose({1, 0, 2});
       return true;
-    case Transform::Kind::PackConv:     // [O, I, k…] → [O/block][I/iblock][k…][iblock][block]
+    case Transform::Kind::PackConv:  // [O, I, k…] → [O/block][I/iblock][k…][iblock][block]
       view.split(1, transform.shape[0]);
       view.split(0, transform.block);
       return true;
     case Transform::Kind::Convert:
     case Transform::Kind::SpreadGroups:
-    case Transform::Kind::Winograd: return false;
+    case Transform::Kind::Winograd:
+      return false;
   }
   LPD_UNREACHABLE();
 }
@@ -100,7 +107,8 @@ struct Work {
 // All 65 536 values of a 16-bit float, for constants where that is less than converting each element.
 Bytes widened(DType from, const std::byte* data, int64_t count) {
   std::vector<float> values(1 << 16);
-  for (uint32_t code = 0; code < values.size(); code++) values[code] = static_cast<float>(decode_small_float(from, code));
+  for (uint32_t code = 0; code < values.size(); code++)
+    values[code] = static_cast<float>(decode_small_float(from, code));
   Bytes result(static_cast<size_t>(count) * 4);
   for (int64_t i = 0; i < count; i++) {
     uint16_t code;
@@ -126,7 +134,8 @@ void scale_elements(Work& work, size_t axis, const std::vector<Scalar>& factors)
   work.make_dense();
   int64_t inner = work.view.axes[axis].stride, extent = work.view.axes[axis].extent, count = work.view.elements();
   for (int64_t i = 0; i < count; i++) {
-    std::array<Scalar, 2> both = {load_element(work.dtype, work.view.data, i), factors[static_cast<size_t>(i / inner % extent)]};
+    std::array<Scalar, 2> both = {load_element(work.dtype, work.view.data, i),
+                                  factors[static_cast<size_t>(i / inner % extent)]};
     store_element(evaluate(ScalarOp::Mul, both), work.bytes.data(), i);
   }
 }
@@ -135,7 +144,7 @@ void spread_groups(Work& work, const Transform& transform) {
   work.make_dense();
   std::vector<int64_t> shape = work.view.shape();
   const int64_t outputs = shape[0], inputs = shape[1], width = transform.shape[1];
-  int64_t bytes = width_of(work.dtype);   // of a channel's taps
+  int64_t bytes = width_of(work.dtype);  // of a channel's taps
   for (size_t axis = 2; axis < shape.size(); axis++) bytes *= shape[axis];
   shape[1] = width;
   Bytes result(static_cast<size_t>(outputs * width * bytes));
@@ -167,7 +176,7 @@ void transform_filters(const Matrix& g, const double (*w)[kLanes], double (*u)[k
   times_g(g, 3, w, half);
   for (int a = 0; a < n; a++)
     for (int k = 0; k < 3; k++) std::copy_n(half[a * 3 + k], kLanes, turned[k * n + a]);
-  times_g(g, n, turned, columns);   // [b][a]
+  times_g(g, n, turned, columns);  // [b][a]
   for (int a = 0; a < n; a++)
     for (int b = 0; b < n; b++) std::copy_n(columns[b * n + a], kLanes, u[a * n + b]);
 }
@@ -176,7 +185,8 @@ void transform_filters(const Matrix& g, const double (*w)[kLanes], double (*u)[k
 void fill_winograd(const float* filters, const std::vector<int64_t>& shape, const Transform& transform, float* out,
                    int64_t begin, int64_t end) {
   const Matrix& g = winograd_matrices(static_cast<int>(transform.shape[0])).g;
-  int64_t outputs = shape[0], inputs = shape[1], block = transform.block, points = static_cast<int64_t>(g.size() * g.size());
+  int64_t outputs = shape[0], inputs = shape[1], block = transform.block,
+          points = static_cast<int64_t>(g.size() * g.size());
   int64_t panels = (outputs + block - 1) / block, unit = transform.shape[1];
   int64_t padded = (inputs + unit - 1) / unit * unit;
   double w[9][kLanes], u[kLargestTile * kLargestTile][kLanes];
@@ -218,11 +228,14 @@ void winograd_elements(Work& work, const Transform& transform) {
 void apply_to_elements(Work& work, const Transform& transform, const ConstantTable& table) {
   if (apply_to_view(work.view, work.dtype, transform, table)) return;
   switch (transform.kind) {
-    case Transform::Kind::Convert: return convert_elements(work, transform.dtype);
+    case Transform::Kind::Convert:
+      return convert_elements(work, transform.dtype);
     case Transform::Kind::Scale:
       return scale_elements(work, static_cast<size_t>(transform.axes[0]), table.scalars_of(transform.other));
-    case Transform::Kind::SpreadGroups: return spread_groups(work, transform);
-    case Transform::Kind::Winograd: return winograd_elements(work, transform);
+    case Transform::Kind::SpreadGroups:
+      return spread_groups(work, transform);
+    case Transform::Kind::Winograd:
+      return winograd_elements(work, transform);
     case Transform::Kind::Reshape:
       work.make_dense();
       LPD_CHECK(work.view.reshape(transform.shape), "a constant cannot be reshaped");
@@ -230,7 +243,8 @@ void apply_to_elements(Work& work, const Transform& transform, const ConstantTab
     case Transform::Kind::Transpose:
     case Transform::Kind::Pad:
     case Transform::Kind::PackPanels:
-    case Transform::Kind::PackConv: break;
+    case Transform::Kind::PackConv:
+      break;
   }
   LPD_UNREACHABLE("every view takes this transform");
 }
@@ -310,7 +324,8 @@ void ConstantTable::materialize(ConstantId id, std::span<std::byte> out, int par
       int64_t panels = constant.shape[1], begin = panels * part / parts, end = panels * (part + 1) / parts;
       if (begin == end) return;
       std::vector<float> filters(static_cast<size_t>(view.elements()));
-      view.copy_rows(reinterpret_cast<std::byte*>(filters.data()), begin * next.block, std::min(end * next.block, shape[0]));
+      view.copy_rows(reinterpret_cast<std::byte*>(filters.data()), begin * next.block,
+                     std::min(end * next.block, shape[0]));
       return fill_winograd(filters.data(), shape, next, reinterpret_cast<float*>(out.data()), begin, end);
     }
   }

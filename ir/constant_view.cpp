@@ -11,7 +11,7 @@ namespace lapidary {
 namespace {
 
 using Axes = std::vector<View::Axis>;
-constexpr int64_t kPanel = 16;   // the usual block of packed forms
+constexpr int64_t kPanel = 16;  // the usual block of packed forms
 
 // The old axes [first, last) as one axis: its stride when they lie evenly, nothing otherwise.
 std::optional<int64_t> stride_of_run(const Axes& axes, size_t first, size_t last) {
@@ -77,7 +77,8 @@ class Copy {
     if (axis + 1 == view_.axes.size()) {
       run(axis, from + begin * stride, stride, end - begin);
     } else {
-      for (int64_t i = begin; i < end; i++, move(axis, 1)) walk(axis + 1, from + i * stride, 0, view_.axes[axis + 1].extent);
+      for (int64_t i = begin; i < end; i++, move(axis, 1))
+        walk(axis + 1, from + i * stride, 0, view_.axes[axis + 1].extent);
       move(axis, -(end - begin));
     }
     move(axis, -begin);
@@ -190,7 +191,7 @@ void View::pad(const std::vector<int64_t>& shape) {
 }
 
 void View::scale(size_t axis, std::vector<float> factors) {
-  factors.resize(static_cast<size_t>(axes[axis].extent));   // padding has no factors, and needs none
+  factors.resize(static_cast<size_t>(axes[axis].extent));  // padding has no factors, and needs none
   Scale scale{std::vector<int64_t>(axes.size(), 0), std::move(factors)};
   scale.weights[axis] = 1;
   scales.push_back(std::move(scale));
@@ -225,10 +226,14 @@ void View::copy_rows(std::byte* out, int64_t begin, int64_t end) const {
   out += elements() / axes[0].extent * begin * width;
   if (!scales.empty()) return Copy<float>(*this, out).rows(begin, end);
   switch (width) {
-    case 1: return Copy<uint8_t>(*this, out).rows(begin, end);
-    case 2: return Copy<uint16_t>(*this, out).rows(begin, end);
-    case 4: return Copy<uint32_t>(*this, out).rows(begin, end);
-    case 8: return Copy<uint64_t>(*this, out).rows(begin, end);
+    case 1:
+      return Copy<uint8_t>(*this, out).rows(begin, end);
+    case 2:
+      return Copy<uint16_t>(*this, out).rows(begin, end);
+    case 4:
+      return Copy<uint32_t>(*this, out).rows(begin, end);
+    case 8:
+      return Copy<uint64_t>(*this, out).rows(begin, end);
   }
   LPD_UNREACHABLE("elements of {} bytes", width);
 }

@@ -14,19 +14,19 @@ namespace lapidary {
 
 struct View {
   struct Axis {
-    int64_t extent, stride;   // in elements
+    int64_t extent, stride;  // in elements
   };
-  struct Bound {              // zero where Σ index · weight >= limit
+  struct Bound {  // zero where Σ index · weight >= limit
     std::vector<int64_t> weights;
     int64_t limit;
   };
-  struct Scale {              // multiplied by factors[Σ index · weight]; elements are f32
+  struct Scale {  // multiplied by factors[Σ index · weight]; elements are f32
     std::vector<int64_t> weights;
     std::vector<float> factors;
   };
 
-  const std::byte* data = nullptr;   // need not be aligned
-  int width = 0;                     // bytes of an element: 1, 2, 4, 8
+  const std::byte* data = nullptr;  // need not be aligned
+  int width = 0;                    // bytes of an element: 1, 2, 4, 8
   std::vector<Axis> axes;
   std::vector<Bound> bounds;
   std::vector<Scale> scales;
@@ -36,15 +36,15 @@ struct View {
   int64_t elements() const;
 
   void transpose(const std::vector<int64_t>& order);
-  void pad(const std::vector<int64_t>& shape);                   // at the high ends, with zeros
+  void pad(const std::vector<int64_t>& shape);  // at the high ends, with zeros
   void scale(size_t axis, std::vector<float> factors);
   // Splits an axis into blocks: [ceil(extent / block)] in its place, [block] at the end; the rest of the last is zero.
   void split(size_t axis, int64_t block);
-  bool reshape(const std::vector<int64_t>& shape);               // false: no view can express it, nothing changed
+  bool reshape(const std::vector<int64_t>& shape);  // false: no view can express it, nothing changed
 
   // Writes rows [begin, end) of the leading axis of the dense result whose first element is at `out`. Rank >= 1.
   void copy_rows(std::byte* out, int64_t begin, int64_t end) const;
-  void copy(std::byte* out) const;                               // all of it
+  void copy(std::byte* out) const;  // all of it
 };
 
 }  // namespace lapidary

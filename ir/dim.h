@@ -28,19 +28,26 @@ struct Interval {
 constexpr int64_t kDimMax = INT64_C(1) << 62, kDimMin = -kDimMax;
 
 enum class DimKind : uint8_t {
-  Constant, Symbol, Element,         // Element: element `index` of a host integer value, named by value id
-  Sum, Product,                      // n-ary: Sum = Σ operand, Product = coefficient · Π atoms
-  FloorDiv, Mod, Min, Max,           // floordiv rounds down, mod has the sign of the divisor; x floordiv 0 = x mod 0 = 0
-  Equal, Less,                       // 0 or 1
-  Select,                            // operands: condition (nonzero is true), then, else
+  Constant,
+  Symbol,
+  Element,  // Element: element `index` of a host integer value, named by value id
+  Sum,
+  Product,  // n-ary: Sum = Σ operand, Product = coefficient · Π atoms
+  FloorDiv,
+  Mod,
+  Min,
+  Max,  // floordiv rounds down, mod has the sign of the divisor; x floordiv 0 = x mod 0 = 0
+  Equal,
+  Less,    // 0 or 1
+  Select,  // operands: condition (nonzero is true), then, else
 };
 
 struct DimNode {
   DimKind kind;
-  int64_t constant = 0;              // Constant: its value. Product: its coefficient. Element: the index
-  uint32_t id = 0;                   // order of creation in the pool: the sort key of the normal form
-  uint32_t value_id = 0;             // Element: which value (Value::id)
-  std::string name;                  // Symbol
+  int64_t constant = 0;   // Constant: its value. Product: its coefficient. Element: the index
+  uint32_t id = 0;        // order of creation in the pool: the sort key of the normal form
+  uint32_t value_id = 0;  // Element: which value (Value::id)
+  std::string name;       // Symbol
   std::vector<Dim> operands;
   Interval interval{};
 };
@@ -62,7 +69,7 @@ class DimPool {
   Dim neg(Dim);
   Dim mul(Dim, Dim);
   Dim floordiv(Dim, Dim);
-  Dim ceildiv(Dim, Dim);             // -((-a) floordiv b)
+  Dim ceildiv(Dim, Dim);  // -((-a) floordiv b)
   Dim mod(Dim, Dim);
   Dim min(Dim, Dim);
   Dim max(Dim, Dim);
@@ -85,7 +92,7 @@ class DimPool {
 };
 
 std::optional<int64_t> value_of(Dim);
-bool known_equal(Dim, Dim);                  // provably; false means unknown
+bool known_equal(Dim, Dim);  // provably; false means unknown
 bool known_unequal(Dim, Dim);
 bool known_multiple(Dim, int64_t divisor);
 Interval range(Dim);

@@ -63,7 +63,8 @@ std::string factor_text(Dim dim) {
 
 std::string product_text(Dim dim) {
   std::string result = dim->constant == 1 ? "" : dim->constant == -1 ? "-" : fmt::format("{}*", dim->constant);
-  for (size_t i = 0; i < dim->operands.size(); i++) result += fmt::format("{}{}", i == 0 ? "" : "*", factor_text(dim->operands[i]));
+  for (size_t i = 0; i < dim->operands.size(); i++)
+    result += fmt::format("{}{}", i == 0 ? "" : "*", factor_text(dim->operands[i]));
   return result;
 }
 
@@ -81,7 +82,8 @@ std::string sum_text(Dim dim) {
 
 std::string call_text(Dim dim) {
   std::string result(function_name(dim->kind));
-  for (size_t i = 0; i < dim->operands.size(); i++) result += fmt::format("{}{}", i == 0 ? "(" : ", ", to_string(dim->operands[i]));
+  for (size_t i = 0; i < dim->operands.size(); i++)
+    result += fmt::format("{}{}", i == 0 ? "(" : ", ", to_string(dim->operands[i]));
   return result + ")";
 }
 

@@ -2,11 +2,11 @@
 // have a bug. Plus the fourth the outside world adds: a file that cannot be read or written. Exit codes are theirs.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <stdexcept>
 #include <string>
 #include <vector>
-
-#include <fmt/format.h>
 
 namespace lapidary {
 
@@ -43,8 +43,10 @@ std::string printable(std::string_view text);
 [[noreturn]] void internal_error(const char* file, int line, const std::string& message);
 
 // Internal checks are generous and unreachable from any input; they throw Error{Fault::Internal}.
-#define LPD_CHECK(condition, ...) \
-  do { if (!(condition)) ::lapidary::internal_error(__FILE__, __LINE__, ::fmt::format("" __VA_ARGS__)); } while (0)
+#define LPD_CHECK(condition, ...)                                                                    \
+  do {                                                                                               \
+    if (!(condition)) ::lapidary::internal_error(__FILE__, __LINE__, ::fmt::format("" __VA_ARGS__)); \
+  } while (0)
 #define LPD_UNREACHABLE(...) ::lapidary::internal_error(__FILE__, __LINE__, ::fmt::format("" __VA_ARGS__))
 
 }  // namespace lapidary

@@ -103,10 +103,14 @@ bool operator==(const Type& a, const Type& b) {
 
 std::string to_string(const Type& type) {
   switch (type.kind) {
-    case Type::Kind::Error: return "error";
-    case Type::Kind::Sequence: return fmt::format("sequence<{}>", type.element ? to_string(*type.element) : "");
-    case Type::Kind::Optional: return fmt::format("optional<{}>", type.element ? to_string(*type.element) : "");
-    case Type::Kind::Tensor: break;
+    case Type::Kind::Error:
+      return "error";
+    case Type::Kind::Sequence:
+      return fmt::format("sequence<{}>", type.element ? to_string(*type.element) : "");
+    case Type::Kind::Optional:
+      return fmt::format("optional<{}>", type.element ? to_string(*type.element) : "");
+    case Type::Kind::Tensor:
+      break;
   }
   std::vector<std::string> extents;
   for (Dim extent : type.shape) extents.push_back(to_string(extent));

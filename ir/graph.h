@@ -32,14 +32,14 @@ enum class OpKind : uint8_t {
 std::string_view name_of(OpKind);
 std::optional<OpKind> parse_op_kind(std::string_view);
 inline bool is_scalar_op(OpKind kind) { return kind <= OpKind::Select; }
-inline ScalarOp scalar_op(OpKind kind) { return static_cast<ScalarOp>(kind); }   // of one that is_scalar_op
+inline ScalarOp scalar_op(OpKind kind) { return static_cast<ScalarOp>(kind); }  // of one that is_scalar_op
 inline OpKind op_kind(ScalarOp op) { return static_cast<OpKind>(op); }
 
 // Where an op came from in the model: an index into Module::origins. 0 is "nowhere".
 using Origin = uint32_t;
 struct OriginInfo {
-  std::string node;        // the node's name in the model, raw: print through printable()
-  std::string op_type;     // "Conv"
+  std::string node;     // the node's name in the model, raw: print through printable()
+  std::string op_type;  // "Conv"
   int opset = 0;
 };
 
@@ -57,7 +57,7 @@ struct Layout {
   int8_t blocked_axis = -1;
   uint8_t block = 1;
   std::vector<Halo> halo;
-  double fill = 0;         // what the halo holds: 0 for convolutions, -inf for max-pooling
+  double fill = 0;  // what the halo holds: 0 for convolutions, -inf for max-pooling
   Dim leading = nullptr;
 
   bool dense() const { return blocked_axis < 0 && halo.empty() && !leading; }
@@ -71,23 +71,26 @@ struct Type {
   DType dtype = DType::Undefined;
   Shape shape;
   Layout layout;
-  std::shared_ptr<const Type> element;   // of sequences and optionals
+  std::shared_ptr<const Type> element;  // of sequences and optionals
 
   int rank() const { return static_cast<int>(shape.size()); }
   bool is_error() const { return kind == Kind::Error; }
   static Type tensor(DType dtype, Shape shape) { return {Kind::Tensor, dtype, std::move(shape), {}, nullptr}; }
-  static Type error() { return {Kind::Error, DType::Undefined, {}, {}, nullptr}; }   // silences what follows from it
+  static Type error() { return {Kind::Error, DType::Undefined, {}, {}, nullptr}; }  // silences what follows from it
 };
 bool operator==(const Type&, const Type&);
-std::string to_string(const Type&);      // "f32[N, 3, 224, 224]", "f32[N, 64, 56, 56]{c16 halo=0,0,1,1}"
+std::string to_string(const Type&);  // "f32[N, 3, 224, 224]", "f32[N, 64, 56, 56]{c16 halo=0,0,1,1}"
 
 // Parameters of an op: a small map from name to value. Which ones an op takes is in graph_ops.def, and the verifier
 // holds it to that; so the typed getters below fail internally on a missing name or another type.
-using ParamValue = std::variant<int64_t, double, std::string, std::vector<int64_t>, Dim, std::vector<Dim>, DType, ConstantId>;
+using ParamValue =
+    std::variant<int64_t, double, std::string, std::vector<int64_t>, Dim, std::vector<Dim>, DType, ConstantId>;
 class Params {
  public:
   Params() = default;
-  Params(std::initializer_list<std::pair<std::string, ParamValue>> list) { for (auto& [name, value] : list) set(name, value); }
+  Params(std::initializer_list<std::pair<std::string, ParamValue>> list) {
+    for (auto& [name, value] : list) set(name, value);
+  }
   void set(std::string_view name, ParamValue value);
   void erase(std::string_view name);
   const ParamValue* find(std::string_view name) const;
@@ -102,7 +105,7 @@ class Params {
   const std::vector<Dim>& dims(std::string_view name) const;
   DType dtype(std::string_view name) const;
   ConstantId constant(std::string_view name) const;
-  const std::vector<std::pair<std::string, ParamValue>>& entries() const { return entries_; }   // sorted by name
+  const std::vector<std::pair<std::string, ParamValue>>& entries() const { return entries_; }  // sorted by name
   bool operator==(const Params&) const = default;
 
  private:
@@ -117,27 +120,27 @@ struct Use {
 };
 
 struct Value {
-  uint32_t id = 0;                 // unique in the module; names it in the text form
-  Op* producer = nullptr;          // null for region arguments
-  Region* region = nullptr;        // where it is defined
-  uint32_t index = 0;              // which result or argument
+  uint32_t id = 0;           // unique in the module; names it in the text form
+  Op* producer = nullptr;    // null for region arguments
+  Region* region = nullptr;  // where it is defined
+  uint32_t index = 0;        // which result or argument
   Type type;
-  std::vector<Dim> elements;       // of an integer or bool tensor of at most 64 elements, when known as Dims
-  std::vector<Use> uses;           // maintained by Op's mutators; yields are uses like any other
+  std::vector<Dim> elements;  // of an integer or bool tensor of at most 64 elements, when known as Dims
+  std::vector<Use> uses;      // maintained by Op's mutators; yields are uses like any other
 
-  bool has_elements() const;       // elements are known (a tensor of 0 elements has them trivially)
+  bool has_elements() const;  // elements are known (a tensor of 0 elements has them trivially)
   bool has_one_use() const { return uses.size() == 1; }
   void replace_all_uses(Value* by);
 };
 
 struct Op {
   OpKind kind;
-  std::vector<Value*> operands;                     // change only through set_operand / add_operand / erase
+  std::vector<Value*> operands;  // change only through set_operand / add_operand / erase
   std::vector<std::unique_ptr<Value>> results;
   Params params;
   std::vector<std::unique_ptr<Region>> regions;
   Origin origin = 0;
-  Region* region = nullptr;                         // that holds it
+  Region* region = nullptr;  // that holds it
   std::list<Op>::iterator self;
 
   Value* result(int index = 0) const { return results[index].get(); }
@@ -152,44 +155,44 @@ struct Op {
 
 // Isolated: ops refer to values of their own region only; captures are explicit operands and arguments.
 struct Region {
-  Op* owner = nullptr;                              // null for a function's body
+  Op* owner = nullptr;  // null for a function's body
   std::vector<std::unique_ptr<Value>> arguments;
-  std::list<Op> ops;                                // in order of definition; the last one is the Yield
+  std::list<Op> ops;  // in order of definition; the last one is the Yield
 
   Op& yield() { return ops.back(); }
   const Op& yield() const { return ops.back(); }
   const std::vector<Value*>& results() const { return ops.back().operands; }
 };
 
-const Op& anchor_of(const Op& group);               // the op that decides what family of kernels computes a Group
+const Op& anchor_of(const Op& group);  // the op that decides what family of kernels computes a Group
 
 struct Function {
-  std::string name;                                 // "run"; with training also "train_step", "eval_step", "init"
-  std::vector<std::string> argument_names, result_names;   // the model's own names, raw
+  std::string name;                                       // "run"; with training also "train_step", "eval_step", "init"
+  std::vector<std::string> argument_names, result_names;  // the model's own names, raw
   std::unique_ptr<Region> body;
 };
 
 // Dims that must agree but cannot be proven to: evaluated when shapes are bound, a failed one is a user error.
 struct Check {
-  Dim must_hold;                                    // nonzero
-  std::string message;                              // "node 'add' (Add, opset 17): extents S and T must agree"
+  Dim must_hold;        // nonzero
+  std::string message;  // "node 'add' (Add, opset 17): extents S and T must agree"
 };
 
 struct Module {
   Module();
-  std::string name;                                 // of the model; becomes the symbol prefix after sanitising
+  std::string name;  // of the model; becomes the symbol prefix after sanitising
   DimPool dims;
   std::vector<std::unique_ptr<Function>> functions;
   ConstantTable constants;
-  std::vector<OriginInfo> origins;                  // [0] is "nowhere"
+  std::vector<OriginInfo> origins;  // [0] is "nowhere"
   std::vector<Check> checks;
   uint32_t next_value_id = 0;
 
   Function* function(std::string_view name) const;  // null when there is none
   Function& add_function(std::string name);         // with an empty body (no yield yet)
   Origin add_origin(OriginInfo);
-  std::string describe(Origin) const;               // "node 'conv1' (Conv, opset 22)", names printable
-  void check(Dim must_hold, std::string message);   // drops what is provably true or already there
+  std::string describe(Origin) const;              // "node 'conv1' (Conv, opset 22)", names printable
+  void check(Dim must_hold, std::string message);  // drops what is provably true or already there
 };
 
 // --- building and changing -------------------------------------------------------------------------------------
@@ -199,9 +202,10 @@ Value* add_argument(Module&, Region&, Type);
 // Most callers want GraphBuilder (graph_builder.h), which infers types.
 Op& insert_op(Module&, Region&, std::list<Op>::iterator before, OpKind, std::vector<Value*> operands, Params,
               std::vector<Type> result_types, Origin);
-void erase_op(Op&);                                 // its results must have no uses
-void move_before(Op&, Region& into, std::list<Op>::iterator before);   // within or across regions of one module
-// Copies the ops of `from` (not its yield) before `before`, arguments replaced by `arguments`; returns what its yield yields.
+void erase_op(Op&);                                                   // its results must have no uses
+void move_before(Op&, Region& into, std::list<Op>::iterator before);  // within or across regions of one module
+// Copies the ops of `from` (not its yield) before `before`, arguments replaced by `arguments`; returns what its yield
+// yields.
 std::vector<Value*> inline_region(Module&, const Region& from, std::span<Value* const> arguments, Region& into,
                                   std::list<Op>::iterator before);
 std::unique_ptr<Region> clone_region(Module&, const Region&);

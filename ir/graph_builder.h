@@ -13,7 +13,7 @@ namespace lapidary {
 
 class GraphBuilder {
  public:
-  GraphBuilder(Module&, Region&);                                        // at the end (before the yield, if any)
+  GraphBuilder(Module&, Region&);  // at the end (before the yield, if any)
   GraphBuilder(Module&, Region&, std::list<Op>::iterator before);
 
   Module& module;
@@ -23,11 +23,11 @@ class GraphBuilder {
 
   // --- leaves
   Value* constant(ConstantId);
-  Value* scalar(Scalar);                                                 // rank 0
+  Value* scalar(Scalar);  // rank 0
   Value* scalar(DType, double);
-  Value* splat(DType, Shape, double);                                    // broadcast scalar
+  Value* splat(DType, Shape, double);  // broadcast scalar
   Value* dims_tensor(std::vector<Dim> elements, std::vector<int64_t> shape, DType = DType::I64);
-  Value* shape_of(Value*);                                               // i64[rank], elements known
+  Value* shape_of(Value*);  // i64[rank], elements known
   Value* iota(DType, Shape, int axis);
   // --- elementwise: operands broadcast to each other numpy-style first
   Value* scalar_op(ScalarOp, std::vector<Value*> operands);
@@ -37,14 +37,14 @@ class GraphBuilder {
   Value* mul(Value* a, Value* b) { return scalar_op(ScalarOp::Mul, {a, b}); }
   Value* div(Value* a, Value* b) { return scalar_op(ScalarOp::Div, {a, b}); }
   Value* select(Value* c, Value* a, Value* b) { return scalar_op(ScalarOp::Select, {c, a, b}); }
-  Value* like(Value* x, double number);                                  // scalar of x's dtype
+  Value* like(Value* x, double number);  // scalar of x's dtype
   Value* convert(Value*, DType);
   // --- shape
-  Value* broadcast(Value*, std::vector<int64_t> axes, Shape);            // broadcast_in_dim
-  Value* broadcast_to(Value*, Shape);                                    // trailing axes aligned
+  Value* broadcast(Value*, std::vector<int64_t> axes, Shape);  // broadcast_in_dim
+  Value* broadcast_to(Value*, Shape);                          // trailing axes aligned
   Value* reshape(Value*, Shape);
-  Value* expand_axes(Value*, std::vector<int64_t> axes);                 // unsqueeze: axes of the result, sorted
-  Value* drop_axes(Value*, std::vector<int64_t> axes);                   // squeeze: each of extent 1
+  Value* expand_axes(Value*, std::vector<int64_t> axes);  // unsqueeze: axes of the result, sorted
+  Value* drop_axes(Value*, std::vector<int64_t> axes);    // squeeze: each of extent 1
   Value* transpose(Value*, std::vector<int64_t> perm);
   Value* slice(Value*, Shape starts, std::vector<int64_t> steps, Shape sizes);
   Value* slice_axis(Value*, int axis, Dim start, Dim size);
@@ -55,12 +55,14 @@ class GraphBuilder {
   // --- reductions and contractions
   Value* reduce(OpKind, Value*, std::vector<int64_t> axes, bool keep_dims = false);
   Value* contract(Value* a, Value* b, std::string spec);
-  Value* matmul(Value* a, Value* b);                                     // numpy matmul, broadcasting batch axes
-  Value* conv(Value* x, Value* w, Value* bias, int64_t group, std::vector<int64_t> strides, std::vector<int64_t> dilations, Shape pads);
+  Value* matmul(Value* a, Value* b);  // numpy matmul, broadcasting batch axes
+  Value* conv(Value* x, Value* w, Value* bias, int64_t group, std::vector<int64_t> strides,
+              std::vector<int64_t> dilations, Shape pads);
   // --- structure
   // A composite whose body `build` fills: it gets a builder inside the region and the region's arguments.
-  std::vector<Value*> composite(std::string name, Params params, std::vector<Value*> operands,
-                                const std::function<std::vector<Value*>(GraphBuilder&, std::span<Value* const>)>& build);
+  std::vector<Value*> composite(
+      std::string name, Params params, std::vector<Value*> operands,
+      const std::function<std::vector<Value*>(GraphBuilder&, std::span<Value* const>)>& build);
   // `build` gets (iteration, carried…, captures…) and returns (carried…, slices…).
   std::vector<Value*> loop(Dim trips, std::vector<Value*> carried, std::vector<Value*> captures, bool reverse,
                            const std::function<std::vector<Value*>(GraphBuilder&, std::span<Value* const>)>& build);

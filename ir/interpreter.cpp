@@ -11,7 +11,7 @@
 namespace lapidary {
 namespace {
 
-constexpr int64_t kMostElements = 64;   // of a value whose elements Dims may speak of
+constexpr int64_t kMostElements = 64;  // of a value whose elements Dims may speak of
 
 class Interpreter {
  public:
@@ -41,7 +41,7 @@ class Interpreter {
   const Module& module_;
   const InterpreterOptions& options_;
   std::unordered_map<Dim, int64_t> symbols_;
-  std::unordered_map<uint32_t, TensorRef> elements_;   // by Value::id
+  std::unordered_map<uint32_t, TensorRef> elements_;  // by Value::id
   std::vector<const Check*> pending_;
 };
 
@@ -67,9 +67,7 @@ int64_t Interpreter::value(Dim dim) const {
 std::optional<int64_t> Interpreter::known_value(Dim dim) const {
   try {
     return value(dim);
-  } catch (const UnknownDim&) {
-    return std::nullopt;
-  }
+  } catch (const UnknownDim&) { return std::nullopt; }
 }
 
 void Interpreter::check_pending() {
@@ -215,33 +213,52 @@ Tensor Interpreter::run_plain(const Execution& x) {
 #include "ir/scalar_ops.def"
 #undef SCALAR_OP
     return run_scalar_op(x);
-    case OpKind::Constant: return run_constant(x);
-    case OpKind::DimsTensor: return run_dims_tensor(x);
-    case OpKind::Iota: return run_iota(x);
-    case OpKind::Convert: return run_convert(x);
-    case OpKind::Broadcast: return run_broadcast(x);
-    case OpKind::Reshape: return run_reshape(x);
-    case OpKind::Transpose: return run_transpose(x);
-    case OpKind::Slice: return run_slice(x);
-    case OpKind::Concat: return run_concat(x);
-    case OpKind::Pad: return run_pad(x);
-    case OpKind::Gather: return run_gather(x);
-    case OpKind::GatherElements: return run_gather_elements(x);
+    case OpKind::Constant:
+      return run_constant(x);
+    case OpKind::DimsTensor:
+      return run_dims_tensor(x);
+    case OpKind::Iota:
+      return run_iota(x);
+    case OpKind::Convert:
+      return run_convert(x);
+    case OpKind::Broadcast:
+      return run_broadcast(x);
+    case OpKind::Reshape:
+      return run_reshape(x);
+    case OpKind::Transpose:
+      return run_transpose(x);
+    case OpKind::Slice:
+      return run_slice(x);
+    case OpKind::Concat:
+      return run_concat(x);
+    case OpKind::Pad:
+      return run_pad(x);
+    case OpKind::Gather:
+      return run_gather(x);
+    case OpKind::GatherElements:
+      return run_gather_elements(x);
     case OpKind::ReduceSum:
     case OpKind::ReduceProd:
     case OpKind::ReduceMax:
     case OpKind::ReduceMin:
-    case OpKind::ReduceMean: return run_reduce(x);
-    case OpKind::Contract: return run_contract(x);
-    case OpKind::Conv: return run_conv(x);
-    case OpKind::ConvTranspose: return run_conv_transpose(x);
+    case OpKind::ReduceMean:
+      return run_reduce(x);
+    case OpKind::Contract:
+      return run_contract(x);
+    case OpKind::Conv:
+      return run_conv(x);
+    case OpKind::ConvTranspose:
+      return run_conv_transpose(x);
     case OpKind::MaxPool:
-    case OpKind::AveragePool: return run_pool(x);
-    case OpKind::Relayout: return x.operand(0);
+    case OpKind::AveragePool:
+      return run_pool(x);
+    case OpKind::Relayout:
+      return x.operand(0);
     case OpKind::Loop:
     case OpKind::Composite:
     case OpKind::Group:
-    case OpKind::Yield: break;
+    case OpKind::Yield:
+      break;
   }
   LPD_UNREACHABLE("{} is no plain op", name_of(x.op.kind));
 }
@@ -288,9 +305,7 @@ std::optional<std::vector<Tensor>> interpret_op(const Module& module, const Op& 
   try {
     for (size_t i = 0; i < references.size(); i++) interpreter.remember_elements(*op.operands[i], references[i]);
     return interpreter.run_op(op, references);
-  } catch (const UnknownDim&) {
-    return std::nullopt;
-  }
+  } catch (const UnknownDim&) { return std::nullopt; }
 }
 
 }  // namespace lapidary

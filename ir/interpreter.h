@@ -14,8 +14,8 @@ namespace lapidary {
 struct Tensor {
   DType dtype = DType::Undefined;
   std::vector<int64_t> shape;
-  std::vector<double> numbers;       // floats
-  std::vector<int64_t> integers;     // integers and bool
+  std::vector<double> numbers;    // floats
+  std::vector<int64_t> integers;  // integers and bool
 
   int64_t elements() const;
   Scalar at(int64_t index) const;
@@ -26,13 +26,14 @@ struct Tensor {
 };
 
 struct InterpreterOptions {
-  bool round = true;                               // false: float64 throughout, for error bounds and gradients
-  std::function<void(const Op&, const std::vector<Tensor>&)> on_op;   // sees every op's results (--check-every-value)
+  bool round = true;  // false: float64 throughout, for error bounds and gradients
+  std::function<void(const Op&, const std::vector<Tensor>&)> on_op;  // sees every op's results (--check-every-value)
 };
 
 // Runs a function on inputs; symbols are bound from their shapes, the module's checks evaluated. Throws
 // Error{Fault::Input} when an input does not fit.
-std::vector<Tensor> interpret(const Module&, const Function&, std::span<const Tensor> inputs, const InterpreterOptions& = {});
+std::vector<Tensor> interpret(const Module&, const Function&, std::span<const Tensor> inputs,
+                              const InterpreterOptions& = {});
 
 // One op on known operand values (constant folding). Nothing when it needs symbols that have no value.
 std::optional<std::vector<Tensor>> interpret_op(const Module&, const Op&, std::span<const Tensor> operands);

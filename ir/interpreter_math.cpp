@@ -43,7 +43,7 @@ namespace {
 
 struct Reduction {
   ScalarOp op;
-  Scalar start;   // what a reduction over nothing gives
+  Scalar start;  // what a reduction over nothing gives
 };
 
 Reduction reduction_of(OpKind kind, DType dtype) {

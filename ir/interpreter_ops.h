@@ -28,7 +28,7 @@ struct Execution {
   const Tensor& operand(int i) const { return *operands[i]; }
   const Params& params() const { return op.params; }
   Extents values(const std::vector<Dim>&) const;
-  [[noreturn]] void fail(const std::string& message) const;   // Error{Fault::Input} naming the op
+  [[noreturn]] void fail(const std::string& message) const;  // Error{Fault::Input} naming the op
 };
 
 int64_t product_of(const Extents&);

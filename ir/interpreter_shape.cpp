@@ -144,13 +144,12 @@ Tensor run_pad(const Execution& x) {
   const Tensor& from = x.operand(0);
   const std::string& mode = x.params().text("mode");
   Extents lo = x.values(x.params().dims("lo")), hi = x.values(x.params().dims("hi")), shape = from.shape;
-  std::vector<Extents> sources(shape.size());   // for each axis and coordinate of the result
+  std::vector<Extents> sources(shape.size());  // for each axis and coordinate of the result
   for (size_t axis = 0; axis < shape.size(); axis++) {
     shape[axis] += lo[axis] + hi[axis];
     if (from.shape[axis] == 0 && shape[axis] > 0 && mode != "constant")
       x.fail(fmt::format("an axis of extent 0 cannot be padded by mode {}", mode));
-    for (int64_t i = 0; i < shape[axis]; i++)
-      sources[axis].push_back(pad_source(mode, i - lo[axis], from.shape[axis]));
+    for (int64_t i = 0; i < shape[axis]; i++) sources[axis].push_back(pad_source(mode, i - lo[axis], from.shape[axis]));
   }
   Tensor result = Tensor::zeros(from.dtype, shape);
   Scalar fill = x.operands.size() == 2 ? x.operand(1).at(0) : Scalar{from.dtype, 0, 0};
@@ -191,7 +190,8 @@ Tensor run_gather_elements(const Execution& x) {
   const Tensor &from = x.operand(0), &indices = x.operand(1);
   auto axis = static_cast<size_t>(x.params().integer("axis"));
   for (size_t i = 0; i < from.shape.size(); i++)
-    if (i != axis && indices.shape[i] > from.shape[i]) x.fail(fmt::format("axis {} of the indices exceeds the data's", i));
+    if (i != axis && indices.shape[i] > from.shape[i])
+      x.fail(fmt::format("axis {} of the indices exceeds the data's", i));
   Tensor result = Tensor::zeros(from.dtype, indices.shape);
   Extents strides = dense_strides(from.shape);
   int64_t to = 0;

@@ -14,7 +14,7 @@ constexpr int64_t kInPadding = -1, kOutside = -2;
 
 struct Window {
   Extents positions, kernel, strides, dilations, lo, hi;
-  Extents grid;   // the extents that coordinates fall into
+  Extents grid;  // the extents that coordinates fall into
 };
 
 // table[q · positions + p]: the flat index in the grid; kInPadding in the padding, kOutside beyond even that.
@@ -63,7 +63,8 @@ Extents joined(int64_t batch, int64_t channels, const Extents& spatial) {
 Tensor with_bias(const Execution& x, const Extents& shape) {
   Tensor result = Tensor::zeros(x.operand(0).dtype, shape);
   if (x.operands.size() < 3) return result;
-  if (x.operand(2).shape != Extents{shape[1]}) x.fail(fmt::format("a bias for {} output channels is expected", shape[1]));
+  if (x.operand(2).shape != Extents{shape[1]})
+    x.fail(fmt::format("a bias for {} output channels is expected", shape[1]));
   int64_t inner = product_of({shape.begin() + 2, shape.end()}), count = result.elements();
   for (int64_t i = 0; i < count; i++) result.set(i, x.operand(2).at(i / inner % shape[1]));
   return result;
@@ -72,10 +73,11 @@ Tensor with_bias(const Execution& x, const Extents& shape) {
 template <typename T>
 void convolve(const Tensor& x, const Tensor& w, Tensor& y, int64_t group, const std::vector<int64_t>& table) {
   constexpr int64_t kTile = 512;
-  int64_t channels = w.shape[1], outputs = w.shape[0] / group, taps = product_of(spatial_of(w)), depth = channels * taps;
+  int64_t channels = w.shape[1], outputs = w.shape[0] / group, taps = product_of(spatial_of(w)),
+          depth = channels * taps;
   int64_t grid = product_of(spatial_of(x)), positions = product_of(spatial_of(y));
   std::vector<T> columns(static_cast<size_t>(depth * std::min(kTile, positions)));
-  for (int64_t part = 0; part < x.shape[0] * group; part++) {   // batch and group
+  for (int64_t part = 0; part < x.shape[0] * group; part++) {  // batch and group
     const T* image = data_of<T>(x) + part * channels * grid;
     const T* weights = data_of<T>(w) + part % group * outputs * depth;
     T* result = data_of<T>(y) + part * outputs * positions;
@@ -92,7 +94,8 @@ void convolve(const Tensor& x, const Tensor& w, Tensor& y, int64_t group, const 
 }
 
 template <typename T>
-void convolve_transposed(const Tensor& x, const Tensor& w, Tensor& y, int64_t group, const std::vector<int64_t>& table) {
+void convolve_transposed(const Tensor& x, const Tensor& w, Tensor& y, int64_t group,
+                         const std::vector<int64_t>& table) {
   int64_t outputs = w.shape[1], channels = w.shape[0] / group, taps = product_of(spatial_of(w));
   int64_t positions = product_of(spatial_of(x)), grid = product_of(spatial_of(y));
   for (int64_t part = 0; part < x.shape[0] * group; part++) {
@@ -125,9 +128,8 @@ Tensor run_conv(const Execution& x) {
     w.positions.push_back(room / w.strides[i] + 1);
   }
   Tensor result = with_bias(x, joined(image.shape[0], weights.shape[0], w.positions));
-  with_element_type(image, [&](auto element) {
-    convolve<decltype(element)>(image, weights, result, group, meeting_points(w));
-  });
+  with_element_type(
+      image, [&](auto element) { convolve<decltype(element)>(image, weights, result, group, meeting_points(w)); });
   round_elements(result, x.round);
   return result;
 }

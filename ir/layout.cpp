@@ -27,8 +27,8 @@ std::vector<PhysicalAxis> physical_axes(DimPool& dims, const Type& type) {
   return axes;
 }
 
-// A transposed one's output o reads input (o + pad - k · dilation) / stride; o is at most (extent - 1) · stride - pads +
-// dilation · (kernel - 1) + output_padding.
+// A transposed one's output o reads input (o + pad - k · dilation) / stride; o is at most (extent - 1) · stride - pads
+// + dilation · (kernel - 1) + output_padding.
 std::optional<std::vector<Halo>> halo_read_by(const Op& conv) {
   const int rank = conv.operand(0)->type.rank(), spatial = rank - 2;
   const std::vector<Dim>& pads = conv.params.dims("pads");
@@ -41,7 +41,8 @@ std::optional<std::vector<Halo>> halo_read_by(const Op& conv) {
     Halo& around = halo[at + 2];
     around = {*lo, *hi};
     if (conv.is(OpKind::ConvTranspose)) {
-      const int64_t reach = (*kernel - 1) * conv.params.integers("dilations")[at], stride = conv.params.integers("strides")[at];
+      const int64_t reach = (*kernel - 1) * conv.params.integers("dilations")[at],
+                    stride = conv.params.integers("strides")[at];
       around = {(reach - *lo) / stride, (reach + conv.params.integers("output_padding")[at] - *hi) / stride};
     }
     around = {std::max<int64_t>(around.lo, 0), std::max<int64_t>(around.hi, 0)};

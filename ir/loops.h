@@ -26,19 +26,19 @@ struct ExprType {
 
 // --- buffers ---------------------------------------------------------------------------------------------------
 enum class Space : uint8_t {
-  Global,      // a parameter: arena, weights, the caller's tensors
-  Stage,       // a parameter: packed scratch, private to a thread (cpu); size given by the step
-  Local,       // an Alloc inside the kernel of constant size: registers when all its indices are constants after
-               // unrolling, else the stack
+  Global,  // a parameter: arena, weights, the caller's tensors
+  Stage,   // a parameter: packed scratch, private to a thread (cpu); size given by the step
+  Local,   // an Alloc inside the kernel of constant size: registers when all its indices are constants after
+           // unrolling, else the stack
 };
 struct BufferNode {
   std::string name;
-  ExprType element;           // lanes > 1 only for Local: an array of vectors
+  ExprType element;  // lanes > 1 only for Local: an array of vectors
   Space space = Space::Global;
-  bool written = false;       // Global: the kernel stores to it. What one writes no other reads, unless equal.
+  bool written = false;           // Global: the kernel stores to it. What one writes no other reads, unless equal.
   bool reads_own_writes = false;  // Global: may be loaded after the kernel stored to it
-  bool flag = false;          // Global: an i32 that any task may set to 1 and none reads: what went wrong with the data
-  int64_t size = 0;           // Local: elements
+  bool flag = false;  // Global: an i32 that any task may set to 1 and none reads: what went wrong with the data
+  int64_t size = 0;   // Local: elements
 };
 using Buffer = std::shared_ptr<const BufferNode>;
 
@@ -46,24 +46,24 @@ using Buffer = std::shared_ptr<const BufferNode>;
 struct VarNode {
   std::string name;
   ExprType type;
-  int64_t lo = INT64_MIN / 4, hi = INT64_MAX / 4;   // interval of an I64 scalar, for simplification; inclusive
-  int64_t multiple = 1;                             // a known divisor of its value
+  int64_t lo = INT64_MIN / 4, hi = INT64_MAX / 4;  // interval of an I64 scalar, for simplification; inclusive
+  int64_t multiple = 1;                            // a known divisor of its value
 };
 using Var = std::shared_ptr<const VarNode>;
 
 enum class ExprKind : uint8_t {
-  Const,       // every lane the same; `constant`
-  Variable,    // `var`: a loop variable, a Let, or an integer parameter
-  Load,        // `buffer`; args[0]: index. A scalar index with lanes > 1 loads that many adjacent elements; a vector
-               // index gathers. args[1], when present: a bool mask of the same lanes; masked-off lanes give 0 and
-               // touch no memory
-  Apply,       // `op` on args, lanewise
-  Fma,         // args[0] * args[1] + args[2], rounded once
-  Convert,     // args[0] to the type's dtype, by scalar.h's convert
-  Splat,       // args[0] (one lane) in every lane
-  Ramp,        // args[0] + lane * args[1] (both I64 or I32 scalars)
-  Reduce,      // `op` (Add, Mul, Min, Max) over the lanes of args[0], pairwise: lanes i and i + half, halving
-  Shuffle,     // lanes `lanes_from` of the concatenation of args (all of one type); -1 gives 0
+  Const,     // every lane the same; `constant`
+  Variable,  // `var`: a loop variable, a Let, or an integer parameter
+  Load,      // `buffer`; args[0]: index. A scalar index with lanes > 1 loads that many adjacent elements; a vector
+             // index gathers. args[1], when present: a bool mask of the same lanes; masked-off lanes give 0 and
+             // touch no memory
+  Apply,     // `op` on args, lanewise
+  Fma,       // args[0] * args[1] + args[2], rounded once
+  Convert,   // args[0] to the type's dtype, by scalar.h's convert
+  Splat,     // args[0] (one lane) in every lane
+  Ramp,      // args[0] + lane * args[1] (both I64 or I32 scalars)
+  Reduce,    // `op` (Add, Mul, Min, Max) over the lanes of args[0], pairwise: lanes i and i + half, halving
+  Shuffle,   // lanes `lanes_from` of the concatenation of args (all of one type); -1 gives 0
 };
 
 struct ExprNode;
@@ -71,13 +71,14 @@ using Expr = std::shared_ptr<const ExprNode>;
 struct ExprNode {
   ExprKind kind;
   ExprType type;
-  ScalarOp op = ScalarOp::Add;       // Apply, Reduce
-  Scalar constant;                   // Const
-  Var var;                           // Variable
-  Buffer buffer;                     // Load
+  ScalarOp op = ScalarOp::Add;  // Apply, Reduce
+  Scalar constant;              // Const
+  Var var;                      // Variable
+  Buffer buffer;                // Load
   std::vector<Expr> args;
-  std::vector<int> lanes_from;       // Shuffle
-  // Filled in by the builders. Of an I64 scalar: an interval and a divisor of its value; of all: a hash of the structure.
+  std::vector<int> lanes_from;  // Shuffle
+  // Filled in by the builders. Of an I64 scalar: an interval and a divisor of its value; of all: a hash of the
+  // structure.
   int64_t lo = INT64_MIN, hi = INT64_MAX, multiple = 1;
   uint64_t hash = 0;
 };
@@ -85,8 +86,8 @@ struct ExprNode {
 // Builders: check types (internal errors), fold constants, and on I64 scalars keep a normal form in which
 // (16*a + b) floordiv 16 == a when 0 <= b < 16 by the variables' intervals, likewise mod.
 Expr constant(Scalar value, int lanes = 1);
-Expr integer(int64_t value);                                  // I64
-Expr real(float value, int lanes = 1);                        // F32
+Expr integer(int64_t value);            // I64
+Expr real(float value, int lanes = 1);  // F32
 Expr variable(const Var&);
 Expr load(const Buffer&, Expr index, int lanes = 1, Expr mask = nullptr);
 Expr apply(ScalarOp, std::vector<Expr> args);
@@ -102,25 +103,27 @@ Expr first_lanes(Expr count, int lanes);
 Expr add(Expr, Expr);
 Expr sub(Expr, Expr);
 Expr mul(Expr, Expr);
-Expr floordiv(Expr, Expr);      // I64 scalars, divisor > 0
-Expr mod(Expr, Expr);           // I64 scalars, divisor > 0; result in [0, divisor)
+Expr floordiv(Expr, Expr);  // I64 scalars, divisor > 0
+Expr mod(Expr, Expr);       // I64 scalars, divisor > 0; result in [0, divisor)
 Expr min(Expr, Expr);
 Expr max(Expr, Expr);
 Expr select(Expr condition, Expr then, Expr otherwise);
 Expr less(Expr, Expr);
 Expr equal(Expr, Expr);
 
-std::optional<int64_t> value_of(const Expr&);                 // of a constant integer
-struct Bounds { int64_t lo, hi; };
-Bounds bounds(const Expr&);                                   // of an I64 scalar, by its variables' intervals
-int64_t known_multiple(const Expr&);                          // largest known divisor of an I64 scalar, at least 1; of 0: 2^32
-bool same(const Expr&, const Expr&);                          // provably equal by structure; false means unknown
+std::optional<int64_t> value_of(const Expr&);  // of a constant integer
+struct Bounds {
+  int64_t lo, hi;
+};
+Bounds bounds(const Expr&);           // of an I64 scalar, by its variables' intervals
+int64_t known_multiple(const Expr&);  // largest known divisor of an I64 scalar, at least 1; of 0: 2^32
+bool same(const Expr&, const Expr&);  // provably equal by structure; false means unknown
 
 // --- statements ------------------------------------------------------------------------------------------------
 enum class LoopKind : uint8_t {
   Serial,
-  Unrolled,    // begin, end, step constant: the emitter repeats the body; indices of Local buffers become constants
-  Task,        // the outermost loop of a kernel, once: over [task_begin, task_end), which the team splits
+  Unrolled,  // begin, end, step constant: the emitter repeats the body; indices of Local buffers become constants
+  Task,      // the outermost loop of a kernel, once: over [task_begin, task_end), which the team splits
 };
 
 enum class StmtKind : uint8_t { Block, For, Let, If, Store, Alloc };
@@ -146,7 +149,8 @@ Stmt if_then(Expr condition, std::vector<Stmt> then, std::vector<Stmt> otherwise
 Stmt store(const Buffer&, Expr index, Expr value, Expr mask = nullptr);
 Stmt alloc(const Buffer&, std::vector<Stmt> body);
 
-Var make_var(std::string name, ExprType = {}, int64_t lo = INT64_MIN / 4, int64_t hi = INT64_MAX / 4, int64_t multiple = 1);
+Var make_var(std::string name, ExprType = {}, int64_t lo = INT64_MIN / 4, int64_t hi = INT64_MAX / 4,
+             int64_t multiple = 1);
 Buffer make_local(std::string name, ExprType element, int64_t size);
 Buffer make_global(std::string name, DType, bool written, bool reads_own_writes = false);
 Buffer make_flag(std::string name);
@@ -156,11 +160,11 @@ Buffer make_stage(std::string name, DType);
 // Parameters are positional: a step binds buffers[i] and integers[i]. Kernels carry no node names; two are one when
 // their text is equal after renaming (canonical_text).
 struct Kernel {
-  std::string family;                // "contraction", "elementwise", …: for reports
-  std::string schedule;              // the schedule record's text form: for reports
-  std::vector<Buffer> buffers;       // Global and Stage
-  std::vector<Var> integers;         // I64: extents, strides, offsets; read-only
-  Stmt body;                         // a Block that holds one For of kind Task, maybe after Lets
+  std::string family;           // "contraction", "elementwise", …: for reports
+  std::string schedule;         // the schedule record's text form: for reports
+  std::vector<Buffer> buffers;  // Global and Stage
+  std::vector<Var> integers;    // I64: extents, strides, offsets; read-only
+  Stmt body;                    // a Block that holds one For of kind Task, maybe after Lets
 };
 std::string canonical_text(const Kernel&);
 

@@ -11,8 +11,8 @@
 namespace lapidary::loops {
 
 struct BoundBuffer {
-  void* data;                 // of a Global buffer, dense elements of its dtype
-  int64_t elements;           // size of a Stage buffer too
+  void* data;        // of a Global buffer, dense elements of its dtype
+  int64_t elements;  // size of a Stage buffer too
 };
 
 // Throws Error{Fault::Internal} on an out-of-bounds access or a race, naming buffer, index and task.

@@ -35,7 +35,7 @@ class CheckedMemory {
     std::vector<bool> written;
     int64_t elements = 0;
     Touched* touched = nullptr;
-    size_t first = 0;            // of its elements, in `touched`
+    size_t first = 0;  // of its elements, in `touched`
   };
 
   void bind_global(const BufferNode&, const BoundBuffer&);
@@ -50,7 +50,7 @@ class CheckedMemory {
   int64_t task_;
   std::vector<const BufferNode*> stages_;
   std::unordered_map<const BufferNode*, Cells> cells_;
-  std::map<char*, Touched> touched_;   // by where the first of them begins
+  std::map<char*, Touched> touched_;  // by where the first of them begins
 };
 
 }  // namespace lapidary::loops

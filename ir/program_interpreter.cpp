@@ -79,7 +79,8 @@ class Runner {
       case BufferRef::Base::Input:
         return {inputs_.at(buffer.index).data(), value_.bytes(entry_.inputs[buffer.index]) / width};
       case BufferRef::Base::Output:
-        return {outputs_.at(buffer.index).data() + offset, std::max<int64_t>(value_.bytes(entry_.outputs[buffer.index]) - offset, 0) / width};
+        return {outputs_.at(buffer.index).data() + offset,
+                std::max<int64_t>(value_.bytes(entry_.outputs[buffer.index]) - offset, 0) / width};
       case BufferRef::Base::Flag:
         return {&flags_.at(buffer.index), 1};
     }

@@ -20,7 +20,7 @@ enum class ScalarOp : uint8_t {
 std::string_view name_of(ScalarOp);
 std::optional<ScalarOp> parse_scalar_op(std::string_view);
 int operand_count(ScalarOp);
-bool accepts(ScalarOp, DType);                       // by the types column; Select: any
+bool accepts(ScalarOp, DType);  // by the types column; Select: any
 DType result_type(ScalarOp, std::span<const DType> operands);
 // A function of mathematics, computed by a polynomial or by libm: some thirty vector instructions.
 inline bool is_maths(ScalarOp op) { return (op >= ScalarOp::Exp && op <= ScalarOp::Sigmoid) || op == ScalarOp::Pow; }
@@ -43,8 +43,8 @@ Scalar evaluate(ScalarOp, std::span<const Scalar> operands, bool round = true);
 // to nearest even (the 8- and 4-bit floats: as ONNX's Cast says, saturating).
 Scalar convert(const Scalar&, DType to, bool round = true);
 
-double round_to(DType, double);                      // nearest value of a float type, as a double
-Scalar load_scalar(DType, const void* data, int64_t index);           // unpacks sub-byte types
+double round_to(DType, double);                              // nearest value of a float type, as a double
+Scalar load_scalar(DType, const void* data, int64_t index);  // unpacks sub-byte types
 void store_scalar(const Scalar&, void* data, int64_t index);
 
 }  // namespace lapidary

@@ -8,13 +8,13 @@
 namespace lapidary {
 
 struct Target {
-  std::string name = "x86-64-v4";    // as given to --target, "native" resolved
-  std::string cpu = "x86-64-v4";     // LLVM's -mcpu: also chooses the scheduling model
-  std::string features;              // LLVM's "+avx512f,…" of a native CPU; empty when the cpu name says it all
-  int vector_bytes = 64;             // width of a vector register: 64 with AVX-512, 32 with AVX2, 16 below
+  std::string name = "x86-64-v4";  // as given to --target, "native" resolved
+  std::string cpu = "x86-64-v4";   // LLVM's -mcpu: also chooses the scheduling model
+  std::string features;            // LLVM's "+avx512f,…" of a native CPU; empty when the cpu name says it all
+  int vector_bytes = 64;           // width of a vector register: 64 with AVX-512, 32 with AVX2, 16 below
   int vector_registers = 32;
-  int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20, l3_bytes = 16 << 20;   // data caches, L3 as one core's share
-  int threads = 1;                   // expected at run time: only a hint for grain sizes
+  int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20, l3_bytes = 16 << 20;  // data caches, L3 as one core's share
+  int threads = 1;  // expected at run time: only a hint for grain sizes
   int f32_lanes() const { return vector_bytes / 4; }
 };
 

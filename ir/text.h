@@ -26,11 +26,11 @@ namespace lapidary {
 // }
 // Large constants print as `bytes N #hash` and parse back as seeded data of that shape.
 struct PrintOptions {
-  bool origins = false;          // "// node" comments
+  bool origins = false;  // "// node" comments
   int max_constant_elements = 64;
 };
 std::string print_module(const Module&, const PrintOptions& = {});
-std::string print_op(const Op&);                       // one op, without its regions' bodies: for messages
+std::string print_op(const Op&);  // one op, without its regions' bodies: for messages
 // Throws Error{Fault::Input} with line and column.
 std::unique_ptr<Module> parse_module(std::string_view text);
 

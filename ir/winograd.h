@@ -11,8 +11,8 @@ namespace lapidary {
 using Matrix = std::vector<std::vector<double>>;
 
 struct WinogradMatrices {
-  int outputs, inputs;   // m, m + 2
-  Matrix at, g, bt;      // [m][m + 2], [m + 2][3], [m + 2][m + 2]
+  int outputs, inputs;  // m, m + 2
+  Matrix at, g, bt;     // [m][m + 2], [m + 2][3], [m + 2][m + 2]
 };
 
 // m = 2 or 4. Points: see winograd.cpp. Row 2i of bt is row 2i - 1 with the signs of odd columns, or of even ones,

@@ -18,13 +18,16 @@ const std::vector<Pass>& graph_passes() {
       {"fold-constants", fold_constants, "small results are computed now, large ones become transforms of constants"},
       {"merge-equal", merge_equal, "equal ops on equal operands are computed once"},
       {"drop-dead", drop_dead, "what no result needs goes"},
-      {"recognise-composites", recognise_composites, "GELU and normalisations get their names back from what exporters made of them"},
-      {"recognise-attention", recognise_attention, "a product, a softmax and a product are one kernel that never stores the scores"},
+      {"recognise-composites", recognise_composites,
+       "GELU and normalisations get their names back from what exporters made of them"},
+      {"recognise-attention", recognise_attention,
+       "a product, a softmax and a product are one kernel that never stores the scores"},
       {"fold-batch-norms", fold_batch_norms, "a scale and a shift of channels vanish into weights and bias"},
       {"drop-dead", drop_dead, "what those left behind goes"},
       {"nest-concats", nest_concats, "what a dense block has gathered so far begins what it gathers next"},
       {"form-groups", form_groups, "each group becomes one kernel: what can share a pass over memory does"},
-      {"choose-layouts", choose_layouts, "images in channel blocks with halos, so that kernels load whole vectors and have no borders"},
+      {"choose-layouts", choose_layouts,
+       "images in channel blocks with halos, so that kernels load whole vectors and have no borders"},
       {"place-concats", place_concats, "parts of a concatenation are written where they belong"},
   };
   return passes;
@@ -72,7 +75,8 @@ void run_graph_passes(Module& module, const Options& options) {
 std::string outside_of_groups(const Module& module) {
   for (const auto& function : module.functions) {
     for (const Op& op : function->body->ops)
-      if (!op.is(OpKind::Group) && !op.is(OpKind::Constant) && !op.is(OpKind::Yield)) return std::string(name_of(op.kind));
+      if (!op.is(OpKind::Group) && !op.is(OpKind::Constant) && !op.is(OpKind::Yield))
+        return std::string(name_of(op.kind));
     for (const Value* result : function->body->results())
       if (!result->producer || !result->producer->is(OpKind::Group)) return "result";
   }

@@ -15,24 +15,24 @@ enum class Numerics { Strict, Default };
 struct Options {
   Target target;
   Numerics numerics = Numerics::Default;
-  std::vector<std::string> skip;                       // passes left out by name
-  bool verify = true;                                  // after each pass
+  std::vector<std::string> skip;  // passes left out by name
+  bool verify = true;             // after each pass
   // Called after each pass with its name, the seconds it took, and the module.
   std::function<void(const std::string& pass, double seconds, const Module&)> after_pass;
 };
 
 // A pass is a free function; true when it changed something.
 struct Pass {
-  const char* name;                                    // "fuse-elementwise"
+  const char* name;  // "fuse-elementwise"
   bool (*run)(Module&, const Options&);
-  const char* why;                                     // one line
+  const char* why;  // one line
 };
-const std::vector<Pass>& graph_passes();               // in the order they run
-const Pass& pass_named(const std::string& name);       // throws Error{Fault::Usage} when there is none
+const std::vector<Pass>& graph_passes();          // in the order they run
+const Pass& pass_named(const std::string& name);  // throws Error{Fault::Usage} when there is none
 
-void run_passes(Module&, const std::vector<std::string>& names, const Options&);   // some, by name (lapidary-opt)
-void run_graph_passes(Module&, const Options&);        // all
-std::string outside_of_groups(const Module&);          // an op or result that lower() cannot take; "" after form-groups
-Program lower(Module&, const Options&);                // groups → kernels, steps, memory plan
+void run_passes(Module&, const std::vector<std::string>& names, const Options&);  // some, by name (lapidary-opt)
+void run_graph_passes(Module&, const Options&);                                   // all
+std::string outside_of_groups(const Module&);  // an op or result that lower() cannot take; "" after form-groups
+Program lower(Module&, const Options&);        // groups → kernels, steps, memory plan
 
 }  // namespace lapidary::passes

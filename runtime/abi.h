@@ -13,96 +13,105 @@
 /* What a kernel gets: one frame for each step, filled when shapes are bound. The same frame serves all threads;
  * `stage` differs and is passed apart. */
 typedef struct {
-  void *const *buffers;        /* of the step, in order; Stage entries hold their byte offset into `stage` instead */
-  const int64_t *integers;
+  void* const* buffers; /* of the step, in order; Stage entries hold their byte offset into `stage` instead */
+  const int64_t* integers;
 } lpd_frame;
-typedef void (*lpd_kernel)(const lpd_frame *, int64_t task_begin, int64_t task_end, void *stage);
+typedef void (*lpd_kernel)(const lpd_frame*, int64_t task_begin, int64_t task_end, void* stage);
 
 /* --- dims: formulas evaluated in order into a slot table ---------------------------------------------------- */
 
 enum lpd_dim_op {
-  LPD_DIM_CONSTANT,            /* slot = constants[a] */
-  LPD_DIM_EXTENT,              /* slot = extent b of input a */
-  LPD_DIM_ADD, LPD_DIM_MUL, LPD_DIM_FLOORDIV, LPD_DIM_MOD, LPD_DIM_MIN, LPD_DIM_MAX,   /* of slots a and b */
-  LPD_DIM_EQUAL, LPD_DIM_LESS,
-  LPD_DIM_SELECT               /* slot a != 0 ? slot b : slot c */
+  LPD_DIM_CONSTANT, /* slot = constants[a] */
+  LPD_DIM_EXTENT,   /* slot = extent b of input a */
+  LPD_DIM_ADD,
+  LPD_DIM_MUL,
+  LPD_DIM_FLOORDIV,
+  LPD_DIM_MOD,
+  LPD_DIM_MIN,
+  LPD_DIM_MAX, /* of slots a and b */
+  LPD_DIM_EQUAL,
+  LPD_DIM_LESS,
+  LPD_DIM_SELECT /* slot a != 0 ? slot b : slot c */
 };
-typedef struct { uint32_t op, a, b, c; } lpd_dim;   /* the i-th fills slot i; overflow is LPD_LIMIT */
+typedef struct {
+  uint32_t op, a, b, c;
+} lpd_dim; /* the i-th fills slot i; overflow is LPD_LIMIT */
 
 /* --- steps --------------------------------------------------------------------------------------------------- */
 
 enum lpd_base { LPD_BASE_NONE, LPD_BASE_ARENA, LPD_BASE_WEIGHTS, LPD_BASE_INPUT, LPD_BASE_OUTPUT, LPD_BASE_FLAG };
 #define LPD_NO_SLOT UINT32_MAX
 typedef struct {
-  uint32_t base;               /* an lpd_base */
-  uint32_t index;              /* INPUT, OUTPUT, FLAG: which */
-  uint32_t offset;             /* slot of the byte offset (ARENA: from the arena's start; WEIGHTS: likewise); LPD_NO_SLOT is 0 */
+  uint32_t base;   /* an lpd_base */
+  uint32_t index;  /* INPUT, OUTPUT, FLAG: which */
+  uint32_t offset; /* slot of the byte offset (ARENA: from the arena's start; WEIGHTS: likewise); LPD_NO_SLOT is 0 */
 } lpd_buffer_ref;
 
 typedef struct {
-  uint32_t kernel;             /* into kernels */
-  uint32_t when;               /* slot, LPD_NO_SLOT: always */
-  uint32_t tasks;              /* slot: of one round */
-  uint32_t rounds;             /* slot, LPD_NO_SLOT: 1. Round r runs tasks [r * tasks, (r + 1) * tasks) over the team, a barrier after each */
-  uint32_t first_integer, integer_count;    /* into integer_slots */
-  uint32_t stage_bytes;        /* slot, LPD_NO_SLOT: 0 */
-  uint32_t first_stage, stage_count;        /* into integer_slots: byte offsets of the Stage buffers, in order */
+  uint32_t kernel; /* into kernels */
+  uint32_t when;   /* slot, LPD_NO_SLOT: always */
+  uint32_t tasks;  /* slot: of one round */
+  uint32_t rounds; /* slot, LPD_NO_SLOT: 1. Round r runs tasks [r * tasks, (r + 1) * tasks) over the team, a barrier
+                      after each */
+  uint32_t first_integer, integer_count; /* into integer_slots */
+  uint32_t stage_bytes;                  /* slot, LPD_NO_SLOT: 0 */
+  uint32_t first_stage, stage_count;     /* into integer_slots: byte offsets of the Stage buffers, in order */
 } lpd_variant;
 
 enum lpd_step_kind { LPD_STEP_KERNEL };
 enum lpd_step_flags { LPD_STEP_BARRIER_BEFORE = 1, LPD_STEP_SERIAL = 2 };
 typedef struct {
-  const char *origin;
+  const char* origin;
   int64_t grain;
   uint32_t kind, flags;
-  uint32_t first_variant, variant_count;    /* into variants; the first whose `when` is nonzero runs */
-  uint32_t first_buffer, buffer_count;      /* into buffer_refs; Stage buffers are LPD_BASE_NONE */
-  uint32_t flops, bytes;       /* slots or LPD_NO_SLOT */
+  uint32_t first_variant, variant_count; /* into variants; the first whose `when` is nonzero runs */
+  uint32_t first_buffer, buffer_count;   /* into buffer_refs; Stage buffers are LPD_BASE_NONE */
+  uint32_t flops, bytes;                 /* slots or LPD_NO_SLOT */
 } lpd_step;
 
 typedef struct {
-  const char *name;
+  const char* name;
   uint32_t first_step, step_count;
-  uint32_t arena_bytes;        /* slot */
+  uint32_t arena_bytes; /* slot */
   uint32_t unused;
 } lpd_entry;
 
 typedef struct {
   uint32_t dtype, rank;
-  const char *name;
-  const uint32_t *dims;        /* slots */
-  const int64_t *static_dims;  /* -1 where symbolic: what lpd_describe shows */
-  const char *const *dim_names;
+  const char* name;
+  const uint32_t* dims;       /* slots */
+  const int64_t* static_dims; /* -1 where symbolic: what lpd_describe shows */
+  const char* const* dim_names;
 } lpd_signature;
 
 typedef struct {
-  const char *message;
-  uint32_t slot;               /* must be nonzero */
+  const char* message;
+  uint32_t slot; /* must be nonzero */
   uint32_t unused;
 } lpd_check;
 
 struct lpd_model {
   uint32_t abi_version, input_count, output_count, dim_count, entry_count, symbol_count, check_count, flag_count;
-  const char *name;
-  const char *const *cpu_features;          /* "avx512f", …, NULL-terminated: what the kernels need */
+  const char* name;
+  const char* const* cpu_features; /* "avx512f", …, NULL-terminated: what the kernels need */
   const lpd_signature *inputs, *outputs;
-  const lpd_dim *dims;
-  const int64_t *constants;
-  const lpd_entry *entries;
-  const lpd_step *steps;
-  const lpd_variant *variants;
-  const lpd_buffer_ref *buffer_refs;
-  const uint32_t *integer_slots;
-  const lpd_kernel *kernels;
-  const char *const *kernel_names;          /* of the same kernels: for reports */
+  const lpd_dim* dims;
+  const int64_t* constants;
+  const lpd_entry* entries;
+  const lpd_step* steps;
+  const lpd_variant* variants;
+  const lpd_buffer_ref* buffer_refs;
+  const uint32_t* integer_slots;
+  const lpd_kernel* kernels;
+  const char* const* kernel_names; /* of the same kernels: for reports */
   /* A symbol is read off an input's extent, the LPD_DIM_EXTENT in its slot; every other extent of the signature is
    * checked against its formula. */
-  const char *const *symbol_names;
-  const uint32_t *symbol_slots;
-  const lpd_check *checks;
+  const char* const* symbol_names;
+  const uint32_t* symbol_slots;
+  const lpd_check* checks;
   /* Kernels set flags; one that is set after a run says what is wrong with the inputs' values. */
-  const char *const *flag_messages;
-  const void *weights;                      /* 64-byte aligned */
+  const char* const* flag_messages;
+  const void* weights; /* 64-byte aligned */
   int64_t weights_bytes;
 };
 

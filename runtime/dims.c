@@ -1,9 +1,9 @@
 /* Evaluates the model's integer formulas in order, each from earlier slots: x floordiv 0 = x mod 0 = 0, mod has the
- * sign of its divisor, and any step that overflows int64 ends it. 1–2 ns a formula. Test: test/codegen/dim_table_test.cpp,
- * against the compiler's own evaluation. */
+ * sign of its divisor, and any step that overflows int64 ends it. 1–2 ns a formula. Test:
+ * test/codegen/dim_table_test.cpp, against the compiler's own evaluation. */
 #include "internal.h"
 
-static int floor_divide(int64_t a, int64_t b, int64_t *out) {
+static int floor_divide(int64_t a, int64_t b, int64_t* out) {
   if (b == 0) return *out = 0, 1;
   if (b == -1) return !__builtin_sub_overflow((int64_t)0, a, out);
   *out = a / b - (a % b != 0 && (a < 0) != (b < 0));
@@ -16,22 +16,43 @@ static int64_t floor_mod(int64_t a, int64_t b) {
   return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
 }
 
-lpd_status lpd_evaluate_dims(const lpd_dim *dims, uint32_t count, const int64_t *constants, int64_t *slots) {
+lpd_status lpd_evaluate_dims(const lpd_dim* dims, uint32_t count, const int64_t* constants, int64_t* slots) {
   for (uint32_t i = 0; i < count; ++i) {
     const lpd_dim d = dims[i];
     int fits = 1;
     switch ((enum lpd_dim_op)d.op) {
-      case LPD_DIM_CONSTANT: slots[i] = constants[d.a]; break;
-      case LPD_DIM_EXTENT: break;
-      case LPD_DIM_ADD: fits = !__builtin_add_overflow(slots[d.a], slots[d.b], &slots[i]); break;
-      case LPD_DIM_MUL: fits = !__builtin_mul_overflow(slots[d.a], slots[d.b], &slots[i]); break;
-      case LPD_DIM_FLOORDIV: fits = floor_divide(slots[d.a], slots[d.b], &slots[i]); break;
-      case LPD_DIM_MOD: slots[i] = floor_mod(slots[d.a], slots[d.b]); break;
-      case LPD_DIM_MIN: slots[i] = slots[d.a] < slots[d.b] ? slots[d.a] : slots[d.b]; break;
-      case LPD_DIM_MAX: slots[i] = slots[d.a] > slots[d.b] ? slots[d.a] : slots[d.b]; break;
-      case LPD_DIM_EQUAL: slots[i] = slots[d.a] == slots[d.b]; break;
-      case LPD_DIM_LESS: slots[i] = slots[d.a] < slots[d.b]; break;
-      case LPD_DIM_SELECT: slots[i] = slots[d.a] != 0 ? slots[d.b] : slots[d.c]; break;
+      case LPD_DIM_CONSTANT:
+        slots[i] = constants[d.a];
+        break;
+      case LPD_DIM_EXTENT:
+        break;
+      case LPD_DIM_ADD:
+        fits = !__builtin_add_overflow(slots[d.a], slots[d.b], &slots[i]);
+        break;
+      case LPD_DIM_MUL:
+        fits = !__builtin_mul_overflow(slots[d.a], slots[d.b], &slots[i]);
+        break;
+      case LPD_DIM_FLOORDIV:
+        fits = floor_divide(slots[d.a], slots[d.b], &slots[i]);
+        break;
+      case LPD_DIM_MOD:
+        slots[i] = floor_mod(slots[d.a], slots[d.b]);
+        break;
+      case LPD_DIM_MIN:
+        slots[i] = slots[d.a] < slots[d.b] ? slots[d.a] : slots[d.b];
+        break;
+      case LPD_DIM_MAX:
+        slots[i] = slots[d.a] > slots[d.b] ? slots[d.a] : slots[d.b];
+        break;
+      case LPD_DIM_EQUAL:
+        slots[i] = slots[d.a] == slots[d.b];
+        break;
+      case LPD_DIM_LESS:
+        slots[i] = slots[d.a] < slots[d.b];
+        break;
+      case LPD_DIM_SELECT:
+        slots[i] = slots[d.a] != 0 ? slots[d.b] : slots[d.c];
+        break;
     }
     if (!fits) return LPD_LIMIT;
   }

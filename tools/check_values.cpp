@@ -16,8 +16,8 @@ namespace lapidary::tools {
 namespace {
 
 struct Watched {
-  size_t output;      // of the module now
-  std::string what;   // which result of which kernel
+  size_t output;     // of the module now
+  std::string what;  // which result of which kernel
 };
 
 // Makes every group's results outputs, dense as outputs are; those that are outputs already stay what they are.
@@ -30,7 +30,8 @@ std::vector<Watched> watch_all(Module& module) {
     if (!op->is(OpKind::Group) || copies.contains(&*op)) continue;
     for (const auto& result : op->results) {
       Value* value = result.get();
-      std::string what = fmt::format("result {} of a {} kernel of {}", result->index, op->params.text("family"), module.describe(op->origin));
+      std::string what = fmt::format("result {} of a {} kernel of {}", result->index, op->params.text("family"),
+                                     module.describe(op->origin));
       const auto own = std::ranges::find(body.results(), value);
       if (own != body.results().end()) {
         watched.push_back({static_cast<size_t>(own - body.results().begin()), what});
@@ -73,7 +74,8 @@ int check_every_value(const CompileOptions& options, const std::vector<HostTenso
   ValueReport report;
   for (const Watched& value : watched) {
     HostTensor host = model.output(static_cast<int>(value.output));
-    report.add(value.what, Tensor::from_bytes(static_cast<DType>(host.dtype), host.dims, host.bytes), expected[value.output]);
+    report.add(value.what, Tensor::from_bytes(static_cast<DType>(host.dtype), host.dims, host.bytes),
+               expected[value.output]);
   }
   fmt::print("{}", report.text());
   return report.good() ? 0 : 1;

@@ -6,9 +6,9 @@
 
 namespace lapidary::tools {
 
-// Compiles the model with every group's results as outputs, its own outputs among them, runs both, prints a line for each
-// value that differs (the first in program order first) and a summary. Exit status: 0 when there are values and all
-// agree, 1 otherwise.
+// Compiles the model with every group's results as outputs, its own outputs among them, runs both, prints a line for
+// each value that differs (the first in program order first) and a summary. Exit status: 0 when there are values and
+// all agree, 1 otherwise.
 int check_every_value(const CompileOptions&, const std::vector<HostTensor>& inputs);
 
 }  // namespace lapidary::tools

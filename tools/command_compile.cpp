@@ -14,11 +14,19 @@ void add_compile_options(CLI::App& command, CompileOptions& options) {
   command.add_option("model", options.model, "the .onnx file")->required();
   command.add_option("--target", options.target, "native, x86-64-v3, x86-64-v4, znver4, …")->capture_default_str();
   command.add_option("--shape", options.shapes, "fixes an input's extents: NAME=1x3x224x224")->allow_extra_args(false);
-  command.add_option("--numerics", options.numerics, "how exact")->check(CLI::IsMember({"strict", "default", "fast"}))->capture_default_str();
-  command.add_option("--threads", options.threads, "threads the product is tuned for and run with; 0: one for each core")->check(CLI::NonNegativeNumber);
+  command.add_option("--numerics", options.numerics, "how exact")
+      ->check(CLI::IsMember({"strict", "default", "fast"}))
+      ->capture_default_str();
+  command
+      .add_option("--threads", options.threads, "threads the product is tuned for and run with; 0: one for each core")
+      ->check(CLI::NonNegativeNumber);
   command.add_option("-j,--jobs", options.jobs, "compile threads; 0: one for each core")->check(CLI::NonNegativeNumber);
-  command.add_option("--skip-passes", options.skip_passes, "leave passes out, by name")->delimiter(',')->allow_extra_args(false);
-  command.add_option("--dump-after", options.dump_after, "print the graph after the import, these passes, or all")->delimiter(',')->allow_extra_args(false);
+  command.add_option("--skip-passes", options.skip_passes, "leave passes out, by name")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command.add_option("--dump-after", options.dump_after, "print the graph after the import, these passes, or all")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command.add_flag("--time-passes", options.time_passes, "print what each stage took");
   command.add_flag("-q,--quiet", options.quiet, "no warnings");
 }
@@ -55,7 +63,8 @@ std::string replace_extension(const std::string& path, const std::string& extens
 int run(const Arguments& arguments) {
   std::string library = arguments.output.empty() ? stem(arguments.compile.model) + ".so" : arguments.output;
   std::string header = replace_extension(library, ".h");
-  if (arguments.emit == "so" && library == header) throw Error(Fault::Usage, fmt::format("{}: the library cannot have the header's name", printable(library)));
+  if (arguments.emit == "so" && library == header)
+    throw Error(Fault::Usage, fmt::format("{}: the library cannot have the header's name", printable(library)));
   if (arguments.emit == "graph") {
     write_text(arguments.output, print_module(*compile_graph(arguments.compile).module, {.origins = true}));
     return 0;
@@ -84,7 +93,9 @@ void add_compile_command(CLI::App& app, std::function<int()>& action) {
   auto arguments = std::make_shared<Arguments>();
   add_compile_options(*command, arguments->compile);
   command->add_option("-o,--output", arguments->output, "where to write; default: the model's name with .so, here");
-  command->add_option("--emit", arguments->emit, "what to write")->check(CLI::IsMember({"so", "graph", "program", "loops", "llvm", "asm"}))->capture_default_str();
+  command->add_option("--emit", arguments->emit, "what to write")
+      ->check(CLI::IsMember({"so", "graph", "program", "loops", "llvm", "asm"}))
+      ->capture_default_str();
   command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
 }
 

@@ -20,7 +20,7 @@ struct Arguments {
   CompileOptions compile;
   InputOptions inputs;
   std::vector<std::string> outputs;
-  std::string check_every_value;   // against what; empty: no check
+  std::string check_every_value;  // against what; empty: no check
 };
 
 // The first few elements, for a look.
@@ -31,21 +31,24 @@ std::string preview(const HostTensor& tensor) {
   std::string text;
   for (int64_t i = 0; i < std::min(count, kMost); ++i) {
     Scalar value = values.at(i);
-    text += (i ? ", " : "") + (is_float(value.dtype) ? fmt::format("{:.6g}", value.number) : std::to_string(value.integer));
+    text +=
+        (i ? ", " : "") + (is_float(value.dtype) ? fmt::format("{:.6g}", value.number) : std::to_string(value.integer));
   }
   return text + (count > kMost ? ", …" : "");
 }
 
 int run(Arguments& arguments) {
-  if (arguments.check_every_value == "onnxruntime") throw Error(Fault::Unsupported, "--check-every-value=onnxruntime is not supported yet");
+  if (arguments.check_every_value == "onnxruntime")
+    throw Error(Fault::Unsupported, "--check-every-value=onnxruntime is not supported yet");
   Compiled compiled = compile(arguments.compile);
   TemporaryFolder folder;
-  std::string symbol = codegen::c_identifier(stem(arguments.compile.model)), library = folder.path() + "/" + symbol + ".so";
+  std::string symbol = codegen::c_identifier(stem(arguments.compile.model)),
+              library = folder.path() + "/" + symbol + ".so";
   write(compiled, arguments.compile, symbol, library, folder.path() + "/" + symbol + ".h");
   LoadedModel model(library, symbol, arguments.compile.threads);
   std::vector<std::pair<int, std::string>> files;
   for (const std::string& text : arguments.outputs) files.push_back(split_binding(text, model.outputs(), "--output"));
-  const Inputs made = make_inputs(model, arguments.inputs);   // the artifact has the extents of --shape
+  const Inputs made = make_inputs(model, arguments.inputs);  // the artifact has the extents of --shape
   const std::vector<HostTensor>& inputs = made.tensors;
   if (!arguments.compile.quiet) warn_of_guesses(made);
   if (!arguments.check_every_value.empty()) return check_every_value(arguments.compile, inputs);
@@ -55,7 +58,8 @@ int run(Arguments& arguments) {
   });
   for (size_t i = 0; i < model.outputs().size(); ++i) {
     HostTensor output = model.output(static_cast<int>(i));
-    fmt::print("{}: {} {}: {}\n", printable(model.outputs()[i].name), name_of(static_cast<DType>(output.dtype)), shape_text(output.dims), preview(output));
+    fmt::print("{}: {} {}: {}\n", printable(model.outputs()[i].name), name_of(static_cast<DType>(output.dtype)),
+               shape_text(output.dims), preview(output));
   }
   for (const auto& [index, file] : files) write_tensor(file, model.outputs()[index].name, model.output(index));
   return 0;
@@ -67,9 +71,12 @@ void add_run_command(CLI::App& app, std::function<int()>& action) {
   CLI::App* command = app.add_subcommand("run", "Compiles a model and runs it once");
   auto arguments = std::make_shared<Arguments>();
   add_compile_options(*command, arguments->compile);
-  command->add_option("--input", arguments->inputs.files, "NAME=FILE, .npy or .pb; random when not given")->allow_extra_args(false);
+  command->add_option("--input", arguments->inputs.files, "NAME=FILE, .npy or .pb; random when not given")
+      ->allow_extra_args(false);
   command->add_option("--output", arguments->outputs, "NAME=FILE to write, .npy or .pb")->allow_extra_args(false);
-  command->add_flag("--check-every-value{interpreter}", arguments->check_every_value, "compare each kernel's results with the interpreter's")
+  command
+      ->add_flag("--check-every-value{interpreter}", arguments->check_every_value,
+                 "compare each kernel's results with the interpreter's")
       ->check(CLI::IsMember({"interpreter", "onnxruntime"}));
   command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
 }

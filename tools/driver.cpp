@@ -24,7 +24,9 @@ std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::
   std::map<std::string, std::vector<int64_t>> shapes;
   for (const std::string& text : texts) {
     size_t equals = text.rfind('=');
-    auto wrong = [&] { return Error(Fault::Usage, fmt::format("--shape takes NAME=1x3x224x224, got '{}'", printable(text))); };
+    auto wrong = [&] {
+      return Error(Fault::Usage, fmt::format("--shape takes NAME=1x3x224x224, got '{}'", printable(text)));
+    };
     if (equals == std::string::npos || equals + 1 == text.size()) throw wrong();
     std::vector<int64_t> extents;
     for (size_t at = equals + 1; at <= text.size();) {
@@ -69,8 +71,9 @@ passes::Options pass_options(const CompileOptions& options, const Target& target
   result.skip = options.skip_passes;
   result.after_pass = [options](const std::string& pass, double seconds, const Module& module) {
     if (options.time_passes) fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, pass);
-    bool dump = std::find_if(options.dump_after.begin(), options.dump_after.end(),
-                             [&](const std::string& name) { return name == "all" || name == pass; }) != options.dump_after.end();
+    bool dump = std::find_if(options.dump_after.begin(), options.dump_after.end(), [&](const std::string& name) {
+                  return name == "all" || name == pass;
+                }) != options.dump_after.end();
     if (dump) fmt::print(stderr, "// after {}\n{}", pass, print_module(module, {.origins = true}));
   };
   return result;
@@ -82,7 +85,9 @@ codegen::ArtifactOptions artifact_options(const CompileOptions& options) {
   result.jobs = options.jobs > 0 ? options.jobs : cores;
   result.strict_math = options.numerics == "strict";
   if (options.time_passes) {
-    result.on_stage = [](const std::string& stage, double seconds) { fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, stage); };
+    result.on_stage = [](const std::string& stage, double seconds) {
+      fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, stage);
+    };
   }
   return result;
 }
@@ -102,7 +107,9 @@ void check_dump_names(const CompileOptions& options) {
 void check_kernels(const Program& program) {
   for (const loops::Kernel& kernel : program.kernels) {
     std::vector<std::string> violations = verify(kernel);
-    if (!violations.empty()) throw Error(Fault::Internal, fmt::format("a {} kernel is malformed: {}", kernel.family, fmt::join(violations, "; ")));
+    if (!violations.empty())
+      throw Error(Fault::Internal,
+                  fmt::format("a {} kernel is malformed: {}", kernel.family, fmt::join(violations, "; ")));
   }
 }
 
@@ -116,7 +123,8 @@ Compiled compile_graph(const CompileOptions& options) {
   passes::Options passes = pass_options(options, result.target);
   const auto start = std::chrono::steady_clock::now();
   result.module = import(options);
-  passes.after_pass("import", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), *result.module);
+  passes.after_pass("import", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+                    *result.module);
   about_model(options, [&] { passes::run_graph_passes(*result.module, passes); });
   return result;
 }
@@ -133,9 +141,11 @@ Compiled compile(const CompileOptions& options) {
   return result;
 }
 
-void write(const Compiled& compiled, const CompileOptions& options, const std::string& symbol, const std::string& library,
-           const std::string& header) {
-  about_model(options, [&] { codegen::write_library(compiled.program, compiled.target, symbol, library, header, artifact_options(options)); });
+void write(const Compiled& compiled, const CompileOptions& options, const std::string& symbol,
+           const std::string& library, const std::string& header) {
+  about_model(options, [&] {
+    codegen::write_library(compiled.program, compiled.target, symbol, library, header, artifact_options(options));
+  });
 }
 
 TemporaryFolder::TemporaryFolder() {

@@ -17,13 +17,13 @@ struct CompileOptions {
   std::string model;
   std::string target = "native";
   std::string numerics = "default";
-  std::vector<std::string> shapes;       // "x=1x3x224x224"
+  std::vector<std::string> shapes;  // "x=1x3x224x224"
   std::vector<std::string> skip_passes;
-  std::vector<std::string> dump_after;   // "import", pass names, or "all"
-  int jobs = 0;                          // 0: one for each core
-  int threads = 0;                       // 0: as many as the machine has; only a hint to the compiler
+  std::vector<std::string> dump_after;  // "import", pass names, or "all"
+  int jobs = 0;                         // 0: one for each core
+  int threads = 0;                      // 0: as many as the machine has; only a hint to the compiler
   bool time_passes = false;
-  bool quiet = false;                    // no warnings
+  bool quiet = false;  // no warnings
 };
 
 // Runs body(); what it finds wrong with the model gets the model's name in front.
@@ -44,17 +44,17 @@ struct Compiled {
   Target target;
 };
 
-std::unique_ptr<Module> import(const CompileOptions&);        // prints warnings; throws with every problem found
+std::unique_ptr<Module> import(const CompileOptions&);  // prints warnings; throws with every problem found
 passes::Options pass_options(const CompileOptions&, const Target&);
 codegen::ArtifactOptions artifact_options(const CompileOptions&);
-Compiled compile_graph(const CompileOptions&);                // up to the last graph pass; no program yet
-Compiled compile(const CompileOptions&);                      // up to the Program
+Compiled compile_graph(const CompileOptions&);  // up to the last graph pass; no program yet
+Compiled compile(const CompileOptions&);        // up to the Program
 // Writes `library` and the header beside it.
 void write(const Compiled&, const CompileOptions&, const std::string& symbol, const std::string& library,
            const std::string& header);
 
 std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::string>& texts);
-std::string stem(const std::string& path);                    // "dir/resnet50.onnx" → "resnet50"
+std::string stem(const std::string& path);  // "dir/resnet50.onnx" → "resnet50"
 
 // A folder under $TMPDIR (or /tmp) that is removed with its contents at the end of its life.
 class TemporaryFolder {

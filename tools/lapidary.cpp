@@ -42,7 +42,8 @@ std::optional<std::string> unknown_command(const CLI::App& app, int argc, char**
 
 // What was printed may not have arrived: a full disk shows itself only now.
 void flush_output() {
-  if (std::fflush(stdout) != 0 || std::ferror(stdout)) throw Error(Fault::File, fmt::format("standard output: {}", std::strerror(errno)));
+  if (std::fflush(stdout) != 0 || std::ferror(stdout))
+    throw Error(Fault::File, fmt::format("standard output: {}", std::strerror(errno)));
 }
 
 }  // namespace
@@ -63,21 +64,20 @@ int main(int argc, char** argv) {
   }
   try {
     app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return answer(app, error);
-  }
+  } catch (const CLI::ParseError& error) { return answer(app, error); }
   try {
     int code = action();
     flush_output();
     return code;
   } catch (const Error& error) {
     say(error.what());
-    if (error.fault == Fault::Internal) say("this is a bug in lapidary " LAPIDARY_VERSION ": please report it with the model");
+    if (error.fault == Fault::Internal)
+      say("this is a bug in lapidary " LAPIDARY_VERSION ": please report it with the model");
     return exit_code(error.fault);
   } catch (const std::bad_alloc&) {
     say("out of memory");
     return exit_code(Fault::File);
-  } catch (const std::system_error& error) {   // printing to a full disk, a thread too many
+  } catch (const std::system_error& error) {  // printing to a full disk, a thread too many
     say(error.what());
     return exit_code(Fault::File);
   }

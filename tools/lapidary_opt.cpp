@@ -50,11 +50,14 @@ struct Arguments {
 
 Program lowered(Module& module, const passes::Options& options) {
   if (const std::string op = passes::outside_of_groups(module); !op.empty())
-    throw Error(Fault::Usage, fmt::format("--lower makes kernels of groups, and a {} is in none (see --all, --passes=form-groups)", op));
+    throw Error(
+        Fault::Usage,
+        fmt::format("--lower makes kernels of groups, and a {} is in none (see --all, --passes=form-groups)", op));
   Program program = passes::lower(module, options);
   for (const loops::Kernel& kernel : program.kernels)
     for (const std::string& violation : verify(kernel))
-      throw Error(Fault::Internal, fmt::format("a {} kernel is malformed: {}\n{}", kernel.family, violation, print_kernel(kernel)));
+      throw Error(Fault::Internal,
+                  fmt::format("a {} kernel is malformed: {}\n{}", kernel.family, violation, print_kernel(kernel)));
   return program;
 }
 
@@ -95,18 +98,18 @@ int main(int argc, char** argv) {
   Arguments arguments;
   app.add_option("file", arguments.file, "text IR; - for standard input");
   app.add_option("--passes", arguments.passes, "passes to run, in this order")->delimiter(',')->allow_extra_args(false);
-  app.add_option("--vector-bytes", arguments.vector_width, "register width lowering aims at")->check(CLI::IsMember({"16", "32", "64"}));
+  app.add_option("--vector-bytes", arguments.vector_width, "register width lowering aims at")
+      ->check(CLI::IsMember({"16", "32", "64"}));
   app.add_flag("--all", arguments.all, "run the whole list of graph passes first");
   app.add_flag("--lower", arguments.lower, "lower to kernels and print the program");
-  app.add_flag("--check-values", arguments.check_values, "fail where a pass or lowering changes the numbers, on seeded random inputs");
+  app.add_flag("--check-values", arguments.check_values,
+               "fail where a pass or lowering changes the numbers, on seeded random inputs");
   app.add_flag("--origins", arguments.origins, "print the node each op came from");
   app.add_flag("--kernel", arguments.kernel, "the input is one kernel: parse, verify, print")
       ->excludes("--passes", "--all", "--lower", "--check-values", "--origins");
   try {
     app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(Fault::Usage);
-  }
+  } catch (const CLI::ParseError& error) { return app.exit(error) == 0 ? 0 : static_cast<int>(Fault::Usage); }
   try {
     return run(arguments);
   } catch (const Error& error) {

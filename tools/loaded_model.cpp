@@ -26,7 +26,8 @@ Function LoadedModel::symbol(const char* name) const {
 void LoadedModel::check(lpd_status status) const {
   if (status == LPD_OK) return;
   const char* text = instance_ ? symbol<decltype(&lpd_error)>("error")(instance_) : "";
-  Fault fault = status == LPD_WRONG_INPUT || status == LPD_INVALID_ARGUMENT || status == LPD_LIMIT ? Fault::Input : Fault::File;
+  Fault fault =
+      status == LPD_WRONG_INPUT || status == LPD_INVALID_ARGUMENT || status == LPD_LIMIT ? Fault::Input : Fault::File;
   if (status == LPD_UNSUPPORTED_CPU) fault = Fault::Unsupported;
   throw Error(fault, text && *text ? text : fmt::format("the model failed with status {}", static_cast<int>(status)));
 }
@@ -44,7 +45,8 @@ SlotInfo slot_info(const lpd_tensor_info& info) {
 
 }  // namespace
 
-LoadedModel::LoadedModel(const std::string& library, const std::string& symbol_name, int threads) : symbol_(symbol_name) {
+LoadedModel::LoadedModel(const std::string& library, const std::string& symbol_name, int threads)
+    : symbol_(symbol_name) {
   handle_ = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle_) throw Error(Fault::File, fmt::format("the library cannot be opened: {}", dlerror()));
   lpd_options options = {};
@@ -52,7 +54,8 @@ LoadedModel::LoadedModel(const std::string& library, const std::string& symbol_n
   options.threads = threads;
   if (const char* feature = symbol<const char* (*)()>("missing_cpu_feature")())
     throw Error(Fault::Unsupported, fmt::format("this CPU has no {}, which the target's code needs", feature));
-  if (threads > LPD_MAX_THREADS) throw Error(Fault::Usage, fmt::format("{} threads, at most {}", threads, LPD_MAX_THREADS));
+  if (threads > LPD_MAX_THREADS)
+    throw Error(Fault::Usage, fmt::format("{} threads, at most {}", threads, LPD_MAX_THREADS));
   check(symbol<lpd_status (*)(const lpd_options*, lpd_instance**)>("create")(&options, &instance_));
   auto describe = symbol<lpd_status (*)(int, lpd_tensor_info*)>("describe");
   int inputs = symbol<int32_t (*)()>("input_count")(), outputs = symbol<int32_t (*)()>("output_count")();

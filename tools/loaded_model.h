@@ -21,8 +21,8 @@ struct HostTensor {
 struct SlotInfo {
   std::string name;
   uint8_t dtype;
-  std::vector<int64_t> dims;               // -1 where symbolic
-  std::vector<std::string> dim_names;      // "" where constant
+  std::vector<int64_t> dims;           // -1 where symbolic
+  std::vector<std::string> dim_names;  // "" where constant
 };
 
 class LoadedModel {
@@ -40,7 +40,10 @@ class LoadedModel {
   void run();
   HostTensor output(int index);
 
-  struct StepProfile { std::string kernel, origin; int64_t nanoseconds, runs, flops, bytes; };
+  struct StepProfile {
+    std::string kernel, origin;
+    int64_t nanoseconds, runs, flops, bytes;
+  };
   void profile(bool on);
   std::vector<StepProfile> profiles();
 

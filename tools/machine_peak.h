@@ -4,8 +4,8 @@
 namespace lapidary::tools {
 
 struct MachinePeak {
-  double gflops;   // float32 fused multiply-adds of one core, registers only
-  double gbytes;   // memory read by `threads` threads together
+  double gflops;  // float32 fused multiply-adds of one core, registers only
+  double gbytes;  // memory read by `threads` threads together
 };
 MachinePeak measure_peak(int threads);
 

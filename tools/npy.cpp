@@ -16,34 +16,41 @@ namespace lapidary::tools {
 
 namespace {
 
-struct TypeName { const char* numpy; DType dtype; };
-constexpr TypeName kTypes[] = {{"f4", DType::F32}, {"f8", DType::F64}, {"f2", DType::F16}, {"i1", DType::I8}, {"i2", DType::I16},
-                               {"i4", DType::I32}, {"i8", DType::I64}, {"u1", DType::U8}, {"u2", DType::U16}, {"u4", DType::U32},
-                               {"u8", DType::U64}, {"b1", DType::Bool}};
+struct TypeName {
+  const char* numpy;
+  DType dtype;
+};
+constexpr TypeName kTypes[] = {{"f4", DType::F32}, {"f8", DType::F64}, {"f2", DType::F16}, {"i1", DType::I8},
+                               {"i2", DType::I16}, {"i4", DType::I32}, {"i8", DType::I64}, {"u1", DType::U8},
+                               {"u2", DType::U16}, {"u4", DType::U32}, {"u8", DType::U64}, {"b1", DType::Bool}};
 
 [[noreturn]] void wrong(const std::string& path, const std::string& what, Fault fault = Fault::Input) {
   throw Error(fault, fmt::format("{}: {}", printable(path), what));
 }
-[[noreturn]] void unsupported(const std::string& path, const std::string& what) { wrong(path, what + " is not supported", Fault::Unsupported); }
+[[noreturn]] void unsupported(const std::string& path, const std::string& what) {
+  wrong(path, what + " is not supported", Fault::Unsupported);
+}
 
 std::shared_ptr<const frontend::MappedFile> opened(const std::string& path) {
   try {
     return frontend::MappedFile::open(path);
-  } catch (const Error& error) {
-    throw Error(error.fault, fmt::format("{}: {}", printable(path), error.what()));
-  }
+  } catch (const Error& error) { throw Error(error.fault, fmt::format("{}: {}", printable(path), error.what())); }
 }
 
 constexpr char kMagic[] = "\x93NUMPY";
-constexpr size_t kMagicBytes = 6, kMostHeader = 10000, kMostRank = 64;   // the header: as much as NumPy itself reads
+constexpr size_t kMagicBytes = 6, kMostHeader = 10000, kMostRank = 64;  // the header: as much as NumPy itself reads
 
-struct Header { size_t bytes; std::string text; };   // bytes: of magic, version, length and text
+struct Header {
+  size_t bytes;
+  std::string text;
+};  // bytes: of magic, version, length and text
 
 Header read_header(const std::string& path, std::string_view file) {
   if (file.size() < 10 || file.compare(0, kMagicBytes, kMagic, kMagicBytes) != 0) wrong(path, "not a .npy file");
   auto byte = [&](size_t at) { return static_cast<size_t>(static_cast<unsigned char>(file[at])); };
   size_t version = byte(6), start = version == 1 ? 10 : 12;
-  if (version < 1 || version > 3 || file.size() < start) wrong(path, fmt::format(".npy version {} is not known", version));
+  if (version < 1 || version > 3 || file.size() < start)
+    wrong(path, fmt::format(".npy version {} is not known", version));
   size_t length = byte(8) | byte(9) << 8;
   if (version > 1) length |= byte(10) << 16 | byte(11) << 24;
   if (start + length > file.size()) wrong(path, "the header is longer than the file");
@@ -58,7 +65,8 @@ std::vector<int64_t> parse_shape(const std::string& path, const std::string& tex
     if (part.find_first_not_of(" ") == std::string::npos) continue;
     char* end = nullptr;
     long long extent = std::strtoll(part.c_str(), &end, 10);
-    if (part.find_first_not_of(" ", end - part.c_str()) != std::string::npos) wrong(path, fmt::format("extent {} is no number", printable(part)));
+    if (part.find_first_not_of(" ", end - part.c_str()) != std::string::npos)
+      wrong(path, fmt::format("extent {} is no number", printable(part)));
     if (extent < 0 || extent > INT64_C(1) << 40) wrong(path, fmt::format("extent {} is out of range", printable(part)));
     shape.push_back(extent);
   }
@@ -73,7 +81,8 @@ HostTensor read_npy(const std::string& path) {
   std::string_view file(reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size());
   Header header = read_header(path, file);
   std::smatch found;
-  if (!std::regex_search(header.text, found, std::regex("'descr': *'([<|=>])([a-z][0-9]+)'"))) wrong(path, "the header names no simple type");
+  if (!std::regex_search(header.text, found, std::regex("'descr': *'([<|=>])([a-z][0-9]+)'")))
+    wrong(path, "the header names no simple type");
   if (found[1] == ">") unsupported(path, "big-endian data");
   std::optional<DType> dtype;
   for (const TypeName& type : kTypes) {
@@ -81,7 +90,8 @@ HostTensor read_npy(const std::string& path) {
   }
   if (!dtype) unsupported(path, fmt::format("element type {}", found[2].str()));
   if (header.text.find("'fortran_order': True") != std::string::npos) unsupported(path, "Fortran order");
-  if (!std::regex_search(header.text, found, std::regex("'shape': *\\(([0-9, ]*)\\)"))) wrong(path, "the header has no shape");
+  if (!std::regex_search(header.text, found, std::regex("'shape': *\\(([0-9, ]*)\\)")))
+    wrong(path, "the header has no shape");
   HostTensor tensor{static_cast<uint8_t>(*dtype), parse_shape(path, found[1]), {}};
   int64_t count = 1;
   for (int64_t extent : tensor.dims) {
@@ -89,7 +99,8 @@ HostTensor read_npy(const std::string& path) {
   }
   std::optional<int64_t> bytes = byte_size(*dtype, count);
   if (!bytes || *bytes != static_cast<int64_t>(file.size() - header.bytes)) {
-    wrong(path, fmt::format("the shape needs {} bytes of data, the file has {}", bytes.value_or(-1), file.size() - header.bytes));
+    wrong(path, fmt::format("the shape needs {} bytes of data, the file has {}", bytes.value_or(-1),
+                            file.size() - header.bytes));
   }
   std::span<const std::byte> data = mapped->bytes().subspan(header.bytes);
   tensor.bytes.assign(data.begin(), data.end());
@@ -101,11 +112,14 @@ std::string npy_content(const std::string& path, const HostTensor& tensor) {
   for (const TypeName& name : kTypes) {
     if (static_cast<uint8_t>(name.dtype) == tensor.dtype) type = name.numpy;
   }
-  if (!type) wrong(path, fmt::format(".npy has no element type for {}", name_of(static_cast<DType>(tensor.dtype))), Fault::Unsupported);
+  if (!type)
+    wrong(path, fmt::format(".npy has no element type for {}", name_of(static_cast<DType>(tensor.dtype))),
+          Fault::Unsupported);
   std::string shape;
   for (int64_t extent : tensor.dims) shape += fmt::format("{}, ", extent);
   bool byte_sized = type[1] == '1';
-  std::string text = fmt::format("{{'descr': '{}{}', 'fortran_order': False, 'shape': ({}), }}", byte_sized ? "|" : "<", type, shape);
+  std::string text =
+      fmt::format("{{'descr': '{}{}', 'fortran_order': False, 'shape': ({}), }}", byte_sized ? "|" : "<", type, shape);
   text.append((64 - (10 + text.size() + 1) % 64) % 64, ' ');
   text += '\n';
   std::string content(kMagic, kMagicBytes);

@@ -39,7 +39,8 @@ void ValueReport::add(const std::string& what, const Tensor& got, const Tensor& 
 }
 
 std::string ValueReport::text() const {
-  return fmt::format("{}{} values checked, {} differ, worst relative L2 {:.1e}\n", lines_, checked_, differing_, worst_);
+  return fmt::format("{}{} values checked, {} differ, worst relative L2 {:.1e}\n", lines_, checked_, differing_,
+                     worst_);
 }
 
 }  // namespace lapidary::tools

@@ -12,7 +12,7 @@ class ValueReport {
  public:
   // `what` names the value in the lines: "result 0 of a conv kernel of node 'c' (Conv, opset 17)".
   void add(const std::string& what, const Tensor& got, const Tensor& expected);
-  std::string text() const;   // a line for each of the first few that differ, in the order added, and a summary
+  std::string text() const;  // a line for each of the first few that differ, in the order added, and a summary
   bool good() const { return checked_ > 0 && differing_ == 0; }
 
  private:

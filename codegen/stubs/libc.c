@@ -1,7 +1,8 @@
 /* The names products use of libc, so that they link on a machine without its development files. Without symbol
  * versions: the dynamic linker then takes each function's oldest version, on any glibc. What had several meanings
  * over time (sched_getaffinity, condition variables) is therefore not here. */
-#define NAME(name) void name(void) {}
+#define NAME(name) \
+  void name(void) {}
 
 NAME(clock_gettime)
 NAME(close)

@@ -1,6 +1,6 @@
 /* The names kernels may use of libm, of double and of float; see libc.c. */
-#define NAME(name)      \
-  void name(void) {}    \
+#define NAME(name)   \
+  void name(void) {} \
   void name##f(void) {}
 
 NAME(acos)

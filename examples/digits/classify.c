@@ -13,7 +13,7 @@
 enum { kSide = 8, kClasses = 10 };
 
 /* The picture as kSide × kSide grey values in 0..1; 0 when it cannot be read or has another size. */
-static int read_picture(const char *path, float *pixels) {
+static int read_picture(const char* path, float* pixels) {
   png_image image;
   memset(&image, 0, sizeof image);
   image.version = PNG_IMAGE_VERSION;
@@ -36,17 +36,19 @@ static int read_picture(const char *path, float *pixels) {
   return 1;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   lpd_options options = {.size = sizeof options, .threads = 1};
-  lpd_instance *model;
+  lpd_instance* model;
   if (digits_create(&options, &model) != LPD_OK) {
     fprintf(stderr, "the model cannot be opened\n");
     return 1;
   }
   float pixels[kSide * kSide], scores[kClasses];
   int64_t input_dims[] = {1, 1, kSide, kSide}, output_dims[] = {1, kClasses};
-  lpd_tensor input = {.size = sizeof input, .data = pixels, .bytes = sizeof pixels, .dtype = 1, .rank = 4, .dims = input_dims};
-  lpd_tensor output = {.size = sizeof output, .data = scores, .bytes = sizeof scores, .dtype = 1, .rank = 2, .dims = output_dims};
+  lpd_tensor input = {
+      .size = sizeof input, .data = pixels, .bytes = sizeof pixels, .dtype = 1, .rank = 4, .dims = input_dims};
+  lpd_tensor output = {
+      .size = sizeof output, .data = scores, .bytes = sizeof scores, .dtype = 1, .rank = 2, .dims = output_dims};
   int failed = 0;
   if (digits_bind(model, 0, &input) != LPD_OK || digits_bind(model, 1, &output) != LPD_OK) {
     fprintf(stderr, "%s\n", digits_error(model));

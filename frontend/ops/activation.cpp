@@ -27,7 +27,9 @@ Value* hard_sigmoid_of(Node& node, Value* x, double alpha, double beta) {
 }
 
 // alpha·(e^x - 1)
-Value* exponential_branch(Node& node, Value* x, double alpha) { return scaled(node, shifted(node, op(node, ScalarOp::Exp, x), -1), alpha); }
+Value* exponential_branch(Node& node, Value* x, double alpha) {
+  return scaled(node, shifted(node, op(node, ScalarOp::Exp, x), -1), alpha);
+}
 
 Values relu(Node& node) { return {maximum(node, node.input(0), zero(node, node.input(0)))}; }
 
@@ -39,7 +41,8 @@ Values leaky_relu(Node& node) {
 // Up to opset 6 a slope of rank 1 belongs to the channels.
 Values prelu(Node& node) {
   Value *x = node.input(0), *slope = node.input(1);
-  bool channels = node.version < 7 && slope->type.rank() == 1 && x->type.rank() > 2 && value_of(slope->type.shape[0]) != 1;
+  bool channels =
+      node.version < 7 && slope->type.rank() == 1 && x->type.rank() > 2 && value_of(slope->type.shape[0]) != 1;
   if (channels) slope = node.build.expand_axes(slope, axes_from(1, x->type.rank() - 1));
   return {node.build.select(less(node, x, zero(node, x)), node.build.mul(slope, x), x)};
 }
@@ -65,11 +68,15 @@ Values selu(Node& node) {
 
 Values gelu(Node& node) {
   std::string approximate = node.text("approximate");
-  if (approximate != "none" && approximate != "tanh") fail("approximate '{}' is neither none nor tanh", printable(approximate));
-  return {in_float32(node, node.input(0), [&](Value* x) { return composites::gelu(node.build, x, approximate == "tanh"); })};
+  if (approximate != "none" && approximate != "tanh")
+    fail("approximate '{}' is neither none nor tanh", printable(approximate));
+  return {in_float32(node, node.input(0),
+                     [&](Value* x) { return composites::gelu(node.build, x, approximate == "tanh"); })};
 }
 
-Values hard_sigmoid(Node& node) { return {hard_sigmoid_of(node, node.input(0), node.number("alpha"), node.number("beta"))}; }
+Values hard_sigmoid(Node& node) {
+  return {hard_sigmoid_of(node, node.input(0), node.number("alpha"), node.number("beta"))};
+}
 
 Values hard_swish(Node& node) {
   Value* x = node.input(0);
@@ -77,10 +84,13 @@ Values hard_swish(Node& node) {
 }
 
 Values mish(Node& node) {
-  return {in_float32(node, node.input(0), [&](Value* x) { return node.build.mul(x, op(node, ScalarOp::Tanh, softplus_of(node, x))); })};
+  return {in_float32(node, node.input(0),
+                     [&](Value* x) { return node.build.mul(x, op(node, ScalarOp::Tanh, softplus_of(node, x))); })};
 }
 
-Values softplus(Node& node) { return {in_float32(node, node.input(0), [&](Value* x) { return softplus_of(node, x); })}; }
+Values softplus(Node& node) {
+  return {in_float32(node, node.input(0), [&](Value* x) { return softplus_of(node, x); })};
+}
 
 Values softsign(Node& node) {
   Value* x = node.input(0);
@@ -121,7 +131,9 @@ Values along_axis(Node& node, Function function) {
   })};
 }
 
-Values softmax(Node& node) { return along_axis(node, [](GraphBuilder& build, Value* x, int axis) { return composites::softmax(build, x, axis); }); }
+Values softmax(Node& node) {
+  return along_axis(node, [](GraphBuilder& build, Value* x, int axis) { return composites::softmax(build, x, axis); });
+}
 
 // x - max - log Σ e^(x - max)
 Values log_softmax(Node& node) {
@@ -146,9 +158,23 @@ Values dropout(Node& node) {
 }
 
 constexpr OpEntry kOps[] = {
-    {"Celu", celu}, {"Dropout", dropout}, {"Elu", elu}, {"Gelu", gelu}, {"HardSigmoid", hard_sigmoid}, {"HardSwish", hard_swish},
-    {"LeakyRelu", leaky_relu}, {"LogSoftmax", log_softmax}, {"Mish", mish}, {"PRelu", prelu}, {"Relu", relu}, {"Selu", selu},
-    {"Shrink", shrink}, {"Softmax", softmax}, {"Softplus", softplus}, {"Softsign", softsign}, {"Swish", swish},
+    {"Celu", celu},
+    {"Dropout", dropout},
+    {"Elu", elu},
+    {"Gelu", gelu},
+    {"HardSigmoid", hard_sigmoid},
+    {"HardSwish", hard_swish},
+    {"LeakyRelu", leaky_relu},
+    {"LogSoftmax", log_softmax},
+    {"Mish", mish},
+    {"PRelu", prelu},
+    {"Relu", relu},
+    {"Selu", selu},
+    {"Shrink", shrink},
+    {"Softmax", softmax},
+    {"Softplus", softplus},
+    {"Softsign", softsign},
+    {"Swish", swish},
     {"ThresholdedRelu", thresholded_relu},
 };
 

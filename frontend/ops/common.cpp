@@ -29,7 +29,8 @@ std::optional<Scalar> scalar_of(const Module& module, const Value* value) {
 Value* legacy_aligned(Node& node, Value* a, Value* b) {
   if (node.version >= 7) return b;
   if (node.integer_or("broadcast", 0) == 0) {
-    if (a->type.rank() != b->type.rank()) fail("operands have ranks {} and {}, and broadcast is 0", a->type.rank(), b->type.rank());
+    if (a->type.rank() != b->type.rank())
+      fail("operands have ranks {} and {}, and broadcast is 0", a->type.rank(), b->type.rank());
     return b;
   }
   if (!node.has("axis")) return b;

@@ -7,7 +7,7 @@ namespace lapidary::frontend {
 namespace {
 
 using Values = std::vector<Value*>;
-constexpr int64_t kMostElements = 64;   // of a tensor whose elements are Dims
+constexpr int64_t kMostElements = 64;  // of a tensor whose elements are Dims
 
 Value* vector_of(Node& node, DType dtype, const std::vector<Scalar>& values, bool scalar) {
   std::vector<int64_t> shape;
@@ -17,14 +17,22 @@ Value* vector_of(Node& node, DType dtype, const std::vector<Scalar>& values, boo
 
 Values constant(Node& node) {
   std::vector<Scalar> values;
-  auto floats = [&](const std::vector<double>& numbers) { for (double x : numbers) values.push_back(Scalar::of_float(DType::F32, x)); };
-  auto integers = [&](const std::vector<int64_t>& numbers) { for (int64_t x : numbers) values.push_back(Scalar::of_integer(DType::I64, x)); };
+  auto floats = [&](const std::vector<double>& numbers) {
+    for (double x : numbers) values.push_back(Scalar::of_float(DType::F32, x));
+  };
+  auto integers = [&](const std::vector<int64_t>& numbers) {
+    for (int64_t x : numbers) values.push_back(Scalar::of_integer(DType::I64, x));
+  };
   if (node.proto.attribute_size() != 1) fail("takes exactly one attribute, got {}", node.proto.attribute_size());
   if (node.has("value")) return {node.build.constant(node.tensor("value"))};
-  if (node.has("value_float")) return floats({node.number("value_float")}), Values{vector_of(node, DType::F32, values, true)};
-  if (node.has("value_floats")) return floats(node.numbers("value_floats")), Values{vector_of(node, DType::F32, values, false)};
-  if (node.has("value_int")) return integers({node.integer("value_int")}), Values{vector_of(node, DType::I64, values, true)};
-  if (node.has("value_ints")) return integers(node.integers("value_ints")), Values{vector_of(node, DType::I64, values, false)};
+  if (node.has("value_float"))
+    return floats({node.number("value_float")}), Values{vector_of(node, DType::F32, values, true)};
+  if (node.has("value_floats"))
+    return floats(node.numbers("value_floats")), Values{vector_of(node, DType::F32, values, false)};
+  if (node.has("value_int"))
+    return integers({node.integer("value_int")}), Values{vector_of(node, DType::I64, values, true)};
+  if (node.has("value_ints"))
+    return integers(node.integers("value_ints")), Values{vector_of(node, DType::I64, values, false)};
   unsupported("attribute '{}'", printable(node.proto.attribute(0).name()));
 }
 
@@ -49,7 +57,8 @@ Values constant_of_shape(Node& node) {
   Scalar value = Scalar::of_float(DType::F32, 0);
   if (node.has("value")) {
     ConstantId id = node.tensor("value");
-    if (node.build.module.constants[id].elements() != 1) fail("attribute 'value' has {} elements, expected 1", node.build.module.constants[id].elements());
+    if (node.build.module.constants[id].elements() != 1)
+      fail("attribute 'value' has {} elements, expected 1", node.build.module.constants[id].elements());
     value = node.build.module.constants.scalars_of(id)[0];
   }
   return {filled(node, value, checked_extents(node.extents(0)))};
@@ -67,7 +76,14 @@ Values range(Node& node) {
     DimPool& dims = node.dims();
     Dim span = *step > 0 ? dims.sub(limit, start) : dims.sub(start, limit);
     Dim count = dims.max(dims.constant(0), dims.ceildiv(span, dims.constant(std::abs(*step))));
-    return {node.build.create(OpKind::Iota, {}, {{"shape", Shape{count}}, {"axis", int64_t{0}}, {"dtype", dtype}, {"start", parameter(start)}, {"step", parameter(delta)}}).result()};
+    return {node.build
+                .create(OpKind::Iota, {},
+                        {{"shape", Shape{count}},
+                         {"axis", int64_t{0}},
+                         {"dtype", dtype},
+                         {"start", parameter(start)},
+                         {"step", parameter(delta)}})
+                .result()};
   }
   std::vector<double> bound;
   for (int i = 0; i < 3; ++i) {
@@ -79,7 +95,8 @@ Values range(Node& node) {
   constexpr double kMost = 1 << 24;
   if (!(count <= kMost)) fail("range from {} to {} by {}", bound[0], bound[1], bound[2]);
   std::vector<Scalar> values;
-  for (int64_t i = 0; i < count; ++i) values.push_back(Scalar::of_float(dtype, bound[0] + static_cast<double>(i) * bound[2]));
+  for (int64_t i = 0; i < count; ++i)
+    values.push_back(Scalar::of_float(dtype, bound[0] + static_cast<double>(i) * bound[2]));
   return {vector_of(node, dtype, values, false)};
 }
 
@@ -88,8 +105,10 @@ Values eye_like(Node& node) {
   const Type& type = node.type(0);
   if (type.rank() != 2) fail("input has rank {}, expected 2", type.rank());
   DType dtype = node.has("dtype") ? node.dtype("dtype") : type.dtype;
-  Value* rows = node.build.add(node.build.iota(DType::I64, type.shape, 0), node.build.scalar(Scalar::of_integer(DType::I64, node.integer("k"))));
-  return {node.build.convert(node.build.scalar_op(ScalarOp::Equal, {rows, node.build.iota(DType::I64, type.shape, 1)}), dtype)};
+  Value* rows = node.build.add(node.build.iota(DType::I64, type.shape, 0),
+                               node.build.scalar(Scalar::of_integer(DType::I64, node.integer("k"))));
+  return {node.build.convert(node.build.scalar_op(ScalarOp::Equal, {rows, node.build.iota(DType::I64, type.shape, 1)}),
+                             dtype)};
 }
 
 // Keeps the triangle column - row ≥ k (upper) or ≤ k (lower) of the last two axes.
@@ -102,11 +121,16 @@ Values trilu(Node& node) {
   Value* rows = node.build.add(node.build.iota(DType::I64, matrix, 0), node.build.dims_tensor({k}, {}));
   Value* columns = node.build.iota(DType::I64, matrix, 1);
   bool upper = node.integer("upper") != 0;
-  Value* keep = upper ? node.build.scalar_op(ScalarOp::LessEqual, {rows, columns}) : node.build.scalar_op(ScalarOp::LessEqual, {columns, rows});
+  Value* keep = upper ? node.build.scalar_op(ScalarOp::LessEqual, {rows, columns})
+                      : node.build.scalar_op(ScalarOp::LessEqual, {columns, rows});
   return {node.build.select(keep, x, zero(node, x))};
 }
 
-constexpr OpEntry kOps[] = {{"Constant", constant}, {"ConstantOfShape", constant_of_shape}, {"EyeLike", eye_like}, {"Range", range}, {"Trilu", trilu}};
+constexpr OpEntry kOps[] = {{"Constant", constant},
+                            {"ConstantOfShape", constant_of_shape},
+                            {"EyeLike", eye_like},
+                            {"Range", range},
+                            {"Trilu", trilu}};
 
 }  // namespace
 

@@ -9,7 +9,8 @@ namespace {
 using Values = std::vector<Value*>;
 
 Values matmul(Node& node) {
-  if (node.rank(0) == 0 || node.rank(1) == 0) fail("operands have ranks {} and {}, expected 1 or more", node.rank(0), node.rank(1));
+  if (node.rank(0) == 0 || node.rank(1) == 0)
+    fail("operands have ranks {} and {}, expected 1 or more", node.rank(0), node.rank(1));
   Value *a = node.input(0), *b = node.input(1);
   Dim inner_a = a->type.shape.back(), inner_b = b->type.shape[b->type.rank() == 1 ? 0 : b->type.rank() - 2];
   if (known_unequal(inner_a, inner_b)) fail("inner extents are {} and {}", to_string(inner_a), to_string(inner_b));
@@ -19,7 +20,8 @@ Values matmul(Node& node) {
 // alpha · A'·B' + beta · C
 Values gemm(Node& node) {
   Value *a = node.input(0), *b = node.input(1), *c = node.input(2);
-  if (a->type.rank() != 2 || b->type.rank() != 2) fail("operands have ranks {} and {}, expected 2", a->type.rank(), b->type.rank());
+  if (a->type.rank() != 2 || b->type.rank() != 2)
+    fail("operands have ranks {} and {}, expected 2", a->type.rank(), b->type.rank());
   bool left = node.integer("transA") != 0, right = node.integer("transB") != 0;
   Dim inner_a = a->type.shape[left ? 0 : 1], inner_b = b->type.shape[right ? 1 : 0];
   if (known_unequal(inner_a, inner_b)) fail("inner extents are {} and {}", to_string(inner_a), to_string(inner_b));
@@ -51,31 +53,38 @@ Equation parsed(Node& node) {
     equation.terms.push_back(left.substr(begin, end - begin));
     begin = end + 1;
   }
-  auto letters = [](const std::string& term) { return std::all_of(term.begin(), term.end(), [](char c) { return isalpha(static_cast<unsigned char>(c)); }); };
+  auto letters = [](const std::string& term) {
+    return std::all_of(term.begin(), term.end(), [](char c) { return isalpha(static_cast<unsigned char>(c)); });
+  };
   for (const std::string& term : equation.terms) {
     if (!letters(term)) fail("equation '{}' is malformed", printable(text));
   }
   if (arrow != std::string::npos) {
     equation.result = text.substr(arrow + 2);
     if (!letters(equation.result)) fail("equation '{}' is malformed", printable(text));
-  } else {   // letters that occur once, in alphabetical order
+  } else {  // letters that occur once, in alphabetical order
     std::erase(left, ',');
     for (char c : left) {
       if (std::count(left.begin(), left.end(), c) == 1) equation.result += c;
     }
     std::sort(equation.result.begin(), equation.result.end());
   }
-  if (static_cast<int>(equation.terms.size()) != node.input_count()) fail("equation has {} for {}", counted(static_cast<int64_t>(equation.terms.size()), "term"), counted(node.input_count(), "input"));
+  if (static_cast<int>(equation.terms.size()) != node.input_count())
+    fail("equation has {} for {}", counted(static_cast<int64_t>(equation.terms.size()), "term"),
+         counted(node.input_count(), "input"));
   for (int i = 0; i < node.input_count(); ++i) {
     const std::string& term = equation.terms[i];
-    if (static_cast<int>(term.size()) != node.rank(i)) fail("equation term '{}' has {} indices, input {} has rank {}", printable(term), term.size(), i, node.rank(i));
+    if (static_cast<int>(term.size()) != node.rank(i))
+      fail("equation term '{}' has {} indices, input {} has rank {}", printable(term), term.size(), i, node.rank(i));
     for (char c : term) {
       if (std::count(term.begin(), term.end(), c) > 1) unsupported("the diagonal '{}'", term);
     }
   }
   for (char c : equation.result) {
-    bool known = std::any_of(equation.terms.begin(), equation.terms.end(), [&](const std::string& term) { return term.find(c) != std::string::npos; });
-    if (!known || std::count(equation.result.begin(), equation.result.end(), c) > 1) fail("index '{}' of the result of equation '{}'", c, printable(text));
+    bool known = std::any_of(equation.terms.begin(), equation.terms.end(),
+                             [&](const std::string& term) { return term.find(c) != std::string::npos; });
+    if (!known || std::count(equation.result.begin(), equation.result.end(), c) > 1)
+      fail("index '{}' of the result of equation '{}'", c, printable(text));
   }
   return equation;
 }
@@ -85,8 +94,10 @@ Value* summed(Node& node, Value* x, std::string& term, const std::string& needed
   std::vector<int64_t> axes;
   std::string kept;
   for (size_t i = 0; i < term.size(); ++i) {
-    if (needed.find(term[i]) == std::string::npos) axes.push_back(static_cast<int64_t>(i));
-    else kept += term[i];
+    if (needed.find(term[i]) == std::string::npos)
+      axes.push_back(static_cast<int64_t>(i));
+    else
+      kept += term[i];
   }
   term = kept;
   return axes.empty() ? x : node.build.reduce(OpKind::ReduceSum, x, axes);

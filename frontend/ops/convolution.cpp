@@ -47,27 +47,30 @@ Values conv(Node& node) {
   Operands o = operands_of(node);
   int64_t outputs = known(o.w->type.shape[0], "output channels"), inputs = known(o.w->type.shape[1], "input channels");
   std::optional<int64_t> channels = value_of(o.x->type.shape[1]);
-  if (channels && *channels != inputs * o.group) fail("input has {}, weight and group {} want {}", counted(*channels, "channel"), o.group, inputs * o.group);
+  if (channels && *channels != inputs * o.group)
+    fail("input has {}, weight and group {} want {}", counted(*channels, "channel"), o.group, inputs * o.group);
   if (outputs % o.group != 0) fail("{} output channels are not a multiple of group {}", outputs, o.group);
   check_bias(o, outputs);
   Windows w = windows_of(node, o.kernel, o.spatial);
-  for (int i = 0; i < w.rank(); ++i) window_count(node, w, i, o.spatial[i], false);   // complains
+  for (int i = 0; i < w.rank(); ++i) window_count(node, w, i, o.spatial[i], false);  // complains
   return {node.build.conv(o.x, o.w, o.bias, o.group, w.strides, w.dilations, w.pads)};
 }
 
 // Without output_shape: (d - 1)·stride + output_padding + reach - pads. With it, or SAME: the pads that give it. An
-// output_shape beyond what the windows reach is filled with zeros at the end, as ONNX Runtime and ONNX's node tests have
-// it: the pads at the end are negative then.
+// output_shape beyond what the windows reach is filled with zeros at the end, as ONNX Runtime and ONNX's node tests
+// have it: the pads at the end are negative then.
 void pad_for_output(Node& node, const Operands& o, Windows& w, const std::vector<int64_t>& output_padding) {
   DimPool& dims = node.dims();
   std::string mode = node.text("auto_pad");
   bool same = mode == "SAME_UPPER" || mode == "SAME_LOWER";
   if (!same && !node.has("output_shape")) return;
-  std::vector<int64_t> wanted = node.has("output_shape") ? positive_list(node, "output_shape", w.rank(), 1) : std::vector<int64_t>();
+  std::vector<int64_t> wanted =
+      node.has("output_shape") ? positive_list(node, "output_shape", w.rank(), 1) : std::vector<int64_t>();
   for (int i = 0; i < w.rank(); ++i) {
     Dim stride = dims.constant(w.strides[i]), one = dims.constant(1);
     Dim output = wanted.empty() ? dims.mul(o.spatial[i], stride) : dims.constant(wanted[i]);
-    Dim full = dims.add(dims.mul(dims.sub(o.spatial[i], one), stride), dims.constant(output_padding[i] + (w.kernel[i] - 1) * w.dilations[i] + 1));
+    Dim full = dims.add(dims.mul(dims.sub(o.spatial[i], one), stride),
+                        dims.constant(output_padding[i] + (w.kernel[i] - 1) * w.dilations[i] + 1));
     Dim total = dims.sub(full, output);
     Dim cut = dims.max(dims.constant(0), total), half = dims.floordiv(cut, dims.constant(2));
     w.pads[i] = mode == "SAME_UPPER" ? half : dims.sub(cut, half);
@@ -77,22 +80,33 @@ void pad_for_output(Node& node, const Operands& o, Windows& w, const std::vector
 
 Values conv_transpose(Node& node) {
   Operands o = operands_of(node);
-  int64_t inputs = known(o.w->type.shape[0], "input channels"), outputs = known(o.w->type.shape[1], "output channels") * o.group;
+  int64_t inputs = known(o.w->type.shape[0], "input channels"),
+          outputs = known(o.w->type.shape[1], "output channels") * o.group;
   std::optional<int64_t> channels = value_of(o.x->type.shape[1]);
   if (channels && *channels != inputs) fail("input has {} channels, weight wants {}", *channels, inputs);
   if (inputs % o.group != 0) fail("{} input channels are not a multiple of group {}", inputs, o.group);
   check_bias(o, outputs);
   Windows w = windows_of(node, o.kernel, o.spatial);
-  std::vector<int64_t> output_padding = node.has("output_padding") ? node.integers("output_padding") : std::vector<int64_t>(w.rank(), 0);
-  if (static_cast<int>(output_padding.size()) != w.rank()) fail("output_padding has {}, expected {}", counted(static_cast<int64_t>(output_padding.size()), "element"), w.rank());
+  std::vector<int64_t> output_padding =
+      node.has("output_padding") ? node.integers("output_padding") : std::vector<int64_t>(w.rank(), 0);
+  if (static_cast<int>(output_padding.size()) != w.rank())
+    fail("output_padding has {}, expected {}", counted(static_cast<int64_t>(output_padding.size()), "element"),
+         w.rank());
   for (int i = 0; i < w.rank(); ++i) {
-    if (output_padding[i] < 0 || output_padding[i] >= std::max(w.strides[i], w.dilations[i])) fail("output_padding {} must be below stride {} or dilation {}", output_padding[i], w.strides[i], w.dilations[i]);
+    if (output_padding[i] < 0 || output_padding[i] >= std::max(w.strides[i], w.dilations[i]))
+      fail("output_padding {} must be below stride {} or dilation {}", output_padding[i], w.strides[i], w.dilations[i]);
   }
   pad_for_output(node, o, w, output_padding);
   std::vector<Value*> operands = {o.x, o.w};
   if (o.bias) operands.push_back(o.bias);
-  return {node.build.create(OpKind::ConvTranspose, operands, {{"group", o.group}, {"strides", w.strides}, {"dilations", w.dilations}, {"pads", w.pads},
-                                                              {"output_padding", output_padding}}).result()};
+  return {node.build
+              .create(OpKind::ConvTranspose, operands,
+                      {{"group", o.group},
+                       {"strides", w.strides},
+                       {"dilations", w.dilations},
+                       {"pads", w.pads},
+                       {"output_padding", output_padding}})
+              .result()};
 }
 
 constexpr OpEntry kOps[] = {{"Conv", conv}, {"ConvTranspose", conv_transpose}};

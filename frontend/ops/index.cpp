@@ -40,11 +40,13 @@ Values gather_nd(Node& node) {
   int last = indices->type.rank() - 1;
   std::optional<int64_t> width = last >= 0 ? value_of(indices->type.shape[last]) : std::nullopt;
   if (!width) unsupported("index tuples of unknown length");
-  if (*width < 1 || *width > data->type.rank()) fail("index tuples have {} elements, data has rank {}", *width, data->type.rank());
+  if (*width < 1 || *width > data->type.rank())
+    fail("index tuples have {} elements, data has rank {}", *width, data->type.rank());
   check_indices(node, indices, std::span(shape).first(*width));
   Value* position = nullptr;
   for (int axis = 0; axis < *width; ++axis) {
-    Value* index = node.build.drop_axes(node.build.slice_axis(indices, last, node.dims().constant(axis), node.dims().constant(1)), {last});
+    Value* index = node.build.drop_axes(
+        node.build.slice_axis(indices, last, node.dims().constant(axis), node.dims().constant(1)), {last});
     Value* extent = integer(node, DType::I64, shape[axis]);
     Value* negative = node.build.scalar_op(ScalarOp::Less, {index, integer(node, DType::I64, node.dims().constant(0))});
     index = node.build.select(negative, node.build.add(index, extent), index);
@@ -59,16 +61,19 @@ Values gather_nd(Node& node) {
 Value* place_of_extreme(Node& node, Value* x, OpKind kind, int axis, bool keep, bool last) {
   Value* extreme = node.build.reduce(kind, x, {axis}, true);
   Value* holds = node.build.scalar_op(ScalarOp::Equal, {x, extreme});
-  if (is_float(x->type.dtype)) holds = node.build.scalar_op(ScalarOp::Or, {holds, node.build.scalar_op(ScalarOp::IsNan, {x})});
+  if (is_float(x->type.dtype))
+    holds = node.build.scalar_op(ScalarOp::Or, {holds, node.build.scalar_op(ScalarOp::IsNan, {x})});
   Value* places = node.build.iota(DType::I64, x->type.shape, axis);
   Value* none = integer(node, DType::I64, last ? node.dims().constant(-1) : x->type.shape[axis]);
-  return node.build.reduce(last ? OpKind::ReduceMax : OpKind::ReduceMin, node.build.select(holds, places, none), {axis}, keep);
+  return node.build.reduce(last ? OpKind::ReduceMax : OpKind::ReduceMin, node.build.select(holds, places, none), {axis},
+                           keep);
 }
 
 template <OpKind kind>
 Values arg_extreme(Node& node) {
   int axis = node.axis("axis", node.rank());
-  return {place_of_extreme(node, node.input(0), kind, axis, node.integer("keepdims") != 0, node.integer_or("select_last_index", 0) != 0)};
+  return {place_of_extreme(node, node.input(0), kind, axis, node.integer("keepdims") != 0,
+                           node.integer_or("select_last_index", 0) != 0)};
 }
 
 // 1 at the first maximum along the axis; up to opset 12 along all axes from `axis` on.
@@ -79,7 +84,8 @@ Values hardmax(Node& node) {
   Value* y = flattens ? flattened(node, x, axis) : x;
   int along = flattens ? 1 : axis;
   Value* first = place_of_extreme(node, y, OpKind::ReduceMax, along, true, false);
-  Value* hit = node.build.convert(node.build.scalar_op(ScalarOp::Equal, {node.build.iota(DType::I64, y->type.shape, along), first}), x->type.dtype);
+  Value* hit = node.build.convert(
+      node.build.scalar_op(ScalarOp::Equal, {node.build.iota(DType::I64, y->type.shape, along), first}), x->type.dtype);
   return {flattens ? node.build.reshape(hit, x->type.shape) : hit};
 }
 
@@ -88,7 +94,8 @@ Values one_hot(Node& node) {
   Value *indices = node.input(0), *values = node.input(2);
   Dim depth = node.extent(1);
   if (range(depth).hi < 1) fail("depth {} must be at least 1", to_string(depth));
-  if (values->type.rank() != 1 || (value_of(values->type.shape[0]).value_or(2) != 2)) fail("values must have two elements");
+  if (values->type.rank() != 1 || (value_of(values->type.shape[0]).value_or(2) != 2))
+    fail("values must have two elements");
   int rank = indices->type.rank() + 1, axis = normalized_axis(node.integer("axis"), rank);
   Value* wanted = node.build.convert(indices, DType::I64);
   Value* negative = node.build.scalar_op(ScalarOp::Less, {wanted, integer(node, DType::I64, node.dims().constant(0))});
@@ -97,12 +104,20 @@ Values one_hot(Node& node) {
   Shape shape = wanted->type.shape;
   shape[axis] = depth;
   Value* hit = node.build.scalar_op(ScalarOp::Equal, {node.build.iota(DType::I64, shape, axis), wanted});
-  auto value = [&](int64_t k) { return node.build.drop_axes(node.build.slice_axis(values, 0, node.dims().constant(k), node.dims().constant(1)), {0}); };
+  auto value = [&](int64_t k) {
+    return node.build.drop_axes(node.build.slice_axis(values, 0, node.dims().constant(k), node.dims().constant(1)),
+                                {0});
+  };
   return {node.build.select(hit, value(1), value(0))};
 }
 
-constexpr OpEntry kOps[] = {{"ArgMax", arg_extreme<OpKind::ReduceMax>}, {"ArgMin", arg_extreme<OpKind::ReduceMin>}, {"Gather", gather},
-                            {"GatherElements", gather_elements}, {"GatherND", gather_nd}, {"Hardmax", hardmax}, {"OneHot", one_hot}};
+constexpr OpEntry kOps[] = {{"ArgMax", arg_extreme<OpKind::ReduceMax>},
+                            {"ArgMin", arg_extreme<OpKind::ReduceMin>},
+                            {"Gather", gather},
+                            {"GatherElements", gather_elements},
+                            {"GatherND", gather_nd},
+                            {"Hardmax", hardmax},
+                            {"OneHot", one_hot}};
 
 }  // namespace
 

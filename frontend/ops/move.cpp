@@ -23,7 +23,7 @@ Values transpose(Node& node) {
 }
 
 Values concat(Node& node) {
-  int64_t axis = node.integer_or("axis", 1);   // Concat-1
+  int64_t axis = node.integer_or("axis", 1);  // Concat-1
   return {node.build.concat(node.inputs(), normalized_axis(axis, node.rank()))};
 }
 
@@ -35,13 +35,14 @@ struct Cut {
 
 // A position given from the front, or from the back when negative, brought into [low, high].
 Dim clamped(DimPool& dims, Dim at, Dim extent, Dim low, Dim high) {
-  constexpr int64_t kFar = INT32_MAX;   // exporters' "to the end"
+  constexpr int64_t kFar = INT32_MAX;  // exporters' "to the end"
   std::optional<int64_t> known = value_of(at);
   if (known && *known >= kFar && !value_of(extent)) return high;
   if (known && *known <= -kFar && !value_of(extent)) return low;
   Interval where = range(at);
-  Dim from_front = where.lo >= 0 ? at : where.hi < 0 ? dims.add(at, extent)
-                   : dims.select(dims.less(at, dims.constant(0)), dims.add(at, extent), at);
+  Dim from_front = where.lo >= 0  ? at
+                   : where.hi < 0 ? dims.add(at, extent)
+                                  : dims.select(dims.less(at, dims.constant(0)), dims.add(at, extent), at);
   return dims.max(low, dims.min(from_front, high));
 }
 
@@ -70,10 +71,12 @@ Values slice(Node& node) {
   Shape starts = operands ? node.extents(1) : as_dims(node.dims(), node.integers("starts"));
   Shape ends = operands ? node.extents(2) : as_dims(node.dims(), node.integers("ends"));
   bool some = operands ? node.input(3) != nullptr : node.has("axes");
-  std::vector<int64_t> axes = some ? (operands ? node.constants(3) : node.integers("axes")) : axes_from(0, static_cast<int>(starts.size()));
+  std::vector<int64_t> axes =
+      some ? (operands ? node.constants(3) : node.integers("axes")) : axes_from(0, static_cast<int>(starts.size()));
   std::vector<int64_t> steps = operands && node.input(4) ? node.constants(4) : std::vector<int64_t>(starts.size(), 1);
   if (ends.size() != starts.size() || axes.size() != starts.size() || steps.size() != starts.size()) {
-    fail("starts, ends, axes and steps have {}, {}, {} and {} elements", starts.size(), ends.size(), axes.size(), steps.size());
+    fail("starts, ends, axes and steps have {}, {}, {} and {} elements", starts.size(), ends.size(), axes.size(),
+         steps.size());
   }
   if (static_cast<int>(axes.size()) > rank) fail("{} axes, the input has rank {}", axes.size(), rank);
   normalized_axes(axes, rank);
@@ -82,7 +85,7 @@ Values slice(Node& node) {
   for (size_t k = 0; k < axes.size(); ++k) {
     if (steps[k] == 0) fail("step 0");
     int axis = normalized_axis(axes[k], rank);
-    int64_t step = std::clamp<int64_t>(steps[k], INT32_MIN, INT32_MAX);   // as good as infinite
+    int64_t step = std::clamp<int64_t>(steps[k], INT32_MIN, INT32_MAX);  // as good as infinite
     Cut part = cut(node.dims(), starts[k], ends[k], step, sizes[axis]);
     begin[axis] = part.start, sizes[axis] = part.size, strides[axis] = step;
   }
@@ -95,11 +98,13 @@ Shape split_sizes(Node& node, Dim extent) {
   int parts = node.output_count();
   if (node.input(1)) return node.extents(1);
   if (node.has("split")) return as_dims(node.dims(), node.integers("split"));
-  if (node.has("num_outputs") && node.integer("num_outputs") != parts) fail("num_outputs is {}, the node has {} outputs", node.integer("num_outputs"), parts);
+  if (node.has("num_outputs") && node.integer("num_outputs") != parts)
+    fail("num_outputs is {}, the node has {} outputs", node.integer("num_outputs"), parts);
   std::optional<int64_t> known = value_of(extent);
   bool uneven = node.version >= 18;
   if (known && !uneven && *known % parts != 0) fail("cannot split extent {} into {} equal parts", *known, parts);
-  Dim each = uneven ? node.dims().ceildiv(extent, node.dims().constant(parts)) : node.dims().floordiv(extent, node.dims().constant(parts));
+  Dim each = uneven ? node.dims().ceildiv(extent, node.dims().constant(parts))
+                    : node.dims().floordiv(extent, node.dims().constant(parts));
   Shape sizes(parts, each);
   sizes.back() = node.dims().sub(extent, node.dims().mul(each, node.dims().constant(parts - 1)));
   if (range(sizes.back()).hi < 0) fail("cannot split extent {} into {} parts", to_string(extent), parts);
@@ -111,14 +116,20 @@ Values split(Node& node) {
   int axis = normalized_axis(node.integer_or("axis", 0), x->type.rank());
   Dim extent = x->type.shape[axis], at = node.dims().constant(0);
   Shape sizes = split_sizes(node, extent);
-  if (static_cast<int>(sizes.size()) != node.output_count()) fail("{} for {}", counted(static_cast<int64_t>(sizes.size()), "split size"), counted(node.output_count(), "output"));
+  if (static_cast<int>(sizes.size()) != node.output_count())
+    fail("{} for {}", counted(static_cast<int64_t>(sizes.size()), "split size"),
+         counted(node.output_count(), "output"));
   Dim sum = at;
   for (Dim size : sizes) {
     if (range(size).hi < 0) fail("split size {}", to_string(size));
     sum = node.dims().add(sum, size);
   }
-  if (known_unequal(sum, extent)) fail("split sizes sum to {}, axis {} has {}", to_string(sum), axis, to_string(extent));
-  if (!known_equal(sum, extent)) node.build.module.check(node.dims().equal(sum, extent), fmt::format("{}: split sizes must sum to axis {}", node.build.module.describe(node.build.origin), axis));
+  if (known_unequal(sum, extent))
+    fail("split sizes sum to {}, axis {} has {}", to_string(sum), axis, to_string(extent));
+  if (!known_equal(sum, extent))
+    node.build.module.check(
+        node.dims().equal(sum, extent),
+        fmt::format("{}: split sizes must sum to axis {}", node.build.module.describe(node.build.origin), axis));
   Values results;
   for (Dim size : sizes) {
     results.push_back(node.build.slice_axis(x, axis, at, size));
@@ -135,19 +146,22 @@ void require_elements(Node& node, int axis, const std::string& mode) {
   if (value_of(extent) == 0) fail("mode '{}' needs elements along axis {}", mode, axis);
   if (range(extent).lo > 0) return;
   Module& module = node.build.module;
-  module.check(node.dims().less(none, extent), fmt::format("{}: mode '{}' needs elements along axis {}", module.describe(node.build.origin), mode, axis));
+  module.check(node.dims().less(none, extent), fmt::format("{}: mode '{}' needs elements along axis {}",
+                                                           module.describe(node.build.origin), mode, axis));
 }
 
 Values pad(Node& node) {
   Value* x = node.input(0);
   int rank = x->type.rank();
-  Shape pads = node.version >= 11 ? node.extents(1) : as_dims(node.dims(), node.integers(node.version == 1 ? "paddings" : "pads"));
+  Shape pads = node.version >= 11 ? node.extents(1)
+                                  : as_dims(node.dims(), node.integers(node.version == 1 ? "paddings" : "pads"));
   std::vector<int64_t> axes = axes_from(0, rank);
   if (node.input(3)) axes = node.constants(3);
   normalized_axes(axes, rank);
   if (pads.size() != 2 * axes.size()) fail("{} pads for {} axes", pads.size(), axes.size());
   std::string mode = node.text("mode");
-  if (mode != "constant" && mode != "edge" && mode != "reflect" && mode != "wrap") fail("mode '{}' is unknown", printable(mode));
+  if (mode != "constant" && mode != "edge" && mode != "reflect" && mode != "wrap")
+    fail("mode '{}' is unknown", printable(mode));
   Shape low(rank, node.dims().constant(0)), high = low;
   for (size_t k = 0; k < axes.size(); ++k) {
     int axis = normalized_axis(axes[k], rank);
@@ -157,7 +171,9 @@ Values pad(Node& node) {
     Dim extent = node.dims().add(x->type.shape[axis], node.dims().add(low[axis], high[axis]));
     if (range(extent).hi < 0) fail("pads leave extent {} of axis {}", to_string(extent), axis);
   }
-  Value* fill = node.version >= 11 ? node.input(2) : mode == "constant" ? node.build.like(x, node.number("value")) : nullptr;
+  Value* fill = node.version >= 11   ? node.input(2)
+                : mode == "constant" ? node.build.like(x, node.number("value"))
+                                     : nullptr;
   if (fill && fill->type.rank() == 1) fill = node.build.reshape(fill, {});
   return {node.build.pad(x, low, high, mode, mode == "constant" ? fill : nullptr)};
 }
@@ -219,22 +235,27 @@ Values depth_to_space(Node& node) {
   const Shape& s = node.type(0).shape;
   Dim block = node.dims().constant(b), channels = divided(node, s[1], b * b, "channel count");
   bool depth_first = blocks_first(node);
-  Value* parts = node.build.reshape(node.input(0), depth_first ? Shape{s[0], block, block, channels, s[2], s[3]} : Shape{s[0], channels, block, block, s[2], s[3]});
-  Value* moved = node.build.transpose(parts, depth_first ? std::vector<int64_t>{0, 3, 4, 1, 5, 2} : std::vector<int64_t>{0, 1, 4, 2, 5, 3});
+  Value* parts = node.build.reshape(node.input(0), depth_first ? Shape{s[0], block, block, channels, s[2], s[3]}
+                                                               : Shape{s[0], channels, block, block, s[2], s[3]});
+  Value* moved = node.build.transpose(
+      parts, depth_first ? std::vector<int64_t>{0, 3, 4, 1, 5, 2} : std::vector<int64_t>{0, 1, 4, 2, 5, 3});
   return {node.build.reshape(moved, {s[0], channels, node.dims().mul(s[2], block), node.dims().mul(s[3], block)})};
 }
 
 Values space_to_depth(Node& node) {
   int64_t b = block_size(node);
   const Shape& s = node.type(0).shape;
-  Dim block = node.dims().constant(b), height = divided(node, s[2], b, "height"), width = divided(node, s[3], b, "width");
+  Dim block = node.dims().constant(b), height = divided(node, s[2], b, "height"),
+      width = divided(node, s[3], b, "width");
   Value* parts = node.build.reshape(node.input(0), {s[0], s[1], height, block, width, block});
-  Value* moved = node.build.transpose(parts, blocks_first(node) ? std::vector<int64_t>{0, 3, 5, 1, 2, 4} : std::vector<int64_t>{0, 1, 3, 5, 2, 4});
+  Value* moved = node.build.transpose(
+      parts, blocks_first(node) ? std::vector<int64_t>{0, 3, 5, 1, 2, 4} : std::vector<int64_t>{0, 1, 3, 5, 2, 4});
   return {node.build.reshape(moved, {s[0], node.dims().mul(s[1], node.dims().constant(b * b)), height, width})};
 }
 
-constexpr OpEntry kOps[] = {{"Concat", concat}, {"DepthToSpace", depth_to_space}, {"Pad", pad}, {"Slice", slice}, {"SpaceToDepth", space_to_depth},
-                            {"Split", split}, {"Tile", tile}, {"Transpose", transpose}};
+constexpr OpEntry kOps[] = {{"Concat", concat}, {"DepthToSpace", depth_to_space}, {"Pad", pad},
+                            {"Slice", slice},   {"SpaceToDepth", space_to_depth}, {"Split", split},
+                            {"Tile", tile},     {"Transpose", transpose}};
 
 }  // namespace
 

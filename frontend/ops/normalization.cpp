@@ -13,7 +13,8 @@ Value* shifted(Node& node, Value* x, double by) { return node.build.add(x, node.
 void check_channels(Node& node, const Value* vector, const char* what) {
   if (vector->type.rank() != 1) fail("{} has rank {}, expected 1", what, vector->type.rank());
   std::optional<int64_t> extent = value_of(vector->type.shape[0]), channels = value_of(node.type(0).shape[1]);
-  if (extent && channels && *extent != *channels) fail("{} has {} elements, input has {} channels", what, *extent, *channels);
+  if (extent && channels && *extent != *channels)
+    fail("{} has {} elements, input has {} channels", what, *extent, *channels);
 }
 
 // [C] → [C, 1, …], so that it broadcasts over [N, C, spatial…].
@@ -22,7 +23,9 @@ Value* per_channel(Node& node, Value* vector, int rank, const char* what) {
   return rank > 2 ? node.build.expand_axes(vector, axes_from(1, rank - 1)) : vector;
 }
 
-Value* same_type(Node& node, Value* value, DType dtype) { return value->type.dtype == dtype ? value : node.build.convert(value, dtype); }
+Value* same_type(Node& node, Value* value, DType dtype) {
+  return value->type.dtype == dtype ? value : node.build.convert(value, dtype);
+}
 
 // x · s + t with s = scale / √(var + ε) and t = B - mean · s, both of the channels alone.
 Values batch_norm(Node& node) {
@@ -43,7 +46,8 @@ Values batch_norm(Node& node) {
   Value *mean = node.input(3), *variance = same_type(node, node.input(4), inside);
   Value* s = build.div(scale, root(node, shifted(node, variance, node.number("epsilon"))));
   Value* t = build.sub(bias, build.mul(mean, s));
-  Value* y = build.add(build.mul(same_type(node, x, inside), per_channel(node, s, rank, "scale")), per_channel(node, t, rank, "B"));
+  Value* y = build.add(build.mul(same_type(node, x, inside), per_channel(node, s, rank, "scale")),
+                       per_channel(node, t, rank, "B"));
   return {same_type(node, y, dtype)};
 }
 
@@ -61,7 +65,8 @@ Values instance_norm(Node& node) {
   Value *scale = per_channel(node, node.input(1), rank, "scale"), *bias = per_channel(node, node.input(2), rank, "B");
   return {in_float32(node, node.input(0), [&](Value* x) {
     Value* normal = standardized(node, x, axes_from(2, rank), node.number("epsilon"));
-    return node.build.add(node.build.mul(normal, same_type(node, scale, x->type.dtype)), same_type(node, bias, x->type.dtype));
+    return node.build.add(node.build.mul(normal, same_type(node, scale, x->type.dtype)),
+                          same_type(node, bias, x->type.dtype));
   })};
 }
 
@@ -79,19 +84,23 @@ Values group_norm(Node& node) {
   Shape grouped = {shape[0], dims.constant(groups), dims.mul(each, rest)};
   auto spread = [&](Value* vector, DType dtype) {
     vector = same_type(node, vector, dtype);
-    if (node.version < 21) vector = node.build.reshape(node.build.broadcast(vector, {0}, {dims.constant(groups), each}), {shape[1]});
+    if (node.version < 21)
+      vector = node.build.reshape(node.build.broadcast(vector, {0}, {dims.constant(groups), each}), {shape[1]});
     return per_channel(node, vector, rank, "scale or bias");
   };
   return {in_float32(node, node.input(0), [&](Value* x) {
-    Value* normal = node.build.reshape(standardized(node, node.build.reshape(x, grouped), {2}, node.number("epsilon")), shape);
-    return node.build.add(node.build.mul(normal, spread(node.input(1), x->type.dtype)), spread(node.input(2), x->type.dtype));
+    Value* normal =
+        node.build.reshape(standardized(node, node.build.reshape(x, grouped), {2}, node.number("epsilon")), shape);
+    return node.build.add(node.build.mul(normal, spread(node.input(1), x->type.dtype)),
+                          spread(node.input(2), x->type.dtype));
   })};
 }
 
 // Scale and bias stretched to the axes they belong to.
 Value* over_axes(Node& node, Value* vector, int axis, DType dtype) {
   const Shape& shape = node.type(0).shape;
-  if (vector->type.rank() > static_cast<int>(shape.size()) - axis) unsupported("a scale of rank {} over axes from {} on", vector->type.rank(), axis);
+  if (vector->type.rank() > static_cast<int>(shape.size()) - axis)
+    unsupported("a scale of rank {} over axes from {} on", vector->type.rank(), axis);
   return node.build.broadcast_to(same_type(node, vector, dtype), Shape(shape.begin() + axis, shape.end()));
 }
 
@@ -101,15 +110,19 @@ Values layer_norm(Node& node) {
   if (node.integer("stash_type") != 1) unsupported("stash_type {}", node.integer("stash_type"));
   DType dtype = node.type(0).dtype, inside = bit_width(dtype) < 32 ? DType::F32 : dtype;
   Value* bias = node.input(2) ? over_axes(node, node.input(2), axis, inside) : nullptr;
-  Values results = composites::layer_norm(node.build, same_type(node, node.input(0), inside), over_axes(node, node.input(1), axis, inside), bias, axis, node.number("epsilon"));
-  return {same_type(node, results[0], dtype), same_type(node, results[1], DType::F32), same_type(node, results[2], DType::F32)};
+  Values results =
+      composites::layer_norm(node.build, same_type(node, node.input(0), inside),
+                             over_axes(node, node.input(1), axis, inside), bias, axis, node.number("epsilon"));
+  return {same_type(node, results[0], dtype), same_type(node, results[1], DType::F32),
+          same_type(node, results[2], DType::F32)};
 }
 
 Values rms_norm(Node& node) {
   int axis = node.axis("axis", node.rank());
   if (node.integer("stash_type") != 1) unsupported("stash_type {}", node.integer("stash_type"));
   DType dtype = node.type(0).dtype, inside = bit_width(dtype) < 32 ? DType::F32 : dtype;
-  Value* y = composites::rms_norm(node.build, same_type(node, node.input(0), inside), over_axes(node, node.input(1), axis, inside), axis, node.number("epsilon"));
+  Value* y = composites::rms_norm(node.build, same_type(node, node.input(0), inside),
+                                  over_axes(node, node.input(1), axis, inside), axis, node.number("epsilon"));
   return {same_type(node, y, node.type(1).dtype)};
 }
 
@@ -139,8 +152,12 @@ Values mean_variance_norm(Node& node) {
 }
 
 constexpr OpEntry kOps[] = {
-    {"BatchNormalization", batch_norm}, {"GroupNormalization", group_norm}, {"InstanceNormalization", instance_norm},
-    {"LayerNormalization", layer_norm}, {"LpNormalization", lp_norm}, {"MeanVarianceNormalization", mean_variance_norm},
+    {"BatchNormalization", batch_norm},
+    {"GroupNormalization", group_norm},
+    {"InstanceNormalization", instance_norm},
+    {"LayerNormalization", layer_norm},
+    {"LpNormalization", lp_norm},
+    {"MeanVarianceNormalization", mean_variance_norm},
     {"RMSNormalization", rms_norm},
 };
 

@@ -19,7 +19,9 @@ Pool pool_of(Node& node) {
   for (int i = 0; i < pool.windows.rank(); ++i) {
     const Windows& w = pool.windows;
     int64_t reach = (w.kernel[i] - 1) * w.dilations[i] + 1;
-    if (range(w.pads[i]).lo >= reach || range(w.pads[i + w.rank()]).lo >= reach) fail("pads {} and {} of axis {} must be below the kernel's reach {}", to_string(w.pads[i]), to_string(w.pads[i + w.rank()]), i, reach);
+    if (range(w.pads[i]).lo >= reach || range(w.pads[i + w.rank()]).lo >= reach)
+      fail("pads {} and {} of axis {} must be below the kernel's reach {}", to_string(w.pads[i]),
+           to_string(w.pads[i + w.rank()]), i, reach);
     pool.sizes.push_back(window_count(node, w, i, spatial[i], ceil));
   }
   return pool;
@@ -27,7 +29,11 @@ Pool pool_of(Node& node) {
 
 Params params_of(const Pool& pool) {
   const Windows& w = pool.windows;
-  return {{"kernel", w.kernel}, {"strides", w.strides}, {"dilations", w.dilations}, {"pads", w.pads}, {"sizes", pool.sizes}};
+  return {{"kernel", w.kernel},
+          {"strides", w.strides},
+          {"dilations", w.dilations},
+          {"pads", w.pads},
+          {"sizes", pool.sizes}};
 }
 
 Values max_pool(Node& node) {
@@ -41,7 +47,9 @@ Value* averaged(Node& node, Value* x, const Pool& pool, bool include_pad) {
   return node.build.create(OpKind::AveragePool, {x}, params).result();
 }
 
-Values average_pool(Node& node) { return {averaged(node, node.input(0), pool_of(node), node.integer_or("count_include_pad", 0) != 0)}; }
+Values average_pool(Node& node) {
+  return {averaged(node, node.input(0), pool_of(node), node.integer_or("count_include_pad", 0) != 0)};
+}
 
 template <OpKind kind>
 Values global_pool(Node& node) {
@@ -49,7 +57,9 @@ Values global_pool(Node& node) {
   return {node.build.reduce(kind, node.input(0), axes_from(2, node.rank()), true)};
 }
 
-Value* power(Node& node, Value* x, double exponent) { return node.build.scalar_op(ScalarOp::Pow, {x, node.build.like(x, exponent)}); }
+Value* power(Node& node, Value* x, double exponent) {
+  return node.build.scalar_op(ScalarOp::Pow, {x, node.build.like(x, exponent)});
+}
 
 // (Σ |x|^p)^(1/p)
 Values lp_pool(Node& node) {
@@ -80,12 +90,18 @@ Values lrn(Node& node) {
   Dim zero = dims.constant(0), low = dims.constant((size - 1) / 2), high = dims.constant(size / 2);
   Pool pool{{{size, 1}, {1, 1}, {1, 1}, {low, zero, high, zero}}, {x->type.shape[1], rest}};
   Value* mean = node.build.reshape(averaged(node, squares, pool, true), x->type.shape);
-  Value* base = node.build.add(node.build.mul(mean, node.build.like(x, node.number("alpha"))), node.build.like(x, node.number("bias")));
+  Value* base = node.build.add(node.build.mul(mean, node.build.like(x, node.number("alpha"))),
+                               node.build.like(x, node.number("bias")));
   return {node.build.div(x, power(node, base, node.number("beta")))};
 }
 
-constexpr OpEntry kOps[] = {{"AveragePool", average_pool}, {"GlobalAveragePool", global_pool<OpKind::ReduceMean>}, {"GlobalLpPool", global_lp_pool},
-                            {"GlobalMaxPool", global_pool<OpKind::ReduceMax>}, {"LRN", lrn}, {"LpPool", lp_pool}, {"MaxPool", max_pool}};
+constexpr OpEntry kOps[] = {{"AveragePool", average_pool},
+                            {"GlobalAveragePool", global_pool<OpKind::ReduceMean>},
+                            {"GlobalLpPool", global_lp_pool},
+                            {"GlobalMaxPool", global_pool<OpKind::ReduceMax>},
+                            {"LRN", lrn},
+                            {"LpPool", lp_pool},
+                            {"MaxPool", max_pool}};
 
 }  // namespace
 

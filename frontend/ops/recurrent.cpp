@@ -8,15 +8,17 @@ namespace {
 using Values = std::vector<Value*>;
 
 struct Layer {
-  Value *x, *w, *r, *b, *lengths, *h0, *c0;   // x is [S, B, I]; b, lengths, h0 and c0 may be null
+  Value *x, *w, *r, *b, *lengths, *h0, *c0;  // x is [S, B, I]; b, lengths, h0 and c0 may be null
   int directions;
-  bool backwards;                             // the only direction is reverse
+  bool backwards;  // the only direction is reverse
   Dim steps, batch, hidden;
   bool batch_first;
 };
 
 void check_extent(const Value* value, int axis, Dim expected, const char* what) {
-  if (known_unequal(value->type.shape[axis], expected)) fail("{} has extent {} of axis {}, expected {}", what, to_string(value->type.shape[axis]), axis, to_string(expected));
+  if (known_unequal(value->type.shape[axis], expected))
+    fail("{} has extent {} of axis {}, expected {}", what, to_string(value->type.shape[axis]), axis,
+         to_string(expected));
 }
 
 void check_plain(Node& node, std::vector<std::string> usual) {
@@ -28,14 +30,28 @@ void check_plain(Node& node, std::vector<std::string> usual) {
 }
 
 Layer layer_of(Node& node, int gates) {
-  Layer layer{node.input(0), node.input(1), node.input(2), node.input(3), node.input(4), node.input(5), gates == 4 ? node.input(6) : nullptr, 1, false, {}, {}, {}, false};
+  Layer layer{node.input(0),
+              node.input(1),
+              node.input(2),
+              node.input(3),
+              node.input(4),
+              node.input(5),
+              gates == 4 ? node.input(6) : nullptr,
+              1,
+              false,
+              {},
+              {},
+              {},
+              false};
   std::string direction = node.text("direction");
-  if (direction != "forward" && direction != "reverse" && direction != "bidirectional") fail("direction '{}' is unknown", printable(direction));
+  if (direction != "forward" && direction != "reverse" && direction != "bidirectional")
+    fail("direction '{}' is unknown", printable(direction));
   layer.directions = direction == "bidirectional" ? 2 : 1;
   layer.backwards = direction == "reverse";
   layer.batch_first = node.integer_or("layout", 0) != 0;
   if (layer.x->type.rank() != 3 || layer.w->type.rank() != 3 || layer.r->type.rank() != 3) {
-    fail("X, W and R have ranks {}, {} and {}, expected 3", layer.x->type.rank(), layer.w->type.rank(), layer.r->type.rank());
+    fail("X, W and R have ranks {}, {} and {}, expected 3", layer.x->type.rank(), layer.w->type.rank(),
+         layer.r->type.rank());
   }
   if (layer.batch_first) layer.x = node.build.transpose(layer.x, {1, 0, 2});
   layer.steps = layer.x->type.shape[0], layer.batch = layer.x->type.shape[1], layer.hidden = layer.r->type.shape[2];
@@ -44,7 +60,8 @@ Layer layer_of(Node& node, int gates) {
   if (node.has("hidden_size") && known_unequal(layer.hidden, dims.constant(node.integer("hidden_size")))) {
     fail("hidden_size {} but R has {} columns", node.integer("hidden_size"), to_string(layer.hidden));
   }
-  for (auto [weight, what] : {std::pair(layer.w, "W"), std::pair(layer.r, "R")}) check_extent(weight, 0, count, what), check_extent(weight, 1, rows, what);
+  for (auto [weight, what] : {std::pair(layer.w, "W"), std::pair(layer.r, "R")})
+    check_extent(weight, 0, count, what), check_extent(weight, 1, rows, what);
   check_extent(layer.w, 2, layer.x->type.shape[2], "W");
   if (layer.b) {
     if (layer.b->type.rank() != 2) fail("B has rank {}, expected 2", layer.b->type.rank());
@@ -58,7 +75,8 @@ Layer layer_of(Node& node, int gates) {
     if (!*state) continue;
     if ((*state)->type.rank() != 3) fail("{} has rank {}, expected 3", what, (*state)->type.rank());
     if (layer.batch_first) *state = node.build.transpose(*state, {1, 0, 2});
-    check_extent(*state, 0, count, what), check_extent(*state, 1, layer.batch, what), check_extent(*state, 2, layer.hidden, what);
+    check_extent(*state, 0, count, what), check_extent(*state, 1, layer.batch, what),
+        check_extent(*state, 2, layer.hidden, what);
   }
   return layer;
 }
@@ -67,7 +85,9 @@ Layer layer_of(Node& node, int gates) {
 Values finish(Node& node, const Layer& layer, composites::Recurrence of, Value* bias) {
   DType dtype = layer.x->type.dtype;
   Shape state = {node.dims().constant(layer.directions), layer.batch, layer.hidden};
-  of.direction = layer.directions == 2 ? composites::kBothDirections : layer.backwards ? composites::kReverse : composites::kForward;
+  of.direction = layer.directions == 2 ? composites::kBothDirections
+                 : layer.backwards     ? composites::kReverse
+                                       : composites::kForward;
   of.r = layer.r;
   of.h0 = layer.h0 ? layer.h0 : node.build.splat(dtype, state, 0);
   if (of.cell == "lstm") of.c0 = layer.c0 ? layer.c0 : node.build.splat(dtype, state, 0);
@@ -75,7 +95,8 @@ Values finish(Node& node, const Layer& layer, composites::Recurrence of, Value* 
   Values results = composites::recurrent_layer(node.build, layer.x, layer.w, bias, of);
   if (!layer.batch_first) return results;
   for (size_t i = 0; i < results.size(); ++i)
-    results[i] = node.build.transpose(results[i], i == 0 ? std::vector<int64_t>{2, 0, 1, 3} : std::vector<int64_t>{1, 0, 2});
+    results[i] =
+        node.build.transpose(results[i], i == 0 ? std::vector<int64_t>{2, 0, 1, 3} : std::vector<int64_t>{1, 0, 2});
   return results;
 }
 
@@ -102,11 +123,13 @@ Values lstm(Node& node) {
 Values gru(Node& node) {
   check_plain(node, {"Sigmoid", "Tanh"});
   Layer layer = layer_of(node, 3);
-  if (node.integer_or("linear_before_reset", 0) == 0) return finish(node, layer, {.cell = "gru"}, both_biases(node, layer, 3));
+  if (node.integer_or("linear_before_reset", 0) == 0)
+    return finish(node, layer, {.cell = "gru"}, both_biases(node, layer, 3));
   DType dtype = layer.x->type.dtype;
   Value* zeros = node.build.splat(dtype, {node.dims().constant(layer.directions), layer.hidden}, 0);
   if (!layer.b) return finish(node, layer, {.cell = "gru_linear", .r_bias = zeros}, nullptr);
-  Value* recurrent = node.build.concat({bias_rows(node, layer, 3, 1, 0, 2), zeros}, 1);   // the candidate's is under the reset gate
+  Value* recurrent =
+      node.build.concat({bias_rows(node, layer, 3, 1, 0, 2), zeros}, 1);  // the candidate's is under the reset gate
   Value* bias = node.build.add(bias_rows(node, layer, 3, 0, 0, 3), recurrent);
   return finish(node, layer, {.cell = "gru_linear", .r_bias = bias_rows(node, layer, 3, 1, 2, 1)}, bias);
 }

@@ -10,7 +10,7 @@ using Values = std::vector<Value*>;
 struct Reduction {
   std::vector<int64_t> axes;
   bool keep;
-  bool nothing;      // noop_with_empty_axes and no axes
+  bool nothing;  // noop_with_empty_axes and no axes
 };
 
 Reduction reduction_of(Node& node) {
@@ -33,7 +33,7 @@ template <OpKind kind, Step before = same, Step after = same>
 Values reduce(Node& node) {
   Reduction r = reduction_of(node);
   Value* x = node.input(0);
-  bool truth = x->type.dtype == DType::Bool;   // max and min of bool are any and all
+  bool truth = x->type.dtype == DType::Bool;  // max and min of bool are any and all
   if (truth) x = node.build.convert(x, DType::U8);
   x = before(node, x);
   if (!r.nothing) x = node.build.reduce(kind, x, r.axes, r.keep);
@@ -49,17 +49,24 @@ Values log_sum_exp(Node& node) {
   return {in_float32(node, x, [&](Value* y) {
     Value* most = node.build.reduce(OpKind::ReduceMax, y, r.axes, true);
     most = node.build.select(node.build.scalar_op(ScalarOp::IsInf, {most}), zero(node, most), most);
-    Value* sum = node.build.reduce(OpKind::ReduceSum, node.build.scalar_op(ScalarOp::Exp, {node.build.sub(y, most)}), r.axes, true);
+    Value* sum = node.build.reduce(OpKind::ReduceSum, node.build.scalar_op(ScalarOp::Exp, {node.build.sub(y, most)}),
+                                   r.axes, true);
     Value* result = node.build.add(logarithm(node, sum), most);
     return r.keep || r.axes.empty() ? result : node.build.drop_axes(result, r.axes);
   })};
 }
 
 constexpr OpEntry kOps[] = {
-    {"ReduceL1", reduce<OpKind::ReduceSum, absolute>}, {"ReduceL2", reduce<OpKind::ReduceSum, square, root>},
-    {"ReduceLogSum", reduce<OpKind::ReduceSum, same, logarithm>}, {"ReduceLogSumExp", log_sum_exp}, {"ReduceMax", reduce<OpKind::ReduceMax>},
-    {"ReduceMean", reduce<OpKind::ReduceMean>}, {"ReduceMin", reduce<OpKind::ReduceMin>}, {"ReduceProd", reduce<OpKind::ReduceProd>},
-    {"ReduceSum", reduce<OpKind::ReduceSum>}, {"ReduceSumSquare", reduce<OpKind::ReduceSum, square>},
+    {"ReduceL1", reduce<OpKind::ReduceSum, absolute>},
+    {"ReduceL2", reduce<OpKind::ReduceSum, square, root>},
+    {"ReduceLogSum", reduce<OpKind::ReduceSum, same, logarithm>},
+    {"ReduceLogSumExp", log_sum_exp},
+    {"ReduceMax", reduce<OpKind::ReduceMax>},
+    {"ReduceMean", reduce<OpKind::ReduceMean>},
+    {"ReduceMin", reduce<OpKind::ReduceMin>},
+    {"ReduceProd", reduce<OpKind::ReduceProd>},
+    {"ReduceSum", reduce<OpKind::ReduceSum>},
+    {"ReduceSumSquare", reduce<OpKind::ReduceSum, square>},
 };
 
 }  // namespace

@@ -83,7 +83,8 @@ Values squeeze(Node& node) {
   } else {
     for (int i = 0; i < x->type.rank(); ++i) {
       if (value_of(x->type.shape[i]) == 1) axes.push_back(i);
-      if (!value_of(x->type.shape[i]) && range(x->type.shape[i]).lo <= 1) unsupported("squeezing all axes while axis {} is not known", i);
+      if (!value_of(x->type.shape[i]) && range(x->type.shape[i]).lo <= 1)
+        unsupported("squeezing all axes while axis {} is not known", i);
     }
   }
   for (int64_t axis : axes) {
@@ -109,7 +110,8 @@ Values expand(Node& node) {
   return {node.build.broadcast_to(x, broadcast_shapes(node.build.module, x->type.shape, target))};
 }
 
-constexpr OpEntry kOps[] = {{"Expand", expand}, {"Flatten", flatten}, {"Reshape", reshape}, {"Shape", shape}, {"Size", size}, {"Squeeze", squeeze}, {"Unsqueeze", unsqueeze}};
+constexpr OpEntry kOps[] = {{"Expand", expand}, {"Flatten", flatten}, {"Reshape", reshape},    {"Shape", shape},
+                            {"Size", size},     {"Squeeze", squeeze}, {"Unsqueeze", unsqueeze}};
 
 }  // namespace
 

@@ -8,7 +8,7 @@ namespace lapidary::frontend {
 
 struct Windows {
   std::vector<int64_t> kernel, strides, dilations;
-  Shape pads;                  // lo of each spatial axis, then hi of each
+  Shape pads;  // lo of each spatial axis, then hi of each
   int rank() const { return static_cast<int>(kernel.size()); }
 };
 

@@ -22,13 +22,16 @@ namespace lapidary::passes {
 namespace {
 
 constexpr uint8_t kBlock = 16;
-constexpr int64_t kFewChannels = 4;   // a first layer's: not worth a block
+constexpr int64_t kFewChannels = 4;  // a first layer's: not worth a block
 
 bool is_image(const Type& type) {
-  return type.kind == Type::Kind::Tensor && type.dtype == DType::F32 && (type.rank() == 3 || type.rank() == 4) && value_of(type.shape[1]);
+  return type.kind == Type::Kind::Tensor && type.dtype == DType::F32 && (type.rank() == 3 || type.rank() == 4) &&
+         value_of(type.shape[1]);
 }
 
-bool in_family(const Op& op, std::string_view family) { return op.is(OpKind::Group) && op.params.text("family") == family; }
+bool in_family(const Op& op, std::string_view family) {
+  return op.is(OpKind::Group) && op.params.text("family") == family;
+}
 
 // A convolution the blocked kernels take: known channels, pads and window; groups only with constant weights.
 bool takes_blocks(const Op& group) {
@@ -37,7 +40,8 @@ bool takes_blocks(const Op& group) {
   const Value* x = conv.operand(0);
   if (x->producer || !is_image(group.operand(x->index)->type) || !is_image(conv.type())) return false;
   const Value* w = conv.operand(1);
-  while (w->producer && (w->producer->is(OpKind::Reshape) || w->producer->is(OpKind::Transpose))) w = w->producer->operand(0);
+  while (w->producer && (w->producer->is(OpKind::Reshape) || w->producer->is(OpKind::Transpose)))
+    w = w->producer->operand(0);
   const Op* weight = w->producer ? w->producer : group.operand(w->index)->producer;
   const bool constant = weight && weight->is(OpKind::Constant);
   return halo_read_by(conv) && (conv.params.integer("group") == 1 || (conv.is(OpKind::Conv) && constant));
@@ -89,9 +93,9 @@ class LayoutChoice {
     auto blocked = [](const Value* value) { return value->type.layout.blocked_axis == 1; };
     if (in_family(group, "pool")) return blocked(group.operand(anchor_of(group).operand(0)->index));
     if (!in_family(group, "elementwise")) return false;
-    for (const Op& op : group.regions[0]->ops) {   // only ops that leave channels where they are
-      bool stays = is_elementwise(op) || op.is(OpKind::Broadcast) || op.is(OpKind::Constant) || op.is(OpKind::Yield) || op.is(OpKind::Reshape) ||
-                   (op.is(OpKind::Concat) && op.params.integer("axis") == 1);
+    for (const Op& op : group.regions[0]->ops) {  // only ops that leave channels where they are
+      bool stays = is_elementwise(op) || op.is(OpKind::Broadcast) || op.is(OpKind::Constant) || op.is(OpKind::Yield) ||
+                   op.is(OpKind::Reshape) || (op.is(OpKind::Concat) && op.params.integer("axis") == 1);
       if (!stays) return false;
       if (op.is(OpKind::Concat)) {
         for (const Value* part : op.operands) {
@@ -100,7 +104,8 @@ class LayoutChoice {
       }
     }
     return std::ranges::any_of(group.operands, [&](const Value* operand) {
-      return blocked(operand) && operand->type.rank() == result.rank() && operand->type.shape.back() == result.shape.back();
+      return blocked(operand) && operand->type.rank() == result.rank() &&
+             operand->type.shape.back() == result.shape.back();
     });
   }
 
@@ -149,7 +154,8 @@ class LayoutChoice {
 
   // Families that read rows of a dense tensor.
   bool make_operands_dense(Op& op) {
-    bool dense = in_family(op, "contraction") || in_family(op, "attention") || in_family(op, "recurrent") || in_family(op, "row") || op.is(OpKind::Loop);
+    bool dense = in_family(op, "contraction") || in_family(op, "attention") || in_family(op, "recurrent") ||
+                 in_family(op, "row") || op.is(OpKind::Loop);
     if (!dense) return false;
     bool changed = false;
     for (uint32_t i = 0; i < op.operands.size(); ++i) {
@@ -166,8 +172,8 @@ class LayoutChoice {
   // One copy in each layout that somebody wants, made right before its first reader.
   Value* relayout(Value* value, const Type& type, Op& reader) {
     for (const Use& use : value->uses) {
-      if (in_family(*use.op, "elementwise") && use.op->regions[0]->ops.front().is(OpKind::Relayout) && use.op->type() == type &&
-          precedes(*use.op, reader)) {
+      if (in_family(*use.op, "elementwise") && use.op->regions[0]->ops.front().is(OpKind::Relayout) &&
+          use.op->type() == type && precedes(*use.op, reader)) {
         return use.op->result();
       }
     }

@@ -108,7 +108,7 @@ void sort_by_definition(Region& body) {
   std::priority_queue<int, std::vector<int>, std::greater<>> ready;
   for (size_t i = 0; i + 1 < ops.size(); ++i)
     if (waiting[i] == 0) ready.push(static_cast<int>(i));
-  size_t placed = 1;   // the yield stays where it is
+  size_t placed = 1;  // the yield stays where it is
   for (; !ready.empty(); ++placed) {
     int next = ready.top();
     ready.pop();

@@ -12,7 +12,7 @@ namespace lapidary::passes {
 struct Cluster {
   std::string family;
   Op* anchor = nullptr;
-  std::vector<Op*> members;   // the anchor among them; any order
+  std::vector<Op*> members;  // the anchor among them; any order
 };
 
 // Positions of a body's ops, in order: 0, 1, …

@@ -10,7 +10,8 @@ namespace lapidary::passes {
 namespace {
 
 bool is_dead(const Op& op) {
-  return !op.is(OpKind::Yield) && std::ranges::all_of(op.results, [](const auto& result) { return result->uses.empty(); });
+  return !op.is(OpKind::Yield) &&
+         std::ranges::all_of(op.results, [](const auto& result) { return result->uses.empty(); });
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ std::optional<ConstantId> channel_vector(Module& module, const Value* value, int
   if (!broadcast) return std::nullopt;
   const Value* source = broadcast->operand(0);
   const std::vector<int64_t>& axes = broadcast->params.integers("axes");
-  for (size_t i = 0; i < axes.size(); ++i) {   // every axis but the channels' has extent 1
+  for (size_t i = 0; i < axes.size(); ++i) {  // every axis but the channels' has extent 1
     std::optional<int64_t> extent = value_of(source->type.shape[i]);
     if (extent != (axes[i] == axis ? channels : 1)) return std::nullopt;
   }
@@ -38,9 +38,9 @@ std::optional<ConstantId> channel_vector(Module& module, const Value* value, int
 }
 
 struct ScaledOp {
-  Op* op;               // conv, conv_transpose or contract
-  int channel_axis;     // of its result
-  int weight_axis;      // of operand 1
+  Op* op;            // conv, conv_transpose or contract
+  int channel_axis;  // of its result
+  int weight_axis;   // of operand 1
   int64_t channels;
 };
 
@@ -88,7 +88,8 @@ bool fold_scale(Module& module, Region& body, Op& mul) {
     GraphBuilder b(module, body, op.self);
     b.origin = op.origin;
     ConstantId weight = module.constants.transformed(
-        *constant_of(op.operand(1)), {.kind = Transform::Kind::Scale, .axes = {scaled->weight_axis}, .other = *factors});
+        *constant_of(op.operand(1)),
+        {.kind = Transform::Kind::Scale, .axes = {scaled->weight_axis}, .other = *factors});
     op.set_operand(1, b.constant(weight));
     if (op.operands.size() > 2) op.set_operand(2, product_of_vectors(b, op.operand(2), *factors));
     replace_value(mul.result(), op.result());
@@ -132,7 +133,9 @@ bool fold_batch_norms(Module& module, const Options&) {
   for_each_body(module, [&](Region& body) {
     for (auto it = body.ops.begin(); it != body.ops.end();) {
       Op& op = *it++;
-      bool folded = op.is(OpKind::Mul) ? fold_scale(module, body, op) : op.is(OpKind::Add) ? fold_shift(module, body, op) : false;
+      bool folded = op.is(OpKind::Mul)   ? fold_scale(module, body, op)
+                    : op.is(OpKind::Add) ? fold_shift(module, body, op)
+                                         : false;
       if (folded) erase_with_dead_producers(op);
       changed |= folded;
     }

@@ -18,8 +18,8 @@ namespace lapidary::passes {
 
 namespace {
 
-constexpr int64_t kMaxFolded = 64 << 10;      // elements of a result
-constexpr int64_t kMaxRead = 1 << 20;         // elements of an operand: 8 MB while folding
+constexpr int64_t kMaxFolded = 64 << 10;  // elements of a result
+constexpr int64_t kMaxRead = 1 << 20;     // elements of an operand: 8 MB while folding
 
 std::optional<std::vector<int64_t>> known_shape(const Shape& shape) {
   std::vector<int64_t> extents;
@@ -65,7 +65,8 @@ Value* as_transform(GraphBuilder& b, Op& op) {
 // The known integers of a value that is not spelled as such yet.
 Value* as_dims(GraphBuilder& b, Op& op) {
   Value* result = op.result();
-  if (!result->has_elements() || result->elements.empty() || op.is(OpKind::DimsTensor) || op.is(OpKind::Constant)) return nullptr;
+  if (!result->has_elements() || result->elements.empty() || op.is(OpKind::DimsTensor) || op.is(OpKind::Constant))
+    return nullptr;
   auto shape = known_shape(result->type.shape);
   return shape ? b.dims_tensor(result->elements, *shape, result->type.dtype) : nullptr;
 }
@@ -74,7 +75,8 @@ Value* as_dims(GraphBuilder& b, Op& op) {
 std::optional<Tensor> known_tensor(const Module& module, const Value* value) {
   auto count = known_elements(value->type);
   if (!count || *count > kMaxRead || value->type.dtype == DType::String) return std::nullopt;
-  if (auto id = constant_of(value)) return Tensor::from_bytes(value->type.dtype, module.constants[*id].shape, module.constants.bytes_of(*id));
+  if (auto id = constant_of(value))
+    return Tensor::from_bytes(value->type.dtype, module.constants[*id].shape, module.constants.bytes_of(*id));
   Op* broadcast = producer_of_kind(value, OpKind::Broadcast);
   auto source = broadcast ? known_tensor(module, broadcast->operand(0)) : std::nullopt;
   if (!source) return std::nullopt;
@@ -94,7 +96,8 @@ std::optional<std::vector<Tensor>> known_operands(const Module& module, const Op
 bool may_evaluate(const Op& op) {
   if (op.is(OpKind::Constant) || op.is(OpKind::Broadcast) || op.is(OpKind::Yield) || op.is(OpKind::Iota)) return false;
   for (const auto& result : op.results)
-    if (auto count = known_elements(result->type); !count || *count > kMaxFolded || result->type.dtype == DType::String) return false;
+    if (auto count = known_elements(result->type); !count || *count > kMaxFolded || result->type.dtype == DType::String)
+      return false;
   return true;
 }
 
@@ -106,7 +109,8 @@ bool evaluate_now(GraphBuilder& b, Op& op) {
   if (!results) return false;
   for (size_t i = 0; i < results->size(); ++i) {
     const Tensor& tensor = (*results)[i];
-    replace_value(op.results[i].get(), b.constant(b.module.constants.add_bytes(tensor.dtype, tensor.shape, tensor.to_bytes())));
+    replace_value(op.results[i].get(),
+                  b.constant(b.module.constants.add_bytes(tensor.dtype, tensor.shape, tensor.to_bytes())));
   }
   return true;
 }

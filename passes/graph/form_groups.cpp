@@ -30,9 +30,10 @@ namespace lapidary::passes {
 
 namespace {
 
-constexpr size_t kMaxMembers = 96;   // of a group: what keeps one kernel's live values in registers, more or less
-constexpr int64_t kFewElements = 256;   // of a concat: not worth a kernel of its own
-constexpr int kMaxCopies = 16;       // of one op in a kernel, each under index maps of its own: fifty concats of a value with itself would be 2^50
+constexpr size_t kMaxMembers = 96;     // of a group: what keeps one kernel's live values in registers, more or less
+constexpr int64_t kFewElements = 256;  // of a concat: not worth a kernel of its own
+constexpr int kMaxCopies =
+    16;  // of one op in a kernel, each under index maps of its own: fifty concats of a value with itself would be 2^50
 
 void inline_unknown_composites(Module& module, Region& body) {
   for (auto it = body.ops.begin(); it != body.ops.end();) {
@@ -45,7 +46,7 @@ void inline_unknown_composites(Module& module, Region& body) {
     std::vector<Value*> values = inline_region(module, *op.regions[0], op.operands, body, it);
     for (size_t i = 0; i < values.size(); ++i) replace_value(op.results[i].get(), values[i]);
     erase_op(op);
-    it = first == body.ops.end() ? body.ops.begin() : std::next(first);   // bodies may hold composites in turn
+    it = first == body.ops.end() ? body.ops.begin() : std::next(first);  // bodies may hold composites in turn
   }
 }
 
@@ -57,7 +58,8 @@ void copy_yielded(Module& module, Region& body) {
     Value* value = yield.operands[i];
     bool twice = std::find(yield.operands.begin(), yield.operands.begin() + i, value) != yield.operands.begin() + i;
     if (!twice && value->producer && !value->producer->is(OpKind::Constant)) continue;
-    Op& copy = insert_op(module, body, yield.self, OpKind::Reshape, {value}, {{"shape", value->type.shape}}, {value->type}, 0);
+    Op& copy =
+        insert_op(module, body, yield.self, OpKind::Reshape, {value}, {{"shape", value->type.shape}}, {value->type}, 0);
     yield.set_operand(i, copy.result());
   }
 }
@@ -152,7 +154,8 @@ class Grouping {
   // --- 2. what follows an anchor -------------------------------------------------------------------------------
 
   static bool reads_any(const Op& op, const std::unordered_set<const Op*>& producers) {
-    return std::ranges::any_of(op.operands, [&](const Value* v) { return v->producer && producers.contains(v->producer); });
+    return std::ranges::any_of(op.operands,
+                               [&](const Value* v) { return v->producer && producers.contains(v->producer); });
   }
 
   // Of the values of these ops, how many are read by others?
@@ -169,7 +172,8 @@ class Grouping {
     if (!is_movement(op)) return true;
     return std::ranges::none_of(op.result()->uses, [&](const Use& use) {
       std::string_view family = family_of(*use.op);
-      return !use.op->is(OpKind::Yield) && !before_anchor_.contains(use.op) && (family == "elementwise" || family == "row" || family == "reduce");
+      return !use.op->is(OpKind::Yield) && !before_anchor_.contains(use.op) &&
+             (family == "elementwise" || family == "row" || family == "reduce");
     });
   }
 
@@ -224,10 +228,11 @@ class Grouping {
   // A concat inside a reader asks at every element which part it is in. Where kernels make its parts anyway, they write
   // them into one buffer (place_concats); of many parts a copy is cheaper than the questions.
   bool stands_alone(const Op& op) const {
-    if (!op.is(OpKind::Concat) || value_of(module_.dims.product(op.type().shape)).value_or(kFewElements) < kFewElements) return false;
+    if (!op.is(OpKind::Concat) || value_of(module_.dims.product(op.type().shape)).value_or(kFewElements) < kFewElements)
+      return false;
     return op.operands.size() > 2 || std::ranges::all_of(op.operands, [&](const Value* part) {
-      return part->producer && (cluster_of_.contains(part->producer) || part->producer->is(OpKind::Concat));
-    });
+             return part->producer && (cluster_of_.contains(part->producer) || part->producer->is(OpKind::Concat));
+           });
   }
 
   void start_group(Op& op) {
@@ -261,7 +266,7 @@ class Grouping {
     std::map<int, std::vector<Use>> readers;
     for (const Use& use : op.result()->uses)
       if (!use.op->is(OpKind::Yield)) readers[cluster_of_.at(use.op)].push_back(use);
-    if (readers.size() == 1 && only_reading_cluster(op) >= 0) return;   // joins whole
+    if (readers.size() == 1 && only_reading_cluster(op) >= 0) return;  // joins whole
     if (op.is(OpKind::Transpose) && !keeps_last_axis(op)) return;
     for (auto& [cluster, uses] : readers) {
       if (!std::ranges::all_of(uses, [&](const Use& use) { return takes_movement(cluster, op, *use.op); })) continue;
@@ -300,11 +305,13 @@ class Grouping {
     if (!is_elementwise(op) && !is_movement(op)) return false;
     const auto& uses = op.result()->uses;
     int space = space_read(*uses[0].op, uses[0].operand);
-    bool one_space = std::ranges::all_of(uses, [&](const Use& use) { return space_read(*use.op, use.operand) == space; });
+    bool one_space =
+        std::ranges::all_of(uses, [&](const Use& use) { return space_read(*use.op, use.operand) == space; });
     int copies = one_space ? copies_[space] : copies_read(uses);
-    bool joins = is_movement(op)
-                     ? copies <= kMaxCopies && std::ranges::all_of(uses, [&](const Use& use) { return takes_movement(cluster, op, *use.op); })
-                     : computes_in(group, op) && one_space && (!repeats_[space] || is_single(op.type()));
+    bool joins = is_movement(op) ? copies <= kMaxCopies &&
+                                       std::ranges::all_of(
+                                           uses, [&](const Use& use) { return takes_movement(cluster, op, *use.op); })
+                                 : computes_in(group, op) && one_space && (!repeats_[space] || is_single(op.type()));
     if (joins && !one_space) space = new_space(true, copies);
     if (joins) space_of_[&op] = space;
     return joins;
@@ -314,9 +321,8 @@ class Grouping {
   bool computes_in(const Cluster& group, const Op& op) const {
     if (group.family == "elementwise") return true;
     if (group.family != "row" && group.family != "reduce") return false;
-    return std::ranges::all_of(op.result()->uses, [&](const Use& use) {
-      return !is_kept_composite(*use.op) || use.operand == 0;
-    });
+    return std::ranges::all_of(op.result()->uses,
+                               [&](const Use& use) { return !is_kept_composite(*use.op) || use.operand == 0; });
   }
 
   static bool is_single(const Type& type) {
@@ -332,8 +338,11 @@ class Grouping {
     auto [entry, added] = operand_space_.try_emplace({&reader, operand}, 0);
     if (added) {
       bool reads_whole = is_reduction(reader) || is_kept_composite(reader);
-      bool repeats = repeats_[of_reader->second] || reader.is(OpKind::Broadcast) || reader.is(OpKind::Gather) || reader.is(OpKind::GatherElements);
-      entry->second = reads_whole ? shape_space_of(cluster_of_.at(&reader), reader.operand(static_cast<int>(operand))->type.shape) : new_space(repeats, copies_[of_reader->second]);
+      bool repeats = repeats_[of_reader->second] || reader.is(OpKind::Broadcast) || reader.is(OpKind::Gather) ||
+                     reader.is(OpKind::GatherElements);
+      entry->second =
+          reads_whole ? shape_space_of(cluster_of_.at(&reader), reader.operand(static_cast<int>(operand))->type.shape)
+                      : new_space(repeats, copies_[of_reader->second]);
     }
     return entry->second;
   }
@@ -376,7 +385,7 @@ class Grouping {
 
 bool form_groups(Module& module, const Options& options) {
   for_each_body(module, [&](Region& body) { inline_unknown_composites(module, body); });
-  canonicalise(module, options);   // what the bodies of composites brought
+  canonicalise(module, options);  // what the bodies of composites brought
   for_each_body(module, [&](Region& body) { copy_yielded(module, body); });
   drop_dead(module, options);
   for_each_body(module, [&](Region& body) {

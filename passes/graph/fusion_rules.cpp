@@ -43,8 +43,7 @@ bool equal_but_for_units(const Shape& a, std::span<const Dim> b) {
 // Values of a row group have the rows' shape, or one element for each row.
 bool may_follow_row(const Op& anchor, const Op& op) {
   const Shape& rows = anchor.operand(0)->type.shape;
-  if (family_of(op) == "row")
-    return op.operand(0)->type.shape == rows && first_row_axis(op) == first_row_axis(anchor);
+  if (family_of(op) == "row") return op.operand(0)->type.shape == rows && first_row_axis(op) == first_row_axis(anchor);
   if (!is_elementwise(op) && !op.is(OpKind::Broadcast) && !op.is(OpKind::Reshape)) return false;
   std::span<const Dim> outer(rows.data(), static_cast<size_t>(first_row_axis(anchor)));
   return op.type().shape == rows || equal_but_for_units(op.type().shape, outer);
@@ -55,12 +54,13 @@ bool may_follow_row(const Op& anchor, const Op& op) {
 bool is_elementwise(const Op& op) { return is_scalar_op(op.kind) || op.is(OpKind::Convert); }
 
 bool is_reduction(const Op& op) {
-  return op.is(OpKind::ReduceSum) || op.is(OpKind::ReduceProd) || op.is(OpKind::ReduceMax) || op.is(OpKind::ReduceMin) ||
-         op.is(OpKind::ReduceMean);
+  return op.is(OpKind::ReduceSum) || op.is(OpKind::ReduceProd) || op.is(OpKind::ReduceMax) ||
+         op.is(OpKind::ReduceMin) || op.is(OpKind::ReduceMean);
 }
 
 bool is_movement(const Op& op) {
-  return is_view_op(op) || op.is(OpKind::Concat) || op.is(OpKind::Pad) || op.is(OpKind::Gather) || op.is(OpKind::GatherElements);
+  return is_view_op(op) || op.is(OpKind::Concat) || op.is(OpKind::Pad) || op.is(OpKind::Gather) ||
+         op.is(OpKind::GatherElements);
 }
 
 bool keeps_last_axis(const Op& op) {
@@ -75,7 +75,9 @@ bool is_leaf(const Module& module, const Op& op) {
 }
 
 bool is_kept_composite(const Op& op) {
-  if (op.is_composite("attention") || op.is_composite("recurrent") || op.is_composite("layer_norm") || op.is_composite("rms_norm")) return true;
+  if (op.is_composite("attention") || op.is_composite("recurrent") || op.is_composite("layer_norm") ||
+      op.is_composite("rms_norm"))
+    return true;
   return op.is_composite("softmax") && op.params.integer("axis") == op.type().rank() - 1;
 }
 

@@ -33,12 +33,12 @@ namespace lapidary::passes {
 // The family of a group whose anchor this op is; "elementwise" for all that anchor nothing.
 std::string_view family_of(const Op&);
 
-bool is_elementwise(const Op&);   // scalar ops and converts: element i of the result from element i of the operands
+bool is_elementwise(const Op&);  // scalar ops and converts: element i of the result from element i of the operands
 bool is_reduction(const Op&);
-bool is_movement(const Op&);      // moves elements and computes none
-bool keeps_last_axis(const Op&);  // a shape op after which vectors along the last axis are still vectors
-bool is_leaf(const Module&, const Op&);   // computed from nothing, so copied into each group that reads it
-bool is_kept_composite(const Op&);        // one a lowering knows by name; others are replaced by their bodies
+bool is_movement(const Op&);             // moves elements and computes none
+bool keeps_last_axis(const Op&);         // a shape op after which vectors along the last axis are still vectors
+bool is_leaf(const Module&, const Op&);  // computed from nothing, so copied into each group that reads it
+bool is_kept_composite(const Op&);       // one a lowering knows by name; others are replaced by their bodies
 
 // May this op follow the anchor in a group of the anchor's family, when one of its operands is in the group?
 bool may_follow(const Op& anchor, const Op& op);

@@ -12,7 +12,7 @@ struct Product {
 };
 Product product_of(const Module&, Value*);
 
-bool close_to(double a, double b);   // to the six digits exporters write out
+bool close_to(double a, double b);  // to the six digits exporters write out
 
 // value == x + number: returns x.
 Value* plus_number(const Module&, Value*, double* number);

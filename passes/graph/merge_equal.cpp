@@ -15,7 +15,9 @@ namespace lapidary::passes {
 namespace {
 
 template <typename T>
-size_t hash_of(const T& value) { return std::hash<T>()(value); }
+size_t hash_of(const T& value) {
+  return std::hash<T>()(value);
+}
 template <typename T>
 size_t hash_of(const std::vector<T>& values) {
   size_t key = values.size();
@@ -27,7 +29,8 @@ size_t hash_of(const std::vector<T>& values) {
 size_t key_of(const Op& op) {
   size_t key = static_cast<size_t>(op.kind) * 1000003;
   for (const Value* operand : op.operands) key = key * 31 + operand->id;
-  for (const auto& [name, value] : op.params.entries()) key = key * 31 + std::visit([](const auto& held) { return hash_of(held); }, value);
+  for (const auto& [name, value] : op.params.entries())
+    key = key * 31 + std::visit([](const auto& held) { return hash_of(held); }, value);
   return key;
 }
 

@@ -14,7 +14,7 @@ namespace lapidary::passes {
 
 namespace {
 
-constexpr size_t kMaxCandidates = 256;   // looked at for one concat
+constexpr size_t kMaxCandidates = 256;  // looked at for one concat
 
 bool begins_with(const Op& concat, const Op& other) {
   return other.operands.size() < concat.operands.size() && other.operands.size() > 1 && other.params == concat.params &&
@@ -45,7 +45,8 @@ bool nest_concats(Module& module, const Options&) {
       if (Op* beginning = longest_beginning(op, earlier)) nestings.push_back({&op, beginning});
       earlier.insert(&op);
     }
-    for (auto nesting = nestings.rbegin(); nesting != nestings.rend(); ++nesting) {   // the last first: its beginning is still whole
+    for (auto nesting = nestings.rbegin(); nesting != nestings.rend();
+         ++nesting) {  // the last first: its beginning is still whole
       auto [op, beginning] = *nesting;
       for (size_t i = beginning->operands.size(); i-- > 1;) op->erase_operand(static_cast<uint32_t>(i));
       op->set_operand(0, beginning->result());

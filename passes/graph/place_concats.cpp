@@ -38,11 +38,14 @@ std::optional<Layout> layout_as_slice(const Type& part, const Type& whole, int64
   Layout layout = part.layout;
   const Layout& around = whole.layout;
   const bool blocked = layout.blocked_axis >= 0;
-  if (layout.leading || layout.blocked_axis != around.blocked_axis || layout.block != around.block || layout.fill != around.fill) return {};
+  if (layout.leading || layout.blocked_axis != around.blocked_axis || layout.block != around.block ||
+      layout.fill != around.fill)
+    return {};
   if (!blocked && (!layout.halo.empty() || !around.halo.empty())) return {};
   if (layout.halo_of(static_cast<int>(axis)) != Halo{} || around.halo_of(static_cast<int>(axis)) != Halo{}) return {};
   if (blocked && layout.blocked_axis == axis &&
-      (!known_multiple(begin, layout.block) || (!last && !known_multiple(part.shape[axis], layout.block)))) return {};
+      (!known_multiple(begin, layout.block) || (!last && !known_multiple(part.shape[axis], layout.block))))
+    return {};
   layout.leading = around.leading;
   if (layout.leading || in_one_piece(part.shape, axis)) return layout;
   if (axis != (blocked ? layout.blocked_axis : part.rank() - 1)) return {};
@@ -82,7 +85,8 @@ class Placement {
     const std::optional<Layout> layout = layout_as_slice(part->type, group.type(), axis, begin, last);
     if (!layout) return false;
     const bool rows_apart = part->type.layout.dense() && !layout->dense();
-    if (rows_apart && !in_family(*part->producer, {"contraction", "attention", "row", "reduce", "elementwise"})) return false;
+    if (rows_apart && !in_family(*part->producer, {"contraction", "attention", "row", "reduce", "elementwise"}))
+      return false;
     for (const Use& use : part->uses) {
       if (use.op->is(OpKind::Yield)) return false;
       if (rows_apart && use.op != &group && !in_family(*use.op, {"elementwise", "reduce"})) return false;
@@ -105,7 +109,8 @@ class Placement {
   }
 
   Value* root_of(Value* value) const {
-    for (auto found = whole_of_.find(value); found != whole_of_.end(); found = whole_of_.find(value)) value = found->second;
+    for (auto found = whole_of_.find(value); found != whole_of_.end(); found = whole_of_.find(value))
+      value = found->second;
     return value;
   }
 
@@ -119,7 +124,7 @@ class Placement {
 
   DimPool& dims_;
   Region& body_;
-  std::map<Value*, Value*> whole_of_;   // of each placed part
+  std::map<Value*, Value*> whole_of_;  // of each placed part
 };
 
 }  // namespace

@@ -6,7 +6,7 @@
 
 namespace lapidary::passes {
 
-Value* recognise_gelu(GraphBuilder&, Op&);            // recognise_gelu.cpp
-Value* recognise_normalisation(GraphBuilder&, Op&);   // recognise_normalisation.cpp: layer_norm, rms_norm, softmax
+Value* recognise_gelu(GraphBuilder&, Op&);           // recognise_gelu.cpp
+Value* recognise_normalisation(GraphBuilder&, Op&);  // recognise_normalisation.cpp: layer_norm, rms_norm, softmax
 
 }  // namespace lapidary::passes

@@ -36,7 +36,8 @@ Value* without_scale(GraphBuilder& b, Value* value, double& scale) {
   if (op->is(OpKind::Transpose) || op->is(OpKind::Reshape)) {
     Value* inner = without_scale(b, op->operand(0), scale);
     if (inner == op->operand(0)) return value;
-    return op->is(OpKind::Transpose) ? b.transpose(inner, op->params.integers("perm")) : b.reshape(inner, op->type().shape);
+    return op->is(OpKind::Transpose) ? b.transpose(inner, op->params.integers("perm"))
+                                     : b.reshape(inner, op->type().shape);
   }
   bool product = op->is(OpKind::Mul), quotient = op->is(OpKind::Div);
   if (!product && !quotient) return value;
@@ -82,7 +83,7 @@ Value* without_repeats(GraphBuilder& b, Value* value) {
 }
 
 struct Scores {
-  Op* product = nullptr;     // q·k
+  Op* product = nullptr;  // q·k
   Value* mask = nullptr;
   double scale = 1;
 };
@@ -102,8 +103,12 @@ std::optional<Scores> find_scores(GraphBuilder& b, Value* value) {
       continue;
     }
     if (op->is(OpKind::Add) && found.scale == 1) {
-      int side = op->operand(0)->producer && (op->operand(0)->producer->is(OpKind::Contract) || op->operand(0)->producer->is(OpKind::Mul) ||
-                                              op->operand(0)->producer->is(OpKind::Div)) && op->operand(0)->uses.size() == 1 ? 0 : 1;
+      int side = op->operand(0)->producer &&
+                         (op->operand(0)->producer->is(OpKind::Contract) || op->operand(0)->producer->is(OpKind::Mul) ||
+                          op->operand(0)->producer->is(OpKind::Div)) &&
+                         op->operand(0)->uses.size() == 1
+                     ? 0
+                     : 1;
       Value* mask = narrow_mask(b, op->operand(1 - side));
       found.mask = found.mask ? b.add(found.mask, mask) : mask;
       value = op->operand(side);
@@ -127,7 +132,9 @@ std::optional<Scores> find_scores(GraphBuilder& b, Value* value) {
   }
 }
 
-Value* with_head_axis(GraphBuilder& b, Value* value) { return value->type.rank() == 4 ? value : b.expand_axes(value, {1}); }
+Value* with_head_axis(GraphBuilder& b, Value* value) {
+  return value->type.rank() == 4 ? value : b.expand_axes(value, {1});
+}
 
 // The attention that `product`, softmax(…)·v, computes; null when it is none.
 Value* recognise(GraphBuilder& b, Op& product) {
@@ -136,7 +143,8 @@ Value* recognise(GraphBuilder& b, Op& product) {
     Op* softmax = producer_of_kind(product.operand(side), OpKind::Composite);
     if (!softmax || !softmax->is_composite("softmax") || !softmax->result()->has_one_use()) continue;
     int rank = softmax->type().rank();
-    if ((rank != 3 && rank != 4) || softmax->params.integer("axis") != rank - 1 || softmax->type().dtype != DType::F32) continue;
+    if ((rank != 3 && rank != 4) || softmax->params.integer("axis") != rank - 1 || softmax->type().dtype != DType::F32)
+      continue;
     auto scores = find_scores(b, softmax->operand(0));
     if (!scores) continue;
     ContractSpec inner = contract_spec(*scores->product);
@@ -150,7 +158,8 @@ Value* recognise(GraphBuilder& b, Op& product) {
     }
     if (depth.size() != 1 || !has(k_letters, key)) continue;
     // The outer product names the softmax's axes by its own letters.
-    const std::string &p_letters = side == 0 ? outer.left : outer.right, &v_letters = side == 0 ? outer.right : outer.left;
+    const std::string &p_letters = side == 0 ? outer.left : outer.right,
+                      &v_letters = side == 0 ? outer.right : outer.left;
     std::string outer_batch = p_letters.substr(0, p_letters.size() - 2), width;
     char outer_query = p_letters[p_letters.size() - 2], outer_key = p_letters.back();
     for (char letter : v_letters) {
@@ -171,8 +180,10 @@ Value* recognise(GraphBuilder& b, Op& product) {
       k = grouped_k;
       v = grouped_v;
     }
-    Value* mask = scores->mask && rank == 3 && scores->mask->type.rank() == 3 ? b.expand_axes(scores->mask, {1}) : scores->mask;
-    if (!value_of(q->type.shape[3]) || value_of(v->type.shape[3]).value_or(1) % 16 != 0) continue;   // what the kernel takes
+    Value* mask =
+        scores->mask && rank == 3 && scores->mask->type.rank() == 3 ? b.expand_axes(scores->mask, {1}) : scores->mask;
+    if (!value_of(q->type.shape[3]) || value_of(v->type.shape[3]).value_or(1) % 16 != 0)
+      continue;  // what the kernel takes
     Value* result = composites::attention(b, q, k, v, mask, scale, false);
     if (rank == 3) result = b.drop_axes(result, {1});
     return reordered(b, result, outer_batch + outer_query + width, outer.result);

@@ -22,7 +22,7 @@ bool is_power(const Product& product, Value* x, size_t exponent) {
 bool is_tanh_argument(const Module& module, Value* value, Value* x) {
   Product product = product_of(module, value);
   if (!close_to(product.number, kRoot2OverPi)) return false;
-  if (product.factors.size() == 1) {   // (x + 0.044715 x³)
+  if (product.factors.size() == 1) {  // (x + 0.044715 x³)
     Op* add = producer_of_kind(product.factors[0], OpKind::Add);
     if (!add) return false;
     Value* cubic = add->operand(0) == x ? add->operand(1) : add->operand(1) == x ? add->operand(0) : nullptr;
@@ -31,7 +31,7 @@ bool is_tanh_argument(const Module& module, Value* value, Value* x) {
     return is_power(term, x, 3) && close_to(term.number, kCubic);
   }
   if (product.factors.size() != 2 || std::ranges::find(product.factors, x) == product.factors.end()) return false;
-  Value* other = product.factors[product.factors[0] == x ? 1 : 0];   // x · (1 + 0.044715 x²)
+  Value* other = product.factors[product.factors[0] == x ? 1 : 0];  // x · (1 + 0.044715 x²)
   double one = 0;
   Value* square = plus_number(module, other, &one);
   if (!square || one != 1) return false;

@@ -68,9 +68,7 @@ struct Aligned {
   Value* vector;
 };
 
-std::vector<Aligned> sides(const Op& op) {
-  return {{op.operand(0), op.operand(1)}, {op.operand(1), op.operand(0)}};
-}
+std::vector<Aligned> sides(const Op& op) { return {{op.operand(0), op.operand(1)}, {op.operand(1), op.operand(0)}}; }
 
 // d = x - mean(x) over the axes from `axis` on: returns x.
 Value* centred(Value* d, int axis) {
@@ -133,7 +131,8 @@ Value* recognise_normalisation(GraphBuilder& b, Op& op) {
             if (Value* result = with_scale(b, value, bias)) return result;
     }
   if (Value* result = with_scale(b, op.result(), nullptr)) return result;
-  if (auto found = normalised(b.module, op.result()); found && centred(found->x, found->axis)) return build(b, *found, nullptr, nullptr);
+  if (auto found = normalised(b.module, op.result()); found && centred(found->x, found->axis))
+    return build(b, *found, nullptr, nullptr);
   return softmax(b, op);
 }
 

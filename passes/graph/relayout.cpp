@@ -8,7 +8,8 @@ Op& relayout_group(Module& module, Value* value, const Type& type, std::list<Op>
   auto region = std::make_unique<Region>();
   region->owner = &group;
   Value* argument = add_argument(module, *region, value->type);
-  Op& copy = insert_op(module, *region, region->ops.end(), OpKind::Relayout, {argument}, {}, {Type::tensor(type.dtype, type.shape)}, origin);
+  Op& copy = insert_op(module, *region, region->ops.end(), OpKind::Relayout, {argument}, {},
+                       {Type::tensor(type.dtype, type.shape)}, origin);
   insert_op(module, *region, region->ops.end(), OpKind::Yield, {copy.result()}, {}, {}, origin);
   group.regions.push_back(std::move(region));
   return group;

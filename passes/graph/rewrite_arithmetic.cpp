@@ -10,8 +10,9 @@ namespace lapidary::passes {
 namespace {
 
 bool commutes(OpKind kind) {
-  return kind == OpKind::Add || kind == OpKind::Mul || kind == OpKind::Min || kind == OpKind::Max || kind == OpKind::And ||
-         kind == OpKind::Or || kind == OpKind::Xor || kind == OpKind::Equal || kind == OpKind::NotEqual;
+  return kind == OpKind::Add || kind == OpKind::Mul || kind == OpKind::Min || kind == OpKind::Max ||
+         kind == OpKind::And || kind == OpKind::Or || kind == OpKind::Xor || kind == OpKind::Equal ||
+         kind == OpKind::NotEqual;
 }
 
 bool is_positive_zero(double number) { return number == 0 && !std::signbit(number); }
@@ -39,7 +40,8 @@ Value* plus_zero(GraphBuilder& b, Op& op) {
   if (!op.is(OpKind::Add) && !op.is(OpKind::Sub)) return nullptr;
   auto number = number_of(b.module, op.operand(1));
   if (!number || *number != 0) return nullptr;
-  bool exact = !is_float(op.type().dtype) || (op.is(OpKind::Add) ? is_negative_zero(*number) : is_positive_zero(*number));
+  bool exact =
+      !is_float(op.type().dtype) || (op.is(OpKind::Add) ? is_negative_zero(*number) : is_positive_zero(*number));
   return exact ? op.operand(0) : nullptr;
 }
 
@@ -56,7 +58,7 @@ Value* divide_by_power_of_two(GraphBuilder& b, Op& op) {
   auto number = number_of(b.module, op.operand(1));
   int exponent = 0;
   if (!number || !std::isfinite(*number) || std::abs(std::frexp(*number, &exponent)) != 0.5) return nullptr;
-  if (std::abs(exponent) > 14) return nullptr;   // the reciprocal stays normal in every float type
+  if (std::abs(exponent) > 14) return nullptr;  // the reciprocal stays normal in every float type
   return b.mul(op.operand(0), number_like(b, op.operand(0), 1 / *number));
 }
 
@@ -128,7 +130,8 @@ Value* compute_before_broadcast(GraphBuilder& b, Op& op) {
     if (!broadcast || broadcast->operand(0)->type.rank() != 0) return nullptr;
     scalars.push_back(broadcast->operand(0));
   }
-  Value* scalar = op.is(OpKind::Convert) ? b.convert(scalars[0], op.type().dtype) : b.scalar_op(scalar_op(op.kind), scalars);
+  Value* scalar =
+      op.is(OpKind::Convert) ? b.convert(scalars[0], op.type().dtype) : b.scalar_op(scalar_op(op.kind), scalars);
   return b.broadcast_to(scalar, op.type().shape);
 }
 
@@ -147,9 +150,9 @@ Value* splat_operand(GraphBuilder& b, Op& op) {
   return changed ? b.scalar_op(scalar_op(op.kind), operands) : nullptr;
 }
 
-constexpr Rewrite kRewrites[] = {constant_right, times_one,      plus_zero,      subtract_number,
-                                 divide_by_power_of_two, small_power, double_negation, nested_bounds,
-                                 decided_select, nested_convert, compute_before_broadcast, splat_operand};
+constexpr Rewrite kRewrites[] = {
+    constant_right,  times_one,     plus_zero,      subtract_number, divide_by_power_of_two,   small_power,
+    double_negation, nested_bounds, decided_select, nested_convert,  compute_before_broadcast, splat_operand};
 
 }  // namespace
 

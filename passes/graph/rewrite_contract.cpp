@@ -24,7 +24,8 @@ Value* transposed_operand(GraphBuilder& b, Op& op) {
     const auto& perm = transpose->params.integers("perm");
     for (size_t axis = 0; axis < perm.size(); ++axis) before[perm[axis]] = letters[axis];
     letters = before;
-    return b.contract(i == 0 ? transpose->operand(0) : op.operand(0), i == 1 ? transpose->operand(0) : op.operand(1), to_string(spec));
+    return b.contract(i == 0 ? transpose->operand(0) : op.operand(0), i == 1 ? transpose->operand(0) : op.operand(1),
+                      to_string(spec));
   }
   return nullptr;
 }
@@ -38,7 +39,8 @@ Value* transposed_result(GraphBuilder& b, Op& op) {
   ContractSpec spec = contract_spec(*contract);
   std::string result;
   for (int64_t axis : op.params.integers("perm")) result += spec.result[axis];
-  bool in_left = spec.left.find(result.back()) != std::string::npos, in_right = spec.right.find(result.back()) != std::string::npos;
+  bool in_left = spec.left.find(result.back()) != std::string::npos,
+       in_right = spec.right.find(result.back()) != std::string::npos;
   if (in_left && in_right) return nullptr;
   spec.result = result;
   return b.contract(contract->operand(0), contract->operand(1), to_string(spec));

@@ -161,7 +161,8 @@ Value* nested_slice(GraphBuilder& b, Op& op) {
   const Shape& starts = op.params.dims("starts");
   const auto& steps = op.params.integers("steps");
   bool forward = std::ranges::all_of(steps, [](int64_t step) { return step == 1; });
-  if (forward && op.type().shape == op.operand(0)->type.shape && std::ranges::all_of(starts, is_zero)) return op.operand(0);
+  if (forward && op.type().shape == op.operand(0)->type.shape && std::ranges::all_of(starts, is_zero))
+    return op.operand(0);
   Op* inner = producer_of_kind(op.operand(0), OpKind::Slice);
   if (!inner) return nullptr;
   Shape combined_starts;
@@ -169,13 +170,15 @@ Value* nested_slice(GraphBuilder& b, Op& op) {
   DimPool& dims = b.module.dims;
   for (size_t axis = 0; axis < steps.size(); ++axis) {
     int64_t step = inner->params.integers("steps")[axis];
-    combined_starts.push_back(dims.add(inner->params.dims("starts")[axis], dims.mul(dims.constant(step), starts[axis])));
+    combined_starts.push_back(
+        dims.add(inner->params.dims("starts")[axis], dims.mul(dims.constant(step), starts[axis])));
     combined_steps.push_back(step * steps[axis]);
   }
   return b.slice(inner->operand(0), combined_starts, combined_steps, op.type().shape);
 }
 
-// slice(transpose(x)) == transpose(slice(x)): a part of one axis, as of q, k and v in one, is taken where it is adjacent
+// slice(transpose(x)) == transpose(slice(x)): a part of one axis, as of q, k and v in one, is taken where it is
+// adjacent
 Value* slice_before_transpose(GraphBuilder& b, Op& op) {
   Op* transpose = op.is(OpKind::Slice) ? producer_of_kind(op.operand(0), OpKind::Transpose) : nullptr;
   if (!transpose) return nullptr;
@@ -215,8 +218,8 @@ Value* empty_pad(GraphBuilder&, Op& op) {
 
 // A reduction over extents of 1 is a reshape.
 Value* reduce_units(GraphBuilder& b, Op& op) {
-  if (!op.is(OpKind::ReduceSum) && !op.is(OpKind::ReduceProd) && !op.is(OpKind::ReduceMax) && !op.is(OpKind::ReduceMin) &&
-      !op.is(OpKind::ReduceMean))
+  if (!op.is(OpKind::ReduceSum) && !op.is(OpKind::ReduceProd) && !op.is(OpKind::ReduceMax) &&
+      !op.is(OpKind::ReduceMin) && !op.is(OpKind::ReduceMean))
     return nullptr;
   for (int64_t axis : op.params.integers("axes"))
     if (!is_one(op.operand(0)->type.shape[axis])) return nullptr;
@@ -236,9 +239,20 @@ Value* gather_one(GraphBuilder& b, Op& op) {
   return in_range ? b.reshape(b.slice_axis(data, axis, start, b.dim(1)), op.type().shape) : nullptr;
 }
 
-constexpr Rewrite kRewrites[] = {nested_reshape, nested_transpose, transpose_of_units, transpose_without_units, split_before_transpose, nested_broadcast,
-                                 broadcast_without_copies, moved_scalar, nested_slice, slice_before_transpose, nested_concat,
-                                 empty_pad, reduce_units, gather_one};
+constexpr Rewrite kRewrites[] = {nested_reshape,
+                                 nested_transpose,
+                                 transpose_of_units,
+                                 transpose_without_units,
+                                 split_before_transpose,
+                                 nested_broadcast,
+                                 broadcast_without_copies,
+                                 moved_scalar,
+                                 nested_slice,
+                                 slice_before_transpose,
+                                 nested_concat,
+                                 empty_pad,
+                                 reduce_units,
+                                 gather_one};
 
 }  // namespace
 

@@ -14,7 +14,8 @@ bool all_one(const std::vector<int64_t>& values) {
 
 bool is_zero(Dim dim) { return value_of(dim) == 0; }
 
-// conv(x, w) of images of one pixel with a kernel of one tap == x·wᵀ: [N, C, 1, 1] is a matrix (squeeze and excitation).
+// conv(x, w) of images of one pixel with a kernel of one tap == x·wᵀ: [N, C, 1, 1] is a matrix (squeeze and
+// excitation).
 Value* conv_of_single_pixels(GraphBuilder& b, Op& op) {
   if (!op.is(OpKind::Conv) || op.params.integer("group") != 1) return nullptr;
   const Shape &x = op.operand(0)->type.shape, &w = op.operand(1)->type.shape, &y = op.type().shape;
@@ -44,13 +45,15 @@ Value* conv_of_padded(GraphBuilder& b, Op& op) {
     pads[axis] = b.module.dims.add(pads[axis], lo[2 + axis]);
     pads[spatial + axis] = b.module.dims.add(pads[spatial + axis], hi[2 + axis]);
   }
-  return b.conv(pad->operand(0), op.operand(1), op.operands.size() > 2 ? op.operand(2) : nullptr, op.params.integer("group"),
-                op.params.integers("strides"), op.params.integers("dilations"), pads);
+  return b.conv(pad->operand(0), op.operand(1), op.operands.size() > 2 ? op.operand(2) : nullptr,
+                op.params.integer("group"), op.params.integers("strides"), op.params.integers("dilations"), pads);
 }
 
 // average_pool over a window that is the whole image == mean over the spatial axes
 Value* pool_of_whole_images(GraphBuilder& b, Op& op) {
-  if (!op.is(OpKind::AveragePool) || !std::ranges::all_of(op.params.dims("pads"), is_zero) || !all_one(op.params.integers("dilations"))) return nullptr;
+  if (!op.is(OpKind::AveragePool) || !std::ranges::all_of(op.params.dims("pads"), is_zero) ||
+      !all_one(op.params.integers("dilations")))
+    return nullptr;
   const Shape& x = op.operand(0)->type.shape;
   const std::vector<int64_t>& kernel = op.params.integers("kernel");
   std::vector<int64_t> axes;
@@ -64,8 +67,8 @@ Value* pool_of_whole_images(GraphBuilder& b, Op& op) {
 // average_pool with a window of one tap at every pixel == x
 Value* pool_of_one_tap(GraphBuilder&, Op& op) {
   if (!op.is(OpKind::AveragePool) && !op.is(OpKind::MaxPool)) return nullptr;
-  bool identity = all_one(op.params.integers("kernel")) && all_one(op.params.integers("strides")) && op.operand(0)->type == op.type() &&
-                  std::ranges::all_of(op.params.dims("pads"), is_zero);
+  bool identity = all_one(op.params.integers("kernel")) && all_one(op.params.integers("strides")) &&
+                  op.operand(0)->type == op.type() && std::ranges::all_of(op.params.dims("pads"), is_zero);
   return identity ? op.operand(0) : nullptr;
 }
 

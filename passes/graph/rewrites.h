@@ -10,9 +10,9 @@ namespace lapidary::passes {
 
 using Rewrite = Value* (*)(GraphBuilder&, Op&);
 
-std::span<const Rewrite> arithmetic_rewrites();   // rewrite_arithmetic.cpp: scalar ops and converts
-std::span<const Rewrite> movement_rewrites();     // rewrite_movement.cpp: reshape, transpose, broadcast, slice, …
-std::span<const Rewrite> contract_rewrites();     // rewrite_contract.cpp: transposes into contractions
-std::span<const Rewrite> window_rewrites();       // rewrite_window.cpp: convolutions and pools
+std::span<const Rewrite> arithmetic_rewrites();  // rewrite_arithmetic.cpp: scalar ops and converts
+std::span<const Rewrite> movement_rewrites();    // rewrite_movement.cpp: reshape, transpose, broadcast, slice, …
+std::span<const Rewrite> contract_rewrites();    // rewrite_contract.cpp: transposes into contractions
+std::span<const Rewrite> window_rewrites();      // rewrite_window.cpp: convolutions and pools
 
 }  // namespace lapidary::passes

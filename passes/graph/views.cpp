@@ -44,7 +44,9 @@ std::optional<Strides> reshaped(DimPool& dims, const Shape& from, const Strides&
     if (j < to.size()) new_product = to[j++];
     while (!known_equal(old_product, new_product)) {
       auto old_value = value_of(old_product), new_value = value_of(new_product);
-      bool take_new = j < to.size() && (i == from.size() || (old_value && new_value ? *new_value < *old_value : j - first_to <= i - first_from));
+      bool take_new =
+          j < to.size() &&
+          (i == from.size() || (old_value && new_value ? *new_value < *old_value : j - first_to <= i - first_from));
       if (take_new)
         new_product = dims.mul(new_product, to[j++]);
       else if (i < from.size())
@@ -83,8 +85,10 @@ bool step(DimPool& dims, const Op& op, StridedView& view) {
     const auto& axes = op.params.integers("axes");
     view.strides.assign(op.type().shape.size(), dims.constant(0));
     for (size_t axis = 0; axis < axes.size(); ++axis)
-      if (from[axis] == op.type().shape[axes[axis]]) view.strides[axes[axis]] = before[axis];
-      else if (!is_one(from[axis])) return false;
+      if (from[axis] == op.type().shape[axes[axis]])
+        view.strides[axes[axis]] = before[axis];
+      else if (!is_one(from[axis]))
+        return false;
   }
   return true;
 }

@@ -15,12 +15,12 @@ namespace lapidary::passes {
 struct StridedView {
   Value* base = nullptr;
   Dim offset = nullptr;
-  std::vector<Dim> strides;   // one for each axis of the viewed value; 0 where it repeats
+  std::vector<Dim> strides;  // one for each axis of the viewed value; 0 where it repeats
 };
 
 // `value` as a view of the value `depth` shape ops before it; nothing when one of them is none, or has no strides.
 std::optional<StridedView> strided_view(DimPool&, Value* value, int depth);
 
-bool is_view_op(const Op&);   // transpose, reshape, slice, broadcast
+bool is_view_op(const Op&);  // transpose, reshape, slice, broadcast
 
 }  // namespace lapidary::passes

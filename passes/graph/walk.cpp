@@ -49,7 +49,8 @@ Op* producer_of_kind(const Value* value, OpKind kind) {
 }
 
 bool names_dims(const Value* value) {
-  return std::ranges::any_of(value->elements, [&](Dim dim) { return dim->kind == DimKind::Element && dim->value_id == value->id; });
+  return std::ranges::any_of(value->elements,
+                             [&](Dim dim) { return dim->kind == DimKind::Element && dim->value_id == value->id; });
 }
 
 void replace_value(Value* old, Value* by) {
@@ -65,7 +66,8 @@ void erase_with_dead_producers(Op& op) {
   operands.erase(repeated.begin(), repeated.end());
   std::vector<Op*> dead;
   for (Value* operand : operands)
-    if (Op* producer = operand->producer; producer && std::ranges::find(dead, producer) == dead.end() &&
+    if (Op* producer = operand->producer;
+        producer && std::ranges::find(dead, producer) == dead.end() &&
         std::ranges::all_of(producer->results, [](const auto& r) { return r->uses.empty() && !names_dims(r.get()); }))
       dead.push_back(producer);
   for (Op* producer : dead) erase_with_dead_producers(*producer);

@@ -12,10 +12,13 @@ namespace lapidary::lowering {
 struct AccessRecorder {
   explicit AccessRecorder(size_t axes) : opaque(axes, false) {}
 
-  std::vector<std::vector<Dim>> accesses;   // strides in elements, by axis; null: 0
-  std::vector<bool> opaque;                 // used otherwise than by a stride: a comparison, a division, an iota
-  struct Split { int axis; Dim inner; };
-  std::optional<Split> split;               // the first axis that a reshape wants as two digits, the inner of this extent
+  std::vector<std::vector<Dim>> accesses;  // strides in elements, by axis; null: 0
+  std::vector<bool> opaque;                // used otherwise than by a stride: a comparison, a division, an iota
+  struct Split {
+    int axis;
+    Dim inner;
+  };
+  std::optional<Split> split;  // the first axis that a reshape wants as two digits, the inner of this extent
 };
 
 }  // namespace lapidary::lowering

@@ -14,9 +14,7 @@ namespace lapidary::lowering {
 
 using namespace loops;
 
-DType compute_dtype(DType stored) {
-  return is_float(stored) && bit_width(stored) < 32 ? DType::F32 : stored;
-}
+DType compute_dtype(DType stored) { return is_float(stored) && bit_width(stored) < 32 ? DType::F32 : stored; }
 
 namespace {
 
@@ -29,7 +27,7 @@ struct AddressSum {
 
   Expr factor_of(Dim stride) { return literal ? builder.literal(stride) : builder.parameter(stride); }
   void add_term(Expr term_base, Expr term_step, Dim stride) {
-    if (!term_step && loops::value_of(term_base) == 0) return;   // a collapsed axis asks for no parameter
+    if (!term_step && loops::value_of(term_base) == 0) return;  // a collapsed axis asks for no parameter
     Expr factor = factor_of(stride);
     base = loops::add(base, mul(term_base, factor));
     if (!term_step) return;
@@ -91,11 +89,12 @@ GroupEmitter::Address GroupEmitter::address(const Type& type, const Coords& coor
     if (recorder || type.layout.blocked_axis >= 0 || outer + 1 >= axes.size()) return nullptr;
     const PhysicalAxis &a = axes[outer], &b = axes[outer + 1];
     const Coord &quotient = coords.axes[a.axis], &remainder = coords.axes[b.axis];
-    const bool halves = quotient.plain() && remainder.plain() && quotient.digits.size() == 1 && remainder.digits.size() == 1 &&
-                        quotient.digits[0].divided && quotient.digits[0].divided == remainder.digits[0].divided &&
-                        !quotient.digits[0].is_remainder && remainder.digits[0].is_remainder &&
-                        remainder.digits[0].extent == type.shape[b.axis];
-    const bool adjacent = a.halo_lo == 0 && b.halo_lo == 0 && a.stride == dims.mul(b.stride, b.extent) && b.extent == type.shape[b.axis];
+    const bool halves = quotient.plain() && remainder.plain() && quotient.digits.size() == 1 &&
+                        remainder.digits.size() == 1 && quotient.digits[0].divided &&
+                        quotient.digits[0].divided == remainder.digits[0].divided && !quotient.digits[0].is_remainder &&
+                        remainder.digits[0].is_remainder && remainder.digits[0].extent == type.shape[b.axis];
+    const bool adjacent =
+        a.halo_lo == 0 && b.halo_lo == 0 && a.stride == dims.mul(b.stride, b.extent) && b.extent == type.shape[b.axis];
     return halves && adjacent ? quotient.digits[0].divided.get() : nullptr;
   };
   for (size_t place = 0; place < axes.size(); ++place) {
@@ -109,8 +108,10 @@ GroupEmitter::Address GroupEmitter::address(const Type& type, const Coords& coor
     if (type.layout.blocked_axis != axis.axis) {
       if (coord.offset) offset = dims.add(offset, coord.offset);
       if (value_of(offset) != 0) sum.add_term(integer(1), nullptr, dims.mul(offset, axis.stride));
-      if (coord.lanewise) sum.add_vector(coord.lanewise, axis.stride);
-      else add_digits(coord.digits, coord.scale ? dims.mul(coord.scale, axis.stride) : axis.stride);
+      if (coord.lanewise)
+        sum.add_vector(coord.lanewise, axis.stride);
+      else
+        add_digits(coord.digits, coord.scale ? dims.mul(coord.scale, axis.stride) : axis.stride);
       continue;
     }
     LPD_CHECK(axis.halo_lo == 0, "a halo on the blocked axis of {}", to_string(type));
@@ -122,8 +123,10 @@ GroupEmitter::Address GroupEmitter::address(const Type& type, const Coords& coor
     }
     const QuotientRemainder parts = divide_lanes(builder, flatten(coord, type.shape[axis.axis]), block, coords.lanes);
     const Coord& part = axis.inner ? parts.remainder : parts.quotient;
-    if (part.lanewise) sum.add_vector(part.lanewise, axis.stride);
-    else add_digits(part.digits, axis.stride);
+    if (part.lanewise)
+      sum.add_vector(part.lanewise, axis.stride);
+    else
+      add_digits(part.digits, axis.stride);
   }
   if (recorder) recorder->accesses.push_back(std::move(strides));
   return sum.finish();
@@ -131,14 +134,16 @@ GroupEmitter::Address GroupEmitter::address(const Type& type, const Coords& coor
 
 Expr GroupEmitter::load(const Buffer& buffer, const Address& address, const Coords& coords) {
   const int lanes = coords.lanes;
-  const auto lane_mask = [&] {
-    return both(coords.mask, coords.guard ? splat_to(coords.guard, lanes) : nullptr);
-  };
+  const auto lane_mask = [&] { return both(coords.mask, coords.guard ? splat_to(coords.guard, lanes) : nullptr); };
   Expr value;
-  if (address.lanewise) value = loops::load(buffer, address.base, lanes, lane_mask());
-  else if (!address.step || loops::value_of(address.step) == 0) value = loops::load(buffer, address.base, 1, coords.guard);
-  else if (loops::value_of(address.step) == 1) value = loops::load(buffer, address.base, lanes, lane_mask());
-  else value = loops::load(buffer, ramp(address.base, address.step, lanes), lanes, lane_mask());
+  if (address.lanewise)
+    value = loops::load(buffer, address.base, lanes, lane_mask());
+  else if (!address.step || loops::value_of(address.step) == 0)
+    value = loops::load(buffer, address.base, 1, coords.guard);
+  else if (loops::value_of(address.step) == 1)
+    value = loops::load(buffer, address.base, lanes, lane_mask());
+  else
+    value = loops::load(buffer, ramp(address.base, address.step, lanes), lanes, lane_mask());
   const DType dtype = value->type.dtype;
   return dtype == compute_dtype(dtype) ? value : convert(value, compute_dtype(dtype));
 }
@@ -152,7 +157,8 @@ void GroupEmitter::store(const Buffer& buffer, const Address& address, const Coo
     block().add(loops::store(buffer, address.base, value, mask));
     return;
   }
-  if (!address.step || loops::value_of(address.step) == 0) {   // the lanes run along an axis of extent 1: only the first can be in it
+  if (!address.step ||
+      loops::value_of(address.step) == 0) {  // the lanes run along an axis of extent 1: only the first can be in it
     Expr inside = coords.mask ? shuffle({coords.mask}, {0}) : nullptr;
     block().add(loops::store(buffer, address.base, shuffle({value}, {0}), both(inside, coords.guard)));
     return;

@@ -1,8 +1,9 @@
 // Attention, softmax(q·kᵀ·scale + mask)·v, one (batch, head, block of up to 32 queries) a task. The queries of a block
 // run along the lanes: qᵀ is packed once (transposed in registers, scaled), then every tile of keys gives a tile of
-// scores sᵀ [keys][queries], so k is read in place, row by row, and the softmax is a maximum and a sum down the columns,
-// with no reduction across lanes. e^(s - max) stays in sᵀ, which is just the packed form that the product with v wants
-// as its left operand; v's rows are its right operand, read in place. The division by the sum comes last, on the result.
+// scores sᵀ [keys][queries], so k is read in place, row by row, and the softmax is a maximum and a sum down the
+// columns, with no reduction across lanes. e^(s - max) stays in sᵀ, which is just the packed form that the product with
+// v wants as its left operand; v's rows are its right operand, read in place. The division by the sum comes last, on
+// the result.
 //
 // Scores of a block, 128 bytes a key, live in the thread's scratch and so in the second cache up to some 4000 keys.
 // Online softmax (FlashAttention, Dao 2022) would cut that for longer ones.
@@ -21,15 +22,23 @@ using namespace loops;
 
 namespace {
 
-constexpr int kQueries = 32;   // of a block: the columns of the score tile
+constexpr int kQueries = 32;  // of a block: the columns of the score tile
 constexpr int kUnroll = 4;
 
 class AttentionLowering {
  public:
   AttentionLowering(Context& context, const Op& group, const Op& attention)
-      : module_(context.module), dims_(module_.dims), target_(context.target()), group_(group), op_(attention),
-        builder_(module_, target_, "attention", fmt::format("queries={}", kQueries)), emit_(builder_, group),
-        q_(attention.operand(0)), k_(attention.operand(1)), v_(attention.operand(2)), lanes_(target_.f32_lanes()) {}
+      : module_(context.module),
+        dims_(module_.dims),
+        target_(context.target()),
+        group_(group),
+        op_(attention),
+        builder_(module_, target_, "attention", fmt::format("queries={}", kQueries)),
+        emit_(builder_, group),
+        q_(attention.operand(0)),
+        k_(attention.operand(1)),
+        v_(attention.operand(2)),
+        lanes_(target_.f32_lanes()) {}
 
   LoweredGroup lower() {
     Dim batch = q_->type.shape[0], heads = q_->type.shape[1], queries = q_->type.shape[2];
@@ -59,7 +68,8 @@ class AttentionLowering {
     outputs(body);
 
     LoweredStep step = single_step(builder_.finish(dims_.product(std::vector<Dim>{batch, heads, blocks.tiles})));
-    step.flops = dims_.product(std::vector<Dim>{dims_.constant(2 * (head_size_ + value_size_)), batch, heads, queries, keys_});
+    step.flops =
+        dims_.product(std::vector<Dim>{dims_.constant(2 * (head_size_ + value_size_)), batch, heads, queries, keys_});
     LoweredGroup result;
     result.steps.push_back(std::move(step));
     return result;
@@ -76,7 +86,7 @@ class AttentionLowering {
         for (int r = 0; r < lanes_; ++r) {
           GroupEmitter::Scope scope(emit_, tile);
           Expr query = add(q, integer(r));
-          Expr inside = min(query, sub(count_, integer(1)));   // lanes past the block repeat its last query
+          Expr inside = min(query, sub(count_, integer(1)));  // lanes past the block repeat its last query
           Coords coords{{at(batch_), at(head_), at(add(first_, inside)), along(d)}, lanes_, mask};
           rows.push_back(tile.let("row", mul(emit_.value(q_, coords), scale)));
         }
@@ -95,13 +105,15 @@ class AttentionLowering {
   void scores(Block& block, int panels) {
     int vectors = panels * kPanel / lanes_;
     Buffer most = block.local("most", {DType::F32, static_cast<uint16_t>(lanes_)}, vectors);
-    unrolled(block, "j", vectors, [&](Block& inner, Expr j) { inner.add(loops::store(most, j, real(-INFINITY, lanes_))); });
+    unrolled(block, "j", vectors,
+             [&](Block& inner, Expr j) { inner.add(loops::store(most, j, real(-INFINITY, lanes_))); });
     RowSplit split = split_rows(dims_, keys_, max_rows(target_, panels));
     Expr height = builder_.literal(split.height), longer = builder_.parameter(split.longer);
     serial(block, "tile", integer(0), builder_.parameter(split.tiles), 1, [&](Block& loop, Expr tile) {
       Expr rows = loop.let("rows", add(height, select(less(tile, longer), integer(1), integer(0))));
       Expr first = loop.let("key", add(mul(tile, height), min(tile, longer)));
-      for_height(loop, split, rows, first, [&](Block& inner, int count, Expr key) { score_tile(inner, panels, count, key, most); });
+      for_height(loop, split, rows, first,
+                 [&](Block& inner, int count, Expr key) { score_tile(inner, panels, count, key, most); });
     });
     Buffer sum = block.local("sum", {DType::F32, static_cast<uint16_t>(lanes_)}, vectors);
     unrolled(block, "j", vectors, [&](Block& inner, Expr j) { inner.add(loops::store(sum, j, real(0, lanes_))); });
@@ -124,8 +136,8 @@ class AttentionLowering {
     RegisterTile tile(block, shape);
     AffineOperand k = reach(k_, key);
     Expr base = block.let("k", k.base);
-    RegisterTile::Operands operands{k.buffer, packed_,
-        [=](Expr i, Expr d) { return add(base, add(mul(i, k.row_stride), mul(d, k.depth_stride))); },
+    RegisterTile::Operands operands{
+        k.buffer, packed_, [=](Expr i, Expr d) { return add(base, add(mul(i, k.row_stride), mul(d, k.depth_stride))); },
         [=, this](Expr j, Expr d) { return add(mul(d, integer(kQueries)), mul(j, integer(lanes_))); }};
     tile.multiply(block, operands, integer(head_size_), kUnroll);
     tile.join_phases(block);
@@ -151,7 +163,7 @@ class AttentionLowering {
       }
       score = add(score, emit_.value(mask, Coords{where, lanes_, first_lanes(left, lanes_)}));
     }
-    if (op_.params.integer_or("causal", 0)) {   // key t is seen by queries from t - (keys - queries) on
+    if (op_.params.integer_or("causal", 0)) {  // key t is seen by queries from t - (keys - queries) on
       Expr shift = sub(key_count_, builder_.parameter(q_->type.shape[2]));
       Expr query = ramp(add(add(first_, q), shift), integer(1), lanes_);
       score = select(less(query, splat(t, lanes_)), real(-INFINITY, lanes_), score);
@@ -187,15 +199,17 @@ class AttentionLowering {
     TileShape shape{.rows = count, .panels = panels, .lanes = lanes_};
     if (count * shape.vectors() < 8) shape.phases = 2;
     RegisterTile tile(block, shape);
-    RegisterTile::Operands operands{scores_, v.buffer,
-        [=](Expr i, Expr t) { return add(add(query, i), mul(t, integer(kQueries))); },
-        [=, this](Expr j, Expr t) { return add(add(v_base, mul(t, v.row_stride)), add(integer(e), mul(j, integer(lanes_)))); }};
+    RegisterTile::Operands operands{
+        scores_, v.buffer, [=](Expr i, Expr t) { return add(add(query, i), mul(t, integer(kQueries))); },
+        [=, this](Expr j, Expr t) {
+          return add(add(v_base, mul(t, v.row_stride)), add(integer(e), mul(j, integer(lanes_))));
+        }};
     tile.multiply(block, operands, key_count_, kUnroll);
     tile.join_phases(block);
     tile.for_each(block, [&](Block& inner, Expr i, Expr j, Expr value) {
       GroupEmitter::Scope scope(emit_, inner);
       Expr column = add(integer(e), mul(j, integer(lanes_)));
-      Expr any = less(integer(0), key_count_);   // over no keys the result is 0, not 0/0
+      Expr any = less(integer(0), key_count_);  // over no keys the result is 0, not 0/0
       Expr sum = splat(select(any, load(sums_, add(query, i)), real(1, 1)), lanes_);
       Expr mask = value_size_ % kPanel ? first_lanes(sub(integer(value_size_), column), lanes_) : nullptr;
       Coords coords{{at(batch_), at(head_), at(add(first_, add(query, i))), along(column)}, lanes_, mask};
@@ -208,8 +222,10 @@ class AttentionLowering {
     auto found = affine_operand(emit_, operand, [&](Expr row, Expr depth) {
       return Coords{{at(batch_), at(kv_head_), at(add(first, row)), at(depth)}};
     });
-    bool vector_rows = operand != v_ || (found && loops::value_of(found->depth_stride) == 1 && value_size_ % kPanel == 0);
-    if (!found || !vector_rows) unsupported(module_, group_, "attention over keys or values that are not in rows of whole vectors");
+    bool vector_rows =
+        operand != v_ || (found && loops::value_of(found->depth_stride) == 1 && value_size_ % kPanel == 0);
+    if (!found || !vector_rows)
+      unsupported(module_, group_, "attention over keys or values that are not in rows of whole vectors");
     return *found;
   }
 
@@ -234,7 +250,8 @@ class AttentionLowering {
 
 bool attention_takes(const Op& attention) {
   const Type &q = attention.operand(0)->type, &v = attention.operand(2)->type;
-  return q.dtype == DType::F32 && lapidary::value_of(q.shape[3]) && lapidary::value_of(v.shape[3]).value_or(1) % kPanel == 0;
+  return q.dtype == DType::F32 && lapidary::value_of(q.shape[3]) &&
+         lapidary::value_of(v.shape[3]).value_or(1) % kPanel == 0;
 }
 
 LoweredGroup lower_attention(Context& context, const Op& group) {

@@ -11,7 +11,8 @@ struct Access {
 
 bool may_share_memory(const EntryPoint& entry, const BufferRef& a, const BufferRef& b) {
   if (a.base != b.base) return false;
-  if (a.base == BufferRef::Base::None || a.base == BufferRef::Base::Weights || a.base == BufferRef::Base::Flag) return false;
+  if (a.base == BufferRef::Base::None || a.base == BufferRef::Base::Weights || a.base == BufferRef::Base::Flag)
+    return false;
   if (a.index == b.index) return true;
   if (a.base != BufferRef::Base::Arena) return false;
   const ArenaBuffer &x = entry.arena[a.index], &y = entry.arena[b.index];
@@ -23,7 +24,8 @@ std::vector<Access> accesses_of(const Program& program, const Step& step) {
   std::vector<Access> accesses;
   for (size_t i = 0; i < step.buffers.size(); ++i) {
     bool written = false;
-    for (const Variant& variant : step.variants) written = written || program.kernels[variant.kernel].buffers[i]->written;
+    for (const Variant& variant : step.variants)
+      written = written || program.kernels[variant.kernel].buffers[i]->written;
     accesses.push_back({step.buffers[i], written});
   }
   return accesses;

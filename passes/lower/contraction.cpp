@@ -25,12 +25,12 @@ using namespace loops;
 
 namespace {
 
-constexpr int kUnroll = 4;                 // k steps in a row; more than 8 spill
+constexpr int kUnroll = 4;  // k steps in a row; more than 8 spill
 constexpr int kSkinnyRows = 6;
 
 struct Schedule {
-  int panels;            // of a strip
-  int rows;              // of the tallest tile
+  int panels;  // of a strip
+  int rows;    // of the tallest tile
   bool skinny;
   std::string text() const { return fmt::format("tile={}x{}{}", rows, panels * kPanel, skinny ? " skinny" : ""); }
 };
@@ -49,29 +49,36 @@ int panel_multiple(const ContractionLowering& l) {
   return *known <= kPanel ? 1 : *known <= 2 * kPanel ? 2 : (*known + kPanel - 1) / kPanel % 4 == 0 ? 4 : 2;
 }
 
-
 // acc → epilogue → stores, for the tile whose first row and strip are given.
-void store_tile(ContractionLowering& l, GroupEmitter& emit, Block& block, const RegisterTile& tile, Expr batch, Expr row, Expr strip_column,
-                const Buffer& epilogue) {
+void store_tile(ContractionLowering& l, GroupEmitter& emit, Block& block, const RegisterTile& tile, Expr batch,
+                Expr row, Expr strip_column, const Buffer& epilogue) {
   int lanes = tile.shape.lanes;
   Expr columns = emit.builder.literal(l.columns);
   std::optional<int64_t> known = loops::value_of(columns);
   bool ragged = !known || *known % (tile.shape.panels * kPanel) != 0;
-  tile.for_each(block, [&](Block& inner, Expr i, Expr j, Expr value) {
-    Expr column = add(strip_column, mul(j, integer(lanes)));
-    Expr left = sub(columns, column);
-    auto store = [&](Block& into) {
-      GroupEmitter::Scope scope(emit, into);
-      Expr mask = ragged ? first_lanes(left, lanes) : nullptr;
-      Coords coords = coords_of(emit, l.form, l.form.out_letters,
-                                {.batch = batch, .row = add(row, i), .column = column, .along = FormCoords::Lanes::Columns, .lanes = lanes, .mask = mask});
-      emit.store_results(l.form.contract->result(), coords, value);
-    };
-    if (!ragged) return store(inner);
-    Block guarded;
-    store(guarded);
-    inner.add(if_then(less(integer(0), left), guarded.take()));
-  }, epilogue);
+  tile.for_each(
+      block,
+      [&](Block& inner, Expr i, Expr j, Expr value) {
+        Expr column = add(strip_column, mul(j, integer(lanes)));
+        Expr left = sub(columns, column);
+        auto store = [&](Block& into) {
+          GroupEmitter::Scope scope(emit, into);
+          Expr mask = ragged ? first_lanes(left, lanes) : nullptr;
+          Coords coords = coords_of(emit, l.form, l.form.out_letters,
+                                    {.batch = batch,
+                                     .row = add(row, i),
+                                     .column = column,
+                                     .along = FormCoords::Lanes::Columns,
+                                     .lanes = lanes,
+                                     .mask = mask});
+          emit.store_results(l.form.contract->result(), coords, value);
+        };
+        if (!ragged) return store(inner);
+        Block guarded;
+        store(guarded);
+        inner.add(if_then(less(integer(0), left), guarded.take()));
+      },
+      epilogue);
 }
 
 LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, Dim when) {
@@ -84,13 +91,15 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
   RowSplit split = split_rows(dims, l.rows, schedule.rows);
   int64_t tile_bytes = schedule.rows * 4 * lapidary::value_of(l.depth).value_or(1024);
   int64_t chunk_tiles = std::clamp<int64_t>(l.context.target().l2_bytes / 2 / tile_bytes, 4, 64);
-  Dim chunk_count = dims.ceildiv(split.tiles, dims.constant(chunk_tiles));   // of nearly equal numbers of tiles
-  Dim strips = dims.ceildiv(l.columns, dims.constant(int64_t{schedule.panels} * kPanel));   // not of the padding's panels
+  Dim chunk_count = dims.ceildiv(split.tiles, dims.constant(chunk_tiles));  // of nearly equal numbers of tiles
+  Dim strips =
+      dims.ceildiv(l.columns, dims.constant(int64_t{schedule.panels} * kPanel));  // not of the padding's panels
 
   std::vector<Expr> axes = builder.split_task({l.batch, chunk_count, strips});
   Expr batch = axes[0], chunk = axes[1], strip = axes[2];
   Expr depth = builder.literal(l.depth);
-  Expr tiles = builder.parameter(split.tiles), height = builder.literal(split.height), longer = builder.parameter(split.longer);
+  Expr tiles = builder.parameter(split.tiles), height = builder.literal(split.height),
+       longer = builder.parameter(split.longer);
   Block& body = builder.body;
   Expr chunks = builder.divisor(chunk_count);
   Expr first_tile = body.let("first_tile", floordiv(mul(chunk, tiles), chunks));
@@ -107,7 +116,8 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
   const bool packed_rows = l.packed_rows && !(schedule.skinny && l.rows_in_place);
   Buffer rows_buffer = packed_rows ? builder.scratch(*l.packed_rows, DType::F32, false) : nullptr;
 
-  Buffer epilogue = epilogue_stage(builder, l.group, *l.form.contract, int64_t{schedule.rows} * schedule.panels * kPanel);
+  Buffer epilogue =
+      epilogue_stage(builder, l.group, *l.form.contract, int64_t{schedule.rows} * schedule.panels * kPanel);
 
   serial(body, "tile", first_tile, last_tile, 1, [&](Block& loop, Expr tile) {
     Expr rows = loop.let("rows", add(height, select(less(tile, longer), integer(1), integer(0))));
@@ -119,7 +129,8 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
       RegisterTile::Operands operands;
       operands.b = panels;
       operands.b_index = b_index;
-      AffineOperand a = packed_rows ? packed_rows_from(l, builder, rows_buffer, batch, row) : *rows_from(l.form, emit, batch, row);
+      AffineOperand a =
+          packed_rows ? packed_rows_from(l, builder, rows_buffer, batch, row) : *rows_from(l.form, emit, batch, row);
       Expr base = block.let("a", a.base);
       operands.a = a.buffer;
       operands.a_index = [=](Expr i, Expr k) { return add(base, add(mul(i, a.row_stride), mul(k, a.depth_stride))); };
@@ -142,8 +153,12 @@ LoweredGroup lower_contraction(Context& context, const Op& group) {
   if (contract.type().dtype != DType::F32 || form.columns.empty() || no_depth || !results_follow(group, &contract))
     return lower_plain(context, group);
 
-  ContractionLowering l{.context = context, .group = group, .form = form, .rows = form.extent(dims, form.rows),
-                        .columns = form.extent(dims, form.columns), .depth = form.extent(dims, form.depth),
+  ContractionLowering l{.context = context,
+                        .group = group,
+                        .form = form,
+                        .rows = form.extent(dims, form.rows),
+                        .columns = form.extent(dims, form.columns),
+                        .depth = form.extent(dims, form.depth),
                         .batch = form.extent(dims, form.batch)};
   int multiple = panel_multiple(l);
   l.panels = dims.mul(dims.ceildiv(l.columns, dims.constant(int64_t{multiple} * kPanel)), dims.constant(multiple));
@@ -158,16 +173,19 @@ LoweredGroup lower_contraction(Context& context, const Op& group) {
   LoweredStep step;
   std::optional<int64_t> rows = lapidary::value_of(l.rows);
   bool wide_skinny = multiple == 4 && context.target().vector_registers >= 32;
-  const bool skinny = wide_skinny && (!rows || *rows <= kSkinnyRows), tall = !wide_skinny || !rows || *rows > kSkinnyRows;
+  const bool skinny = wide_skinny && (!rows || *rows <= kSkinnyRows),
+             tall = !wide_skinny || !rows || *rows > kSkinnyRows;
   Dim few_rows = skinny && tall ? dims.less(l.rows, dims.constant(kSkinnyRows + 1)) : nullptr;
   plan_rows(l, tall);
   if (l.packed_rows) {
     *l.packed_rows = static_cast<uint32_t>(result.scratch.size());
     result.scratch.push_back(packed_rows_bytes(l));
-    result.steps.push_back(pack_rows(l, few_rows && l.rows_in_place ? dims.equal(few_rows, dims.constant(0)) : nullptr));
+    result.steps.push_back(
+        pack_rows(l, few_rows && l.rows_in_place ? dims.equal(few_rows, dims.constant(0)) : nullptr));
   }
   if (skinny)
-    step.variants.push_back(lower_variant(l, {64 / kPanel, std::min(kSkinnyRows, max_rows(context.target(), 4)), true}, few_rows));
+    step.variants.push_back(
+        lower_variant(l, {64 / kPanel, std::min(kSkinnyRows, max_rows(context.target(), 4)), true}, few_rows));
   if (tall) {
     int panels = std::min(multiple, strip_panels(l.columns, context.target(), false));
     step.variants.push_back(lower_variant(l, {panels, max_rows(context.target(), panels), false}, nullptr));

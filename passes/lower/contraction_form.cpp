@@ -49,8 +49,8 @@ ContractionForm contraction_form(const Op& contract) {
 namespace {
 
 // The coordinates of each letter of a class from one flat one.
-void spread(GroupEmitter& emit, const ContractionForm& form, const std::string& letters, Expr flat, bool lanes, int count,
-            std::map<char, Coord>& into) {
+void spread(GroupEmitter& emit, const ContractionForm& form, const std::string& letters, Expr flat, bool lanes,
+            int count, std::map<char, Coord>& into) {
   if (letters.empty()) return;
   Coord one = lanes ? along(flat) : at(flat);
   if (letters.size() == 1) {
@@ -88,7 +88,7 @@ std::vector<int64_t> known_shape(const Type& type) {
 }  // namespace
 
 std::optional<ConstantId> constant_behind(Module& module, const Op& group, const Value* value) {
-  if (!value->producer) {   // an argument of the region: look at the group's operand
+  if (!value->producer) {  // an argument of the region: look at the group's operand
     const Op* producer = group.operand(value->index)->producer;
     if (!producer || !producer->is(OpKind::Constant)) return std::nullopt;
     return producer->params.constant("value");
@@ -99,7 +99,8 @@ std::optional<ConstantId> constant_behind(Module& module, const Op& group, const
   std::optional<ConstantId> source = constant_behind(module, group, op.operand(0));
   if (!source) return std::nullopt;
   if (op.is(OpKind::Transpose)) {
-    return module.constants.transformed(*source, {.kind = Transform::Kind::Transpose, .axes = op.params.integers("perm")});
+    return module.constants.transformed(*source,
+                                        {.kind = Transform::Kind::Transpose, .axes = op.params.integers("perm")});
   }
   return module.constants.transformed(*source, {.kind = Transform::Kind::Reshape, .shape = known_shape(op.type())});
 }
@@ -141,7 +142,8 @@ std::optional<AffineOperand> affine_operand(GroupEmitter& emit, const Value* val
   std::vector<const Op*> maps;
   while (value->producer) {
     const Op& op = *value->producer;
-    bool index_map = op.is(OpKind::Transpose) || op.is(OpKind::Reshape) || op.is(OpKind::Slice) || op.is(OpKind::Broadcast);
+    bool index_map =
+        op.is(OpKind::Transpose) || op.is(OpKind::Reshape) || op.is(OpKind::Slice) || op.is(OpKind::Broadcast);
     if (!index_map) return std::nullopt;
     maps.push_back(&op);
     value = op.operand(0);
@@ -158,7 +160,8 @@ std::optional<AffineOperand> affine_operand(GroupEmitter& emit, const Value* val
   };
   // Linear when a step by one is the same from anywhere.
   Expr row = variable(make_var("r", {}, 0, INT32_MAX)), depth = variable(make_var("k", {}, 0, INT32_MAX));
-  Expr here = address(row, depth), below = address(add(row, integer(1)), depth), beside = address(row, add(depth, integer(1)));
+  Expr here = address(row, depth), below = address(add(row, integer(1)), depth),
+       beside = address(row, add(depth, integer(1)));
   if (!here || !below || !beside) return std::nullopt;
   Expr row_stride = sub(below, here), depth_stride = sub(beside, here);
   for (const Expr& stride : {row_stride, depth_stride})

@@ -13,13 +13,13 @@ namespace lapidary::lowering {
 struct ContractionForm {
   const Op* contract = nullptr;
   std::string a_letters, b_letters, out_letters;
-  std::string batch, rows, columns, depth;   // batch, rows, columns in the result's order; depth in B's
-  bool swapped = false;                      // rows come from operand 1: A is operand 1, B operand 0
+  std::string batch, rows, columns, depth;  // batch, rows, columns in the result's order; depth in B's
+  bool swapped = false;                     // rows come from operand 1: A is operand 1, B operand 0
 
   const Value* a() const { return contract->operand(swapped ? 1 : 0); }
   const Value* b() const { return contract->operand(swapped ? 0 : 1); }
   Dim extent(char letter) const;
-  Dim extent(DimPool&, const std::string& letters) const;    // product
+  Dim extent(DimPool&, const std::string& letters) const;  // product
   Shape shape(const std::string& letters) const;
 };
 
@@ -46,8 +46,8 @@ std::optional<ConstantId> packed_columns(Module&, const Op& group, const Contrac
 // The address of a value reached through index maps only, when it moves by equal steps along row and depth.
 struct AffineOperand {
   loops::Buffer buffer;
-  loops::Expr base;          // at row 0 and depth 0 of `where`
-  loops::Expr row_stride, depth_stride;   // constants, or of the kernel's parameters
+  loops::Expr base;                      // at row 0 and depth 0 of `where`
+  loops::Expr row_stride, depth_stride;  // constants, or of the kernel's parameters
 };
 // `where` gives the value's coordinates for a row and a depth counted from 0.
 std::optional<AffineOperand> affine_operand(GroupEmitter&, const Value*,

@@ -1,7 +1,7 @@
 // A tile reads one element of each of its rows at a time, so a line of every row is in use at once. At a stride that is
 // a multiple of 4096 bytes all of them belong in one set of the first cache, which holds 8 or 12: each line is then
-// fetched 16 times. A product of 1024³ reaches 81 % of a Zen 4 core's peak so, and 95.7 % from rows packed at a stride of
-// an odd number of lines; the copy costs 1 % of that.
+// fetched 16 times. A product of 1024³ reaches 81 % of a Zen 4 core's peak so, and 95.7 % from rows packed at a stride
+// of an odd number of lines; the copy costs 1 % of that.
 #include "passes/lower/contraction_pack.h"
 
 #include <numeric>
@@ -12,9 +12,9 @@ using namespace loops;
 
 namespace {
 
-constexpr int64_t kLine = 16;              // floats
-constexpr int64_t kSets = 64;              // of a first cache that is indexed within a page
-constexpr int64_t kFewColumns = 128;       // for fewer a copy does not pay
+constexpr int64_t kLine = 16;         // floats
+constexpr int64_t kSets = 64;         // of a first cache that is indexed within a page
+constexpr int64_t kFewColumns = 128;  // for fewer a copy does not pay
 constexpr int64_t kRowsOfTile = 13;
 
 // Rows packed: whole lines, an odd number of them.
@@ -29,7 +29,7 @@ Dim packed_stride(const ContractionLowering& l) {
 bool rows_collide(const Target& target, int64_t stride) {
   if (stride % kLine != 0) return false;
   const int64_t sets = kSets / std::gcd(stride / kLine, kSets), ways = target.l1_bytes / (kSets * kLine * 4);
-  return sets * ways < kRowsOfTile + 3;    // the panels' lines pass through as well
+  return sets * ways < kRowsOfTile + 3;  // the panels' lines pass through as well
 }
 
 }  // namespace
@@ -43,7 +43,8 @@ std::optional<AffineOperand> rows_from(const ContractionForm& form, GroupEmitter
 void plan_rows(ContractionLowering& l, bool tall) {
   KernelBuilder trial(l.context.module, l.context.target(), "");
   GroupEmitter emit(trial, l.group);
-  auto in_place = rows_from(l.form, emit, variable(make_var("batch", {}, 0, INT32_MAX)), variable(make_var("row", {}, 0, INT32_MAX)));
+  auto in_place = rows_from(l.form, emit, variable(make_var("batch", {}, 0, INT32_MAX)),
+                            variable(make_var("row", {}, 0, INT32_MAX)));
   l.rows_in_place = in_place.has_value();
   bool pack = !in_place;
   if (in_place && tall && lapidary::value_of(l.columns).value_or(kFewColumns) >= kFewColumns) {
@@ -57,7 +58,8 @@ Dim packed_rows_bytes(const ContractionLowering& l) {
   return l.dims().product(std::vector<Dim>{l.batch, l.rows, packed_stride(l), l.dims().constant(4)});
 }
 
-AffineOperand packed_rows_from(const ContractionLowering& l, KernelBuilder& builder, const Buffer& buffer, Expr batch, Expr first) {
+AffineOperand packed_rows_from(const ContractionLowering& l, KernelBuilder& builder, const Buffer& buffer, Expr batch,
+                               Expr first) {
   Expr stride = builder.literal(packed_stride(l));
   Expr row = add(mul(batch, builder.parameter(l.rows)), first);
   return {buffer, mul(row, stride), stride, integer(1)};
@@ -76,7 +78,12 @@ LoweredStep pack_rows(ContractionLowering& l, Dim when) {
   auto copy = [&](Block& block, Expr k, Expr mask) {
     GroupEmitter::Scope scope(emit, block);
     Coords coords = coords_of(emit, l.form, l.form.a_letters,
-                              {.batch = axes[0], .row = axes[1], .depth = k, .along = FormCoords::Lanes::Depth, .lanes = lanes, .mask = mask});
+                              {.batch = axes[0],
+                               .row = axes[1],
+                               .depth = k,
+                               .along = FormCoords::Lanes::Depth,
+                               .lanes = lanes,
+                               .mask = mask});
     block.add(loops::store(packed, add(base, k), emit.value(l.form.a(), coords), mask));
   };
   Expr whole = mul(floordiv(depth, integer(lanes)), integer(lanes));
@@ -99,7 +106,8 @@ LoweredStep pack_columns(ContractionLowering& l) {
   Buffer packed = builder.scratch(*l.packed_columns, DType::F32, true);
   Expr depth = builder.literal(l.depth), columns = builder.parameter(l.columns);
   Block& body = builder.body;
-  Expr base = body.let("base", mul(mul(add(mul(axes[0], builder.parameter(l.panels)), axes[1]), depth), integer(kPanel)));
+  Expr base =
+      body.let("base", mul(mul(add(mul(axes[0], builder.parameter(l.panels)), axes[1]), depth), integer(kPanel)));
   serial(body, "k", integer(0), depth, 1, [&](Block& row, Expr k) {
     unrolled(row, "j", kPanel / lanes, [&](Block& inner, Expr j) {
       Expr column = inner.let("column", add(mul(axes[1], integer(kPanel)), mul(j, integer(lanes))));
@@ -109,7 +117,12 @@ LoweredStep pack_columns(ContractionLowering& l) {
       {
         GroupEmitter::Scope scope(emit, some);
         Coords coords = coords_of(emit, l.form, l.form.b_letters,
-                                  {.batch = axes[0], .column = column, .depth = k, .along = FormCoords::Lanes::Columns, .lanes = lanes, .mask = first_lanes(left, lanes)});
+                                  {.batch = axes[0],
+                                   .column = column,
+                                   .depth = k,
+                                   .along = FormCoords::Lanes::Columns,
+                                   .lanes = lanes,
+                                   .mask = first_lanes(left, lanes)});
         some.add(loops::store(packed, index, emit.value(l.form.b(), coords)));
       }
       none.add(loops::store(packed, index, real(0, lanes)));

@@ -11,11 +11,11 @@ struct ContractionLowering {
   Context& context;
   const Op& group;
   ContractionForm form;
-  std::optional<ConstantId> weight = {};         // B packed when the artifact is written
-  std::optional<uint32_t> packed_columns = {};   // scratch that holds B packed: [batch][panels][depth][16]
-  std::optional<uint32_t> packed_rows = {};      // scratch that holds A packed: [batch][rows][stride]
-  bool rows_in_place = false;                    // A can be read where it lies, if it must
-  Dim rows, columns, depth, batch, panels = nullptr;   // panels: as packed, a multiple of any strip's
+  std::optional<ConstantId> weight = {};              // B packed when the artifact is written
+  std::optional<uint32_t> packed_columns = {};        // scratch that holds B packed: [batch][panels][depth][16]
+  std::optional<uint32_t> packed_rows = {};           // scratch that holds A packed: [batch][rows][stride]
+  bool rows_in_place = false;                         // A can be read where it lies, if it must
+  Dim rows, columns, depth, batch, panels = nullptr;  // panels: as packed, a multiple of any strip's
   DimPool& dims() const { return context.module.dims; }
 };
 
@@ -27,7 +27,8 @@ std::optional<AffineOperand> rows_from(const ContractionForm&, GroupEmitter&, lo
 void plan_rows(ContractionLowering&, bool tall);
 Dim packed_rows_bytes(const ContractionLowering&);
 LoweredStep pack_rows(ContractionLowering&, Dim when);
-AffineOperand packed_rows_from(const ContractionLowering&, KernelBuilder&, const loops::Buffer&, loops::Expr batch, loops::Expr first);
+AffineOperand packed_rows_from(const ContractionLowering&, KernelBuilder&, const loops::Buffer&, loops::Expr batch,
+                               loops::Expr first);
 
 // B, live, into panels: one task a panel.
 LoweredStep pack_columns(ContractionLowering&);

@@ -36,8 +36,14 @@ ImageStrides image_strides(DimPool& dims, const Type& type) {
     if (axis.inner) continue;
     if (axis.axis == 0) strides.batch = axis.stride;
     if (axis.axis == 1) strides.channel = axis.stride;
-    if (axis.axis == 1 + spatial) { strides.pixel = axis.stride; strides.halo_pixel = axis.halo_lo; }
-    if (axis.axis == 2 && spatial == 2) { strides.row = axis.stride; strides.halo_row = axis.halo_lo; }
+    if (axis.axis == 1 + spatial) {
+      strides.pixel = axis.stride;
+      strides.halo_pixel = axis.halo_lo;
+    }
+    if (axis.axis == 2 && spatial == 2) {
+      strides.row = axis.stride;
+      strides.halo_row = axis.halo_lo;
+    }
   }
   return strides;
 }
@@ -55,7 +61,7 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   if (!usable) return lower_plain(context, group);
   const Type& input = group.operand(conv.operand(0)->index)->type;
   const bool blocked = input.layout.blocked_axis == 1, dense = input.layout.blocked_axis < 0;
-  for (int axis = 2; axis < input.rank(); ++axis) {   // a narrower halo: borders need the plain kernel
+  for (int axis = 2; axis < input.rank(); ++axis) {  // a narrower halo: borders need the plain kernel
     const Halo have = input.layout.halo_of(axis), want = (*halo)[static_cast<size_t>(axis)];
     if (have.lo < want.lo || have.hi < want.hi) return lower_plain(context, group);
   }
@@ -63,12 +69,14 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   if (form.group > 1) {
     const int64_t width = form.group_channels();
     if (!blocked) return lower_plain(context, group);
-    if (width == form.group_outputs() && width < kPanel && kPanel % width == 0 && width <= context.target().f32_lanes()) return lower_depthwise(context, group, form);
-    const bool apart = width % kPanel == 0 && form.group_outputs() % kPanel == 0;   // else 0 · ∞ of a neighbour is NaN
+    if (width == form.group_outputs() && width < kPanel && kPanel % width == 0 && width <= context.target().f32_lanes())
+      return lower_depthwise(context, group, form);
+    const bool apart = width % kPanel == 0 && form.group_outputs() % kPanel == 0;  // else 0 · ∞ of a neighbour is NaN
     if (strict && !apart) return lower_plain(context, group);
     return lower_direct_convolution(context, group, form);
   }
-  if (!strict && blocked && form.weight && winograd_pays(form) && winograd_is_exact(context.module, form)) return lower_winograd(context, group, form);
+  if (!strict && blocked && form.weight && winograd_pays(form) && winograd_is_exact(context.module, form))
+    return lower_winograd(context, group, form);
   if (blocked || dense) return lower_direct_convolution(context, group, form);
   return lower_plain(context, group);
 }

@@ -14,28 +14,28 @@ struct ConvForm {
   int64_t group = 1;
   int spatial = 2;
   std::vector<int64_t> kernel, strides, dilations;
-  std::vector<Dim> pads;               // lo of each spatial axis, then hi of each
+  std::vector<Dim> pads;  // lo of each spatial axis, then hi of each
   Dim channels = nullptr, outputs = nullptr;
-  std::optional<ConstantId> weight;    // of a constant one, in ONNX's order
+  std::optional<ConstantId> weight;  // of a constant one, in ONNX's order
 
-  int64_t group_channels() const { return *value_of(channels) / group; }   // where channels and outputs are known
+  int64_t group_channels() const { return *value_of(channels) / group; }  // where channels and outputs are known
   int64_t group_outputs() const { return *value_of(outputs) / group; }
 };
 ConvForm conv_form(Module&, const Op& group, const Op& conv);
 
 // Strides of an image of one or two spatial axes in elements, and its halo.
 struct ImageStrides {
-  Dim batch, channel, row, pixel;    // channel: of a block when blocked, else of one channel
+  Dim batch, channel, row, pixel;  // channel: of a block when blocked, else of one channel
   int64_t halo_row = 0, halo_pixel = 0;
 };
 ImageStrides image_strides(DimPool&, const Type&);
 
 LoweredGroup lower_direct_convolution(Context&, const Op& group, const ConvForm&);
-bool winograd_pays(const ConvForm&);                 // by its sizes
-bool winograd_is_exact(Module&, const ConvForm&);    // with its weights: see winograd_check.cpp
+bool winograd_pays(const ConvForm&);                                       // by its sizes
+bool winograd_is_exact(Module&, const ConvForm&);                          // with its weights: see winograd_check.cpp
 LoweredGroup lower_winograd(Context&, const Op& group, const ConvForm&);   // input in blocks, with a halo of its pads
 LoweredGroup lower_depthwise(Context&, const Op& group, const ConvForm&);  // groups of 1, 2, 4 or 8 channels
-LoweredGroup lower_convolution(Context&, const Op& group);   // the family: picks one of them
+LoweredGroup lower_convolution(Context&, const Op& group);                 // the family: picks one of them
 LoweredGroup lower_pool(Context&, const Op& group);
 
 }  // namespace lapidary::lowering

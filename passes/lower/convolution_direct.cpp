@@ -35,14 +35,14 @@ using namespace loops;
 
 namespace {
 
-constexpr int kUnroll = 8;   // k steps in a row
+constexpr int kUnroll = 8;  // k steps in a row
 
 // Output pixels oh = q · step + start see the input pixels q · stride + offset + t · offset_step through the kernel's
 // taps index + t · index_step, for t < taps.
 struct Phase {
   int64_t start = 0, step = 1, stride = 1;
   int64_t taps = 1, index = 0, index_step = 1, offset = 0, offset_step = 1;
-  Dim count = nullptr;                           // of q
+  Dim count = nullptr;  // of q
 };
 
 // The phases of one spatial axis.
@@ -50,12 +50,16 @@ std::vector<Phase> phases_of(DimPool& dims, const ConvForm& form, int axis, Dim 
   int64_t stride = form.strides[axis], dilation = form.dilations[axis], pad = *lapidary::value_of(form.pads[axis]);
   std::vector<Phase> phases;
   if (!form.transposed) {
-    return {Phase{.stride = stride, .taps = form.kernel[axis], .offset = -pad, .offset_step = dilation, .count = out_extent}};
+    return {Phase{
+        .stride = stride, .taps = form.kernel[axis], .offset = -pad, .offset_step = dilation, .count = out_extent}};
   }
-  for (int64_t start = 0; start < stride; ++start) {   // oh + pad = ih · stride + k · dilation
-    Phase phase{.start = start, .step = stride, .taps = 0,
-                .count = dims.floordiv(dims.sub(dims.add(out_extent, dims.constant(stride - 1)), dims.constant(start)), dims.constant(stride))};
-    for (int64_t k = form.kernel[axis] - 1; k >= 0; --k) {   // in the order of the input's pixels
+  for (int64_t start = 0; start < stride; ++start) {  // oh + pad = ih · stride + k · dilation
+    Phase phase{.start = start,
+                .step = stride,
+                .taps = 0,
+                .count = dims.floordiv(dims.sub(dims.add(out_extent, dims.constant(stride - 1)), dims.constant(start)),
+                                       dims.constant(stride))};
+    for (int64_t k = form.kernel[axis] - 1; k >= 0; --k) {  // in the order of the input's pixels
       int64_t position = start + pad - k * dilation;
       if (position % stride != 0) continue;
       if (phase.taps++ == 0) {
@@ -75,21 +79,21 @@ struct Lowering {
   Context& context;
   const Op& group;
   ConvForm form;
-  const Value* input;          // the group's operand that holds x
-  std::optional<ConstantId> weight = {};   // packed; else a step packs it into scratch 0
-  bool blocked;                // input in channel blocks
-  int64_t channels;            // that an output reads: with groups, those of the blocks that hold a strip's groups
+  const Value* input;                     // the group's operand that holds x
+  std::optional<ConstantId> weight = {};  // packed; else a step packs it into scratch 0
+  bool blocked;                           // input in channel blocks
+  int64_t channels;  // that an output reads: with groups, those of the blocks that hold a strip's groups
   int64_t outputs;
   int panels, strip_panels;
   DimPool& dims() const { return context.module.dims; }
-  int64_t inner() const { return blocked ? kPanel : 1; }   // channels of a block
+  int64_t inner() const { return blocked ? kPanel : 1; }  // channels of a block
 };
 
 // The channel blocks that strips of a grouped convolution read: `count` from the block of the strip's first group on,
 // or fewer before the last block.
 struct GroupedBlocks {
   int64_t count = 0, last_start = 0;
-  std::vector<int64_t> first_channels;   // of each strip
+  std::vector<int64_t> first_channels;  // of each strip
 };
 
 GroupedBlocks grouped_blocks(const ConvForm& form, int strip_panels) {
@@ -112,10 +116,16 @@ GroupedBlocks grouped_blocks(const ConvForm& form, int strip_panels) {
 class Body {
  public:
   Body(Lowering& l, KernelBuilder& builder, GroupEmitter& emit, const Phase& row_phase, const Phase& pixel_phase)
-      : l_(l), builder_(builder), emit_(emit), rows_(row_phase), pixels_(pixel_phase),
+      : l_(l),
+        builder_(builder),
+        emit_(emit),
+        rows_(row_phase),
+        pixels_(pixel_phase),
         strides_(image_strides(l.dims(), l.input->type)),
-        x_(builder.operand(l.input)), w_(l.weight ? builder.weight(*l.weight) : builder.scratch(0, DType::F32, false)),
-        epilogue_(epilogue_stage(builder, l.group, *l.form.conv, int64_t{max_rows(l.context.target(), l.strip_panels)} * l.strip_panels * kPanel)) {
+        x_(builder.operand(l.input)),
+        w_(l.weight ? builder.weight(*l.weight) : builder.scratch(0, DType::F32, false)),
+        epilogue_(epilogue_stage(builder, l.group, *l.form.conv,
+                                 int64_t{max_rows(l.context.target(), l.strip_panels)} * l.strip_panels * kPanel)) {
     DimPool& dims = l.dims();
     const int64_t inner = l.inner(), taps = tap_count(), block = taps * inner * kPanel, width = l.form.kernel.back();
     batch_stride_ = size(strides_.batch);
@@ -124,7 +134,8 @@ class Body {
     origin_ = size(dims.add(dims.mul(dims.constant(strides_.halo_row + rows_.offset), strides_.row),
                             dims.mul(dims.constant(strides_.halo_pixel + pixels_.offset), strides_.pixel)));
     whole_blocks_ = size(l.channels / inner);
-    // A second pointer for the second panel costs tiles of 12 and 13 rows one spilled vector (resnet50's 56 wide layers).
+    // A second pointer for the second panel costs tiles of 12 and 13 rows one spilled vector (resnet50's 56 wide
+    // layers).
     const RowSplit widths = split_rows(dims, pixel_phase.count, max_rows(l.context.target(), l.strip_panels));
     const bool wide = std::ranges::any_of(widths.heights, [](int rows) { return rows > 11; });
     const int64_t panel_size = (l.channels + inner - 1) / inner * block;
@@ -149,7 +160,8 @@ class Body {
     Expr w_base = block.let("w", add(mul(mul(strip, integer(l_.strip_panels)), panel_size_), first_tap_));
     // The products of one channel block and one tap: `depth` channels.
     auto products = [&](Block& body, Expr x_tap, Expr w_tap, int64_t depth) {
-      RegisterTile::Operands operands{x_, w_,
+      RegisterTile::Operands operands{
+          x_, w_,
           [=, this](Expr i, Expr k) { return add(add(x_tap, mul(mul(i, integer(pixels_.stride)), pixel_stride)), k); },
           [=, this](Expr j, Expr k) { return add(w_tap, panel_element(j, k, lanes, panel_size_)); }};
       int unroll = depth % kUnroll == 0 ? kUnroll : depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
@@ -159,9 +171,11 @@ class Body {
     auto channel = [&](Block& body, Expr channel_block, int64_t depth) {
       Expr x_block = body.let("xc", add(x_base, mul(channel_block, channel_stride_)));
       Expr w_block = body.let("wc", add(w_base, mul(channel_block, block_size_)));
-      for_taps(body, x_block, w_block, [&](Block& inner_body, Expr x_tap, Expr w_tap) { products(inner_body, x_tap, w_tap, depth); });
+      for_taps(body, x_block, w_block,
+               [&](Block& inner_body, Expr x_tap, Expr w_tap) { products(inner_body, x_tap, w_tap, depth); });
     };
-    if (l_.channels >= inner) serial(block, "c", integer(0), whole_blocks_, 1, [&](Block& body, Expr c) { channel(body, c, inner); });
+    if (l_.channels >= inner)
+      serial(block, "c", integer(0), whole_blocks_, 1, [&](Block& body, Expr c) { channel(body, c, inner); });
     if (tail) channel(block, whole_blocks_, tail);
     tile.join_phases(block);
     store(block, tile, batch, strip, row, pixel);
@@ -184,15 +198,22 @@ class Body {
     const ConvForm& form = l_.form;
     if (form.group == 1) return integer(0);
     const GroupedBlocks blocks = grouped_blocks(form, l_.strip_panels);
-    Expr group = floordiv(mul(strip, integer(int64_t{l_.strip_panels} * kPanel)), builder_.literal(l_.dims().constant(form.group_outputs())));
-    return block.let("first_block", min(floordiv(mul(group, builder_.parameter(l_.dims().constant(form.group_channels()))), integer(kPanel)), builder_.parameter(l_.dims().constant(blocks.last_start))));
+    Expr group = floordiv(mul(strip, integer(int64_t{l_.strip_panels} * kPanel)),
+                          builder_.literal(l_.dims().constant(form.group_outputs())));
+    return block.let(
+        "first_block",
+        min(floordiv(mul(group, builder_.parameter(l_.dims().constant(form.group_channels()))), integer(kPanel)),
+            builder_.parameter(l_.dims().constant(blocks.last_start))));
   }
 
   // The loop over a phase's taps: how many, and how far apart in the input and in the weights.
-  struct Taps { Expr count, x_step, w_step; };
+  struct Taps {
+    Expr count, x_step, w_step;
+  };
   Taps taps_of(const Phase& phase, Dim x_stride, int64_t w_stride) {
     if (phase.taps < 2) return {integer(phase.taps), integer(0), integer(0)};
-    return {size(phase.taps), size(l_.dims().mul(l_.dims().constant(phase.offset_step), x_stride)), size(phase.index_step * w_stride)};
+    return {size(phase.taps), size(l_.dims().mul(l_.dims().constant(phase.offset_step), x_stride)),
+            size(phase.index_step * w_stride)};
   }
 
   // All taps, from the addresses of the first.
@@ -204,25 +225,29 @@ class Body {
         inside(inner, inner.let("xt", add(x, mul(t, taps.x_step))), inner.let("wt", add(w, mul(t, taps.w_step))));
       });
     };
-    loop(block, "kh", row_taps_, x_first, w_first, [&](Block& row, Expr x, Expr w) { loop(row, "kw", pixel_taps_, x, w, body); });
+    loop(block, "kh", row_taps_, x_first, w_first,
+         [&](Block& row, Expr x, Expr w) { loop(row, "kw", pixel_taps_, x, w, body); });
   }
 
   void store(Block& block, const RegisterTile& tile, Expr batch, Expr strip, Expr row, Expr pixel) {
     int lanes = tile.shape.lanes;
     const Op& conv = *l_.form.conv;
     bool ragged = l_.outputs % kPanel != 0;
-    tile.for_each(block, [&](Block& inner, Expr i, Expr j, Expr value) {
-      GroupEmitter::Scope scope(emit_, inner);
-      Expr channel = add(mul(strip, integer(l_.strip_panels * kPanel)), mul(j, integer(lanes)));
-      Expr mask = ragged ? first_lanes(sub(builder_.parameter(l_.form.outputs), channel), lanes) : nullptr;
-      if (conv.operands.size() > 2) {
-        value = add(value, emit_.value(conv.operand(2), {{along(channel)}, lanes, mask}));
-      }
-      Coords coords{{at(batch), along(channel)}, lanes, mask};
-      if (l_.form.spatial == 2) coords.axes.push_back(at(add(mul(row, integer(rows_.step)), integer(rows_.start))));
-      coords.axes.push_back(at(add(mul(add(pixel, i), integer(pixels_.step)), integer(pixels_.start))));
-      emit_.store_results(conv.result(), coords, value);
-    }, epilogue_);
+    tile.for_each(
+        block,
+        [&](Block& inner, Expr i, Expr j, Expr value) {
+          GroupEmitter::Scope scope(emit_, inner);
+          Expr channel = add(mul(strip, integer(l_.strip_panels * kPanel)), mul(j, integer(lanes)));
+          Expr mask = ragged ? first_lanes(sub(builder_.parameter(l_.form.outputs), channel), lanes) : nullptr;
+          if (conv.operands.size() > 2) {
+            value = add(value, emit_.value(conv.operand(2), {{along(channel)}, lanes, mask}));
+          }
+          Coords coords{{at(batch), along(channel)}, lanes, mask};
+          if (l_.form.spatial == 2) coords.axes.push_back(at(add(mul(row, integer(rows_.step)), integer(rows_.start))));
+          coords.axes.push_back(at(add(mul(add(pixel, i), integer(pixels_.step)), integer(pixels_.start))));
+          emit_.store_results(conv.result(), coords, value);
+        },
+        epilogue_);
   }
 
   Lowering& l_;
@@ -250,7 +275,7 @@ LoweredStep lower_phase(Lowering& l, const Phase& rows, const Phase& pixels) {
   int64_t block_rows = std::max<int64_t>(1, target.l2_bytes / 4 / std::max<int64_t>(row_bytes, 1));
   if (auto known = lapidary::value_of(rows.count); known && *known > 0) {
     int64_t blocks = (*known + block_rows - 1) / block_rows;
-    blocks = std::max(blocks, std::min<int64_t>(*known, (8 + strips - 1) / strips));   // enough tasks for a few threads
+    blocks = std::max(blocks, std::min<int64_t>(*known, (8 + strips - 1) / strips));  // enough tasks for a few threads
     block_rows = (*known + blocks - 1) / blocks;
   }
   Dim row_blocks = dims.ceildiv(rows.count, dims.constant(block_rows));
@@ -265,7 +290,8 @@ LoweredStep lower_phase(Lowering& l, const Phase& rows, const Phase& pixels) {
   Expr first = body.let("first", mul(row_block, rows_of_block));
   Expr last = body.let("last", min(add(first, rows_of_block), builder.argument(rows.count)));
   RowSplit split = split_rows(dims, pixels.count, tile_rows);
-  Expr tiles = builder.argument(split.tiles), height = builder.literal(split.height), longer = builder.argument(split.longer);
+  Expr tiles = builder.argument(split.tiles), height = builder.literal(split.height),
+       longer = builder.argument(split.longer);
   Body tile_body(l, builder, emit, rows, pixels);
   auto all_rows = [&](Block& into, int panels) {
     serial(into, "row", first, last, 1, [&](Block& row_loop, Expr row) {
@@ -289,10 +315,11 @@ LoweredStep lower_phase(Lowering& l, const Phase& rows, const Phase& pixels) {
     all_rows(last_strip, rest);
     body.add(if_then(less(strip, builder.argument(dims.constant(strips - 1))), whole.take(), last_strip.take()));
   }
-  LoweredStep step = single_step(builder.finish(dims.product(std::vector<Dim>{batch_extent, strip_extent, row_blocks})));
-  step.flops = dims.product(std::vector<Dim>{
-      dims.constant(2 * l.form.group_channels() * l.outputs * rows.taps * pixels.taps), batch_extent,
-      rows.count, pixels.count});
+  LoweredStep step =
+      single_step(builder.finish(dims.product(std::vector<Dim>{batch_extent, strip_extent, row_blocks})));
+  step.flops =
+      dims.product(std::vector<Dim>{dims.constant(2 * l.form.group_channels() * l.outputs * rows.taps * pixels.taps),
+                                    batch_extent, rows.count, pixels.count});
   return step;
 }
 
@@ -307,10 +334,13 @@ ConstantId packed_weight(Module& module, const ConvForm& form, bool blocked, int
   }
   if (form.group > 1) {
     const GroupedBlocks blocks = grouped_blocks(form, strip_panels);
-    weight = constants.transformed(weight, {.kind = Transform::Kind::SpreadGroups, .axes = blocks.first_channels,
-                                            .shape = {form.group_outputs(), blocks.count * kPanel}, .block = int64_t{strip_panels} * kPanel});
+    weight = constants.transformed(weight, {.kind = Transform::Kind::SpreadGroups,
+                                            .axes = blocks.first_channels,
+                                            .shape = {form.group_outputs(), blocks.count * kPanel},
+                                            .block = int64_t{strip_panels} * kPanel});
   }
-  return constants.transformed(weight, {.kind = Transform::Kind::PackConv, .shape = {blocked ? kPanel : 1}, .block = kPanel});
+  return constants.transformed(weight,
+                               {.kind = Transform::Kind::PackConv, .shape = {blocked ? kPanel : 1}, .block = kPanel});
 }
 
 int64_t packed_elements(const Lowering& l) {
@@ -373,8 +403,13 @@ LoweredGroup lower_direct_convolution(Context& context, const Op& group, const C
   const Value* source = conv.operand(0);
   LPD_CHECK(!source->producer, "a convolution's input is computed inside its group");
   const Value* input = group.operand(source->index);
-  Lowering l{.context = context, .group = group, .form = form, .input = input, .blocked = input->type.layout.blocked_axis == 1,
-             .channels = *lapidary::value_of(form.channels), .outputs = *lapidary::value_of(form.outputs)};
+  Lowering l{.context = context,
+             .group = group,
+             .form = form,
+             .input = input,
+             .blocked = input->type.layout.blocked_axis == 1,
+             .channels = *lapidary::value_of(form.channels),
+             .outputs = *lapidary::value_of(form.outputs)};
   l.panels = static_cast<int>((l.outputs + kPanel - 1) / kPanel);
   l.strip_panels = context.target().f32_lanes() < kPanel ? 1 : std::min(2, l.panels);
   if (form.group > 1) {
@@ -398,7 +433,7 @@ LoweredGroup lower_direct_convolution(Context& context, const Op& group, const C
   for (const Phase& rows : row_phases) {
     for (const Phase& pixels : pixel_phases) {
       result.steps.push_back(lower_phase(l, rows, pixels));
-      if (!std::exchange(first, false)) result.steps.back().barrier_before = false;   // phases write apart
+      if (!std::exchange(first, false)) result.steps.back().barrier_before = false;  // phases write apart
     }
   }
   return result;

@@ -26,7 +26,8 @@ constexpr int kMaxPixels = 12;
 
 // For each input pixel, counted from the first output's first tap: the outputs i and taps kw with i · stride + kw ·
 // dilation = pixel.
-std::map<int64_t, std::vector<std::pair<int, int>>> readers_of_inputs(int count, int64_t stride, int64_t taps, int64_t dilation) {
+std::map<int64_t, std::vector<std::pair<int, int>>> readers_of_inputs(int count, int64_t stride, int64_t taps,
+                                                                      int64_t dilation) {
   std::map<int64_t, std::vector<std::pair<int, int>>> readers;
   for (int i = 0; i < count; ++i)
     for (int kw = 0; kw < taps; ++kw) readers[i * stride + kw * dilation].emplace_back(i, kw);
@@ -49,9 +50,12 @@ LoweredGroup lower_depthwise(Context& context, const Op& group, const ConvForm& 
   // Accumulators, a row's weights, the input, and one to spare.
   const int64_t weights_held = width == 1 ? kernel_width : 1;
   int most = std::clamp<int>((target.vector_registers - 3 - static_cast<int>(weights_held)) / vectors, 1, kMaxPixels);
-  ConstantId weight = module.constants.transformed(*form.weight, {.kind = Transform::Kind::PackConv, .shape = {width}, .block = kPanel});
+  ConstantId weight = module.constants.transformed(
+      *form.weight, {.kind = Transform::Kind::PackConv, .shape = {width}, .block = kPanel});
 
-  KernelBuilder builder(module, target, "conv", width == 1 ? fmt::format("depthwise tile={}", most) : fmt::format("grouped lanes={} tile={}", width, most));
+  KernelBuilder builder(
+      module, target, "conv",
+      width == 1 ? fmt::format("depthwise tile={}", most) : fmt::format("grouped lanes={} tile={}", width, most));
   GroupEmitter emit(builder, group);
   const Shape& out = conv.type().shape;
   Dim rows = form.spatial == 2 ? out[2] : dims.constant(1);
@@ -62,16 +66,20 @@ LoweredGroup lower_depthwise(Context& context, const Op& group, const ConvForm& 
   Expr row_stride = builder.literal(geometry.row), pixel_stride = builder.literal(geometry.pixel);
   int64_t stride = form.strides.back(), dilation = form.dilations.back();
   int64_t row_step = form.spatial == 2 ? form.strides[0] : 1, row_dilation = form.spatial == 2 ? form.dilations[0] : 1;
-  int64_t pad_row = form.spatial == 2 ? *lapidary::value_of(form.pads[0]) : 0, pad = *lapidary::value_of(form.pads[form.spatial - 1]);
-  Expr origin = builder.body.let("x", add(add(mul(batch, builder.parameter(geometry.batch)), mul(channel_block, builder.parameter(geometry.channel))),
-                                          add(mul(add(mul(row, integer(row_step)), integer(geometry.halo_row - pad_row)), row_stride),
-                                              mul(integer(geometry.halo_pixel - pad), pixel_stride))));
+  int64_t pad_row = form.spatial == 2 ? *lapidary::value_of(form.pads[0]) : 0,
+          pad = *lapidary::value_of(form.pads[form.spatial - 1]);
+  Expr origin = builder.body.let(
+      "x",
+      add(add(mul(batch, builder.parameter(geometry.batch)), mul(channel_block, builder.parameter(geometry.channel))),
+          add(mul(add(mul(row, integer(row_step)), integer(geometry.halo_row - pad_row)), row_stride),
+              mul(integer(geometry.halo_pixel - pad), pixel_stride))));
   Expr w_base = builder.body.let("w", mul(channel_block, builder.parameter(dims.constant(taps * width * kPanel))));
   bool ragged = channels % kPanel != 0;
 
   Buffer epilogue = epilogue_stage(builder, group, conv, int64_t{most} * kPanel);
   RowSplit split = split_rows(dims, out.back(), most);
-  Expr tiles = builder.parameter(split.tiles), height = builder.literal(split.height), longer = builder.parameter(split.longer);
+  Expr tiles = builder.parameter(split.tiles), height = builder.literal(split.height),
+       longer = builder.parameter(split.longer);
   // One row of taps of groups of `width` channels.
   auto grouped_taps = [&](Block& row_block, Expr x_row, Expr w_row, int count, RegisterTile& acc) {
     serial(row_block, "kw", integer(0), integer(kernel_width), 1, [&](Block& block, Expr kw) {
@@ -104,25 +112,33 @@ LoweredGroup lower_depthwise(Context& context, const Op& group, const ConvForm& 
         unrolled(taps_block, "v", vectors, [&](Block& part, Expr v) {
           Expr lane = mul(v, integer(lanes));
           std::vector<Expr> weights;
-          for (int64_t kw = 0; kw < kernel_width; ++kw) weights.push_back(part.let("wv", load(w, add(w_row, add(integer(kw * kPanel), lane)), lanes)));
+          for (int64_t kw = 0; kw < kernel_width; ++kw)
+            weights.push_back(part.let("wv", load(w, add(w_row, add(integer(kw * kPanel), lane)), lanes)));
           for (const auto& [offset, readers] : readers_of_inputs(count, stride, kernel_width, dilation)) {
-            Expr input_vector = part.let("xv", load(x, add(add(x_row, mul(integer(offset), pixel_stride)), lane), lanes));
+            Expr input_vector =
+                part.let("xv", load(x, add(add(x_row, mul(integer(offset), pixel_stride)), lane), lanes));
             for (const auto& [i, kw] : readers) acc.add_product(part, integer(i), v, input_vector, weights[kw]);
           }
         });
       };
-      if (kernel_rows == 1) tap_row(block, integer(0));
-      else serial(block, "kh", integer(0), integer(kernel_rows), 1, tap_row);
-      acc.for_each(block, [&](Block& inner, Expr i, Expr v, Expr value) {
-        GroupEmitter::Scope scope(emit, inner);
-        Expr channel = add(mul(channel_block, integer(kPanel)), mul(v, integer(lanes)));
-        Expr mask = ragged ? first_lanes(sub(integer(channels), channel), lanes) : nullptr;
-        if (conv.operands.size() > 2) value = add(value, emit.value(conv.operand(2), {{along(channel)}, lanes, mask}));
-        Coords coords{{at(batch), along(channel)}, lanes, mask};
-        if (form.spatial == 2) coords.axes.push_back(at(row));
-        coords.axes.push_back(at(add(pixel, i)));
-        emit.store_results(conv.result(), coords, value);
-      }, epilogue);
+      if (kernel_rows == 1)
+        tap_row(block, integer(0));
+      else
+        serial(block, "kh", integer(0), integer(kernel_rows), 1, tap_row);
+      acc.for_each(
+          block,
+          [&](Block& inner, Expr i, Expr v, Expr value) {
+            GroupEmitter::Scope scope(emit, inner);
+            Expr channel = add(mul(channel_block, integer(kPanel)), mul(v, integer(lanes)));
+            Expr mask = ragged ? first_lanes(sub(integer(channels), channel), lanes) : nullptr;
+            if (conv.operands.size() > 2)
+              value = add(value, emit.value(conv.operand(2), {{along(channel)}, lanes, mask}));
+            Coords coords{{at(batch), along(channel)}, lanes, mask};
+            if (form.spatial == 2) coords.axes.push_back(at(row));
+            coords.axes.push_back(at(add(pixel, i)));
+            emit.store_results(conv.result(), coords, value);
+          },
+          epilogue);
     });
   });
   LoweredStep step = single_step(builder.finish(dims.product(std::vector<Dim>{out[0], dims.constant(blocks), rows})));

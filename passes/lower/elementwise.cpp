@@ -1,6 +1,6 @@
-// Elementwise groups: scalar ops and converts under any movement of elements (broadcast, reshape, transpose, slice, pad,
-// gather, concat), evaluated backwards from the results. Example: y = relu(transpose(x) + b). All results of one element
-// count share a kernel, and what they have in common is computed once.
+// Elementwise groups: scalar ops and converts under any movement of elements (broadcast, reshape, transpose, slice,
+// pad, gather, concat), evaluated backwards from the results. Example: y = relu(transpose(x) + b). All results of one
+// element count share a kernel, and what they have in common is computed once.
 //
 // A concat that ends the group is one kernel a part, each writing its own range, rather than one that asks at every
 // element which part it is in. Parts that were placed there (place_concats) are done already.
@@ -18,7 +18,8 @@ namespace {
 using Element = std::function<void(GroupEmitter&, const Coords&)>;
 
 // Results `members` in one kernel that walks the first of them.
-LoweredStep results_together(Context& context, const Op& group, const std::string& family, const std::vector<uint32_t>& members) {
+LoweredStep results_together(Context& context, const Op& group, const std::string& family,
+                             const std::vector<uint32_t>& members) {
   const auto& yielded = group.regions[0]->results();
   const Type& walked = group.type(static_cast<int>(members[0]));
   const Element element = [&](GroupEmitter& emit, const Coords& coords) {
@@ -39,8 +40,9 @@ const Op* root_concat(const Op& group, uint32_t index) {
   const Layout& layout = group.type(static_cast<int>(index)).layout;
   const int64_t axis = value->producer->params.integer("axis");
   if (layout.blocked_axis != axis) return value->producer;
-  for (const Value* part : value->producer->operands)   // parts begin at blocks
-    if (part != value->producer->operands.back() && !known_multiple(part->type.shape[axis], layout.block)) return nullptr;
+  for (const Value* part : value->producer->operands)  // parts begin at blocks
+    if (part != value->producer->operands.back() && !known_multiple(part->type.shape[axis], layout.block))
+      return nullptr;
   return value->producer;
 }
 
@@ -50,7 +52,8 @@ bool is_placed(const Op& group, int64_t position) {
   return std::ranges::find(placed, position) != placed.end();
 }
 
-LoweredStep concat_part(Context& context, const Op& group, uint32_t index, const Op& concat, const Value* part, Dim begin) {
+LoweredStep concat_part(Context& context, const Op& group, uint32_t index, const Op& concat, const Value* part,
+                        Dim begin) {
   const int64_t axis = concat.params.integer("axis");
   Type walked = group.type(static_cast<int>(index));
   walked.shape = part->type.shape;
@@ -86,7 +89,9 @@ LoweredGroup lower_elementwise(Context& context, const Op& group) {
     for (uint32_t j = i; j < done.size(); ++j) {
       const Type &a = group.type(static_cast<int>(i)), &b = group.type(static_cast<int>(j));
       if (done[j] || dims.product(a.shape) != dims.product(b.shape)) continue;
-      if (j != i && (a.layout.blocked_axis >= 0 || b.layout.blocked_axis >= 0) && (a.shape != b.shape || a.layout != b.layout)) continue;
+      if (j != i && (a.layout.blocked_axis >= 0 || b.layout.blocked_axis >= 0) &&
+          (a.shape != b.shape || a.layout != b.layout))
+        continue;
       members.push_back(j);
       done[j] = true;
     }

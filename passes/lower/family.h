@@ -19,11 +19,11 @@ struct Context {
 using Family = LoweredGroup (*)(Context&, const Op& group);
 
 struct FamilyEntry {
-  const char* name;            // the group's "family" parameter
+  const char* name;  // the group's "family" parameter
   Family lower;
-  bool keeps_composites;       // false: composites in the region are replaced by their bodies first
+  bool keeps_composites;  // false: composites in the region are replaced by their bodies first
 };
-const FamilyEntry* find_family(std::string_view name);   // null when there is none
+const FamilyEntry* find_family(std::string_view name);  // null when there is none
 
 LoweredGroup lower_elementwise(Context&, const Op& group);
 LoweredGroup lower_reduction(Context&, const Op& group);

@@ -13,7 +13,10 @@ GroupEmitter::GroupEmitter(KernelBuilder& builder, const Op& group) : builder(bu
 }
 
 GroupEmitter::Scope::Scope(GroupEmitter& emitter, Block& block)
-    : emitter_(emitter), outer_(emitter.block_), remembered_(emitter.remembered_.size()), pinned_(emitter.pinned_.size()) {
+    : emitter_(emitter),
+      outer_(emitter.block_),
+      remembered_(emitter.remembered_.size()),
+      pinned_(emitter.pinned_.size()) {
   emitter.block_ = &block;
 }
 
@@ -108,21 +111,44 @@ Expr GroupEmitter::compute(const Value* value, const Coords& coords) {
       const DType to = op.params.dtype("to");
       return convert(convert(value_or_scalar(op.operand(0), coords), to), compute_dtype(to));
     }
-    case OpKind::Broadcast: case OpKind::Reshape: case OpKind::Transpose: case OpKind::Slice: case OpKind::Relayout:
+    case OpKind::Broadcast:
+    case OpKind::Reshape:
+    case OpKind::Transpose:
+    case OpKind::Slice:
+    case OpKind::Relayout:
       return value_or_scalar(op.operand(0), backward(op, coords));
-    case OpKind::Constant: return load_constant(op, coords);
-    case OpKind::DimsTensor: return dims_tensor(op, coords);
-    case OpKind::Iota: return iota(op, coords);
-    case OpKind::Concat: return concat(op, coords);
-    case OpKind::Pad: return pad(op, coords);
-    case OpKind::Gather: case OpKind::GatherElements: return gather(op, coords);
-    case OpKind::ReduceSum: case OpKind::ReduceProd: case OpKind::ReduceMax: case OpKind::ReduceMin: case OpKind::ReduceMean:
-    case OpKind::Contract: case OpKind::Conv: case OpKind::ConvTranspose: case OpKind::MaxPool: case OpKind::AveragePool:
+    case OpKind::Constant:
+      return load_constant(op, coords);
+    case OpKind::DimsTensor:
+      return dims_tensor(op, coords);
+    case OpKind::Iota:
+      return iota(op, coords);
+    case OpKind::Concat:
+      return concat(op, coords);
+    case OpKind::Pad:
+      return pad(op, coords);
+    case OpKind::Gather:
+    case OpKind::GatherElements:
+      return gather(op, coords);
+    case OpKind::ReduceSum:
+    case OpKind::ReduceProd:
+    case OpKind::ReduceMax:
+    case OpKind::ReduceMin:
+    case OpKind::ReduceMean:
+    case OpKind::Contract:
+    case OpKind::Conv:
+    case OpKind::ConvTranspose:
+    case OpKind::MaxPool:
+    case OpKind::AveragePool:
       return emit_op_loops(*this, op, coords);
-    case OpKind::Loop: case OpKind::Composite: case OpKind::Group: case OpKind::Yield: break;
+    case OpKind::Loop:
+    case OpKind::Composite:
+    case OpKind::Group:
+    case OpKind::Yield:
+      break;
   }
-  throw Error(Fault::Unsupported, fmt::format("{}: no kernel for {} inside a group", builder.module.describe(op.origin),
-                                              name_of(op.kind)));
+  throw Error(Fault::Unsupported,
+              fmt::format("{}: no kernel for {} inside a group", builder.module.describe(op.origin), name_of(op.kind)));
 }
 
 Expr GroupEmitter::dims_tensor(const Op& op, const Coords& coords) {
@@ -133,7 +159,8 @@ Expr GroupEmitter::dims_tensor(const Op& op, const Coords& coords) {
     Dim extent = op.type().shape[i];
     Expr along_axis = lane_values(flatten(coords.axes[i], extent), coords.lanes);
     const int lanes = std::max(position->type.lanes, along_axis->type.lanes);
-    position = add(mul(splat_to(position, lanes), splat_to(builder.literal(extent), lanes)), splat_to(along_axis, lanes));
+    position =
+        add(mul(splat_to(position, lanes), splat_to(builder.literal(extent), lanes)), splat_to(along_axis, lanes));
   }
   const int lanes = position->type.lanes;
   Expr result = constant(convert(Scalar::of_integer(DType::I64, 0), DType::I64), lanes);
@@ -159,7 +186,9 @@ namespace {
 // Narrows what may be touched to where `inside` holds.
 Coords narrowed(Coords coords, const Expr& inside) {
   if (!inside) return coords;
-  Expr& kept = inside->type.lanes == 1 && coords.lanes > 1 ? coords.guard : coords.lanes == 1 ? coords.guard : coords.mask;
+  Expr& kept = inside->type.lanes == 1 && coords.lanes > 1 ? coords.guard
+               : coords.lanes == 1                         ? coords.guard
+                                                           : coords.mask;
   kept = both(kept, inside);
   return coords;
 }
@@ -172,11 +201,12 @@ Expr GroupEmitter::concat(const Op& op, const Coords& coords) {
   DimPool& dims = builder.module.dims;
   const Coord flat = flatten(coords.axes[axis], op.type().shape[axis]);
   Dim begin = builder.dim(0);
-  std::vector<std::pair<Expr, Expr>> parts;   // inside, value
+  std::vector<std::pair<Expr, Expr>> parts;  // inside, value
   for (const Value* operand : op.operands) {
     Dim end = dims.add(begin, operand->type.shape[axis]);
     const bool first = value_of(begin) == 0, last = end == op.type().shape[axis];
-    Expr inside = in_range(flat, first ? nullptr : builder.parameter(begin), last ? nullptr : builder.parameter(end), coords.lanes);
+    Expr inside = in_range(flat, first ? nullptr : builder.parameter(begin), last ? nullptr : builder.parameter(end),
+                           coords.lanes);
     Coords where = narrowed(coords, inside);
     if (inside && range(operand->type.shape[axis]).lo < 1)
       where.guard = both(where.guard, less(integer(0), builder.parameter(operand->type.shape[axis])));
@@ -204,7 +234,8 @@ Expr GroupEmitter::pad(const Op& op, const Coords& coords) {
   Expr inside;
   for (size_t i = 0; i < from.size(); ++i) {
     if (value_of(lo[i]) == 0 && value_of(hi[i]) == 0) continue;
-    Coord flat = shift(flatten(coords.axes[i], op.type().shape[i]), builder.module.dims.neg(lo[i]), nullptr, coords.lanes);
+    Coord flat =
+        shift(flatten(coords.axes[i], op.type().shape[i]), builder.module.dims.neg(lo[i]), nullptr, coords.lanes);
     flat = flatten(flat, nullptr);
     if (mode == "constant") {
       Expr here = in_range(flat, value_of(lo[i]) == 0 ? nullptr : integer(0),
@@ -222,7 +253,7 @@ Expr GroupEmitter::pad(const Op& op, const Coords& coords) {
       source = min(max(x, zero), last);
     } else if (mode == "wrap") {
       source = apply(ScalarOp::FloorMod, {x, extent});
-    } else if (mode == "reflect") {   // period 2·(n-1): |((x + n - 1) mod period) - (n - 1)|
+    } else if (mode == "reflect") {  // period 2·(n-1): |((x + n - 1) mod period) - (n - 1)|
       Expr period = max(add(last, last), one);
       source = absolute(sub(apply(ScalarOp::FloorMod, {add(x, last), period}), last));
     } else {
@@ -232,8 +263,9 @@ Expr GroupEmitter::pad(const Op& op, const Coords& coords) {
   }
   Expr value = value_or_scalar(op.operand(0), where);
   if (!inside) return value;
-  Expr fill = op.operands.size() > 1 ? value_or_scalar(op.operand(1), coords.with({}))
-                                     : constant(lapidary::convert(Scalar::of_integer(DType::I64, 0), value->type.dtype));
+  Expr fill = op.operands.size() > 1
+                  ? value_or_scalar(op.operand(1), coords.with({}))
+                  : constant(lapidary::convert(Scalar::of_integer(DType::I64, 0), value->type.dtype));
   return apply_all(ScalarOp::Select, {inside, value, fill});
 }
 
@@ -273,7 +305,8 @@ void GroupEmitter::flag_unless(Expr holds, const Coords& coords, const std::stri
   if (coords.mask && lanes > 1) holds = apply(ScalarOp::Or, {holds, apply(ScalarOp::Not, {coords.mask})});
   Expr wrong = apply(ScalarOp::Not, {holds});
   if (lanes > 1) {
-    Expr ones = select(wrong, splat_to(loops::constant(Scalar::of_integer(DType::I32, 1)), lanes), splat_to(loops::constant(Scalar::of_integer(DType::I32, 0)), lanes));
+    Expr ones = select(wrong, splat_to(loops::constant(Scalar::of_integer(DType::I32, 1)), lanes),
+                       splat_to(loops::constant(Scalar::of_integer(DType::I32, 0)), lanes));
     wrong = less(loops::constant(Scalar::of_integer(DType::I32, 0)), loops::reduce(ScalarOp::Max, ones));
   }
   Stmt set = loops::store(builder.flag(message), integer(0), loops::constant(Scalar::of_integer(DType::I32, 1)));
@@ -315,7 +348,7 @@ void GroupEmitter::store_results(const Value* anchor, const Coords& coords, Expr
 }
 
 bool results_follow(const Op& group, const Op* anchor) {
-  std::map<const Value*, std::vector<const Op*>> ways;   // the ops that moved elements since the anchor
+  std::map<const Value*, std::vector<const Op*>> ways;  // the ops that moved elements since the anchor
   for (const auto& result : anchor->results) ways[result.get()] = {};
   for (const Op& op : group.regions[0]->ops) {
     if (&op == anchor) continue;
@@ -339,10 +372,13 @@ bool results_follow(const Op& group, const Op* anchor) {
 
 bool GroupEmitter::follows(const Value* anchor, uint32_t index) const {
   std::vector<const Value*> reached = {anchor};
-  const auto is_reached = [&](const Value* value) { return std::find(reached.begin(), reached.end(), value) != reached.end(); };
+  const auto is_reached = [&](const Value* value) {
+    return std::find(reached.begin(), reached.end(), value) != reached.end();
+  };
   for (const Op& op : group.regions[0]->ops) {
     if (op.is(OpKind::Yield)) return is_reached(op.operands[index]);
-    if (maps_forward(op) && std::any_of(op.operands.begin(), op.operands.end(), is_reached)) reached.push_back(op.result());
+    if (maps_forward(op) && std::any_of(op.operands.begin(), op.operands.end(), is_reached))
+      reached.push_back(op.result());
   }
   return false;
 }

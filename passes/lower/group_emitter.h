@@ -32,7 +32,7 @@ class GroupEmitter {
   KernelBuilder& builder;
   const Op& group;
   AccessRecorder* recorder = nullptr;
-  bool literal_strides = false;   // in addresses: known strides as literals, for tiles that build displacements of them
+  bool literal_strides = false;  // in addresses: known strides as literals, for tiles that build displacements of them
 
   // Statements go to `block` while the scope lives. Scopes nest: what an outer scope remembers can be used inside.
   class Scope {
@@ -72,12 +72,12 @@ class GroupEmitter {
 
   // --- addresses, for families that load and store by themselves -----------------------------------------------
   struct Address {
-    loops::Expr base;               // element offset of lane 0, I64 scalar; or of each lane when `lanewise`
-    loops::Expr step = nullptr;     // from lane to lane; null: 0
+    loops::Expr base;            // element offset of lane 0, I64 scalar; or of each lane when `lanewise`
+    loops::Expr step = nullptr;  // from lane to lane; null: 0
     bool lanewise = false;
   };
-  Address address(const Type&, const Coords&);      // honours the type's layout
-  loops::Expr load(const loops::Buffer&, const Address&, const Coords&);   // one lane when the address is uniform
+  Address address(const Type&, const Coords&);                            // honours the type's layout
+  loops::Expr load(const loops::Buffer&, const Address&, const Coords&);  // one lane when the address is uniform
   void store(const loops::Buffer&, const Address&, const Coords&, loops::Expr value);
 
   // --- index maps ----------------------------------------------------------------------------------------------
@@ -95,7 +95,11 @@ class GroupEmitter {
 
  private:
   friend class Scope;
-  struct Remembered { const Value* value; Coords coords; loops::Expr expr; };
+  struct Remembered {
+    const Value* value;
+    Coords coords;
+    loops::Expr expr;
+  };
 
   loops::Expr compute(const Value*, const Coords&);
   loops::Expr load_operand(uint32_t argument, const Coords&);
@@ -109,8 +113,8 @@ class GroupEmitter {
 
   Block* block_ = nullptr;
   std::map<const Value*, Binding> bindings_;
-  std::vector<Remembered> remembered_;    // a stack: scopes cut it back
-  std::vector<Remembered> pinned_;        // values that store_results mapped forwards
+  std::vector<Remembered> remembered_;  // a stack: scopes cut it back
+  std::vector<Remembered> pinned_;      // values that store_results mapped forwards
 };
 
 // Can `forward` map this op?

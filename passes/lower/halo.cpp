@@ -31,9 +31,9 @@ struct HaloFiller {
     const auto known = value_of(count);
     Expr end = known && *known <= 4 * lanes ? integer(*known) : builder.parameter(count);
     Expr fill = constant(convert(Scalar::of_float(DType::F64, value->type.layout.fill), buffer->element.dtype), lanes);
-    vector_loop(block, integer(0), end, lanes, !known_multiple(count, lanes), [&](Block& inner, const Expr& x, const Expr& mask) {
-      inner.add(store(buffer, add(begin, x), fill, mask));
-    });
+    vector_loop(
+        block, integer(0), end, lanes, !known_multiple(count, lanes),
+        [&](Block& inner, const Expr& x, const Expr& mask) { inner.add(store(buffer, add(begin, x), fill, mask)); });
   }
 
   // Everything at `begin` from `axis` inwards, its halos only.
@@ -52,7 +52,8 @@ struct HaloFiller {
     Expr first = here.lo ? add(begin, builder.parameter(dims.mul(dims.constant(here.lo), stride))) : begin;
     fill(inner, axis + 1, add(first, mul(variable(var), builder.parameter(stride))));
     std::vector<Stmt> body = inner.take();
-    if (!body.empty()) block.add(for_loop(var, integer(0), builder.parameter(extent), 1, LoopKind::Serial, std::move(body)));
+    if (!body.empty())
+      block.add(for_loop(var, integer(0), builder.parameter(extent), 1, LoopKind::Serial, std::move(body)));
   }
 };
 
@@ -64,7 +65,7 @@ LoweredStep halo_step(Context& context, const Value* result) {
   HaloFiller filler{builder, result, physical_axes(dims, result->type), builder.result(result)};
   std::vector<Dim> outer;
   Type own = result->type;
-  own.layout.leading = nullptr;   // of a slice of more channels
+  own.layout.leading = nullptr;  // of a slice of more channels
   const std::vector<PhysicalAxis> own_axes = physical_axes(dims, own);
   while (filler.halo(outer.size()) == Halo{}) outer.push_back(own_axes[outer.size()].extent);
   const std::vector<Expr> tasks = builder.split_task(outer);
@@ -73,7 +74,7 @@ LoweredStep halo_step(Context& context, const Value* result) {
   filler.fill(builder.body, outer.size(), builder.body.let("begin", begin));
   LoweredStep step = single_step(builder.finish(dims.product(outer)));
   step.grain = 16;
-  step.flops = dims.constant(0);   // the kernel's that fills the inside
+  step.flops = dims.constant(0);  // the kernel's that fills the inside
   return step;
 }
 

@@ -24,7 +24,9 @@ std::vector<int> axes_that_count(const Shape& shape) {
   return axes;
 }
 
-struct FactorGroup { size_t from_begin, from_end, to_begin, to_end; };
+struct FactorGroup {
+  size_t from_begin, from_end, to_begin, to_end;
+};
 
 // Cuts both lists of axes where the running products are provably equal.
 std::vector<FactorGroup> factor_groups(DimPool& dims, const Shape& from, const std::vector<int>& from_axes,
@@ -76,7 +78,7 @@ namespace {
 struct DigitDealer {
   GroupEmitter& emit;
   int lanes;
-  std::vector<Digit> digits;      // what is left, the innermost at the back
+  std::vector<Digit> digits;  // what is left, the innermost at the back
 
   DimPool& dims() { return emit.builder.module.dims; }
 
@@ -125,7 +127,8 @@ struct DigitDealer {
 
 }  // namespace
 
-std::vector<Coord> GroupEmitter::reshape(const std::vector<Coord>& coords, const Shape& from, const Shape& to, int lanes) {
+std::vector<Coord> GroupEmitter::reshape(const std::vector<Coord>& coords, const Shape& from, const Shape& to,
+                                         int lanes) {
   DimPool& dims = builder.module.dims;
   const std::vector<int> from_axes = axes_that_count(from), to_axes = axes_that_count(to);
   std::vector<Coord> result(to.size());
@@ -181,8 +184,10 @@ std::vector<Coord> GroupEmitter::reshape(const std::vector<Coord>& coords, const
   for (const FactorGroup& group : factor_groups(dims, from, from_axes, to, to_axes)) {
     const auto source = std::span(from_axes).subspan(group.from_begin, group.from_end - group.from_begin);
     const auto target = std::span(to_axes).subspan(group.to_begin, group.to_end - group.to_begin);
-    if (source.size() == 1 && target.size() == 1) result[target[0]] = coords[source[0]];
-    else if (!deal(source, target)) through_position(source, target);
+    if (source.size() == 1 && target.size() == 1)
+      result[target[0]] = coords[source[0]];
+    else if (!deal(source, target))
+      through_position(source, target);
   }
   return result;
 }
@@ -220,8 +225,9 @@ std::vector<Coord> backward_broadcast(GroupEmitter& emit, const Op& op, const Co
   for (size_t i = 0; i < from.size(); ++i) {
     const Coord& coord = coords.axes[axes[i]];
     if (is_one(from[i])) continue;
-    if (from[i] == to[axes[i]]) result[i] = coord;
-    else {   // 1 or the result's extent, known at run time: times 0 or 1
+    if (from[i] == to[axes[i]])
+      result[i] = coord;
+    else {  // 1 or the result's extent, known at run time: times 0 or 1
       Dim counts = dims.sub(dims.constant(1), dims.equal(from[i], dims.constant(1)));
       result[i] = emit.shift(emit.flatten(coord, to[axes[i]]), dims.constant(0), counts, coords.lanes);
     }

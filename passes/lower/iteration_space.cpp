@@ -10,13 +10,15 @@ using namespace loops;
 
 namespace {
 
-constexpr int kMostSplits = 16;   // each is a dry run; real groups want at most three
+constexpr int kMostSplits = 16;  // each is a dry run; real groups want at most three
 
 void split_axis(DimPool& dims, IterationSpace& space, int axis, Dim inner) {
   for (auto& digits : space.digits)
     for (size_t i = 0; i < digits.size(); ++i) {
-      if (digits[i] > axis) ++digits[i];
-      else if (digits[i] == axis) digits.insert(digits.begin() + i + 1, axis), ++i, digits[i] = axis + 1;
+      if (digits[i] > axis)
+        ++digits[i];
+      else if (digits[i] == axis)
+        digits.insert(digits.begin() + i + 1, axis), ++i, digits[i] = axis + 1;
     }
   IterationSpace::Axis& outer = space.axes[axis];
   Dim rest = dims.floordiv(outer.extent, inner);
@@ -47,7 +49,7 @@ void collapse(DimPool& dims, IterationSpace& space, const AccessRecorder& record
     if (!joins) continue;
     space.axes[a].loop_extent = nullptr;
   }
-  for (size_t b = space.axes.size(); b-- > 0;) {   // the innermost of a run walks it all
+  for (size_t b = space.axes.size(); b-- > 0;) {  // the innermost of a run walks it all
     if (!space.axes[b].loop_extent) continue;
     for (size_t a = b; a > 0 && !space.axes[a - 1].loop_extent; --a)
       space.axes[b].loop_extent = dims.mul(space.axes[b].loop_extent, space.axes[a - 1].extent);
@@ -114,7 +116,10 @@ void fit_space(IterationSpace& space, Module& module, const Target& target, cons
 }
 
 int64_t guess(Dim dim) {
-  return evaluate(dim, [](Dim leaf) -> std::optional<int64_t> { return std::clamp<int64_t>(64, leaf->interval.lo, leaf->interval.hi); })
+  return evaluate(dim,
+                  [](Dim leaf) -> std::optional<int64_t> {
+                    return std::clamp<int64_t>(64, leaf->interval.lo, leaf->interval.hi);
+                  })
       .value_or(64);
 }
 

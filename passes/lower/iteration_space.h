@@ -16,11 +16,11 @@ namespace lapidary::lowering {
 struct IterationSpace {
   // Axes from outer to inner. A collapsed axis is walked by the next one: its variable is 0 there.
   struct Axis {
-    Dim extent;               // of the digit
-    Dim loop_extent;          // of the loop; null: collapsed into the next axis
+    Dim extent;       // of the digit
+    Dim loop_extent;  // of the loop; null: collapsed into the next axis
   };
   std::vector<Axis> axes;
-  std::vector<std::vector<int>> digits;   // of each axis of the tensor, outermost first
+  std::vector<std::vector<int>> digits;  // of each axis of the tensor, outermost first
 
   // The loops that are left.
   std::vector<int> loops() const;

@@ -39,8 +39,10 @@ Buffer Block::local(const std::string& name, ExprType element, int64_t size) {
 std::vector<Stmt> Block::take() {
   std::vector<std::pair<Buffer, std::vector<Stmt>>> parts(1);
   for (Entry& entry : entries_) {
-    if (entry.local) parts.push_back({entry.local, {}});
-    else parts.back().second.push_back(std::move(entry.statement));
+    if (entry.local)
+      parts.push_back({entry.local, {}});
+    else
+      parts.back().second.push_back(std::move(entry.statement));
   }
   entries_.clear();
   while (parts.size() > 1) {
@@ -52,7 +54,10 @@ std::vector<Stmt> Block::take() {
 }
 
 KernelBuilder::KernelBuilder(Module& module, const Target& target, std::string family, std::string schedule)
-    : module(module), target(target), family_(std::move(family)), schedule_(std::move(schedule)),
+    : module(module),
+      target(target),
+      family_(std::move(family)),
+      schedule_(std::move(schedule)),
       task_(make_var("task", {}, 0, INT64_MAX / 4)) {}
 
 Expr KernelBuilder::parameter(Dim dim) { return parameter_multiple_of(dim, 1); }
@@ -70,7 +75,8 @@ Expr KernelBuilder::parameter_multiple_of(Dim dim, int64_t multiple) {
 }
 
 Expr KernelBuilder::argument(Dim dim) {
-  integers_.push_back(make_var(fmt::format("n{}", integers_.size()), {}, range(dim).lo >= 0 ? 0 : INT64_MIN / 4, INT64_MAX / 4));
+  integers_.push_back(
+      make_var(fmt::format("n{}", integers_.size()), {}, range(dim).lo >= 0 ? 0 : INT64_MIN / 4, INT64_MAX / 4));
   integer_dims_.push_back(dim);
   shared_.push_back(false);
   return variable(integers_.back());
@@ -91,13 +97,15 @@ Buffer KernelBuilder::global(const BufferSource& source, const std::string& pref
     return buffers_[i];
   }
   const std::string name = fmt::format("{}{}", prefix, buffers_.size());
-  buffers_.push_back(source.kind == BufferSource::Kind::Flag ? make_flag(name) : make_global(name, dtype, written, reads_own_writes));
+  buffers_.push_back(source.kind == BufferSource::Kind::Flag ? make_flag(name)
+                                                             : make_global(name, dtype, written, reads_own_writes));
   sources_.push_back(source);
   return buffers_.back();
 }
 
 Buffer KernelBuilder::operand(const Value* value) {
-  if (value->producer && value->producer->is(OpKind::Constant)) return weight(value->producer->params.constant("value"));
+  if (value->producer && value->producer->is(OpKind::Constant))
+    return weight(value->producer->params.constant("value"));
   return global({BufferSource::Kind::Value, value}, "in", value->type.dtype, false, false);
 }
 
@@ -135,7 +143,7 @@ Buffer KernelBuilder::stage(const std::string& name, DType dtype, Dim elements) 
 std::vector<Expr> KernelBuilder::split_task(const std::vector<Dim>& extents) {
   std::vector<Expr> parts(extents.size(), integer(0));
   Expr rest = variable(task_);
-  size_t left = 0;                        // axes that are not 1
+  size_t left = 0;  // axes that are not 1
   for (Dim extent : extents) left += value_of(extent) != 1;
   for (size_t i = extents.size(); i-- > 0;) {
     if (value_of(extents[i]) == 1) continue;

@@ -20,14 +20,14 @@ namespace lapidary::lowering {
 struct BufferSource {
   enum class Kind : uint8_t { Value, Weight, Scratch, Stage, Flag };
   Kind kind = Kind::Value;
-  const Value* value = nullptr;      // Value: of the function's body: an operand or a result of the group
-  ConstantId weight{};               // Weight: with all transforms appended
-  uint32_t scratch = 0;              // Scratch: index into LoweredGroup::scratch
-  std::string message;               // Flag: what the run ends with when it is set
+  const Value* value = nullptr;  // Value: of the function's body: an operand or a result of the group
+  ConstantId weight{};           // Weight: with all transforms appended
+  uint32_t scratch = 0;          // Scratch: index into LoweredGroup::scratch
+  std::string message;           // Flag: what the run ends with when it is set
   bool operator==(const BufferSource&) const = default;
 };
 
-struct LoweredVariant {              // as ir/program.h's Variant
+struct LoweredVariant {  // as ir/program.h's Variant
   loops::Kernel kernel;
   Dim when = nullptr;
   Dim tasks = nullptr;
@@ -35,32 +35,35 @@ struct LoweredVariant {              // as ir/program.h's Variant
   std::vector<Dim> integers;
   Dim stage_bytes = nullptr;
   std::vector<Dim> stage_offsets;
-  std::vector<BufferSource> buffers; // one for each of the kernel's
+  std::vector<BufferSource> buffers;  // one for each of the kernel's
 };
 
 struct LoweredStep {
-  std::vector<LoweredVariant> variants;   // buffers may differ: they are united when the step is placed
+  std::vector<LoweredVariant> variants;  // buffers may differ: they are united when the step is placed
   bool barrier_before = true;
   bool serial = false;
   int64_t grain = 1;
-  Dim flops = nullptr, bytes = nullptr;   // null: filled in from operands and results
+  Dim flops = nullptr, bytes = nullptr;  // null: filled in from operands and results
 };
 
 struct LoweredGroup {
-  std::vector<LoweredStep> steps;         // in order
-  std::vector<Dim> scratch;               // bytes of arena buffers that live from the group's first step to its last
+  std::vector<LoweredStep> steps;  // in order
+  std::vector<Dim> scratch;        // bytes of arena buffers that live from the group's first step to its last
 };
 
 // Statements in order. Locals live to the end of the block.
 class Block {
  public:
   void add(loops::Stmt statement) { entries_.push_back({std::move(statement), nullptr}); }
-  loops::Expr let(const std::string& name, loops::Expr value);   // constants and variables come back as they are
+  loops::Expr let(const std::string& name, loops::Expr value);  // constants and variables come back as they are
   loops::Buffer local(const std::string& name, loops::ExprType element, int64_t size);
-  std::vector<loops::Stmt> take();        // leaves the block empty
+  std::vector<loops::Stmt> take();  // leaves the block empty
 
  private:
-  struct Entry { loops::Stmt statement; loops::Buffer local; };
+  struct Entry {
+    loops::Stmt statement;
+    loops::Buffer local;
+  };
   std::vector<Entry> entries_;
 };
 
@@ -70,24 +73,24 @@ class KernelBuilder {
 
   Module& module;
   const Target& target;
-  Block body;                             // of one task
+  Block body;  // of one task
 
   // --- integers
-  loops::Expr parameter(Dim);             // an integer parameter, one for each Dim; 0 and 1 are literals
-  loops::Expr argument(Dim);              // a parameter of its own, even where it is 0, 1 or equal to another
-  loops::Expr literal(Dim);               // a literal when known, else a parameter
-  loops::Expr divisor(Dim);               // literal(max(dim, 1)): what may be divided by even where nothing is
-  loops::Expr parameter_multiple_of(Dim, int64_t multiple);   // when the kernel relies on it
+  loops::Expr parameter(Dim);  // an integer parameter, one for each Dim; 0 and 1 are literals
+  loops::Expr argument(Dim);   // a parameter of its own, even where it is 0, 1 or equal to another
+  loops::Expr literal(Dim);    // a literal when known, else a parameter
+  loops::Expr divisor(Dim);    // literal(max(dim, 1)): what may be divided by even where nothing is
+  loops::Expr parameter_multiple_of(Dim, int64_t multiple);  // when the kernel relies on it
   Dim dim(int64_t value) { return module.dims.constant(value); }
 
   // --- buffers, one for each source
-  loops::Buffer operand(const Value*);    // of the function's body, read
-  loops::Buffer result(const Value*);     // of the function's body, written
-  loops::Buffer result_read_back(const Value*);   // written, then read by the same task
-  loops::Buffer weight(ConstantId);       // Constant op of a group's operand, or with transforms appended
+  loops::Buffer operand(const Value*);           // of the function's body, read
+  loops::Buffer result(const Value*);            // of the function's body, written
+  loops::Buffer result_read_back(const Value*);  // written, then read by the same task
+  loops::Buffer weight(ConstantId);              // Constant op of a group's operand, or with transforms appended
   loops::Buffer scratch(uint32_t index, DType, bool written, bool reads_own_writes = false);
-  loops::Buffer flag(const std::string& message);      // to be set when the data are wrong
-  loops::Buffer stage(const std::string& name, DType, Dim elements);   // private to a thread, 64-byte aligned
+  loops::Buffer flag(const std::string& message);                     // to be set when the data are wrong
+  loops::Buffer stage(const std::string& name, DType, Dim elements);  // private to a thread, 64-byte aligned
 
   // The task index as a variable, 0 <= task < tasks.
   const loops::Var& task() const { return task_; }
@@ -104,10 +107,10 @@ class KernelBuilder {
   loops::Var task_;
   std::vector<loops::Var> integers_;
   std::vector<Dim> integer_dims_;
-  std::vector<bool> shared_;              // may stand for every equal Dim
+  std::vector<bool> shared_;  // may stand for every equal Dim
   std::vector<loops::Buffer> buffers_;
   std::vector<BufferSource> sources_;
-  std::vector<Dim> stage_sizes_;          // bytes, in order of the Stage buffers
+  std::vector<Dim> stage_sizes_;  // bytes, in order of the Stage buffers
 };
 
 // A step of one kernel.

@@ -21,7 +21,8 @@ QuotientRemainder divide_lanes(KernelBuilder& builder, const Coord& coord, Dim d
   Expr by = builder.divisor(divisor);
   if (coord.lanewise) {
     Expr all = splat(by, lanes);
-    return {lanewise(apply(ScalarOp::Div, {coord.lanewise, all})), lanewise(apply(ScalarOp::TruncMod, {coord.lanewise, all}))};
+    return {lanewise(apply(ScalarOp::Div, {coord.lanewise, all})),
+            lanewise(apply(ScalarOp::TruncMod, {coord.lanewise, all}))};
   }
   if (coord.digits.empty()) return {};
   const Digit& digit = coord.digits[0];

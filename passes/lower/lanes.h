@@ -5,7 +5,9 @@
 
 namespace lapidary::lowering {
 
-struct QuotientRemainder { Coord quotient, remainder; };
+struct QuotientRemainder {
+  Coord quotient, remainder;
+};
 
 // coordinate floordiv and mod divisor, of a flat coordinate (at most one digit, no offset or scale) that is not
 // negative. Stays affine when the lanes provably stay within one multiple of the divisor.

@@ -66,11 +66,11 @@ class FunctionLowering {
     LoweredGroup lowered;
     if (!writes_nothing(group)) lowered = family->lower(context_, group);
     for (const auto& result : group.results)
-      if (has_halo(result->type) && !is_filled_by_parts(group)) lowered.steps.push_back(halo_step(context_, result.get()));
+      if (has_halo(result->type) && !is_filled_by_parts(group))
+        lowered.steps.push_back(halo_step(context_, result.get()));
     const auto first = static_cast<uint32_t>(entry_.steps.size());
     const auto last = first + static_cast<uint32_t>(std::max<size_t>(lowered.steps.size(), 1)) - 1;
-    for (const auto& result : group.results)
-      place_result(result.get(), first, last);
+    for (const auto& result : group.results) place_result(result.get(), first, last);
     std::vector<BufferRef> scratch;
     for (Dim bytes : lowered.scratch) scratch.push_back(arena(bytes, first, last));
     for (const Value* operand : group.operands)
@@ -94,7 +94,7 @@ class FunctionLowering {
       for (size_t i = 0; i < results.size(); ++i) op->results[i]->replace_all_uses(results[i]);
       auto composite = op++;
       erase_op(*composite);
-      op = region.ops.begin();   // a body may hold composites
+      op = region.ops.begin();  // a body may hold composites
     }
     int64_t index = 0, position = 0;
     for (const Op& op : region.ops) {
@@ -106,7 +106,10 @@ class FunctionLowering {
 
   // Values that were placed in the concat that reads them (place_concats): where they begin in its buffer. A part that
   // is a result of the function too (run --check-every-value asks for all) has its own place and is copied.
-  struct Slice { const Value* whole; Dim offset; };   // in bytes
+  struct Slice {
+    const Value* whole;
+    Dim offset;
+  };  // in bytes
 
   void find_slices() {
     for (Op& group : function_.body->ops) {
@@ -127,7 +130,8 @@ class FunctionLowering {
     DimPool& dims = module_.dims;
     const int axis = static_cast<int>(concat.params.integer("axis"));
     Dim begin = dims.constant(0);
-    for (int64_t i = 0; i < position; ++i) begin = dims.add(begin, concat.operand(static_cast<int>(i))->type.shape[static_cast<size_t>(axis)]);
+    for (int64_t i = 0; i < position; ++i)
+      begin = dims.add(begin, concat.operand(static_cast<int>(i))->type.shape[static_cast<size_t>(axis)]);
     if (whole.layout.blocked_axis == axis) begin = dims.floordiv(begin, dims.constant(whole.layout.block));
     for (const PhysicalAxis& physical : physical_axes(dims, whole))
       if (physical.axis == axis && !physical.inner)
@@ -136,7 +140,8 @@ class FunctionLowering {
   }
 
   static bool is_filled_by_parts(const Op& group) {
-    return group.params.has("placed") && group.params.integers("placed").size() == group.regions[0]->results()[0]->producer->operands.size();
+    return group.params.has("placed") &&
+           group.params.integers("placed").size() == group.regions[0]->results()[0]->producer->operands.size();
   }
 
   void place_result(const Value* result, uint32_t first, uint32_t last) {
@@ -154,7 +159,8 @@ class FunctionLowering {
   }
 
   bool writes_nothing(const Op& group) {
-    return std::ranges::all_of(group.results, [&](const auto& result) { return value_of(element_count(module_.dims, result->type)) == 0; });
+    return std::ranges::all_of(
+        group.results, [&](const auto& result) { return value_of(element_count(module_.dims, result->type)) == 0; });
   }
 
   // One dense operand under another shape: nothing to do but to remember where it is.
@@ -163,7 +169,8 @@ class FunctionLowering {
     const Value *operand = group.operand(0), *result = group.result();
     auto found = places_.find(operand);
     if (found == places_.end() || places_.contains(result) || slices_.contains(result)) return false;
-    if (!operand->type.layout.dense() || !result->type.layout.dense() || operand->type.dtype != result->type.dtype) return false;
+    if (!operand->type.layout.dense() || !result->type.layout.dense() || operand->type.dtype != result->type.dtype)
+      return false;
     for (const Op& op : group.regions[0]->ops)
       if (!op.is(OpKind::Reshape) && !op.is(OpKind::Yield)) return false;
     places_[result] = BufferRef(found->second);
@@ -182,10 +189,14 @@ class FunctionLowering {
         LPD_CHECK(found != places_.end(), "a kernel uses a value that has no place");
         return found->second;
       }
-      case BufferSource::Kind::Weight: return {BufferRef::Base::Weights, add_weight(program_, source.weight)};
-      case BufferSource::Kind::Scratch: return scratch.at(source.scratch);
-      case BufferSource::Kind::Flag: return {BufferRef::Base::Flag, add_flag(program_, source.message)};
-      case BufferSource::Kind::Stage: return {};
+      case BufferSource::Kind::Weight:
+        return {BufferRef::Base::Weights, add_weight(program_, source.weight)};
+      case BufferSource::Kind::Scratch:
+        return scratch.at(source.scratch);
+      case BufferSource::Kind::Flag:
+        return {BufferRef::Base::Flag, add_flag(program_, source.message)};
+      case BufferSource::Kind::Stage:
+        return {};
     }
     LPD_UNREACHABLE("a buffer from nowhere");
   }
@@ -221,7 +232,8 @@ class FunctionLowering {
     size_t stages = 0;
     for (const LoweredVariant& variant : step.variants) {
       for (const BufferSource& source : variant.buffers)
-        if (source.kind != BufferSource::Kind::Stage && std::ranges::find(globals, source) == globals.end()) globals.push_back(source);
+        if (source.kind != BufferSource::Kind::Stage && std::ranges::find(globals, source) == globals.end())
+          globals.push_back(source);
       stages = std::max(stages, variant.stage_offsets.size());
     }
     for (LoweredVariant& variant : step.variants) {
@@ -249,7 +261,8 @@ class FunctionLowering {
       auto found = std::ranges::find(variant.buffers, source);
       if (found == variant.buffers.end()) continue;
       if (source.kind == BufferSource::Kind::Flag) return loops::make_flag("unused");
-      return loops::make_global("unused", variant.kernel.buffers[found - variant.buffers.begin()]->element.dtype, false);
+      return loops::make_global("unused", variant.kernel.buffers[found - variant.buffers.begin()]->element.dtype,
+                                false);
     }
     LPD_UNREACHABLE("a buffer of no variant");
   }

@@ -9,9 +9,9 @@ using namespace loops;
 
 namespace {
 
-constexpr int64_t kChunk = 4096;          // elements of a task: about a microsecond of a memory-bound map
-constexpr int64_t kLeastInner = 1024;     // fewer, and the task takes in another loop
-constexpr int64_t kWorthWaking = 16384;   // elements for which a second thread pays
+constexpr int64_t kChunk = 4096;         // elements of a task: about a microsecond of a memory-bound map
+constexpr int64_t kLeastInner = 1024;    // fewer, and the task takes in another loop
+constexpr int64_t kWorthWaking = 16384;  // elements for which a second thread pays
 
 struct MapEmitter {
   GroupEmitter& emit;
@@ -88,9 +88,8 @@ LoweredStep map_step(Context& context, const Op& group, const std::string& famil
                      const std::function<void(GroupEmitter&, const Coords&)>& element) {
   DimPool& dims = context.module.dims;
   IterationSpace space = space_of(dims, type);
-  fit_space(space, context.module, context.target(), group, [&](GroupEmitter& emit, const Coords& coords) {
-    element(emit, with_block_tail(emit, type, coords));
-  });
+  fit_space(space, context.module, context.target(), group,
+            [&](GroupEmitter& emit, const Coords& coords) { element(emit, with_block_tail(emit, type, coords)); });
   KernelBuilder builder(context.module, context.target(), family);
   GroupEmitter emit(builder, group);
   MapEmitter map{emit, space, type, element, space.loops(), context.target().f32_lanes(), {}};
@@ -109,7 +108,8 @@ LoweredStep map_step(Context& context, const Op& group, const std::string& famil
   for (size_t i = 0; i < cut; ++i) grid.outer.push_back(map.extent(i));
   grid.extent = map.extent(cut);
   grid.chunk = dims.max(dims.floordiv(dims.constant(kChunk), dims.max(below, dims.constant(1))), dims.constant(1));
-  if (known_equal(dims.less(grid.chunk, grid.extent), dims.constant(0))) grid.chunk = dims.max(grid.extent, dims.constant(1));
+  if (known_equal(dims.less(grid.chunk, grid.extent), dims.constant(0)))
+    grid.chunk = dims.max(grid.extent, dims.constant(1));
   std::vector<Dim> task_extents = grid.outer;
   task_extents.push_back(dims.ceildiv(grid.extent, grid.chunk));
   const std::vector<Expr> tasks = builder.split_task(task_extents);

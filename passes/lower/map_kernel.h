@@ -27,7 +27,7 @@ Coords with_block_tail(GroupEmitter&, const Type&, Coords);
 // Where a task begins and how many there are: `outer` loops whole, `chunk` elements of the next.
 struct TaskGrid {
   std::vector<Dim> outer;
-  Dim extent = nullptr, chunk = nullptr;   // of the axis that is cut into chunks
+  Dim extent = nullptr, chunk = nullptr;  // of the axis that is cut into chunks
   Dim tasks(DimPool&) const;
 };
 

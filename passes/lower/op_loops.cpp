@@ -64,7 +64,8 @@ class Accumulator {
 };
 
 // Loops over `extents`, one inside the other; `body` gets the variables.
-void nest(GroupEmitter& emit, const std::vector<Dim>& extents, const std::function<void(const std::vector<Expr>&)>& body) {
+void nest(GroupEmitter& emit, const std::vector<Dim>& extents,
+          const std::function<void(const std::vector<Expr>&)>& body) {
   std::vector<Var> vars;
   std::vector<Expr> indices;
   for (Dim extent : extents) {
@@ -79,7 +80,8 @@ void nest(GroupEmitter& emit, const std::vector<Dim>& extents, const std::functi
   std::vector<Stmt> statements = inner.take();
   for (size_t i = extents.size(); i-- > 0;) {
     if (value_of(extents[i]) == 1) continue;
-    statements = {for_loop(vars[i], integer(0), emit.builder.parameter(extents[i]), 1, LoopKind::Serial, std::move(statements))};
+    statements = {
+        for_loop(vars[i], integer(0), emit.builder.parameter(extents[i]), 1, LoopKind::Serial, std::move(statements))};
   }
   emit.block().add(block(std::move(statements)));
 }
@@ -108,7 +110,8 @@ Expr reduction(GroupEmitter& emit, const Op& op, const Coords& coords) {
   });
   if (op.kind != OpKind::ReduceMean) return acc.get();
   Dim count = emit.builder.module.dims.product(extents);
-  return apply(ScalarOp::Div, {acc.get(), splat(convert(emit.builder.parameter(count), acc.get()->type.dtype), coords.lanes)});
+  return apply(ScalarOp::Div,
+               {acc.get(), splat(convert(emit.builder.parameter(count), acc.get()->type.dtype), coords.lanes)});
 }
 
 Expr contraction(GroupEmitter& emit, const Op& op, const Coords& coords) {
@@ -142,7 +145,7 @@ Expr contraction(GroupEmitter& emit, const Op& op, const Coords& coords) {
 // Where a window touches its input along one spatial axis.
 struct Tap {
   Coord coord;
-  Expr inside;      // null: always
+  Expr inside;  // null: always
 };
 
 // Narrows the coordinates to a tap; collects the condition.
@@ -155,23 +158,29 @@ void apply_tap(Coords& where, Expr& inside, size_t axis, Tap tap) {
 }
 
 // Input coordinate out · stride + kernel · dilation - pad of a convolution or pool.
-Tap window_tap(GroupEmitter& emit, const Coords& coords, size_t axis, const Op& op, size_t spatial, const Expr& kernel) {
+Tap window_tap(GroupEmitter& emit, const Coords& coords, size_t axis, const Op& op, size_t spatial,
+               const Expr& kernel) {
   KernelBuilder& builder = emit.builder;
   const Shape& input = op.operand(0)->type.shape;
   Coord flat = emit.flatten(coords.axes[axis], nullptr);
   flat = emit.flatten(emit.shift(flat, builder.module.dims.neg(op.params.dims("pads")[spatial]),
-                                 builder.dim(op.params.integers("strides")[spatial]), coords.lanes), nullptr);
+                                 builder.dim(op.params.integers("strides")[spatial]), coords.lanes),
+                      nullptr);
   Expr displaced = mul(kernel, integer(op.params.integers("dilations")[spatial]));
-  if (flat.lanewise) flat.lanewise = add(flat.lanewise, splat(displaced, coords.lanes));
-  else flat.digits[0].base = add(flat.digits[0].base, displaced);
+  if (flat.lanewise)
+    flat.lanewise = add(flat.lanewise, splat(displaced, coords.lanes));
+  else
+    flat.digits[0].base = add(flat.digits[0].base, displaced);
   return {flat, in_range(flat, integer(0), builder.parameter(input[axis]), coords.lanes)};
 }
 
 // Input coordinate (out + pad - kernel · dilation) / stride of a transposed convolution, where it divides.
-Tap transposed_tap(GroupEmitter& emit, const Coords& coords, size_t axis, const Op& op, size_t spatial, const Expr& kernel) {
+Tap transposed_tap(GroupEmitter& emit, const Coords& coords, size_t axis, const Op& op, size_t spatial,
+                   const Expr& kernel) {
   KernelBuilder& builder = emit.builder;
-  Coord flat = emit.flatten(emit.shift(emit.flatten(coords.axes[axis], nullptr), op.params.dims("pads")[spatial], nullptr,
-                                       coords.lanes), nullptr);
+  Coord flat = emit.flatten(
+      emit.shift(emit.flatten(coords.axes[axis], nullptr), op.params.dims("pads")[spatial], nullptr, coords.lanes),
+      nullptr);
   Expr position = lane_values(flat, coords.lanes);
   const int lanes = position->type.lanes;
   position = sub(position, splat_to(mul(kernel, integer(op.params.integers("dilations")[spatial])), lanes));
@@ -190,7 +199,8 @@ Expr convolution(GroupEmitter& emit, const Op& op, const Coords& coords) {
   const bool transposed = op.is(OpKind::ConvTranspose);
   const Value *x = op.operand(0), *w = op.operand(1);
   const Dim groups = builder.dim(op.params.integer("group"));
-  const Dim in_per_group = dims.floordiv(x->type.shape[1], groups), out_per_group = dims.floordiv(op.type().shape[1], groups);
+  const Dim in_per_group = dims.floordiv(x->type.shape[1], groups),
+            out_per_group = dims.floordiv(op.type().shape[1], groups);
   std::vector<Dim> extents = {in_per_group};
   for (size_t i = 2; i < w->type.shape.size(); ++i) extents.push_back(w->type.shape[i]);
   const Coord out_channel = emit.flatten(coords.axes[1], op.type().shape[1]);
@@ -203,16 +213,20 @@ Expr convolution(GroupEmitter& emit, const Op& op, const Coords& coords) {
     Expr inside;
     from.axes[1] = emit.shift(emit.flatten(split.quotient, nullptr), builder.dim(0), in_per_group, coords.lanes);
     from.axes[1] = emit.flatten(from.axes[1], nullptr);
-    if (from.axes[1].lanewise) from.axes[1].lanewise = add(from.axes[1].lanewise, splat(k[0], coords.lanes));
-    else from.axes[1].digits[0].base = add(from.axes[1].digits[0].base, k[0]);
-    if (transposed) weights.axes = {from.axes[1], split.remainder};
-    else weights.axes = {coords.axes[1], at(k[0])};
+    if (from.axes[1].lanewise)
+      from.axes[1].lanewise = add(from.axes[1].lanewise, splat(k[0], coords.lanes));
+    else
+      from.axes[1].digits[0].base = add(from.axes[1].digits[0].base, k[0]);
+    if (transposed)
+      weights.axes = {from.axes[1], split.remainder};
+    else
+      weights.axes = {coords.axes[1], at(k[0])};
     for (size_t i = 1; i < k.size(); ++i) {
       weights.axes.push_back(at(k[i]));
       apply_tap(from, inside, i + 1, (transposed ? transposed_tap : window_tap)(emit, coords, i + 1, op, i - 1, k[i]));
     }
     Expr element = emit.value_or_scalar(x, from), weight = emit.value_or_scalar(w, weights);
-    if (inside) {   // a fused producer need not give 0 where its input is not touched
+    if (inside) {  // a fused producer need not give 0 where its input is not touched
       const int lanes = std::max(element->type.lanes, inside->type.lanes);
       element = select(splat_to(inside, lanes), splat_to(element, lanes),
                        splat_to(identity_of(OpKind::ReduceSum, x->type.dtype), lanes));
@@ -237,7 +251,7 @@ Expr pool(GroupEmitter& emit, const Op& op, const Coords& coords) {
     Expr inside, counted;
     for (size_t i = 0; i < k.size(); ++i) {
       Tap tap = window_tap(emit, coords, i + 2, op, i, k[i]);
-      if (average && op.params.integer("include_pad")) {   // positions past the padding do not count either
+      if (average && op.params.integer("include_pad")) {  // positions past the padding do not count either
         DimPool& dims = builder.module.dims;
         Dim padded = dims.add(op.operand(0)->type.shape[i + 2], op.params.dims("pads")[i + k.size()]);
         counted = both(counted, in_range(tap.coord, nullptr, builder.parameter(padded), coords.lanes));

@@ -11,11 +11,13 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 
-bool lives_meet(const ArenaBuffer& a, const ArenaBuffer& b) { return a.first_step <= b.last_step && b.first_step <= a.last_step; }
+bool lives_meet(const ArenaBuffer& a, const ArenaBuffer& b) {
+  return a.first_step <= b.last_step && b.first_step <= a.last_step;
+}
 
 struct Monomial {
-  int64_t coefficient;       // a multiple of the alignment
-  Dim atoms;                 // 1 for constants
+  int64_t coefficient;  // a multiple of the alignment
+  Dim atoms;            // 1 for constants
 };
 
 // bytes <= coefficient · atoms, or nothing when bytes is a sum, may be negative, or rounding its coefficient to whole
@@ -23,8 +25,10 @@ struct Monomial {
 std::optional<Monomial> as_monomial(DimPool& dims, Dim bytes) {
   if (range(bytes).lo < 0 || bytes->kind == DimKind::Sum) return {};
   int64_t coefficient = 1;
-  if (auto known = value_of(bytes)) coefficient = *known;
-  else if (bytes->kind == DimKind::Product) coefficient = bytes->constant;
+  if (auto known = value_of(bytes))
+    coefficient = *known;
+  else if (bytes->kind == DimKind::Product)
+    coefficient = bytes->constant;
   if (coefficient < 0) return {};
   Dim atoms = value_of(bytes) ? dims.constant(1) : dims.floordiv(bytes, dims.constant(coefficient));
   const int64_t rounded = (coefficient + kAlignment - 1) / kAlignment * kAlignment;
@@ -33,12 +37,13 @@ std::optional<Monomial> as_monomial(DimPool& dims, Dim bytes) {
 }
 
 // Offsets of buffers of known sizes; returns the peak.
-int64_t pack(const std::vector<ArenaBuffer*>& buffers, const std::vector<int64_t>& sizes, std::vector<int64_t>& offsets) {
+int64_t pack(const std::vector<ArenaBuffer*>& buffers, const std::vector<int64_t>& sizes,
+             std::vector<int64_t>& offsets) {
   std::vector<size_t> order(buffers.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return sizes[a] > sizes[b]; });
   offsets.assign(buffers.size(), 0);
-  std::vector<size_t> placed;            // sorted by offset
+  std::vector<size_t> placed;  // sorted by offset
   int64_t peak = 0;
   for (size_t i : order) {
     int64_t offset = 0;
@@ -49,7 +54,9 @@ int64_t pack(const std::vector<ArenaBuffer*>& buffers, const std::vector<int64_t
     }
     offsets[i] = offset;
     peak = std::max(peak, offset + sizes[i]);
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), i, [&](size_t a, size_t b) { return offsets[a] < offsets[b]; }), i);
+    placed.insert(
+        std::upper_bound(placed.begin(), placed.end(), i, [&](size_t a, size_t b) { return offsets[a] < offsets[b]; }),
+        i);
   }
   return peak;
 }
@@ -64,7 +71,8 @@ Slot& choose_slot(DimPool& dims, std::vector<Slot>& slots, const ArenaBuffer& bu
   Slot* best = nullptr;
   const auto distance = [&](const Slot& slot) { return std::abs(guess(slot.size) - guess(buffer.bytes)); };
   for (Slot& slot : slots) {
-    const bool free = std::ranges::none_of(slot.members, [&](const ArenaBuffer* other) { return lives_meet(*other, buffer); });
+    const bool free =
+        std::ranges::none_of(slot.members, [&](const ArenaBuffer* other) { return lives_meet(*other, buffer); });
     if (free && (!best || distance(slot) < distance(*best))) best = &slot;
   }
   if (best) return *best;
@@ -75,7 +83,11 @@ Slot& choose_slot(DimPool& dims, std::vector<Slot>& slots, const ArenaBuffer& bu
 }  // namespace
 
 void plan_memory(DimPool& dims, EntryPoint& entry) {
-  struct Class { Dim atoms; std::vector<ArenaBuffer*> buffers; std::vector<int64_t> sizes; };
+  struct Class {
+    Dim atoms;
+    std::vector<ArenaBuffer*> buffers;
+    std::vector<int64_t> sizes;
+  };
   std::vector<Class> classes;
   std::vector<Slot> slots;
   for (ArenaBuffer& buffer : entry.arena) {

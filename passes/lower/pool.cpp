@@ -8,8 +8,8 @@
 // vectors that overhang test each lane, the others load (stride 2: two vectors, of which every other lane is kept).
 // Measured on one Zen 4 core, 64 × 56 × 56, least times: 3×3 of stride 1 35 µs instead of 89, 5×5 72 instead of 231.
 //
-// max_pool: NaN wins (ONNX MaxPool-22); average_pool divides by the window's true size or, with include_pad, its size inside the
-// padded input.
+// max_pool: NaN wins (ONNX MaxPool-22); average_pool divides by the window's true size or, with include_pad, its size
+// inside the padded input.
 #include <algorithm>
 #include <map>
 
@@ -35,7 +35,9 @@ struct Window {
 };
 
 // The taps that fall inside the input: [begin, end).
-struct Clip { Expr begin, end, position, padded; };   // padded: taps inside the padded input
+struct Clip {
+  Expr begin, end, position, padded;
+};  // padded: taps inside the padded input
 
 Clip clip(Block& block, KernelBuilder& builder, const Window& window, Expr out) {
   Expr position = block.let("p", sub(mul(out, integer(window.stride)), builder.parameter(window.pad)));
@@ -48,7 +50,9 @@ Clip clip(Block& block, KernelBuilder& builder, const Window& window, Expr out) 
 }
 
 // Output pixels [first, last) whose windows lie inside, when there are enough for `tile` of them; else none.
-struct Inside { Dim first, last, tiles; };
+struct Inside {
+  Dim first, last, tiles;
+};
 
 Inside inside_of(DimPool& dims, const Window& window, int64_t tile) {
   Dim stride = dims.constant(window.stride), zero = dims.constant(0), one = dims.constant(1);
@@ -63,10 +67,14 @@ Inside inside_of(DimPool& dims, const Window& window, int64_t tile) {
 class PoolLowering {
  public:
   PoolLowering(Context& context, const Op& group, const Op& pool)
-      : dims_(context.module.dims), pool_(pool), maximum_(pool.is(OpKind::MaxPool)), lanes_(context.target().f32_lanes()),
+      : dims_(context.module.dims),
+        pool_(pool),
+        maximum_(pool.is(OpKind::MaxPool)),
+        lanes_(context.target().f32_lanes()),
         columns_(context.target().vector_registers >= 32 ? 20 : 10),
         blocked_(group.operand(pool.operand(0)->index)->type.layout.blocked_axis == 1),
-        builder_(context.module, context.target(), "pool", maximum_ ? "max" : "average"), emit_(builder_, group) {
+        builder_(context.module, context.target(), "pool", maximum_ ? "max" : "average"),
+        emit_(builder_, group) {
     const Type& x = pool.operand(0)->type;
     const std::vector<Dim>& pads = pool.params.dims("pads");
     const int spatial = x.rank() - 2;
@@ -86,10 +94,14 @@ class PoolLowering {
     row_ = axes[2];
     channel_ = blocked_ ? builder_.body.let("channel", mul(axes[1], integer(lanes_))) : axes[1];
     if (blocked_ && channels % lanes_) mask_ = first_lanes(sub(builder_.parameter(out[1]), channel_), lanes_);
-    taps_ = windows_.size() == 2 ? clip(builder_.body, builder_, windows_[0], row_) : Clip{integer(0), integer(1), integer(0), integer(1)};
-    row_taps_ = pool_.params.has("include_pad") && pool_.params.integer("include_pad") ? taps_.padded : sub(taps_.end, taps_.begin);
-    if (blocked_) blocked_row();
-    else dense_row();
+    taps_ = windows_.size() == 2 ? clip(builder_.body, builder_, windows_[0], row_)
+                                 : Clip{integer(0), integer(1), integer(0), integer(1)};
+    row_taps_ = pool_.params.has("include_pad") && pool_.params.integer("include_pad") ? taps_.padded
+                                                                                       : sub(taps_.end, taps_.begin);
+    if (blocked_)
+      blocked_row();
+    else
+      dense_row();
     return single_step(builder_.finish(dims_.product(std::vector<Dim>{out[0], planes, rows})));
   }
 
@@ -116,10 +128,11 @@ class PoolLowering {
 
   void blocked_row() {
     const Window& window = windows_.back();
-    std::map<int64_t, int64_t> place;   // of the columns a tile reads
+    std::map<int64_t, int64_t> place;  // of the columns a tile reads
     int64_t pixels = kMostPixels;
     const Inside all = inside_of(dims_, window, 1);
-    if (const auto count = lapidary::value_of(dims_.sub(all.last, all.first))) pixels = std::clamp<int64_t>(*count, 1, pixels);
+    if (const auto count = lapidary::value_of(dims_.sub(all.last, all.first)))
+      pixels = std::clamp<int64_t>(*count, 1, pixels);
     const auto fits = [&] {
       place.clear();
       for (int64_t i = 0; i < pixels; ++i)
@@ -131,8 +144,10 @@ class PoolLowering {
     while (!fits() && pixels > 1) --pixels;
     const Inside inside = inside_of(dims_, window, pixels);
     Expr first = builder_.parameter(inside.first), last = builder_.parameter(inside.last);
-    if (fits()) tiles(window, inside, pixels, place);
-    else first = last = builder_.parameter(window.out);   // a window too wide for the registers
+    if (fits())
+      tiles(window, inside, pixels, place);
+    else
+      first = last = builder_.parameter(window.out);  // a window too wide for the registers
     sides(window, first, last, 1, [&](Block& block, Expr pixel, Expr) { clipped_pixel(block, window, pixel); });
   }
 
@@ -141,7 +156,8 @@ class PoolLowering {
     serial(builder_.body, "tile", integer(0), builder_.parameter(inside.tiles), 1, [&](Block& block, Expr tile) {
       Expr pixel = block.let("pixel", min(add(first, mul(tile, integer(pixels))), sub(last, integer(pixels))));
       Expr position = block.let("p", sub(mul(pixel, integer(window.stride)), builder_.parameter(window.pad)));
-      Buffer columns = block.local("columns", {DType::F32, static_cast<uint16_t>(lanes_)}, static_cast<int64_t>(place.size()));
+      Buffer columns =
+          block.local("columns", {DType::F32, static_cast<uint16_t>(lanes_)}, static_cast<int64_t>(place.size()));
       for (const auto& [column, number] : place) block.add(loops::store(columns, integer(number), identity()));
       serial(block, "kh", taps_.begin, taps_.end, 1, [&](Block& taps, Expr kh) {
         for (const auto& [column, number] : place) {
@@ -171,25 +187,30 @@ class PoolLowering {
       });
     });
     const bool padded = !maximum_ && pool_.params.integer("include_pad");
-    store(block, at(pixel), load(acc, integer(0), lanes_), mul(row_taps_, padded ? column.padded : sub(column.end, column.begin)), mask_);
+    store(block, at(pixel), load(acc, integer(0), lanes_),
+          mul(row_taps_, padded ? column.padded : sub(column.end, column.begin)), mask_);
   }
 
   void dense_row() {
     const Window& window = windows_.back();
     const Inside inside = inside_of(dims_, window, lanes_);
     Expr first = builder_.parameter(inside.first), last = builder_.parameter(inside.last);
-    const auto position = [&](Block& block, Expr pixel) { return block.let("p", sub(mul(pixel, integer(window.stride)), builder_.parameter(window.pad))); };
+    const auto position = [&](Block& block, Expr pixel) {
+      return block.let("p", sub(mul(pixel, integer(window.stride)), builder_.parameter(window.pad)));
+    };
     serial(builder_.body, "tile", integer(0), builder_.parameter(inside.tiles), 1, [&](Block& block, Expr tile) {
       Expr pixel = block.let("pixel", min(add(first, mul(tile, integer(lanes_))), sub(last, integer(lanes_))));
       whole_vector(block, window, pixel, position(block, pixel));
     });
     sides(window, first, last, lanes_, [&](Block& block, Expr pixel, Expr end) {
-      clipped_vector(block, window, pixel, position(block, pixel), block.let("mask", first_lanes(sub(end, pixel), lanes_)));
+      clipped_vector(block, window, pixel, position(block, pixel),
+                     block.let("mask", first_lanes(sub(end, pixel), lanes_)));
     });
   }
 
   // The pixels before `first` and from `last` on, `step` at a time.
-  void sides(const Window& window, Expr first, Expr last, int step, const std::function<void(Block&, Expr, Expr)>& body) {
+  void sides(const Window& window, Expr first, Expr last, int step,
+             const std::function<void(Block&, Expr, Expr)>& body) {
     serial(builder_.body, "side", integer(0), integer(2), 1, [&](Block& side, Expr right) {
       Expr begin = side.let("begin", mul(right, last));
       Expr end = side.let("end", select(equal(right, integer(0)), first, builder_.parameter(window.out)));
@@ -198,7 +219,8 @@ class PoolLowering {
   }
 
   // Σ or max over the window of `value(kh, position + kw · dilation)`.
-  void over_taps(Block& block, const Window& window, Buffer acc, Expr position, const std::function<Expr(Block&, Expr, Expr, Expr)>& value) {
+  void over_taps(Block& block, const Window& window, Buffer acc, Expr position,
+                 const std::function<Expr(Block&, Expr, Expr, Expr)>& value) {
     block.add(loops::store(acc, integer(0), identity()));
     serial(block, "kh", taps_.begin, taps_.end, 1, [&](Block& taps, Expr kh) {
       serial(taps, "kw", integer(0), integer(window.kernel), 1, [&](Block& tap, Expr kw) {
@@ -212,8 +234,10 @@ class PoolLowering {
     Buffer acc = block.local("acc", {DType::F32, static_cast<uint16_t>(lanes_)}, 1);
     over_taps(block, window, acc, position, [&](Block& tap, Expr kh, Expr, Expr here) {
       if (window.stride != 2) return input(tap, kh, along(here, integer(window.stride)), nullptr);
-      Expr low = input(tap, kh, along(here), nullptr), high = input(tap, kh, along(add(here, integer(lanes_ - 1))), nullptr);
-      std::vector<int> even;   // of the 2 · lanes - 1 elements from `here`, of which `high` begins with the last of `low`
+      Expr low = input(tap, kh, along(here), nullptr),
+           high = input(tap, kh, along(add(here, integer(lanes_ - 1))), nullptr);
+      std::vector<int>
+          even;  // of the 2 · lanes - 1 elements from `here`, of which `high` begins with the last of `low`
       for (int lane = 0; lane < lanes_; ++lane) even.push_back(2 * lane < lanes_ ? 2 * lane : 2 * lane + 1);
       return shuffle({low, high}, even);
     });
@@ -222,21 +246,24 @@ class PoolLowering {
 
   void clipped_vector(Block& block, const Window& window, Expr pixel, Expr position, Expr mask) {
     Buffer acc = block.local("acc", {DType::F32, static_cast<uint16_t>(lanes_)}, 1);
-      over_taps(block, window, acc, position, [&](Block& tap, Expr kh, Expr, Expr here) {
+    over_taps(block, window, acc, position, [&](Block& tap, Expr kh, Expr, Expr here) {
       Coord pixels = along(here, integer(window.stride));
-      Expr inside = tap.let("inside", splat_to(in_range(pixels, integer(0), builder_.parameter(window.extent), lanes_), lanes_));
+      Expr inside =
+          tap.let("inside", splat_to(in_range(pixels, integer(0), builder_.parameter(window.extent), lanes_), lanes_));
       return select(inside, input(tap, kh, pixels, both(mask, inside)), identity());
     });
     Expr count;
-    if (!maximum_) {   // the taps of each lane that count
+    if (!maximum_) {  // the taps of each lane that count
       const bool padded = pool_.params.integer("include_pad");
       Buffer taps = block.local("taps", {DType::F32, static_cast<uint16_t>(lanes_)}, 1);
       block.add(loops::store(taps, integer(0), real(0, lanes_)));
       Dim end = padded ? dims_.add(window.extent, window.pad_hi) : window.extent;
       serial(block, "kw", integer(0), integer(window.kernel), 1, [&](Block& tap, Expr kw) {
         Coord pixels = along(add(position, mul(kw, integer(window.dilation))), integer(window.stride));
-        Expr counts = splat_to(in_range(pixels, padded ? nullptr : integer(0), builder_.parameter(end), lanes_), lanes_);
-        tap.add(loops::store(taps, integer(0), add(load(taps, integer(0), lanes_), select(counts, real(1, lanes_), real(0, lanes_)))));
+        Expr counts =
+            splat_to(in_range(pixels, padded ? nullptr : integer(0), builder_.parameter(end), lanes_), lanes_);
+        tap.add(loops::store(taps, integer(0),
+                             add(load(taps, integer(0), lanes_), select(counts, real(1, lanes_), real(0, lanes_)))));
       });
       count = mul(load(taps, integer(0), lanes_), splat_to(convert(row_taps_, DType::F32), lanes_));
     }
@@ -252,7 +279,7 @@ class PoolLowering {
   GroupEmitter emit_;
   std::vector<Window> windows_;
   Expr batch_, channel_, row_, row_taps_, mask_;
-  Clip taps_;   // of the row
+  Clip taps_;  // of the row
 };
 
 }  // namespace
@@ -261,7 +288,8 @@ LoweredGroup lower_pool(Context& context, const Op& group) {
   const Op& pool = anchor_of(group);
   const Type& x = pool.operand(0)->type;
   const bool known = lapidary::value_of(x.shape[1]).has_value();
-  if (x.dtype != DType::F32 || x.rank() > 4 || x.rank() < 3 || !known || pool.operand(0)->producer) return lower_plain(context, group);
+  if (x.dtype != DType::F32 || x.rank() > 4 || x.rank() < 3 || !known || pool.operand(0)->producer)
+    return lower_plain(context, group);
   LoweredGroup result;
   result.steps.push_back(PoolLowering(context, group, pool).lower());
   return result;

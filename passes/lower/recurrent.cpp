@@ -26,27 +26,37 @@ namespace {
 constexpr int kUnroll = 4;
 
 // r [D, G·H, H] as [D][ceil(H/16)][H][G][16], or with the gates apart as [D][ceil(H/16)][G][H][16].
-ConstantId packed_gates(ConstantTable& constants, ConstantId r, int64_t directions, int64_t gates, int64_t hidden, int64_t blocks, bool apart) {
+ConstantId packed_gates(ConstantTable& constants, ConstantId r, int64_t directions, int64_t gates, int64_t hidden,
+                        int64_t blocks, bool apart) {
   const auto apply = [&](Transform transform) { r = constants.transformed(r, std::move(transform)); };
   apply({.kind = Transform::Kind::Reshape, .shape = {directions, gates, hidden, hidden}});
-  if (blocks * kPanel != hidden) apply({.kind = Transform::Kind::Pad, .shape = {directions, gates, blocks * kPanel, hidden}});
+  if (blocks * kPanel != hidden)
+    apply({.kind = Transform::Kind::Pad, .shape = {directions, gates, blocks * kPanel, hidden}});
   apply({.kind = Transform::Kind::Reshape, .shape = {directions, gates, blocks, kPanel, hidden}});
-  apply({.kind = Transform::Kind::Transpose, .axes = apart ? std::vector<int64_t>{0, 2, 1, 4, 3} : std::vector<int64_t>{0, 2, 4, 1, 3}});
+  apply({.kind = Transform::Kind::Transpose,
+         .axes = apart ? std::vector<int64_t>{0, 2, 1, 4, 3} : std::vector<int64_t>{0, 2, 4, 1, 3}});
   return r;
 }
 
 // The vectors of one batch row and one vector of units, after the products.
 struct UnitPlace {
-  Expr t, direction, row, unit;   // unit: of lane 0
-  Expr state;                     // where it is in one half of the states
-  Expr mask;                      // of the units there are; null: all
+  Expr t, direction, row, unit;  // unit: of lane 0
+  Expr state;                    // where it is in one half of the states
+  Expr mask;                     // of the units there are; null: all
 };
 
 class RecurrentLowering {
  public:
   RecurrentLowering(Context& context, const Op& group, const Op& op)
-      : module_(context.module), dims_(module_.dims), target_(context.target()), group_(group), op_(op), lanes_(target_.f32_lanes()),
-        cell_(op.params.text("cell")), gates_(composites::gates_of(cell_)), two_rounds_(cell_ == "gru") {
+      : module_(context.module),
+        dims_(module_.dims),
+        target_(context.target()),
+        group_(group),
+        op_(op),
+        lanes_(target_.f32_lanes()),
+        cell_(op.params.text("cell")),
+        gates_(composites::gates_of(cell_)),
+        two_rounds_(cell_ == "gru") {
     const Shape& xw = op.operand(0)->type.shape;
     time_ = xw[0], batch_ = xw[1];
     directions_ = *lapidary::value_of(op.operand(2)->type.shape[0]);
@@ -62,7 +72,7 @@ class RecurrentLowering {
 
   LoweredGroup lower() {
     LoweredGroup result;
-    result.scratch = {bytes_of_states(2)};   // h twice, then c, or z and r∘h
+    result.scratch = {bytes_of_states(2)};  // h twice, then c, or z and r∘h
     if (c0_) result.scratch.push_back(bytes_of_states(1));
     if (two_rounds_) result.scratch.insert(result.scratch.end(), 2, bytes_of_states(1));
     result.steps.push_back(initial_state());
@@ -74,14 +84,17 @@ class RecurrentLowering {
  private:
   Dim bytes_of_states(int64_t count) { return dims_.mul(state_, dims_.constant(count * 4)); }
   Expr row_size() const { return integer(blocks_ * kPanel); }
-  Expr mask_at(const Expr& unit) const { return hidden_ % kPanel ? first_lanes(sub(integer(hidden_), unit), lanes_) : nullptr; }
+  Expr mask_at(const Expr& unit) const {
+    return hidden_ % kPanel ? first_lanes(sub(integer(hidden_), unit), lanes_) : nullptr;
+  }
 
   // h(0) and c(0) into the scratch, zero beyond the hidden size; one task a direction and batch row.
   LoweredStep initial_state() {
     KernelBuilder builder(module_, target_, "recurrent", "initial");
     GroupEmitter emit(builder, group_);
     std::vector<Expr> axes = builder.split_task({dims_.constant(directions_), batch_});
-    Expr base = builder.body.let("base", add(mul(axes[0], builder.parameter(direction_size_)), mul(axes[1], row_size())));
+    Expr base =
+        builder.body.let("base", add(mul(axes[0], builder.parameter(direction_size_)), mul(axes[1], row_size())));
     std::vector<std::pair<Buffer, const Value*>> states = {{builder.scratch(0, DType::F32, true), op_.operand(2)}};
     if (c0_) states.push_back({builder.scratch(1, DType::F32, true), c0_});
     serial(builder.body, "u", integer(0), row_size(), lanes_, [&](Block& block, Expr unit) {
@@ -98,7 +111,7 @@ class RecurrentLowering {
       }
     });
     LoweredStep step = single_step(builder.finish(dims_.mul(dims_.constant(directions_), batch_)));
-    step.flops = dims_.constant(0);   // all of them are the recurrence's
+    step.flops = dims_.constant(0);  // all of them are the recurrence's
     return step;
   }
 
@@ -111,7 +124,8 @@ class RecurrentLowering {
     weights_ = builder.weight(packed_gates(module_.constants, *r, directions_, gates_, hidden_, blocks_, two_rounds_));
     h_ = builder.scratch(0, DType::F32, true, true);
     if (c0_) c_ = builder.scratch(1, DType::F32, true, true);
-    if (two_rounds_) z_ = builder.scratch(1, DType::F32, true, true), kept_ = builder.scratch(2, DType::F32, true, true);
+    if (two_rounds_)
+      z_ = builder.scratch(1, DType::F32, true, true), kept_ = builder.scratch(2, DType::F32, true, true);
     Block& body = builder.body;
     Dim rounds = dims_.mul(time_, dims_.constant(two_rounds_ ? 2 : 1));
     std::vector<Expr> axes = builder.split_task({rounds, dims_.constant(directions_), dims_.constant(blocks_)});
@@ -119,7 +133,9 @@ class RecurrentLowering {
     direction_ = axes[1], unit_block_ = axes[2];
     Expr state = builder.parameter(state_), backwards = sub(sub(builder.parameter(time_), integer(1)), step);
     const int64_t direction = op_.params.integer("direction");
-    t_ = direction == composites::kForward ? step : direction == composites::kReverse ? backwards : select(equal(direction_, integer(0)), step, backwards);
+    t_ = direction == composites::kForward   ? step
+         : direction == composites::kReverse ? backwards
+                                             : select(equal(direction_, integer(0)), step, backwards);
     t_ = body.let("t", t_);
     own_ = body.let("own", mul(direction_, builder.parameter(direction_size_)));
     Expr from = mul(mod(step, integer(2)), state);
@@ -134,7 +150,8 @@ class RecurrentLowering {
       products(body, 0, static_cast<int>(gates_), h_, from_, &RecurrentLowering::update);
     }
     LoweredStep lowered = single_step(builder.finish(dims_.constant(directions_ * blocks_), nullptr, rounds));
-    lowered.flops = dims_.product(std::vector<Dim>{dims_.constant(2 * gates_ * directions_ * hidden_ * hidden_), time_, batch_});
+    lowered.flops =
+        dims_.product(std::vector<Dim>{dims_.constant(2 * gates_ * directions_ * hidden_ * hidden_), time_, batch_});
     return lowered;
   }
 
@@ -143,7 +160,8 @@ class RecurrentLowering {
 
   // For every batch row the sums of `count` gates over `states` (rows from `base` on), handed to `update`.
   void products(Block& body, int first_gate, int count, const Buffer& states, Expr base, Update update) {
-    const int64_t gate_stride = two_rounds_ ? hidden_ * kPanel : kPanel, depth_stride = two_rounds_ ? kPanel : gates_ * kPanel;
+    const int64_t gate_stride = two_rounds_ ? hidden_ * kPanel : kPanel,
+                  depth_stride = two_rounds_ ? kPanel : gates_ * kPanel;
     Expr place = add(mul(direction_, integer(blocks_)), unit_block_);
     Expr r_base = body.let("r", add(mul(place, integer(hidden_ * gates_ * kPanel)), integer(first_gate * gate_stride)));
     RowSplit split = split_rows(dims_, batch_, max_rows(target_, count));
@@ -155,22 +173,27 @@ class RecurrentLowering {
         TileShape shape{.rows = tall, .panels = count, .lanes = lanes_};
         if (tall * shape.vectors() < 8) shape.phases = 2;
         RegisterTile gates(block, shape);
-        RegisterTile::Operands operands{states, weights_,
-            [=, this](Expr i, Expr k) { return add(add(base, mul(add(row, i), row_size())), k); },
+        RegisterTile::Operands operands{
+            states, weights_, [=, this](Expr i, Expr k) { return add(add(base, mul(add(row, i), row_size())), k); },
             [=, this](Expr j, Expr k) {
-              Expr column = mul(j, integer(lanes_));   // of the gates' panels, one behind the other
+              Expr column = mul(j, integer(lanes_));  // of the gates' panels, one behind the other
               Expr gate = floordiv(column, integer(kPanel));
-              return add(add(r_base, mul(k, integer(depth_stride))), add(mul(gate, integer(gate_stride)), mod(column, integer(kPanel))));
+              return add(add(r_base, mul(k, integer(depth_stride))),
+                         add(mul(gate, integer(gate_stride)), mod(column, integer(kPanel))));
             }};
         gates.multiply(block, operands, integer(hidden_), kUnroll);
         gates.join_phases(block);
         unrolled(block, "i", tall, [&](Block& inner, Expr i) {
           unrolled(inner, "v", kPanel / lanes_, [&](Block& part, Expr v) {
             GroupEmitter::Scope scope(*emit_, part);
-            UnitPlace place{t_, direction_, add(row, i), add(mul(unit_block_, integer(kPanel)), mul(v, integer(lanes_))), nullptr, nullptr};
+            UnitPlace place{t_,          direction_,
+                            add(row, i), add(mul(unit_block_, integer(kPanel)), mul(v, integer(lanes_))),
+                            nullptr,     nullptr};
             place.mask = mask_at(place.unit);
             place.state = part.let("at", add(mul(place.row, row_size()), place.unit));
-            (this->*update)(part, [&](int gate) { return gates.value(i, add(integer(int64_t{gate} * (kPanel / lanes_)), v)); }, place);
+            (this->*update)(
+                part, [&](int gate) { return gates.value(i, add(integer(int64_t{gate} * (kPanel / lanes_)), v)); },
+                place);
           });
         });
       });
@@ -178,7 +201,10 @@ class RecurrentLowering {
   }
 
   Expr from_input(int gate, const UnitPlace& place) {
-    return emit_->value(op_.operand(0), {{at(place.t), at(place.row), at(place.direction), along(add(integer(gate * hidden_), place.unit))}, lanes_, place.mask});
+    return emit_->value(op_.operand(0), {{at(place.t), at(place.row), at(place.direction),
+                                          along(add(integer(gate * hidden_), place.unit))},
+                                         lanes_,
+                                         place.mask});
   }
   Expr activated(Block& block, ScalarOp activation, Expr sum, Expr input) {
     return block.let("gate", apply(activation, {add(std::move(sum), std::move(input))}));
@@ -195,8 +221,11 @@ class RecurrentLowering {
 
   // c' = σ(f)·c + σ(i)·tanh(g), h' = σ(o)·tanh(c')
   void lstm(Block& block, const Sums& sum, const UnitPlace& place) {
-    auto gate = [&](int index, ScalarOp activation) { return activated(block, activation, sum(index), from_input(index, place)); };
-    Expr in = gate(0, ScalarOp::Sigmoid), out = gate(1, ScalarOp::Sigmoid), forget = gate(2, ScalarOp::Sigmoid), cell = gate(3, ScalarOp::Tanh);
+    auto gate = [&](int index, ScalarOp activation) {
+      return activated(block, activation, sum(index), from_input(index, place));
+    };
+    Expr in = gate(0, ScalarOp::Sigmoid), out = gate(1, ScalarOp::Sigmoid), forget = gate(2, ScalarOp::Sigmoid),
+         cell = gate(3, ScalarOp::Tanh);
     Expr next = block.let("c", loops::fma(forget, load(c_, add(own_, place.state), lanes_), mul(in, cell)));
     finish(block, place, mul(out, tanh_of(next)), next);
   }
@@ -242,7 +271,8 @@ class RecurrentLowering {
     if (cell) block.add(loops::store(c_, add(own_, place.state), cell));
     block.add(loops::store(h_, add(to_, place.state), hidden));
     if (!op_.result(0)->uses.empty())
-      emit_->store_results(op_.result(0), {{at(place.t), at(place.direction), at(place.row), along(place.unit)}, lanes_, place.mask}, y);
+      emit_->store_results(
+          op_.result(0), {{at(place.t), at(place.direction), at(place.row), along(place.unit)}, lanes_, place.mask}, y);
   }
 
   // The states after the last step, as results.
@@ -250,19 +280,27 @@ class RecurrentLowering {
     KernelBuilder builder(module_, target_, "recurrent", "final");
     GroupEmitter emit(builder, group_);
     std::vector<Expr> axes = builder.split_task({dims_.constant(directions_), batch_});
-    Expr base = builder.body.let("base", add(mul(axes[0], builder.parameter(direction_size_)), mul(axes[1], row_size())));
+    Expr base =
+        builder.body.let("base", add(mul(axes[0], builder.parameter(direction_size_)), mul(axes[1], row_size())));
     Expr last = mul(mod(builder.parameter(time_), integer(2)), builder.parameter(state_));
-    struct State { const Value* result; Buffer buffer; Expr begin; };
+    struct State {
+      const Value* result;
+      Buffer buffer;
+      Expr begin;
+    };
     std::vector<State> states;
-    if (!op_.result(1)->uses.empty()) states.push_back({op_.result(1), builder.scratch(0, DType::F32, false), add(last, base)});
-    if (c0_ && !op_.result(2)->uses.empty()) states.push_back({op_.result(2), builder.scratch(1, DType::F32, false), base});
+    if (!op_.result(1)->uses.empty())
+      states.push_back({op_.result(1), builder.scratch(0, DType::F32, false), add(last, base)});
+    if (c0_ && !op_.result(2)->uses.empty())
+      states.push_back({op_.result(2), builder.scratch(1, DType::F32, false), base});
     serial(builder.body, "u", integer(0), integer(hidden_), lanes_, [&](Block& block, Expr unit) {
       GroupEmitter::Scope scope(emit, block);
       Coords coords{{at(axes[0]), at(axes[1]), along(unit)}, lanes_, first_lanes(sub(integer(hidden_), unit), lanes_)};
-      for (const State& state : states) emit.store_results(state.result, coords, load(state.buffer, add(state.begin, unit), lanes_));
+      for (const State& state : states)
+        emit.store_results(state.result, coords, load(state.buffer, add(state.begin, unit), lanes_));
     });
     LoweredStep step = single_step(builder.finish(dims_.mul(dims_.constant(directions_), batch_)));
-    step.flops = dims_.constant(0);   // all of them are the recurrence's
+    step.flops = dims_.constant(0);  // all of them are the recurrence's
     return step;
   }
 
@@ -282,7 +320,7 @@ class RecurrentLowering {
   KernelBuilder* builder_ = nullptr;
   GroupEmitter* emit_ = nullptr;
   Buffer weights_, h_, c_, z_, kept_;
-  Expr t_, direction_, unit_block_, own_, from_, to_;   // own, from and to: where the direction's states begin
+  Expr t_, direction_, unit_block_, own_, from_, to_;  // own, from and to: where the direction's states begin
 };
 
 }  // namespace
@@ -290,7 +328,8 @@ class RecurrentLowering {
 LoweredGroup lower_recurrent(Context& context, const Op& group) {
   auto anchor = group.regions[0]->ops.begin();
   std::advance(anchor, group.params.integer("anchor"));
-  if (anchor->type(0).dtype != DType::F32) unsupported(context.module, group, "a recurrence over another type than float");
+  if (anchor->type(0).dtype != DType::F32)
+    unsupported(context.module, group, "a recurrence over another type than float");
   return RecurrentLowering(context, group, *anchor).lower();
 }
 

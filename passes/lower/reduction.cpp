@@ -29,7 +29,12 @@ int accumulators_for(const Target& target, const Op& group) {
 class ReductionEmitter {
  public:
   ReductionEmitter(KernelBuilder& builder, const Op& group, const ReductionPlan& plan, const IterationSpace& space)
-      : builder_(builder), group_(group), plan_(plan), space_(space), emit_(builder, group), index_(space.axes.size()),
+      : builder_(builder),
+        group_(group),
+        plan_(plan),
+        space_(space),
+        emit_(builder, group),
+        index_(space.axes.size()),
         accumulators_(accumulators_for(builder.target, group)) {
     for (int axis : space.loops()) (is_reduced(axis) ? reduced_loops_ : kept_loops_).push_back(axis);
     const std::vector<int> loops = space.loops();
@@ -163,7 +168,8 @@ class ReductionEmitter {
       GroupEmitter::Scope scope(emit_, block);
       const Coords coords = here(lanes_, mask);
       for (const Value* value : pass.staged) compute_staged(block, value, coords);
-      for (size_t i = 0; i < pass.reductions.size(); ++i) accumulate(block, *pass.reductions[i], accumulators[i], slot, coords);
+      for (size_t i = 0; i < pass.reductions.size(); ++i)
+        accumulate(block, *pass.reductions[i], accumulators[i], slot, coords);
     });
     for (const Value* value : pass.staged) bind_staged(value);
     for (size_t i = 0; i < pass.reductions.size(); ++i) finish(body, *pass.reductions[i], accumulators[i]);
@@ -171,7 +177,8 @@ class ReductionEmitter {
 
   void accumulate(Block& block, const Op& op, const Buffer& accumulator, int slot, const Coords& coords) {
     Expr element = emit_.value(op.operand(0), coords);
-    if (coords.mask && rows_) element = select(coords.mask, element, splat_to(identity_of(op.kind, op.type().dtype), lanes_));
+    if (coords.mask && rows_)
+      element = select(coords.mask, element, splat_to(identity_of(op.kind, op.type().dtype), lanes_));
     Expr sum = load(accumulator, integer(slot));
     block.add(store(accumulator, integer(slot), apply(combining_op(op.kind), {sum, element})));
   }
@@ -208,7 +215,7 @@ class ReductionEmitter {
 
   void compute_staged(Block& block, const Value* value, const Coords& coords) {
     DimPool& dims = builder_.module.dims;
-    emit_.unbind(value);   // from the vector before
+    emit_.unbind(value);  // from the vector before
     Expr computed = block.let("kept", emit_.value(value, coords));
     Dim elements = builder_.dim(rows_ ? 1 : lanes_);
     for (int axis : reduced_loops_) elements = dims.mul(elements, extent(axis));
@@ -220,7 +227,9 @@ class ReductionEmitter {
 
   void bind_staged(const Value* value) {
     const Buffer stage = stages_.at(value);
-    emit_.bind(value, [this, stage](const Coords& coords) { return load(stage, stage_index(), lanes_, rows_ ? coords.mask : nullptr); });
+    emit_.bind(value, [this, stage](const Coords& coords) {
+      return load(stage, stage_index(), lanes_, rows_ ? coords.mask : nullptr);
+    });
   }
 
   // --- results -------------------------------------------------------------------------------------------------
@@ -286,8 +295,9 @@ LoweredGroup lower_reduction(Context& context, const Op& group) {
   const auto plan = plan_reductions(context.module.dims, group);
   if (!plan) return lower_plain(context, group);
   IterationSpace space = space_of(context.module.dims, plan->full);
-  fit_space(space, context.module, context.target(), group,
-            [&](GroupEmitter& emit, const Coords& coords) { dry_run(emit, group, *plan, coords); }, plan->reduced);
+  fit_space(
+      space, context.module, context.target(), group,
+      [&](GroupEmitter& emit, const Coords& coords) { dry_run(emit, group, *plan, coords); }, plan->reduced);
   KernelBuilder builder(context.module, context.target(), "reduction");
   LoweredGroup lowered;
   lowered.steps.push_back(ReductionEmitter(builder, group, *plan, space).emit());

@@ -9,8 +9,8 @@
 namespace lapidary::lowering {
 
 bool is_reduction_op(const Op& op) {
-  return op.is(OpKind::ReduceSum) || op.is(OpKind::ReduceProd) || op.is(OpKind::ReduceMax) || op.is(OpKind::ReduceMin) ||
-         op.is(OpKind::ReduceMean);
+  return op.is(OpKind::ReduceSum) || op.is(OpKind::ReduceProd) || op.is(OpKind::ReduceMax) ||
+         op.is(OpKind::ReduceMin) || op.is(OpKind::ReduceMean);
 }
 
 Shape ReductionPlan::kept_shape() const {
@@ -31,12 +31,13 @@ namespace {
 
 // More than a load or two: worth a store and a load.
 bool is_dear(const Op& op) {
-  if (op.is(OpKind::Gather) || op.is(OpKind::GatherElements) || op.is(OpKind::Pad) || op.is(OpKind::Concat)) return true;
+  if (op.is(OpKind::Gather) || op.is(OpKind::GatherElements) || op.is(OpKind::Pad) || op.is(OpKind::Concat))
+    return true;
   if (!is_scalar_op(op.kind)) return false;
-  static constexpr ScalarOp kDear[] = {ScalarOp::Exp, ScalarOp::Log, ScalarOp::Sin, ScalarOp::Cos, ScalarOp::Tan,
-                                       ScalarOp::Asin, ScalarOp::Acos, ScalarOp::Atan, ScalarOp::Sinh, ScalarOp::Cosh,
-                                       ScalarOp::Tanh, ScalarOp::Asinh, ScalarOp::Acosh, ScalarOp::Atanh, ScalarOp::Erf,
-                                       ScalarOp::Sigmoid, ScalarOp::Pow};
+  static constexpr ScalarOp kDear[] = {
+      ScalarOp::Exp,   ScalarOp::Log,   ScalarOp::Sin,  ScalarOp::Cos,     ScalarOp::Tan,  ScalarOp::Asin,
+      ScalarOp::Acos,  ScalarOp::Atan,  ScalarOp::Sinh, ScalarOp::Cosh,    ScalarOp::Tanh, ScalarOp::Asinh,
+      ScalarOp::Acosh, ScalarOp::Atanh, ScalarOp::Erf,  ScalarOp::Sigmoid, ScalarOp::Pow};
   return std::find(std::begin(kDear), std::end(kDear), scalar_op(op.kind)) != std::end(kDear);
 }
 
@@ -105,7 +106,9 @@ int space_of_value(const ReductionPlan& plan, const Shape& kept, const Value* va
 
 // The layout that the walk follows: that of the first operand or result of the full shape with channel blocks.
 Layout walking_layout(const Op& group, const Shape& shape) {
-  const auto blocked = [&](const Value* value) { return value->type.shape == shape && value->type.layout.blocked_axis >= 0; };
+  const auto blocked = [&](const Value* value) {
+    return value->type.shape == shape && value->type.layout.blocked_axis >= 0;
+  };
   Layout layout;
   const Value* found = nullptr;
   for (const Value* operand : group.operands)
@@ -133,7 +136,8 @@ std::optional<ReductionPlan> plan_reductions(DimPool&, const Op& group) {
       plan.reduced.assign(plan.full.shape.size(), false);
       for (int64_t axis : op.params.integers("axes")) plan.reduced[axis] = true;
     }
-    if (op.operand(0)->type.shape != plan.full.shape || op.params.integers("axes") != first->params.integers("axes")) return {};
+    if (op.operand(0)->type.shape != plan.full.shape || op.params.integers("axes") != first->params.integers("axes"))
+      return {};
     const size_t pass = levels[op.operand(0)];
     if (plan.passes.size() <= pass) plan.passes.resize(pass + 1);
     plan.passes[pass].reductions.push_back(&op);
@@ -150,7 +154,8 @@ std::optional<ReductionPlan> plan_reductions(DimPool&, const Op& group) {
   return plan;
 }
 
-Coords locate_result(GroupEmitter& emit, const ReductionPlan& plan, const Value* yielded, const Coords& coords, bool full) {
+Coords locate_result(GroupEmitter& emit, const ReductionPlan& plan, const Value* yielded, const Coords& coords,
+                     bool full) {
   const Shape kept = plan.kept_shape();
   if (yielded->type.shape == (full ? plan.full.shape : kept)) return coords;
   for (const Value* operand : yielded->producer->operands)

@@ -14,14 +14,14 @@
 namespace lapidary::lowering {
 
 struct ReductionPlan {
-  Type full;                                   // its layout is the order of the walk
-  std::vector<bool> reduced;                   // by axis of `full`
+  Type full;                  // its layout is the order of the walk
+  std::vector<bool> reduced;  // by axis of `full`
   struct Pass {
     std::vector<const Op*> reductions;
-    std::vector<const Value*> staged;          // computed here, used again later; in order of definition
+    std::vector<const Value*> staged;  // computed here, used again later; in order of definition
   };
   std::vector<Pass> passes;
-  std::vector<uint32_t> full_results, kept_results;   // of the group
+  std::vector<uint32_t> full_results, kept_results;  // of the group
 
   Shape kept_shape() const;
   Coords kept(const Coords& full_coords) const;

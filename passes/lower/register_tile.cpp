@@ -10,8 +10,8 @@ using namespace loops;
 
 int max_rows(const Target& target, int panels) {
   int vectors = panels * kPanel / target.f32_lanes();
-  int rows = (target.vector_registers - 1 - vectors) / vectors;   // accumulators, one B vector each, one broadcast
-  return std::clamp(rows, 1, 13);                                 // 14 rows of two vectors spill one accumulator
+  int rows = (target.vector_registers - 1 - vectors) / vectors;  // accumulators, one B vector each, one broadcast
+  return std::clamp(rows, 1, 13);                                // 14 rows of two vectors spill one accumulator
 }
 
 Expr panel_element(Expr j, Expr k, int lanes, Expr panel_stride) {
@@ -31,7 +31,8 @@ void unrolled(Block& into, const char* name, int64_t count, const std::function<
   into.add(for_loop(var, integer(0), integer(count), 1, LoopKind::Unrolled, inner.take()));
 }
 
-void serial(Block& into, const char* name, Expr begin, Expr end, int64_t step, const std::function<void(Block&, Expr)>& body) {
+void serial(Block& into, const char* name, Expr begin, Expr end, int64_t step,
+            const std::function<void(Block&, Expr)>& body) {
   Block inner;
   Var var = make_var(name, {}, bounds(begin).lo, std::max(bounds(begin).lo, bounds(end).hi - 1),
                      value_of(begin) == 0 ? step : 1);
@@ -42,7 +43,8 @@ void serial(Block& into, const char* name, Expr begin, Expr end, int64_t step, c
 RegisterTile::RegisterTile(Block& block, TileShape shape) : shape(shape) {
   int64_t count = int64_t{shape.phases} * shape.rows * shape.vectors();
   accumulators_ = block.local("acc", {DType::F32, static_cast<uint16_t>(shape.lanes)}, count);
-  unrolled(block, "z", count, [&](Block& inner, Expr z) { inner.add(loops::store(accumulators_, z, real(0, shape.lanes))); });
+  unrolled(block, "z", count,
+           [&](Block& inner, Expr z) { inner.add(loops::store(accumulators_, z, real(0, shape.lanes))); });
 }
 
 Expr RegisterTile::slot(Expr i, Expr j, int phase) const {
@@ -56,9 +58,8 @@ void RegisterTile::step(Block& block, const Operands& operands, Expr k, int phas
   });
   unrolled(block, "i", shape.rows, [&](Block& row, Expr i) {
     Expr a = row.let("a", splat(load(operands.a, operands.a_index(i, k)), shape.lanes));
-    unrolled(row, "j", shape.vectors(), [&](Block& inner, Expr j) {
-      add_product(inner, i, j, a, load(columns, j, shape.lanes), phase);
-    });
+    unrolled(row, "j", shape.vectors(),
+             [&](Block& inner, Expr j) { add_product(inner, i, j, a, load(columns, j, shape.lanes), phase); });
   });
 }
 
@@ -87,8 +88,9 @@ void RegisterTile::join_phases(Block& block) const {
     unrolled(block, "i", shape.rows, [&](Block& row, Expr i) {
       unrolled(row, "j", shape.vectors(), [&](Block& inner, Expr j) {
         Expr first = slot(i, j, 0);
-        inner.add(loops::store(accumulators_, first,
-                               add(load(accumulators_, first, shape.lanes), load(accumulators_, slot(i, j, phase), shape.lanes))));
+        inner.add(loops::store(
+            accumulators_, first,
+            add(load(accumulators_, first, shape.lanes), load(accumulators_, slot(i, j, phase), shape.lanes))));
       });
     });
   }
@@ -96,20 +98,22 @@ void RegisterTile::join_phases(Block& block) const {
 
 Expr RegisterTile::value(Expr i, Expr j) const { return load(accumulators_, slot(i, j, 0), shape.lanes); }
 
-void RegisterTile::for_each(Block& block, const std::function<void(Block&, Expr, Expr, Expr)>& body, const Buffer& stage) const {
+void RegisterTile::for_each(Block& block, const std::function<void(Block&, Expr, Expr, Expr)>& body,
+                            const Buffer& stage) const {
   const bool staged = stage && shape.rows > 1;
   auto place = [&](Expr i, Expr j) { return mul(add(mul(j, integer(shape.rows)), i), integer(shape.lanes)); };
   unrolled(block, "i", shape.rows, [&](Block& row, Expr i) {
     unrolled(row, "j", shape.vectors(), [&](Block& inner, Expr j) {
-      if (staged) inner.add(loops::store(stage, place(i, j), value(i, j)));
-      else body(inner, i, j, value(i, j));
+      if (staged)
+        inner.add(loops::store(stage, place(i, j), value(i, j)));
+      else
+        body(inner, i, j, value(i, j));
     });
   });
   if (!staged) return;
   serial(block, "j", integer(0), integer(shape.vectors()), 1, [&](Block& column, Expr j) {
-    serial(column, "i", integer(0), integer(shape.rows), 1, [&](Block& inner, Expr i) {
-      body(inner, i, j, inner.let("acc", load(stage, place(i, j), shape.lanes)));
-    });
+    serial(column, "i", integer(0), integer(shape.rows), 1,
+           [&](Block& inner, Expr i) { body(inner, i, j, inner.let("acc", load(stage, place(i, j), shape.lanes))); });
   });
 }
 
@@ -140,7 +144,7 @@ void for_height(Block& block, const RowSplit& split, Expr height, Expr first_row
   if (split.ladder) {
     Block rest;
     Expr row = first_row;
-    int largest = split.heights.empty() ? 1 : split.heights.back() - 1;   // empty: tiles of one row
+    int largest = split.heights.empty() ? 1 : split.heights.back() - 1;  // empty: tiles of one row
     for (int rung : {8, 4, 2, 1}) {
       if (rung > largest) continue;
       Expr taken = equal(mod(floordiv(height, integer(rung)), integer(2)), integer(1));

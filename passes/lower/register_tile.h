@@ -14,13 +14,13 @@
 
 namespace lapidary::lowering {
 
-constexpr int kPanel = 16;   // columns of a packed panel, at every vector width
+constexpr int kPanel = 16;  // columns of a packed panel, at every vector width
 
 struct TileShape {
   int rows = 0;
-  int panels = 1;            // of kPanel columns
+  int panels = 1;  // of kPanel columns
   int lanes = 16;
-  int phases = 1;            // sets of accumulators, taken in turn over k: hides FMA latency in small tiles
+  int phases = 1;  // sets of accumulators, taken in turn over k: hides FMA latency in small tiles
   int vectors() const { return panels * kPanel / lanes; }
 };
 
@@ -72,7 +72,7 @@ void serial(Block&, const char* name, loops::Expr begin, loops::Expr end, int64_
 // `longer` of them one row taller than `height`.
 struct RowSplit {
   Dim tiles, height, longer;
-  std::vector<int> heights;   // that occur, when rows are known; else the whole-tile heights and a ladder 8/4/2/1
+  std::vector<int> heights;  // that occur, when rows are known; else the whole-tile heights and a ladder 8/4/2/1
   bool ladder = false;
 };
 RowSplit split_rows(DimPool&, Dim rows, int max_rows);

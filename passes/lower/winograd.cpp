@@ -6,12 +6,14 @@
 // as large as lets V stay in the second cache, and at least a register tile high, so that U is streamed seldom.
 //
 // It pays when there are enough tiles to amortise U (four times the weights). Its error is some four times a direct
-// convolution's (see ir/winograd.cpp). Tiles that overhang the image repeat its last input row or column and drop the outputs.
+// convolution's (see ir/winograd.cpp). Tiles that overhang the image repeat its last input row or column and drop the
+// outputs.
+#include "ir/winograd.h"
+
 #include <algorithm>
 
 #include "ir/error.h"
 #include "ir/layout.h"
-#include "ir/winograd.h"
 #include "passes/lower/contraction_form.h"
 #include "passes/lower/convolution.h"
 #include "passes/lower/register_tile.h"
@@ -34,10 +36,14 @@ Expr combine(Block& block, const std::vector<double>& coefficients, const std::v
     if (coefficients[k] == 0) continue;
     float c = static_cast<float>(coefficients[k]);
     int lanes = x[k]->type.lanes;
-    if (!sum) sum = c == 1 ? x[k] : mul(real(c, lanes), x[k]);
-    else if (c == 1) sum = add(sum, x[k]);
-    else if (c == -1) sum = sub(sum, x[k]);
-    else sum = loops::fma(real(c, lanes), x[k], sum);
+    if (!sum)
+      sum = c == 1 ? x[k] : mul(real(c, lanes), x[k]);
+    else if (c == 1)
+      sum = add(sum, x[k]);
+    else if (c == -1)
+      sum = sub(sum, x[k]);
+    else
+      sum = loops::fma(real(c, lanes), x[k], sum);
   }
   return sum ? block.let("c", sum) : real(0, x[0]->type.lanes);
 }
@@ -54,7 +60,7 @@ std::vector<Expr> transform_inputs(Block& block, const Matrix& bt, const std::ve
     std::vector<double> even = bt[row], odd = bt[row];
     for (size_t k = 0; k < even.size(); ++k) (k % 2 ? even : odd)[k] = 0;
     Expr e = combine(block, even, x), o = combine(block, odd, x);
-    bool even_kept = true;   // whether the partner's even half has the same sign
+    bool even_kept = true;  // whether the partner's even half has the same sign
     for (size_t k = 0; k < even.size(); k += 2) even_kept &= std::abs(bt[row + 1][k] - even[k]) < 1e-12;
     result.push_back(block.let("v", add(e, o)));
     result.push_back(block.let("v", even_kept ? sub(e, o) : sub(o, e)));
@@ -86,8 +92,15 @@ std::vector<Expr> transform_outputs(Block& block, const Matrix& at, std::vector<
 class WinogradLowering {
  public:
   WinogradLowering(Context& context, const Op& group, const ConvForm& form)
-      : module_(context.module), dims_(module_.dims), target_(context.target()), group_(group), form_(form), conv_(*form.conv),
-        builder_(module_, target_, "conv", "winograd F(4,3)"), emit_(builder_, group), lanes_(target_.f32_lanes()),
+      : module_(context.module),
+        dims_(module_.dims),
+        target_(context.target()),
+        group_(group),
+        form_(form),
+        conv_(*form.conv),
+        builder_(module_, target_, "conv", "winograd F(4,3)"),
+        emit_(builder_, group),
+        lanes_(target_.f32_lanes()),
         matrices_(winograd_matrices(kOutputs)) {
     input_ = group.operand(conv_.operand(0)->index);
     const Shape& out = conv_.type().shape;
@@ -98,7 +111,7 @@ class WinogradLowering {
     channels_ = (*lapidary::value_of(form.channels) + kPanel - 1) / kPanel * kPanel;
     outputs_ = *lapidary::value_of(form.outputs);
     panels_ = (outputs_ + kPanel - 1) / kPanel;
-    row_stride_ = channels_ + kPanel;   // of V: no power of two
+    row_stride_ = channels_ + kPanel;  // of V: no power of two
   }
 
   LoweredGroup lower() {
@@ -138,8 +151,10 @@ class WinogradLowering {
       this->strip(last, strip, rest);
       block.add(if_then(less(strip, integer(strips - 1)), whole.take(), last.take()));
     });
-    LoweredStep step = single_step(builder_.finish(dims_.product(std::vector<Dim>{batch_extent, dims_.constant(block_count * groups)})));
-    step.flops = dims_.mul(batch_extent, dims_.constant(2 * 9 * height_ * width_ * *lapidary::value_of(form_.channels) * outputs_));
+    LoweredStep step = single_step(
+        builder_.finish(dims_.product(std::vector<Dim>{batch_extent, dims_.constant(block_count * groups)})));
+    step.flops = dims_.mul(batch_extent,
+                           dims_.constant(2 * 9 * height_ * width_ * *lapidary::value_of(form_.channels) * outputs_));
     LoweredGroup result;
     result.steps.push_back(std::move(step));
     return result;
@@ -150,7 +165,9 @@ class WinogradLowering {
   // The m buffer's row: a strip's columns.
   int64_t strip_columns() const { return int64_t{strip_panels()} * kPanel; }
 
-  struct TilePlace { Expr row, column; };   // in output pixels
+  struct TilePlace {
+    Expr row, column;
+  };  // in output pixels
   TilePlace place(Block& block, Expr tile) {
     Expr index = block.let("index", add(first_, tile));
     return {block.let("oh", mul(floordiv(index, integer(tile_columns_)), integer(kOutputs))),
@@ -181,20 +198,23 @@ class WinogradLowering {
       Buffer column_offsets = tile_block.local("columns", {}, kInputs);
       for (int i = 0; i < kInputs; ++i) tile_block.add(loops::store(column_offsets, integer(i), columns[i]));
       serial(tile_block, "c", integer(0), integer(channels_), lanes_, [&](Block& block, Expr c) {
-        Expr base = block.let("x", add(mul(batch_, builder_.parameter(strides[0])),
-                                       add(mul(floordiv(c, integer(kPanel)), builder_.parameter(strides[1])), mod(c, integer(kPanel)))));
+        Expr base = block.let(
+            "x", add(mul(batch_, builder_.parameter(strides[0])),
+                     add(mul(floordiv(c, integer(kPanel)), builder_.parameter(strides[1])), mod(c, integer(kPanel)))));
         serial(block, "j", integer(0), integer(kInputs), 1, [&](Block& inner, Expr j) {
           Expr at_column = inner.let("xc", add(base, load(column_offsets, j)));
           std::vector<Expr> d;
           for (int i = 0; i < kInputs; ++i) d.push_back(inner.let("d", load(x_, add(at_column, rows[i]), lanes_)));
           std::vector<Expr> turned = transform_inputs(inner, matrices_.bt, d);
           for (int i = 0; i < kInputs; ++i) {
-            inner.add(loops::store(t_, add(integer(int64_t{i} * kInputs * kPanel), mul(j, integer(kPanel))), turned[i]));
+            inner.add(
+                loops::store(t_, add(integer(int64_t{i} * kInputs * kPanel), mul(j, integer(kPanel))), turned[i]));
           }
         });
         serial(block, "i", integer(0), integer(kInputs), 1, [&](Block& inner, Expr i) {
           std::vector<Expr> d;
-          for (int j = 0; j < kInputs; ++j) d.push_back(inner.let("d", load(t_, add(mul(i, integer(kInputs * kPanel)), integer(j * kPanel)), lanes_)));
+          for (int j = 0; j < kInputs; ++j)
+            d.push_back(inner.let("d", load(t_, add(mul(i, integer(kInputs * kPanel)), integer(j * kPanel)), lanes_)));
           std::vector<Expr> turned = transform_inputs(inner, matrices_.bt, d);
           for (int j = 0; j < kInputs; ++j) {
             Expr point = add(mul(i, integer(kInputs)), integer(j));
@@ -215,17 +235,20 @@ class WinogradLowering {
   void products(Block& block, Expr strip, int panels) {
     int most = max_rows(target_, strip_panels());
     Expr row_tiles = block.let("row_tiles", floordiv(add(count_, integer(most - 1)), integer(most)));
-    Expr height = block.let("height", floordiv(count_, row_tiles)), longer = block.let("longer", mod(count_, row_tiles));
+    Expr height = block.let("height", floordiv(count_, row_tiles)),
+         longer = block.let("longer", mod(count_, row_tiles));
     RowSplit split;
     for (int64_t count : {tiles_ / ((tiles_ + block_tiles_ - 1) / block_tiles_), block_tiles_}) {
       int64_t pieces = (count + most - 1) / most;
-      for (int64_t rows : {count / pieces, (count + pieces - 1) / pieces}) split.heights.push_back(static_cast<int>(rows));
+      for (int64_t rows : {count / pieces, (count + pieces - 1) / pieces})
+        split.heights.push_back(static_cast<int>(rows));
     }
     std::sort(split.heights.begin(), split.heights.end(), std::greater<>());
     split.heights.erase(std::unique(split.heights.begin(), split.heights.end()), split.heights.end());
     serial(block, "point", integer(0), integer(kPoints), 1, [&](Block& point_block, Expr point) {
       Expr panel_size = integer(channels_ * kPanel);
-      Expr u_base = point_block.let("u", mul(add(mul(point, integer(panels_)), mul(strip, integer(strip_panels()))), panel_size));
+      Expr u_base =
+          point_block.let("u", mul(add(mul(point, integer(panels_)), mul(strip, integer(strip_panels()))), panel_size));
       serial(point_block, "tile", integer(0), row_tiles, 1, [&](Block& loop, Expr tile) {
         Expr rows = loop.let("rows", add(height, select(less(tile, longer), integer(1), integer(0))));
         Expr first = loop.let("row", add(mul(tile, height), min(tile, longer)));
@@ -235,8 +258,8 @@ class WinogradLowering {
           if (count * shape.vectors() < 8) shape.phases = 2;
           RegisterTile registers(inner, shape);
           Expr v_base = inner.let("v", mul(tile_row, integer(row_stride_)));
-          RegisterTile::Operands operands{v_, u_,
-              [=, this](Expr i, Expr k) { return add(v_base, add(mul(i, integer(row_stride_)), k)); },
+          RegisterTile::Operands operands{
+              v_, u_, [=, this](Expr i, Expr k) { return add(v_base, add(mul(i, integer(row_stride_)), k)); },
               [=, this](Expr j, Expr k) { return add(u_base, panel_element(j, k, lanes_, panel_size)); }};
           registers.multiply(inner, operands, integer(channels_), kUnroll);
           registers.join_phases(inner);
@@ -260,18 +283,21 @@ class WinogradLowering {
           std::vector<Expr> m;
           for (int i = 0; i < kInputs; ++i) {
             Expr point = add(integer(int64_t{i} * kInputs), j);
-            m.push_back(column.let("m", load(m_, add(base, mul(point, integer(block_tiles_ * strip_columns()))), lanes_)));
+            m.push_back(
+                column.let("m", load(m_, add(base, mul(point, integer(block_tiles_ * strip_columns()))), lanes_)));
           }
           std::vector<Expr> turned = transform_outputs(column, matrices_.at, m);
           for (int i = 0; i < kOutputs; ++i) {
-            column.add(loops::store(t_, add(integer(int64_t{i} * kInputs * kPanel), mul(j, integer(kPanel))), turned[i]));
+            column.add(
+                loops::store(t_, add(integer(int64_t{i} * kInputs * kPanel), mul(j, integer(kPanel))), turned[i]));
           }
         });
         Expr channel = inner.let("channel", add(mul(strip, integer(strip_columns())), o));
         Expr mask = ragged ? inner.let("mask", first_lanes(sub(integer(outputs_), channel), lanes_)) : nullptr;
         auto row_of_outputs = [&](Block& row, Expr i) {
           std::vector<Expr> m;
-          for (int j = 0; j < kInputs; ++j) m.push_back(row.let("m", load(t_, add(mul(i, integer(kInputs * kPanel)), integer(j * kPanel)), lanes_)));
+          for (int j = 0; j < kInputs; ++j)
+            m.push_back(row.let("m", load(t_, add(mul(i, integer(kInputs * kPanel)), integer(j * kPanel)), lanes_)));
           std::vector<Expr> turned = transform_outputs(row, matrices_.at, m);
           for (int j = 0; j < kOutputs; ++j) {
             Block kept;
@@ -283,7 +309,9 @@ class WinogradLowering {
             }
           }
         };
-        Expr rows = height_ % kOutputs == 0 ? integer(kOutputs) : inner.let("rows", min(integer(kOutputs), sub(integer(height_), where.row)));
+        Expr rows = height_ % kOutputs == 0
+                        ? integer(kOutputs)
+                        : inner.let("rows", min(integer(kOutputs), sub(integer(height_), where.row)));
         serial(inner, "i", integer(0), rows, 1, row_of_outputs);
       });
     });
@@ -318,11 +346,14 @@ bool winograd_pays(const ConvForm& form) {
   auto all = [](const std::vector<int64_t>& values, int64_t value) {
     return std::all_of(values.begin(), values.end(), [&](int64_t v) { return v == value; });
   };
-  if (form.transposed || form.group != 1 || form.spatial != 2 || !all(form.kernel, 3) || !all(form.strides, 1) || !all(form.dilations, 1)) return false;
+  if (form.transposed || form.group != 1 || form.spatial != 2 || !all(form.kernel, 3) || !all(form.strides, 1) ||
+      !all(form.dilations, 1))
+    return false;
   std::optional<int64_t> height = lapidary::value_of(out[2]), width = lapidary::value_of(out[3]);
   if (!height || !width) return false;
   int64_t tiles = ((*height + kOutputs - 1) / kOutputs) * ((*width + kOutputs - 1) / kOutputs);
-  return tiles >= kLeastTiles && *lapidary::value_of(form.channels) >= kLeastChannels && *lapidary::value_of(form.outputs) >= kLeastChannels;
+  return tiles >= kLeastTiles && *lapidary::value_of(form.channels) >= kLeastChannels &&
+         *lapidary::value_of(form.outputs) >= kLeastChannels;
 }
 
 LoweredGroup lower_winograd(Context& context, const Op& group, const ConvForm& form) {

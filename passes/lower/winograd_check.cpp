@@ -14,7 +14,7 @@ namespace lapidary::lowering {
 namespace {
 
 constexpr int kOutputs = 4, kInputs = kOutputs + 2, kTaps = 3, kTiles = 2;
-constexpr int64_t kChannels = 4;         // output channels looked at
+constexpr int64_t kChannels = 4;  // output channels looked at
 constexpr double kMostL2 = 5e-6, kMostOfRange = 2e-5;
 
 std::vector<std::byte> normal_inputs(uint64_t seed, int64_t count) {
@@ -48,8 +48,7 @@ struct Comparison {
       double d[kInputs][kInputs], g[kTaps][kTaps], u[kInputs][kInputs];
       float rounded[kInputs][kInputs], v[kInputs][kInputs];
       for (int i = 0; i < kInputs; ++i)
-        for (int j = 0; j < kInputs; ++j)
-          d[i][j] = rounded[i][j] = inputs[(c * kInputs + i) * kInputs + j];
+        for (int j = 0; j < kInputs; ++j) d[i][j] = rounded[i][j] = inputs[(c * kInputs + i) * kInputs + j];
       for (int i = 0; i < kTaps; ++i)
         for (int j = 0; j < kTaps; ++j) g[i][j] = weights[(c * kTaps + i) * kTaps + j];
       for (int y = 0; y < kOutputs; ++y)
@@ -90,7 +89,8 @@ bool winograd_is_exact(Module& module, const ConvForm& form) {
   const auto* inputs = reinterpret_cast<const float*>(input_bytes.data());
   for (int64_t i = 0; i < kChannels; ++i) {
     const int64_t channel = i * (outputs - 1) / (kChannels - 1);
-    constants.materialize(*form.weight, {bytes.get(), static_cast<size_t>(weight.bytes())}, static_cast<int>(channel), static_cast<int>(outputs));
+    constants.materialize(*form.weight, {bytes.get(), static_cast<size_t>(weight.bytes())}, static_cast<int>(channel),
+                          static_cast<int>(outputs));
     Comparison comparison;
     for (int tile = 0; tile < kTiles; ++tile)
       comparison.add(values + channel * taps, inputs + tile * channels * kInputs * kInputs, channels);

@@ -50,17 +50,40 @@ Dim flops_of(Module& module, const Op& op) {
 #define SCALAR_OP(kind, text, operands, types, result) case OpKind::kind:
 #include "ir/scalar_ops.def"
 #undef SCALAR_OP
-      return element_count(module.dims, op.type());
-    case OpKind::ReduceSum: case OpKind::ReduceProd: case OpKind::ReduceMax: case OpKind::ReduceMin: case OpKind::ReduceMean:
+    return element_count(module.dims, op.type());
+    case OpKind::ReduceSum:
+    case OpKind::ReduceProd:
+    case OpKind::ReduceMax:
+    case OpKind::ReduceMin:
+    case OpKind::ReduceMean:
       return element_count(module.dims, op.operand(0)->type);
-    case OpKind::Contract: return contraction_flops(module, op);
-    case OpKind::Conv: case OpKind::ConvTranspose: return convolution_flops(module, op);
-    case OpKind::MaxPool: case OpKind::AveragePool: return pool_flops(module, op);
-    case OpKind::Loop: return module.dims.mul(op.params.dim("trips"), region_flops(module, op));
-    case OpKind::Composite: case OpKind::Group: return region_flops(module, op);
-    case OpKind::Constant: case OpKind::DimsTensor: case OpKind::Iota: case OpKind::Convert: case OpKind::Broadcast:
-    case OpKind::Reshape: case OpKind::Transpose: case OpKind::Slice: case OpKind::Concat: case OpKind::Pad:
-    case OpKind::Gather: case OpKind::GatherElements: case OpKind::Relayout: case OpKind::Yield:
+    case OpKind::Contract:
+      return contraction_flops(module, op);
+    case OpKind::Conv:
+    case OpKind::ConvTranspose:
+      return convolution_flops(module, op);
+    case OpKind::MaxPool:
+    case OpKind::AveragePool:
+      return pool_flops(module, op);
+    case OpKind::Loop:
+      return module.dims.mul(op.params.dim("trips"), region_flops(module, op));
+    case OpKind::Composite:
+    case OpKind::Group:
+      return region_flops(module, op);
+    case OpKind::Constant:
+    case OpKind::DimsTensor:
+    case OpKind::Iota:
+    case OpKind::Convert:
+    case OpKind::Broadcast:
+    case OpKind::Reshape:
+    case OpKind::Transpose:
+    case OpKind::Slice:
+    case OpKind::Concat:
+    case OpKind::Pad:
+    case OpKind::Gather:
+    case OpKind::GatherElements:
+    case OpKind::Relayout:
+    case OpKind::Yield:
       return module.dims.constant(0);
   }
   return module.dims.constant(0);
@@ -76,7 +99,9 @@ Dim own_bytes(Module& module, Type type) {
 
 // Of an operand, inside the group. A table that is only gathered from is read where it is gathered, not as a whole.
 Dim bytes_read(Module& module, const Value& argument) {
-  auto is_gather = [](const Use& use) { return use.operand == 0 && (use.op->is(OpKind::Gather) || use.op->is(OpKind::GatherElements)); };
+  auto is_gather = [](const Use& use) {
+    return use.operand == 0 && (use.op->is(OpKind::Gather) || use.op->is(OpKind::GatherElements));
+  };
   if (argument.uses.empty() || !std::ranges::all_of(argument.uses, is_gather)) return own_bytes(module, argument.type);
   Dim total = module.dims.constant(0);
   for (const Use& use : argument.uses) total = module.dims.add(total, own_bytes(module, use.op->type()));
@@ -87,7 +112,8 @@ Dim bytes_read(Module& module, const Value& argument) {
 
 Dim bytes_of(Module& module, const Op& group) {
   Dim total = module.dims.constant(0);
-  for (const auto& argument : group.regions[0]->arguments) total = module.dims.add(total, bytes_read(module, *argument));
+  for (const auto& argument : group.regions[0]->arguments)
+    total = module.dims.add(total, bytes_read(module, *argument));
   for (const auto& result : group.results) total = module.dims.add(total, own_bytes(module, result->type));
   return total;
 }

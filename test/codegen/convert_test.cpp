@@ -55,10 +55,10 @@ Array floats(DType dtype) {
 Array integers(DType dtype) {
   std::vector<Scalar> values;
   for (int shift = 0; shift < bit_width(dtype); shift++) {
-    for (uint64_t around : {UINT64_MAX, UINT64_C(0), UINT64_C(1)}) {   // wrapping
+    for (uint64_t around : {UINT64_MAX, UINT64_C(0), UINT64_C(1)}) {  // wrapping
       const uint64_t power = UINT64_C(1) << shift;
-      for (uint64_t x : {power + around, -power + around, power + (power >> 11) + around, power + (power >> 12) + around,
-                        power + (power >> 8) + around})
+      for (uint64_t x : {power + around, -power + around, power + (power >> 11) + around,
+                         power + (power >> 12) + around, power + (power >> 8) + around})
         values.push_back(convert(Scalar::of_integer(DType::I64, static_cast<int64_t>(x)), dtype));
     }
   }

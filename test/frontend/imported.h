@@ -19,7 +19,8 @@ inline std::vector<std::string> problems(const std::string& text, const ImportOp
   Diagnostics diagnostics;
   EXPECT_EQ(import_text(text, options, diagnostics), nullptr);
   std::vector<std::string> messages;
-  for (const Diagnostic& error : diagnostics.errors()) messages.push_back(error.message.substr(std::string("text: ").size()));
+  for (const Diagnostic& error : diagnostics.errors())
+    messages.push_back(error.message.substr(std::string("text: ").size()));
   return messages;
 }
 

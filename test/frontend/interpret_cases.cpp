@@ -49,7 +49,8 @@ void run_case(const fs::path& folder) {
   for (std::string name; std::getline(names, name);) place.emplace(name, static_cast<int>(place.size()));
   const Function& function = *module->functions[0];
   std::vector<Tensor> inputs;
-  for (const std::string& name : function.argument_names) inputs.push_back(read_tensor(folder / fmt::format("input_{}", place.at(name))));
+  for (const std::string& name : function.argument_names)
+    inputs.push_back(read_tensor(folder / fmt::format("input_{}", place.at(name))));
   std::vector<Tensor> outputs = interpret(*module, function, inputs);
   for (size_t i = 0; i < outputs.size(); ++i) write_tensor(folder / fmt::format("output_{}", i), outputs[i]);
 }
@@ -66,9 +67,7 @@ int main(int argc, char** argv) {
       run_case(folder);
     } catch (const Error& error) {
       verdict = fmt::format("{} {}", error.fault == Fault::Unsupported ? "unsupported" : "error", error.what());
-    } catch (const std::exception& error) {
-      verdict = fmt::format("error {}", error.what());
-    }
+    } catch (const std::exception& error) { verdict = fmt::format("error {}", error.what()); }
     std::replace(verdict.begin(), verdict.end(), '\n', ' ');
     printf("%s %s\n", folder.filename().c_str(), verdict.c_str());
   }

@@ -13,10 +13,14 @@ std::string varint(uint64_t value) {
   for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
   return out + static_cast<char>(value);
 }
-std::string bytes(int field, const std::string& content) { return varint(field << 3 | 2) + varint(content.size()) + content; }
+std::string bytes(int field, const std::string& content) {
+  return varint(field << 3 | 2) + varint(content.size()) + content;
+}
 std::string number(int field, uint64_t value) { return varint(field << 3) + varint(value); }
 
-std::string scanned(const std::string& file, int nesting = 100) { return scan_model(std::as_bytes(std::span(file)), nesting); }
+std::string scanned(const std::string& file, int nesting = 100) {
+  return scan_model(std::as_bytes(std::span(file)), nesting);
+}
 std::string problem(const std::string& file, int nesting = 100) {
   try {
     scanned(file, nesting);
@@ -27,7 +31,9 @@ std::string problem(const std::string& file, int nesting = 100) {
   }
 }
 
-std::string tensor(const std::string& raw) { return number(1, raw.size()) + number(2, 2) + bytes(8, "w") + bytes(9, raw); }
+std::string tensor(const std::string& raw) {
+  return number(1, raw.size()) + number(2, 2) + bytes(8, "w") + bytes(9, raw);
+}
 std::string model_of(const std::string& graph) { return number(1, 8) + bytes(7, graph); }
 
 TEST(WireScan, LeavesLargeDataInTheFile) {
@@ -36,7 +42,7 @@ TEST(WireScan, LeavesLargeDataInTheFile) {
   EXPECT_LT(message.size(), 100u);
   EXPECT_EQ(message.find("xxx"), std::string::npos);
   size_t begin = file.find(raw);
-  EXPECT_NE(message.find(number(1, begin) + number(2, begin + raw.size())), std::string::npos);   // the segment
+  EXPECT_NE(message.find(number(1, begin) + number(2, begin + raw.size())), std::string::npos);  // the segment
 }
 
 TEST(WireScan, KeepsSmallDataAndUnknownFields) {
@@ -54,15 +60,18 @@ TEST(WireScan, NamesWhatIsNoModel) {
 
 TEST(WireScan, FollowsATruncatedFileToTheFieldWhereItEnds) {
   std::string file = model_of(bytes(5, tensor(std::string(100, 'x'))));
-  EXPECT_EQ(problem(file.substr(0, 40)), "truncated (length 100, 25 bytes left) at byte 40 inside ModelProto.graph.initializer[0].raw_data");
+  EXPECT_EQ(problem(file.substr(0, 40)),
+            "truncated (length 100, 25 bytes left) at byte 40 inside ModelProto.graph.initializer[0].raw_data");
   for (size_t size = 3; size < file.size(); ++size) EXPECT_NE(problem(file.substr(0, size)), "none") << size;
 }
 
 TEST(WireScan, ChecksLengthsBeforeAnythingElse) {
-  EXPECT_EQ(problem(number(1, 8) + "\x3a" + varint(UINT64_C(1) << 31) + bytes(2, "g")), "truncated at byte 11 inside ModelProto.graph");
+  EXPECT_EQ(problem(number(1, 8) + "\x3a" + varint(UINT64_C(1) << 31) + bytes(2, "g")),
+            "truncated at byte 11 inside ModelProto.graph");
   // A tensor longer than the graph that holds it, though not than the file.
   std::string graph = "\x2a\x7f" + number(2, 1);
-  EXPECT_EQ(problem(model_of(graph) + bytes(6, std::string(200, 'd'))), "length 127 exceeds the 2 bytes left at byte 6 inside ModelProto.graph.initializer[0]");
+  EXPECT_EQ(problem(model_of(graph) + bytes(6, std::string(200, 'd'))),
+            "length 127 exceeds the 2 bytes left at byte 6 inside ModelProto.graph.initializer[0]");
   EXPECT_NE(problem(number(1, 8) + std::string(12, '\xff')), "none");
 }
 
@@ -75,21 +84,26 @@ TEST(WireScan, RefusesWhatProtobufWouldMerge) {
   // dim_value and dim_param of one dimension
   std::string dimension = number(1, 3) + bytes(2, "N");
   std::string input = bytes(2, bytes(1, number(1, 1) + bytes(2, bytes(1, dimension))));
-  EXPECT_EQ(problem(model_of(bytes(11, input))), "field 'dim_param' appears twice at byte 18 inside ModelProto.graph.input[0].type.tensor_type.shape.dim[0]");
+  EXPECT_EQ(
+      problem(model_of(bytes(11, input))),
+      "field 'dim_param' appears twice at byte 18 inside ModelProto.graph.input[0].type.tensor_type.shape.dim[0]");
 }
 
 TEST(WireScan, BoundsNesting) {
   std::string graph = bytes(2, "inner");
-  for (int depth = 0; depth < 20; ++depth) graph = bytes(1, bytes(4, "If") + bytes(5, bytes(1, "then_branch") + bytes(6, graph)));
+  for (int depth = 0; depth < 20; ++depth)
+    graph = bytes(1, bytes(4, "If") + bytes(5, bytes(1, "then_branch") + bytes(6, graph)));
   EXPECT_EQ(problem(model_of(graph), 20), "none");
   EXPECT_EQ(problem(model_of(graph), 19).substr(0, 27), "nesting depth 20 exceeds 19");
 }
 
 TEST(WireScan, ChecksWireTypesAndText) {
   EXPECT_EQ(problem(number(1, 8) + bytes(5, "8")), "wire type 2, expected 0 at byte 2 inside ModelProto.model_version");
-  EXPECT_EQ(problem(model_of(bytes(2, "a\xff"))), "text is not UTF-8 (byte 0xff) at byte 7 inside ModelProto.graph.name");
+  EXPECT_EQ(problem(model_of(bytes(2, "a\xff"))),
+            "text is not UTF-8 (byte 0xff) at byte 7 inside ModelProto.graph.name");
   EXPECT_EQ(problem(model_of(bytes(2, "naïve ∑"))), "none");
-  EXPECT_EQ(problem(model_of(bytes(5, bytes(3, number(1, 0))))), "tensors in segments are not supported: at byte 6 inside ModelProto.graph.initializer[0].segment");
+  EXPECT_EQ(problem(model_of(bytes(5, bytes(3, number(1, 0))))),
+            "tensors in segments are not supported: at byte 6 inside ModelProto.graph.initializer[0].segment");
 }
 
 TEST(WireScan, OneTensorIsAFileToo) {

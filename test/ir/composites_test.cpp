@@ -154,8 +154,8 @@ struct RecurrentTest : CompositesTest, testing::WithParamInterface<std::tuple<st
   static constexpr int S = 4, B = 2, I = 3, H = 5;
   std::string cell = std::get<0>(GetParam());
   int gates = composites::gates_of(cell);
-  std::vector<double> w, r, bias, r_bias;   // of one direction
-  std::vector<double> h, c;                 // [H], of one batch row
+  std::vector<double> w, r, bias, r_bias;  // of one direction
+  std::vector<double> h, c;                // [H], of one batch row
 
   double dot(const std::vector<double>& rows, int row, const double* x, int depth) const {
     double sum = 0;
@@ -195,7 +195,8 @@ TEST_P(RecurrentTest, IsItsRecurrence) {
   const int directions = direction == composites::kBothDirections ? 2 : 1;
   std::vector<int> lengths = with_lengths ? std::vector<int>{4, 2} : std::vector<int>{S, S};
   Value *x = input({S, B, I}), *all_w = input({directions, gates * H, I}), *b_all = input({directions, gates * H});
-  composites::Recurrence of{.cell = cell, .direction = direction, .r = input({directions, gates * H, H}), .h0 = input({directions, B, H})};
+  composites::Recurrence of{
+      .cell = cell, .direction = direction, .r = input({directions, gates * H, H}), .h0 = input({directions, B, H})};
   if (cell == "lstm") of.c0 = input({directions, B, H});
   if (cell == "gru_linear") of.r_bias = input({directions, H});
   if (with_lengths) {
@@ -226,8 +227,8 @@ TEST_P(RecurrentTest, IsItsRecurrence) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cells, RecurrentTest,
-                         testing::Combine(testing::Values("lstm", "gru", "gru_linear", "rnn", "rnn_relu"), testing::Values(0, 1, 2),
-                                          testing::Bool()));
+                         testing::Combine(testing::Values("lstm", "gru", "gru_linear", "rnn", "rnn_relu"),
+                                          testing::Values(0, 1, 2), testing::Bool()));
 
 }  // namespace
 }  // namespace lapidary

@@ -62,8 +62,10 @@ Reference apply(const Reference& x, const Transform& t, const std::vector<Scalar
         return from;
       });
     }
-    case Transform::Kind::Reshape: return {x.dtype, t.shape, x.values};
-    case Transform::Kind::Pad: return x.moved(t.shape, [](const Extents& index) { return index; });
+    case Transform::Kind::Reshape:
+      return {x.dtype, t.shape, x.values};
+    case Transform::Kind::Pad:
+      return x.moved(t.shape, [](const Extents& index) { return index; });
     case Transform::Kind::Scale: {
       Reference result = x;
       int64_t inner = count_of({x.shape.begin() + t.axes[0] + 1, x.shape.end()});
@@ -84,8 +86,9 @@ Reference apply(const Reference& x, const Transform& t, const std::vector<Scalar
       });
     }
     case Transform::Kind::PackPanels:
-      return x.moved({(x.shape[1] + t.block - 1) / t.block, x.shape[0], t.block},
-                     [&](const Extents& i) { return Extents{i[1], i[0] * t.block + i[2]}; });
+      return x.moved({(x.shape[1] + t.block - 1) / t.block, x.shape[0], t.block}, [&](const Extents& i) {
+        return Extents{i[1], i[0] * t.block + i[2]};
+      });
     case Transform::Kind::PackConv: {
       Extents shape = x.shape;
       shape[0] = (shape[0] + t.block - 1) / t.block;
@@ -98,7 +101,8 @@ Reference apply(const Reference& x, const Transform& t, const std::vector<Scalar
         return from;
       });
     }
-    case Transform::Kind::Winograd: break;   // its own test
+    case Transform::Kind::Winograd:
+      break;  // its own test
   }
   return x;
 }
@@ -142,7 +146,8 @@ class RandomChain {
     constant.shape = x.shape;
     auto size = static_cast<size_t>(constant.bytes());
     auto storage = std::make_shared<std::vector<std::byte>>(size + 1);
-    for (size_t i = 0; i < x.values.size(); i++) store_scalar(x.values[i], storage->data() + 1, static_cast<int64_t>(i));
+    for (size_t i = 0; i < x.values.size(); i++)
+      store_scalar(x.values[i], storage->data() + 1, static_cast<int64_t>(i));
     constant.source = ByteSource{storage, {storage->data() + 1, size}};
     return table_.add(std::move(constant));
   }
@@ -159,14 +164,16 @@ class RandomChain {
         for (size_t i = 0; i < shape.size(); i++) t.axes.push_back(static_cast<int64_t>(i));
         std::shuffle(t.axes.begin(), t.axes.end(), random_);
         return true;
-      case Transform::Kind::Reshape: return choose_reshape(t);
+      case Transform::Kind::Reshape:
+        return choose_reshape(t);
       case Transform::Kind::Pad:
         for (int64_t extent : shape) t.shape.push_back(extent + pick(3));
         return true;
       case Transform::Kind::Scale: {
         if (shape.empty() || !is_float(reference_.dtype)) return false;
         t.axes = {pick(static_cast<int64_t>(shape.size()))};
-        for (int64_t i = 0; i < shape[t.axes[0]]; i++) factors.push_back(Scalar::of_float(reference_.dtype, 0.5 * static_cast<double>(i + 1)));
+        for (int64_t i = 0; i < shape[t.axes[0]]; i++)
+          factors.push_back(Scalar::of_float(reference_.dtype, 0.5 * static_cast<double>(i + 1)));
         t.other = table_.add_scalars(reference_.dtype, {shape[t.axes[0]]}, factors);
         return true;
       }
@@ -174,16 +181,20 @@ class RandomChain {
         if (shape.size() < 2) return false;
         const int64_t outputs = 1 + pick(4), groups = (shape[0] + outputs - 1) / outputs;
         t.shape = {outputs, std::max<int64_t>(groups, 1) * shape[1] + pick(3)};
-        t.block = outputs;   // each group begins where it likes
-        for (int64_t group = 0; group < groups; group++) t.axes.push_back(group * shape[1] - pick(3) % (t.shape[1] - shape[1] + 1));
-        for (int64_t group = 0; group < groups; group++) t.axes[group] = std::clamp(t.axes[group], (group + 1) * shape[1] - t.shape[1], group * shape[1]);
+        t.block = outputs;  // each group begins where it likes
+        for (int64_t group = 0; group < groups; group++)
+          t.axes.push_back(group * shape[1] - pick(3) % (t.shape[1] - shape[1] + 1));
+        for (int64_t group = 0; group < groups; group++)
+          t.axes[group] = std::clamp(t.axes[group], (group + 1) * shape[1] - t.shape[1], group * shape[1]);
         return true;
       }
-      case Transform::Kind::PackPanels: return shape.size() == 2;
+      case Transform::Kind::PackPanels:
+        return shape.size() == 2;
       case Transform::Kind::PackConv:
         t.shape = {1 + pick(4)};
         return shape.size() >= 2;
-      case Transform::Kind::Winograd: return false;
+      case Transform::Kind::Winograd:
+        return false;
     }
     return false;
   }
@@ -226,8 +237,9 @@ TEST(ConstantChains, WinogradInParts) {
   std::vector<Scalar> values, factors;
   for (int i = 0; i < 40 * 3 * 9; i++) values.push_back(Scalar::of_float(DType::F32, i % 17 - 8));
   for (int i = 0; i < 40; i++) factors.push_back(Scalar::of_float(DType::F32, 1 + i * 0.25));
-  ConstantId scaled = table.transformed(table.add_scalars(DType::F32, {40, 3, 3, 3}, values),
-                                        {.kind = Transform::Kind::Scale, .axes = {0}, .other = table.add_scalars(DType::F32, {40}, factors)});
+  ConstantId scaled = table.transformed(
+      table.add_scalars(DType::F32, {40, 3, 3, 3}, values),
+      {.kind = Transform::Kind::Scale, .axes = {0}, .other = table.add_scalars(DType::F32, {40}, factors)});
   ConstantId u = table.transformed(scaled, {.kind = Transform::Kind::Winograd, .shape = {4, 16}, .block = 16});
   std::vector<std::byte> whole = table.bytes_of(u);
   for (int parts : {2, 3, 5}) {

@@ -27,13 +27,15 @@ struct Fixture : testing::Test {
   }
   std::vector<float> floats(ConstantId id, int parts = 1) {
     std::vector<float> result(static_cast<size_t>(table[id].elements()), -1);
-    for (int part = 0; part < parts; ++part) table.materialize(id, std::as_writable_bytes(std::span(result)), part, parts);
+    for (int part = 0; part < parts; ++part)
+      table.materialize(id, std::as_writable_bytes(std::span(result)), part, parts);
     return result;
   }
 };
 
 TEST_F(Fixture, TransposeAndPackPanels) {
-  ConstantId w = table.transformed(counting({37, 20}), {.kind = Transform::Kind::Transpose, .axes = {1, 0}});   // [20, 37]
+  ConstantId w =
+      table.transformed(counting({37, 20}), {.kind = Transform::Kind::Transpose, .axes = {1, 0}});  // [20, 37]
   ConstantId packed = table.transformed(w, {.kind = Transform::Kind::PackPanels, .block = 16});
   EXPECT_EQ(table[packed].shape, (Shape64{3, 20, 16}));
   for (int parts : {1, 2, 5}) {
@@ -62,7 +64,8 @@ TEST_F(Fixture, PaddedPanels) {
 
 TEST_F(Fixture, PackConvWithScale) {
   ConstantId factors = counting({18});
-  ConstantId w = table.transformed(counting({18, 20, 3, 2}), {.kind = Transform::Kind::Scale, .axes = {0}, .other = factors});
+  ConstantId w =
+      table.transformed(counting({18, 20, 3, 2}), {.kind = Transform::Kind::Scale, .axes = {0}, .other = factors});
   ConstantId packed = table.transformed(w, {.kind = Transform::Kind::PackConv, .shape = {16}, .block = 16});
   EXPECT_EQ(table[packed].shape, (Shape64{2, 2, 3, 2, 16, 16}));
   std::vector<float> got = floats(packed, 3);
@@ -80,9 +83,10 @@ TEST_F(Fixture, PackConvWithScale) {
             }
 }
 
-TEST_F(Fixture, RecurrentPacking) {   // [4H, H] → [H/16][H][4][16]
+TEST_F(Fixture, RecurrentPacking) {  // [4H, H] → [H/16][H][4][16]
   constexpr int64_t H = 32;
-  ConstantId r = table.transformed(counting({4 * H, H}), {.kind = Transform::Kind::Reshape, .shape = {4, H / 16, 16, H}});
+  ConstantId r =
+      table.transformed(counting({4 * H, H}), {.kind = Transform::Kind::Reshape, .shape = {4, H / 16, 16, H}});
   r = table.transformed(r, {.kind = Transform::Kind::Transpose, .axes = {1, 3, 0, 2}});
   std::vector<float> got = floats(r);
   size_t at = 0;
@@ -93,7 +97,8 @@ TEST_F(Fixture, RecurrentPacking) {   // [4H, H] → [H/16][H][4][16]
 }
 
 TEST_F(Fixture, ReshapeMergesOnlyWhatIsContiguous) {
-  ConstantId t = table.transformed(counting({2, 3, 4}), {.kind = Transform::Kind::Transpose, .axes = {2, 0, 1}});   // [4, 2, 3]
+  ConstantId t =
+      table.transformed(counting({2, 3, 4}), {.kind = Transform::Kind::Transpose, .axes = {2, 0, 1}});  // [4, 2, 3]
   std::vector<float> got = floats(table.transformed(t, {.kind = Transform::Kind::Reshape, .shape = {8, 3}}));
   for (int64_t i = 0; i < 4; ++i)
     for (int64_t j = 0; j < 6; ++j) ASSERT_EQ(got[static_cast<size_t>(i * 6 + j)], static_cast<float>(j * 4 + i + 1));
@@ -105,7 +110,8 @@ TEST_F(Fixture, ConvertAndSplat) {
   EXPECT_EQ(table.scalars_of(half)[4].number, 5);
   Scalar value;
   ConstantId splat = table.add_splat(DType::F32, {7, 7}, Scalar::of_float(DType::F32, 2.5));
-  ASSERT_TRUE(table.is_splat(table.transformed(splat, {.kind = Transform::Kind::Convert, .dtype = DType::I32}), &value));
+  ASSERT_TRUE(
+      table.is_splat(table.transformed(splat, {.kind = Transform::Kind::Convert, .dtype = DType::I32}), &value));
   EXPECT_EQ(value.integer, 2);
   EXPECT_FALSE(table.is_splat(counting({2})));
 }
@@ -127,7 +133,8 @@ TEST_F(Fixture, Winograd) {
       EXPECT_NEAR(sum, g[0] * d[y] + g[1] * d[y + 1] + g[2] * d[y + 2], 1e-14);
     }
   }
-  ConstantId u = table.transformed(counting({17, 2, 3, 3}), {.kind = Transform::Kind::Winograd, .shape = {4, 16}, .block = 16});
+  ConstantId u =
+      table.transformed(counting({17, 2, 3, 3}), {.kind = Transform::Kind::Winograd, .shape = {4, 16}, .block = 16});
   EXPECT_EQ(table[u].shape, (Shape64{36, 2, 16, 16}));
   std::vector<float> got = floats(u);
   const Matrix& g = winograd_matrices(4).g;
@@ -136,8 +143,10 @@ TEST_F(Fixture, Winograd) {
       for (int64_t i = 0; i < 16; ++i) {
         double expected = 0;
         for (int a = 0; a < 3 && o < 17 && i < 2; ++a)
-          for (int b = 0; b < 3; ++b) expected += g[point / 6][a] * g[point % 6][b] * static_cast<double>((o * 2 + i) * 9 + a * 3 + b + 1);
-        ASSERT_NEAR(got[static_cast<size_t>(((point * 2 + o / 16) * 16 + i) * 16 + o % 16)], expected, std::abs(expected) * 1e-6 + 1e-5);
+          for (int b = 0; b < 3; ++b)
+            expected += g[point / 6][a] * g[point % 6][b] * static_cast<double>((o * 2 + i) * 9 + a * 3 + b + 1);
+        ASSERT_NEAR(got[static_cast<size_t>(((point * 2 + o / 16) * 16 + i) * 16 + o % 16)], expected,
+                    std::abs(expected) * 1e-6 + 1e-5);
       }
 }
 

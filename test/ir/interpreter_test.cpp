@@ -30,7 +30,8 @@ class InterpreterTest : public ::testing::Test {
  protected:
   using Build = std::function<std::vector<Value*>(GraphBuilder&, const std::vector<Value*>&)>;
 
-  std::vector<Tensor> run_all(const std::vector<Tensor>& inputs, const Build& build, const InterpreterOptions& options = {}) {
+  std::vector<Tensor> run_all(const std::vector<Tensor>& inputs, const Build& build,
+                              const InterpreterOptions& options = {}) {
     module = std::make_unique<Module>();
     Function& function = module->add_function("run");
     GraphBuilder builder(*module, *function.body);
@@ -62,12 +63,29 @@ TEST_F(InterpreterTest, ElementwiseRoundsEachOp) {
 
 TEST_F(InterpreterTest, MovesElements) {
   Tensor x = floats({2, 3}, {1, 2, 3, 4, 5, 6});
-  EXPECT_EQ(run({x}, [](auto& b, auto& in) { return b.transpose(in[0], {1, 0}); }).numbers, (Numbers{1, 4, 2, 5, 3, 6}));
-  EXPECT_EQ(run({x}, [](auto& b, auto& in) { return b.slice(in[0], b.shape({1, 2}), {1, -2}, b.shape({1, 2})); }).numbers,
+  EXPECT_EQ(run({x},
+                [](auto& b, auto& in) {
+                  return b.transpose(in[0], {1, 0});
+                })
+                .numbers,
+            (Numbers{1, 4, 2, 5, 3, 6}));
+  EXPECT_EQ(run({x},
+                [](auto& b, auto& in) {
+                  return b.slice(in[0], b.shape({1, 2}), {1, -2}, b.shape({1, 2}));
+                })
+                .numbers,
             (Numbers{6, 4}));
-  EXPECT_EQ(run({x}, [](auto& b, auto& in) { return b.concat({in[0], in[0]}, 1); }).numbers,
+  EXPECT_EQ(run({x},
+                [](auto& b, auto& in) {
+                  return b.concat({in[0], in[0]}, 1);
+                })
+                .numbers,
             (Numbers{1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6}));
-  EXPECT_EQ(run({x}, [](auto& b, auto& in) { return b.broadcast(b.slice_axis(in[0], 0, b.dim(1), b.dim(1)), {1, 2}, b.shape({2, 1, 3})); }).numbers,
+  EXPECT_EQ(run({x},
+                [](auto& b, auto& in) {
+                  return b.broadcast(b.slice_axis(in[0], 0, b.dim(1), b.dim(1)), {1, 2}, b.shape({2, 1, 3}));
+                })
+                .numbers,
             (Numbers{4, 5, 6, 4, 5, 6}));
   EXPECT_EQ(run({x}, [](auto& b, auto& in) { return b.reshape(in[0], b.shape({3, 2})); }).shape, (Extents{3, 2}));
 }
@@ -82,7 +100,9 @@ TEST_F(InterpreterTest, Pads) {
   EXPECT_EQ(padded(2, 1, "edge"), (Numbers{1, 1, 1, 2, 3, 4, 4}));
   EXPECT_EQ(padded(2, 5, "reflect"), (Numbers{3, 2, 1, 2, 3, 4, 3, 2, 1, 2, 3}));
   EXPECT_EQ(padded(2, 5, "wrap"), (Numbers{3, 4, 1, 2, 3, 4, 1, 2, 3, 4, 1}));
-  Numbers filled = run({x, floats({}, {9})}, [](auto& b, auto& in) { return b.pad(in[0], b.shape({1}), b.shape({0}), "constant", in[1]); }).numbers;
+  Numbers filled = run({x, floats({}, {9})}, [](auto& b, auto& in) {
+                     return b.pad(in[0], b.shape({1}), b.shape({0}), "constant", in[1]);
+                   }).numbers;
   EXPECT_EQ(filled, (Numbers{9, 1, 2, 3, 4}));
 }
 
@@ -90,8 +110,9 @@ TEST_F(InterpreterTest, Gathers) {
   Tensor x = floats({2, 3}, {1, 2, 3, 4, 5, 6});
   EXPECT_EQ(run({x, integers({2}, {-1, 0})}, [](auto& b, auto& in) { return b.gather(in[0], in[1], 1); }).numbers,
             (Numbers{3, 1, 6, 4}));
-  EXPECT_EQ(run({x, integers({2, 1}, {2, -3})}, [](auto& b, auto& in) { return b.gather_elements(in[0], in[1], 1); }).numbers,
-            (Numbers{3, 4}));
+  EXPECT_EQ(
+      run({x, integers({2, 1}, {2, -3})}, [](auto& b, auto& in) { return b.gather_elements(in[0], in[1], 1); }).numbers,
+      (Numbers{3, 4}));
   EXPECT_THROW(run({x, integers({1}, {3})}, [](auto& b, auto& in) { return b.gather(in[0], in[1], 1); }), Error);
 }
 
@@ -112,7 +133,7 @@ TEST_F(InterpreterTest, Reductions) {
 }
 
 TEST_F(InterpreterTest, ContractionsOfEveryOrderOfAxes) {
-  Tensor a = counting({2, 3, 4}), b = counting({5, 4, 2});   // bmk, nkb
+  Tensor a = counting({2, 3, 4}), b = counting({5, 4, 2});  // bmk, nkb
   Tensor result = run({a, b}, [](auto& builder, auto& in) { return builder.contract(in[0], in[1], "bmk,nkb->nbm"); });
   ASSERT_EQ(result.shape, (Extents{5, 2, 3}));
   for (int64_t n = 0; n < 5; n++)
@@ -125,7 +146,8 @@ TEST_F(InterpreterTest, ContractionsOfEveryOrderOfAxes) {
   Tensor wraps = run({integers({1, 1}, {100}, DType::I8), integers({1, 1}, {3}, DType::I8)},
                      [](auto& builder, auto& in) { return builder.contract(in[0], in[1], "mk,kn->mn"); });
   EXPECT_EQ(wraps.integers, (Extents{44}));
-  Tensor outer = run({counting({2}), counting({3})}, [](auto& builder, auto& in) { return builder.contract(in[0], in[1], "m,n->mn"); });
+  Tensor outer = run({counting({2}), counting({3})},
+                     [](auto& builder, auto& in) { return builder.contract(in[0], in[1], "m,n->mn"); });
   EXPECT_EQ(outer.numbers, (Numbers{49, 42, 35, 42, 36, 30}));
 }
 
@@ -134,9 +156,13 @@ TEST_F(InterpreterTest, ConvolutionsAndTheirTransposes) {
   constexpr int64_t kGroup = 2, kHeight = 8, kWidth = 6, kKernel = 3;
   Tensor x = counting({2, 4, kHeight, kWidth}), w = counting({6, 2, kKernel, kKernel}), bias = counting({6});
   Extents strides = {2, 1}, dilations = {1, 2};
-  Tensor y = run({x, w, bias}, [&](auto& b, auto& in) { return b.conv(in[0], in[1], in[2], kGroup, strides, dilations, b.shape({1, 2, 1, 0})); });
+  Tensor y = run({x, w, bias}, [&](auto& b, auto& in) {
+    return b.conv(in[0], in[1], in[2], kGroup, strides, dilations, b.shape({1, 2, 1, 0}));
+  });
   ASSERT_EQ(y.shape, (Extents{2, 6, 4, 4}));
-  auto source = [&](int64_t p, int64_t q, int axis) { return p * strides[axis] + q * dilations[axis] - (axis == 0 ? 1 : 2); };
+  auto source = [&](int64_t p, int64_t q, int axis) {
+    return p * strides[axis] + q * dilations[axis] - (axis == 0 ? 1 : 2);
+  };
   for (int64_t i = 0; i < y.elements(); i++) {
     int64_t pw = i % 4, ph = i / 4 % 4, o = i / 16 % 6, n = i / 96;
     double sum = bias.numbers[o];
@@ -151,10 +177,16 @@ TEST_F(InterpreterTest, ConvolutionsAndTheirTransposes) {
   // <conv(x), z> == <x, conv_transpose(z)> without bias: the transpose is the gradient by the input.
   Tensor z = counting({2, 6, 4, 4});
   Tensor back = run({z, w}, [&](GraphBuilder& b, auto& in) {
-    Params params{{"group", kGroup}, {"strides", strides}, {"dilations", dilations}, {"pads", b.shape({1, 2, 1, 0})}, {"output_padding", Extents{1, 0}}};
+    Params params{{"group", kGroup},
+                  {"strides", strides},
+                  {"dilations", dilations},
+                  {"pads", b.shape({1, 2, 1, 0})},
+                  {"output_padding", Extents{1, 0}}};
     return b.create(OpKind::ConvTranspose, {in[0], in[1]}, params).result();
   });
-  Tensor forth = run({x, w}, [&](auto& b, auto& in) { return b.conv(in[0], in[1], nullptr, kGroup, strides, dilations, b.shape({1, 2, 1, 0})); });
+  Tensor forth = run({x, w}, [&](auto& b, auto& in) {
+    return b.conv(in[0], in[1], nullptr, kGroup, strides, dilations, b.shape({1, 2, 1, 0}));
+  });
   ASSERT_EQ(back.shape, x.shape);
   double left = 0, right = 0;
   for (int64_t i = 0; i < z.elements(); i++) left += forth.numbers[i] * z.numbers[i];
@@ -165,11 +197,17 @@ TEST_F(InterpreterTest, ConvolutionsAndTheirTransposes) {
 TEST_F(InterpreterTest, Pools) {
   Tensor x = floats({1, 1, 5}, {1, 5, 2, 4, 3});
   auto pooled = [&](OpKind kind, int64_t include_pad) {
-    return run({x}, [&](GraphBuilder& b, auto& in) {
-      Params params{{"kernel", Extents{3}}, {"strides", Extents{2}}, {"dilations", Extents{1}}, {"pads", b.shape({1, 1})}, {"sizes", b.shape({4})}};
-      if (kind == OpKind::AveragePool) params.set("include_pad", include_pad);
-      return b.create(kind, {in[0]}, params).result();
-    }).numbers;
+    return run({x},
+               [&](GraphBuilder& b, auto& in) {
+                 Params params{{"kernel", Extents{3}},
+                               {"strides", Extents{2}},
+                               {"dilations", Extents{1}},
+                               {"pads", b.shape({1, 1})},
+                               {"sizes", b.shape({4})}};
+                 if (kind == OpKind::AveragePool) params.set("include_pad", include_pad);
+                 return b.create(kind, {in[0]}, params).result();
+               })
+        .numbers;
   };
   double minus = -std::numeric_limits<double>::infinity();
   EXPECT_EQ(pooled(OpKind::MaxPool, 0), (Numbers{5, 5, 4, minus}));
@@ -211,11 +249,14 @@ TEST_F(InterpreterTest, CompositesRunTheirBodyAndEveryOpIsSeen) {
     seen++;
     EXPECT_EQ(results.size(), op.results.size());
   };
-  std::vector<Tensor> results = run_all({floats({2}, {3, -4})}, [](GraphBuilder& b, const auto& in) {
-    return b.composite("square", {}, {in[0]}, [](GraphBuilder& body, std::span<Value* const> x) {
-      return std::vector<Value*>{body.mul(x[0], x[0])};
-    });
-  }, options);
+  std::vector<Tensor> results = run_all(
+      {floats({2}, {3, -4})},
+      [](GraphBuilder& b, const auto& in) {
+        return b.composite("square", {}, {in[0]}, [](GraphBuilder& body, std::span<Value* const> x) {
+          return std::vector<Value*>{body.mul(x[0], x[0])};
+        });
+      },
+      options);
   EXPECT_EQ(results[0].numbers, (Numbers{9, 16}));
   EXPECT_EQ(seen, 2);
 }

@@ -30,7 +30,9 @@ TEST(SmallFloats, F16DecodesAsTheHardwareType) {
     _Float16 half;
     std::memcpy(&half, &bits, 2);
     double expected = static_cast<double>(half), actual = decode(DType::F16, code);
-    ASSERT_TRUE(std::isnan(expected) ? std::isnan(actual) : expected == actual && std::signbit(expected) == std::signbit(actual)) << code;
+    ASSERT_TRUE(std::isnan(expected) ? std::isnan(actual)
+                                     : expected == actual && std::signbit(expected) == std::signbit(actual))
+        << code;
   }
 }
 
@@ -45,7 +47,7 @@ TEST(SmallFloats, Bf16IsTheUpperHalfOfF32) {
 // to the even code.
 void check_rounding(DType dtype) {
   int bits = bit_width(dtype);
-  std::map<double, uint32_t> codes;   // finite, positive or zero
+  std::map<double, uint32_t> codes;  // finite, positive or zero
   for (uint32_t code = 0; code < 1u << (bits - 1); code++)
     if (double value = decode(dtype, code); std::isfinite(value)) codes[value] = code;
   for (auto low = codes.begin(), high = std::next(low); high != codes.end(); low = high++) {
@@ -61,8 +63,8 @@ void check_rounding(DType dtype) {
 }
 
 TEST(SmallFloats, RoundToNearestEven) {
-  for (DType dtype : {DType::F16, DType::BF16, DType::F8E4M3FN, DType::F8E4M3FNUZ, DType::F8E5M2, DType::F8E5M2FNUZ,
-                      DType::F4E2M1}) {
+  for (DType dtype :
+       {DType::F16, DType::BF16, DType::F8E4M3FN, DType::F8E4M3FNUZ, DType::F8E5M2, DType::F8E5M2FNUZ, DType::F4E2M1}) {
     SCOPED_TRACE(name_of(dtype));
     check_rounding(dtype);
   }
@@ -84,9 +86,12 @@ TEST(SmallFloats, CodesComeBack) {
 }
 
 TEST(SmallFloats, RangesAndOverflow) {
-  std::map<DType, double> largest = {{DType::F8E4M3FN, 448}, {DType::F8E4M3FNUZ, 240}, {DType::F8E5M2, 57344},
-                                     {DType::F8E5M2FNUZ, 57344}, {DType::F4E2M1, 6}};
-  for (auto [dtype, value] : largest) {   // Cast saturates, infinity too
+  std::map<DType, double> largest = {{DType::F8E4M3FN, 448},
+                                     {DType::F8E4M3FNUZ, 240},
+                                     {DType::F8E5M2, 57344},
+                                     {DType::F8E5M2FNUZ, 57344},
+                                     {DType::F4E2M1, 6}};
+  for (auto [dtype, value] : largest) {  // Cast saturates, infinity too
     EXPECT_EQ(round_to(dtype, 1e30), value) << name_of(dtype);
     EXPECT_EQ(convert(Scalar::of_float(DType::F32, -kInfinity), dtype).number, -value) << name_of(dtype);
   }
@@ -97,7 +102,8 @@ TEST(SmallFloats, RangesAndOverflow) {
   EXPECT_TRUE(std::isnan(round_to(DType::F8E5M2FNUZ, kNan)));
   EXPECT_FALSE(std::signbit(round_to(DType::F8E4M3FNUZ, -0.0)));
   EXPECT_TRUE(std::signbit(round_to(DType::F8E4M3FN, -0.0)));
-  EXPECT_EQ(round_to(DType::F16, 1 + std::ldexp(1, -11) + std::ldexp(1, -40)), 1 + std::ldexp(1, -10)) << "rounded once";
+  EXPECT_EQ(round_to(DType::F16, 1 + std::ldexp(1, -11) + std::ldexp(1, -40)), 1 + std::ldexp(1, -10))
+      << "rounded once";
 }
 
 TEST(SmallFloats, PowersOfTwoRoundUp) {
@@ -151,7 +157,7 @@ TEST(Conversion, IntegersWrapAndWiden) {
   EXPECT_EQ(convert(Scalar::of_integer(DType::I64, 36), DType::Bool).integer, 1);
   EXPECT_EQ(convert(Scalar::of_integer(DType::U64, -1), DType::F64).number, std::ldexp(1, 64));
   EXPECT_EQ(convert(Scalar::of_integer(DType::I64, (1 << 24) + 1), DType::F32).number, 1 << 24);
-  int64_t twice = (INT64_C(1) << 54) + (INT64_C(1) << 30) + 1;   // rounding to float64 first would lose the last bit
+  int64_t twice = (INT64_C(1) << 54) + (INT64_C(1) << 30) + 1;  // rounding to float64 first would lose the last bit
   EXPECT_EQ(convert(Scalar::of_integer(DType::I64, twice), DType::F32).number, static_cast<float>(twice));
   EXPECT_EQ(convert(Scalar::of_integer(DType::I64, -twice), DType::F32).number, static_cast<float>(-twice));
   EXPECT_THROW(convert(Scalar::of_float(DType::F32, 1), DType::C64), Error);
@@ -220,7 +226,8 @@ TEST(Operations, TypesTakenAndGiven) {
   EXPECT_TRUE(accepts(ScalarOp::And, DType::Bool));
   std::array<DType, 3> types = {DType::Bool, DType::F16, DType::F16};
   EXPECT_EQ(result_type(ScalarOp::Select, types), DType::F16);
-  std::array<Scalar, 3> select = {Scalar::of_bool(false), Scalar::of_float(DType::F32, 1), Scalar::of_float(DType::F32, 2)};
+  std::array<Scalar, 3> select = {Scalar::of_bool(false), Scalar::of_float(DType::F32, 1),
+                                  Scalar::of_float(DType::F32, 2)};
   EXPECT_EQ(evaluate(ScalarOp::Select, select).number, 2);
   EXPECT_EQ(parse_scalar_op("floor_mod"), ScalarOp::FloorMod);
   EXPECT_EQ(parse_scalar_op("nothing"), std::nullopt);

@@ -87,7 +87,8 @@ TEST(GraphText, CompositesAndLoopsRoundTrip) {
   Value* q = g.argument({n, g.b.dim(4), s, g.b.dim(8)});
   Value* k = g.argument({n, g.b.dim(2), s, g.b.dim(8)});
   Value* attended = composites::attention(g.b, q, k, k, nullptr, 0.25, true);
-  composites::Recurrence cell{.cell = "lstm", .direction = composites::kReverse, .r = g.argument(g.b.shape({1, 20, 5}))};
+  composites::Recurrence cell{
+      .cell = "lstm", .direction = composites::kReverse, .r = g.argument(g.b.shape({1, 20, 5}))};
   cell.h0 = g.argument({g.b.dim(1), n, g.b.dim(5)}), cell.c0 = g.argument({g.b.dim(1), n, g.b.dim(5)});
   auto lstm = composites::recurrent_layer(g.b, g.argument({s, n, g.b.dim(3)}), g.argument(g.b.shape({1, 20, 3})),
                                           g.argument(g.b.shape({1, 20})), cell);

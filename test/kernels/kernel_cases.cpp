@@ -473,22 +473,33 @@ Cases convolution_cases() {
   add(conv_case("dilated", "conv direct", {17, 9, 16}, 18, {3, 3}, {.dilations = {2, 3}, .pads = {2, 3, 2, 3}}));
   add(conv_case("line", "conv direct", {18, 1, 40}, 33, {5}, {.strides = {2}, .pads = {2, 2}}));
   // Groups of whole blocks, and such that share blocks.
-  for (auto [in, out, groups] : {Groups{64, 96, 2}, {96, 32, 2}, {48, 48, 2}, {40, 48, 2}, {96, 96, 3}, {36, 24, 4}, {20, 40, 10}, {9, 18, 9}, {54, 6, 2}})
+  for (auto [in, out, groups] : {Groups{64, 96, 2},
+                                 {96, 32, 2},
+                                 {48, 48, 2},
+                                 {40, 48, 2},
+                                 {96, 96, 3},
+                                 {36, 24, 4},
+                                 {20, 40, 10},
+                                 {9, 18, 9},
+                                 {54, 6, 2}})
     for (int64_t stride : {1, 2})
-      add(conv_case(fmt::format("groups_{}_{}_{}_stride_{}", in, out, groups, stride), "conv direct", {in, 5, 15}, out, {3, 3},
-                    {.strides = {stride, stride}, .pads = {1, 1, 1, 1}, .group = groups}));
+      add(conv_case(fmt::format("groups_{}_{}_{}_stride_{}", in, out, groups, stride), "conv direct", {in, 5, 15}, out,
+                    {3, 3}, {.strides = {stride, stride}, .pads = {1, 1, 1, 1}, .group = groups}));
   for (auto [in, out, groups] : {Groups{32, 32, 8}, {36, 36, 9}, {48, 48, 6}, {20, 20, 10}})
     for (int64_t width : {1, 7, 30})
       add(conv_case(fmt::format("lanes_{}_{}_{}", in, groups, width), "grouped lanes", {in, 5, width}, out, {3, 2},
                     {.strides = {2, 1 + width % 2}, .dilations = {1, 2}, .pads = {1, 2, 1, 2}, .group = groups}));
   add(conv_case("groups_of_a_line", "conv direct", {48, 1, 40}, 96, {5}, {.strides = {2}, .pads = {2, 2}, .group = 3}));
-  add(conv_case("lanes_of_a_line", "grouped lanes", {16, 1, 40}, 16, {5}, {.strides = {1}, .pads = {2, 2}, .group = 4}));
+  add(conv_case("lanes_of_a_line", "grouped lanes", {16, 1, 40}, 16, {5},
+                {.strides = {1}, .pads = {2, 2}, .group = 4}));
   add(conv_case("transposed_phases", "conv direct", {18, 5, 7}, 20, {2, 2},
                 {.strides = {2, 2}, .output_padding = {0, 0}}));
-  add(conv_case("transposed_gaps", "conv direct", {16, 5, 13}, 17, {2, 3}, {.strides = {3, 3}, .output_padding = {0, 0}}));
+  add(conv_case("transposed_gaps", "conv direct", {16, 5, 13}, 17, {2, 3},
+                {.strides = {3, 3}, .output_padding = {0, 0}}));
   for (int64_t channels : {3, 6, 17, 32})
     for (int64_t kernel : {3, 4})
-      add(conv_case(fmt::format("transposed_overlaps_{}_{}", channels, kernel), "conv direct", {channels, 5, 14}, 5, {kernel, kernel},
+      add(conv_case(fmt::format("transposed_overlaps_{}_{}", channels, kernel), "conv direct", {channels, 5, 14}, 5,
+                    {kernel, kernel},
                     {.strides = {2, 2}, .pads = {1, 1, 1, 1}, .output_padding = {4 - kernel, 4 - kernel}}));
   add(conv_case("transposed_uneven", "conv direct", {18, 6, 7}, 33, {5, 3},
                 {.strides = {3, 1}, .pads = {0, 2, 3, 0}, .output_padding = {2, 0}}));
@@ -496,7 +507,8 @@ Cases convolution_cases() {
                 {.strides = {2, 3}, .dilations = {2, 2}, .pads = {1, 0, 2, 1}, .output_padding = {1, 2}}));
   add(conv_case("transposed_padded_far", "conv direct", {16, 5, 7}, 16, {2, 2},
                 {.strides = {2, 2}, .output_padding = {1, 1}}));
-  add(conv_case("transposed_line", "conv direct", {18, 1, 21}, 20, {8}, {.strides = {4}, .pads = {2, 2}, .output_padding = {0}}));
+  add(conv_case("transposed_line", "conv direct", {18, 1, 21}, 20, {8},
+                {.strides = {4}, .pads = {2, 2}, .output_padding = {0}}));
   add(conv_case("transposed_in_groups", "", {8, 4, 5}, 6, {3, 3},
                 {.strides = {1, 2}, .group = 2, .output_padding = {0, 1}}));
   // A chain: the second's halo is filled by the first; a residual joins; the last result goes dense into a product.
@@ -549,7 +561,9 @@ Cases convolution_cases() {
                [=, in = in, out = out](CaseModel& m) {
                  Value *x = m.input(m.shape({2, in, 6, 7})),
                        *w = m.input(transposed ? m.shape({in, out, 3, 2}) : m.shape({out, in, 3, 2}));
-                 Params params{{"group", int64_t{1}}, {"strides", std::vector<int64_t>{2, 2}}, {"dilations", std::vector<int64_t>{1, 1}},
+                 Params params{{"group", int64_t{1}},
+                               {"strides", std::vector<int64_t>{2, 2}},
+                               {"dilations", std::vector<int64_t>{1, 1}},
                                {"pads", m.shape({1, 0, 1, 1})}};
                  if (transposed) params.set("output_padding", std::vector<int64_t>{1, 0});
                  m.result({m.build.create(transposed ? OpKind::ConvTranspose : OpKind::Conv, {x, w}, params).result()});
@@ -640,14 +654,18 @@ Cases placed_cases() {
   Cases cases;
   const auto add = [&](const std::string& name, const std::string& kernel, std::vector<SymbolValues> values,
                        std::function<void(CaseModel&)> build) {
-    cases.push_back({.name = name, .kernel = kernel, .build = std::move(build), .values = std::move(values),
-                     .tolerance = 1e-3});   // several convolutions, one after the other
+    cases.push_back({.name = name,
+                     .kernel = kernel,
+                     .build = std::move(build),
+                     .values = std::move(values),
+                     .tolerance = 1e-3});  // several convolutions, one after the other
   };
   const ConvOptions padded{.pads = {1, 1, 1, 1}};
   const std::vector<SymbolValues> images = each("N", {0, 1, 3});
   add("dense_block", "conv", images, [=](CaseModel& m) {
-    Value* x = m.conv(m.input({m.symbol("N"), m.module.dims.constant(16), m.module.dims.constant(6),
-                               m.module.dims.constant(7)}), 32, {1, 1}, {});
+    Value* x = m.conv(
+        m.input({m.symbol("N"), m.module.dims.constant(16), m.module.dims.constant(6), m.module.dims.constant(7)}), 32,
+        {1, 1}, {});
     std::vector<Value*> parts = {x};
     for (int layer = 0; layer < 3; ++layer) {
       Value* all = parts.size() > 1 ? m.build.concat(parts, 1) : x;
@@ -655,18 +673,26 @@ Cases placed_cases() {
     }
     m.result({m.conv(m.build.concat(parts, 1), 8, {1, 1}, {})});
   });
-  add("skip", "conv", images, [=](CaseModel& m) {   // the halo of one reader, an input among the parts
+  add("skip", "conv", images, [=](CaseModel& m) {  // the halo of one reader, an input among the parts
     DimPool& d = m.module.dims;
     Value* input = m.input({m.symbol("N"), d.constant(16), d.constant(5), d.constant(9)});
     Value *a = m.relu(m.conv(input, 32, {3, 3}, padded)), *b = m.conv(a, 16, {3, 3}, padded);
-    m.result({m.conv(m.build.concat({b, input, a, b}, 1), 17, {3, 3}, padded), m.build.reduce(OpKind::ReduceMean, a, {2, 3})});
+    m.result({m.conv(m.build.concat({b, input, a, b}, 1), 17, {3, 3}, padded),
+              m.build.reduce(OpKind::ReduceMean, a, {2, 3})});
   });
   add("pooled", "pool", images, [=](CaseModel& m) {
-    Value* x = m.conv(m.input({m.symbol("N"), m.module.dims.constant(3), m.module.dims.constant(8),
-                               m.module.dims.constant(8)}), 16, {1, 1}, {});
+    Value* x = m.conv(
+        m.input({m.symbol("N"), m.module.dims.constant(3), m.module.dims.constant(8), m.module.dims.constant(8)}), 16,
+        {1, 1}, {});
     Shape pads(4, m.module.dims.constant(0)), sizes(2, m.module.dims.constant(4));
-    Value* pooled = m.build.create(OpKind::MaxPool, {x}, {{"kernel", std::vector<int64_t>{2, 2}},
-        {"strides", std::vector<int64_t>{2, 2}}, {"dilations", std::vector<int64_t>{1, 1}}, {"pads", pads}, {"sizes", sizes}}).result();
+    Value* pooled = m.build
+                        .create(OpKind::MaxPool, {x},
+                                {{"kernel", std::vector<int64_t>{2, 2}},
+                                 {"strides", std::vector<int64_t>{2, 2}},
+                                 {"dilations", std::vector<int64_t>{1, 1}},
+                                 {"pads", pads},
+                                 {"sizes", sizes}})
+                        .result();
     Value* strided = m.conv(x, 48, {3, 3}, {.strides = {2, 2}, .pads = {1, 1, 1, 1}});
     m.result({m.conv(m.build.scalar_op(ScalarOp::Tanh, {m.build.concat({strided, pooled}, 1)}), 16, {1, 1}, {})});
   });
@@ -679,7 +705,7 @@ Cases placed_cases() {
   add("pieces", "contraction", each("M", {0, 1, 5, 27}), [](CaseModel& m) {
     Value* x = m.input({m.symbol("M"), m.module.dims.constant(24)});
     Value* a = m.build.matmul(x, m.weights({24, 24}));
-    Value* b = m.build.matmul(a, m.weights({24, 24}));   // of a piece of the result
+    Value* b = m.build.matmul(a, m.weights({24, 24}));  // of a piece of the result
     m.result({m.build.concat({x, a, b, a}, 0)});
   });
   return cases;
@@ -721,41 +747,50 @@ Cases attention_cases() {
                      .tolerance = 2e-5});
   // Masks by which of [B, H, S, T] they have; keys and values as an exporter's reshapes and transposes leave them.
   for (const char* mask : {"BHST", "B11T", "1HS1", "11ST", "ST", "1111"})
-    cases.push_back(
-        {.name = fmt::format("mask_{}", mask),
-         .kernel = "attention",
-         .build =
-             [=](CaseModel& m) {
-               GraphBuilder& b = m.build;
-               DimPool& d = m.module.dims;
-               Dim batch = m.symbol("B"), s = m.symbol("S"), t = m.symbol("T");
-               const auto heads = [&](Dim length) {
-                 return b.transpose(b.reshape(m.input({batch, length, d.constant(64)}),
-                                              {batch, length, d.constant(2), d.constant(32)}),
-                                    {0, 2, 1, 3});
-               };
-               Value *q = heads(s), *k = heads(t), *v = heads(t);
-               Shape shape;
-               for (const char* letter = mask; *letter; ++letter)
-                 shape.push_back(*letter == 'B'   ? batch
-                                 : *letter == 'S' ? s
-                                 : *letter == 'T' ? t
-                                                  : d.constant(*letter == 'H' ? 2 : 1));
-               Value* y = composites::attention(b, q, k, v, m.input(shape), 0.2, false);
-               m.result({b.reshape(b.transpose(y, {0, 2, 1, 3}), {batch, s, d.constant(64)})});
-             },
-         .values = {{{"B", 1}, {"S", 1}, {"T", 1}}, {{"B", 2}, {"S", 5}, {"T", 7}}, {{"B", 1}, {"S", 18}, {"T", 40}}, {{"B", 1}, {"S", 2}, {"T", 0}}},
-         .tolerance = 2e-5});
+    cases.push_back({.name = fmt::format("mask_{}", mask),
+                     .kernel = "attention",
+                     .build =
+                         [=](CaseModel& m) {
+                           GraphBuilder& b = m.build;
+                           DimPool& d = m.module.dims;
+                           Dim batch = m.symbol("B"), s = m.symbol("S"), t = m.symbol("T");
+                           const auto heads = [&](Dim length) {
+                             return b.transpose(b.reshape(m.input({batch, length, d.constant(64)}),
+                                                          {batch, length, d.constant(2), d.constant(32)}),
+                                                {0, 2, 1, 3});
+                           };
+                           Value *q = heads(s), *k = heads(t), *v = heads(t);
+                           Shape shape;
+                           for (const char* letter = mask; *letter; ++letter)
+                             shape.push_back(*letter == 'B'   ? batch
+                                             : *letter == 'S' ? s
+                                             : *letter == 'T' ? t
+                                                              : d.constant(*letter == 'H' ? 2 : 1));
+                           Value* y = composites::attention(b, q, k, v, m.input(shape), 0.2, false);
+                           m.result({b.reshape(b.transpose(y, {0, 2, 1, 3}), {batch, s, d.constant(64)})});
+                         },
+                     .values = {{{"B", 1}, {"S", 1}, {"T", 1}},
+                                {{"B", 2}, {"S", 5}, {"T", 7}},
+                                {{"B", 1}, {"S", 18}, {"T", 40}},
+                                {{"B", 1}, {"S", 2}, {"T", 0}}},
+                     .tolerance = 2e-5});
   return cases;
 }
 
 Cases recurrent_cases() {
   Cases cases;
-  struct Form { const char* cell; int64_t hidden; int direction; bool lengths; };
+  struct Form {
+    const char* cell;
+    int64_t hidden;
+    int direction;
+    bool lengths;
+  };
   std::vector<Form> forms;
   for (const char* cell : {"lstm", "gru", "gru_linear", "rnn", "rnn_relu"})
-    for (int direction : {0, 1, 2}) forms.push_back({cell, direction == 0 ? 16 : direction == 1 ? 17 : 40, direction, direction == 1});
-  for (int64_t hidden : {1, 15, 32}) forms.push_back({"lstm", hidden, 0, false}), forms.push_back({"gru", hidden, 2, true});
+    for (int direction : {0, 1, 2})
+      forms.push_back({cell, direction == 0 ? 16 : direction == 1 ? 17 : 40, direction, direction == 1});
+  for (int64_t hidden : {1, 15, 32})
+    forms.push_back({"lstm", hidden, 0, false}), forms.push_back({"gru", hidden, 2, true});
   for (const Form& form : forms)
     cases.push_back({.name = fmt::format("{}_{}_direction{}", form.cell, form.hidden, form.direction),
                      .kernel = fmt::format("recurrent {}", form.cell),
@@ -768,8 +803,10 @@ Cases recurrent_cases() {
                            Dim b = m.symbol("B");
                            Shape state = {d.constant(directions), b, d.constant(form.hidden)};
                            Value* x = m.input({m.symbol("S"), b, d.constant(7)});
-                           composites::Recurrence of{.cell = cell, .direction = form.direction,
-                                                     .r = m.weights({directions, rows, form.hidden}), .h0 = m.input(state)};
+                           composites::Recurrence of{.cell = cell,
+                                                     .direction = form.direction,
+                                                     .r = m.weights({directions, rows, form.hidden}),
+                                                     .h0 = m.input(state)};
                            if (cell == "lstm") of.c0 = m.input(state);
                            if (cell == "gru_linear") of.r_bias = m.weights({directions, form.hidden});
                            if (form.lengths) of.lengths = m.input({b}, DType::I32);

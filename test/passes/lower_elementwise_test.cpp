@@ -27,7 +27,8 @@ TEST(LowerElementwise, SymbolRebound) {
   Value* bias = m.input({m.module.dims.constant(7)});
   m.result({m.build.scalar_op(ScalarOp::Tanh, {m.build.add(x, bias)})});
   std::vector<std::vector<Tensor>> sets;
-  for (int64_t extent : {3, 0, 1, 16, 700}) sets.push_back({random_tensor(DType::F32, {extent, 7}, 1), random_tensor(DType::F32, {7}, 2)});
+  for (int64_t extent : {3, 0, 1, 16, 700})
+    sets.push_back({random_tensor(DType::F32, {extent, 7}, 1), random_tensor(DType::F32, {7}, 2)});
   expect_lowered_equal(m.module, sets);
 }
 
@@ -36,9 +37,10 @@ TEST(LowerElementwise, ContiguousAxesBecomeOneLoop) {
   Value* x = m.input(m.shape({4, 3, 5, 5}));
   Value* y = m.input(m.shape({4, 3, 5, 5}));
   m.result({m.build.add(x, y)});
-  const Program program = expect_lowered_equal(m.module, {{random_tensor(DType::F32, {4, 3, 5, 5}, 1), random_tensor(DType::F32, {4, 3, 5, 5}, 2)}});
+  const Program program = expect_lowered_equal(
+      m.module, {{random_tensor(DType::F32, {4, 3, 5, 5}, 1), random_tensor(DType::F32, {4, 3, 5, 5}, 2)}});
   ASSERT_EQ(program.entries[0].steps.size(), 1u);
-  EXPECT_EQ(program.kernels[0].integers.size(), 1u) << print_kernel(program.kernels[0]);   // the extent alone
+  EXPECT_EQ(program.kernels[0].integers.size(), 1u) << print_kernel(program.kernels[0]);  // the extent alone
 }
 
 TEST(LowerElementwise, BroadcastAlongEveryAxis) {
@@ -59,7 +61,8 @@ TEST(LowerElementwise, SplitHeads) {
   Value* x = m.input({b, s, dims.constant(24)});
   Value* split = m.build.reshape(x, {b, s, dims.constant(4), dims.constant(6)});
   m.result({m.build.transpose(m.build.neg(split), {0, 2, 1, 3})});
-  expect_lowered_equal(m.module, {{random_tensor(DType::F32, {2, 5, 24}, 1)}, {random_tensor(DType::F32, {1, 17, 24}, 1)}});
+  expect_lowered_equal(m.module,
+                       {{random_tensor(DType::F32, {2, 5, 24}, 1)}, {random_tensor(DType::F32, {1, 17, 24}, 1)}});
 }
 
 TEST(LowerElementwise, MergeHeads) {
@@ -69,7 +72,8 @@ TEST(LowerElementwise, MergeHeads) {
   Value* x = m.input({b, dims.constant(4), s, dims.constant(6)});
   Value* merged = m.build.reshape(m.build.transpose(x, {0, 2, 1, 3}), {dims.mul(b, s), dims.constant(24)});
   m.result({m.build.scalar_op(ScalarOp::Exp, {merged})});
-  expect_lowered_equal(m.module, {{random_tensor(DType::F32, {2, 4, 5, 6}, 1)}, {random_tensor(DType::F32, {3, 4, 1, 6}, 1)}});
+  expect_lowered_equal(m.module,
+                       {{random_tensor(DType::F32, {2, 4, 5, 6}, 1)}, {random_tensor(DType::F32, {3, 4, 1, 6}, 1)}});
 }
 
 TEST(LowerElementwise, ReshapeThatDoesNotNest) {
@@ -80,7 +84,8 @@ TEST(LowerElementwise, ReshapeThatDoesNotNest) {
 }
 
 TEST(LowerElementwise, TransposesOfEveryOrder) {
-  for (std::vector<int64_t> perm : std::vector<std::vector<int64_t>>{{0, 2, 1}, {1, 0, 2}, {2, 1, 0}, {1, 2, 0}, {2, 0, 1}}) {
+  for (std::vector<int64_t> perm :
+       std::vector<std::vector<int64_t>>{{0, 2, 1}, {1, 0, 2}, {2, 1, 0}, {1, 2, 0}, {2, 0, 1}}) {
     Model m;
     Value* x = m.input(m.shape({3, 17, 20}));
     m.result({m.build.transpose(x, perm)});
@@ -101,7 +106,8 @@ TEST(LowerElementwise, ConcatIsOneKernelAPart) {
   Value *x = m.input({n, m.module.dims.constant(5)}), *y = m.input({n, m.module.dims.constant(18)});
   m.result({m.build.concat({x, m.build.neg(y), x}, 1)});
   std::vector<std::vector<Tensor>> sets;
-  for (int64_t extent : {4, 0, 1}) sets.push_back({random_tensor(DType::F32, {extent, 5}, 1), random_tensor(DType::F32, {extent, 18}, 2)});
+  for (int64_t extent : {4, 0, 1})
+    sets.push_back({random_tensor(DType::F32, {extent, 5}, 1), random_tensor(DType::F32, {extent, 18}, 2)});
   expect_lowered_equal(m.module, sets);
 }
 
@@ -146,7 +152,8 @@ TEST(LowerElementwise, IotaAndConversions) {
   Model m;
   Dim s = m.symbol("S");
   Value* x = m.input({s, s}, DType::I64);
-  Value* mask = m.build.scalar_op(ScalarOp::LessEqual, {m.build.iota(DType::I64, {s, s}, 1), m.build.iota(DType::I64, {s, s}, 0)});
+  Value* mask = m.build.scalar_op(ScalarOp::LessEqual,
+                                  {m.build.iota(DType::I64, {s, s}, 1), m.build.iota(DType::I64, {s, s}, 0)});
   Value* chosen = m.build.select(mask, m.build.convert(x, DType::F32), m.build.scalar(DType::F32, -1));
   m.result({chosen, m.build.convert(x, DType::Bool)});
   expect_lowered_equal(m.module, {{random_tensor(DType::I64, {5, 5}, 1)}, {random_tensor(DType::I64, {17, 17}, 2)}});
@@ -165,7 +172,8 @@ TEST(LowerElementwise, EqualKernelsOfOtherSizesAreOne) {
   Model m;
   Value *x = m.input(m.shape({33, 5})), *y = m.input(m.shape({7, 100}));
   m.result({m.build.neg(x), m.build.neg(y)});
-  const Program program = expect_lowered_equal(m.module, {{random_tensor(DType::F32, {33, 5}, 1), random_tensor(DType::F32, {7, 100}, 2)}});
+  const Program program =
+      expect_lowered_equal(m.module, {{random_tensor(DType::F32, {33, 5}, 1), random_tensor(DType::F32, {7, 100}, 2)}});
   EXPECT_EQ(program.entries[0].steps.size(), 2u);
   EXPECT_EQ(program.kernels.size(), 1u);
 }

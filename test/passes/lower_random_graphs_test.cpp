@@ -12,16 +12,14 @@ namespace lapidary::testing {
 namespace {
 
 constexpr uint64_t kGraphs = 200;
-constexpr double kTolerance = 2e-4;   // sums of squares and exponentials in float32
+constexpr double kTolerance = 2e-4;  // sums of squares and exponentials in float32
 
 class LoweringOfRandomGraph : public ::testing::TestWithParam<uint64_t> {};
 
 Program lowered(Module& module, const passes::Options& options, const std::string& text) {
   try {
     return passes::lower(module, options);
-  } catch (const Error& error) {
-    throw Error(error.fault, error.what() + ("\n" + text));
-  }
+  } catch (const Error& error) { throw Error(error.fault, error.what() + ("\n" + text)); }
 }
 
 void check(uint64_t seed, bool all_passes) {
@@ -29,8 +27,10 @@ void check(uint64_t seed, bool all_passes) {
   const std::vector<Tensor> inputs = random_inputs(*graph.module, graph.symbols, seed);
   const std::vector<Tensor> expected = interpret(*graph.module, *graph.module->function("run"), inputs);
   passes::Options options;
-  if (all_passes) passes::run_graph_passes(*graph.module, options);
-  else passes::run_passes(*graph.module, {"form-groups"}, options);
+  if (all_passes)
+    passes::run_graph_passes(*graph.module, options);
+  else
+    passes::run_passes(*graph.module, {"form-groups"}, options);
   const std::string grouped = print_module(*graph.module);
   const Program program = lowered(*graph.module, options, grouped);
   for (const loops::Kernel& kernel : program.kernels)
@@ -44,9 +44,7 @@ TEST_P(LoweringOfRandomGraph, KeepsTheMeaning) {
     SCOPED_TRACE(all_passes ? "all passes" : "form-groups alone");
     try {
       check(GetParam(), all_passes);
-    } catch (const Error& error) {
-      ADD_FAILURE() << error.what();
-    }
+    } catch (const Error& error) { ADD_FAILURE() << error.what(); }
     if (HasFailure()) return;
   }
 }

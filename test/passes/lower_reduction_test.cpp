@@ -27,7 +27,8 @@ TEST(LowerReduction, EveryKindAndType) {
       Model m;
       Value* x = m.input(m.shape({2, 19}), dtype);
       m.result({m.build.reduce(kind, x, {1})});
-      expect_lowered_equal(m.module, {{random_tensor(dtype, {2, 19}, 1)}}, {.tolerance = dtype == DType::F16 ? 1e-2 : 1e-5});
+      expect_lowered_equal(m.module, {{random_tensor(dtype, {2, 19}, 1)}},
+                           {.tolerance = dtype == DType::F16 ? 1e-2 : 1e-5});
     }
 }
 
@@ -78,7 +79,9 @@ TEST(LowerReduction, LayerNormOverTwoAxes) {
   Value* scale = m.input(m.shape({5, 7}));
   Value* bias = m.input(m.shape({5, 7}));
   m.result({composites::layer_norm(m.build, x, scale, bias, 1, 1e-5)[0]});
-  expect_lowered_equal(m.module, {{random_tensor(DType::F32, {3, 5, 7}, 1), random_tensor(DType::F32, {5, 7}, 2), random_tensor(DType::F32, {5, 7}, 3)}},
+  expect_lowered_equal(m.module,
+                       {{random_tensor(DType::F32, {3, 5, 7}, 1), random_tensor(DType::F32, {5, 7}, 2),
+                         random_tensor(DType::F32, {5, 7}, 3)}},
                        {.tolerance = 1e-4});
 }
 
@@ -102,7 +105,8 @@ TEST(LowerReduction, RmsNorm) {
   Value* x = m.input(m.shape({2, 3, 48}));
   Value* scale = m.input(m.shape({48}));
   m.result({composites::rms_norm(m.build, x, scale, 2, 1e-6)});
-  expect_lowered_equal(m.module, {{random_tensor(DType::F32, {2, 3, 48}, 1), random_tensor(DType::F32, {48}, 2)}}, {.tolerance = 1e-4});
+  expect_lowered_equal(m.module, {{random_tensor(DType::F32, {2, 3, 48}, 1), random_tensor(DType::F32, {48}, 2)}},
+                       {.tolerance = 1e-4});
 }
 
 }  // namespace

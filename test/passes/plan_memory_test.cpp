@@ -11,7 +11,9 @@ int64_t value(Dim dim, int64_t n, int64_t s) {
   return *evaluate(dim, [&](Dim leaf) -> std::optional<int64_t> { return leaf->name == "N" ? n : s; });
 }
 
-bool meet(const ArenaBuffer& a, const ArenaBuffer& b) { return a.first_step <= b.last_step && b.first_step <= a.last_step; }
+bool meet(const ArenaBuffer& a, const ArenaBuffer& b) {
+  return a.first_step <= b.last_step && b.first_step <= a.last_step;
+}
 
 TEST(PlanMemory, LiveBuffersNeverOverlap) {
   std::mt19937 random(1);
@@ -23,11 +25,20 @@ TEST(PlanMemory, LiveBuffersNeverOverlap) {
     for (int i = 0; i < count; ++i) {
       Dim size = dims.constant(4 * static_cast<int64_t>(random() % 1000));
       switch (random() % 5) {
-        case 0: break;
-        case 1: size = dims.mul(size, n); break;
-        case 2: size = dims.mul(size, dims.mul(n, s)); break;
-        case 3: size = dims.mul(size, dims.add(s, dims.constant(2))); break;
-        case 4: size = dims.mul(size, dims.ceildiv(s, dims.constant(2))); break;
+        case 0:
+          break;
+        case 1:
+          size = dims.mul(size, n);
+          break;
+        case 2:
+          size = dims.mul(size, dims.mul(n, s));
+          break;
+        case 3:
+          size = dims.mul(size, dims.add(s, dims.constant(2)));
+          break;
+        case 4:
+          size = dims.mul(size, dims.ceildiv(s, dims.constant(2)));
+          break;
       }
       const uint32_t first = random() % 20;
       entry.arena.push_back({size, nullptr, first, first + static_cast<uint32_t>(random() % 5)});
@@ -41,7 +52,8 @@ TEST(PlanMemory, LiveBuffersNeverOverlap) {
           EXPECT_LE(a_end, value(entry.arena_bytes, n_value, s_value));
           for (const ArenaBuffer& b : entry.arena) {
             if (&a == &b || !meet(a, b)) continue;
-            const int64_t b_begin = value(b.offset, n_value, s_value), b_end = b_begin + value(b.bytes, n_value, s_value);
+            const int64_t b_begin = value(b.offset, n_value, s_value),
+                          b_end = b_begin + value(b.bytes, n_value, s_value);
             EXPECT_TRUE(a_end <= b_begin || b_end <= a_begin || a_begin == a_end || b_begin == b_end);
           }
         }
@@ -57,7 +69,7 @@ TEST(PlanMemory, MultiplesOfOneMonomialArePackedExactly) {
   };
   buffer(1024, 0, 1);
   buffer(2048, 1, 2);
-  buffer(1024, 2, 3);   // where the first was
+  buffer(1024, 2, 3);  // where the first was
   lowering::plan_memory(dims, entry);
   EXPECT_EQ(entry.arena_bytes, dims.mul(n, dims.constant(3072)));
 }
@@ -68,7 +80,7 @@ TEST(PlanMemory, RoundsSizesNotCoefficients) {
   EntryPoint entry;
   entry.arena.push_back({dims.mul(dims.constant(4), scores), nullptr, 0, 3});
   entry.arena.push_back({scores, nullptr, 1, 2});
-  entry.arena.push_back({dims.mul(dims.constant(1), scores), nullptr, 3, 4});   // where the second was
+  entry.arena.push_back({dims.mul(dims.constant(1), scores), nullptr, 3, 4});  // where the second was
   entry.arena.push_back({dims.mul(dims.constant(1000), scores), nullptr, 0, 1});
   entry.arena.push_back({dims.mul(dims.constant(24), scores), nullptr, 2, 3});
   lowering::plan_memory(dims, entry);

@@ -38,7 +38,8 @@ std::vector<Tensor> run(const Program& program, const std::vector<Tensor>& input
 
 }  // namespace
 
-Program expect_lowered_equal(Module& module, const std::vector<std::vector<Tensor>>& input_sets, const Lowering& lowering) {
+Program expect_lowered_equal(Module& module, const std::vector<std::vector<Tensor>>& input_sets,
+                             const Lowering& lowering) {
   std::vector<std::vector<Tensor>> expected;
   for (const auto& inputs : input_sets) expected.push_back(interpret(module, *module.function("run"), inputs));
   passes::run_passes(module, lowering.passes, lowering.options);

@@ -13,8 +13,8 @@ namespace lapidary::test {
 using lapidary::random_tensor;
 
 struct Lowering {
-  std::vector<std::string> passes = {"form-groups"};   // run before lowering
-  double tolerance = 1e-5;                             // |error| <= tolerance · (1 + |expected|)
+  std::vector<std::string> passes = {"form-groups"};  // run before lowering
+  double tolerance = 1e-5;                            // |error| <= tolerance · (1 + |expected|)
   passes::Options options = {};
 };
 // Interprets the module's `run`, passes and lowers it, runs the program for each set of inputs, and expects the same

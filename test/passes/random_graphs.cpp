@@ -18,9 +18,11 @@ class Random {
   explicit Random(uint64_t seed) : engine_(seed) {}
   int64_t below(int64_t limit) { return static_cast<int64_t>(engine_() % static_cast<uint64_t>(limit)); }
   bool one_in(int64_t n) { return below(n) == 0; }
-  double number() { return static_cast<double>(below(257) - 128) / 64; }   // folding products of these does not round
+  double number() { return static_cast<double>(below(257) - 128) / 64; }  // folding products of these does not round
   template <class T>
-  const T& pick(const std::vector<T>& list) { return list[static_cast<size_t>(below(static_cast<int64_t>(list.size())))]; }
+  const T& pick(const std::vector<T>& list) {
+    return list[static_cast<size_t>(below(static_cast<int64_t>(list.size())))];
+  }
 
  private:
   std::mt19937_64 engine_;
@@ -92,9 +94,11 @@ class Generator {
   Value* constant(std::vector<int64_t> shape) {
     int64_t count = 1;
     for (int64_t extent : shape) count *= extent;
-    if (random_.one_in(8)) return b_->constant(module_->constants.add_splat(DType::F32, shape, Scalar::of_float(DType::F32, 0.5)));
+    if (random_.one_in(8))
+      return b_->constant(module_->constants.add_splat(DType::F32, shape, Scalar::of_float(DType::F32, 0.5)));
     std::vector<Scalar> numbers;
-    for (int64_t i = 0; i < count; ++i) numbers.push_back(Scalar::of_float(DType::F32, round_to(DType::F32, random_.number())));
+    for (int64_t i = 0; i < count; ++i)
+      numbers.push_back(Scalar::of_float(DType::F32, round_to(DType::F32, random_.number())));
     return b_->constant(module_->constants.add_scalars(DType::F32, shape, numbers));
   }
 
@@ -105,33 +109,56 @@ class Generator {
   // --- ops
   Value* random_op(Value* x) {
     switch (random_.below(15)) {
-      case 14: return other_arithmetic(x);
-      case 0: case 1: return unary(x);
-      case 2: case 3: return binary(x);
-      case 4: return reduce(x);
-      case 5: return product(x);
-      case 6: return image_op(x);
-      case 7: return transpose(x);
-      case 8: return reshape(x);
-      case 9: return slice(x);
-      case 10: return join(x);
-      case 11: return composite(x);
-      case 12: return picked(x);
-      case 13: return normalise_by_hand(x);
+      case 14:
+        return other_arithmetic(x);
+      case 0:
+      case 1:
+        return unary(x);
+      case 2:
+      case 3:
+        return binary(x);
+      case 4:
+        return reduce(x);
+      case 5:
+        return product(x);
+      case 6:
+        return image_op(x);
+      case 7:
+        return transpose(x);
+      case 8:
+        return reshape(x);
+      case 9:
+        return slice(x);
+      case 10:
+        return join(x);
+      case 11:
+        return composite(x);
+      case 12:
+        return picked(x);
+      case 13:
+        return normalise_by_hand(x);
     }
     return nullptr;
   }
 
   Value* unary(Value* x) {
     switch (random_.below(8)) {
-      case 0: return b_->scalar_op(ScalarOp::Max, {x, b_->like(x, 0)});
-      case 1: return b_->scalar_op(ScalarOp::Tanh, {x});
-      case 2: return b_->mul(x, b_->scalar_op(ScalarOp::Sigmoid, {x}));
-      case 3: return b_->scalar_op(ScalarOp::Min, {b_->scalar_op(ScalarOp::Max, {x, b_->like(x, -1)}), b_->like(x, 6)});
-      case 4: return b_->neg(x);
-      case 5: return b_->select(b_->scalar_op(ScalarOp::Less, {x, b_->like(x, 0)}), b_->mul(x, b_->like(x, 0.125)), x);
-      case 6: return b_->scalar_op(ScalarOp::Pow, {b_->scalar_op(ScalarOp::Tanh, {x}), b_->like(x, 2)});
-      default: return b_->convert(b_->convert(x, DType::F64), DType::F32);
+      case 0:
+        return b_->scalar_op(ScalarOp::Max, {x, b_->like(x, 0)});
+      case 1:
+        return b_->scalar_op(ScalarOp::Tanh, {x});
+      case 2:
+        return b_->mul(x, b_->scalar_op(ScalarOp::Sigmoid, {x}));
+      case 3:
+        return b_->scalar_op(ScalarOp::Min, {b_->scalar_op(ScalarOp::Max, {x, b_->like(x, -1)}), b_->like(x, 6)});
+      case 4:
+        return b_->neg(x);
+      case 5:
+        return b_->select(b_->scalar_op(ScalarOp::Less, {x, b_->like(x, 0)}), b_->mul(x, b_->like(x, 0.125)), x);
+      case 6:
+        return b_->scalar_op(ScalarOp::Pow, {b_->scalar_op(ScalarOp::Tanh, {x}), b_->like(x, 2)});
+      default:
+        return b_->convert(b_->convert(x, DType::F64), DType::F32);
     }
   }
 
@@ -166,26 +193,35 @@ class Generator {
   Value* binary(Value* x) {
     Value* y = partner(x);
     switch (random_.below(6)) {
-      case 0: return b_->add(x, y);
-      case 1: return b_->sub(x, y);
-      case 2: return b_->mul(b_->scalar_op(ScalarOp::Tanh, {x}), y);
-      case 3: return b_->add(y, x);
-      case 4: return b_->div(x, b_->add(b_->scalar_op(ScalarOp::Abs, {y}), b_->like(x, 1)));
-      default: return b_->scalar_op(ScalarOp::Max, {y, x});
+      case 0:
+        return b_->add(x, y);
+      case 1:
+        return b_->sub(x, y);
+      case 2:
+        return b_->mul(b_->scalar_op(ScalarOp::Tanh, {x}), y);
+      case 3:
+        return b_->add(y, x);
+      case 4:
+        return b_->div(x, b_->add(b_->scalar_op(ScalarOp::Abs, {y}), b_->like(x, 1)));
+      default:
+        return b_->scalar_op(ScalarOp::Max, {y, x});
     }
   }
 
   // Sums and products of two arguments in another type: computed values may round to either side of a whole number.
   Value* other_arithmetic(Value* x) {
-    const DType dtype = random_.pick(std::vector<DType>{DType::F64, DType::F16, DType::BF16, DType::I64, DType::I32, DType::I16, DType::I8, DType::U8});
+    const DType dtype = random_.pick(std::vector<DType>{DType::F64, DType::F16, DType::BF16, DType::I64, DType::I32,
+                                                        DType::I16, DType::I8, DType::U8});
     const auto small = [&](Value* value) {
-      Value* bounded = b_->scalar_op(ScalarOp::Min, {b_->scalar_op(ScalarOp::Max, {value, b_->like(value, -4)}), b_->like(value, 9)});
+      Value* bounded = b_->scalar_op(ScalarOp::Min,
+                                     {b_->scalar_op(ScalarOp::Max, {value, b_->like(value, -4)}), b_->like(value, 9)});
       return b_->convert(b_->scalar_op(ScalarOp::Floor, {bounded}), dtype);
     };
     Value *a = small(other_argument(x->type.shape)), *c = small(other_argument(x->type.shape));
     Value* sum = random_.one_in(2) ? b_->add(a, c) : b_->sub(c, a);
     Value* y = random_.one_in(2) ? b_->mul(sum, a) : b_->scalar_op(ScalarOp::Max, {sum, b_->mul(a, a)});
-    if (a->type.rank() > 0 && random_.one_in(3)) y = b_->reduce(random_.one_in(2) ? OpKind::ReduceSum : OpKind::ReduceMax, y, {a->type.rank() - 1}, false);
+    if (a->type.rank() > 0 && random_.one_in(3))
+      y = b_->reduce(random_.one_in(2) ? OpKind::ReduceSum : OpKind::ReduceMax, y, {a->type.rank() - 1}, false);
     y = b_->convert(y, DType::F32);
     return random_.one_in(2) ? y : b_->add(b_->neg(y), b_->like(y, 1));
   }
@@ -195,7 +231,8 @@ class Generator {
     for (int axis = 0; axis < x->type.rank(); ++axis)
       if (random_.one_in(2)) axes.push_back(axis);
     if (axes.empty()) return nullptr;
-    OpKind kind = random_.pick(std::vector<OpKind>{OpKind::ReduceSum, OpKind::ReduceMean, OpKind::ReduceMax, OpKind::ReduceMin});
+    OpKind kind =
+        random_.pick(std::vector<OpKind>{OpKind::ReduceSum, OpKind::ReduceMean, OpKind::ReduceMax, OpKind::ReduceMin});
     Value* reduced = b_->reduce(kind, x, axes, random_.one_in(2));
     bool kept = reduced->type.rank() == x->type.rank();
     return kept && random_.one_in(2) ? b_->sub(x, reduced) : reduced;
@@ -204,7 +241,7 @@ class Generator {
   Value* product(Value* x) {
     if (x->type.rank() < 2) return nullptr;
     auto depth = value_of(x->type.shape.back());
-    if (random_.one_in(3)) {   // x · xᵀ over the batch axes
+    if (random_.one_in(3)) {  // x · xᵀ over the batch axes
       std::vector<int64_t> perm(static_cast<size_t>(x->type.rank()));
       for (size_t i = 0; i < perm.size(); ++i) perm[i] = static_cast<int64_t>(i);
       std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
@@ -212,7 +249,8 @@ class Generator {
       return b_->matmul(bounded, b_->transpose(bounded, perm));
     }
     if (!depth) return nullptr;
-    Value* y = b_->matmul(b_->scalar_op(ScalarOp::Tanh, {x}), constant({*depth, random_.pick(std::vector<int64_t>{1, 15, 16, 17, 32})}));
+    Value* y = b_->matmul(b_->scalar_op(ScalarOp::Tanh, {x}),
+                          constant({*depth, random_.pick(std::vector<int64_t>{1, 15, 16, 17, 32})}));
     return random_.one_in(2) ? b_->add(y, constant({*value_of(y->type.shape.back())})) : y;
   }
 
@@ -224,8 +262,11 @@ class Generator {
     Shape pads(4, b_->dim(pad));
     if (random_.one_in(4)) {
       auto out = [&](int64_t extent) { return b_->dim((extent + 2 * pad - 2) / stride + 1); };
-      Params params{{"kernel", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{stride, stride}},
-                    {"dilations", std::vector<int64_t>{1, 1}}, {"pads", pads}, {"sizes", Shape{out(*height), out(*width)}}};
+      Params params{{"kernel", std::vector<int64_t>{2, 2}},
+                    {"strides", std::vector<int64_t>{stride, stride}},
+                    {"dilations", std::vector<int64_t>{1, 1}},
+                    {"pads", pads},
+                    {"sizes", Shape{out(*height), out(*width)}}};
       if (random_.one_in(2)) return b_->create(OpKind::MaxPool, {x}, params).result();
       params.set("include_pad", random_.below(2));
       return b_->create(OpKind::AveragePool, {x}, params).result();
@@ -253,13 +294,13 @@ class Generator {
 
   Value* reshape(Value* x) {
     Shape shape = x->type.shape;
-    if (shape.size() >= 2 && random_.one_in(2)) {   // merge two axes
+    if (shape.size() >= 2 && random_.one_in(2)) {  // merge two axes
       size_t axis = static_cast<size_t>(random_.below(static_cast<int64_t>(shape.size()) - 1));
       shape[axis] = module_->dims.mul(shape[axis], shape[axis + 1]);
       shape.erase(shape.begin() + static_cast<ptrdiff_t>(axis) + 1);
       return b_->reshape(x, shape);
     }
-    for (size_t axis = 0; axis < shape.size() && shape.size() < 4; ++axis)   // split one
+    for (size_t axis = 0; axis < shape.size() && shape.size() < 4; ++axis)  // split one
       if (value_of(shape[axis]).value_or(0) == 16) {
         shape[axis] = b_->dim(4);
         shape.insert(shape.begin() + static_cast<ptrdiff_t>(axis), b_->dim(4));
@@ -274,8 +315,9 @@ class Generator {
       if (!extent || *extent < 2 || random_.one_in(2)) continue;
       int64_t half = *extent / 2;
       if (random_.one_in(2)) return b_->slice_axis(x, axis, b_->dim(1), b_->dim(half));
-      Value *low = b_->slice_axis(x, axis, b_->dim(0), b_->dim(half)), *high = b_->slice_axis(x, axis, b_->dim(half), b_->dim(*extent - half));
-      return b_->add(b_->mul(x, number()), b_->concat({b_->neg(high), low}, axis));   // as in a rotary embedding
+      Value *low = b_->slice_axis(x, axis, b_->dim(0), b_->dim(half)),
+            *high = b_->slice_axis(x, axis, b_->dim(half), b_->dim(*extent - half));
+      return b_->add(b_->mul(x, number()), b_->concat({b_->neg(high), low}, axis));  // as in a rotary embedding
     }
     return nullptr;
   }
@@ -300,11 +342,17 @@ class Generator {
     int last = x->type.rank() - 1;
     auto extent = value_of(x->type.shape.back());
     switch (random_.below(5)) {
-      case 0: return composites::softmax(*b_, x, static_cast<int>(random_.below(x->type.rank())));
-      case 1: return extent ? composites::layer_norm(*b_, x, constant({*extent}), constant({*extent}), last, 1e-5)[0] : nullptr;
-      case 2: return extent ? composites::rms_norm(*b_, x, constant({*extent}), last, 1e-5) : nullptr;
-      case 3: return composites::gelu(*b_, x, random_.one_in(2));
-      default: return attention(x);
+      case 0:
+        return composites::softmax(*b_, x, static_cast<int>(random_.below(x->type.rank())));
+      case 1:
+        return extent ? composites::layer_norm(*b_, x, constant({*extent}), constant({*extent}), last, 1e-5)[0]
+                      : nullptr;
+      case 2:
+        return extent ? composites::rms_norm(*b_, x, constant({*extent}), last, 1e-5) : nullptr;
+      case 3:
+        return composites::gelu(*b_, x, random_.one_in(2));
+      default:
+        return attention(x);
     }
   }
 
@@ -321,7 +369,8 @@ class Generator {
 
   Value* picked(Value* x) {
     if (x->type.rank() == 0 || range(x->type.shape[0]).lo < 1) return nullptr;
-    std::vector<Scalar> indices{Scalar::of_integer(DType::I64, 0), Scalar::of_integer(DType::I64, -1), Scalar::of_integer(DType::I64, 0)};
+    std::vector<Scalar> indices{Scalar::of_integer(DType::I64, 0), Scalar::of_integer(DType::I64, -1),
+                                Scalar::of_integer(DType::I64, 0)};
     std::vector<int64_t> shape{3};
     if (random_.one_in(2)) {
       indices.resize(1);
@@ -350,7 +399,7 @@ class Generator {
 }  // namespace
 
 std::vector<int64_t> symbol_values(const std::string& name) {
-  if (name == "U") return {1};   // and the value of N
+  if (name == "U") return {1};  // and the value of N
   return name == "Z" ? std::vector<int64_t>{0, 1, 5, 16, 17} : std::vector<int64_t>{1, 2, 15, 16, 17};
 }
 
@@ -362,10 +411,12 @@ std::vector<Tensor> random_inputs(const Module& module, const std::map<std::stri
   for (const auto& argument : module.function("run")->body->arguments) {
     std::vector<int64_t> shape;
     for (Dim dim : argument->type.shape)
-      shape.push_back(evaluate(dim, [&](Dim leaf) -> std::optional<int64_t> { return symbols.at(leaf->name); }).value());
+      shape.push_back(
+          evaluate(dim, [&](Dim leaf) -> std::optional<int64_t> { return symbols.at(leaf->name); }).value());
     Tensor tensor = Tensor::zeros(argument->type.dtype, shape);
     const bool with_nans = random.one_in(6);
-    for (double& number : tensor.numbers) number = with_nans && random.one_in(32) ? NAN : round_to(tensor.dtype, random.number());
+    for (double& number : tensor.numbers)
+      number = with_nans && random.one_in(32) ? NAN : round_to(tensor.dtype, random.number());
     for (int64_t& integer : tensor.integers) integer = random.below(2);
     inputs.push_back(std::move(tensor));
   }
@@ -384,7 +435,8 @@ std::vector<RandomInputs> random_input_sets(const RandomGraph& graph, uint64_t s
     RandomInputs set;
     for (const auto& [name, value] : graph.symbols) {
       const std::vector<int64_t> values = symbol_values(name);
-      set.symbols[name] = rebinding == 0 ? value : values[(seed / 3 + rebinding * 2 + static_cast<uint64_t>(name[0])) % values.size()];
+      set.symbols[name] =
+          rebinding == 0 ? value : values[(seed / 3 + rebinding * 2 + static_cast<uint64_t>(name[0])) % values.size()];
     }
     set.inputs = random_inputs(*graph.module, set.symbols, seed + rebinding);
     if (set.symbols.contains("U") && rebinding % 2 == 1) set.symbols["U"] = set.symbols.at("N");

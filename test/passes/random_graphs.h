@@ -12,8 +12,8 @@
 namespace lapidary::testing {
 
 struct RandomGraph {
-  std::unique_ptr<Module> module;            // one function, "run"
-  std::map<std::string, int64_t> symbols;    // extents to run it with
+  std::unique_ptr<Module> module;          // one function, "run"
+  std::map<std::string, int64_t> symbols;  // extents to run it with
 };
 RandomGraph random_graph(uint64_t seed);
 // The extents a symbol of that name is tried with: "N" and "S" are at least 1, "Z" may be 0, "U" is 1 or N.
@@ -26,7 +26,7 @@ std::vector<Tensor> random_inputs(const Module&, const std::map<std::string, int
 struct RandomInputs {
   std::map<std::string, int64_t> symbols;
   std::vector<Tensor> inputs, expected;
-  std::string text() const;                  // " N=2 S=17"
+  std::string text() const;  // " N=2 S=17"
 };
 std::vector<RandomInputs> random_input_sets(const RandomGraph&, uint64_t seed);
 

@@ -1,11 +1,12 @@
 // Every pass keeps the meaning of random graphs: after each, the module is well formed and the interpreter computes
 // what it computed before, in float64 throughout.
+#include "test/passes/random_graphs.h"
+
 #include <gtest/gtest.h>
 
 #include "ir/text.h"
 #include "ir/verifier.h"
 #include "passes/pipeline.h"
-#include "test/passes/random_graphs.h"
 
 namespace lapidary::testing {
 namespace {
@@ -24,7 +25,8 @@ TEST_P(PassesOnRandomGraph, KeepTheMeaning) {
   std::string before = print_module(*graph.module);
   passes::Options options;
   options.after_pass = [&](const std::string& pass, double, const Module& module) {
-    ASSERT_EQ(verify(module), std::vector<std::string>{}) << "after " << pass << ":\n" << before << print_module(module);
+    ASSERT_EQ(verify(module), std::vector<std::string>{}) << "after " << pass << ":\n"
+                                                          << before << print_module(module);
     std::string text = difference(expected, interpret(module, *module.function("run"), inputs, exact), kTolerance);
     ASSERT_EQ(text, "") << "after " << pass << ":\n" << before << print_module(module);
     before = print_module(module);

@@ -9,7 +9,8 @@ namespace {
 bool exact_for(double deviation) {
   Module module;
   ConvForm form;
-  form.weight = module.constants.add({DType::F32, {8, 64, 3, 3}, DType::F32, {8, 64, 3, 3}, Seeded{7, 0, deviation}, {}});
+  form.weight =
+      module.constants.add({DType::F32, {8, 64, 3, 3}, DType::F32, {8, 64, 3, 3}, Seeded{7, 0, deviation}, {}});
   return winograd_is_exact(module, form);
 }
 

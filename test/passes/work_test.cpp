@@ -2,9 +2,9 @@
 #include <gtest/gtest.h>
 
 #include "ir/composites.h"
+#include "ir/run_values.h"
 #include "passes/pipeline.h"
 #include "test/kernels/case_model.h"
-#include "ir/run_values.h"
 
 namespace lapidary::test {
 namespace {
@@ -26,7 +26,8 @@ TEST(Work, OfALstmIsTheRecurrences) {
   CaseModel m;
   Dim b = m.symbol("B"), hidden = m.module.dims.constant(32);
   Dim one = m.module.dims.constant(1);
-  composites::Recurrence lstm{.cell = "lstm", .r = m.weights({1, 128, 32}), .h0 = m.input({one, b, hidden}), .c0 = m.input({one, b, hidden})};
+  composites::Recurrence lstm{
+      .cell = "lstm", .r = m.weights({1, 128, 32}), .h0 = m.input({one, b, hidden}), .c0 = m.input({one, b, hidden})};
   lstm.xw = m.input({m.symbol("S"), b, one, m.module.dims.constant(128)});
   m.result(composites::recurrent(m.build, lstm));
   EXPECT_EQ(flops_of(m, {{"S", 7}, {"B", 3}}), int64_t{2} * 7 * 3 * 128 * 32);

@@ -68,9 +68,9 @@ struct HandModel {
 
   void add_step(uint32_t kernel, uint32_t tasks, int64_t grain, uint32_t integers,
                 std::vector<lpd_buffer_ref> buffers) {
-    steps.push_back({"test", grain, LPD_STEP_KERNEL, LPD_STEP_BARRIER_BEFORE,
-                     static_cast<uint32_t>(variants.size()), 1, static_cast<uint32_t>(refs.size()),
-                     static_cast<uint32_t>(buffers.size()), LPD_NO_SLOT, LPD_NO_SLOT});
+    steps.push_back({"test", grain, LPD_STEP_KERNEL, LPD_STEP_BARRIER_BEFORE, static_cast<uint32_t>(variants.size()), 1,
+                     static_cast<uint32_t>(refs.size()), static_cast<uint32_t>(buffers.size()), LPD_NO_SLOT,
+                     LPD_NO_SLOT});
     variants.push_back({kernel, LPD_NO_SLOT, tasks, LPD_NO_SLOT, 0, integers, LPD_NO_SLOT, 0, 0});
     refs.insert(refs.end(), buffers.begin(), buffers.end());
   }

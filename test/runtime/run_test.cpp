@@ -208,7 +208,8 @@ TEST_F(WrongUse, NullInstance) {
 }
 TEST_F(WrongUse, StructSize) {
   t.size = 8;
-  expect(lpd_bind(instance.p, 0, &t), LPD_INVALID_ARGUMENT, "input 'a': tensor struct of 8 bytes, this library knows 48");
+  expect(lpd_bind(instance.p, 0, &t), LPD_INVALID_ARGUMENT,
+         "input 'a': tensor struct of 8 bytes, this library knows 48");
 }
 TEST_F(WrongUse, Type) {
   t.dtype = 7;
@@ -445,7 +446,7 @@ TEST(Run, AnOutputBoundToTwoInputsTwice) {
   ASSERT_EQ(lpd_create(&hand.model, nullptr, &instance.p), LPD_OK);
   std::vector<float> a = ramp(10, 1), b = ramp(10, 2);
   bind_ramps(instance.p, a, b);
-  for (int slot : {0, 1}) {   // both of the output's buffers are inputs now
+  for (int slot : {0, 1}) {  // both of the output's buffers are inputs now
     ASSERT_EQ(lpd_run(instance.p, 0, nullptr), LPD_OK) << lpd_error(instance.p);
     lpd_tensor y{};
     y.size = sizeof y;
@@ -460,7 +461,10 @@ TEST(Run, AnOutputBoundToTwoInputsTwice) {
 TEST(Structs, OlderOnesAreFilledAndNewerOnesMayBeZero) {
   const HandModel hand(1);
   Instance instance;
-  const struct { lpd_options known; int64_t later; } newer{{sizeof newer, 1}, 0}, unknown{{sizeof unknown, 1}, 7};
+  const struct {
+    lpd_options known;
+    int64_t later;
+  } newer{{sizeof newer, 1}, 0}, unknown{{sizeof unknown, 1}, 7};
   ASSERT_EQ(lpd_create(&hand.model, &newer.known, &instance.p), LPD_OK);
   lpd_instance* refused = nullptr;
   EXPECT_EQ(lpd_create(&hand.model, &unknown.known, &refused), LPD_INVALID_ARGUMENT);
