@@ -21,8 +21,9 @@ constexpr int kChains = 12, kSteps = 100'000, kTrials = 100;  // short trials: s
 #define FMA_CHAIN(size, n) "vfmadd231ps %%" size "12, %%" size "13, %%" size #n "\n\t"
 #define FMA_CHAINS(size)                                                                                            \
   FMA_CHAIN(size, 0)                                                                                                \
-  FMA_CHAIN(size, 1) FMA_CHAIN(size, 2) FMA_CHAIN(size, 3) FMA_CHAIN(size, 4) FMA_CHAIN(size, 5) FMA_CHAIN(size, 6) \
-      FMA_CHAIN(size, 7) FMA_CHAIN(size, 8) FMA_CHAIN(size, 9) FMA_CHAIN(size, 10) FMA_CHAIN(size, 11)
+  FMA_CHAIN(size, 1)                                                                                                \
+  FMA_CHAIN(size, 2) FMA_CHAIN(size, 3) FMA_CHAIN(size, 4) FMA_CHAIN(size, 5) FMA_CHAIN(size, 6) FMA_CHAIN(size, 7) \
+      FMA_CHAIN(size, 8) FMA_CHAIN(size, 9) FMA_CHAIN(size, 10) FMA_CHAIN(size, 11)
 #define FMA_LOOP(size)                                                                                          \
   int steps = kSteps;                                                                                           \
   __asm__ volatile("vzeroall\n1:\n\t" FMA_CHAINS(size) "dec %0\n\tjnz 1b\n\tvzeroupper"                         \
