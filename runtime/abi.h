@@ -13,10 +13,10 @@
 /* What a kernel gets: one frame for each step, filled when shapes are bound. The same frame serves all threads;
  * `stage` differs and is passed apart. */
 typedef struct {
-  void* const* buffers; /* of the step, in order; Stage entries hold their byte offset into `stage` instead */
-  const int64_t* integers;
+  void *const *buffers; /* of the step, in order; Stage entries hold their byte offset into `stage` instead */
+  const int64_t *integers;
 } lpd_frame;
-typedef void (*lpd_kernel)(const lpd_frame*, int64_t task_begin, int64_t task_end, void* stage);
+typedef void (*lpd_kernel)(const lpd_frame *, int64_t task_begin, int64_t task_end, void *stage);
 
 /* --- dims: formulas evaluated in order into a slot table ---------------------------------------------------- */
 
@@ -61,7 +61,7 @@ typedef struct {
 enum lpd_step_kind { LPD_STEP_KERNEL };
 enum lpd_step_flags { LPD_STEP_BARRIER_BEFORE = 1, LPD_STEP_SERIAL = 2 };
 typedef struct {
-  const char* origin;
+  const char *origin;
   int64_t grain;
   uint32_t kind, flags;
   uint32_t first_variant, variant_count; /* into variants; the first whose `when` is nonzero runs */
@@ -70,7 +70,7 @@ typedef struct {
 } lpd_step;
 
 typedef struct {
-  const char* name;
+  const char *name;
   uint32_t first_step, step_count;
   uint32_t arena_bytes; /* slot */
   uint32_t unused;
@@ -78,40 +78,40 @@ typedef struct {
 
 typedef struct {
   uint32_t dtype, rank;
-  const char* name;
-  const uint32_t* dims;       /* slots */
-  const int64_t* static_dims; /* -1 where symbolic: what lpd_describe shows */
-  const char* const* dim_names;
+  const char *name;
+  const uint32_t *dims;       /* slots */
+  const int64_t *static_dims; /* -1 where symbolic: what lpd_describe shows */
+  const char *const *dim_names;
 } lpd_signature;
 
 typedef struct {
-  const char* message;
+  const char *message;
   uint32_t slot; /* must be nonzero */
   uint32_t unused;
 } lpd_check;
 
 struct lpd_model {
   uint32_t abi_version, input_count, output_count, dim_count, entry_count, symbol_count, check_count, flag_count;
-  const char* name;
-  const char* const* cpu_features; /* "avx512f", …, NULL-terminated: what the kernels need */
+  const char *name;
+  const char *const *cpu_features; /* "avx512f", …, NULL-terminated: what the kernels need */
   const lpd_signature *inputs, *outputs;
-  const lpd_dim* dims;
-  const int64_t* constants;
-  const lpd_entry* entries;
-  const lpd_step* steps;
-  const lpd_variant* variants;
-  const lpd_buffer_ref* buffer_refs;
-  const uint32_t* integer_slots;
-  const lpd_kernel* kernels;
-  const char* const* kernel_names; /* of the same kernels: for reports */
+  const lpd_dim *dims;
+  const int64_t *constants;
+  const lpd_entry *entries;
+  const lpd_step *steps;
+  const lpd_variant *variants;
+  const lpd_buffer_ref *buffer_refs;
+  const uint32_t *integer_slots;
+  const lpd_kernel *kernels;
+  const char *const *kernel_names; /* of the same kernels: for reports */
   /* A symbol is read off an input's extent, the LPD_DIM_EXTENT in its slot; every other extent of the signature is
    * checked against its formula. */
-  const char* const* symbol_names;
-  const uint32_t* symbol_slots;
-  const lpd_check* checks;
+  const char *const *symbol_names;
+  const uint32_t *symbol_slots;
+  const lpd_check *checks;
   /* Kernels set flags; one that is set after a run says what is wrong with the inputs' values. */
-  const char* const* flag_messages;
-  const void* weights; /* 64-byte aligned */
+  const char *const *flag_messages;
+  const void *weights; /* 64-byte aligned */
   int64_t weights_bytes;
 };
 

@@ -30,27 +30,27 @@ static int64_t now(void) {
 
 static int reached(uint32_t value, uint32_t epoch) { return (int32_t)((value & ~1u) - (epoch << 1)) >= 0; }
 
-static void sleep_while(atomic_uint* word, uint32_t value) {
+static void sleep_while(atomic_uint *word, uint32_t value) {
   syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
 }
 
-static void wake(atomic_uint* word, int most) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, most, NULL, NULL, 0); }
+static void wake(atomic_uint *word, int most) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, most, NULL, NULL, 0); }
 
-void lpd_word_wait(atomic_uint* word, uint32_t while_it_is) {
+void lpd_word_wait(atomic_uint *word, uint32_t while_it_is) {
   while (atomic_load(word) == while_it_is) sleep_while(word, while_it_is);
 }
 
-void lpd_word_set(atomic_uint* word, uint32_t value) {
+void lpd_word_set(atomic_uint *word, uint32_t value) {
   atomic_store(word, value);
   wake(word, INT_MAX);
 }
 
-static void raise_gate(lpd_gate* gate, uint32_t epoch) {
+static void raise_gate(lpd_gate *gate, uint32_t epoch) {
   uint32_t before = atomic_exchange_explicit(&gate->value, epoch << 1, memory_order_acq_rel);
   if (before & 1) wake(&gate->value, 1);
 }
 
-static void sleep_at(lpd_gate* gate, uint32_t epoch) {
+static void sleep_at(lpd_gate *gate, uint32_t epoch) {
   uint32_t value = atomic_load_explicit(&gate->value, memory_order_acquire);
   while (!reached(value, epoch)) {
     if ((value & 1) || atomic_compare_exchange_weak(&gate->value, &value, value | 1))
@@ -59,7 +59,7 @@ static void sleep_at(lpd_gate* gate, uint32_t epoch) {
   }
 }
 
-static void wait_gate(lpd_gate* gate, uint32_t epoch, int64_t spin_nanoseconds) {
+static void wait_gate(lpd_gate *gate, uint32_t epoch, int64_t spin_nanoseconds) {
   int64_t deadline = 0;
   while (spin_nanoseconds > 0) {
     for (int i = 0; i < kSpinsBetweenClocks; ++i) {
@@ -73,7 +73,7 @@ static void wait_gate(lpd_gate* gate, uint32_t epoch, int64_t spin_nanoseconds) 
   sleep_at(gate, epoch);
 }
 
-void lpd_barrier_wait(lpd_barrier* barrier, uint32_t thread) {
+void lpd_barrier_wait(lpd_barrier *barrier, uint32_t thread) {
   const uint32_t threads = barrier->threads, epoch = ++barrier->epochs[thread].value;
   for (uint32_t round = 0, distance = 1; round < barrier->rounds; ++round, distance <<= 1) {
     uint32_t partner = thread + distance;
@@ -83,24 +83,24 @@ void lpd_barrier_wait(lpd_barrier* barrier, uint32_t thread) {
   }
 }
 
-lpd_barrier* lpd_barrier_create(const lpd_alloc* alloc, uint32_t threads) {
+lpd_barrier *lpd_barrier_create(const lpd_alloc *alloc, uint32_t threads) {
   uint32_t rounds = 0;
   while ((1u << rounds) < threads) ++rounds;
   const int64_t head = (int64_t)sizeof(lpd_barrier) + 128; /* allocations are 64-byte aligned: room to round up */
   const int64_t bytes =
       head + (int64_t)threads * (rounds * (int64_t)sizeof(lpd_gate) + (int64_t)sizeof(struct lpd_epoch));
-  lpd_barrier* barrier = lpd_take(alloc, bytes);
+  lpd_barrier *barrier = lpd_take(alloc, bytes);
   if (!barrier) return NULL;
   memset(barrier, 0, (size_t)bytes);
   barrier->threads = threads;
   barrier->rounds = rounds;
   barrier->bytes = bytes;
   barrier->spin_nanoseconds = threads <= lpd_usable_cpus() ? kSpinNanoseconds : 0;
-  barrier->epochs = (struct lpd_epoch*)(((uintptr_t)(barrier + 1) + 127) & ~(uintptr_t)127);
-  barrier->gates = (lpd_gate*)(barrier->epochs + threads);
+  barrier->epochs = (struct lpd_epoch *)(((uintptr_t)(barrier + 1) + 127) & ~(uintptr_t)127);
+  barrier->gates = (lpd_gate *)(barrier->epochs + threads);
   return barrier;
 }
 
-void lpd_barrier_destroy(const lpd_alloc* alloc, lpd_barrier* barrier) {
+void lpd_barrier_destroy(const lpd_alloc *alloc, lpd_barrier *barrier) {
   if (barrier) lpd_give(alloc, barrier, barrier->bytes);
 }

@@ -16,11 +16,11 @@ typedef struct {
   uint64_t words[kMaxCpus / kWordBits];
 } cpu_mask;
 
-static int in_mask(const cpu_mask* mask, long cpu) {
+static int in_mask(const cpu_mask *mask, long cpu) {
   return cpu >= 0 && cpu < kMaxCpus && (mask->words[cpu / kWordBits] >> (cpu % kWordBits) & 1);
 }
 
-static uint32_t read_mask(cpu_mask* mask) {
+static uint32_t read_mask(cpu_mask *mask) {
   memset(mask, 0, sizeof *mask);
   uint32_t count = 0;
   if (syscall(SYS_sched_getaffinity, 0, sizeof *mask, mask) > 0)
@@ -29,7 +29,7 @@ static uint32_t read_mask(cpu_mask* mask) {
 }
 
 /* The start of a file as text; 0 when it cannot be read. */
-static int read_text(const char* path, char text[kText]) {
+static int read_text(const char *path, char text[kText]) {
   int file = open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0) return 0;
   ssize_t length = read(file, text, kText - 1);
@@ -39,11 +39,11 @@ static int read_text(const char* path, char text[kText]) {
 }
 
 /* A core is counted at the first of its CPUs that is in the mask. A list looks like "0,64" or "0-1". */
-static int first_of_its_core(const cpu_mask* mask, long cpu) {
+static int first_of_its_core(const cpu_mask *mask, long cpu) {
   char path[96], text[kText];
   snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%ld/topology/thread_siblings_list", cpu);
   if (!read_text(path, text)) return 1;
-  for (char* at = text; *at >= '0' && *at <= '9';) {
+  for (char *at = text; *at >= '0' && *at <= '9';) {
     long from = strtol(at, &at, 10), to = from;
     if (*at == '-') to = strtol(at + 1, &at, 10);
     for (long other = from; other <= to && other < cpu; ++other)
@@ -59,11 +59,11 @@ static uint32_t whole_cpus(long long quota, long long period) {
   return quota < period ? 1 : (uint32_t)(quota / period);
 }
 
-static uint32_t quota_at(const char* folder) {
+static uint32_t quota_at(const char *folder) {
   char path[kText + 64], text[kText], period[kText];
   snprintf(path, sizeof path, "%.4095s/cpu.max", folder); /* v2: "max 100000" or "150000 100000" */
   if (read_text(path, text)) {
-    char* rest;
+    char *rest;
     long long quota = strtoll(text, &rest, 10);
     return rest == text ? 0 : whole_cpus(quota, strtoll(rest, NULL, 10));
   }
@@ -76,13 +76,13 @@ static uint32_t quota_at(const char* folder) {
 static uint32_t tighter(uint32_t a, uint32_t b) { return a == 0 || (b != 0 && b < a) ? b : a; }
 
 /* The tightest quota from this process's group up to the root. */
-static uint32_t quota_up_from(const char* root, char* group) {
+static uint32_t quota_up_from(const char *root, char *group) {
   char folder[2 * kText];
   uint32_t least = 0;
   for (;;) {
     snprintf(folder, sizeof folder, "%s%s", root, group);
     least = tighter(least, quota_at(folder));
-    char* slash = strrchr(group, '/');
+    char *slash = strrchr(group, '/');
     if (!slash) return least;
     *slash = 0;
   }
@@ -93,8 +93,8 @@ static uint32_t cgroup_quota(void) {
   char text[kText];
   if (!read_text("/proc/self/cgroup", text)) return 0;
   uint32_t least = 0;
-  char* save = NULL;
-  for (char* line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+  char *save = NULL;
+  for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
     char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
     if (!group) continue;
     *group++ = 0;

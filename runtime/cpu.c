@@ -13,7 +13,7 @@ enum register_name { kEbx, kEcx, kEdx, kEax };
 enum saved_state { kNone = 0, kAvx = 0x6, kAvx512 = 0xe6, kAmx = 0x60000 }; /* bits of XCR0 */
 
 typedef struct {
-  const char* name;
+  const char *name;
   uint32_t leaf, subleaf;
   uint8_t reg, bit;
   uint32_t state;
@@ -71,7 +71,7 @@ static uint32_t saved_states(void) {
   return eax;
 }
 
-static int has(const feature* f, uint32_t states) {
+static int has(const feature *f, uint32_t states) {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (f->subleaf != 0 && (!__get_cpuid_count(f->leaf, 0, &eax, &ebx, &ecx, &edx) || eax < f->subleaf)) return 0;
   if (!__get_cpuid_count(f->leaf, f->subleaf, &eax, &ebx, &ecx, &edx)) return 0;
@@ -79,10 +79,10 @@ static int has(const feature* f, uint32_t states) {
   return (value[f->reg] >> f->bit & 1) && (states & f->state) == f->state;
 }
 
-const char* lpd_missing_feature(const char* const* features) {
+const char *lpd_missing_feature(const char *const *features) {
   const uint32_t states = saved_states();
   for (; features && *features; ++features) {
-    const feature* found = NULL;
+    const feature *found = NULL;
     for (size_t i = 0; i < sizeof kFeatures / sizeof *kFeatures; ++i)
       if (strcmp(kFeatures[i].name, *features) == 0) found = &kFeatures[i];
     if (!found || !has(found, states)) return *features;
@@ -92,6 +92,6 @@ const char* lpd_missing_feature(const char* const* features) {
 
 #else
 
-const char* lpd_missing_feature(const char* const* features) { return features ? *features : NULL; }
+const char *lpd_missing_feature(const char *const *features) { return features ? *features : NULL; }
 
 #endif

@@ -3,7 +3,7 @@
  * test/codegen/dim_table_test.cpp, against the compiler's own evaluation. */
 #include "internal.h"
 
-static int floor_divide(int64_t a, int64_t b, int64_t* out) {
+static int floor_divide(int64_t a, int64_t b, int64_t *out) {
   if (b == 0) return *out = 0, 1;
   if (b == -1) return !__builtin_sub_overflow((int64_t)0, a, out);
   *out = a / b - (a % b != 0 && (a < 0) != (b < 0));
@@ -16,7 +16,7 @@ static int64_t floor_mod(int64_t a, int64_t b) {
   return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
 }
 
-lpd_status lpd_evaluate_dims(const lpd_dim* dims, uint32_t count, const int64_t* constants, int64_t* slots) {
+lpd_status lpd_evaluate_dims(const lpd_dim *dims, uint32_t count, const int64_t *constants, int64_t *slots) {
   for (uint32_t i = 0; i < count; ++i) {
     const lpd_dim d = dims[i];
     int fits = 1;

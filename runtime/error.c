@@ -4,14 +4,14 @@
 
 #include "internal.h"
 
-lpd_status lpd_fail(lpd_instance* instance, lpd_status status, const char* format, ...) {
+lpd_status lpd_fail(lpd_instance *instance, lpd_status status, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(instance->error, LPD_ERROR_BYTES, format, arguments);
   va_end(arguments);
-  for (char* c = instance->error; *c; ++c)
+  for (char *c = instance->error; *c; ++c)
     if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
   return status;
 }
 
-const char* lpd_error(const lpd_instance* instance) { return instance ? instance->error : "no instance"; }
+const char *lpd_error(const lpd_instance *instance) { return instance ? instance->error : "no instance"; }

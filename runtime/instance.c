@@ -6,17 +6,17 @@
 
 /* Hands out pieces of a block; with block NULL it only adds up. */
 typedef struct {
-  char* block;
+  char *block;
   int64_t used;
 } carver;
 
-static void* carve(carver* c, int64_t count, int64_t size) {
-  void* piece = c->block ? c->block + c->used : NULL;
+static void *carve(carver *c, int64_t count, int64_t size) {
+  void *piece = c->block ? c->block + c->used : NULL;
   c->used += (count * size + 15) & ~(int64_t)15;
   return piece;
 }
 
-static void carve_slots(carver* c, const lpd_model* model, lpd_slot* slots) {
+static void carve_slots(carver *c, const lpd_model *model, lpd_slot *slots) {
   for (uint32_t i = 0; i < model->input_count + model->output_count; ++i) {
     const uint32_t rank = lpd_signature_of(model, (int)i)->rank;
     int64_t *dims = carve(c, rank, sizeof(int64_t)), *wanted = carve(c, rank, sizeof(int64_t));
@@ -24,7 +24,7 @@ static void carve_slots(carver* c, const lpd_model* model, lpd_slot* slots) {
   }
 }
 
-static int64_t most_integers(const lpd_model* model, const lpd_step* step) {
+static int64_t most_integers(const lpd_model *model, const lpd_step *step) {
   int64_t most = 0;
   for (uint32_t v = 0; v < step->variant_count; ++v) {
     const int64_t count = model->variants[step->first_variant + v].integer_count;
@@ -33,13 +33,13 @@ static int64_t most_integers(const lpd_model* model, const lpd_step* step) {
   return most;
 }
 
-static int is_callers(const lpd_buffer_ref* ref) { return ref->base == LPD_BASE_INPUT || ref->base == LPD_BASE_OUTPUT; }
+static int is_callers(const lpd_buffer_ref *ref) { return ref->base == LPD_BASE_INPUT || ref->base == LPD_BASE_OUTPUT; }
 
-static void fill_plan(const lpd_model* model, const lpd_entry* entry, lpd_plan* plan) {
-  int64_t* integers = plan->integers;
+static void fill_plan(const lpd_model *model, const lpd_entry *entry, lpd_plan *plan) {
+  int64_t *integers = plan->integers;
   uint32_t pointer = 0;
   for (uint32_t s = 0; s < entry->step_count; ++s) {
-    const lpd_step* step = &model->steps[entry->first_step + s];
+    const lpd_step *step = &model->steps[entry->first_step + s];
     plan->jobs[s].frame = (lpd_frame){plan->pointers + pointer, integers};
     integers += most_integers(model, step);
     for (uint32_t b = 0; b < step->buffer_count; ++b, ++pointer)
@@ -48,17 +48,17 @@ static void fill_plan(const lpd_model* model, const lpd_entry* entry, lpd_plan* 
   }
 }
 
-static void carve_plan(carver* c, const lpd_model* model, const lpd_entry* entry, lpd_plan* plan) {
+static void carve_plan(carver *c, const lpd_model *model, const lpd_entry *entry, lpd_plan *plan) {
   int64_t pointers = 0, integers = 0, patches = 0;
   for (uint32_t s = 0; s < entry->step_count; ++s) {
-    const lpd_step* step = &model->steps[entry->first_step + s];
+    const lpd_step *step = &model->steps[entry->first_step + s];
     pointers += step->buffer_count;
     integers += most_integers(model, step);
     for (uint32_t b = 0; b < step->buffer_count; ++b)
       patches += is_callers(&model->buffer_refs[step->first_buffer + b]);
   }
   const lpd_plan carved = {.jobs = carve(c, entry->step_count, sizeof(lpd_job)),
-                           .pointers = carve(c, pointers, sizeof(void*)),
+                           .pointers = carve(c, pointers, sizeof(void *)),
                            .integers = carve(c, integers, sizeof(int64_t)),
                            .patches = carve(c, patches, sizeof(lpd_patch)),
                            .nanoseconds = carve(c, entry->step_count, sizeof(int64_t))};
@@ -67,12 +67,12 @@ static void carve_plan(carver* c, const lpd_model* model, const lpd_entry* entry
   fill_plan(model, entry, plan);
 }
 
-static lpd_instance* carve_instance(carver* c, const lpd_model* model) {
-  lpd_instance* instance = carve(c, 1, sizeof(lpd_instance));
-  lpd_slot* slots = carve(c, model->input_count + model->output_count, sizeof(lpd_slot));
-  int64_t* dims = carve(c, model->dim_count, sizeof(int64_t));
-  lpd_plan* plans = carve(c, model->entry_count, sizeof(lpd_plan));
-  int32_t* flags = carve(c, model->flag_count, sizeof(int32_t));
+static lpd_instance *carve_instance(carver *c, const lpd_model *model) {
+  lpd_instance *instance = carve(c, 1, sizeof(lpd_instance));
+  lpd_slot *slots = carve(c, model->input_count + model->output_count, sizeof(lpd_slot));
+  int64_t *dims = carve(c, model->dim_count, sizeof(int64_t));
+  lpd_plan *plans = carve(c, model->entry_count, sizeof(lpd_plan));
+  int32_t *flags = carve(c, model->flag_count, sizeof(int32_t));
   carve_slots(c, model, slots);
   for (uint32_t e = 0; e < model->entry_count; ++e)
     carve_plan(c, model, &model->entries[e], c->block ? &plans[e] : NULL);
@@ -80,38 +80,38 @@ static lpd_instance* carve_instance(carver* c, const lpd_model* model) {
   return instance;
 }
 
-static lpd_status check_options(const lpd_options* options) {
+static lpd_status check_options(const lpd_options *options) {
   if (options->threads < 0 || options->threads > LPD_MAX_THREADS || options->max_bytes < 0) return LPD_INVALID_ARGUMENT;
-  const lpd_executor* executor = options->executor;
+  const lpd_executor *executor = options->executor;
   if (executor && (!executor->run || executor->threads < 1 || executor->threads > LPD_MAX_THREADS))
     return LPD_INVALID_ARGUMENT;
   if (options->alloc && (!options->alloc->alloc || !options->alloc->free)) return LPD_INVALID_ARGUMENT;
   return LPD_OK;
 }
 
-static uint32_t thread_count(const lpd_options* options) {
+static uint32_t thread_count(const lpd_options *options) {
   if (options->executor) return (uint32_t)options->executor->threads;
   return options->threads > 0 ? (uint32_t)options->threads : lpd_usable_cores();
 }
 
-lpd_status lpd_create(const lpd_model* model, const lpd_options* given, lpd_instance** out) {
+lpd_status lpd_create(const lpd_model *model, const lpd_options *given, lpd_instance **out) {
   if (!out) return LPD_INVALID_ARGUMENT;
   *out = NULL;
   if (!model || model->abi_version != LPD_ABI_VERSION) return LPD_INVALID_ARGUMENT;
   lpd_options known = {.size = sizeof(lpd_options)};
-  const lpd_options* options = &known;
+  const lpd_options *options = &known;
   if (given && !lpd_read_struct(&known, sizeof known, given)) return LPD_INVALID_ARGUMENT;
   lpd_status status = check_options(options);
   if (status) return status;
   if (lpd_missing_feature(model->cpu_features)) return LPD_UNSUPPORTED_CPU;
 
-  const lpd_alloc* alloc = options->alloc ? options->alloc : &lpd_default_alloc;
+  const lpd_alloc *alloc = options->alloc ? options->alloc : &lpd_default_alloc;
   carver measure = {NULL, 0};
   carve_instance(&measure, model);
   carver real = {lpd_take(alloc, measure.used), 0};
   if (!real.block) return LPD_OUT_OF_MEMORY;
   memset(real.block, 0, (size_t)measure.used);
-  lpd_instance* instance = carve_instance(&real, model);
+  lpd_instance *instance = carve_instance(&real, model);
   instance->model = model;
   instance->alloc = *alloc;
   instance->block_bytes = measure.used;
@@ -122,7 +122,7 @@ lpd_status lpd_create(const lpd_model* model, const lpd_options* given, lpd_inst
   return LPD_OK;
 }
 
-void lpd_destroy(lpd_instance* instance) {
+void lpd_destroy(lpd_instance *instance) {
   if (!instance) return;
   const lpd_alloc alloc = instance->alloc;
   lpd_team_destroy(&alloc, instance->team);

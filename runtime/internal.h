@@ -29,11 +29,11 @@ typedef struct {
 
 /* A slot as bound by the caller, or an output the instance owns. */
 typedef struct {
-  void* data;      /* what kernels see */
+  void *data;      /* what kernels see */
   int64_t bytes;   /* of the caller's memory */
-  int64_t* dims;   /* rank of them; of outputs, those of the last prepared shapes */
-  int64_t* wanted; /* outputs: extents the caller gave with the binding */
-  void* owned[2];  /* outputs: memory of the instance; the second only while the first is an input */
+  int64_t *dims;   /* rank of them; of outputs, those of the last prepared shapes */
+  int64_t *wanted; /* outputs: extents the caller gave with the binding */
+  void *owned[2];  /* outputs: memory of the instance; the second only while the first is an input */
   int64_t owned_bytes[2];
   uint8_t bound, has_wanted;
 } lpd_slot;
@@ -44,36 +44,36 @@ typedef struct {
 } lpd_patch;
 
 typedef struct { /* of an entry point */
-  lpd_job* jobs;
-  void** pointers;   /* of all frames */
-  int64_t* integers; /* of all frames */
-  lpd_patch* patches;
+  lpd_job *jobs;
+  void **pointers;   /* of all frames */
+  int64_t *integers; /* of all frames */
+  lpd_patch *patches;
   uint32_t patch_count;
   uint32_t threads;                  /* the most any job uses */
   int64_t stage_offset, stage_bytes; /* in the arena: of thread 0's stage; of each */
   uint8_t ready;                     /* jobs fit the bound extents and the arena */
-  int64_t* nanoseconds;              /* profile, one for each step */
+  int64_t *nanoseconds;              /* profile, one for each step */
   int64_t profiled_runs;
 } lpd_plan;
 
 enum { LPD_ERROR_BYTES = 512, LPD_ALIGNMENT = 64 };
 
 struct lpd_instance {
-  const lpd_model* model;
+  const lpd_model *model;
   lpd_alloc alloc;
   int64_t block_bytes;   /* of the allocation that holds this struct and all tables */
   lpd_executor executor; /* run is NULL: the instance's own team */
-  lpd_barrier* barrier;  /* of the executor's threads; NULL until needed */
-  lpd_team* team;        /* likewise */
+  lpd_barrier *barrier;  /* of the executor's threads; NULL until needed */
+  lpd_team *team;        /* likewise */
   uint32_t threads;
   int64_t max_bytes;
 
-  lpd_slot* slots; /* inputs, then outputs */
-  int64_t* dims;   /* values of model->dims */
-  lpd_plan* plans; /* one for each entry */
-  int32_t* flags;  /* of the model's flag_messages; 0 before a run */
+  lpd_slot *slots; /* inputs, then outputs */
+  int64_t *dims;   /* values of model->dims */
+  lpd_plan *plans; /* one for each entry */
+  int32_t *flags;  /* of the model's flag_messages; 0 before a run */
 
-  char* arena;            /* then one stage for each thread */
+  char *arena;            /* then one stage for each thread */
   int64_t arena_capacity; /* bytes allocated */
   uint8_t dims_known;     /* they fit the bound extents */
   uint8_t pointers_changed, has_run, profiling;
@@ -82,43 +82,43 @@ struct lpd_instance {
 
 /* --- dims.c -------------------------------------------------------------------------------------------------- */
 /* Fills every slot but the LPD_DIM_EXTENT ones, which hold their values already. LPD_LIMIT on overflow. */
-lpd_status lpd_evaluate_dims(const lpd_dim*, uint32_t count, const int64_t* constants, int64_t* slots);
+lpd_status lpd_evaluate_dims(const lpd_dim *, uint32_t count, const int64_t *constants, int64_t *slots);
 
 /* --- tensor.c ------------------------------------------------------------------------------------------------ */
-const lpd_signature* lpd_signature_of(const lpd_model*, int slot);
+const lpd_signature *lpd_signature_of(const lpd_model *, int slot);
 /* Bytes of a dense tensor; -1 on overflow or an extent below 0. */
-int64_t lpd_tensor_bytes(uint32_t dtype, uint32_t rank, const int64_t* dims);
+int64_t lpd_tensor_bytes(uint32_t dtype, uint32_t rank, const int64_t *dims);
 enum { LPD_SLOT_TEXT = 112 };
 /* "input 'x'", with the model's name for it made safe to print. */
-const char* lpd_slot_text(const lpd_model*, int slot, char text[LPD_SLOT_TEXT]);
+const char *lpd_slot_text(const lpd_model *, int slot, char text[LPD_SLOT_TEXT]);
 
 /* --- memory.c ------------------------------------------------------------------------------------------------ */
 extern const lpd_alloc lpd_default_alloc;
 /* NULL for bytes < 0 too; 64-byte aligned. */
-void* lpd_take(const lpd_alloc*, int64_t bytes);
-void lpd_give(const lpd_alloc*, void* memory, int64_t bytes);
+void *lpd_take(const lpd_alloc *, int64_t bytes);
+void lpd_give(const lpd_alloc *, void *memory, int64_t bytes);
 
 /* --- error.c ------------------------------------------------------------------------------------------------- */
-__attribute__((format(printf, 3, 4))) lpd_status lpd_fail(lpd_instance*, lpd_status, const char* format, ...);
+__attribute__((format(printf, 3, 4))) lpd_status lpd_fail(lpd_instance *, lpd_status, const char *format, ...);
 
 /* --- structs.c ----------------------------------------------------------------------------------------------- */
 /* Structs of callers begin with their size. Reading: 0 when the caller's is too short or says something this library
  * does not know. Writing: as much as the caller's struct has room for. */
-int lpd_read_struct(void* into, uint32_t known, const void* from);
-int lpd_write_struct(void* into, const void* from, uint32_t known);
+int lpd_read_struct(void *into, uint32_t known, const void *from);
+int lpd_write_struct(void *into, const void *from, uint32_t known);
 
 /* --- prepare.c ----------------------------------------------------------------------------------------------- */
 /* The variant of a step for these dims; NULL when no condition holds: there is nothing to do. */
-const lpd_variant* lpd_chosen_variant(const lpd_model*, const int64_t* dims, const lpd_step*);
+const lpd_variant *lpd_chosen_variant(const lpd_model *, const int64_t *dims, const lpd_step *);
 /* Bytes an entry's arena and each thread's stage take, whole pages; -1 on overflow. */
-int64_t lpd_entry_arena_bytes(const lpd_model*, const int64_t* dims, uint32_t entry);
-int64_t lpd_entry_stage_bytes(const lpd_model*, const int64_t* dims, uint32_t entry);
+int64_t lpd_entry_arena_bytes(const lpd_model *, const int64_t *dims, uint32_t entry);
+int64_t lpd_entry_stage_bytes(const lpd_model *, const int64_t *dims, uint32_t entry);
 /* Everything between binding and walking; cheap when nothing changed. */
-lpd_status lpd_prepare(lpd_instance*, uint32_t entry);
+lpd_status lpd_prepare(lpd_instance *, uint32_t entry);
 
 /* --- cpu.c, cores.c ------------------------------------------------------------------------------------------ */
 /* The first of these features this CPU or its system lacks; NULL when it has all. */
-const char* lpd_missing_feature(const char* const* features);
+const char *lpd_missing_feature(const char *const *features);
 /* Cores this process may keep busy: distinct cores in its affinity mask, at most its cgroup's quota; at least 1. */
 uint32_t lpd_usable_cores(void);
 /* Logical CPUs in the affinity mask: more threads than that should not spin for each other. */

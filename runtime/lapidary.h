@@ -36,49 +36,49 @@ typedef enum {
 typedef struct {
   uint32_t size;  /* sizeof(lpd_tensor) */
   int32_t device; /* 0: host memory */
-  void* data;
+  void *data;
   int64_t bytes; /* of the memory at data */
   uint8_t dtype, rank;
-  const int64_t* dims;    /* rank of them */
-  const int64_t* strides; /* in elements; NULL: dense row-major, the only form taken today */
+  const int64_t *dims;    /* rank of them */
+  const int64_t *strides; /* in elements; NULL: dense row-major, the only form taken today */
 } lpd_tensor;
 
 /* A team of threads that runs body(arg, 0) … body(arg, threads - 1), all at the same time (they wait for each other
  * inside), and returns when all are done. The caller's thread may be one of them. Instances that share an executor and
  * run at the same time call it at the same time. */
 typedef struct {
-  void* self;
+  void *self;
   int threads;
-  void (*run)(void* self, void (*body)(void* arg, int thread), void* arg);
+  void (*run)(void *self, void (*body)(void *arg, int thread), void *arg);
 } lpd_executor;
 
 typedef struct {
-  void* self;
-  void* (*alloc)(void* self, int64_t bytes, int64_t alignment);
-  void (*free)(void* self, void* memory, int64_t bytes);
+  void *self;
+  void *(*alloc)(void *self, int64_t bytes, int64_t alignment);
+  void (*free)(void *self, void *memory, int64_t bytes);
 } lpd_alloc;
 
 typedef struct {
   uint32_t size;                /* sizeof(lpd_options) */
   int32_t threads;              /* 0: one for each core this process may use; ignored with an executor */
-  const lpd_executor* executor; /* NULL: a team of the instance's own */
-  const lpd_alloc* alloc;       /* NULL: malloc */
+  const lpd_executor *executor; /* NULL: a team of the instance's own */
+  const lpd_alloc *alloc;       /* NULL: malloc */
   int64_t max_bytes;            /* of arena_bytes + threads * workspace_bytes; 0: no limit */
 } lpd_options;
 
 typedef struct {
   uint32_t size;    /* sizeof(lpd_tensor_info) */
-  const char* name; /* as in the model, UTF-8 */
+  const char *name; /* as in the model, UTF-8 */
   uint8_t dtype, rank;
-  const int64_t* dims;          /* -1 where symbolic */
-  const char* const* dim_names; /* "N", "N*S + 1"; NULL where constant */
+  const int64_t *dims;          /* -1 where symbolic */
+  const char *const *dim_names; /* "N", "N*S + 1"; NULL where constant */
 } lpd_tensor_info;
 
 /* Of one step while profiling was on: sums over `runs` runs. */
 typedef struct {
   uint32_t size;      /* sizeof(lpd_step_profile) */
-  const char* kernel; /* the variant that runs for the bound shapes: "contraction tile=13x32" */
-  const char* origin; /* "node 'conv1' (Conv, opset 17)" */
+  const char *kernel; /* the variant that runs for the bound shapes: "contraction tile=13x32" */
+  const char *origin; /* "node 'conv1' (Conv, opset 17)" */
   int64_t nanoseconds, runs;
   int64_t flops, bytes; /* for the bound shapes */
 } lpd_step_profile;
@@ -90,42 +90,42 @@ typedef struct lpd_instance lpd_instance;
 extern "C" {
 #endif
 
-const char* lpd_model_name(const lpd_model*);
+const char *lpd_model_name(const lpd_model *);
 /* --- functions --- */
 /* LPD_ABI_VERSION of the library. */
 int32_t lpd_abi_version(void);
 /* The name of a feature that this CPU or its system lacks and the library needs; NULL when there is none. */
-const char* lpd_missing_cpu_feature(const lpd_model*);
-int32_t lpd_input_count(const lpd_model*);
-int32_t lpd_output_count(const lpd_model*);
+const char *lpd_missing_cpu_feature(const lpd_model *);
+int32_t lpd_input_count(const lpd_model *);
+int32_t lpd_output_count(const lpd_model *);
 /* Slots count the inputs first, then the outputs. */
-lpd_status lpd_describe(const lpd_model*, int slot, lpd_tensor_info*);
+lpd_status lpd_describe(const lpd_model *, int slot, lpd_tensor_info *);
 /* Names of the symbols, in the order lpd_arena_bytes takes them; count may be NULL. */
-const char* const* lpd_symbols(const lpd_model*, int32_t* count);
+const char *const *lpd_symbols(const lpd_model *, int32_t *count);
 /* What a run with these symbol values takes beside weights, inputs and outputs: bytes of the arena, and of each
  * thread's workspace. -1 on overflow. */
-int64_t lpd_arena_bytes(const lpd_model*, const int64_t* symbols);
-int64_t lpd_workspace_bytes(const lpd_model*, const int64_t* symbols);
+int64_t lpd_arena_bytes(const lpd_model *, const int64_t *symbols);
+int64_t lpd_workspace_bytes(const lpd_model *, const int64_t *symbols);
 
 /* NULL options are the defaults. */
-lpd_status lpd_create(const lpd_model*, const lpd_options*, lpd_instance**);
-void lpd_destroy(lpd_instance*);
+lpd_status lpd_create(const lpd_model *, const lpd_options *, lpd_instance **);
+void lpd_destroy(lpd_instance *);
 /* What went wrong in the last call with this instance, one line; "" when nothing did. */
-const char* lpd_error(const lpd_instance*);
+const char *lpd_error(const lpd_instance *);
 
 /* An input is read in place during each run and must stay valid and unchanged. An output is written there; one that
  * is not bound (or bound with data NULL) belongs to the instance and is found with lpd_output. */
-lpd_status lpd_bind(lpd_instance*, int slot, const lpd_tensor*);
+lpd_status lpd_bind(lpd_instance *, int slot, const lpd_tensor *);
 /* Runs an entry point (0: "run"). cancel, when given, is polled: nonzero ends the run with LPD_CANCELLED. */
-lpd_status lpd_run(lpd_instance*, int entry, const volatile int* cancel);
+lpd_status lpd_run(lpd_instance *, int entry, const volatile int *cancel);
 /* The tensor in a slot; of an output, its shape as of the last run. */
-lpd_status lpd_output(lpd_instance*, int slot, lpd_tensor*);
+lpd_status lpd_output(lpd_instance *, int slot, lpd_tensor *);
 
 /* Starts or ends counting; starting sets all counts to 0. */
-lpd_status lpd_profile_enable(lpd_instance*, int on);
+lpd_status lpd_profile_enable(lpd_instance *, int on);
 /* Steps of an entry point. */
-int32_t lpd_profile_count(const lpd_instance*, int entry);
-lpd_status lpd_profile(const lpd_instance*, int entry, int step, lpd_step_profile*);
+int32_t lpd_profile_count(const lpd_instance *, int entry);
+lpd_status lpd_profile(const lpd_instance *, int entry, int step, lpd_step_profile *);
 /* --- end of functions --- */
 
 #ifdef __cplusplus

@@ -8,9 +8,9 @@
 
 enum { kHugePage = 2 << 20, kHugeFrom = 4 << 20 };
 
-static void* take_default(void* self, int64_t bytes, int64_t alignment) {
+static void *take_default(void *self, int64_t bytes, int64_t alignment) {
   (void)self;
-  void* memory = NULL;
+  void *memory = NULL;
   if (bytes >= kHugeFrom) alignment = kHugePage;
   if (posix_memalign(&memory, (size_t)alignment, (size_t)bytes)) return NULL;
 #ifdef MADV_HUGEPAGE
@@ -19,17 +19,17 @@ static void* take_default(void* self, int64_t bytes, int64_t alignment) {
   return memory;
 }
 
-static void give_default(void* self, void* memory, int64_t bytes) {
+static void give_default(void *self, void *memory, int64_t bytes) {
   (void)self, (void)bytes;
   free(memory);
 }
 
 const lpd_alloc lpd_default_alloc = {NULL, take_default, give_default};
 
-void* lpd_take(const lpd_alloc* alloc, int64_t bytes) {
+void *lpd_take(const lpd_alloc *alloc, int64_t bytes) {
   return bytes < 0 ? NULL : alloc->alloc(alloc->self, bytes, LPD_ALIGNMENT);
 }
 
-void lpd_give(const lpd_alloc* alloc, void* memory, int64_t bytes) {
+void lpd_give(const lpd_alloc *alloc, void *memory, int64_t bytes) {
   if (memory) alloc->free(alloc->self, memory, bytes);
 }

@@ -3,12 +3,12 @@
 
 #include "internal.h"
 
-const char* lpd_model_name(const lpd_model* model) { return model->name; }
-int32_t lpd_input_count(const lpd_model* model) { return (int32_t)model->input_count; }
-int32_t lpd_output_count(const lpd_model* model) { return (int32_t)model->output_count; }
+const char *lpd_model_name(const lpd_model *model) { return model->name; }
+int32_t lpd_input_count(const lpd_model *model) { return (int32_t)model->input_count; }
+int32_t lpd_output_count(const lpd_model *model) { return (int32_t)model->output_count; }
 
-lpd_status lpd_describe(const lpd_model* model, int slot, lpd_tensor_info* info) {
-  const lpd_signature* signature = lpd_signature_of(model, slot);
+lpd_status lpd_describe(const lpd_model *model, int slot, lpd_tensor_info *info) {
+  const lpd_signature *signature = lpd_signature_of(model, slot);
   if (!signature || !info) return LPD_INVALID_ARGUMENT;
   const lpd_tensor_info found = {.name = signature->name,
                                  .dtype = (uint8_t)signature->dtype,
@@ -18,19 +18,19 @@ lpd_status lpd_describe(const lpd_model* model, int slot, lpd_tensor_info* info)
   return lpd_write_struct(info, &found, sizeof found) ? LPD_OK : LPD_INVALID_ARGUMENT;
 }
 
-const char* const* lpd_symbols(const lpd_model* model, int32_t* count) {
+const char *const *lpd_symbols(const lpd_model *model, int32_t *count) {
   if (count) *count = (int32_t)model->symbol_count;
   return model->symbol_names;
 }
 
-const char* lpd_missing_cpu_feature(const lpd_model* model) { return lpd_missing_feature(model->cpu_features); }
+const char *lpd_missing_cpu_feature(const lpd_model *model) { return lpd_missing_feature(model->cpu_features); }
 int32_t lpd_abi_version(void) { return LPD_ABI_VERSION; }
 
 /* The most that `bytes_of` gives over all entries, for these symbols. */
-static int64_t most_bytes(const lpd_model* model, const int64_t* symbols,
-                          int64_t (*bytes_of)(const lpd_model*, const int64_t* dims, uint32_t entry)) {
+static int64_t most_bytes(const lpd_model *model, const int64_t *symbols,
+                          int64_t (*bytes_of)(const lpd_model *, const int64_t *dims, uint32_t entry)) {
   if (model->symbol_count > 0 && !symbols) return -1;
-  int64_t* slots = malloc(model->dim_count * sizeof(int64_t) + 1);
+  int64_t *slots = malloc(model->dim_count * sizeof(int64_t) + 1);
   if (!slots) return -1;
   int64_t most = 0;
   for (uint32_t i = 0; i < model->symbol_count; ++i) {
@@ -49,10 +49,10 @@ static int64_t most_bytes(const lpd_model* model, const int64_t* symbols,
   return most;
 }
 
-int64_t lpd_arena_bytes(const lpd_model* model, const int64_t* symbols) {
+int64_t lpd_arena_bytes(const lpd_model *model, const int64_t *symbols) {
   return most_bytes(model, symbols, lpd_entry_arena_bytes);
 }
 
-int64_t lpd_workspace_bytes(const lpd_model* model, const int64_t* symbols) {
+int64_t lpd_workspace_bytes(const lpd_model *model, const int64_t *symbols) {
   return most_bytes(model, symbols, lpd_entry_stage_bytes);
 }

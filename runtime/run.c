@@ -10,14 +10,14 @@
 #include "internal.h"
 
 typedef struct {
-  const lpd_job* jobs;
+  const lpd_job *jobs;
   uint32_t job_count, threads;
-  char* stage;
+  char *stage;
   int64_t stage_bytes;
-  lpd_barrier* barrier;
-  const volatile int* cancel;
+  lpd_barrier *barrier;
+  const volatile int *cancel;
   atomic_uint last_barrier; /* number of the barrier at which all leave; 0: none */
-  int64_t* nanoseconds;     /* NULL: not profiled */
+  int64_t *nanoseconds;     /* NULL: not profiled */
 } region;
 
 static int64_t now(void) {
@@ -43,7 +43,7 @@ static void leave_float_environment(unsigned before) { (void)before; }
 #endif
 
 /* Nonzero: leave. `passed` counts this thread's barriers in this run. */
-static int meet(region* r, uint32_t thread, uint32_t* passed) {
+static int meet(region *r, uint32_t thread, uint32_t *passed) {
   const uint32_t number = ++*passed;
   if (!r->cancel) {
     lpd_barrier_wait(r->barrier, thread);
@@ -55,19 +55,19 @@ static int meet(region* r, uint32_t thread, uint32_t* passed) {
 }
 
 /* The same for a walk by one thread, which meets nobody. */
-static int cancel_alone(region* r) {
+static int cancel_alone(region *r) {
   const int cancelled = *r->cancel != 0;
   if (cancelled) atomic_store_explicit(&r->last_barrier, 1, memory_order_relaxed);
   return cancelled;
 }
 
-static void call(const lpd_job* job, int64_t round, uint32_t thread, void* stage) {
+static void call(const lpd_job *job, int64_t round, uint32_t thread, void *stage) {
   const int64_t left = job->tasks_left, tasks = job->tasks_each * job->threads + left;
   const int64_t begin = round * tasks + job->tasks_each * thread + (thread < left ? thread : left);
   job->kernel(&job->frame, begin, begin + job->tasks_each + (thread < left), stage);
 }
 
-static int run_rounds(region* r, const lpd_job* job, uint32_t thread, void* stage, uint32_t* passed) {
+static int run_rounds(region *r, const lpd_job *job, uint32_t thread, void *stage, uint32_t *passed) {
   for (int64_t round = 0; round < job->rounds; ++round) {
     if (round > 0 && meet(r, thread, passed)) return 1;
     if (thread < job->threads) call(job, round, thread, stage);
@@ -76,18 +76,18 @@ static int run_rounds(region* r, const lpd_job* job, uint32_t thread, void* stag
 }
 
 /* A step's time runs from its start on thread 0 to the next one's: its waiting for the others is its own. */
-static void stamp(const region* r, const lpd_job* job, int64_t* since) {
+static void stamp(const region *r, const lpd_job *job, int64_t *since) {
   const int64_t time = now();
   if (job > r->jobs) r->nanoseconds[job - r->jobs - 1] += time - *since;
   *since = time;
 }
 
-static void walk(void* argument, int thread_number) {
-  region* r = argument;
+static void walk(void *argument, int thread_number) {
+  region *r = argument;
   const uint32_t thread = (uint32_t)thread_number;
   const int profiled = r->nanoseconds && thread == 0;
   const unsigned environment = enter_float_environment();
-  void* stage = r->stage + r->stage_bytes * thread;
+  void *stage = r->stage + r->stage_bytes * thread;
   uint32_t passed = 0;
   int64_t since = 0;
   const lpd_job *job = r->jobs, *end = job + r->job_count;
@@ -107,7 +107,7 @@ static void walk(void* argument, int thread_number) {
   leave_float_environment(environment);
 }
 
-static void start(lpd_instance* instance, region* r) {
+static void start(lpd_instance *instance, region *r) {
   if (r->threads == 1)
     walk(r, 0);
   else if (instance->executor.run)
@@ -117,13 +117,13 @@ static void start(lpd_instance* instance, region* r) {
 }
 
 /* What the kernels found wrong with the values they read. */
-static lpd_status check_flags(lpd_instance* instance) {
+static lpd_status check_flags(lpd_instance *instance) {
   for (uint32_t i = 0; i < instance->model->flag_count; ++i)
     if (instance->flags[i]) return lpd_fail(instance, LPD_WRONG_INPUT, "%.400s", instance->model->flag_messages[i]);
   return LPD_OK;
 }
 
-lpd_status lpd_run(lpd_instance* instance, int entry, const volatile int* cancel) {
+lpd_status lpd_run(lpd_instance *instance, int entry, const volatile int *cancel) {
   if (!instance) return LPD_INVALID_ARGUMENT;
   instance->error[0] = 0;
   if (entry < 0 || (uint32_t)entry >= instance->model->entry_count)
@@ -132,7 +132,7 @@ lpd_status lpd_run(lpd_instance* instance, int entry, const volatile int* cancel
   if (status) return status;
   if (cancel && *cancel) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
 
-  lpd_plan* plan = &instance->plans[entry];
+  lpd_plan *plan = &instance->plans[entry];
   region r = {.jobs = plan->jobs,
               .job_count = instance->model->entries[entry].step_count,
               .stage = instance->arena + plan->stage_offset,

@@ -4,23 +4,23 @@
 
 #include "internal.h"
 
-static uint32_t size_of(const void* caller_struct) {
+static uint32_t size_of(const void *caller_struct) {
   uint32_t size;
   memcpy(&size, caller_struct, sizeof size);
   return size;
 }
 
-int lpd_read_struct(void* into, uint32_t known, const void* from) {
+int lpd_read_struct(void *into, uint32_t known, const void *from) {
   const uint32_t size = size_of(from), kMost = 4096;
   if (size < known || size > kMost) return 0; /* there is no older version yet */
   for (uint32_t i = known; i < size; ++i)
-    if (((const char*)from)[i] != 0) return 0;
+    if (((const char *)from)[i] != 0) return 0;
   memcpy(into, from, known);
   memcpy(into, &known, sizeof known);
   return 1;
 }
 
-int lpd_write_struct(void* into, const void* from, uint32_t known) {
+int lpd_write_struct(void *into, const void *from, uint32_t known) {
   const uint32_t size = size_of(into);
   if (size < 2 * sizeof(uint32_t)) return 0;
   memcpy(into, from, size < known ? size : known);

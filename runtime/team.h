@@ -21,25 +21,25 @@ typedef struct {
   uint32_t threads, rounds;
   int64_t spin_nanoseconds;
   int64_t bytes;   /* of the allocation */
-  lpd_gate* gates; /* rounds for each thread */
+  lpd_gate *gates; /* rounds for each thread */
   struct lpd_epoch {
     _Alignas(128) uint32_t value;
   } * epochs; /* barriers each thread has passed; its own business */
 } lpd_barrier;
 
-lpd_barrier* lpd_barrier_create(const lpd_alloc*, uint32_t threads); /* NULL: no memory */
-void lpd_barrier_destroy(const lpd_alloc*, lpd_barrier*);
-void lpd_barrier_wait(lpd_barrier*, uint32_t thread);
+lpd_barrier *lpd_barrier_create(const lpd_alloc *, uint32_t threads); /* NULL: no memory */
+void lpd_barrier_destroy(const lpd_alloc *, lpd_barrier *);
+void lpd_barrier_wait(lpd_barrier *, uint32_t thread);
 
 /* A word that changes once and many threads wait for. */
-void lpd_word_wait(atomic_uint*, uint32_t while_it_is);
-void lpd_word_set(atomic_uint*, uint32_t value);
+void lpd_word_wait(atomic_uint *, uint32_t while_it_is);
+void lpd_word_set(atomic_uint *, uint32_t value);
 
 /* The caller of lpd_team_run is thread 0; the others wait at the barrier between runs. */
 typedef struct lpd_team lpd_team;
-lpd_status lpd_team_create(const lpd_alloc*, uint32_t threads, lpd_team**); /* LPD_OUT_OF_MEMORY or LPD_SYSTEM */
-void lpd_team_destroy(const lpd_alloc*, lpd_team*);
-lpd_barrier* lpd_team_barrier(lpd_team*); /* the bodies may use it */
-void lpd_team_run(lpd_team*, void (*body)(void* arg, int thread), void* arg);
+lpd_status lpd_team_create(const lpd_alloc *, uint32_t threads, lpd_team **); /* LPD_OUT_OF_MEMORY or LPD_SYSTEM */
+void lpd_team_destroy(const lpd_alloc *, lpd_team *);
+lpd_barrier *lpd_team_barrier(lpd_team *); /* the bodies may use it */
+void lpd_team_run(lpd_team *, void (*body)(void *arg, int thread), void *arg);
 
 #endif

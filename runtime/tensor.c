@@ -7,7 +7,7 @@
 
 /* By ONNX's TensorProto.DataType. */
 static const struct {
-  const char* name;
+  const char *name;
   uint8_t bits;
 } kTypes[] = {{"undefined", 0},      {"float32", 32},  {"uint8", 8},        {"int8", 8},           {"uint16", 16},
               {"int16", 16},         {"int32", 32},    {"int64", 64},       {"string", 0},         {"bool", 8},
@@ -16,32 +16,32 @@ static const struct {
               {"float8e5m2fnuz", 8}, {"uint4", 4},     {"int4", 4},         {"float4e2m1", 4},     {"float8e8m0", 8},
               {"uint2", 2},          {"int2", 2}};
 
-static const char* type_name(uint32_t dtype) {
+static const char *type_name(uint32_t dtype) {
   return dtype < sizeof kTypes / sizeof *kTypes ? kTypes[dtype].name : "unknown";
 }
 
 static unsigned type_bits(uint32_t dtype) { return dtype < sizeof kTypes / sizeof *kTypes ? kTypes[dtype].bits : 0; }
 
-const lpd_signature* lpd_signature_of(const lpd_model* model, int slot) {
+const lpd_signature *lpd_signature_of(const lpd_model *model, int slot) {
   if (slot < 0 || (uint32_t)slot >= model->input_count + model->output_count) return NULL;
   const uint32_t index = (uint32_t)slot;
   return index < model->input_count ? &model->inputs[index] : &model->outputs[index - model->input_count];
 }
 
-const char* lpd_slot_text(const lpd_model* model, int slot, char text[LPD_SLOT_TEXT]) {
+const char *lpd_slot_text(const lpd_model *model, int slot, char text[LPD_SLOT_TEXT]) {
   snprintf(text, LPD_SLOT_TEXT, "%s '%.80s'", (uint32_t)slot < model->input_count ? "input" : "output",
            lpd_signature_of(model, slot)->name);
   return text;
 }
 
-int64_t lpd_tensor_bytes(uint32_t dtype, uint32_t rank, const int64_t* dims) {
+int64_t lpd_tensor_bytes(uint32_t dtype, uint32_t rank, const int64_t *dims) {
   int64_t bits = type_bits(dtype), padded;
   for (uint32_t i = 0; i < rank; ++i)
     if (dims[i] < 0 || __builtin_mul_overflow(bits, dims[i], &bits)) return -1;
   return __builtin_add_overflow(bits, 7, &padded) ? -1 : padded / 8;
 }
 
-static int is_dense(const lpd_tensor* tensor) {
+static int is_dense(const lpd_tensor *tensor) {
   int64_t stride = 1;
   for (int i = tensor->rank - 1; i >= 0; --i) {
     if (tensor->dims[i] != 1 && tensor->strides[i] != stride) return 0;
@@ -50,8 +50,8 @@ static int is_dense(const lpd_tensor* tensor) {
   return 1;
 }
 
-static lpd_status check_extents(lpd_instance* instance, int slot, const lpd_tensor* tensor) {
-  const lpd_signature* signature = lpd_signature_of(instance->model, slot);
+static lpd_status check_extents(lpd_instance *instance, int slot, const lpd_tensor *tensor) {
+  const lpd_signature *signature = lpd_signature_of(instance->model, slot);
   char text[LPD_SLOT_TEXT];
   if (tensor->rank != signature->rank)
     return lpd_fail(instance, LPD_WRONG_INPUT, "%s: rank is %d, expected %u",
@@ -79,8 +79,8 @@ static lpd_status check_extents(lpd_instance* instance, int slot, const lpd_tens
   return LPD_OK;
 }
 
-static lpd_status check_tensor(lpd_instance* instance, int slot, const lpd_tensor* tensor) {
-  const lpd_signature* signature = lpd_signature_of(instance->model, slot);
+static lpd_status check_tensor(lpd_instance *instance, int slot, const lpd_tensor *tensor) {
+  const lpd_signature *signature = lpd_signature_of(instance->model, slot);
   const int is_input = (uint32_t)slot < instance->model->input_count;
   char text[LPD_SLOT_TEXT];
   lpd_slot_text(instance->model, slot, text);
@@ -96,20 +96,20 @@ static lpd_status check_tensor(lpd_instance* instance, int slot, const lpd_tenso
   return LPD_OK;
 }
 
-static void keep_input(lpd_instance* instance, lpd_slot* slot, const lpd_tensor* tensor, uint32_t rank) {
+static void keep_input(lpd_instance *instance, lpd_slot *slot, const lpd_tensor *tensor, uint32_t rank) {
   if (slot->bound && (rank == 0 || memcmp(slot->dims, tensor->dims, rank * sizeof(int64_t)) == 0)) return;
   if (rank > 0) memcpy(slot->dims, tensor->dims, rank * sizeof(int64_t));
   instance->dims_known = 0;
 }
 
-lpd_status lpd_bind(lpd_instance* instance, int slot, const lpd_tensor* given) {
+lpd_status lpd_bind(lpd_instance *instance, int slot, const lpd_tensor *given) {
   if (!instance) return LPD_INVALID_ARGUMENT;
   instance->error[0] = 0;
-  const lpd_signature* signature = lpd_signature_of(instance->model, slot);
+  const lpd_signature *signature = lpd_signature_of(instance->model, slot);
   if (!signature) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "no slot %d", slot);
   if (!given) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "tensor is null");
   lpd_tensor known;
-  const lpd_tensor* tensor = &known;
+  const lpd_tensor *tensor = &known;
   char text[LPD_SLOT_TEXT];
   if (!lpd_read_struct(&known, sizeof known, given))
     return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: tensor struct of %u bytes, this library knows %u",
@@ -117,7 +117,7 @@ lpd_status lpd_bind(lpd_instance* instance, int slot, const lpd_tensor* given) {
   lpd_status status = check_tensor(instance, slot, tensor);
   if (status) return status;
 
-  lpd_slot* kept = &instance->slots[slot];
+  lpd_slot *kept = &instance->slots[slot];
   if ((uint32_t)slot < instance->model->input_count) {
     keep_input(instance, kept, tensor, signature->rank);
     kept->bound = 1;
@@ -133,14 +133,14 @@ lpd_status lpd_bind(lpd_instance* instance, int slot, const lpd_tensor* given) {
   return LPD_OK;
 }
 
-lpd_status lpd_output(lpd_instance* instance, int slot, lpd_tensor* tensor) {
+lpd_status lpd_output(lpd_instance *instance, int slot, lpd_tensor *tensor) {
   if (!instance) return LPD_INVALID_ARGUMENT;
   instance->error[0] = 0;
-  const lpd_signature* signature = lpd_signature_of(instance->model, slot);
+  const lpd_signature *signature = lpd_signature_of(instance->model, slot);
   if (!signature) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "no slot %d", slot);
   char text[LPD_SLOT_TEXT];
   lpd_slot_text(instance->model, slot, text);
-  const lpd_slot* kept = &instance->slots[slot];
+  const lpd_slot *kept = &instance->slots[slot];
   const int is_input = (uint32_t)slot < instance->model->input_count;
   if (is_input && !kept->bound) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s is not bound", text);
   if (!is_input && !instance->has_run)

@@ -18,17 +18,18 @@ constexpr int kChains = 12, kSteps = 100'000, kTrials = 100;  // short trials: s
 
 // Twelve independent chains of FMAs on registers, more than latency times ports on any core we know. All written out:
 // a compiler left alone keeps an array of accumulators in memory.
+// clang-format off
 #define FMA_CHAIN(size, n) "vfmadd231ps %%" size "12, %%" size "13, %%" size #n "\n\t"
-#define FMA_CHAINS(size)                                                                                            \
-  FMA_CHAIN(size, 0)                                                                                                \
-  FMA_CHAIN(size, 1)                                                                                                \
-  FMA_CHAIN(size, 2) FMA_CHAIN(size, 3) FMA_CHAIN(size, 4) FMA_CHAIN(size, 5) FMA_CHAIN(size, 6) FMA_CHAIN(size, 7) \
-      FMA_CHAIN(size, 8) FMA_CHAIN(size, 9) FMA_CHAIN(size, 10) FMA_CHAIN(size, 11)
-#define FMA_LOOP(size)                                                                                          \
-  int steps = kSteps;                                                                                           \
-  __asm__ volatile("vzeroall\n1:\n\t" FMA_CHAINS(size) "dec %0\n\tjnz 1b\n\tvzeroupper"                         \
-                   : "+r"(steps)::"cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", \
-                     "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15")
+#define FMA_CHAINS(size)                                                                                \
+  FMA_CHAIN(size, 0) FMA_CHAIN(size, 1) FMA_CHAIN(size, 2) FMA_CHAIN(size, 3) FMA_CHAIN(size, 4)        \
+  FMA_CHAIN(size, 5) FMA_CHAIN(size, 6) FMA_CHAIN(size, 7) FMA_CHAIN(size, 8) FMA_CHAIN(size, 9)        \
+  FMA_CHAIN(size, 10) FMA_CHAIN(size, 11)
+#define FMA_LOOP(size)                                                                                  \
+  int steps = kSteps;                                                                                   \
+  __asm__ volatile("vzeroall\n1:\n\t" FMA_CHAINS(size) "dec %0\n\tjnz 1b\n\tvzeroupper"                \
+                   : "+r"(steps)::"cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", \
+                     "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15")
+// clang-format on
 
 void fma_avx512() { FMA_LOOP("zmm"); }
 void fma_avx2() { FMA_LOOP("ymm"); }

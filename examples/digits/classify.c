@@ -13,7 +13,7 @@
 enum { kSide = 8, kClasses = 10 };
 
 /* The picture as kSide × kSide grey values in 0..1; 0 when it cannot be read or has another size. */
-static int read_picture(const char* path, float* pixels) {
+static int read_picture(const char *path, float *pixels) {
   png_image image;
   memset(&image, 0, sizeof image);
   image.version = PNG_IMAGE_VERSION;
@@ -36,9 +36,9 @@ static int read_picture(const char* path, float* pixels) {
   return 1;
 }
 
-int main(int argc, char** argv) {
+int main(int argc, char **argv) {
   lpd_options options = {.size = sizeof options, .threads = 1};
-  lpd_instance* model;
+  lpd_instance *model;
   if (digits_create(&options, &model) != LPD_OK) {
     fprintf(stderr, "the model cannot be opened\n");
     return 1;

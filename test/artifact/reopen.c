@@ -14,21 +14,21 @@
 
 enum { kWarmUp = 20, kMostRank = 16 };
 
-static void* find(void* library, const char* model, const char* function) {
+static void *find(void *library, const char *model, const char *function) {
   char name[256];
-  void* symbol;
+  void *symbol;
   snprintf(name, sizeof name, "%s_%s", model, function);
   symbol = dlsym(library, name);
   if (!symbol) fprintf(stderr, "reopen: no %s\n", name), exit(1);
   return symbol;
 }
 
-static int bind_inputs(void* library, const char* model, lpd_instance* instance, void** memory) {
+static int bind_inputs(void *library, const char *model, lpd_instance *instance, void **memory) {
   int32_t (*input_count)(void);
-  lpd_status (*describe)(int, lpd_tensor_info*), (*bind)(lpd_instance*, int, const lpd_tensor*);
-  *(void**)&input_count = find(library, model, "input_count");
-  *(void**)&describe = find(library, model, "describe");
-  *(void**)&bind = find(library, model, "bind");
+  lpd_status (*describe)(int, lpd_tensor_info *), (*bind)(lpd_instance *, int, const lpd_tensor *);
+  *(void **)&input_count = find(library, model, "input_count");
+  *(void **)&describe = find(library, model, "describe");
+  *(void **)&bind = find(library, model, "bind");
   for (int i = 0; i < input_count(); ++i) {
     int64_t dims[kMostRank], bytes = 8;
     lpd_tensor_info info;
@@ -43,18 +43,18 @@ static int bind_inputs(void* library, const char* model, lpd_instance* instance,
   return 1;
 }
 
-static void use_once(const char* path, const char* model) {
+static void use_once(const char *path, const char *model) {
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL), *memory[64] = {0};
   if (!library) fprintf(stderr, "reopen: %s\n", dlerror()), exit(1);
-  lpd_status (*create)(const lpd_options*, lpd_instance**), (*run)(lpd_instance*, int, const volatile int*);
-  void (*destroy)(lpd_instance*);
-  const char* (*error)(const lpd_instance*);
-  *(void**)&create = find(library, model, "create");
-  *(void**)&run = find(library, model, "run");
-  *(void**)&destroy = find(library, model, "destroy");
-  *(void**)&error = find(library, model, "error");
+  lpd_status (*create)(const lpd_options *, lpd_instance **), (*run)(lpd_instance *, int, const volatile int *);
+  void (*destroy)(lpd_instance *);
+  const char *(*error)(const lpd_instance *);
+  *(void **)&create = find(library, model, "create");
+  *(void **)&run = find(library, model, "run");
+  *(void **)&destroy = find(library, model, "destroy");
+  *(void **)&error = find(library, model, "error");
   lpd_options options = {.size = sizeof options, .threads = 2};
-  lpd_instance* instance;
+  lpd_instance *instance;
   if (create(&options, &instance)) fprintf(stderr, "reopen: create\n"), exit(1);
   if (!bind_inputs(library, model, instance, memory) || run(instance, 0, NULL))
     fprintf(stderr, "reopen: %s\n", error(instance)), exit(1);
@@ -63,8 +63,8 @@ static void use_once(const char* path, const char* model) {
   if (dlclose(library)) fprintf(stderr, "reopen: dlclose\n"), exit(1);
 }
 
-static int entries(const char* folder) {
-  DIR* open = opendir(folder);
+static int entries(const char *folder) {
+  DIR *open = opendir(folder);
   int count = 0;
   while (open && readdir(open)) ++count;
   if (open) closedir(open);
@@ -74,7 +74,7 @@ static int entries(const char* folder) {
 static void print_holdings(void) {
   char line[512];
   long kilobytes = 0, maps = 0;
-  FILE* file = fopen("/proc/self/status", "r");
+  FILE *file = fopen("/proc/self/status", "r");
   while (file && fgets(line, sizeof line, file))
     if (strncmp(line, "VmRSS:", 6) == 0) kilobytes = atol(line + 6);
   if (file) fclose(file);
@@ -84,7 +84,7 @@ static void print_holdings(void) {
   printf("%ld %ld %d %d\n", kilobytes, maps, entries("/proc/self/fd"), entries("/proc/self/task"));
 }
 
-int main(int argc, char** argv) {
+int main(int argc, char **argv) {
   if (argc != 4) return 1;
   for (int i = 0; i < atoi(argv[3]); ++i) {
     use_once(argv[1], argv[2]);

@@ -19,20 +19,20 @@
 enum { kMostSlots = 64, kMostRank = 16, kMostSymbols = 16, kTeam = 8, kRuns = 3 };
 
 static struct {
-  const char* name;
+  const char *name;
   long value;
 } symbols[kMostSymbols];
 static int symbol_count;
 
-static int fail(const char* what, int detail) {
+static int fail(const char *what, int detail) {
   fprintf(stderr, "use_model: %s (%d)\n", what, detail);
   return 1;
 }
 
-static void read_symbols(int count, char** texts) {
+static void read_symbols(int count, char **texts) {
   int i;
   for (i = 0; i < count && i < kMostSymbols; ++i) {
-    char* equals = strchr(texts[i], '=');
+    char *equals = strchr(texts[i], '=');
     if (!equals) continue;
     *equals = 0;
     symbols[symbol_count].name = texts[i];
@@ -40,7 +40,7 @@ static void read_symbols(int count, char** texts) {
   }
 }
 
-static int64_t symbol_value(const char* name) {
+static int64_t symbol_value(const char *name) {
   int i;
   for (i = 0; i < symbol_count; ++i)
     if (strcmp(symbols[i].name, name) == 0) return symbols[i].value;
@@ -75,28 +75,28 @@ typedef struct {
 } slot;
 
 typedef struct {
-  lpd_instance* instance;
+  lpd_instance *instance;
   slot slots[kMostSlots];
 } user;
 
 static int slot_count(void) { return model(input_count)() + model(output_count)(); }
 
 /* Small numbers, the same for every user. */
-static void fill(lpd_tensor* tensor, int seed) {
+static void fill(lpd_tensor *tensor, int seed) {
   uint32_t state = 12345u + (uint32_t)seed;
   int64_t i, count = tensor->bytes / element_bytes(tensor->dtype);
   for (i = 0; i < count; ++i) {
     state = state * 1664525u + 1013904223u;
     if (tensor->dtype == 1)
-      ((float*)tensor->data)[i] = (float)(state >> 16) / 32768.0f - 1.0f;
+      ((float *)tensor->data)[i] = (float)(state >> 16) / 32768.0f - 1.0f;
     else if (tensor->dtype == 6)
-      ((int32_t*)tensor->data)[i] = (int32_t)(state >> 30);
+      ((int32_t *)tensor->data)[i] = (int32_t)(state >> 30);
     else if (tensor->dtype == 7)
-      ((int64_t*)tensor->data)[i] = (int64_t)(state >> 30);
+      ((int64_t *)tensor->data)[i] = (int64_t)(state >> 30);
   }
 }
 
-static int make_slot(int index, slot* made) {
+static int make_slot(int index, slot *made) {
   lpd_tensor_info info;
   info.size = sizeof info;
   int axis;
@@ -119,7 +119,7 @@ static int make_slot(int index, slot* made) {
   return 0;
 }
 
-static int open_user(user* u, int threads) {
+static int open_user(user *u, int threads) {
   lpd_options options;
   int i;
   memset(&options, 0, sizeof options);
@@ -136,19 +136,19 @@ static int open_user(user* u, int threads) {
   return 0;
 }
 
-static void close_user(user* u) {
+static void close_user(user *u) {
   int i;
   model(destroy)(u->instance);
   for (i = 0; i < model(input_count)(); ++i) free(u->slots[i].tensor.data);
 }
 
-static int run(user* u) {
+static int run(user *u) {
   lpd_status status = model(run)(u->instance, 0, NULL);
   return status == LPD_OK ? 0 : fail(model(error)(u->instance), (int)status);
 }
 
 /* FNV-1a over all outputs; 0 on a failure. */
-static uint64_t output_hash(user* u) {
+static uint64_t output_hash(user *u) {
   uint64_t hash = 1469598103934665603u;
   int i;
   int64_t b;
@@ -156,17 +156,17 @@ static uint64_t output_hash(user* u) {
     lpd_tensor tensor;
     tensor.size = sizeof tensor;
     if (model(output)(u->instance, i, &tensor) != LPD_OK) return 0;
-    for (b = 0; b < tensor.bytes; ++b) hash = (hash ^ ((const unsigned char*)tensor.data)[b]) * 1099511628211u;
+    for (b = 0; b < tensor.bytes; ++b) hash = (hash ^ ((const unsigned char *)tensor.data)[b]) * 1099511628211u;
   }
   return hash;
 }
 
 /* --- memory ------------------------------------------------------------------------------------------------------ */
 
-static long status_kilobytes(const char* key) {
+static long status_kilobytes(const char *key) {
   char line[256];
   long kilobytes = -1;
-  FILE* file = fopen("/proc/self/status", "r");
+  FILE *file = fopen("/proc/self/status", "r");
   while (file && fgets(line, sizeof line, file))
     if (strncmp(line, key, strlen(key)) == 0) kilobytes = atol(line + strlen(key));
   if (file) fclose(file);
@@ -178,7 +178,7 @@ static int check_memory(int threads) {
   int64_t values[kMostSymbols], callers = 0;
   int32_t count = 0, s;
   int i;
-  const char* const* names = model(symbols)(&count);
+  const char *const *names = model(symbols)(&count);
   if (count > kMostSymbols || open_user(&u, threads)) return fail("open", (int)count);
   for (s = 0; s < count; ++s) values[s] = symbol_value(names[s]);
   for (i = 0; i < kRuns; ++i)
@@ -199,10 +199,10 @@ static int check_memory(int threads) {
 
 static uint64_t wanted_hash;
 
-static void* use_alone(void* argument) {
+static void *use_alone(void *argument) {
   static int failure;
-  int threads = *(const int*)argument, i;
-  user* u = (user*)malloc(sizeof *u);
+  int threads = *(const int *)argument, i;
+  user *u = (user *)malloc(sizeof *u);
   int failed = !u || open_user(u, threads);
   for (i = 0; i < kRuns && !failed; ++i) failed = run(u) || output_hash(u) != wanted_hash;
   if (!failed) close_user(u);
@@ -222,7 +222,7 @@ static int check_threads(void) {
     if (pthread_create(&team[i], NULL, use_alone, &threads[i])) return fail("pthread_create", i);
   }
   for (i = 0; i < kTeam; ++i) {
-    void* result;
+    void *result;
     pthread_join(team[i], &result);
     failed |= result != NULL;
   }
@@ -233,7 +233,7 @@ static int check_threads(void) {
 
 static int failures;
 
-static void expect(user* u, const char* what, lpd_status found, lpd_status wanted) {
+static void expect(user *u, const char *what, lpd_status found, lpd_status wanted) {
   if (found == wanted && (!u || model(error)(u->instance)[0] != 0)) return;
   fprintf(stderr, "use_model: %s: status %d, expected %d, message '%s'\n", what, (int)found, (int)wanted,
           u ? model(error)(u->instance) : "");
@@ -241,11 +241,11 @@ static void expect(user* u, const char* what, lpd_status found, lpd_status wante
 }
 
 /* The input bound wrongly in one way; what was bound before stays. */
-static void expect_bind(user* u, const char* what, lpd_tensor tensor, lpd_status wanted) {
+static void expect_bind(user *u, const char *what, lpd_tensor tensor, lpd_status wanted) {
   expect(u, what, model(bind)(u->instance, 0, &tensor), wanted);
 }
 
-static void check_wrong_tensors(user* u) {
+static void check_wrong_tensors(user *u) {
   const lpd_tensor good = u->slots[0].tensor;
   int64_t dims[kMostRank];
   lpd_tensor wrong = good;
@@ -269,7 +269,7 @@ static void check_wrong_tensors(user* u) {
   expect_bind(u, "too few bytes", wrong, LPD_WRONG_INPUT);
   wrong = good, wrong.bytes = -1;
   expect_bind(u, "negative bytes", wrong, LPD_WRONG_INPUT);
-  wrong = good, wrong.data = (char*)good.data + 1;
+  wrong = good, wrong.data = (char *)good.data + 1;
   expect_bind(u, "alignment", wrong, LPD_WRONG_INPUT);
   memcpy(dims, good.dims, sizeof dims);
   dims[good.rank - 1] = -4;
@@ -287,11 +287,11 @@ static void check_wrong_tensors(user* u) {
   }
 }
 
-static void check_wrong_calls(user* u) {
+static void check_wrong_calls(user *u) {
   lpd_tensor tensor = u->slots[0].tensor;
   lpd_tensor_info info;
   info.size = sizeof info;
-  lpd_instance* none = NULL;
+  lpd_instance *none = NULL;
   lpd_options options;
   int cancelled = 1;
   expect(NULL, "create into null", model(create)(NULL, NULL), LPD_INVALID_ARGUMENT);
@@ -361,7 +361,7 @@ static int check_errors(void) {
   return failures != 0;
 }
 
-int main(int argc, char** argv) {
+int main(int argc, char **argv) {
   if (argc >= 3 && strcmp(argv[1], "memory") == 0) {
     read_symbols(argc - 3, argv + 3);
     return check_memory(atoi(argv[2]));
