@@ -255,9 +255,7 @@ bool attention_takes(const Op& attention) {
 }
 
 LoweredGroup lower_attention(Context& context, const Op& group) {
-  auto anchor = group.regions[0]->ops.begin();
-  std::advance(anchor, group.params.integer("anchor"));
-  return AttentionLowering(context, group, *anchor).lower();
+  return AttentionLowering(context, group, anchor_of(group)).lower();
 }
 
 }  // namespace lapidary::lowering

@@ -326,11 +326,10 @@ class RecurrentLowering {
 }  // namespace
 
 LoweredGroup lower_recurrent(Context& context, const Op& group) {
-  auto anchor = group.regions[0]->ops.begin();
-  std::advance(anchor, group.params.integer("anchor"));
-  if (anchor->type(0).dtype != DType::F32)
+  const Op& recurrence = anchor_of(group);
+  if (recurrence.type(0).dtype != DType::F32)
     unsupported(context.module, group, "a recurrence over another type than float");
-  return RecurrentLowering(context, group, *anchor).lower();
+  return RecurrentLowering(context, group, recurrence).lower();
 }
 
 }  // namespace lapidary::lowering
