@@ -145,7 +145,9 @@ struct DimPool::Impl {
   // Leaves come with their interval; one that can only have one value is that constant.
   Dim intern(Node node) {
     if (Node* known = find(node)) return known;
+    node.of_elements = node.kind == DimKind::Element;
     for (Dim operand : node.operands) {
+      node.of_elements |= operand->of_elements;
       node.size += static_cast<const Node*>(operand)->size;
       node.depth = std::max(node.depth, static_cast<const Node*>(operand)->depth + 1);
       if (node.size > kMostNodes || node.depth > kDeepest) too_large();
@@ -419,6 +421,10 @@ Dim DimPool::element(uint32_t value_id, int64_t index, Interval interval) {
   node.value_id = value_id;
   node.constant = index;
   node.interval = interval;
+  if (Node* known = impl_->find(node)) {
+    known->interval = {std::max(known->interval.lo, interval.lo), std::min(known->interval.hi, interval.hi)};
+    return known;
+  }
   return impl_->intern(std::move(node));
 }
 

@@ -50,6 +50,7 @@ struct DimNode {
   std::string name;       // Symbol
   std::vector<Dim> operands;
   Interval interval{};
+  bool of_elements = false;  // is there an Element among the leaves?
 };
 
 class DimPool {
@@ -62,6 +63,7 @@ class DimPool {
   Dim constant(int64_t);
   // The symbol of that name; the interval is used when it is new, else intersected.
   Dim symbol(const std::string& name, Interval interval = {0, INT64_C(1) << 40});
+  // Likewise; named after a to_host op's result.
   Dim element(uint32_t value_id, int64_t index, Interval interval = {kDimMin, kDimMax});
 
   Dim add(Dim, Dim);
@@ -96,6 +98,7 @@ bool known_equal(Dim, Dim);  // provably; false means unknown
 bool known_unequal(Dim, Dim);
 bool known_multiple(Dim, int64_t divisor);
 Interval range(Dim);
+inline bool speaks_of_elements(Dim dim) { return dim->of_elements; }
 
 // "N", "4*N*S + 1", "max(N, 4)", "(S + 3) floordiv 4": what both text forms print and parse.
 std::string to_string(Dim);

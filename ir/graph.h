@@ -147,6 +147,7 @@ struct Op {
   const Type& type(int index = 0) const { return results[index]->type; }
   Value* operand(int index) const { return operands[index]; }
   bool is(OpKind k) const { return kind == k; }
+  bool is_control() const { return kind == OpKind::Loop || kind == OpKind::If; }
   bool is_composite(std::string_view name) const { return kind == OpKind::Composite && params.text("name") == name; }
   void set_operand(uint32_t index, Value*);
   void add_operand(Value*);
@@ -163,6 +164,11 @@ struct Region {
   const Op& yield() const { return ops.back(); }
   const std::vector<Value*>& results() const { return ops.back().operands; }
 };
+
+// Of a Loop or If: the index of the value that holds the extents of carried value, slice or result `index`, or -1.
+int64_t holder_of_shape(const Params&, size_t index);
+// Has this result of a Loop or If extents that infer_types cannot know? Then they are named by a to_host op behind it.
+bool is_open_result(const Op&, size_t index);
 
 const Op& anchor_of(const Op& group);  // the op that decides what family of kernels computes a Group
 

@@ -296,6 +296,24 @@ Value* GraphBuilder::conv(Value* x, Value* w, Value* bias, int64_t group, std::v
       .result();
 }
 
+// --- values the host reads ---------------------------------------------------------------------------------------
+
+Value* GraphBuilder::to_host(Value* value, Interval interval) {
+  if (value->has_elements()) return value;
+  if (!carries_elements(value->type))
+    throw Error(Fault::Unsupported, fmt::format("a shape or count from {}", to_string(value->type)));
+  Params params;
+  if (interval.lo > kDimMin) params.set("lo", interval.lo);
+  if (interval.hi < kDimMax) params.set("hi", interval.hi);
+  for (const Use& use : value->uses)
+    if (use.op->is(OpKind::ToHost) && use.op->params == params) return use.op->result();
+  return create(OpKind::ToHost, {value}, std::move(params)).result();
+}
+
+Value* GraphBuilder::true_positions(Value* mask, Dim count) {
+  return create(OpKind::TruePositions, {mask}, {{"count", count}}).result();
+}
+
 // --- structure ---------------------------------------------------------------------------------------------------
 
 namespace {

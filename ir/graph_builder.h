@@ -52,6 +52,10 @@ class GraphBuilder {
   Value* pad(Value*, Shape lo, Shape hi, std::string mode = "constant", Value* fill = nullptr);
   Value* gather(Value* data, Value* indices, int axis);
   Value* gather_elements(Value* data, Value* indices, int axis);
+  // The value with elements known as Dims; where they are not yet, a to_host op names them. Throws Unsupported for
+  // what is no integer or bool tensor of at most 64 elements.
+  Value* to_host(Value*, Interval = {kDimMin, kDimMax});
+  Value* true_positions(Value* mask, Dim count);
   // --- reductions and contractions
   Value* reduce(OpKind, Value*, std::vector<int64_t> axes, bool keep_dims = false);
   Value* contract(Value* a, Value* b, std::string spec);

@@ -371,7 +371,10 @@ std::optional<std::vector<Dim>> elements_of(Module& module, OpKind kind, std::sp
     case OpKind::ConvTranspose:
     case OpKind::MaxPool:
     case OpKind::AveragePool:
+    case OpKind::ToHost:  // names its own, below
+    case OpKind::TruePositions:
     case OpKind::Loop:
+    case OpKind::If:
     case OpKind::Composite:
     case OpKind::Group:
     case OpKind::Yield:
@@ -382,6 +385,13 @@ std::optional<std::vector<Dim>> elements_of(Module& module, OpKind kind, std::sp
 
 void infer_elements(Module& module, Op& op) {
   if (op.results.size() != 1) return;
+  if (op.is(OpKind::ToHost) && carries_elements(op.type())) {
+    const Interval interval{op.params.integer_or("lo", kDimMin), op.params.integer_or("hi", kDimMax)};
+    const int64_t count = count_of(*constant_extents(op.type().shape));
+    for (int64_t i = 0; i < count; ++i)
+      op.result()->elements.push_back(module.dims.element(op.result()->id, i, interval));
+    return;
+  }
   std::optional<Elements> elements = elements_of(module, op.kind, op.operands, op.params, op.type());
   if (elements) op.result()->elements = std::move(*elements);
 }

@@ -35,6 +35,10 @@ void check_arity(const Inference& op) {
   if (!fits) op.fail("{} takes {} operands, given {}", name_of(op.kind), signature.min_operands, count);
 }
 
+bool same_but_for_extents(const Type& a, const Type& b) {
+  return a.kind == b.kind && a.dtype == b.dtype && a.rank() == b.rank();
+}
+
 const Region& only_region(const Inference& op) {
   LPD_CHECK(op.regions.size() == 1, "{} needs one region, has {}", name_of(op.kind), op.regions.size());
   const Region& region = *op.regions[0];
@@ -49,18 +53,45 @@ std::vector<Type> infer_from_region(const Inference& op) {
   return types;
 }
 
-// The final carried values have the types they started with; each slice is stacked along a leading axis of `trips`.
+// The final carried values have the types they started with; each slice is stacked along a leading axis. Extents that
+// change, and how many iterations a loop with a condition does, only its results' types say: here they are left open.
 std::vector<Type> infer_loop(const Inference& op) {
   std::vector<Type> types = infer_from_region(op);
-  auto carried = static_cast<size_t>(op.params.integer("carried"));
+  const auto carried = static_cast<size_t>(op.params.integer("carried"));
   if (carried > types.size() || carried > op.operands.size()) op.fail("a loop carries {} values", carried);
+  const bool counts = op.params.integer_or("while", 0) != 0;
+  if (counts && (carried == 0 || op.type(0) != Type::tensor(DType::Bool, {})))
+    op.fail("a loop's condition is its first carried value, a bool[]");
   for (size_t i = 0; i < carried; i++) {
     const Type& start = op.type(static_cast<int>(i));
-    if (types[i].is_error() || start == types[i]) continue;
+    const bool changes = holder_of_shape(op.params, i) >= 0;
+    const bool agrees = changes ? same_but_for_extents(start, types[i]) : start == types[i];
+    if (types[i].is_error() || agrees) continue;
     op.fail("loop-carried value {} starts as {} and becomes {}", i, to_string(start), to_string(types[i]));
   }
   for (size_t i = carried; i < types.size(); i++) types[i].shape.insert(types[i].shape.begin(), op.params.dim("trips"));
+  if (counts) types.push_back(Type::tensor(DType::I64, {}));
   return types;
+}
+
+std::vector<Type> infer_if(const Inference& op) {
+  if (op.regions.size() != 2) op.fail("if has {} regions, expected 2", op.regions.size());
+  std::vector<Type> types, others;
+  for (const Value* value : op.regions[0]->results()) types.push_back(value->type);
+  for (const Value* value : op.regions[1]->results()) others.push_back(value->type);
+  if (types.size() != others.size()) op.fail("one branch yields {} values, the other {}", types.size(), others.size());
+  for (size_t i = 0; i < types.size(); i++) {
+    const bool changes = holder_of_shape(op.params, i) >= 0;
+    if (changes ? same_but_for_extents(types[i], others[i]) : types[i] == others[i]) continue;
+    op.fail("value {} is {} in one branch and {} in the other", i, to_string(types[i]), to_string(others[i]));
+  }
+  return types;
+}
+
+Type infer_true_positions(const Inference& op) {
+  if (op.type(0).dtype != DType::Bool || op.type(0).rank() != 1)
+    op.fail("true_positions of {}, expected bool[n]", to_string(op.type(0)));
+  return Type::tensor(DType::I64, {op.params.dim("count")});
 }
 
 Type infer_constant(const Inference& op) {
@@ -116,8 +147,14 @@ std::vector<Type> infer_primitive(const Inference& op) {
     case OpKind::MaxPool:
     case OpKind::AveragePool:
       return {infer_pool(op)};
+    case OpKind::ToHost:
+      return {Type::tensor(op.type(0).dtype, op.shape(0))};
+    case OpKind::TruePositions:
+      return {infer_true_positions(op)};
     case OpKind::Loop:
       return infer_loop(op);
+    case OpKind::If:
+      return infer_if(op);
     case OpKind::Composite:
     case OpKind::Group:
       return infer_from_region(op);
@@ -145,6 +182,19 @@ void check_extents(const Type& type) {
 }
 
 }  // namespace
+
+int64_t holder_of_shape(const Params& params, size_t index) {
+  if (!params.has("shapes")) return -1;
+  const std::vector<int64_t>& holders = params.integers("shapes");
+  return index < holders.size() ? holders[index] : -1;
+}
+
+bool is_open_result(const Op& op, size_t index) {
+  if (!op.is(OpKind::Loop) && !op.is(OpKind::If)) return false;
+  if (holder_of_shape(op.params, index) >= 0) return true;
+  return op.is(OpKind::Loop) && op.params.integer_or("while", 0) != 0 &&
+         index >= static_cast<size_t>(op.params.integer("carried")) && index + 1 < op.results.size();
+}
 
 std::vector<Type> infer_types(Module& module, OpKind kind, std::span<Value* const> operands, const Params& params,
                               std::span<const std::unique_ptr<Region>> regions) {

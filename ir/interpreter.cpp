@@ -34,6 +34,8 @@ class Interpreter {
   void bind_symbols(const Type&, const Tensor&, const std::string& name);
   void check_input(const Type&, const Tensor&, const std::string& name) const;
   std::vector<Tensor> run_loop(const Op&, const std::vector<TensorRef>& operands);
+  std::vector<Tensor> run_if(const Op&, const std::vector<TensorRef>& operands);
+  void forget_elements(const Region&);
   Tensor run_plain(const Execution&);
   void check_result(const Op&, const Type&, const Tensor&) const;
   std::optional<int64_t> known_value(Dim) const;
@@ -74,7 +76,7 @@ void Interpreter::check_pending() {
   std::erase_if(pending_, [&](const Check* check) {
     std::optional<int64_t> holds = known_value(check->must_hold);
     if (holds == 0) throw Error(Fault::Input, check->message);
-    return holds.has_value();
+    return holds.has_value() && !speaks_of_elements(check->must_hold);  // those may change
   });
 }
 
@@ -178,33 +180,75 @@ std::vector<Tensor> copies(const std::vector<TensorRef>& tensors) {
 
 // --- ops ---------------------------------------------------------------------------------------------------------
 
-std::vector<Tensor> Interpreter::run_loop(const Op& op, const std::vector<TensorRef>& operands) {
-  int64_t trips = value(op.params.dim("trips")), carried = op.params.integer("carried");
-  bool reverse = op.params.integer_or("reverse", 0) != 0;
-  std::vector<TensorRef> state(operands.begin(), operands.begin() + carried);
-  std::vector<Tensor> stacks;
-  for (size_t i = carried; i < op.results.size(); i++) {
-    Extents shape;
-    for (Dim dim : op.results[i]->type.shape) shape.push_back(value(dim));
-    stacks.push_back(Tensor::zeros(op.results[i]->type.dtype, shape));
+// Slices of a loop, stacked as they come: how many there are may be known only at the end.
+class Stack {
+ public:
+  explicit Stack(DType dtype) : dtype_(dtype) {}
+  void add(TensorRef slice) {
+    LPD_CHECK(slices_.empty() || slices_[0]->shape == slice->shape, "a slice of a loop changes its shape");
+    slices_.push_back(std::move(slice));
   }
-  for (int64_t trip = 0; trip < trips; trip++) {
+  // `shape`: of a slice, where there is none.
+  Tensor stacked(Extents shape, bool reverse) const {
+    if (!slices_.empty()) shape = slices_[0]->shape;
+    const int64_t count = product_of(shape), rows = static_cast<int64_t>(slices_.size());
+    shape.insert(shape.begin(), rows);
+    Tensor whole = Tensor::zeros(dtype_, shape);
+    for (int64_t row = 0; row < rows; row++)
+      for (int64_t e = 0; e < count; e++) whole.set((reverse ? rows - 1 - row : row) * count + e, slices_[row]->at(e));
+    return whole;
+  }
+
+ private:
+  DType dtype_;
+  std::vector<TensorRef> slices_;
+};
+
+// What a region's own to_host ops have read belongs to one run of it.
+void Interpreter::forget_elements(const Region& region) {
+  for (const Op& op : region.ops)
+    if (op.is(OpKind::ToHost)) elements_.erase(op.result()->id);
+}
+
+std::vector<Tensor> Interpreter::run_loop(const Op& op, const std::vector<TensorRef>& operands) {
+  const Region& body = *op.regions[0];
+  const int64_t trips = value(op.params.dim("trips"));
+  const auto carried = static_cast<size_t>(op.params.integer("carried"));
+  const bool asks = op.params.integer_or("while", 0) != 0;
+  std::vector<TensorRef> state(operands.begin(), operands.begin() + static_cast<int64_t>(carried));
+  const size_t slices = body.results().size() - carried;
+  std::vector<Stack> stacks;
+  for (size_t i = 0; i < slices; i++) stacks.emplace_back(op.results[carried + i]->type.dtype);
+  int64_t trip = 0;
+  for (; trip < trips && !(asks && state[0]->integers[0] == 0); trip++) {
     std::vector<TensorRef> arguments{std::make_shared<Tensor>(Tensor{DType::I64, {}, {}, {trip}})};
     arguments.insert(arguments.end(), state.begin(), state.end());
-    arguments.insert(arguments.end(), operands.begin() + carried, operands.end());
-    std::vector<TensorRef> yielded = run_region(*op.regions[0], arguments);
-    state.assign(yielded.begin(), yielded.begin() + carried);
-    int64_t row = reverse ? trips - 1 - trip : trip;
-    for (size_t i = 0; i < stacks.size(); i++) {
-      const Tensor& slice = *yielded[carried + i];
-      int64_t count = slice.elements();
-      LPD_CHECK(count * trips == stacks[i].elements(), "a slice of a loop changes its shape");
-      for (int64_t e = 0; e < count; e++) stacks[i].set(row * count + e, slice.at(e));
-    }
+    arguments.insert(arguments.end(), operands.begin() + static_cast<int64_t>(carried), operands.end());
+    forget_elements(body);
+    std::vector<TensorRef> yielded = run_region(body, arguments);
+    for (size_t i = 0; i < slices; i++) stacks[i].add(yielded[carried + i]);
+    yielded.resize(carried);
+    state = std::move(yielded);
   }
   std::vector<Tensor> results = copies(state);
-  for (Tensor& stack : stacks) results.push_back(std::move(stack));
+  for (size_t i = 0; i < slices; i++) {
+    Extents shape;
+    const int64_t holder = holder_of_shape(op.params, carried + i);
+    const Shape& declared = op.results[carried + i]->type.shape;
+    if (holder >= 0)
+      shape.assign(state[static_cast<size_t>(holder)]->integers.begin(),
+                   state[static_cast<size_t>(holder)]->integers.end());
+    for (size_t axis = 1; holder < 0 && axis < declared.size(); axis++) shape.push_back(value(declared[axis]));
+    results.push_back(stacks[i].stacked(shape, op.params.integer_or("reverse", 0) != 0));
+  }
+  if (asks) results.push_back(Tensor{DType::I64, {}, {}, {trip}});
   return results;
+}
+
+std::vector<Tensor> Interpreter::run_if(const Op& op, const std::vector<TensorRef>& operands) {
+  const Region& branch = *op.regions[value(op.params.dim("condition")) != 0 ? 0 : 1];
+  forget_elements(branch);
+  return copies(run_region(branch, operands));
 }
 
 Tensor Interpreter::run_plain(const Execution& x) {
@@ -253,8 +297,12 @@ Tensor Interpreter::run_plain(const Execution& x) {
     case OpKind::AveragePool:
       return run_pool(x);
     case OpKind::Relayout:
+    case OpKind::ToHost:
       return x.operand(0);
+    case OpKind::TruePositions:
+      return run_true_positions(x);
     case OpKind::Loop:
+    case OpKind::If:
     case OpKind::Composite:
     case OpKind::Group:
     case OpKind::Yield:
@@ -265,6 +313,7 @@ Tensor Interpreter::run_plain(const Execution& x) {
 
 std::vector<Tensor> Interpreter::run_op(const Op& op, const std::vector<TensorRef>& operands) {
   if (op.is(OpKind::Loop)) return run_loop(op, operands);
+  if (op.is(OpKind::If)) return run_if(op, operands);
   if (op.is(OpKind::Composite) || op.is(OpKind::Group)) return copies(run_region(*op.regions[0], operands));
   Execution execution{module_, op, operands, options_.round, [this](Dim dim) { return value(dim); }};
   std::vector<Tensor> results;

@@ -203,4 +203,13 @@ Tensor run_gather_elements(const Execution& x) {
   return result;
 }
 
+Tensor run_true_positions(const Execution& x) {
+  const Tensor& mask = x.operand(0);
+  Tensor result{DType::I64, {}, {}, {}};
+  for (int64_t i = 0; i < mask.elements(); i++)
+    if (mask.integers[static_cast<size_t>(i)] != 0) result.integers.push_back(i);
+  result.shape = {static_cast<int64_t>(result.integers.size())};
+  return result;
+}
+
 }  // namespace lapidary

@@ -1,8 +1,9 @@
 // Reads what text_graph.cpp prints. Ops come out exactly as written, nothing is folded, so a test can feed a pass any
 // form; but each is held to its signature and to the types that inference gives, at the place where it stands.
 //
-//   module     = "module" string "{" [symbols] [dims] {constant} {check} {function} "}"
+//   module     = "module" string "{" [symbols] [elements] [dims] {constant} {check} {function} "}"
 //   symbols    = "symbols" name ["in" lo ".." hi] {"," …}          dims = "dims" "{" dim {"," dim} "}"
+//   elements   = "elements" "%" n "[" index "]" ["in" lo ".." hi] {"," …}
 //   constant   = "@" n "=" dtype "[" extents "]" ("splat" number | "{" numbers "}" | "bytes" n "#" hash)
 //   check      = "check" string ":" dim
 //   function   = "func" name "(" {"%" n string ":" type} ")" "->" "(" {string} ")" "{" {op} "}"
@@ -26,6 +27,7 @@ namespace lapidary {
 namespace {
 
 constexpr int kMaxNesting = 100;
+constexpr int64_t kMaxValueNumber = INT64_C(1) << 31;
 constexpr int64_t kMaxConstantElements = INT64_C(1) << 40;
 
 class GraphParser {
@@ -37,6 +39,7 @@ class GraphParser {
     module_->name = lexer_.string();
     lexer_.expect("{");
     if (lexer_.accept("symbols")) list(&GraphParser::symbol);
+    if (lexer_.accept("elements")) list(&GraphParser::element);
     if (lexer_.accept("dims")) dims("{", "}");
     while (lexer_.at("@")) constant();
     while (lexer_.at("check")) check();
@@ -76,17 +79,30 @@ class GraphParser {
     return result;
   }
 
+  Interval interval(Interval otherwise) {
+    size_t offset = lexer_.peek().offset;
+    if (!lexer_.accept("in")) return otherwise;
+    Interval interval;
+    interval.lo = lexer_.integer();
+    lexer_.expect("..");
+    interval.hi = lexer_.integer();
+    if (interval.lo > interval.hi) lexer_.fail_at(offset, "an empty interval");
+    return interval;
+  }
+
   void symbol() {
     std::string name = lexer_.peek().kind == TokenKind::String ? lexer_.string() : lexer_.identifier();
-    Interval interval = kSymbolInterval;
     size_t offset = lexer_.peek().offset;
-    if (lexer_.accept("in")) {
-      interval.lo = lexer_.integer();
-      lexer_.expect("..");
-      interval.hi = lexer_.integer();
-      if (interval.lo > interval.hi) lexer_.fail_at(offset, "an empty interval");
-    }
-    at_offset(offset, [&] { return module_->dims.symbol(name, interval); });
+    const Interval within = interval(kSymbolInterval);
+    at_offset(offset, [&] { return module_->dims.symbol(name, within); });
+  }
+
+  void element() {
+    const int64_t value = value_number();
+    lexer_.expect("[");
+    const int64_t index = lexer_.integer();
+    lexer_.expect("]");
+    module_->dims.element(static_cast<uint32_t>(value), index, interval({kDimMin, kDimMax}));
   }
 
   void check() {
@@ -246,6 +262,9 @@ class GraphParser {
 
   void define(size_t offset, int64_t number, Value* value) {
     if (!values_.emplace(number, value).second) lexer_.fail_at(offset, fmt::format("a second value %{}", number));
+    if (number > kMaxValueNumber) lexer_.fail_at(offset, fmt::format("value numbers end at {}", kMaxValueNumber));
+    value->id = static_cast<uint32_t>(number);  // what Dims call it
+    module_->next_value_id = std::max(module_->next_value_id, value->id + 1);
   }
 
   Value* operand(const Region& region) {
@@ -383,7 +402,7 @@ class GraphParser {
   static void expect_type(const Op& op, size_t index, const Type& inferred) {
     Type dense = op.results[index]->type, expected = inferred;
     dense.layout = expected.layout = {};
-    if (dense == expected) return;
+    if (dense == expected || is_open_result(op, index)) return;
     throw Error(Fault::Input, fmt::format("{}: result {} is {}, inferred {}", name_of(op.kind), index,
                                           to_string(op.results[index]->type), to_string(expected)));
   }

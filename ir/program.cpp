@@ -54,7 +54,7 @@ std::string tensor_text(const TensorInfo& tensor) {
 }
 
 std::string buffer_text(const BufferRef& buffer) {
-  static constexpr const char* kBases[] = {"none", "arena", "weight", "input", "output", "flag"};
+  static constexpr const char* kBases[] = {"none", "arena", "weight", "input", "output", "flag", "register"};
   std::string text = kBases[static_cast<int>(buffer.base)];
   if (buffer.base != BufferRef::Base::None) text += fmt::format("{}", buffer.index);
   return buffer.offset ? text + " + " + to_string(buffer.offset) : text;
@@ -74,7 +74,19 @@ std::string variant_text(const Program& program, const Variant& variant) {
   return text;
 }
 
+std::string host_step_text(const Program& program, const Step& step) {
+  std::string text = fmt::format("{} ({})", name_of(step.kind), listed(step.buffers, buffer_text));
+  if (step.amount) text += " " + to_string(step.amount);
+  if (step.keep) text += " keep";
+  if (!step.elements.empty())
+    text += fmt::format(" {} [{}]", name_of(step.dtype), listed(step.elements, [](Dim dim) { return to_string(dim); }));
+  if (jumps(step.kind)) text += fmt::format(" to {}", step.target);
+  if (step.origin) text += "  // " + program.module->describe(step.origin);
+  return text + "\n";
+}
+
 std::string step_text(const Program& program, const Step& step) {
+  if (step.kind != StepKind::Kernel) return host_step_text(program, step);
   std::string text = fmt::format("step ({})", listed(step.buffers, buffer_text));
   if (!step.barrier_before) text += " no_barrier";
   if (step.serial) text += " serial";
@@ -96,12 +108,34 @@ std::string entry_text(const Program& program, const EntryPoint& entry) {
     text += fmt::format("    arena{}: {} bytes at {}, steps {} to {}\n", i, dim_text(buffer.bytes),
                         dim_text(buffer.offset), buffer.first_step, buffer.last_step);
   }
+  for (size_t i = 0; i < entry.registers.size(); i++)
+    text += fmt::format("    register{}: slot {}, steps {} to {}\n", i, entry.registers[i].slot,
+                        entry.registers[i].first_step, entry.registers[i].last_step);
   for (size_t i = 0; i < entry.steps.size(); i++)
     text += fmt::format("    {}: {}", i, step_text(program, entry.steps[i]));
   return text + "  }\n";
 }
 
 }  // namespace
+
+std::string_view name_of(StepKind kind) {
+  static constexpr const char* kNames[] = {"step",          "elements",   "reserve",   "provide", "branch",
+                                           "branch_unless", "loop_begin", "loop_next", "swap"};
+  return kNames[static_cast<size_t>(kind)];
+}
+
+std::vector<bool> region_begins(const EntryPoint& entry) {
+  std::vector<bool> begins(entry.steps.size());
+  for (size_t i = 0; i < entry.steps.size(); ++i) {
+    const Step& step = entry.steps[i];
+    if (step.kind == StepKind::Kernel) {
+      begins[i] = begins[i] || i == 0 || entry.steps[i - 1].kind != StepKind::Kernel;
+    } else if (jumps(step.kind) && step.target < begins.size()) {
+      begins[step.target] = true;
+    }
+  }
+  return begins;
+}
 
 uint32_t add_kernel(Program& program, loops::Kernel kernel) {
   auto next = static_cast<uint32_t>(program.kernels.size());

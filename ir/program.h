@@ -1,5 +1,6 @@
 // A Program is data: what codegen eats and the runtime executes. Per entry point a flat list of steps over kernels,
-// a memory plan, and the signature. Every number is a Dim, evaluated into a slot table when shapes are bound.
+// a memory plan, and the signature. Every number is a Dim, evaluated into a slot table: when shapes are bound, or,
+// where it speaks of elements (to_host), by the Elements step that reads them.
 #pragma once
 
 #include <map>
@@ -13,11 +14,13 @@
 
 namespace lapidary {
 
+struct EntryPoint;
+
 struct BufferRef {
-  enum class Base : uint8_t { None, Arena, Weights, Input, Output, Flag };
+  enum class Base : uint8_t { None, Arena, Weights, Input, Output, Flag, Register };
   Base base = Base::None;
-  uint32_t index = 0;    // Input, Output: which one. Weights, Flag: index into Program::weights, flags. Arena: index
-                         // into Plan
+  uint32_t index = 0;  // Input, Output: which one. Weights, Flag: index into Program::weights, flags. Arena, Register:
+                       // into the entry point's arena, registers
   Dim offset = nullptr;  // bytes added to it; null is 0
   bool operator==(const BufferRef&) const = default;
 };
@@ -33,20 +36,56 @@ struct Variant {              // one kernel that can do the step; the first whos
   std::vector<Dim> stage_offsets;  // one for each Stage buffer among the kernel's buffers, in order
 };
 
+// Kernels do the work; the other steps are the host's, done by one thread between kernels: they decide which steps
+// come next and how large what only the data can tell is. A run of kernel steps that no branch enters is one parallel
+// region.
+enum class StepKind : uint8_t {
+  Kernel,
+  Elements,      // reads the integers of buffer 0: `elements` get their values, what follows from them is evaluated
+                 // and checked
+  Reserve,       // register buffer 0 gets room for `amount` bytes at least; with `keep`, what it holds stays
+  Provide,       // buffer 0, an output whose extents were not known before, gets its memory
+  Branch,        // to `target` when `amount` is 0; always, when there is none
+  BranchUnless,  // to `target` when the bool in buffer 0 is false
+  LoopBegin,     // the counter of iterations, an i64 in buffer 0, is -1
+  LoopNext,      // adds 1 to the counter in buffer 0; to `target` when it has reached `amount`
+  Swap,          // the registers buffer 0 and buffer 1 exchange what they hold
+};
+std::string_view name_of(StepKind);
+inline bool jumps(StepKind kind) {
+  return kind == StepKind::Branch || kind == StepKind::BranchUnless || kind == StepKind::LoopNext;
+}
+
 struct Step {
-  std::vector<Variant> variants;
-  std::vector<BufferRef> buffers;  // one for each of the kernel's buffers; Stage ones are {None}
-  bool barrier_before = true;      // false when each thread reads only what it wrote, or nothing of the step before
-  bool serial = false;             // run by one thread: too small to split
-  int64_t grain = 1;               // least tasks for a thread
+  StepKind kind = StepKind::Kernel;
+  std::vector<BufferRef> buffers;  // Kernel: one for each of the kernel's buffers; Stage ones are {None}
   Origin origin = 0;
+
+  // Kernel
+  std::vector<Variant> variants;
+  bool barrier_before = true;  // false when each thread reads only what it wrote, or nothing of the step before
+  bool serial = false;         // run by one thread: too small to split
+  int64_t grain = 1;           // least tasks for a thread
   Dim flops = nullptr, bytes = nullptr;  // work and least traffic, for reports
+
+  // the host's
+  Dim amount = nullptr;
+  uint32_t target = 0;  // index of a step
+  bool keep = false;
+  DType dtype{};              // Elements: of the integers
+  std::vector<Dim> elements;  // Elements: leaves, in the order of the buffer
 };
 
 struct ArenaBuffer {
   Dim bytes;
   Dim offset;                              // a multiple of 64, chosen by plan_memory
   uint32_t first_step = 0, last_step = 0;  // inclusive life
+};
+
+// Memory of its own that grows when it must: for values whose sizes only a run can tell, and for those a loop hands on.
+struct Register {
+  uint32_t first_step = 0, last_step = 0;  // inclusive life
+  uint32_t slot = 0;                       // those of one slot share their memory; chosen by plan_memory
 };
 
 struct TensorInfo {
@@ -61,7 +100,13 @@ struct EntryPoint {
   std::vector<Step> steps;
   std::vector<ArenaBuffer> arena;
   Dim arena_bytes = nullptr;
+  std::vector<Register> registers;
+  uint32_t register_slots = 0;
 };
+
+// For each step: does a parallel region begin with it? (True of branch targets too; of other host steps it says
+// nothing.)
+std::vector<bool> region_begins(const EntryPoint&);
 
 struct Program {
   std::string name;

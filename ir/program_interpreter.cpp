@@ -5,7 +5,7 @@
 
 #include "ir/error.h"
 #include "ir/loops_interpreter.h"
-#include "ir/run_values.h"
+#include "ir/program_walk.h"
 #include "ir/text.h"
 
 namespace lapidary {
@@ -18,30 +18,27 @@ constexpr auto kPoison = std::byte{0xFF};  // NaN as a float, -1 as an integer
 struct Memory {
   std::vector<std::byte> storage;
   explicit Memory(int64_t bytes) : storage(static_cast<size_t>(bytes + kAlignment), kPoison) {}
+  int64_t bytes() const { return static_cast<int64_t>(storage.size()) - kAlignment; }
   std::byte* data() {
     const auto address = reinterpret_cast<uintptr_t>(storage.data());
     return storage.data() + (kAlignment - address % kAlignment) % kAlignment;
   }
 };
 
-class Runner {
+class Runner : public ProgramWalk {
  public:
   Runner(const Program& program, const EntryPoint& entry, std::span<const Tensor> inputs)
-      : program_(program), entry_(entry), value_(entry, inputs), arena_(0) {
+      : ProgramWalk(program, entry, inputs), arena_(0) {
     for (const Tensor& input : inputs) inputs_.push_back(copy(input.to_bytes()));
-    for (const TensorInfo& output : entry.outputs) outputs_.emplace_back(value_.bytes(output));
+    for (const TensorInfo& output : entry.outputs) outputs_.emplace_back(is_known(output) ? value_.bytes(output) : 0);
+    for (uint32_t slot = 0; slot < entry.register_slots; ++slot) registers_.emplace_back(0);
     for (ConstantId weight : program.weights) weights_.push_back(copy(program.module->constants.bytes_of(weight)));
     arena_ = Memory(value_(entry.arena_bytes));
     flags_.resize(program.flags.size());
   }
 
   std::vector<Tensor> run() {
-    for (uint32_t i = 0; i < entry_.steps.size(); ++i) {
-      run_step(entry_.steps[i], i);
-      for (const ArenaBuffer& buffer : entry_.arena)
-        if (buffer.last_step == i)
-          std::memset(arena_.data() + value_(buffer.offset), 0xFF, static_cast<size_t>(value_(buffer.bytes)));
-    }
+    walk();
     for (size_t i = 0; i < flags_.size(); ++i)
       if (flags_[i]) throw Error(Fault::Input, program_.flags[i]);
     std::vector<Tensor> results;
@@ -54,6 +51,29 @@ class Runner {
   }
 
  private:
+  static bool is_known(const TensorInfo& output) { return std::ranges::none_of(output.shape, speaks_of_elements); }
+
+  void kernel_step(const Step& step, uint32_t index) override {
+    const Variant* variant = value_.chosen(step);
+    if (variant) run_variant(step, *variant, index);
+  }
+  void after_step(uint32_t index) override {  // a value is poisoned at the end of its life
+    for (const ArenaBuffer& buffer : entry_.arena)
+      if (buffer.last_step == index)
+        std::memset(arena_.data() + value_(buffer.offset), 0xFF, static_cast<size_t>(value_(buffer.bytes)));
+  }
+  std::byte* address(const BufferRef& buffer) override { return static_cast<std::byte*>(bind(buffer, DType::U8).data); }
+  void reserve(uint32_t slot, int64_t bytes, bool keep) override {
+    Memory& memory = registers_.at(slot);
+    LPD_CHECK(bytes >= 0, "a register of {} bytes", bytes);
+    if (keep && memory.bytes() >= bytes) return;
+    Memory grown(bytes);
+    if (keep) std::memcpy(grown.data(), memory.data(), static_cast<size_t>(memory.bytes()));
+    memory = std::move(grown);
+  }
+  void swap(uint32_t slot, uint32_t other) override { std::swap(registers_.at(slot), registers_.at(other)); }
+  void provide(uint32_t output, int64_t bytes) override { outputs_.at(output) = Memory(bytes); }
+
   static Memory copy(const std::vector<std::byte>& bytes) {
     Memory memory(static_cast<int64_t>(bytes.size()));
     std::ranges::copy(bytes, memory.data());
@@ -83,13 +103,12 @@ class Runner {
                 std::max<int64_t>(value_.bytes(entry_.outputs[buffer.index]) - offset, 0) / width};
       case BufferRef::Base::Flag:
         return {&flags_.at(buffer.index), 1};
+      case BufferRef::Base::Register: {
+        Memory& memory = registers_.at(entry_.registers.at(buffer.index).slot);
+        return {memory.data() + offset, std::max<int64_t>(memory.bytes() - offset, 0) / width};
+      }
     }
     return {nullptr, 0};
-  }
-
-  void run_step(const Step& step, uint32_t index) {
-    const Variant* variant = value_.chosen(step);
-    if (variant) run_variant(step, *variant, index);
   }
 
   void run_variant(const Step& step, const Variant& variant, uint32_t index) {
@@ -118,10 +137,7 @@ class Runner {
     }
   }
 
-  const Program& program_;
-  const EntryPoint& entry_;
-  const RunValues value_;
-  std::vector<Memory> inputs_, outputs_, weights_;
+  std::vector<Memory> inputs_, outputs_, weights_, registers_;
   Memory arena_;
   std::vector<int32_t> flags_;
 };

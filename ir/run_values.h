@@ -19,14 +19,14 @@ class RunValues {
     for (size_t i = 0; i < inputs.size(); ++i)
       for (size_t axis = 0; axis < inputs[i].shape.size(); ++axis)
         if (Dim dim = entry.inputs.at(i).shape.at(axis); dim->kind == DimKind::Symbol)
-          symbols_[dim] = inputs[i].shape[axis];
+          leaves_[dim] = inputs[i].shape[axis];
   }
 
+  void set(Dim element, int64_t value) { leaves_[element] = value; }
+  bool knows(Dim dim) const { return evaluated(dim).has_value(); }
+
   int64_t operator()(Dim dim) const {
-    const auto result = evaluate(dim, [&](Dim leaf) -> std::optional<int64_t> {
-      const auto found = symbols_.find(leaf);
-      return found == symbols_.end() ? std::nullopt : std::optional(found->second);
-    });
+    const auto result = evaluated(dim);
     LPD_CHECK(result.has_value(), "{} has no value", to_string(dim));
     return *result;
   }
@@ -64,7 +64,14 @@ class RunValues {
   }
 
  private:
-  std::map<Dim, int64_t> symbols_;
+  std::optional<int64_t> evaluated(Dim dim) const {
+    return evaluate(dim, [&](Dim leaf) -> std::optional<int64_t> {
+      const auto found = leaves_.find(leaf);
+      return found == leaves_.end() ? std::nullopt : std::optional(found->second);
+    });
+  }
+
+  std::map<Dim, int64_t> leaves_;  // symbols and elements
 };
 
 }  // namespace lapidary

@@ -9,10 +9,13 @@ namespace lapidary {
 
 namespace {
 
-bool has_region(OpKind kind) { return kind == OpKind::Loop || kind == OpKind::Composite || kind == OpKind::Group; }
+int region_count(OpKind kind) {
+  if (kind == OpKind::If) return 2;
+  return kind == OpKind::Loop || kind == OpKind::Composite || kind == OpKind::Group ? 1 : 0;
+}
 
 Signature make(OpKind kind, int min_operands, int max_operands, int results, std::string_view params) {
-  Signature signature{min_operands, max_operands, results, has_region(kind) ? 1 : 0, {}, false};
+  Signature signature{min_operands, max_operands, results, region_count(kind), {}, false};
   while (!params.empty()) {
     size_t end = std::min(params.find(' '), params.size());
     std::string_view entry = params.substr(0, end);

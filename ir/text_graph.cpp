@@ -122,7 +122,7 @@ class DimCollector {
            kind == DimKind::Less;
   }
   static bool is_sum(Dim dim) { return dim->kind == DimKind::Sum || dim->kind == DimKind::Product; }
-  static bool is_leaf(Dim dim) { return dim->kind == DimKind::Constant || dim->kind == DimKind::Symbol; }
+  static bool is_leaf(Dim dim) { return dim->operands.empty(); }
 
   std::map<uint32_t, Dim> seen_, kept_;
 };
@@ -133,16 +133,28 @@ std::string symbol_text(Dim symbol) {
   return fmt::format("{} in {}..{}", to_string(symbol), interval.lo, interval.hi);
 }
 
+// The elements that to_host ops within some interval name, as texts, in order.
+void collect_elements(const Region& region, std::vector<std::string>& texts, bool& any) {
+  for (const Op& op : region.ops) {
+    any |= op.is(OpKind::ToHost);
+    if (op.is(OpKind::ToHost) && (op.params.has("lo") || op.params.has("hi")))
+      for (Dim element : op.result()->elements)
+        texts.push_back(fmt::format("{} in {}..{}", to_string(element), range(element).lo, range(element).hi));
+    for (const auto& inner : op.regions) collect_elements(*inner, texts, any);
+  }
+}
+
 class Printer {
  public:
   Printer(const Module* module, const PrintOptions& options) : module_(module), options_(options) {}
 
   std::string module() {
+    const std::string dims = this->dims();
     std::string functions;
     for (const auto& function : module_->functions) functions += this->function(*function);
     std::string constants;
     for (uint32_t number = 0; number < order_.size(); ++number) constants += constant(number, order_[number]);
-    return fmt::format("module {} {{\n{}{}{}{}}}\n", quote(module_->name), dims(), constants, checks(), functions);
+    return fmt::format("module {} {{\n{}{}{}{}}}\n", quote(module_->name), dims, constants, checks(), functions);
   }
 
   std::string op(const Op& op, const std::string& indent, bool bodies) {
@@ -170,6 +182,9 @@ class Printer {
     for (Dim symbol : module_->dims.symbols()) symbols.push_back(symbol_text(symbol));
     std::string text;
     if (!symbols.empty()) text += fmt::format("  symbols {}\n", fmt::join(symbols, ", "));
+    std::vector<std::string> elements;
+    for (const auto& function : module_->functions) collect_elements(*function->body, elements, keeps_ids_);
+    if (!elements.empty()) text += fmt::format("  elements {}\n", fmt::join(elements, ", "));
     if (!compound.empty()) text += fmt::format("  dims {{{}}}\n", fmt::join(compound, ", "));
     return text;
   }
@@ -210,8 +225,9 @@ class Printer {
     return text;
   }
 
+  // Values are numbered as they come, but where Dims speak of them by their ids.
   uint32_t number(const Value* value) {
-    if (!module_) return value ? value->id : UINT32_MAX;  // a message may be about a missing operand
+    if (!module_ || keeps_ids_) return value ? value->id : UINT32_MAX;  // a message may be about a missing operand
     return numbers_.try_emplace(value, static_cast<uint32_t>(numbers_.size())).first->second;
   }
 
@@ -261,6 +277,7 @@ class Printer {
   }
 
   const Module* module_;
+  bool keeps_ids_ = false;
   PrintOptions options_;
   std::unordered_map<const Value*, uint32_t> numbers_;
   std::map<ConstantId, uint32_t> constants_;

@@ -72,14 +72,26 @@ void run_graph_passes(Module& module, const Options& options) {
     if (std::ranges::find(options.skip, pass.name) == options.skip.end()) run_pass(pass, module, options);
 }
 
-std::string outside_of_groups(const Module& module) {
-  for (const auto& function : module.functions) {
-    for (const Op& op : function->body->ops)
-      if (!op.is(OpKind::Group) && !op.is(OpKind::Constant) && !op.is(OpKind::Yield))
-        return std::string(name_of(op.kind));
-    for (const Value* result : function->body->results())
-      if (!result->producer || !result->producer->is(OpKind::Group)) return "result";
+namespace {
+
+std::string outside_of_groups(const Region& body) {
+  for (const Op& op : body.ops) {
+    for (const auto& region : op.regions)
+      if (std::string found = op.is_control() ? outside_of_groups(*region) : ""; !found.empty()) return found;
+    if (!op.is(OpKind::Group) && !op.is(OpKind::Constant) && !op.is(OpKind::Yield) && !op.is(OpKind::ToHost) &&
+        !op.is_control())
+      return std::string(name_of(op.kind));
   }
+  for (const Value* result : body.results())
+    if (!result->producer || !result->producer->is(OpKind::Group)) return "result";
+  return "";
+}
+
+}  // namespace
+
+std::string outside_of_groups(const Module& module) {
+  for (const auto& function : module.functions)
+    if (std::string found = outside_of_groups(*function->body); !found.empty()) return found;
   return "";
 }
 

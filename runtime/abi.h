@@ -31,19 +31,31 @@ enum lpd_dim_op {
   LPD_DIM_MAX, /* of slots a and b */
   LPD_DIM_EQUAL,
   LPD_DIM_LESS,
-  LPD_DIM_SELECT /* slot a != 0 ? slot b : slot c */
+  LPD_DIM_SELECT, /* slot a != 0 ? slot b : slot c */
+  LPD_DIM_ELEMENT /* of integers that a LPD_STEP_ELEMENTS reads */
 };
+/* Added to the operation of what depends on elements: not evaluated when shapes are bound, but by the step that reads
+ * the last of them. */
+enum { LPD_DIM_LATER = 256 };
 typedef struct {
   uint32_t op, a, b, c;
 } lpd_dim; /* the i-th fills slot i; overflow is LPD_LIMIT */
 
 /* --- steps --------------------------------------------------------------------------------------------------- */
 
-enum lpd_base { LPD_BASE_NONE, LPD_BASE_ARENA, LPD_BASE_WEIGHTS, LPD_BASE_INPUT, LPD_BASE_OUTPUT, LPD_BASE_FLAG };
+enum lpd_base {
+  LPD_BASE_NONE,
+  LPD_BASE_ARENA,
+  LPD_BASE_WEIGHTS,
+  LPD_BASE_INPUT,
+  LPD_BASE_OUTPUT,
+  LPD_BASE_FLAG,
+  LPD_BASE_REGISTER
+};
 #define LPD_NO_SLOT UINT32_MAX
 typedef struct {
   uint32_t base;   /* an lpd_base */
-  uint32_t index;  /* INPUT, OUTPUT, FLAG: which */
+  uint32_t index;  /* INPUT, OUTPUT, FLAG, REGISTER: which */
   uint32_t offset; /* slot of the byte offset (ARENA: from the arena's start; WEIGHTS: likewise); LPD_NO_SLOT is 0 */
 } lpd_buffer_ref;
 
@@ -58,16 +70,37 @@ typedef struct {
   uint32_t first_stage, stage_count;     /* into integer_slots: byte offsets of the Stage buffers, in order */
 } lpd_variant;
 
-enum lpd_step_kind { LPD_STEP_KERNEL };
-enum lpd_step_flags { LPD_STEP_BARRIER_BEFORE = 1, LPD_STEP_SERIAL = 2 };
+/* What each does: StepKind in ir/program.h. */
+enum lpd_step_kind {
+  LPD_STEP_KERNEL,
+  LPD_STEP_ELEMENTS,
+  LPD_STEP_RESERVE,
+  LPD_STEP_PROVIDE,
+  LPD_STEP_BRANCH,
+  LPD_STEP_BRANCH_UNLESS,
+  LPD_STEP_LOOP_BEGIN,
+  LPD_STEP_LOOP_NEXT,
+  LPD_STEP_SWAP
+};
+enum lpd_step_flags { LPD_STEP_BARRIER_BEFORE = 1, LPD_STEP_SERIAL = 2, LPD_STEP_BEGINS_REGION = 4 };
 typedef struct {
   const char *origin;
   int64_t grain;
   uint32_t kind, flags;
-  uint32_t first_variant, variant_count; /* into variants; the first whose `when` is nonzero runs */
+  uint32_t first_variant, variant_count; /* kernels: into variants; the first whose `when` is nonzero runs. Others:
+                                            one host_step */
   uint32_t first_buffer, buffer_count;   /* into buffer_refs; Stage buffers are LPD_BASE_NONE */
   uint32_t flops, bytes;                 /* slots or LPD_NO_SLOT */
 } lpd_step;
+
+typedef struct {
+  uint32_t amount;                       /* slot or LPD_NO_SLOT */
+  uint32_t target;                       /* a step of the entry */
+  uint32_t keep, dtype;                  /* RESERVE; ELEMENTS */
+  uint32_t first_element, element_count; /* ELEMENTS: into integer_slots: the slots to fill, or LPD_NO_SLOT */
+  uint32_t first_formula, formula_count; /* into integer_slots: what is evaluated then, in order */
+  uint32_t first_check, check_count;     /* into checks: what must hold then */
+} lpd_host_step;
 
 typedef struct {
   const char *name;
@@ -78,6 +111,8 @@ typedef struct {
 
 typedef struct {
   uint32_t dtype, rank;
+  uint32_t later; /* an output whose extents a LPD_STEP_PROVIDE knows first */
+  uint32_t unused;
   const char *name;
   const uint32_t *dims;       /* slots */
   const int64_t *static_dims; /* -1 where symbolic: what lpd_describe shows */
@@ -92,6 +127,7 @@ typedef struct {
 
 struct lpd_model {
   uint32_t abi_version, input_count, output_count, dim_count, entry_count, symbol_count, check_count, flag_count;
+  uint32_t register_count, unused;
   const char *name;
   const char *const *cpu_features; /* "avx512f", …, NULL-terminated: what the kernels need */
   const lpd_signature *inputs, *outputs;
@@ -100,6 +136,7 @@ struct lpd_model {
   const lpd_entry *entries;
   const lpd_step *steps;
   const lpd_variant *variants;
+  const lpd_host_step *host_steps;
   const lpd_buffer_ref *buffer_refs;
   const uint32_t *integer_slots;
   const lpd_kernel *kernels;
@@ -108,7 +145,7 @@ struct lpd_model {
    * checked against its formula. */
   const char *const *symbol_names;
   const uint32_t *symbol_slots;
-  const lpd_check *checks;
+  const lpd_check *checks; /* check_count that are asked when shapes are bound, then those of host steps */
   /* Kernels set flags; one that is set after a run says what is wrong with the inputs' values. */
   const char *const *flag_messages;
   const void *weights; /* 64-byte aligned */

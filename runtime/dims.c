@@ -16,45 +16,59 @@ static int64_t floor_mod(int64_t a, int64_t b) {
   return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
 }
 
+static int evaluate(const lpd_dim d, const int64_t *constants, int64_t *slots, uint32_t i) {
+  switch ((enum lpd_dim_op)(d.op & ~(uint32_t)LPD_DIM_LATER)) {
+    case LPD_DIM_CONSTANT:
+      slots[i] = constants[d.a];
+      break;
+    case LPD_DIM_EXTENT:
+    case LPD_DIM_ELEMENT:
+      break;
+    case LPD_DIM_ADD:
+      return !__builtin_add_overflow(slots[d.a], slots[d.b], &slots[i]);
+    case LPD_DIM_MUL:
+      return !__builtin_mul_overflow(slots[d.a], slots[d.b], &slots[i]);
+    case LPD_DIM_FLOORDIV:
+      return floor_divide(slots[d.a], slots[d.b], &slots[i]);
+    case LPD_DIM_MOD:
+      slots[i] = floor_mod(slots[d.a], slots[d.b]);
+      break;
+    case LPD_DIM_MIN:
+      slots[i] = slots[d.a] < slots[d.b] ? slots[d.a] : slots[d.b];
+      break;
+    case LPD_DIM_MAX:
+      slots[i] = slots[d.a] > slots[d.b] ? slots[d.a] : slots[d.b];
+      break;
+    case LPD_DIM_EQUAL:
+      slots[i] = slots[d.a] == slots[d.b];
+      break;
+    case LPD_DIM_LESS:
+      slots[i] = slots[d.a] < slots[d.b];
+      break;
+    case LPD_DIM_SELECT:
+      slots[i] = slots[d.a] != 0 ? slots[d.b] : slots[d.c];
+      break;
+  }
+  return 1;
+}
+
 lpd_status lpd_evaluate_dims(const lpd_dim *dims, uint32_t count, const int64_t *constants, int64_t *slots) {
   for (uint32_t i = 0; i < count; ++i) {
-    const lpd_dim d = dims[i];
-    int fits = 1;
-    switch ((enum lpd_dim_op)d.op) {
-      case LPD_DIM_CONSTANT:
-        slots[i] = constants[d.a];
-        break;
-      case LPD_DIM_EXTENT:
-        break;
-      case LPD_DIM_ADD:
-        fits = !__builtin_add_overflow(slots[d.a], slots[d.b], &slots[i]);
-        break;
-      case LPD_DIM_MUL:
-        fits = !__builtin_mul_overflow(slots[d.a], slots[d.b], &slots[i]);
-        break;
-      case LPD_DIM_FLOORDIV:
-        fits = floor_divide(slots[d.a], slots[d.b], &slots[i]);
-        break;
-      case LPD_DIM_MOD:
-        slots[i] = floor_mod(slots[d.a], slots[d.b]);
-        break;
-      case LPD_DIM_MIN:
-        slots[i] = slots[d.a] < slots[d.b] ? slots[d.a] : slots[d.b];
-        break;
-      case LPD_DIM_MAX:
-        slots[i] = slots[d.a] > slots[d.b] ? slots[d.a] : slots[d.b];
-        break;
-      case LPD_DIM_EQUAL:
-        slots[i] = slots[d.a] == slots[d.b];
-        break;
-      case LPD_DIM_LESS:
-        slots[i] = slots[d.a] < slots[d.b];
-        break;
-      case LPD_DIM_SELECT:
-        slots[i] = slots[d.a] != 0 ? slots[d.b] : slots[d.c];
-        break;
-    }
-    if (!fits) return LPD_LIMIT;
+    if (dims[i].op & LPD_DIM_LATER)
+      slots[i] = 0;
+    else if (!evaluate(dims[i], constants, slots, i))
+      return LPD_LIMIT;
+  }
+  return LPD_OK;
+}
+
+lpd_status lpd_evaluate_later(const lpd_dim *dims, const uint32_t *which, uint32_t count, const int64_t *constants,
+                              int64_t *slots, int *changed) {
+  for (uint32_t k = 0; k < count; ++k) {
+    const uint32_t i = which[k];
+    const int64_t before = slots[i];
+    if (!evaluate(dims[i], constants, slots, i)) return LPD_LIMIT;
+    *changed |= slots[i] != before;
   }
   return LPD_OK;
 }

@@ -33,34 +33,47 @@ static int64_t most_integers(const lpd_model *model, const lpd_step *step) {
   return most;
 }
 
-static int is_callers(const lpd_buffer_ref *ref) { return ref->base == LPD_BASE_INPUT || ref->base == LPD_BASE_OUTPUT; }
+static int begins_region(const lpd_step *step) {
+  return step->kind == LPD_STEP_KERNEL && (step->flags & LPD_STEP_BEGINS_REGION);
+}
 
 static void fill_plan(const lpd_model *model, const lpd_entry *entry, lpd_plan *plan) {
   int64_t *integers = plan->integers;
   uint32_t pointer = 0;
   for (uint32_t s = 0; s < entry->step_count; ++s) {
     const lpd_step *step = &model->steps[entry->first_step + s];
+    if (step->kind != LPD_STEP_KERNEL) continue;
+    if (begins_region(step)) {
+      plan->region_of[s] = plan->region_count;
+      plan->regions[plan->region_count++] = (lpd_region){.first_step = s, .first_patch = plan->patch_count};
+    }
+    lpd_region *region = &plan->regions[plan->region_count - 1];
+    ++region->step_count;
     plan->jobs[s].frame = (lpd_frame){plan->pointers + pointer, integers};
     integers += most_integers(model, step);
     for (uint32_t b = 0; b < step->buffer_count; ++b, ++pointer)
-      if (is_callers(&model->buffer_refs[step->first_buffer + b]))
+      if (lpd_moves(&model->buffer_refs[step->first_buffer + b]))
         plan->patches[plan->patch_count++] = (lpd_patch){pointer, step->first_buffer + b};
+    region->patch_count = plan->patch_count - region->first_patch;
   }
 }
 
 static void carve_plan(carver *c, const lpd_model *model, const lpd_entry *entry, lpd_plan *plan) {
-  int64_t pointers = 0, integers = 0, patches = 0;
+  int64_t pointers = 0, integers = 0, patches = 0, regions = 0;
   for (uint32_t s = 0; s < entry->step_count; ++s) {
     const lpd_step *step = &model->steps[entry->first_step + s];
+    if (step->kind != LPD_STEP_KERNEL) continue;
+    regions += begins_region(step);
     pointers += step->buffer_count;
     integers += most_integers(model, step);
-    for (uint32_t b = 0; b < step->buffer_count; ++b)
-      patches += is_callers(&model->buffer_refs[step->first_buffer + b]);
+    for (uint32_t b = 0; b < step->buffer_count; ++b) patches += lpd_moves(&model->buffer_refs[step->first_buffer + b]);
   }
   const lpd_plan carved = {.jobs = carve(c, entry->step_count, sizeof(lpd_job)),
                            .pointers = carve(c, pointers, sizeof(void *)),
                            .integers = carve(c, integers, sizeof(int64_t)),
                            .patches = carve(c, patches, sizeof(lpd_patch)),
+                           .regions = carve(c, regions, sizeof(lpd_region)),
+                           .region_of = carve(c, entry->step_count, sizeof(uint32_t)),
                            .nanoseconds = carve(c, entry->step_count, sizeof(int64_t))};
   if (!c->block) return;
   *plan = carved;
@@ -73,15 +86,19 @@ static lpd_instance *carve_instance(carver *c, const lpd_model *model) {
   int64_t *dims = carve(c, model->dim_count, sizeof(int64_t));
   lpd_plan *plans = carve(c, model->entry_count, sizeof(lpd_plan));
   int32_t *flags = carve(c, model->flag_count, sizeof(int32_t));
+  lpd_block *registers = carve(c, model->register_count, sizeof(lpd_block));
   carve_slots(c, model, slots);
   for (uint32_t e = 0; e < model->entry_count; ++e)
     carve_plan(c, model, &model->entries[e], c->block ? &plans[e] : NULL);
-  if (c->block) instance->slots = slots, instance->dims = dims, instance->plans = plans, instance->flags = flags;
+  if (!c->block) return NULL;
+  instance->slots = slots, instance->dims = dims, instance->plans = plans;
+  instance->flags = flags, instance->registers = registers;
   return instance;
 }
 
 static lpd_status check_options(const lpd_options *options) {
-  if (options->threads < 0 || options->threads > LPD_MAX_THREADS || options->max_bytes < 0) return LPD_INVALID_ARGUMENT;
+  if (options->threads < 0 || options->threads > LPD_MAX_THREADS || options->max_bytes < 0 || options->max_loop < 0)
+    return LPD_INVALID_ARGUMENT;
   const lpd_executor *executor = options->executor;
   if (executor && (!executor->run || executor->threads < 1 || executor->threads > LPD_MAX_THREADS))
     return LPD_INVALID_ARGUMENT;
@@ -118,6 +135,8 @@ lpd_status lpd_create(const lpd_model *model, const lpd_options *given, lpd_inst
   if (options->executor) instance->executor = *options->executor;
   instance->threads = thread_count(options);
   instance->max_bytes = options->max_bytes;
+  instance->max_loop = options->max_loop;
+  instance->dims_version = instance->pointers_version = 1;
   *out = instance;
   return LPD_OK;
 }
@@ -129,6 +148,9 @@ void lpd_destroy(lpd_instance *instance) {
   lpd_barrier_destroy(&alloc, instance->barrier);
   for (uint32_t i = 0; i < instance->model->input_count + instance->model->output_count; ++i)
     for (int k = 0; k < 2; ++k) lpd_give(&alloc, instance->slots[i].owned[k], instance->slots[i].owned_bytes[k]);
-  lpd_give(&alloc, instance->arena, instance->arena_capacity);
+  for (uint32_t i = 0; i < instance->model->register_count; ++i)
+    lpd_give(&alloc, instance->registers[i].data, instance->registers[i].bytes);
+  lpd_give(&alloc, instance->stages.data, instance->stages.bytes);
+  lpd_give(&alloc, instance->arena.data, instance->arena.bytes);
   lpd_give(&alloc, instance, instance->block_bytes);
 }

@@ -2,8 +2,9 @@
  *
  *   lpd_create   one block of memory, sized from the model's tables: slots, jobs, frames        instance.c
  *   lpd_bind     remembers a tensor; notes whether its extents or only its pointer changed      tensor.c
- *   lpd_run      when extents changed: dims, checks, jobs, arena (prepare.c); when only          run.c
- *                pointers did: those in the frames; then all threads walk the same jobs
+ *   lpd_run      when extents changed: dims, checks, arena (prepare.c); then the steps in order.   steps.c
+ *                A run of kernel steps is a region: its jobs are made when dims changed, their      regions.c
+ *                pointers patched when only those did, and all threads walk the same jobs           run.c
  *
  * A run with nothing changed does none of this again: the walk itself is what it costs. */
 #ifndef LAPIDARY_RUNTIME_INTERNAL_H
@@ -38,23 +39,36 @@ typedef struct {
   uint8_t bound, has_wanted;
 } lpd_slot;
 
-/* Where a caller's tensor sits among the frames' pointers: what a changed pointer patches. */
+/* Where a caller's tensor or a register sits among the frames' pointers: what a changed pointer patches. */
 typedef struct {
   uint32_t pointer, ref;
 } lpd_patch;
 
-typedef struct { /* of an entry point */
-  lpd_job *jobs;
+/* Kernel steps one behind the other, which all threads walk without coming back. */
+typedef struct {
+  uint32_t first_step, step_count, first_patch, patch_count;
+  uint32_t threads;                        /* the most any job uses */
+  int64_t stage_bytes;                     /* of each thread */
+  uint64_t dims_version, pointers_version; /* of the instance: what its jobs fit; 0: none */
+} lpd_region;
+
+typedef struct {     /* of an entry point */
+  lpd_job *jobs;     /* one for each step; those of host steps are not used */
   void **pointers;   /* of all frames */
   int64_t *integers; /* of all frames */
   lpd_patch *patches;
-  uint32_t patch_count;
-  uint32_t threads;                  /* the most any job uses */
-  int64_t stage_offset, stage_bytes; /* in the arena: of thread 0's stage; of each */
-  uint8_t ready;                     /* jobs fit the bound extents and the arena */
-  int64_t *nanoseconds;              /* profile, one for each step */
+  lpd_region *regions;
+  uint32_t *region_of; /* of each step that begins one */
+  uint32_t patch_count, region_count;
+  uint8_t ready;        /* the arena fits the bound extents */
+  int64_t *nanoseconds; /* profile, one for each step */
   int64_t profiled_runs;
 } lpd_plan;
+
+typedef struct {
+  void *data;
+  int64_t bytes;
+} lpd_block;
 
 enum { LPD_ERROR_BYTES = 512, LPD_ALIGNMENT = 64 };
 
@@ -73,16 +87,22 @@ struct lpd_instance {
   lpd_plan *plans; /* one for each entry */
   int32_t *flags;  /* of the model's flag_messages; 0 before a run */
 
-  char *arena;            /* then one stage for each thread */
-  int64_t arena_capacity; /* bytes allocated */
-  uint8_t dims_known;     /* they fit the bound extents */
+  lpd_block arena, stages; /* stages: one for each thread */
+  lpd_block *registers;    /* of the model's register_count */
+  int64_t max_loop;
+  uint64_t dims_version, pointers_version; /* count changes; from 1 */
+  uint8_t dims_known;                      /* they fit the bound extents */
   uint8_t pointers_changed, has_run, profiling;
   char error[LPD_ERROR_BYTES];
 };
 
 /* --- dims.c -------------------------------------------------------------------------------------------------- */
-/* Fills every slot but the LPD_DIM_EXTENT ones, which hold their values already. LPD_LIMIT on overflow. */
+/* Fills every slot but the LPD_DIM_EXTENT ones, which hold their values already; LPD_DIM_LATER ones are 0. LPD_LIMIT on
+ * overflow. */
 lpd_status lpd_evaluate_dims(const lpd_dim *, uint32_t count, const int64_t *constants, int64_t *slots);
+/* The slots listed; *changed becomes 1 when one did. */
+lpd_status lpd_evaluate_later(const lpd_dim *, const uint32_t *which, uint32_t count, const int64_t *constants,
+                              int64_t *slots, int *changed);
 
 /* --- tensor.c ------------------------------------------------------------------------------------------------ */
 const lpd_signature *lpd_signature_of(const lpd_model *, int slot);
@@ -113,8 +133,28 @@ const lpd_variant *lpd_chosen_variant(const lpd_model *, const int64_t *dims, co
 /* Bytes an entry's arena and each thread's stage take, whole pages; -1 on overflow. */
 int64_t lpd_entry_arena_bytes(const lpd_model *, const int64_t *dims, uint32_t entry);
 int64_t lpd_entry_stage_bytes(const lpd_model *, const int64_t *dims, uint32_t entry);
-/* Everything between binding and walking; cheap when nothing changed. */
+int64_t lpd_whole_pages(int64_t bytes); /* rounded up; -1 on overflow */
+/* Everything between binding and the first step; cheap when nothing changed. */
 lpd_status lpd_prepare(lpd_instance *, uint32_t entry);
+
+/* --- provide.c ----------------------------------------------------------------------------------------------- */
+lpd_status lpd_provide_arena(lpd_instance *, int64_t bytes);
+lpd_status lpd_provide_stages(lpd_instance *, int64_t bytes_each, uint32_t threads);
+lpd_status lpd_provide_threads(lpd_instance *, uint32_t threads);
+lpd_status lpd_reserve(lpd_instance *, uint32_t reg, int64_t bytes, int keep);
+/* Memory for outputs, the caller's or the instance's: of all whose extents are known when shapes are bound; of one. */
+lpd_status lpd_provide_outputs(lpd_instance *);
+lpd_status lpd_provide_output(lpd_instance *, uint32_t slot);
+
+/* --- regions.c ----------------------------------------------------------------------------------------------- */
+int lpd_moves(const lpd_buffer_ref *); /* may its address change while dims do not? */
+void *lpd_address(const lpd_instance *, const lpd_buffer_ref *);
+/* Jobs that fit the dims and pointers of now. */
+lpd_status lpd_prepare_region(lpd_instance *, uint32_t entry, lpd_region *);
+
+/* --- run.c --------------------------------------------------------------------------------------------------- */
+/* Walks a prepared region. */
+lpd_status lpd_run_region(lpd_instance *, uint32_t entry, const lpd_region *, const volatile int *cancel);
 
 /* --- cpu.c, cores.c ------------------------------------------------------------------------------------------ */
 /* The first of these features this CPU or its system lacks; NULL when it has all. */

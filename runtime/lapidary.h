@@ -26,7 +26,7 @@ typedef enum {
   LPD_WRONG_INPUT = 2,      /* rank, extent, type or size of a tensor does not fit the model */
   LPD_OUT_OF_MEMORY = 3,
   LPD_CANCELLED = 4,
-  LPD_LIMIT = 5,           /* max_bytes, overflow in a shape */
+  LPD_LIMIT = 5,           /* max_bytes, max_loop, overflow in a shape */
   LPD_UNSUPPORTED_CPU = 6, /* the product needs instructions this CPU lacks */
   LPD_SYSTEM = 7           /* threads could not be started */
 } lpd_status;
@@ -63,7 +63,9 @@ typedef struct {
   int32_t threads;              /* 0: one for each core this process may use; ignored with an executor */
   const lpd_executor *executor; /* NULL: a team of the instance's own */
   const lpd_alloc *alloc;       /* NULL: malloc */
-  int64_t max_bytes;            /* of arena_bytes + threads * workspace_bytes; 0: no limit */
+  int64_t max_bytes;            /* of arena_bytes + threads * workspace_bytes, and of tensors whose size only a run
+                                   can tell; 0: no limit */
+  int64_t max_loop;             /* iterations of a loop; 0: no limit */
 } lpd_options;
 
 typedef struct {

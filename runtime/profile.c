@@ -31,8 +31,12 @@ lpd_status lpd_profile(const lpd_instance *instance, int entry, int step, lpd_st
     return LPD_INVALID_ARGUMENT;
   const lpd_step *table = &instance->model->steps[instance->model->entries[entry].first_step + (uint32_t)step];
   const lpd_plan *plan = &instance->plans[entry];
-  const lpd_variant *variant = instance->dims_known ? lpd_chosen_variant(instance->model, instance->dims, table) : NULL;
-  const lpd_step_profile found = {.kernel = variant ? instance->model->kernel_names[variant->kernel] : "",
+  const int is_kernel = table->kind == LPD_STEP_KERNEL;
+  const lpd_variant *variant =
+      instance->dims_known && is_kernel ? lpd_chosen_variant(instance->model, instance->dims, table) : NULL;
+  const lpd_step_profile found = {.kernel = variant     ? instance->model->kernel_names[variant->kernel]
+                                            : is_kernel ? ""
+                                                        : "host",
                                   .origin = table->origin,
                                   .nanoseconds = plan->nanoseconds[step],
                                   .runs = plan->profiled_runs,

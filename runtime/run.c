@@ -1,10 +1,9 @@
-/* The walk: one parallel region a run, in which every thread goes through the same jobs, takes its share of each, and
- * meets the others at the barriers. About 2 ns a step besides barriers and kernels (bench/runtime.cpp).
+/* The walk of a region: every thread goes through the same jobs, takes its share of each, and meets the others at the
+ * barriers. About 2 ns a step besides barriers and kernels (bench/runtime.cpp).
  *
  * Cancelling: thread 0 polls the flag and, before it enters a barrier, may name that barrier as the last; the others
  * read this behind it. Since nobody can be two barriers ahead, all leave at the same one. */
 #define _GNU_SOURCE
-#include <string.h>
 #include <time.h>
 
 #include "internal.h"
@@ -116,37 +115,17 @@ static void start(lpd_instance *instance, region *r) {
     lpd_team_run(instance->team, walk, r);
 }
 
-/* What the kernels found wrong with the values they read. */
-static lpd_status check_flags(lpd_instance *instance) {
-  for (uint32_t i = 0; i < instance->model->flag_count; ++i)
-    if (instance->flags[i]) return lpd_fail(instance, LPD_WRONG_INPUT, "%.400s", instance->model->flag_messages[i]);
-  return LPD_OK;
-}
-
-lpd_status lpd_run(lpd_instance *instance, int entry, const volatile int *cancel) {
-  if (!instance) return LPD_INVALID_ARGUMENT;
-  instance->error[0] = 0;
-  if (entry < 0 || (uint32_t)entry >= instance->model->entry_count)
-    return lpd_fail(instance, LPD_INVALID_ARGUMENT, "no entry point %d", entry);
-  lpd_status status = lpd_prepare(instance, (uint32_t)entry);
-  if (status) return status;
-  if (cancel && *cancel) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
-
-  lpd_plan *plan = &instance->plans[entry];
-  region r = {.jobs = plan->jobs,
-              .job_count = instance->model->entries[entry].step_count,
-              .stage = instance->arena + plan->stage_offset,
-              .stage_bytes = plan->stage_bytes,
-              .threads = plan->threads,
+lpd_status lpd_run_region(lpd_instance *instance, uint32_t entry, const lpd_region *prepared,
+                          const volatile int *cancel) {
+  const lpd_plan *plan = &instance->plans[entry];
+  region r = {.jobs = plan->jobs + prepared->first_step,
+              .job_count = prepared->step_count,
+              .stage = instance->stages.data,
+              .stage_bytes = prepared->stage_bytes,
+              .threads = prepared->threads,
               .cancel = cancel,
-              .nanoseconds = instance->profiling ? plan->nanoseconds : NULL};
-  if (plan->threads > 1) r.barrier = instance->executor.run ? instance->barrier : lpd_team_barrier(instance->team);
-  memset(instance->flags, 0, instance->model->flag_count * sizeof *instance->flags);
+              .nanoseconds = instance->profiling ? plan->nanoseconds + prepared->first_step : NULL};
+  if (r.threads > 1) r.barrier = instance->executor.run ? instance->barrier : lpd_team_barrier(instance->team);
   start(instance, &r);
-  instance->has_run = 0;
-  if (atomic_load(&r.last_barrier) != 0) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
-  if ((status = check_flags(instance))) return status;
-  plan->profiled_runs += instance->profiling;
-  instance->has_run = 1;
-  return LPD_OK;
+  return atomic_load(&r.last_barrier) != 0 ? lpd_fail(instance, LPD_CANCELLED, "cancelled") : LPD_OK;
 }

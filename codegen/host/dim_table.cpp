@@ -1,5 +1,7 @@
 #include "codegen/host/dim_table.h"
 
+#include <algorithm>
+
 #include "ir/error.h"
 
 namespace lapidary::codegen::host {
@@ -18,6 +20,25 @@ uint32_t DimTable::combine(lpd_dim_op op, uint32_t a, uint32_t b, uint32_t c) {
   const auto [found, is_new] = formulas_.try_emplace({op, a, b, c}, static_cast<uint32_t>(dims_.size()));
   if (is_new) dims_.push_back({op, a, b, c});
   return found->second;
+}
+
+uint32_t DimTable::declare_element(Dim element) {
+  const auto [found, is_new] = slots_.try_emplace(element, static_cast<uint32_t>(dims_.size()));
+  if (is_new) dims_.push_back({LPD_DIM_ELEMENT, 0, 0, 0});
+  return found->second;
+}
+
+std::vector<int64_t> DimTable::steps_waited_for(const std::vector<std::vector<uint32_t>>& reads) const {
+  std::vector<int64_t> step_of(dims_.size(), -1);
+  for (size_t step = 0; step < reads.size(); ++step)
+    for (uint32_t slot : reads[step]) step_of[slot] = static_cast<int64_t>(step);
+  for (size_t i = 0; i < dims_.size(); ++i) {  // operands come before
+    const lpd_dim& dim = dims_[i];
+    if (dim.op == LPD_DIM_CONSTANT || dim.op == LPD_DIM_EXTENT || dim.op == LPD_DIM_ELEMENT) continue;
+    step_of[i] = std::max(step_of[dim.a], step_of[dim.b]);
+    if (dim.op == LPD_DIM_SELECT) step_of[i] = std::max(step_of[i], step_of[dim.c]);
+  }
+  return step_of;
 }
 
 uint32_t DimTable::constant(int64_t value) {
@@ -58,7 +79,7 @@ uint32_t DimTable::compute(Dim dim) {
       throw Error(Fault::Unsupported,
                   fmt::format("the dimension '{}' is not the extent of any input", printable(dim->name)));
     case DimKind::Element:
-      throw Error(Fault::Unsupported, "a shape that depends on the values of a tensor");
+      LPD_UNREACHABLE("no step reads element {}", to_string(dim));
     case DimKind::Sum:
       return fold(LPD_DIM_ADD, operands, 0, 0);
     case DimKind::Product:

@@ -17,12 +17,19 @@ class DimTable {
  public:
   explicit DimTable(const std::vector<TensorInfo>& inputs);
 
-  // The slot that holds the dim's value. Throws Error{Fault::Unsupported} for what only a run can tell: an element of
-  // an integer tensor, or a symbol that is no input's extent.
+  // Elements, whose slots the run's steps fill; to be declared before they are used.
+  uint32_t declare_element(Dim);
+  // The slot that holds the dim's value. Throws Error{Fault::Unsupported} for a symbol that is no input's extent.
   uint32_t slot(Dim);
   uint32_t slot_or_none(Dim dim) { return dim ? slot(dim) : LPD_NO_SLOT; }
   uint32_t constant(int64_t);
   uint32_t combine(lpd_dim_op, uint32_t a, uint32_t b, uint32_t c = 0);
+
+  // For each slot, which of the steps that read elements it waits for: the last one that what it depends on is read by;
+  // -1: none. `reads`: the slots that each step reads, in order.
+  std::vector<int64_t> steps_waited_for(const std::vector<std::vector<uint32_t>>& reads) const;
+
+  void defer(uint32_t slot) { dims_[slot].op |= LPD_DIM_LATER; }
 
   const std::vector<lpd_dim>& dims() const { return dims_; }
   const std::vector<int64_t>& constants() const { return constants_; }

@@ -1,6 +1,7 @@
 // Every table is an array of the very structs the runtime reads; their pointers are set as relocations afterwards.
 #include "codegen/host/tables.h"
 
+#include <algorithm>
 #include <cstddef>
 
 #include "codegen/cpu/compile.h"
@@ -22,14 +23,18 @@ class TableBuilder {
   std::vector<char> build(const std::vector<std::string>& cpu_features);
 
  private:
-  void add_step(const Step&);
+  void add_step(const Step&, bool begins_region);
+  void add_host_step(const Step&);
+  void add_reads(const Step&);
+  void finish_host_steps();
   lpd_variant variant(const Variant&);
   lpd_buffer_ref buffer_ref(const BufferRef&);
   uint32_t offset_slot(Dim base, Dim offset);
   uint32_t add_slots(const std::vector<Dim>&);
   void add_checks();
-  void add_interval_check(Dim symbol);
+  void add_interval_check(Dim leaf, const std::string& what);
 
+  void emit_entry(uint64_t model);
   void emit_steps(uint64_t model);
   void emit_checks(uint64_t model);
   void emit_symbols(uint64_t model);
@@ -48,8 +53,14 @@ class TableBuilder {
   std::vector<lpd_variant> variants_;
   std::vector<lpd_buffer_ref> refs_;
   std::vector<uint32_t> integer_slots_;
-  std::vector<lpd_check> checks_;
-  std::vector<std::string> check_messages_;
+  std::vector<lpd_host_step> host_steps_;
+  std::vector<std::vector<uint32_t>> reads_;  // the slots each of those fills
+  struct CheckEntry {
+    uint32_t slot;
+    std::string message;
+  };
+  std::vector<CheckEntry> checks_;
+  size_t static_checks_ = 0;
 };
 
 // --- collecting ------------------------------------------------------------------------------------------------
@@ -94,6 +105,8 @@ lpd_buffer_ref TableBuilder::buffer_ref(const BufferRef& ref) {
       return {LPD_BASE_OUTPUT, ref.index, dims_.slot_or_none(ref.offset)};
     case BufferRef::Base::Flag:
       return {LPD_BASE_FLAG, ref.index, LPD_NO_SLOT};
+    case BufferRef::Base::Register:
+      return {LPD_BASE_REGISTER, entry_.registers.at(ref.index).slot, dims_.slot_or_none(ref.offset)};
     case BufferRef::Base::Weights: {
       const uint32_t start = dims_.constant(weights_.offsets.at(ref.index));
       return {LPD_BASE_WEIGHTS, 0, ref.offset ? dims_.combine(LPD_DIM_ADD, start, dims_.slot(ref.offset)) : start};
@@ -106,42 +119,100 @@ std::string kernel_text(const loops::Kernel& kernel) {
   return kernel.schedule.empty() ? kernel.family : kernel.family + " " + kernel.schedule;
 }
 
-void TableBuilder::add_step(const Step& step) {
+void TableBuilder::add_step(const Step& step, bool begins_region) {
   lpd_step result{};
-  result.kind = LPD_STEP_KERNEL;
-  if (step.barrier_before) result.flags |= LPD_STEP_BARRIER_BEFORE;
-  if (step.serial) result.flags |= LPD_STEP_SERIAL;
-  result.first_variant = static_cast<uint32_t>(variants_.size());
-  result.variant_count = static_cast<uint32_t>(step.variants.size());
+  result.kind = static_cast<uint32_t>(step.kind);
   result.first_buffer = static_cast<uint32_t>(refs_.size());
   result.buffer_count = static_cast<uint32_t>(step.buffers.size());
   result.grain = step.grain;
   result.flops = dims_.slot_or_none(step.flops);
   result.bytes = dims_.slot_or_none(step.bytes);
-  for (const Variant& v : step.variants) variants_.push_back(variant(v));
   for (const BufferRef& ref : step.buffers) refs_.push_back(buffer_ref(ref));
+  if (step.kind == StepKind::Kernel) {
+    LPD_CHECK(!step.variants.empty(), "a step without a kernel");
+    if (step.barrier_before) result.flags |= LPD_STEP_BARRIER_BEFORE;
+    if (step.serial) result.flags |= LPD_STEP_SERIAL;
+    if (begins_region) result.flags |= LPD_STEP_BEGINS_REGION;
+    result.first_variant = static_cast<uint32_t>(variants_.size());
+    result.variant_count = static_cast<uint32_t>(step.variants.size());
+    for (const Variant& v : step.variants) variants_.push_back(variant(v));
+  } else {
+    result.first_variant = static_cast<uint32_t>(host_steps_.size());
+    add_host_step(step);
+  }
   steps_.push_back(result);
-  LPD_CHECK(!step.variants.empty(), "a step without a kernel");
   step_origins_.push_back(program_.module->describe(step.origin));
 }
 
-// Passes reasoned with a symbol's interval, so a run outside it must not happen.
-void TableBuilder::add_interval_check(Dim symbol) {
-  const Interval interval = range(symbol);
-  const uint32_t below = dims_.combine(LPD_DIM_LESS, dims_.slot(symbol), dims_.constant(interval.lo));
-  const uint32_t above = dims_.combine(LPD_DIM_LESS, dims_.constant(interval.hi), dims_.slot(symbol));
+void TableBuilder::add_host_step(const Step& step) {
+  lpd_host_step result{};
+  result.amount = dims_.slot_or_none(step.amount);
+  result.target = step.target;
+  result.keep = step.keep;
+  result.dtype = static_cast<uint32_t>(step.dtype);
+  if (step.kind == StepKind::Elements) {
+    result.element_count = static_cast<uint32_t>(step.elements.size());
+    result.first_element = add_slots(step.elements);
+  }
+  host_steps_.push_back(result);
+}
+
+// Before any formula is: elements have their slots from the steps that read them.
+void TableBuilder::add_reads(const Step& step) {
+  std::vector<uint32_t> slots;
+  for (Dim element : step.elements) slots.push_back(dims_.declare_element(element));
+  reads_.push_back(slots);
+}
+
+// What waits for elements is listed with the step that reads the last of them. No formula is added from here on.
+void TableBuilder::finish_host_steps() {
+  const std::vector<int64_t> step_of = dims_.steps_waited_for(reads_);
+  std::stable_sort(checks_.begin(), checks_.end(),
+                   [&](const CheckEntry& a, const CheckEntry& b) { return step_of[a.slot] < step_of[b.slot]; });
+  size_t check = 0;
+  while (check < checks_.size() && step_of[checks_[check].slot] < 0) ++check;
+  static_checks_ = check;
+  std::vector<std::vector<uint32_t>> formulas(reads_.size());
+  for (uint32_t slot = 0; slot < step_of.size(); ++slot) {
+    if (step_of[slot] < 0) continue;
+    dims_.defer(slot);
+    if (dims_.dims()[slot].op != (uint32_t{LPD_DIM_ELEMENT} | uint32_t{LPD_DIM_LATER}))
+      formulas[step_of[slot]].push_back(slot);
+  }
+  size_t reading = 0;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    if (steps_[i].kind != LPD_STEP_ELEMENTS) continue;
+    lpd_host_step& step = host_steps_[steps_[i].first_variant];
+    step.first_formula = static_cast<uint32_t>(integer_slots_.size());
+    step.formula_count = static_cast<uint32_t>(formulas[reading].size());
+    integer_slots_.insert(integer_slots_.end(), formulas[reading].begin(), formulas[reading].end());
+    step.first_check = static_cast<uint32_t>(check);
+    while (check < checks_.size() && step_of[checks_[check].slot] == static_cast<int64_t>(reading)) ++check;
+    step.check_count = static_cast<uint32_t>(check) - step.first_check;
+    ++reading;
+  }
+}
+
+// Passes reasoned with the interval of a symbol or element, so a run outside it must not happen.
+void TableBuilder::add_interval_check(Dim leaf, const std::string& what) {
+  const Interval interval = range(leaf);
+  if (leaf->kind == DimKind::Element && interval.lo == kDimMin && interval.hi == kDimMax) return;
+  const uint32_t below = dims_.combine(LPD_DIM_LESS, dims_.slot(leaf), dims_.constant(interval.lo));
+  const uint32_t above = dims_.combine(LPD_DIM_LESS, dims_.constant(interval.hi), dims_.slot(leaf));
   const uint32_t outside = dims_.combine(LPD_DIM_MAX, below, above);
-  checks_.push_back({nullptr, dims_.combine(LPD_DIM_EQUAL, outside, dims_.constant(0)), 0});
-  check_messages_.push_back(
-      fmt::format("the dimension '{}' must lie within {} and {}", printable(symbol->name), interval.lo, interval.hi));
+  checks_.push_back({dims_.combine(LPD_DIM_EQUAL, outside, dims_.constant(0)),
+                     fmt::format("{} must lie within {} and {}", what, interval.lo, interval.hi)});
 }
 
 void TableBuilder::add_checks() {
-  for (Dim symbol : dims_.symbols()) add_interval_check(symbol);
+  for (Dim symbol : dims_.symbols())
+    add_interval_check(symbol, fmt::format("the dimension '{}'", printable(symbol->name)));
+  for (const Step& step : entry_.steps)
+    for (Dim element : step.elements)
+      add_interval_check(element, program_.module->describe(step.origin) + ": what a size or position is made from");
   for (const Check& check : program_.checks) {
     if (value_of(check.must_hold).value_or(0) != 0) continue;
-    checks_.push_back({nullptr, dims_.slot(check.must_hold), 0});
-    check_messages_.push_back(check.message);
+    checks_.push_back({dims_.slot(check.must_hold), check.message});
   }
 }
 
@@ -169,6 +240,7 @@ uint64_t TableBuilder::emit_signatures(const std::vector<TensorInfo>& tensors) {
     lpd_signature signature{};
     signature.dtype = static_cast<uint32_t>(tensor.dtype);
     signature.rank = static_cast<uint32_t>(tensor.shape.size());
+    signature.later = std::ranges::any_of(tensor.shape, speaks_of_elements);
     const uint64_t at = array + i * sizeof signature;
     out_.put(at, signature);
     point_to_string(at + offsetof(lpd_signature, name), tensor.name);
@@ -189,9 +261,12 @@ void TableBuilder::emit_steps(uint64_t model) {
     point_to_string(steps + i * sizeof(lpd_step) + offsetof(lpd_step, origin), step_origins_[i]);
   out_.point(model + offsetof(lpd_model, steps), steps);
   out_.point(model + offsetof(lpd_model, variants), out_.add_array(variants_));
+  out_.point(model + offsetof(lpd_model, host_steps), out_.add_array(host_steps_));
   out_.point(model + offsetof(lpd_model, buffer_refs), out_.add_array(refs_));
   out_.point(model + offsetof(lpd_model, integer_slots), out_.add_array(integer_slots_));
+}
 
+void TableBuilder::emit_entry(uint64_t model) {
   lpd_entry entry{};
   entry.step_count = static_cast<uint32_t>(steps_.size());
   entry.arena_bytes = entry_.arena_bytes ? dims_.slot(entry_.arena_bytes) : dims_.constant(0);
@@ -201,9 +276,11 @@ void TableBuilder::emit_steps(uint64_t model) {
 }
 
 void TableBuilder::emit_checks(uint64_t model) {
-  const uint64_t checks = out_.add_array(checks_);
+  std::vector<lpd_check> table;
+  for (const CheckEntry& check : checks_) table.push_back({nullptr, check.slot, 0});
+  const uint64_t checks = out_.add_array(table);
   for (size_t i = 0; i < checks_.size(); ++i)
-    point_to_string(checks + i * sizeof(lpd_check) + offsetof(lpd_check, message), check_messages_[i]);
+    point_to_string(checks + i * sizeof(lpd_check) + offsetof(lpd_check, message), checks_[i].message);
   out_.point(model + offsetof(lpd_model, checks), checks);
 }
 
@@ -230,7 +307,10 @@ void TableBuilder::emit_kernels(uint64_t model) {
 }
 
 std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_features) {
-  for (const Step& step : entry_.steps) add_step(step);
+  for (const Step& step : entry_.steps)
+    if (step.kind == StepKind::Elements) add_reads(step);
+  const std::vector<bool> begins = region_begins(entry_);
+  for (size_t i = 0; i < entry_.steps.size(); ++i) add_step(entry_.steps[i], begins[i]);
   add_checks();
 
   const uint64_t model = out_.add_array(std::vector<lpd_model>(1));
@@ -239,11 +319,13 @@ std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_featur
   out_.point(model + offsetof(lpd_model, cpu_features), emit_strings(cpu_features, true));
   out_.point(model + offsetof(lpd_model, inputs), emit_signatures(entry_.inputs));
   out_.point(model + offsetof(lpd_model, outputs), emit_signatures(entry_.outputs));
+  emit_entry(model);
+  emit_symbols(model);
+  finish_host_steps();
   emit_steps(model);
   emit_checks(model);
-  emit_symbols(model);
   emit_kernels(model);
-  out_.point(model + offsetof(lpd_model, dims), out_.add_array(dims_.dims()));  // no formula is added from here on
+  out_.point(model + offsetof(lpd_model, dims), out_.add_array(dims_.dims()));
   out_.point(model + offsetof(lpd_model, constants), out_.add_array(dims_.constants()));
 
   lpd_model table{};
@@ -253,8 +335,9 @@ std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_featur
   table.dim_count = static_cast<uint32_t>(dims_.dims().size());
   table.entry_count = 1;
   table.symbol_count = static_cast<uint32_t>(dims_.symbols().size());
-  table.check_count = static_cast<uint32_t>(checks_.size());
+  table.check_count = static_cast<uint32_t>(static_checks_);
   table.flag_count = static_cast<uint32_t>(program_.flags.size());
+  table.register_count = entry_.register_slots;
   table.weights_bytes = weights_.bytes;
   out_.put(model, table);
   if (weights_.bytes > 0) {

@@ -16,6 +16,7 @@
 #include "passes/graph/fusion_rules.h"
 #include "passes/graph/graph_passes.h"
 #include "passes/graph/relayout.h"
+#include "passes/graph/walk.h"
 
 namespace lapidary::passes {
 
@@ -155,7 +156,7 @@ class LayoutChoice {
   // Families that read rows of a dense tensor.
   bool make_operands_dense(Op& op) {
     bool dense = in_family(op, "contraction") || in_family(op, "attention") || in_family(op, "recurrent") ||
-                 in_family(op, "row") || op.is(OpKind::Loop);
+                 in_family(op, "row") || in_family(op, "positions") || op.is_control() || op.is(OpKind::ToHost);
     if (!dense) return false;
     bool changed = false;
     for (uint32_t i = 0; i < op.operands.size(); ++i) {
@@ -196,7 +197,7 @@ class LayoutChoice {
 
 bool choose_layouts(Module& module, const Options&) {
   bool changed = false;
-  for (auto& function : module.functions) changed |= LayoutChoice(module, *function->body).run();
+  for_each_body(module, [&](Region& body) { changed |= LayoutChoice(module, body).run(); });
   return changed;
 }
 

@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include "ir/error.h"
+#include "passes/graph/walk.h"
 
 namespace lapidary::passes {
 
@@ -99,12 +100,16 @@ void sort_by_definition(Region& body) {
   for (Op& op : body.ops) ops.push_back(&op);
   std::vector<int> waiting(ops.size(), 0);
   std::vector<std::vector<int>> readers(ops.size());
-  for (Op* op : ops)
+  const HostReads host_reads(body);
+  auto comes_after = [&](const Op* op, const Op* producer) {
+    ++waiting[positions.at(op)];
+    readers[positions.at(producer)].push_back(positions.at(op));
+  };
+  for (Op* op : ops) {
     for (Value* operand : op->operands)
-      if (operand->producer) {
-        ++waiting[positions.at(op)];
-        readers[positions.at(operand->producer)].push_back(positions.at(op));
-      }
+      if (operand->producer) comes_after(op, operand->producer);
+    for (const Op* read : host_reads.needed_by(*op)) comes_after(op, read);
+  }
   std::priority_queue<int, std::vector<int>, std::greater<>> ready;
   for (size_t i = 0; i + 1 < ops.size(); ++i)
     if (waiting[i] == 0) ready.push(static_cast<int>(i));

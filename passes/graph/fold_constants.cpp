@@ -95,6 +95,7 @@ std::optional<std::vector<Tensor>> known_operands(const Module& module, const Op
 
 bool may_evaluate(const Op& op) {
   if (op.is(OpKind::Constant) || op.is(OpKind::Broadcast) || op.is(OpKind::Yield) || op.is(OpKind::Iota)) return false;
+  if (op.is_control()) return false;  // it may take for ever
   for (const auto& result : op.results)
     if (auto count = known_elements(result->type); !count || *count > kMaxFolded || result->type.dtype == DType::String)
       return false;

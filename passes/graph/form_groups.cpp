@@ -50,6 +50,25 @@ void inline_unknown_composites(Module& module, Region& body) {
   }
 }
 
+// What the host does itself, between kernels.
+bool is_hosts(const Op& op) { return op.is_control() || op.is(OpKind::ToHost); }
+
+// What a loop starts with is made by a group of its own, which writes it where the loop carries it.
+void copy_carried(Module& module, Region& body) {
+  for (Op& op : body.ops) {
+    if (!op.is(OpKind::Loop)) continue;
+    for (uint32_t i = 0; i < op.params.integer("carried"); ++i) {
+      Value* start = op.operands[i];
+      const bool own = start->has_one_use() && start->producer && !start->producer->is(OpKind::Constant) &&
+                       !is_hosts(*start->producer);
+      if (own) continue;
+      Op& copy = insert_op(module, body, op.self, OpKind::Reshape, {start}, {{"shape", start->type.shape}},
+                           {start->type}, op.origin);
+      op.set_operand(i, copy.result());
+    }
+  }
+}
+
 // A result of a body is written by a kernel of its own: arguments, constants and values yielded twice get a copy,
 // spelled as a reshape to the same shape.
 void copy_yielded(Module& module, Region& body) {
@@ -57,7 +76,7 @@ void copy_yielded(Module& module, Region& body) {
   for (uint32_t i = 0; i < yield.operands.size(); ++i) {
     Value* value = yield.operands[i];
     bool twice = std::find(yield.operands.begin(), yield.operands.begin() + i, value) != yield.operands.begin() + i;
-    if (!twice && value->producer && !value->producer->is(OpKind::Constant)) continue;
+    if (!twice && value->producer && !value->producer->is(OpKind::Constant) && !is_hosts(*value->producer)) continue;
     Op& copy =
         insert_op(module, body, yield.self, OpKind::Reshape, {value}, {{"shape", value->type.shape}}, {value->type}, 0);
     yield.set_operand(i, copy.result());
@@ -66,18 +85,19 @@ void copy_yielded(Module& module, Region& body) {
 
 class Grouping {
  public:
-  Grouping(Module& module, Region& body) : module_(module), body_(body) {}
+  Grouping(Module& module, Region& body) : module_(module), body_(body), host_reads_(body) {}
 
   std::vector<Cluster> run() {
     for (Op& op : body_.ops)
       if (family_of(op) == "contraction" || family_of(op) == "attention") take_views(op);
     erase_unread_views();
+    host_reads_ = HostReads(body_);
     auto positions = positions_of(body_);
     for (Op& op : body_.ops)
-      if (!cluster_of_.contains(&op) && family_of(op) != "elementwise") grow(start(op), positions);
+      if (!cluster_of_.contains(&op) && !is_hosts(op) && family_of(op) != "elementwise") grow(start(op), positions);
     for (auto op = body_.ops.end(); op != body_.ops.begin();) {
       --op;
-      bool stays = op->is(OpKind::Yield) || (op->is(OpKind::Constant) && !is_leaf(module_, *op));
+      bool stays = op->is(OpKind::Yield) || is_hosts(*op) || (op->is(OpKind::Constant) && !is_leaf(module_, *op));
       if (stays || cluster_of_.contains(&*op)) continue;
       op = place(*op);
     }
@@ -158,6 +178,10 @@ class Grouping {
                                [&](const Value* v) { return v->producer && producers.contains(v->producer); });
   }
 
+  bool needs_any(const Op& op, const std::unordered_set<const Op*>& producers) const {
+    return std::ranges::any_of(host_reads_.needed_by(op), [&](const Op* read) { return producers.contains(read); });
+  }
+
   // Of the values of these ops, how many are read by others?
   static int results_of(const std::vector<Op*>& members, const std::unordered_set<const Op*>& inside) {
     int count = 0;
@@ -172,7 +196,7 @@ class Grouping {
     if (!is_movement(op)) return true;
     return std::ranges::none_of(op.result()->uses, [&](const Use& use) {
       std::string_view family = family_of(*use.op);
-      return !use.op->is(OpKind::Yield) && !before_anchor_.contains(use.op) &&
+      return !use.op->is(OpKind::Yield) && !is_hosts(*use.op) && !before_anchor_.contains(use.op) &&
              (family == "elementwise" || family == "row" || family == "reduce");
     });
   }
@@ -189,7 +213,7 @@ class Grouping {
     };
     note_readers(anchor);
     for (auto it = std::next(anchor.self); !it->is(OpKind::Yield) && positions.at(&*it) <= last_reader; ++it) {
-      bool depends = reads_any(*it, dependent);
+      bool depends = reads_any(*it, dependent) || needs_any(*it, dependent);
       if (!depends && !reads_any(*it, inside)) continue;
       bool taken = !depends && !cluster_of_.contains(&*it) && may_follow(anchor, *it) && members.size() < kMaxMembers;
       if (!taken) {
@@ -265,7 +289,8 @@ class Grouping {
   void copy_to_readers(Op& op) {
     std::map<int, std::vector<Use>> readers;
     for (const Use& use : op.result()->uses)
-      if (!use.op->is(OpKind::Yield)) readers[cluster_of_.at(use.op)].push_back(use);
+      if (auto cluster = cluster_of_.find(use.op); cluster != cluster_of_.end())
+        readers[cluster->second].push_back(use);
     if (readers.size() == 1 && only_reading_cluster(op) >= 0) return;  // joins whole
     if (op.is(OpKind::Transpose) && !keeps_last_axis(op)) return;
     for (auto& [cluster, uses] : readers) {
@@ -372,6 +397,7 @@ class Grouping {
 
   Module& module_;
   Region& body_;
+  HostReads host_reads_;
   std::vector<Cluster> clusters_;
   std::unordered_map<const Op*, int> cluster_of_, anchored_, space_of_;
   std::unordered_set<const Op*> before_anchor_;
@@ -387,6 +413,7 @@ bool form_groups(Module& module, const Options& options) {
   for_each_body(module, [&](Region& body) { inline_unknown_composites(module, body); });
   canonicalise(module, options);  // what the bodies of composites brought
   for_each_body(module, [&](Region& body) { copy_yielded(module, body); });
+  for_each_body(module, [&](Region& body) { copy_carried(module, body); });
   drop_dead(module, options);
   for_each_body(module, [&](Region& body) {
     std::vector<Cluster> clusters = Grouping(module, body).run();

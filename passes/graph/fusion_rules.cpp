@@ -85,7 +85,7 @@ std::string_view family_of(const Op& op) {
   if (op.is(OpKind::Contract)) return "contraction";
   if (op.is(OpKind::Conv) || op.is(OpKind::ConvTranspose)) return "conv";
   if (op.is(OpKind::MaxPool) || op.is(OpKind::AveragePool)) return "pool";
-  if (op.is(OpKind::Loop)) return "loop";
+  if (op.is(OpKind::TruePositions)) return "positions";
   if (op.is_composite("attention")) return "attention";
   if (op.is_composite("recurrent")) return "recurrent";
   if (op.is(OpKind::Composite)) return is_kept_composite(op) ? "row" : "elementwise";
@@ -96,14 +96,14 @@ std::string_view family_of(const Op& op) {
 bool may_follow(const Op& anchor, const Op& op) {
   std::string_view family = family_of(anchor);
   if (family == "row") return may_follow_row(anchor, op);
-  if (family == "pool" || family == "recurrent" || family == "loop") return false;
+  if (family == "pool" || family == "recurrent" || family == "positions") return false;
   if (is_elementwise(op)) return family != "conv" || op.type().shape == anchor.type().shape;
   return family != "conv" && (op.is(OpKind::Reshape) || op.is(OpKind::Transpose));
 }
 
 bool may_move_into(std::string_view family, const Op& movement) {
   if (family == "elementwise") return is_movement(movement);
-  if (family == "pool" || family == "recurrent" || family == "loop") return false;
+  if (family == "pool" || family == "recurrent" || family == "positions") return false;
   if (family == "conv") return movement.is(OpKind::Broadcast) || movement.is(OpKind::Reshape);
   return keeps_last_axis(movement);
 }

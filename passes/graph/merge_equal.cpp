@@ -38,7 +38,9 @@ bool same(const Op& a, const Op& b) {
   return a.kind == b.kind && a.operands == b.operands && a.params == b.params && a.type() == b.type();
 }
 
-bool may_merge(const Op& op) { return op.regions.empty() && !op.is(OpKind::Yield) && op.results.size() == 1; }
+bool may_merge(const Op& op) {
+  return op.regions.empty() && !op.is(OpKind::Yield) && op.results.size() == 1 && !names_dims(op.result());
+}
 
 }  // namespace
 

@@ -12,6 +12,7 @@
 #include <map>
 
 #include "passes/graph/graph_passes.h"
+#include "passes/graph/walk.h"
 
 namespace lapidary::passes {
 
@@ -131,7 +132,7 @@ class Placement {
 
 bool place_concats(Module& module, const Options&) {
   bool changed = false;
-  for (auto& function : module.functions) changed |= Placement(module.dims, *function->body).run();
+  for_each_body(module, [&](Region& body) { changed |= Placement(module.dims, body).run(); });
   return changed;
 }
 

@@ -2,6 +2,7 @@
 #include "passes/graph/walk.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace lapidary::passes {
 
@@ -9,7 +10,7 @@ namespace {
 
 void visit_inside_out(Region& body, const std::function<void(Region&)>& visit) {
   for (Op& op : body.ops) {
-    if (!op.is(OpKind::Loop)) continue;
+    if (!op.is_control()) continue;
     for (auto& region : op.regions) visit_inside_out(*region, visit);
   }
   visit(body);
@@ -19,6 +20,80 @@ void visit_inside_out(Region& body, const std::function<void(Region&)>& visit) {
 
 void for_each_body(Module& module, const std::function<void(Region&)>& visit) {
   for (auto& function : module.functions) visit_inside_out(*function->body, visit);
+}
+
+namespace {
+
+void collect_elements(Dim dim, std::set<uint32_t>& ids, std::unordered_set<Dim>& seen) {
+  if (!dim || !speaks_of_elements(dim) || !seen.insert(dim).second) return;
+  if (dim->kind == DimKind::Element) ids.insert(dim->value_id);
+  for (Dim operand : dim->operands) collect_elements(operand, ids, seen);
+}
+
+void collect_elements(const Op& op, std::set<uint32_t>& ids, std::unordered_set<Dim>& seen);
+
+void collect_elements(const Region& region, std::set<uint32_t>& ids, std::unordered_set<Dim>& seen) {
+  for (const auto& argument : region.arguments)
+    for (Dim extent : argument->type.shape) collect_elements(extent, ids, seen);
+  for (const Op& op : region.ops) {
+    collect_elements(op, ids, seen);
+    for (const auto& result : op.results)
+      for (Dim extent : result->type.shape) collect_elements(extent, ids, seen);
+  }
+}
+
+void collect_elements(const Op& op, std::set<uint32_t>& ids, std::unordered_set<Dim>& seen) {
+  for (const auto& [name, value] : op.params.entries()) {
+    if (const Dim* dim = std::get_if<Dim>(&value)) collect_elements(*dim, ids, seen);
+    if (const auto* dims = std::get_if<std::vector<Dim>>(&value))
+      for (Dim dim : *dims) collect_elements(dim, ids, seen);
+  }
+  for (const auto& region : op.regions) collect_elements(*region, ids, seen);
+}
+
+bool reads_any(const Region& body) {
+  return std::ranges::any_of(body.ops, [](const Op& op) {
+    return op.is(OpKind::ToHost) ||
+           std::ranges::any_of(op.regions, [](const auto& region) { return reads_any(*region); });
+  });
+}
+
+}  // namespace
+
+std::set<uint32_t> elements_needed_by(const Op& op) {
+  std::set<uint32_t> ids;
+  std::unordered_set<Dim> seen;
+  collect_elements(op, ids, seen);
+  if (!op.is_control())
+    for (const auto& result : op.results)
+      for (Dim extent : result->type.shape) collect_elements(extent, ids, seen);
+  return ids;
+}
+
+std::set<uint32_t> elements_spoken_of(const Module& module) {
+  std::set<uint32_t> ids;
+  std::unordered_set<Dim> seen;
+  for (const auto& function : module.functions)
+    if (reads_any(*function->body)) collect_elements(*function->body, ids, seen);
+  for (const Check& check : module.checks) collect_elements(check.must_hold, ids, seen);
+  return ids;
+}
+
+HostReads::HostReads(const Region& body) {
+  std::map<uint32_t, const Op*> readers;
+  for (const Op& op : body.ops)
+    if (op.is(OpKind::ToHost)) readers[op.result()->id] = &op;
+  if (readers.empty()) return;
+  for (const Op& op : body.ops)
+    for (uint32_t id : elements_needed_by(op))
+      if (auto found = readers.find(id); found != readers.end() && found->second != &op)
+        needed_by_[&op].push_back(found->second);
+}
+
+const std::vector<const Op*>& HostReads::needed_by(const Op& op) const {
+  static const std::vector<const Op*> kNone;
+  auto found = needed_by_.find(&op);
+  return found == needed_by_.end() ? kNone : found->second;
 }
 
 std::optional<ConstantId> constant_of(const Value* value) {

@@ -13,6 +13,8 @@ bool may_share_memory(const EntryPoint& entry, const BufferRef& a, const BufferR
   if (a.base != b.base) return false;
   if (a.base == BufferRef::Base::None || a.base == BufferRef::Base::Weights || a.base == BufferRef::Base::Flag)
     return false;
+  if (a.base == BufferRef::Base::Register && entry.registers[a.index].slot == entry.registers[b.index].slot)
+    return true;
   if (a.index == b.index) return true;
   if (a.base != BufferRef::Base::Arena) return false;
   const ArenaBuffer &x = entry.arena[a.index], &y = entry.arena[b.index];
@@ -35,7 +37,11 @@ std::vector<Access> accesses_of(const Program& program, const Step& step) {
 
 void place_barriers(const Program& program, EntryPoint& entry) {
   std::vector<Access> since_barrier;
-  for (Step& step : entry.steps) {
+  const std::vector<bool> begins = region_begins(entry);
+  for (size_t i = 0; i < entry.steps.size(); ++i) {
+    Step& step = entry.steps[i];
+    if (begins[i]) since_barrier.clear();  // nobody works between regions
+    if (step.kind != StepKind::Kernel) continue;
     const std::vector<Access> accesses = accesses_of(program, step);
     bool conflict = false;
     for (const Access& before : since_barrier)

@@ -17,6 +17,7 @@ const FamilyEntry* find_family(std::string_view name) {
       {"row", lower_reduction, false},
       {"reduce", lower_reduction, false},
       {"elementwise", lower_elementwise, false},
+      {"positions", lower_positions, false},
       {"plain", lower_plain, false},
   };
   const auto* found = std::ranges::find(kFamilies, name, &FamilyEntry::name);

@@ -28,6 +28,7 @@ const FamilyEntry* find_family(std::string_view name);  // null when there is no
 LoweredGroup lower_elementwise(Context&, const Op& group);
 LoweredGroup lower_reduction(Context&, const Op& group);
 LoweredGroup lower_plain(Context&, const Op& group);
+LoweredGroup lower_positions(Context&, const Op& group);
 LoweredGroup lower_contraction(Context&, const Op& group);
 LoweredGroup lower_attention(Context&, const Op& group);
 LoweredGroup lower_recurrent(Context&, const Op& group);

@@ -141,7 +141,10 @@ Expr GroupEmitter::compute(const Value* value, const Coords& coords) {
     case OpKind::MaxPool:
     case OpKind::AveragePool:
       return emit_op_loops(*this, op, coords);
+    case OpKind::ToHost:
+    case OpKind::TruePositions:
     case OpKind::Loop:
+    case OpKind::If:
     case OpKind::Composite:
     case OpKind::Group:
     case OpKind::Yield:

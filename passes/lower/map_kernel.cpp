@@ -80,8 +80,6 @@ void vector_loop(Block& outer, Expr begin, Expr end, int lanes, bool has_tail,
   outer.add(if_then(less(whole, end), rest.take()));
 }
 
-Dim TaskGrid::tasks(DimPool& dims) const { return dims.mul(dims.product(outer), dims.ceildiv(extent, chunk)); }
-
 int64_t grain_for(int64_t elements) { return std::max<int64_t>(1, kWorthWaking / std::max<int64_t>(elements, 1)); }
 
 LoweredStep map_step(Context& context, const Op& group, const std::string& family, const Type& type,
@@ -104,27 +102,24 @@ LoweredStep map_step(Context& context, const Op& group, const std::string& famil
   size_t cut = map.loop_axes.size() - 1;
   Dim below = dims.constant(1);
   while (cut > 0 && guess(below) * guess(map.extent(cut)) < kLeastInner) below = dims.mul(below, map.extent(cut--));
-  TaskGrid grid;
-  for (size_t i = 0; i < cut; ++i) grid.outer.push_back(map.extent(i));
-  grid.extent = map.extent(cut);
-  grid.chunk = dims.max(dims.floordiv(dims.constant(kChunk), dims.max(below, dims.constant(1))), dims.constant(1));
-  if (known_equal(dims.less(grid.chunk, grid.extent), dims.constant(0)))
-    grid.chunk = dims.max(grid.extent, dims.constant(1));
-  std::vector<Dim> task_extents = grid.outer;
-  task_extents.push_back(dims.ceildiv(grid.extent, grid.chunk));
+  const Dim extent = map.extent(cut), one = dims.constant(1);
+  const Dim chunk = dims.max(dims.floordiv(dims.constant(kChunk), dims.max(below, one)), one);
+  const bool whole = known_equal(dims.less(chunk, extent), dims.constant(0));  // one chunk takes all
+  std::vector<Dim> task_extents;
+  for (size_t i = 0; i < cut; ++i) task_extents.push_back(map.extent(i));
+  task_extents.push_back(whole ? one : dims.ceildiv(extent, chunk));
   const std::vector<Expr> tasks = builder.split_task(task_extents);
   for (size_t i = 0; i < cut; ++i) map.index[map.loop_axes[i]] = tasks[i];
-  const bool whole = value_of(task_extents.back()) == 1;
-  Expr begin = integer(0), end = builder.parameter(grid.extent);
+  Expr begin = integer(0), end = builder.parameter(extent);
   if (!whole) {
     const bool in_vectors = cut + 1 == map.loop_axes.size();
-    Expr chunk = in_vectors ? builder.parameter_multiple_of(grid.chunk, map.lanes) : builder.parameter(grid.chunk);
-    begin = builder.body.let("begin", mul(tasks.back(), chunk));
-    end = builder.body.let("end", loops::min(add(begin, chunk), end));
+    Expr length = in_vectors ? builder.parameter_multiple_of(chunk, map.lanes) : builder.parameter(chunk);
+    begin = builder.body.let("begin", mul(tasks.back(), length));
+    end = builder.body.let("end", loops::min(add(begin, length), end));
   }
   map.nest(builder.body, cut, begin, end);
-  Dim elements = dims.mul(dims.min(grid.chunk, grid.extent), below);
-  step = single_step(builder.finish(grid.tasks(dims)));
+  Dim elements = dims.mul(whole ? extent : dims.min(chunk, extent), below);
+  step = single_step(builder.finish(dims.product(task_extents)));
   step.grain = grain_for(guess(elements));
   const auto total = value_of(dims.product(type.shape));
   step.serial = total && *total <= kChunk;

@@ -24,13 +24,6 @@ void vector_loop(Block& outer, loops::Expr begin, loops::Expr end, int lanes, bo
 // The coordinates with the lanes past the extent of the type's blocked axis switched off.
 Coords with_block_tail(GroupEmitter&, const Type&, Coords);
 
-// Where a task begins and how many there are: `outer` loops whole, `chunk` elements of the next.
-struct TaskGrid {
-  std::vector<Dim> outer;
-  Dim extent = nullptr, chunk = nullptr;  // of the axis that is cut into chunks
-  Dim tasks(DimPool&) const;
-};
-
 // Least tasks for a thread so that waking it pays, for tasks of about `elements` elements.
 int64_t grain_for(int64_t elements);
 

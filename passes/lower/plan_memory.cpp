@@ -80,9 +80,26 @@ Slot& choose_slot(DimPool& dims, std::vector<Slot>& slots, const ArenaBuffer& bu
   return slots.back();
 }
 
+// Registers whose lives do not meet share a slot.
+void share_registers(EntryPoint& entry) {
+  std::vector<std::vector<const Register*>> slots;
+  for (Register& reg : entry.registers) {
+    const auto free = std::ranges::find_if(slots, [&](const auto& members) {
+      return std::ranges::none_of(members, [&](const Register* other) {
+        return reg.first_step <= other->last_step && other->first_step <= reg.last_step;
+      });
+    });
+    reg.slot = static_cast<uint32_t>(free - slots.begin());
+    if (free == slots.end()) slots.emplace_back();
+    slots[reg.slot].push_back(&reg);
+  }
+  entry.register_slots = static_cast<uint32_t>(slots.size());
+}
+
 }  // namespace
 
 void plan_memory(DimPool& dims, EntryPoint& entry) {
+  share_registers(entry);
   struct Class {
     Dim atoms;
     std::vector<ArenaBuffer*> buffers;

@@ -12,7 +12,7 @@
 
 namespace lapidary::lowering {
 
-// Fills in the offsets of entry.arena and entry.arena_bytes.
+// Fills in the offsets of entry.arena, entry.arena_bytes, and the slots of entry.registers.
 void plan_memory(DimPool&, EntryPoint&);
 
 }  // namespace lapidary::lowering

@@ -70,6 +70,10 @@ Dim flops_of(Module& module, const Op& op) {
     case OpKind::Composite:
     case OpKind::Group:
       return region_flops(module, op);
+    case OpKind::TruePositions:
+      return element_count(module.dims, op.operand(0)->type);
+    case OpKind::If:  // of which one branch runs
+    case OpKind::ToHost:
     case OpKind::Constant:
     case OpKind::DimsTensor:
     case OpKind::Iota:

@@ -3,10 +3,12 @@
 #include <setjmp.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <cstring>
+#include <memory>
 
 #include "ir/error.h"
-#include "ir/run_values.h"
+#include "ir/program_walk.h"
 
 namespace lapidary::test {
 
@@ -50,16 +52,16 @@ struct Call {
   std::byte* base = nullptr;
 };
 
-class Run {
+class Run : public ProgramWalk {
  public:
   Run(const Program& program, const std::function<lpd_kernel(uint32_t)>& kernel, Placement placement,
       const std::vector<GuardedBlock>& weights, std::span<const Tensor> inputs)
-      : program_(program),
-        entry_(program.entries[0]),
+      : ProgramWalk(program, program.entries[0], inputs),
         kernel_(kernel),
         placement_(placement),
         weights_(weights),
-        value_(entry_, inputs) {
+        outputs_(entry_.outputs.size()),
+        registers_(entry_.register_slots) {
     for (const Tensor& input : inputs) {
       const std::vector<std::byte> bytes = input.to_bytes();
       GuardedBlock& block = inputs_.emplace_back(static_cast<int64_t>(bytes.size()), placement, "input");
@@ -70,7 +72,10 @@ class Run {
       GuardedBlock& block = flags_.emplace_back(static_cast<int64_t>(sizeof(int32_t)), placement, "flag");
       std::memset(block.data(), 0, sizeof(int32_t));
     }
-    for (const TensorInfo& output : entry_.outputs) outputs_.emplace_back(value_.bytes(output), placement, "output");
+    for (uint32_t i = 0; i < outputs_.size(); ++i)
+      if (std::ranges::none_of(entry_.outputs[i].shape, speaks_of_elements))
+        provide(i, value_.bytes(entry_.outputs[i]));
+    for (uint32_t slot = 0; slot < entry_.register_slots; ++slot) reserve(slot, 0, false);
     for (const ArenaBuffer& buffer : entry_.arena) {
       arena_.emplace_back(value_(buffer.bytes), placement, "arena buffer").allow(Access::None);
       check_plan(buffer);
@@ -78,23 +83,40 @@ class Run {
   }
 
   std::vector<Tensor> run() {
-    for (uint32_t i = 0; i < entry_.steps.size(); ++i) {
-      for (size_t b = 0; b < arena_.size(); ++b)
-        if (entry_.arena[b].first_step == i) arena_[b].allow(Access::ReadWrite);
-      run_step(entry_.steps[i], i);
-      for (size_t b = 0; b < arena_.size(); ++b)
-        if (entry_.arena[b].last_step == i) end_life(arena_[b], i);
-    }
+    walk();
     std::vector<Tensor> results;
     for (size_t i = 0; i < outputs_.size(); ++i) {
-      LPD_CHECK(outputs_[i].surroundings_untouched(), "memory around output {} was written", i);
-      const std::span bytes(outputs_[i].data(), static_cast<size_t>(outputs_[i].bytes()));
+      LPD_CHECK(outputs_[i]->surroundings_untouched(), "memory around output {} was written", i);
+      const std::span bytes(outputs_[i]->data(), static_cast<size_t>(outputs_[i]->bytes()));
       results.push_back(Tensor::from_bytes(entry_.outputs[i].dtype, value_.shape(entry_.outputs[i].shape), bytes));
     }
     return results;
   }
 
  private:
+  void before_step(uint32_t index) override {
+    for (size_t b = 0; b < arena_.size(); ++b)
+      if (entry_.arena[b].first_step == index) arena_[b].allow(Access::ReadWrite);
+  }
+  void after_step(uint32_t index) override {
+    for (size_t b = 0; b < arena_.size(); ++b)
+      if (entry_.arena[b].last_step == index) end_life(arena_[b], index);
+  }
+  std::byte* address(const BufferRef& buffer) override {
+    return block_of(buffer)->data() + value_.or_zero(buffer.offset);
+  }
+  void reserve(uint32_t slot, int64_t bytes, bool keep) override {
+    std::unique_ptr<GuardedBlock>& block = registers_.at(slot);
+    if (keep && block && block->bytes() >= bytes) return;
+    auto grown = std::make_unique<GuardedBlock>(bytes, placement_, "register");
+    if (keep && block) std::memcpy(grown->data(), block->data(), static_cast<size_t>(block->bytes()));
+    block = std::move(grown);
+  }
+  void swap(uint32_t slot, uint32_t other) override { std::swap(registers_.at(slot), registers_.at(other)); }
+  void provide(uint32_t output, int64_t bytes) override {
+    outputs_.at(output) = std::make_unique<GuardedBlock>(bytes, placement_, "output");
+  }
+
   void check_plan(const ArenaBuffer& buffer) const {
     const int64_t begin = value_(buffer.offset), bytes = value_(buffer.bytes);
     LPD_CHECK(begin >= 0 && begin % 64 == 0 && begin + bytes <= value_(entry_.arena_bytes),
@@ -117,14 +139,16 @@ class Run {
       case BufferRef::Base::Input:
         return &inputs_.at(buffer.index);
       case BufferRef::Base::Output:
-        return &outputs_.at(buffer.index);
+        return outputs_.at(buffer.index).get();
       case BufferRef::Base::Flag:
         return &flags_.at(buffer.index);
+      case BufferRef::Base::Register:
+        return registers_.at(entry_.registers.at(buffer.index).slot).get();
     }
     return nullptr;
   }
 
-  void run_step(const Step& step, uint32_t index) {
+  void kernel_step(const Step& step, uint32_t index) override {
     const Variant* variant = value_.chosen(step);
     if (!variant) return;
     const loops::Kernel& kernel = program_.kernels.at(variant->kernel);
@@ -189,13 +213,11 @@ class Run {
     return fmt::format("byte {} of {} '{}', which has {}", at, block.name(), name, block.bytes());
   }
 
-  const Program& program_;
-  const EntryPoint& entry_;
   const std::function<lpd_kernel(uint32_t)>& kernel_;
   Placement placement_;
   const std::vector<GuardedBlock>& weights_;
-  const RunValues value_;
-  std::vector<GuardedBlock> inputs_, outputs_, arena_, flags_;
+  std::vector<GuardedBlock> inputs_, arena_, flags_;
+  std::vector<std::unique_ptr<GuardedBlock>> outputs_, registers_;
 };
 
 }  // namespace

@@ -48,7 +48,7 @@ struct HandModel {
             {LPD_DIM_CONSTANT, 5, 0, 0}, {LPD_DIM_MUL, 8, 9, 0}};
     const uint32_t elements = 2, second = 8, arena = 10;
     shape = {0, 1};
-    const lpd_signature f32{1, 2, "", shape.data(), static_dims.data(), dim_names.data()};
+    const lpd_signature f32{1, 2, 0, 0, "", shape.data(), static_dims.data(), dim_names.data()};
     inputs = {f32, f32};
     outputs = {f32};
     inputs[0].name = "a", inputs[1].name = "b", outputs[0].name = "y";
@@ -57,6 +57,7 @@ struct HandModel {
              {{LPD_BASE_INPUT, 0, LPD_NO_SLOT}, {LPD_BASE_INPUT, 1, LPD_NO_SLOT}, buffer(0, second, depth)});
     for (uint32_t i = 0; i < depth; ++i)
       add_step(1, elements, grain, 1, {buffer(i, second, depth), buffer(i + 1, second, depth)});
+    steps[0].flags |= LPD_STEP_BEGINS_REGION;
     entries = {{"run", 0, static_cast<uint32_t>(steps.size()), arena, 0}};
     fill();
   }

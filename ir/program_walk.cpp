@@ -1,0 +1,77 @@
+#include "ir/program_walk.h"
+
+#include <cstring>
+
+namespace lapidary {
+
+ProgramWalk::ProgramWalk(const Program& program, const EntryPoint& entry, std::span<const Tensor> inputs)
+    : program_(program), entry_(entry), value_(entry, inputs) {}
+
+// What can be evaluated now: checks that speak of elements wait for those, and are asked again when they change.
+void ProgramWalk::check() {
+  for (const Check& check : program_.checks)
+    if (speaks_of_elements(check.must_hold) && value_.knows(check.must_hold) && value_(check.must_hold) == 0)
+      throw Error(Fault::Input, check.message);
+}
+
+void ProgramWalk::read_elements(const Step& step) {
+  const std::byte* data = address(step.buffers[0]);
+  const int64_t width = bit_width(step.dtype) / 8;
+  for (size_t i = 0; i < step.elements.size(); ++i) {
+    int64_t value = 0;
+    std::memcpy(&value, data + static_cast<int64_t>(i) * width, static_cast<size_t>(width));
+    if (step.dtype == DType::I32) value = static_cast<int32_t>(value);
+    const Interval interval = range(step.elements[i]);
+    if (value < interval.lo || value > interval.hi)
+      throw Error(Fault::Input, fmt::format("{}: {} is out of range, {} to {}", program_.module->describe(step.origin),
+                                            value, interval.lo, interval.hi));
+    value_.set(step.elements[i], value);
+  }
+  check();
+}
+
+uint32_t ProgramWalk::host_step(const Step& step, uint32_t index) {
+  auto counter = [&] { return reinterpret_cast<int64_t*>(address(step.buffers[0])); };
+  switch (step.kind) {
+    case StepKind::Kernel:
+      break;
+    case StepKind::Elements:
+      read_elements(step);
+      break;
+    case StepKind::Reserve:
+      reserve(slot(step.buffers[0]), value_(step.amount), step.keep);
+      break;
+    case StepKind::Provide:
+      provide(step.buffers[0].index, value_.bytes(entry_.outputs.at(step.buffers[0].index)));
+      break;
+    case StepKind::Branch:
+      return step.amount && value_(step.amount) != 0 ? index + 1 : step.target;
+    case StepKind::BranchUnless:
+      return *address(step.buffers[0]) != std::byte{0} ? index + 1 : step.target;
+    case StepKind::LoopBegin:
+      *counter() = -1;
+      break;
+    case StepKind::LoopNext:
+      return ++*counter() >= value_(step.amount) ? step.target : index + 1;
+    case StepKind::Swap:
+      swap(slot(step.buffers[0]), slot(step.buffers[1]));
+      break;
+  }
+  return index + 1;
+}
+
+void ProgramWalk::walk() {
+  for (uint32_t index = 0; index < entry_.steps.size();) {
+    const Step& step = entry_.steps[index];
+    uint32_t next = index + 1;
+    before_step(index);
+    if (step.kind == StepKind::Kernel)
+      kernel_step(step, index);
+    else
+      next = host_step(step, index);
+    after_step(index);
+    index = next;
+  }
+}
+
+}  // namespace lapidary

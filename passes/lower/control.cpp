@@ -1,0 +1,137 @@
+// Loops, branches and what the host reads, as steps of the host's own.
+//
+//   loop                                          if
+//          loop_begin counter                            branch condition to other
+//   next:  loop_next counter, trips to end               … the first region …
+//          branch_unless go_on to end   (while=1)        branch to end
+//          elements counter                       other: … the second region …
+//          … the body: carried → next carried …   end:
+//          swap carried, next carried
+//          branch to next
+//   end:
+//
+// A carried value has two registers, one that the body reads and one that it writes, which change places after each
+// iteration. What it starts as is written straight into the first by the group that makes it (copy_carried in
+// form_groups sees to it that there is one). A stack's slices are written where they belong in it.
+#include "ir/error.h"
+#include "ir/layout.h"
+#include "passes/lower/function_lowering.h"
+
+namespace lapidary::lowering {
+
+void FunctionLowering::lower_to_host(const Op& op) {
+  const Value* value = op.operand(0);
+  places_[op.result()] = place_of(value);
+  push({.kind = StepKind::Elements,
+        .buffers = {place_of(value)},
+        .origin = op.origin,
+        .dtype = value->type.dtype,
+        .elements = op.result()->elements});
+}
+
+// --- branches ----------------------------------------------------------------------------------------------------
+
+void FunctionLowering::lower_if(Op& op) {
+  const uint32_t begin = push({.kind = StepKind::Branch, .origin = op.origin, .amount = op.params.dim("condition")});
+  for (const auto& result : op.results) {
+    if (places_.contains(result.get())) continue;  // what a loop starts with
+    const bool changes = is_open_result(op, result->index);
+    places_[result.get()] = changes ? new_register() : new_place(physical_bytes(module_.dims, result->type));
+    touch(places_[result.get()], begin);
+  }
+  uint32_t leave = 0;
+  for (size_t which = 0; which < 2; ++which) {
+    Region& region = *op.regions[which];
+    for (size_t i = 0; i < region.arguments.size(); ++i)
+      places_[region.arguments[i].get()] = place_of(op.operand(static_cast<int>(i)));
+    for (size_t i = 0; i < region.results().size(); ++i) places_[region.results()[i]] = places_.at(op.results[i].get());
+    lower_region(region);
+    if (which == 0) {
+      leave = push({.kind = StepKind::Branch, .origin = op.origin});
+      entry_.steps[begin].target = next_step();
+    }
+  }
+  entry_.steps[leave].target = next_step();
+}
+
+// --- loops -------------------------------------------------------------------------------------------------------
+
+// Before a region is lowered: what its loops start with goes straight to where they carry it.
+void FunctionLowering::place_carried(Region& region) {
+  for (Op& op : region.ops) {
+    if (!op.is(OpKind::Loop)) continue;
+    for (int64_t i = 0; i < op.params.integer("carried"); ++i) {
+      const bool first = places_.emplace(op.operand(static_cast<int>(i)), new_register()).second;
+      LPD_CHECK(first, "a loop starts with a value that is not its own");
+    }
+  }
+}
+
+// The place of a slice in this iteration: a row of the stack. A stack whose rows are counted before gets its room at
+// once, another one grows.
+void FunctionLowering::place_slice(const Op& loop, size_t index, Dim iteration) {
+  DimPool& dims = module_.dims;
+  const Value* slice = loop.regions[0]->results()[index];
+  const Dim row_bytes = physical_bytes(dims, slice->type);
+  Dim row = iteration;
+  if (loop.params.integer_or("reverse", 0) != 0)
+    row = dims.sub(dims.sub(loop.params.dim("trips"), dims.constant(1)), iteration);
+  BufferRef place = places_.at(loop.results[index].get());
+  place.offset = dims.mul(row, row_bytes);
+  places_[slice] = place;
+  rooms_[slice] = {nullptr, true};
+  if (is_open_result(loop, index)) rooms_[slice].bytes = dims.add(place.offset, row_bytes);
+}
+
+void FunctionLowering::lower_loop(Op& op) {
+  DimPool& dims = module_.dims;
+  Region& body = *op.regions[0];
+  const auto carried = static_cast<size_t>(op.params.integer("carried"));
+  const size_t yielded = body.results().size();
+  const BufferRef counter = new_place(dims.constant(sizeof(int64_t)));
+  const Dim iteration = dims.element(body.arguments[0]->id, 0, {0, kDimMax});
+  places_[body.arguments[0].get()] = counter;
+  for (size_t i = 0; i < op.operands.size(); ++i)
+    places_[body.arguments[i + 1].get()] = place_of(op.operand(static_cast<int>(i)));
+  for (size_t i = 0; i < carried; ++i) places_[op.results[i].get()] = place_of(op.operand(static_cast<int>(i)));
+  for (size_t i = carried; i < yielded; ++i) {
+    const Value* stack = op.results[i].get();
+    const BufferRef place = places_[stack] = new_register();
+    if (is_open_result(op, i)) continue;
+    push({.kind = StepKind::Reserve,
+          .buffers = {place},
+          .origin = op.origin,
+          .amount = physical_bytes(dims, stack->type)});
+  }
+  if (op.results.size() > yielded) places_[op.results[yielded].get()] = counter;
+
+  const uint32_t begin = push({.kind = StepKind::LoopBegin, .buffers = {counter}, .origin = op.origin});
+  for (size_t i = 0; i < yielded; ++i) touch(places_.at(op.results[i].get()), begin);
+  const uint32_t next = push(
+      {.kind = StepKind::LoopNext, .buffers = {counter}, .origin = op.origin, .amount = op.params.dim("trips")});
+  std::optional<uint32_t> leave;
+  if (op.params.integer_or("while", 0) != 0)
+    leave = push({.kind = StepKind::BranchUnless, .buffers = {place_of(op.operand(0))}, .origin = op.origin});
+  if (carried < yielded)
+    push({.kind = StepKind::Elements,
+          .buffers = {counter},
+          .origin = op.origin,
+          .dtype = DType::I64,
+          .elements = {iteration}});
+  std::vector<BufferRef> written;
+  for (size_t i = 0; i < carried; ++i) {
+    written.push_back(new_register());
+    const bool first = places_.emplace(body.results()[i], written.back()).second;
+    LPD_CHECK(first, "a loop's body yields a value that is not its own");
+  }
+  for (size_t i = carried; i < yielded; ++i) place_slice(op, i, iteration);
+  lower_region(body);
+  for (size_t i = 0; i < carried; ++i)
+    push({.kind = StepKind::Swap, .buffers = {place_of(op.operand(static_cast<int>(i))), written[i]}, .origin = op.origin});
+  push({.kind = StepKind::Branch, .origin = op.origin, .target = next});
+  entry_.steps[next].target = next_step();
+  if (leave) entry_.steps[*leave].target = next_step();
+  prolong(begin, next_step());
+}
+
+}  // namespace lapidary::lowering

@@ -1,0 +1,148 @@
+/* A run: the steps of an entry point in order, host steps here, regions of kernels through run.c. */
+#include <string.h>
+#include <time.h>
+
+#include "internal.h"
+
+typedef struct {
+  lpd_instance *instance;
+  const lpd_entry *entry;
+  const volatile int *cancel;
+} run;
+
+/* What the kernels found wrong with the values they read. */
+static lpd_status check_flags(lpd_instance *instance) {
+  for (uint32_t i = 0; i < instance->model->flag_count; ++i)
+    if (instance->flags[i]) return lpd_fail(instance, LPD_WRONG_INPUT, "%.400s", instance->model->flag_messages[i]);
+  return LPD_OK;
+}
+
+static int64_t element(const void *data, uint32_t dtype, uint32_t index) {
+  enum { kInt32 = 6, kInt64 = 7 };
+  if (dtype == kInt64) return ((const int64_t *)data)[index];
+  if (dtype == kInt32) return ((const int32_t *)data)[index];
+  return ((const uint8_t *)data)[index] != 0;
+}
+
+static lpd_status read_elements(lpd_instance *instance, const lpd_host_step *step, const void *data) {
+  const lpd_model *model = instance->model;
+  lpd_status status = check_flags(instance);
+  if (status) return status;
+  int changed = 0;
+  for (uint32_t i = 0; i < step->element_count; ++i) {
+    const uint32_t slot = model->integer_slots[step->first_element + i];
+    if (slot == LPD_NO_SLOT) continue;
+    const int64_t value = element(data, step->dtype, i);
+    changed |= instance->dims[slot] != value;
+    instance->dims[slot] = value;
+  }
+  if (lpd_evaluate_later(model->dims, model->integer_slots + step->first_formula, step->formula_count,
+                         model->constants, instance->dims, &changed))
+    return lpd_fail(instance, LPD_LIMIT, "a size overflows for these input values");
+  if (changed) ++instance->dims_version;
+  for (uint32_t i = 0; i < step->check_count; ++i) {
+    const lpd_check *check = &model->checks[step->first_check + i];
+    if (instance->dims[check->slot] == 0) return lpd_fail(instance, LPD_WRONG_INPUT, "%.400s", check->message);
+  }
+  return LPD_OK;
+}
+
+static lpd_status next_iteration(const run *r, int64_t *counter, int64_t trips, int *done) {
+  lpd_instance *instance = r->instance;
+  *done = ++*counter >= trips;
+  if (*done) return LPD_OK;
+  if (r->cancel && *r->cancel) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
+  if (instance->max_loop > 0 && *counter >= instance->max_loop)
+    return lpd_fail(instance, LPD_LIMIT, "a loop of more than max_loop = %lld iterations",
+                    (long long)instance->max_loop);
+  return LPD_OK;
+}
+
+/* Gives the step to go on with in *next. */
+static lpd_status host_step(const run *r, const lpd_step *step, uint32_t *next) {
+  lpd_instance *instance = r->instance;
+  const lpd_model *model = instance->model;
+  const lpd_host_step *host = &model->host_steps[step->first_variant];
+  const lpd_buffer_ref *refs = &model->buffer_refs[step->first_buffer];
+  const int64_t amount = host->amount == LPD_NO_SLOT ? 0 : instance->dims[host->amount];
+  int done = 0;
+  lpd_status status = LPD_OK;
+  ++*next;
+  switch ((enum lpd_step_kind)step->kind) {
+    case LPD_STEP_KERNEL:
+      break;
+    case LPD_STEP_ELEMENTS:
+      return read_elements(instance, host, lpd_address(instance, refs));
+    case LPD_STEP_RESERVE:
+      status = lpd_reserve(instance, refs->index, amount, (int)host->keep);
+      break;
+    case LPD_STEP_PROVIDE:
+      return lpd_provide_output(instance, model->input_count + refs->index);
+    case LPD_STEP_BRANCH:
+      if (amount == 0) *next = host->target;
+      break;
+    case LPD_STEP_BRANCH_UNLESS:
+      if (!*(const uint8_t *)lpd_address(instance, refs)) *next = host->target;
+      break;
+    case LPD_STEP_LOOP_BEGIN:
+      *(int64_t *)lpd_address(instance, refs) = -1;
+      break;
+    case LPD_STEP_LOOP_NEXT:
+      status = next_iteration(r, lpd_address(instance, refs), amount, &done);
+      if (done) *next = host->target;
+      break;
+    case LPD_STEP_SWAP: {
+      const lpd_block block = instance->registers[refs[0].index];
+      instance->registers[refs[0].index] = instance->registers[refs[1].index];
+      instance->registers[refs[1].index] = block;
+      ++instance->pointers_version;
+      break;
+    }
+  }
+  return status;
+}
+
+static int64_t now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static lpd_status take_steps(const run *r, uint32_t entry) {
+  lpd_instance *instance = r->instance;
+  lpd_plan *plan = &instance->plans[entry];
+  const lpd_step *steps = &instance->model->steps[r->entry->first_step];
+  for (uint32_t s = 0; s < r->entry->step_count;) {
+    const uint32_t step = s;
+    lpd_status status;
+    if (steps[s].kind == LPD_STEP_KERNEL) {
+      lpd_region *region = &plan->regions[plan->region_of[s]];
+      status = lpd_prepare_region(instance, entry, region);
+      if (!status) status = lpd_run_region(instance, entry, region, r->cancel);
+      s += region->step_count;
+    } else {
+      const int64_t since = instance->profiling ? now() : 0;
+      status = host_step(r, &steps[s], &s);
+      if (instance->profiling) plan->nanoseconds[step] += now() - since;
+    }
+    if (status) return status;
+  }
+  return check_flags(instance);
+}
+
+lpd_status lpd_run(lpd_instance *instance, int entry, const volatile int *cancel) {
+  if (!instance) return LPD_INVALID_ARGUMENT;
+  instance->error[0] = 0;
+  if (entry < 0 || (uint32_t)entry >= instance->model->entry_count)
+    return lpd_fail(instance, LPD_INVALID_ARGUMENT, "no entry point %d", entry);
+  lpd_status status = lpd_prepare(instance, (uint32_t)entry);
+  if (status) return status;
+  if (cancel && *cancel) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
+  memset(instance->flags, 0, instance->model->flag_count * sizeof *instance->flags);
+  instance->has_run = 0;
+  const run r = {instance, &instance->model->entries[entry], cancel};
+  if ((status = take_steps(&r, (uint32_t)entry))) return status;
+  instance->plans[entry].profiled_runs += instance->profiling;
+  instance->has_run = 1;
+  return LPD_OK;
+}
