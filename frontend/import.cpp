@@ -11,87 +11,17 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "frontend/importer.h"
 #include "frontend/mapped_file.h"
 #include "frontend/op_table.h"
 #include "frontend/refresh_dims.h"
-#include "frontend/schema_check.h"
-#include "frontend/signature.h"
-#include "frontend/structure.h"
 #include "frontend/wire_scan.h"
 
 namespace lapidary::frontend {
 namespace {
 
 constexpr int kOldestIr = 3, kNewestIr = onnx::Version::IR_VERSION;
-constexpr int kMaxBodyDepth = 100;  // of operators' own bodies within each other
-
-// What a name stands for: a value, nothing because an optional operand was left out, or nothing because of a failure.
-struct Binding {
-  Value* value = nullptr;
-  bool failed = false;
-};
-
-// The names of one body. Function bodies see no outer scope; graphs inside nodes do.
-struct Scope {
-  Scope* outer = nullptr;
-  std::unordered_map<std::string_view, Binding> values;
-  std::unordered_map<std::string_view, ConstantId> initializers;  // not used so far
-  std::unordered_map<std::string_view, const onnx::ValueInfoProto*> declared;
-};
-
-// What is the same throughout a body and the graphs inside it.
-struct Frame {
-  const Opsets& opsets;
-  Attributes attributes;  // of the call, when the body is a function's
-  std::string prefix;     // of node names: "call/"
-  int depth = 0;
-};
-
-class Importer {
- public:
-  Importer(const ModelProto& model, const ImportOptions& options, TensorReader tensors, Report& report)
-      : model_(model),
-        options_(options),
-        tensors_(std::move(tensors)),
-        report_(report),
-        module_(std::make_unique<Module>()),
-        signature_(module_->dims, options, report) {}
-
-  std::unique_ptr<Module> run(const std::string& name);
-
- private:
-  bool check_versions() const;
-  void declare_inputs(Function&, Scope&);
-  void load_initializers(const GraphProto&, Scope&);
-  Binding find(std::string_view name, Scope&);
-
-  void import_body(const Body&, Scope&, const Frame&);
-  void import_node(const NodeProto&, Scope&, const Frame&);
-  std::vector<Value*> import_operator(const NodeProto&, const OpSchema&, int opset, Attributes,
-                                      std::vector<Value*> inputs, Scope&, const Frame&);
-  std::vector<Value*> import_if(const NodeProto&, const Attributes&, Value* condition, Scope&, const Frame&);
-  std::vector<Value*> call(const FunctionProto&, const NodeProto&, const Attributes&, const std::vector<Value*>& inputs,
-                           const Opsets&, const Frame&);
-  static Attributes resolve(const NodeProto&, const Frame&);
-  std::vector<Value*> results_of(const Body&, Scope&);
-  void note_missing(const NodeProto&, const OpSchema*, int opset);
-  void sum_up_missing();
-
-  const ModelProto& model_;
-  const ImportOptions& options_;
-  TensorReader tensors_;
-  Report& report_;
-  std::unique_ptr<Module> module_;
-  Signature signature_;
-  Structure structure_;
-  std::map<const FunctionProto*, Opsets> function_opsets_;
-  std::map<std::string, int>
-      missing_;  // operators we have no importer for, also where a failure before them hides them
-  std::optional<GraphBuilder> build_;
-};
-
-// Thrown inside import_operator when the reason has been reported already, somewhere deeper.
-struct Reported {};
+}  // namespace
 
 // --- the model -----------------------------------------------------------------------------------------------------
 
@@ -148,37 +78,67 @@ std::unique_ptr<Module> Importer::run(const std::string& name) {
   if (!check_versions()) return nullptr;
   Opsets opsets(model_.opset_import(), report_);
   structure_ = check_structure(model_, report_);
-  Scope scope;
-  load_initializers(model_.graph(), scope);
-  for (const auto& input : model_.graph().input()) scope.declared[input.name()] = &input;
   module_->name = name;
   Function& function = module_->add_function("run");
+  RegionWriter writer(*module_, *function.body);
+  Scope scope{writer};
+  load_initializers(model_.graph(), scope);
+  for (const auto& input : model_.graph().input()) scope.declared[input.name()] = &input;
   declare_inputs(function, scope);
   if (report_.failed()) return nullptr;  // names are not to be trusted
 
-  build_.emplace(*module_, *function.body);
   Body body = Body::of(model_.graph());
   import_body(body, scope, Frame{opsets, {}, "", 0});
   std::vector<Value*> results = results_of(body, scope);
   sum_up_missing();
   if (report_.failed()) return nullptr;
   function.result_names.assign(body.outputs.begin(), body.outputs.end());
-  build_->yield(results);
+  writer.build.yield(results);
   refresh_dims(*module_);
   return std::move(module_);
 }
 
 // --- bodies --------------------------------------------------------------------------------------------------------
 
-Binding Importer::find(std::string_view name, Scope& innermost) {
-  for (Scope* scope = &innermost; scope; scope = scope->outer) {
-    if (auto found = scope->values.find(name); found != scope->values.end()) return found->second;
-    auto constant = scope->initializers.find(name);
-    if (constant == scope->initializers.end()) continue;
-    build_->origin = 0;
-    return scope->values[name] = {build_->constant(constant->second), false};
+std::optional<ConstantId> Importer::find_initializer(std::string_view name, const Scope& innermost) const {
+  for (const Scope* scope = &innermost; scope; scope = scope->outer) {
+    if (auto constant = scope->initializers.find(name); constant != scope->initializers.end()) return constant->second;
+    if (scope->values.contains(name)) return std::nullopt;
   }
-  LPD_UNREACHABLE("name '{}' passed the structure check", printable(name));
+  return std::nullopt;
+}
+
+// A value of the region around as one of this region: constants and known integers are written again, all else is
+// handed in as an argument.
+Value* Importer::inside(RegionWriter& writer, Value* outside) {
+  GraphBuilder& build = writer.build;
+  if (outside->producer && outside->producer->is(OpKind::Constant))
+    return build.constant(outside->producer->params.constant("value"));
+  if (!outside->elements.empty()) {
+    std::vector<int64_t> shape;
+    for (Dim extent : outside->type.shape) shape.push_back(*value_of(extent));
+    return build.dims_tensor(outside->elements, shape, outside->type.dtype);
+  }
+  for (size_t i = 0; i < writer.captures.size(); ++i)
+    if (writer.captures[i] == outside) return writer.arguments[i];
+  Value* argument = add_argument(build.module, build.region, outside->type);
+  writer.captures.push_back(outside);
+  writer.arguments.push_back(argument);
+  return argument;
+}
+
+// An initializer becomes a constant in every region that uses it, so that each sees it as such.
+Binding Importer::find(std::string_view name, Scope& scope) {
+  if (auto found = scope.values.find(name); found != scope.values.end()) return found->second;
+  if (auto constant = find_initializer(name, scope)) {
+    scope.writer.build.origin = 0;
+    return scope.values[name] = {scope.writer.build.constant(*constant), false};
+  }
+  LPD_CHECK(scope.outer, "name '{}' passed the structure check", printable(name));
+  Binding found = find(name, *scope.outer);
+  if (&scope.outer->writer == &scope.writer || !found.value) return found;
+  scope.writer.build.origin = found.value->producer ? found.value->producer->origin : 0;
+  return scope.values[name] = {inside(scope.writer, found.value), false};
 }
 
 void Importer::import_body(const Body& body, Scope& scope, const Frame& frame) {
@@ -209,14 +169,22 @@ Attributes Importer::resolve(const NodeProto& node, const Frame& frame) {
   return attributes;
 }
 
+namespace {
+
+bool is_control_flow(const OpSchema& schema) {
+  return schema.domain().empty() && (schema.Name() == "If" || schema.Name() == "Loop" || schema.Name() == "Scan");
+}
+
 const FunctionProto* body_of(const OpSchema& schema, int opset) {
   return schema.HasFunction() ? schema.GetFunction(opset) : nullptr;
 }
 
+}  // namespace
+
 void Importer::note_missing(const NodeProto& node, const OpSchema* schema, int opset) {
   if (!schema) {
     if (node.domain() == "com.microsoft") ++missing_["com.microsoft." + printable(node.op_type())];
-  } else if (schema->Name() != "If" && !find_importer(schema->domain(), schema->Name()) && !body_of(*schema, opset)) {
+  } else if (!is_control_flow(*schema) && !find_importer(schema->domain(), schema->Name()) && !body_of(*schema, opset)) {
     ++missing_[schema->Name()];
   }
 }
@@ -251,12 +219,13 @@ void Importer::import_node(const NodeProto& node, Scope& scope, const Frame& fra
   std::vector<Value*> results;
   if (!failed) {
     Origin origin = module_->add_origin({frame.prefix + label_of(node), node.op_type(), opset});
-    build_->origin = origin;
+    scope.writer.build.origin = origin;
     try {
       results =
           function
               ? call(*function, node, attributes, inputs,
-                     function_opsets_.try_emplace(function, function->opset_import(), report_).first->second, frame)
+                     function_opsets_.try_emplace(function, function->opset_import(), report_).first->second, scope,
+                     frame)
               : import_operator(node, *schema, opset, std::move(attributes), std::move(inputs), scope, frame);
     } catch (const Error& error) {
       if (error.fault == Fault::Internal) throw;
@@ -279,8 +248,11 @@ std::vector<Value*> Importer::import_operator(const NodeProto& proto, const OpSc
                                               Attributes attributes, std::vector<Value*> inputs, Scope& scope,
                                               const Frame& frame) {
   if (schema.domain().empty() && schema.Name() == "If") return import_if(proto, attributes, inputs[0], scope, frame);
+  if (schema.domain().empty() && schema.Name() == "Loop") return import_loop(proto, attributes, inputs, scope, frame);
+  if (schema.domain().empty() && schema.Name() == "Scan")
+    return import_scan(proto, opset, attributes, inputs, scope, frame);
   if (ImportFunction import = find_importer(schema.domain(), schema.Name())) {
-    Node node(*build_, proto, schema, std::move(attributes), std::move(inputs), tensors_);
+    Node node(scope.writer.build, proto, schema, std::move(attributes), std::move(inputs), tensors_);
     return import(node);
   }
   const FunctionProto* body = body_of(schema, opset);
@@ -288,35 +260,14 @@ std::vector<Value*> Importer::import_operator(const NodeProto& proto, const OpSc
   for (const auto& [name, attribute] : schema.attributes()) {
     if (attribute.default_value.has_name()) attributes.emplace(name, &attribute.default_value);
   }
-  return call(*body, proto, attributes, inputs, frame.opsets, frame);
+  return call(*body, proto, attributes, inputs, frame.opsets, scope, frame);
 }
 
 // --- bodies inside nodes -------------------------------------------------------------------------------------------
 
-std::vector<Value*> Importer::import_if(const NodeProto& node, const Attributes& attributes, Value* condition,
-                                        Scope& scope, const Frame& frame) {
-  for (const char* name : {"then_branch", "else_branch"}) {
-    const GraphProto& branch = attributes.at(name)->g();
-    if (branch.input_size() > 0) fail("{} takes {}, expected none", name, counted(branch.input_size(), "input"));
-    if (branch.output_size() != node.output_size())
-      fail("{} yields {}, the node has {}", name, counted(branch.output_size(), "value"),
-           counted(node.output_size(), "output"));
-  }
-  std::optional<int64_t> known;
-  if (condition->has_elements() && condition->elements.size() == 1) known = value_of(condition->elements[0]);
-  if (!known) unsupported("If with a condition known only at run time");
-  const GraphProto& graph = attributes.at(*known ? "then_branch" : "else_branch")->g();
-  Body body = Body::of(graph);
-  Scope inner{&scope, {}, {}, {}};
-  load_initializers(graph, inner);
-  import_body(body, inner, frame);
-  std::vector<Value*> results = results_of(body, inner);
-  if (std::find(results.begin(), results.end(), nullptr) != results.end()) throw Reported{};
-  return results;
-}
-
 std::vector<Value*> Importer::call(const FunctionProto& function, const NodeProto& node, const Attributes& given,
-                                   const std::vector<Value*>& inputs, const Opsets& opsets, const Frame& outer) {
+                                   const std::vector<Value*>& inputs, const Opsets& opsets, Scope& around,
+                                   const Frame& outer) {
   if (outer.depth >= kMaxBodyDepth) fail("bodies within bodies, more than {} deep", kMaxBodyDepth);
   if (static_cast<int>(inputs.size()) > function.input_size())
     fail("takes {}, got {}", counted(function.input_size(), "input"), inputs.size());
@@ -328,7 +279,7 @@ std::vector<Value*> Importer::call(const FunctionProto& function, const NodeProt
     if (!attributes.contains(name) && structure_.function(node) == &function)
       fail("attribute '{}' of the function is missing", printable(name));
   }
-  Scope scope;
+  Scope scope{around.writer};
   for (int i = 0; i < function.input_size(); ++i)
     scope.values[function.input(i)] = {i < static_cast<int>(inputs.size()) ? inputs[i] : nullptr, false};
   Body body = Body::of(function);
@@ -344,6 +295,8 @@ std::vector<Value*> Importer::call(const FunctionProto& function, const NodeProt
   }
   return results;
 }
+
+namespace {
 
 // --- files ---------------------------------------------------------------------------------------------------------
 

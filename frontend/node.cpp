@@ -91,30 +91,42 @@ ConstantId Node::tensor(std::string_view name) const {
   } catch (const Error& error) { throw Error(error.fault, fmt::format("attribute '{}': {}", name, error.what())); }
 }
 
-Shape Node::extents(int index) const {
+Shape Node::extents(int index, Interval within) const {
   const Value* value = input(index);
   if (value->type.rank() > 1) fail("input {} has rank {}, expected 1", index, value->type.rank());
   if (value->has_elements()) return value->elements;
   auto scalars = scalars_of(build.module, value);
-  if (!scalars || !is_integer(value->type.dtype)) unsupported("input {} is known only at run time", index);
+  if (!is_integer(value->type.dtype)) unsupported("input {} is known only at run time", index);
+  if (!scalars) return read_by_host(index, within);
   Shape elements;  // exporters' INT64_MAX, "to the end", is beyond what Dims hold
   for (const Scalar& scalar : *scalars)
     elements.push_back(dims().constant(std::clamp(scalar.integer, kDimMin, kDimMax)));
   return elements;
 }
 
+// Elements that only a run can tell: the host reads them there.
+Shape Node::read_by_host(int index, Interval within) const {
+  Value* value = input(index);
+  for (Dim extent : value->type.shape)
+    if (!value_of(extent))
+      unsupported("input {} is {}: how many elements it has is known only at run time", index, to_string(value->type));
+  if (value->type.dtype != DType::I64 && value->type.dtype != DType::I32) value = build.convert(value, DType::I64);
+  return build.to_host(value, within)->elements;
+}
+
 std::vector<int64_t> Node::constants(int index) const {
   std::vector<int64_t> numbers;
   for (Dim dim : extents(index)) {
     std::optional<int64_t> number = value_of(dim);
+    if (!number && speaks_of_elements(dim)) unsupported("input {} is known only at run time", index);
     if (!number) unsupported("input {} depends on the shapes of the model's inputs ({})", index, to_string(dim));
     numbers.push_back(*number);
   }
   return numbers;
 }
 
-Dim Node::extent(int index) const {
-  Shape elements = extents(index);
+Dim Node::extent(int index, Interval within) const {
+  Shape elements = extents(index, within);
   if (elements.size() != 1)
     fail("input {} has {}, expected 1", index, counted(static_cast<int64_t>(elements.size()), "element"));
   return elements[0];

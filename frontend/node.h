@@ -77,14 +77,17 @@ class Node {
   ConstantId tensor(std::string_view name) const;
   int axis(std::string_view name, int rank) const { return normalized_axis(integer(name), rank); }
 
-  // Integer operands that shapes are made of: their elements as Dims, or as numbers known now.
-  Shape extents(int input) const;
+  // Integer operands that shapes are made of: their elements as Dims (of the host's, where only a run can tell), or as
+  // numbers known now.
+  Shape extents(int input, Interval within = {kDimMin, kDimMax}) const;
+  Shape sizes(int input) const { return extents(input, {0, INT64_C(1) << 40}); }  // checked when the host reads them
   std::vector<int64_t> constants(int input) const;
-  Dim extent(int input) const;  // of one element
+  Dim extent(int input, Interval within = {kDimMin, kDimMax}) const;  // of one element
   // From the attribute of that name, or, in later opsets, from that operand; empty when there is neither.
   std::vector<int64_t> integers_from(std::string_view attribute, int input) const;
 
  private:
+  Shape read_by_host(int input, Interval within) const;
   const AttributeProto* find(std::string_view name) const;
   const AttributeProto& get(std::string_view name) const;
 

@@ -12,7 +12,7 @@ const Table& table() {
   static const Table all = [] {
     Table table;
     for (auto family : {elementwise_ops, activation_ops, constant_ops, shape_ops, move_ops, index_ops, reduction_ops,
-                        contraction_ops, convolution_ops, pooling_ops, normalization_ops, recurrent_ops}) {
+                        contraction_ops, convolution_ops, pooling_ops, normalization_ops, recurrent_ops, selection_ops}) {
       for (const OpEntry& entry : family()) {
         LPD_CHECK(table.emplace(entry.name, entry.import).second, "operator {} is in two families", entry.name);
       }

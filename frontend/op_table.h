@@ -32,5 +32,6 @@ std::span<const OpEntry> convolution_ops();    // ops/convolution.cpp
 std::span<const OpEntry> pooling_ops();        // ops/pooling.cpp
 std::span<const OpEntry> normalization_ops();  // ops/normalization.cpp
 std::span<const OpEntry> recurrent_ops();      // ops/recurrent.cpp
+std::span<const OpEntry> selection_ops();      // ops/selection.cpp
 
 }  // namespace lapidary::frontend

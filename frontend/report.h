@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "frontend/onnx_proto.h"
 #include "ir/error.h"
@@ -15,18 +16,21 @@ std::string describe(const NodeProto&, int opset, const std::string& call = "");
 
 class Report {
  public:
-  Report(Diagnostics& diagnostics, std::string file) : diagnostics_(diagnostics), prefix_(printable(file) + ": ") {}
+  Report(Diagnostics& diagnostics, std::string file) : diagnostics_(&diagnostics), prefix_(printable(file) + ": ") {}
 
-  void error(const std::string& what, Fault fault = Fault::Input) { diagnostics_.error(fault, prefix_ + what); }
+  void error(const std::string& what, Fault fault = Fault::Input) { diagnostics_->error(fault, prefix_ + what); }
   void error(const NodeProto& node, int opset, const std::string& what, Fault fault = Fault::Input) {
     error(describe(node, opset, call_) + ": " + what, fault);
   }
-  void warning(const std::string& what) { diagnostics_.warning(prefix_ + what); }
+  void warning(const std::string& what) { diagnostics_->warning(prefix_ + what); }
   void set_call(const std::string& prefix) { call_ = prefix; }  // of the nodes reported from now on: "call/"
-  bool failed() const { return diagnostics_.failed(); }
+  // What follows goes there; returns where it went before.
+  Diagnostics* redirect(Diagnostics* to) { return std::exchange(diagnostics_, to); }
+  void repeat_warning(const std::string& message) { diagnostics_->warning(message); }  // of a diagnostics it went to
+  bool failed() const { return diagnostics_->failed(); }
 
  private:
-  Diagnostics& diagnostics_;
+  Diagnostics* diagnostics_;
   std::string prefix_, call_;
 };
 

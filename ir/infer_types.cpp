@@ -69,7 +69,8 @@ std::vector<Type> infer_loop(const Inference& op) {
     if (types[i].is_error() || agrees) continue;
     op.fail("loop-carried value {} starts as {} and becomes {}", i, to_string(start), to_string(types[i]));
   }
-  for (size_t i = carried; i < types.size(); i++) types[i].shape.insert(types[i].shape.begin(), op.params.dim("trips"));
+  const Dim rows = counts ? op.constant(0) : op.params.dim("trips");
+  for (size_t i = carried; i < types.size(); i++) types[i].shape.insert(types[i].shape.begin(), rows);
   if (counts) types.push_back(Type::tensor(DType::I64, {}));
   return types;
 }

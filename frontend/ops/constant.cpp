@@ -61,21 +61,33 @@ Values constant_of_shape(Node& node) {
       fail("attribute 'value' has {} elements, expected 1", node.build.module.constants[id].elements());
     value = node.build.module.constants.scalars_of(id)[0];
   }
-  return {filled(node, value, checked_extents(node.extents(0)))};
+  return {filled(node, value, checked_extents(node.sizes(0)))};
 }
 
-// Integers: start, limit and delta may depend on shapes. Floats: known numbers only.
+// The number of elements of a range whose bounds only a run can tell, computed there. At most kMost of them.
+Dim told_count(Node& node, DType type, double most) {
+  GraphBuilder& b = node.build;
+  auto bound = [&](int i) { return b.convert(node.input(i), type); };
+  Value* steps = b.scalar_op(ScalarOp::Ceil, {b.div(b.sub(bound(1), bound(0)), bound(2))});
+  Value* clamped = b.scalar_op(ScalarOp::Max, {b.scalar_op(ScalarOp::Min, {steps, b.like(steps, most)}), b.like(steps, 0)});
+  return b.to_host(b.convert(clamped, DType::I64), {0, static_cast<int64_t>(most)})->elements.at(0);
+}
+
 Values range(Node& node) {
+  constexpr double kMost = 1 << 24;
   DType dtype = node.type(0).dtype;
+  for (int i = 0; i < 3; ++i)
+    if (node.type(i).rank() > 1) fail("input {} has rank {}, expected 0", i, node.type(i).rank());
   auto parameter = [](Dim dim) { return ParamValue(dim); };
   if (is_integer(dtype)) {
     Dim start = node.extent(0), limit = node.extent(1), delta = node.extent(2);
     std::optional<int64_t> step = value_of(delta);
-    if (!step) unsupported("delta known only at run time");
-    if (*step == 0) fail("delta is 0");
+    if (step == 0) fail("delta is 0");
     DimPool& dims = node.dims();
-    Dim span = *step > 0 ? dims.sub(limit, start) : dims.sub(start, limit);
-    Dim count = dims.max(dims.constant(0), dims.ceildiv(span, dims.constant(std::abs(*step))));
+    Dim zero = dims.constant(0), up = dims.less(zero, delta);
+    Dim span = dims.select(up, dims.sub(limit, start), dims.sub(start, limit));
+    Dim size = dims.max(dims.constant(1), dims.max(delta, dims.neg(delta)));
+    Dim count = dims.max(zero, dims.ceildiv(span, size));
     return {node.build
                 .create(OpKind::Iota, {},
                         {{"shape", Shape{count}},
@@ -86,13 +98,15 @@ Values range(Node& node) {
                 .result()};
   }
   std::vector<double> bound;
-  for (int i = 0; i < 3; ++i) {
-    std::optional<Scalar> value = scalar_of(node.build.module, node.input(i));
-    if (!value) unsupported("input {} known only at run time", i);
-    bound.push_back(value->number);
+  for (int i = 0; i < 3; ++i)
+    if (auto value = scalar_of(node.build.module, node.input(i))) bound.push_back(value->number);
+  if (bound.size() < 3) {  // start + i · delta, computed in float32 at least
+    GraphBuilder& b = node.build;
+    const DType wide = dtype == DType::F64 ? DType::F64 : DType::F32;
+    Value* i = b.convert(b.iota(DType::I64, {told_count(node, wide, kMost)}, 0), wide);
+    return {b.convert(b.add(b.convert(node.input(0), wide), b.mul(i, b.convert(node.input(2), wide))), dtype)};
   }
   double count = std::ceil((bound[1] - bound[0]) / bound[2]);
-  constexpr double kMost = 1 << 24;
   if (!(count <= kMost)) fail("range from {} to {} by {}", bound[0], bound[1], bound[2]);
   std::vector<Scalar> values;
   for (int64_t i = 0; i < count; ++i)

@@ -96,7 +96,7 @@ Values slice(Node& node) {
 
 Shape split_sizes(Node& node, Dim extent) {
   int parts = node.output_count();
-  if (node.input(1)) return node.extents(1);
+  if (node.input(1)) return node.sizes(1);
   if (node.has("split")) return as_dims(node.dims(), node.integers("split"));
   if (node.has("num_outputs") && node.integer("num_outputs") != parts)
     fail("num_outputs is {}, the node has {} outputs", node.integer("num_outputs"), parts);
@@ -199,9 +199,9 @@ Values tile(Node& node) {
   int rank = x->type.rank();
   Shape repeats(rank, node.dims().constant(1));
   if (node.version < 6) {
-    repeats[normalized_axis(node.constants(2).at(0), rank)] = node.extent(1);
+    repeats[normalized_axis(node.constants(2).at(0), rank)] = node.sizes(1).at(0);
   } else {
-    repeats = node.extents(1);
+    repeats = node.sizes(1);
   }
   if (static_cast<int>(repeats.size()) != rank) fail("{} repeats, the input has rank {}", repeats.size(), rank);
   return {tiled(node, x, repeats)};

@@ -35,6 +35,23 @@ Dim quotient(DimPool& dims, Shape above, Shape below) {
   return dims.floordiv(dims.product(above), dims.product(below));
 }
 
+// A shape that only a run can tell: each extent may turn out to be 0, which copies, or -1, which is inferred.
+Shape told_shape(Node& node, const Shape& from, const Shape& wanted, bool copies_zero) {
+  DimPool& dims = node.dims();
+  Dim zero = dims.constant(0), one = dims.constant(1), rest = dims.constant(-1);
+  Shape extents = wanted, others;
+  for (size_t i = 0; i < extents.size(); ++i) {
+    if (copies_zero && i < from.size()) extents[i] = dims.select(dims.equal(wanted[i], zero), from[i], wanted[i]);
+    others.push_back(dims.select(dims.equal(wanted[i], rest), one, extents[i]));
+  }
+  Dim inferred = quotient(dims, from, others);
+  for (size_t i = 0; i < extents.size(); ++i)
+    extents[i] = dims.max(dims.select(dims.equal(wanted[i], rest), inferred, extents[i]), zero);
+  node.build.module.check(dims.equal(dims.product(from), dims.product(extents)),
+                          node.build.module.describe(node.build.origin) + ": the shape has another number of elements");
+  return extents;
+}
+
 Values reshape(Node& node) {
   Value* x = node.input(0);
   Shape target = node.version >= 5 ? node.extents(1) : Shape();
@@ -43,6 +60,8 @@ Values reshape(Node& node) {
   }
   const Shape wanted = target;
   bool copies_zero = node.integer_or("allowzero", 0) == 0;
+  if (std::ranges::any_of(target, [](Dim extent) { return speaks_of_elements(extent) && range(extent).lo <= 0; }))
+    return {node.build.reshape(x, told_shape(node, x->type.shape, target, copies_zero))};
   int inferred = -1;
   Shape others;
   for (int i = 0; i < static_cast<int>(target.size()); ++i) {
@@ -103,7 +122,7 @@ Values unsqueeze(Node& node) {
 
 Values expand(Node& node) {
   Value* x = node.input(0);
-  Shape target = node.extents(1);
+  Shape target = node.sizes(1);
   for (Dim extent : target) {
     if (range(extent).hi < 0) fail("negative extent {}", to_string(extent));
   }
