@@ -13,12 +13,14 @@ namespace lapidary::frontend {
 using ImportFunction = std::vector<Value*> (*)(Node&);
 
 struct OpEntry {
-  std::string_view name;  // of domain ai.onnx
+  std::string_view name;
   ImportFunction import;
+  std::string_view schema = {};  // of an operator of com.microsoft, as microsoft_schemas.h spells it; else ONNX's own
 };
 
 ImportFunction find_importer(std::string_view domain, std::string_view name);  // null when there is none
-std::vector<std::string_view> imported_operators();                            // sorted by name
+std::vector<std::string_view> imported_operators();                            // of ai.onnx, sorted by name
+std::vector<const OpEntry*> microsoft_operators();
 
 std::span<const OpEntry> elementwise_ops();    // ops/elementwise.cpp
 std::span<const OpEntry> activation_ops();     // ops/activation.cpp
@@ -33,5 +35,7 @@ std::span<const OpEntry> pooling_ops();        // ops/pooling.cpp
 std::span<const OpEntry> normalization_ops();  // ops/normalization.cpp
 std::span<const OpEntry> recurrent_ops();      // ops/recurrent.cpp
 std::span<const OpEntry> selection_ops();      // ops/selection.cpp
+
+std::span<const OpEntry> quantization_ops();   // ops/quantization.cpp
 
 }  // namespace lapidary::frontend

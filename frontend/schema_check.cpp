@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "frontend/microsoft_schemas.h"
 #include "frontend/structure.h"
 
 namespace lapidary::frontend {
@@ -95,67 +96,6 @@ std::string problem_of(const AttributeProto& attribute, AttributeType expected) 
 }
 
 // --- element types ---------------------------------------------------------------------------------------------------
-
-// The spelling of ONNX's schemas for a tensor type.
-const char* schema_name(DType dtype) {
-  switch (dtype) {
-    case DType::F32:
-      return "tensor(float)";
-    case DType::U8:
-      return "tensor(uint8)";
-    case DType::I8:
-      return "tensor(int8)";
-    case DType::U16:
-      return "tensor(uint16)";
-    case DType::I16:
-      return "tensor(int16)";
-    case DType::I32:
-      return "tensor(int32)";
-    case DType::I64:
-      return "tensor(int64)";
-    case DType::String:
-      return "tensor(string)";
-    case DType::Bool:
-      return "tensor(bool)";
-    case DType::F16:
-      return "tensor(float16)";
-    case DType::F64:
-      return "tensor(double)";
-    case DType::U32:
-      return "tensor(uint32)";
-    case DType::U64:
-      return "tensor(uint64)";
-    case DType::C64:
-      return "tensor(complex64)";
-    case DType::C128:
-      return "tensor(complex128)";
-    case DType::BF16:
-      return "tensor(bfloat16)";
-    case DType::F8E4M3FN:
-      return "tensor(float8e4m3fn)";
-    case DType::F8E4M3FNUZ:
-      return "tensor(float8e4m3fnuz)";
-    case DType::F8E5M2:
-      return "tensor(float8e5m2)";
-    case DType::F8E5M2FNUZ:
-      return "tensor(float8e5m2fnuz)";
-    case DType::U4:
-      return "tensor(uint4)";
-    case DType::I4:
-      return "tensor(int4)";
-    case DType::F4E2M1:
-      return "tensor(float4e2m1)";
-    case DType::F8E8M0:
-      return "tensor(float8e8m0)";
-    case DType::U2:
-      return "tensor(uint2)";
-    case DType::I2:
-      return "tensor(int2)";
-    case DType::Undefined:
-      return "undefined";
-  }
-  LPD_UNREACHABLE();
-}
 
 class NodeCheck {
  public:
@@ -254,6 +194,66 @@ void NodeCheck::element_types(std::span<Value* const> inputs) {
 
 }  // namespace
 
+const char* schema_name(DType dtype) {
+  switch (dtype) {
+    case DType::F32:
+      return "tensor(float)";
+    case DType::U8:
+      return "tensor(uint8)";
+    case DType::I8:
+      return "tensor(int8)";
+    case DType::U16:
+      return "tensor(uint16)";
+    case DType::I16:
+      return "tensor(int16)";
+    case DType::I32:
+      return "tensor(int32)";
+    case DType::I64:
+      return "tensor(int64)";
+    case DType::String:
+      return "tensor(string)";
+    case DType::Bool:
+      return "tensor(bool)";
+    case DType::F16:
+      return "tensor(float16)";
+    case DType::F64:
+      return "tensor(double)";
+    case DType::U32:
+      return "tensor(uint32)";
+    case DType::U64:
+      return "tensor(uint64)";
+    case DType::C64:
+      return "tensor(complex64)";
+    case DType::C128:
+      return "tensor(complex128)";
+    case DType::BF16:
+      return "tensor(bfloat16)";
+    case DType::F8E4M3FN:
+      return "tensor(float8e4m3fn)";
+    case DType::F8E4M3FNUZ:
+      return "tensor(float8e4m3fnuz)";
+    case DType::F8E5M2:
+      return "tensor(float8e5m2)";
+    case DType::F8E5M2FNUZ:
+      return "tensor(float8e5m2fnuz)";
+    case DType::U4:
+      return "tensor(uint4)";
+    case DType::I4:
+      return "tensor(int4)";
+    case DType::F4E2M1:
+      return "tensor(float4e2m1)";
+    case DType::F8E8M0:
+      return "tensor(float8e8m0)";
+    case DType::U2:
+      return "tensor(uint2)";
+    case DType::I2:
+      return "tensor(int2)";
+    case DType::Undefined:
+      return "undefined";
+  }
+  LPD_UNREACHABLE();
+}
+
 Opsets::Opsets(const google::protobuf::RepeatedPtrField<onnx::OperatorSetIdProto>& imports, Report& report) {
   for (const auto& import : imports) {
     std::string domain(canonical_domain(import.domain()));
@@ -282,12 +282,15 @@ const OpSchema* find_schema(const NodeProto& node, const Opsets& opsets, Report&
     report.error(node, opset, what, fault);
     return nullptr;
   };
-  if (domain == "com.microsoft")
-    return complain(fmt::format("operator com.microsoft.{} is not supported yet", printable(node.op_type())),
-                    Fault::Unsupported);
-  if (!known_domains().contains(domain))
+  if (domain != kMicrosoft && !known_domains().contains(domain))
     return complain(fmt::format("unknown domain '{}', and the model has no such function", printable(domain)));
   if (opset == 0) return complain(fmt::format("no opset_import for domain '{}'", domain_name(domain)));
+  if (domain == kMicrosoft) {
+    const OpSchema* schema = microsoft_schema(node.op_type());
+    return schema ? schema
+                  : complain(fmt::format("operator com.microsoft.{} is not supported yet", printable(node.op_type())),
+                             Fault::Unsupported);
+  }
   const OpSchema* schema = onnx::OpSchemaRegistry::Schema(node.op_type(), opset, domain);
   if (!schema) {
     return complain(fmt::format("no operator '{}' in {} opset {}{}", printable(node.op_type()), domain_name(domain),

@@ -23,6 +23,9 @@ class Opsets {
 // The schema in force, or null after a report.
 const OpSchema* find_schema(const NodeProto&, const Opsets&, Report&);
 
+// The spelling of ONNX's schemas for a tensor of this type: "tensor(float)".
+const char* schema_name(DType);
+
 // Whether the node fits. Operands are null when left out.
 bool check_node(const NodeProto&, const OpSchema&, int opset, const Attributes&, std::span<Value* const> inputs,
                 Report&);

@@ -224,4 +224,37 @@ std::vector<Value*> recurrent_layer(GraphBuilder& builder, Value* x, Value* w, V
   return recurrent(builder, of);
 }
 
+// --- quantisation ------------------------------------------------------------------------------------------------
+
+namespace {
+
+bool is_half(DType dtype) { return dtype == DType::F16 || dtype == DType::BF16; }
+
+}  // namespace
+
+// Integers of up to 32 bits are subtracted as such; products are rounded once, from float32.
+Value* dequantize(GraphBuilder& builder, Value* x, Value* scale, Value* zero_point) {
+  std::vector<Value*> operands = {x, scale};
+  if (zero_point) operands.push_back(zero_point);
+  return builder.composite("dequantize", {}, operands, [&](GraphBuilder& b, Values in) {
+    DType to = in[1]->type.dtype, wide = is_half(to) ? DType::F32 : to;
+    Value* codes = in[0];
+    if (in.size() > 2) {
+      DType between = is_integer(codes->type.dtype) ? DType::I32 : wide;
+      codes = b.sub(b.convert(codes, between), b.convert(in[2], between));
+    }
+    return std::vector<Value*>{b.convert(b.mul(b.convert(codes, wide), b.convert(in[1], wide)), to)};
+  })[0];
+}
+
+// The conversion saturates. The floats of 8 and 4 bits have no zero point but 0, and are rounded by the conversion.
+Value* quantize(GraphBuilder& builder, Value* x, Value* scale, Value* zero_point) {
+  return builder.composite("quantize", {}, {x, scale, zero_point}, [&](GraphBuilder& b, Values in) {
+    DType to = in[2]->type.dtype, wide = is_half(in[1]->type.dtype) ? DType::F32 : in[1]->type.dtype;
+    Value* y = b.div(b.convert(in[0], wide), b.convert(in[1], wide));
+    if (is_integer(to)) y = b.scalar_op(ScalarOp::Round, {y});
+    return std::vector<Value*>{b.convert(b.add(y, b.convert(in[2], wide)), to)};
+  })[0];
+}
+
 }  // namespace lapidary::composites

@@ -45,4 +45,10 @@ std::vector<Value*> recurrent(GraphBuilder&, const Recurrence&);
 // The same behind xw = x·wᵀ + bias, an ordinary contraction: x [S, B, I], w [D, G·H, I], bias [D, G·H] or null.
 std::vector<Value*> recurrent_layer(GraphBuilder&, Value* x, Value* w, Value* bias, Recurrence);
 
+// dequantize(x, scale, zero_point?) = (x - zero_point) · scale, of scale's type; quantize(x, scale, zero_point; to) =
+// round(x / scale) + zero_point, saturated to the range of zero_point's type. scale and zero_point have a shape that
+// broadcasts to x's: one for all, one for each index of an axis, or one for each element. ONNX QuantizeLinear-25.
+Value* dequantize(GraphBuilder&, Value* x, Value* scale, Value* zero_point);
+Value* quantize(GraphBuilder&, Value* x, Value* scale, Value* zero_point);
+
 }  // namespace lapidary::composites

@@ -63,7 +63,7 @@ class Product:
 
     def bind(self, feeds):
         for slot, (name, code, _) in enumerate(self.inputs):
-            array = np.ascontiguousarray(feeds[name])
+            array = np.asarray(feeds[name], order="C")
             if array.dtype != DTYPES[code]:
                 raise TypeError(f"input {name}: expected {DTYPES[code].__name__}, got {array.dtype}")
             dims = (c.c_int64 * max(array.ndim, 1))(*array.shape)
