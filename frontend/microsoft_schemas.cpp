@@ -98,7 +98,8 @@ using Schemas = std::map<std::string_view, OpSchema>;
 const Schemas& schemas() {
   static const Schemas all = [] {
     Schemas schemas;
-    for (const OpEntry* entry : microsoft_operators()) schemas.emplace(entry->name, parse_schema(entry->name, entry->schema));
+    for (const OpEntry* entry : microsoft_operators())
+      schemas.emplace(entry->name, parse_schema(entry->name, entry->schema));
     return schemas;
   }();
   return all;

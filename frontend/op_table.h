@@ -37,5 +37,8 @@ std::span<const OpEntry> recurrent_ops();      // ops/recurrent.cpp
 std::span<const OpEntry> selection_ops();      // ops/selection.cpp
 
 std::span<const OpEntry> quantization_ops();   // ops/quantization.cpp
+std::span<const OpEntry> quantized_product_ops();
+std::span<const OpEntry> quantized_elementwise_ops();
+std::span<const OpEntry> packed_weight_ops();
 
 }  // namespace lapidary::frontend

@@ -257,4 +257,35 @@ Value* quantize(GraphBuilder& builder, Value* x, Value* scale, Value* zero_point
   })[0];
 }
 
+Value* unpacked(GraphBuilder& b, Value* bytes, int bits) {
+  if (bits == 8) return bytes;
+  int axis = bytes->type.rank();
+  std::vector<Value*> parts;
+  for (int shift = 0; shift < 8; shift += bits) {
+    Value* part = shift ? b.scalar_op(ScalarOp::ShiftRight, {bytes, b.like(bytes, shift)}) : bytes;
+    if (shift + bits < 8) part = b.scalar_op(ScalarOp::And, {part, b.like(bytes, (1 << bits) - 1)});
+    parts.push_back(b.expand_axes(part, {axis}));
+  }
+  Shape shape = bytes->type.shape;
+  shape.back() = b.module.dims.mul(shape.back(), b.dim(8 / bits));
+  return b.reshape(b.concat(parts, axis), shape);
+}
+
+Value* matmul_packed(GraphBuilder& builder, Value* a, const PackedWeights& w) {
+  std::vector<Value*> operands = {a, w.codes, w.scales};
+  if (w.zero_points) operands.push_back(w.zero_points);
+  return builder.composite(
+      "matmul_packed", {{"k", w.k}, {"bits", w.bits}, {"block", w.block}}, operands, [&](GraphBuilder& b, Values in) {
+        DType dtype = in[0]->type.dtype;
+        Value* codes = b.convert(unpacked(b, in[1], static_cast<int>(w.bits)), dtype);
+        Value* zero = in.size() > 3 ? b.expand_axes(b.convert(in[3], dtype), {2})
+                                    : b.scalar(dtype, static_cast<double>(int64_t{1} << (w.bits - 1)));
+        Value* numbers = b.mul(b.sub(codes, zero), b.expand_axes(in[2], {2}));
+        numbers =
+            b.reshape(numbers, {numbers->type.shape[0], b.module.dims.mul(numbers->type.shape[1], b.dim(w.block))});
+        numbers = b.slice_axis(numbers, 1, b.dim(0), b.dim(w.k));
+        return std::vector<Value*>{b.matmul(in[0], b.transpose(numbers, {1, 0}))};
+      })[0];
+}
+
 }  // namespace lapidary::composites

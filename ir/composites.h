@@ -51,4 +51,15 @@ std::vector<Value*> recurrent_layer(GraphBuilder&, Value* x, Value* w, Value* bi
 Value* dequantize(GraphBuilder&, Value* x, Value* scale, Value* zero_point);
 Value* quantize(GraphBuilder&, Value* x, Value* scale, Value* zero_point);
 
+// Weights [N, K] of `bits` bits in blocks of `block` along K: codes u8 [N, ⌈K/block⌉, block·bits/8], the lowest bits
+// first, scales [N, ⌈K/block⌉], zero_points of the same shape, u8 or of scales' type; null: half the range.
+struct PackedWeights {
+  int64_t k, n, bits, block;
+  Value *codes = nullptr, *scales = nullptr, *zero_points = nullptr;
+};
+// matmul_packed(a, codes, scales, zero_points?; k, bits, block): a [.., K] → [.., N]. com.microsoft MatMulNBits.
+Value* matmul_packed(GraphBuilder&, Value* a, const PackedWeights&);
+// Bytes [.., B] as codes u8 [.., B·8/bits], the lowest bits first.
+Value* unpacked(GraphBuilder&, Value* bytes, int bits);
+
 }  // namespace lapidary::composites

@@ -21,8 +21,8 @@ int64_t known(Dim extent, const char* what) {
   return *value;
 }
 
-Operands operands_of(Node& node) {
-  Operands o{node.input(0), node.input(1), node.input(2), node.integer("group"), {}, {}};
+Operands operands_of(Node& node, Value* x, Value* w, Value* bias) {
+  Operands o{x, w, bias, node.integer("group"), {}, {}};
   int rank = o.x->type.rank();
   if (rank < 3) fail("input has rank {}, expected 3 or more", rank);
   if (o.w->type.rank() != rank) fail("weight has rank {}, expected {}", o.w->type.rank(), rank);
@@ -43,18 +43,7 @@ void check_bias(const Operands& o, int64_t channels) {
   if (extent && *extent != channels) fail("bias has {} elements, expected {}", *extent, channels);
 }
 
-Values conv(Node& node) {
-  Operands o = operands_of(node);
-  int64_t outputs = known(o.w->type.shape[0], "output channels"), inputs = known(o.w->type.shape[1], "input channels");
-  std::optional<int64_t> channels = value_of(o.x->type.shape[1]);
-  if (channels && *channels != inputs * o.group)
-    fail("input has {}, weight and group {} want {}", counted(*channels, "channel"), o.group, inputs * o.group);
-  if (outputs % o.group != 0) fail("{} output channels are not a multiple of group {}", outputs, o.group);
-  check_bias(o, outputs);
-  Windows w = windows_of(node, o.kernel, o.spatial);
-  for (int i = 0; i < w.rank(); ++i) window_count(node, w, i, o.spatial[i], false);  // complains
-  return {node.build.conv(o.x, o.w, o.bias, o.group, w.strides, w.dilations, w.pads)};
-}
+Values conv(Node& node) { return {convolved(node, node.input(0), node.input(1), node.input(2))}; }
 
 // Without output_shape: (d - 1)·stride + output_padding + reach - pads. With it, or SAME: the pads that give it. An
 // output_shape beyond what the windows reach is filled with zeros at the end, as ONNX Runtime and ONNX's node tests
@@ -79,7 +68,7 @@ void pad_for_output(Node& node, const Operands& o, Windows& w, const std::vector
 }
 
 Values conv_transpose(Node& node) {
-  Operands o = operands_of(node);
+  Operands o = operands_of(node, node.input(0), node.input(1), node.input(2));
   int64_t inputs = known(o.w->type.shape[0], "input channels"),
           outputs = known(o.w->type.shape[1], "output channels") * o.group;
   std::optional<int64_t> channels = value_of(o.x->type.shape[1]);
@@ -112,6 +101,19 @@ Values conv_transpose(Node& node) {
 constexpr OpEntry kOps[] = {{"Conv", conv}, {"ConvTranspose", conv_transpose}};
 
 }  // namespace
+
+Value* convolved(Node& node, Value* x, Value* w, Value* bias) {
+  Operands o = operands_of(node, x, w, bias);
+  int64_t outputs = known(o.w->type.shape[0], "output channels"), inputs = known(o.w->type.shape[1], "input channels");
+  std::optional<int64_t> channels = value_of(o.x->type.shape[1]);
+  if (channels && *channels != inputs * o.group)
+    fail("input has {}, weight and group {} want {}", counted(*channels, "channel"), o.group, inputs * o.group);
+  if (outputs % o.group != 0) fail("{} output channels are not a multiple of group {}", outputs, o.group);
+  check_bias(o, outputs);
+  Windows windows = windows_of(node, o.kernel, o.spatial);
+  for (int i = 0; i < windows.rank(); ++i) window_count(node, windows, i, o.spatial[i], false);  // complains
+  return node.build.conv(o.x, o.w, o.bias, o.group, windows.strides, windows.dilations, windows.pads);
+}
 
 std::span<const OpEntry> convolution_ops() { return kOps; }
 

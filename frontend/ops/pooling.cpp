@@ -11,9 +11,9 @@ struct Pool {
   Shape sizes;
 };
 
-Pool pool_of(Node& node) {
-  if (node.rank() < 3) fail("input has rank {}, expected 3 or more", node.rank());
-  Shape spatial(node.type(0).shape.begin() + 2, node.type(0).shape.end());
+Pool pool_of(Node& node, const Value* x) {
+  if (x->type.rank() < 3) fail("input has rank {}, expected 3 or more", x->type.rank());
+  Shape spatial(x->type.shape.begin() + 2, x->type.shape.end());
   Pool pool{windows_of(node, {}, spatial), {}};
   bool ceil = node.integer_or("ceil_mode", 0) != 0;
   for (int i = 0; i < pool.windows.rank(); ++i) {
@@ -38,7 +38,7 @@ Params params_of(const Pool& pool) {
 
 Values max_pool(Node& node) {
   if (node.wants(1)) unsupported("the indices (output 1)");
-  return {node.build.create(OpKind::MaxPool, {node.input(0)}, params_of(pool_of(node))).result()};
+  return {node.build.create(OpKind::MaxPool, {node.input(0)}, params_of(pool_of(node, node.input(0)))).result()};
 }
 
 Value* averaged(Node& node, Value* x, const Pool& pool, bool include_pad) {
@@ -47,9 +47,7 @@ Value* averaged(Node& node, Value* x, const Pool& pool, bool include_pad) {
   return node.build.create(OpKind::AveragePool, {x}, params).result();
 }
 
-Values average_pool(Node& node) {
-  return {averaged(node, node.input(0), pool_of(node), node.integer_or("count_include_pad", 0) != 0)};
-}
+Values average_pool(Node& node) { return {average_pooled(node, node.input(0))}; }
 
 template <OpKind kind>
 Values global_pool(Node& node) {
@@ -63,7 +61,7 @@ Value* power(Node& node, Value* x, double exponent) {
 
 // (Σ |x|^p)^(1/p)
 Values lp_pool(Node& node) {
-  Pool pool = pool_of(node);
+  Pool pool = pool_of(node, node.input(0));
   double p = node.version == 1 ? node.number("p") : static_cast<double>(node.integer("p")), area = 1;
   for (int64_t extent : pool.windows.kernel) area *= static_cast<double>(extent);
   Value* raised = power(node, node.build.scalar_op(ScalarOp::Abs, {node.input(0)}), p);
@@ -104,6 +102,10 @@ constexpr OpEntry kOps[] = {{"AveragePool", average_pool},
                             {"MaxPool", max_pool}};
 
 }  // namespace
+
+Value* average_pooled(Node& node, Value* x) {
+  return averaged(node, x, pool_of(node, x), node.integer_or("count_include_pad", 0) != 0);
+}
 
 std::span<const OpEntry> pooling_ops() { return kOps; }
 

@@ -73,7 +73,8 @@ Values quantize_linear(Node& node) {
   DType to = dtype_or(node, "output_dtype", node.input(2) ? node.type(2).dtype : DType::U8);
   if (node.input(2) && node.type(2).dtype != to)
     fail("output_dtype {} differs from the zero point's {}", name_of(to), name_of(node.type(2).dtype));
-  if (is_float8(to) && node.integer_or("saturate", 1) == 0) unsupported("quantising to {} without saturation", name_of(to));
+  if (is_float8(to) && node.integer_or("saturate", 1) == 0)
+    unsupported("quantising to {} without saturation", name_of(to));
   Operands operands = operands_of(node);
   DType precision = dtype_or(node, "precision", DType::Undefined);
   if (precision != DType::Undefined) {
@@ -117,8 +118,7 @@ Quantized dynamically_quantized(Node& node, Value* x) {
   Value* bottom = build.scalar_op(ScalarOp::Min, {build.reduce(OpKind::ReduceMin, x, all), zero});
   Value* flat = build.scalar_op(ScalarOp::Equal, {top, bottom});
   Value* scale = build.select(flat, build.like(x, 1), build.div(build.sub(top, bottom), build.like(x, 255)));
-  Value* zero_point =
-      build.convert(build.scalar_op(ScalarOp::Round, {build.neg(build.div(bottom, scale))}), DType::U8);
+  Value* zero_point = build.convert(build.scalar_op(ScalarOp::Round, {build.neg(build.div(bottom, scale))}), DType::U8);
   return {composites::quantize(build, x, scale, zero_point), scale, zero_point};
 }
 

@@ -21,4 +21,10 @@ std::vector<int64_t> positive_list(Node&, const char* name, int rank, int64_t ot
 // The number of windows along axis i of that extent.
 Dim window_count(Node&, const Windows&, int axis, Dim extent, bool ceil);
 
+// The convolution of x by w with the node's attributes, all checked; bias may be null.
+Value* convolved(Node&, Value* x, Value* w, Value* bias);
+
+// The average pool of x with the node's attributes.
+Value* average_pooled(Node&, Value* x);
+
 }  // namespace lapidary::frontend
