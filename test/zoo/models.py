@@ -11,14 +11,14 @@ import numpy as np
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "..", "bench")]
 import materialize  # noqa: E402
-from peers import example_inputs  # noqa: E402
+from peers import BASE_SUFFIXES, example_inputs  # noqa: E402
 
 # Models the compiler takes today, with the size of their files in MB.
 MODELS = {
     "resnet50": 102, "mobilenet_v3_large": 22, "efficientnet_b0": 21, "densenet121": 32, "vgg16": 553,
     "squeezenet1_1": 5, "googlenet": 27, "unet": 31, "vit_b_16": 346, "bert_base": 435, "gpt2": 652,
     "llama_tiny": 426, "bilstm_tagger": 48, "mx_resnet18_v2": 47, "tf_mobilenet_v2": 14,
-    "deepspeech2": 61,
+    "deepspeech2": 61, "resnet50_int8_qdq": 26, "bert_base_dynint8": 182, "llama_tiny_int4": 90, "squeezenet1_1_fp16": 3,
 }
 
 
@@ -44,6 +44,8 @@ def path_of(name):
 def other_inputs(name):
     """Inputs of a second set of shapes: batch 3 and other lengths, where the model has them symbolic."""
     rng = np.random.default_rng(1)
+    for suffix in BASE_SUFFIXES:
+        name = name.removesuffix(suffix)
 
     def normal(*shape):
         return rng.standard_normal(shape, dtype=np.float32)
@@ -63,4 +65,4 @@ def other_inputs(name):
     first = example_inputs(name + ".onnx")
     if name == "mx_resnet18_v2":   # its batch is fixed
         return {key: normal(*value.shape) for key, value in first.items()}
-    return {key: normal(3, *value.shape[1:]) for key, value in first.items()}
+    return {key: normal(3, *value.shape[1:]).astype(value.dtype) for key, value in first.items()}

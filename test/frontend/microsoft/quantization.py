@@ -35,7 +35,7 @@ CASES = [
     Case("ConvInteger", [make.u8(2, 5, 9, 11), make.u8(7, 5, 3, 3), scalar(12, np.uint8), scalar(100, np.uint8)], {"pads": [0, 1, 2, 1]}, domain="", symbolic=False),
     # elementwise
     Case("QLinearAdd", [make.u8(3, 17), scalar(0.02), scalar(7, np.uint8), make.u8(17), scalar(0.03), scalar(90, np.uint8), scalar(0.06), scalar(100, np.uint8)], codes=1),
-    Case("QLinearAdd", [make.i8(3, 17), scalar(0.02), None, make.i8(3, 17), scalar(0.03), None, scalar(0.06), scalar(0, np.int8)], codes=1),
+    Case("QLinearAdd", [make.i8(3, 17), scalar(0.02), scalar(-9, np.int8), make.i8(3, 17), scalar(0.03), scalar(0, np.int8), scalar(0.06)], codes=1),
     Case("QLinearMul", [make.i8(3, 17), scalar(0.02), scalar(7, np.int8), make.i8(3, 1), scalar(0.03), scalar(9, np.int8), scalar(0.06), scalar(1, np.int8)], codes=1),
     Case("QLinearSigmoid", [make.u8(3, 17), scalar(0.05), scalar(128, np.uint8), scalar(1 / 256), scalar(0, np.uint8)], codes=1, constants=(1, 2, 3, 4)),
     Case("QLinearLeakyRelu", [make.i8(3, 17), scalar(0.05), scalar(-8, np.int8), scalar(0.04), scalar(1, np.int8)], {"alpha": 0.1}, codes=1, constants=(1, 2, 3, 4)),
