@@ -23,6 +23,7 @@ const std::vector<Pass>& graph_passes() {
       {"recognise-attention", recognise_attention,
        "a product, a softmax and a product are one kernel that never stores the scores"},
       {"fold-batch-norms", fold_batch_norms, "a scale and a shift of channels vanish into weights and bias"},
+      {"widen-halves", widen_halves, "f16 and bf16 are computed in f32 and rounded: kernels know f32 alone"},
       {"drop-dead", drop_dead, "what those left behind goes"},
       {"nest-concats", nest_concats, "what a dense block has gathered so far begins what it gathers next"},
       {"form-groups", form_groups, "each group becomes one kernel: what can share a pass over memory does"},

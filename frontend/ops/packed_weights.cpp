@@ -25,7 +25,8 @@ void require_elements(Value* x, const char* what, int64_t expected, DimPool& dim
 Values matmul_nbits(Node& node) {
   GraphBuilder& build = node.build;
   Value *a = node.input(0), *b = node.input(1), *scales = node.input(2), *zeros = node.input(3), *bias = node.input(5);
-  int64_t k = extent_of(node, "K"), n = extent_of(node, "N"), bits = node.integer("bits"), block = extent_of(node, "block_size");
+  int64_t k = extent_of(node, "K"), n = extent_of(node, "N"), bits = node.integer("bits"),
+          block = extent_of(node, "block_size");
   if (node.input(4)) unsupported("g_idx");
   if (bits != 2 && bits != 4 && bits != 8) unsupported("{} bits", bits);
   if (block < 16 || (block & (block - 1)) != 0) fail("block_size must be a power of two from 16 on, got {}", block);

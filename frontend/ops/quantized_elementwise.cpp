@@ -89,9 +89,8 @@ Values average_pool(Node& node) {
 }
 
 Values global_average_pool(Node& node) {
-  return pooled(node, [&](Value* x) {
-    return node.build.reduce(OpKind::ReduceMean, x, axes_from(2, x->type.rank()), true);
-  });
+  return pooled(node,
+                [&](Value* x) { return node.build.reduce(OpKind::ReduceMean, x, axes_from(2, x->type.rank()), true); });
 }
 
 constexpr std::string_view kBinary =
@@ -102,16 +101,18 @@ constexpr OpEntry kOps[] = {
     {"QLinearAdd", binary<ScalarOp::Add>, kBinary},
     {"QLinearAveragePool", average_pool,
      "X: T, X_scale: f32, X_zero_point?: T, Y_scale: f32, Y_zero_point?: T -> Y: T"
-      "| auto_pad = \"NOTSET\", kernel_shape: ints, strides?: ints, pads?: ints, ceil_mode = 0,"
-               " count_include_pad = 0, channels_last = 0 | T = u8 i8"},
+     "| auto_pad = \"NOTSET\", kernel_shape: ints, strides?: ints, pads?: ints, ceil_mode = 0,"
+     " count_include_pad = 0, channels_last = 0 | T = u8 i8"},
     {"QLinearConcat", concat, "Y_scale: f32, Y_zero_point: T, inputs*: u8/i8/f32 -> Y: T | axis: int | T = u8 i8"},
     {"QLinearGlobalAveragePool", global_average_pool,
      "X: T, x_scale: f32, x_zero_point: T, y_scale: f32, y_zero_point: T -> Y: T | channels_last = 0 | T = u8 i8"},
-    {"QLinearLeakyRelu", leaky_relu, "X: T, X_scale: f32, X_zero_point?: T, Y_scale: f32, Y_zero_point?: T -> Y: T"
-      "| alpha = 0.01 | T = u8 i8"},
+    {"QLinearLeakyRelu", leaky_relu,
+     "X: T, X_scale: f32, X_zero_point?: T, Y_scale: f32, Y_zero_point?: T -> Y: T"
+     "| alpha = 0.01 | T = u8 i8"},
     {"QLinearMul", binary<ScalarOp::Mul>, kBinary},
-    {"QLinearSigmoid", sigmoid, "X: T, X_scale: f32, X_zero_point?: T, Y_scale: f32, Y_zero_point?: T -> Y: T"
-      "|| T = u8 i8"},
+    {"QLinearSigmoid", sigmoid,
+     "X: T, X_scale: f32, X_zero_point?: T, Y_scale: f32, Y_zero_point?: T -> Y: T"
+     "|| T = u8 i8"},
     {"QLinearSoftmax", softmax,
      "X: T, X_scale: f32, x_zero_point?: T, y_scale: f32, y_zero_point: T -> Y: T | axis = -1, opset: int | T = u8 i8"},
     {"QLinearWhere", where,

@@ -42,8 +42,7 @@ Values matmul_integer(Node& node) {
 
 Values qlinear_matmul(Node& node) {
   Value* sum = integer_product(node, node.input(0), node.input(2), node.input(3), node.input(5));
-  Value* multiplier =
-      multiplier_of(node, for_rows(node, node.input(1)), node.input(4), for_rows(node, node.input(6)));
+  Value* multiplier = multiplier_of(node, for_rows(node, node.input(1)), node.input(4), for_rows(node, node.input(6)));
   return {requantized(node, sum, multiplier, for_rows(node, node.input(7)))};
 }
 
@@ -73,7 +72,8 @@ Values qgemm(Node& node) {
   Value* sum = node.build.contract(centred(node, a, node.input(2)), centred(node, b, b_zero),
                                    std::string(left ? "km" : "mk") + (right ? ",nk" : ",kn") + "->mn");
   if (c) sum = node.build.add(sum, node.build.broadcast_to(c, sum->type.shape));
-  Value* scale = node.build.mul(node.build.mul(node.input(1), node.input(4)), node.build.like(node.input(1), node.number("alpha")));
+  Value* scale = node.build.mul(node.build.mul(node.input(1), node.input(4)),
+                                node.build.like(node.input(1), node.number("alpha")));
   if (!y_scale) return {node.build.mul(in_f32(node, sum), scale)};
   Value* zero = zero_point_or(node, node.input(8), a->type.dtype);
   return {requantized(node, sum, node.build.div(scale, y_scale), zero)};
