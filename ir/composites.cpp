@@ -278,8 +278,13 @@ Value* matmul_packed(GraphBuilder& builder, Value* a, const PackedWeights& w) {
       "matmul_packed", {{"k", w.k}, {"bits", w.bits}, {"block", w.block}}, operands, [&](GraphBuilder& b, Values in) {
         DType dtype = in[0]->type.dtype;
         Value* codes = b.convert(unpacked(b, in[1], static_cast<int>(w.bits)), dtype);
-        Value* zero = in.size() > 3 ? b.expand_axes(b.convert(in[3], dtype), {2})
-                                    : b.scalar(dtype, static_cast<double>(int64_t{1} << (w.bits - 1)));
+        Value* zero = b.scalar(dtype, static_cast<double>(int64_t{1} << (w.bits - 1)));
+        if (in.size() > 3) {
+          Value* zeros = in[3];
+          if (zeros->type.dtype == DType::U8)
+            zeros = b.slice_axis(unpacked(b, zeros, static_cast<int>(w.bits)), 1, b.dim(0), in[2]->type.shape[1]);
+          zero = b.expand_axes(b.convert(zeros, dtype), {2});
+        }
         Value* numbers = b.mul(b.sub(codes, zero), b.expand_axes(in[2], {2}));
         numbers =
             b.reshape(numbers, {numbers->type.shape[0], b.module.dims.mul(numbers->type.shape[1], b.dim(w.block))});

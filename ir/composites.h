@@ -52,7 +52,8 @@ Value* dequantize(GraphBuilder&, Value* x, Value* scale, Value* zero_point);
 Value* quantize(GraphBuilder&, Value* x, Value* scale, Value* zero_point);
 
 // Weights [N, K] of `bits` bits in blocks of `block` along K: codes u8 [N, ⌈K/block⌉, block·bits/8], the lowest bits
-// first, scales [N, ⌈K/block⌉], zero_points of the same shape, u8 or of scales' type; null: half the range.
+// first, scales [N, ⌈K/block⌉], zero_points of the same shape and scales' type, or u8 codes in ⌈⌈K/block⌉·bits/8⌉ bytes
+// a row; null: half the range.
 struct PackedWeights {
   int64_t k, n, bits, block;
   Value *codes = nullptr, *scales = nullptr, *zero_points = nullptr;

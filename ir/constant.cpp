@@ -80,6 +80,16 @@ std::vector<int64_t> shape_after(const Transform& transform, std::vector<int64_t
       result.push_back(transform.block);
       return result;
     }
+    case Transform::Kind::PackDots:
+      return {ceil_div(shape[1], transform.block), ceil_div(shape[0], 4), transform.block, 4};
+    case Transform::Kind::PackConvDots: {
+      std::vector<int64_t> result = {ceil_div(shape[0], transform.block), ceil_div(shape[1], transform.shape[0])};
+      result.insert(result.end(), shape.begin() + 2, shape.end());
+      for (int64_t extent : {transform.shape[0] / 4, transform.block, int64_t{4}}) result.push_back(extent);
+      return result;
+    }
+    case Transform::Kind::Sums:
+      return {shape[static_cast<size_t>(transform.axes[0])]};
     case Transform::Kind::Winograd: {
       int64_t inputs = transform.shape[0] + 2;
       return {inputs * inputs, ceil_div(shape[0], transform.block),
@@ -95,6 +105,7 @@ ConstantId ConstantTable::transformed(ConstantId of, Transform transform) {
   Constant constant = (*this)[of];
   constant.shape = shape_after(transform, constant.shape);
   if (transform.kind == Transform::Kind::Convert) constant.dtype = transform.dtype;
+  if (transform.kind == Transform::Kind::Sums) constant.dtype = DType::I32;
   bool pointless = transform.kind == Transform::Kind::Reshape && constant.transforms.empty() &&
                    std::holds_alternative<Splat>(constant.source);
   if (pointless) {
@@ -129,6 +140,9 @@ bool ConstantTable::is_splat(ConstantId id, Scalar* value) const {
       case Transform::Kind::SpreadGroups:
       case Transform::Kind::PackPanels:
       case Transform::Kind::PackConv:
+      case Transform::Kind::PackDots:
+      case Transform::Kind::PackConvDots:
+      case Transform::Kind::Sums:
       case Transform::Kind::Winograd:
         return false;
     }

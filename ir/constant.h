@@ -41,8 +41,11 @@ struct Transform {
     // moves to o / shape[0] · I + i - axes[o / block], zeros elsewhere; shape = {outputs of a group, width}.
     SpreadGroups,
     // Packed forms of contraction and convolution operands. All end in a panel of `block` output channels:
-    PackPanels,  // [K, N] → [ceil(N/block)][K][block], zero-padded
-    PackConv,    // [O, I, k…] → [ceil(O/block)][ceil(I/iblock)][k…][iblock][block]; iblock = shape[0]
+    PackPanels,    // [K, N] → [ceil(N/block)][K][block], zero-padded
+    PackConv,      // [O, I, k…] → [ceil(O/block)][ceil(I/iblock)][k…][iblock][block]; iblock = shape[0]
+    PackDots,      // [K, N] → [ceil(N/block)][ceil(K/4)][block][4]: four bytes of K side by side
+    PackConvDots,  // [O, I, k…] → [ceil(O/block)][ceil(I/iblock)][k…][iblock/4][block][4]
+    Sums,          // integers [d…] → i32: summed over all axes but axes[0]
     Winograd,  // [O, I, 3, 3] → [a·a][ceil(O/block)][I'][block] with a = shape[0] + 2 (F(shape[0], 3)), I' = I up to
                // shape[1]
   };

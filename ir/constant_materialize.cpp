@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "ir/constant.h"
 #include "ir/constant_view.h"
@@ -66,6 +67,22 @@ bool apply_to_view(View& view, DType dtype, const Transform& transform, const Co
       view.split(1, transform.shape[0]);
       view.split(0, transform.block);
       return true;
+    case Transform::Kind::PackDots:  // [K, N] → [N/block][K/4][block][4]
+      view.split(1, transform.block);
+      view.split(0, 4);
+      view.transpose({1, 0, 2, 3});
+      return true;
+    case Transform::Kind::PackConvDots: {  // [O, I, k…] → [O/block][I/iblock][k…][iblock/4][block][4]
+      view.split(1, transform.shape[0]);
+      view.split(view.axes.size() - 1, 4);
+      view.split(0, transform.block);
+      std::vector<int64_t> order(view.axes.size());
+      std::iota(order.begin(), order.end(), 0);
+      std::swap(order[order.size() - 2], order[order.size() - 1]);
+      view.transpose(order);
+      return true;
+    }
+    case Transform::Kind::Sums:
     case Transform::Kind::Convert:
     case Transform::Kind::SpreadGroups:
     case Transform::Kind::Winograd:
@@ -138,6 +155,18 @@ void scale_elements(Work& work, size_t axis, const std::vector<Scalar>& factors)
                                   factors[static_cast<size_t>(i / inner % extent)]};
     store_element(evaluate(ScalarOp::Mul, both), work.bytes.data(), i);
   }
+}
+
+void sum_elements(Work& work, size_t axis) {
+  work.make_dense();
+  const int64_t inner = work.view.axes[axis].stride, extent = work.view.axes[axis].extent, count = work.view.elements();
+  std::vector<int64_t> sums(static_cast<size_t>(extent));
+  for (int64_t i = 0; i < count; i++)
+    sums[static_cast<size_t>(i / inner % extent)] += load_element(work.dtype, work.view.data, i).integer;
+  Bytes result(static_cast<size_t>(extent) * 4);
+  for (int64_t i = 0; i < extent; i++)
+    store_element(convert(Scalar::of_integer(DType::I64, sums[static_cast<size_t>(i)]), DType::I32), result.data(), i);
+  work.become(DType::I32, {extent}, std::move(result));
 }
 
 void spread_groups(Work& work, const Transform& transform) {
@@ -234,6 +263,8 @@ void apply_to_elements(Work& work, const Transform& transform, const ConstantTab
       return scale_elements(work, static_cast<size_t>(transform.axes[0]), table.scalars_of(transform.other));
     case Transform::Kind::SpreadGroups:
       return spread_groups(work, transform);
+    case Transform::Kind::Sums:
+      return sum_elements(work, static_cast<size_t>(transform.axes[0]));
     case Transform::Kind::Winograd:
       return winograd_elements(work, transform);
     case Transform::Kind::Reshape:
@@ -244,6 +275,8 @@ void apply_to_elements(Work& work, const Transform& transform, const ConstantTab
     case Transform::Kind::Pad:
     case Transform::Kind::PackPanels:
     case Transform::Kind::PackConv:
+    case Transform::Kind::PackDots:
+    case Transform::Kind::PackConvDots:
       break;
   }
   LPD_UNREACHABLE("every view takes this transform");

@@ -25,6 +25,7 @@ struct Inference {
     throw Error(Fault::Input, fmt::format(text, std::forward<Args>(args)...));
   }
   void require_same_dtype(int a, int b) const;
+  DType product_dtype() const;  // of sums of products of operands 0 and 1, whose types must go together
   void require_length(std::string_view what, size_t found, size_t expected) const;
   int64_t axis(int64_t value, int rank) const;                          // in [0, rank) or fails
   void require_axes(const std::vector<int64_t>& axes, int rank) const;  // increasing, each in [0, rank)

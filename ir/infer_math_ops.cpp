@@ -52,6 +52,22 @@ Type infer_reduce(const Inference& op) {
   return Type::tensor(op.type(0).dtype, std::move(shape));
 }
 
+DType Inference::product_dtype() const {
+  if (!params.has("to")) {
+    require_same_dtype(0, 1);
+    DType dtype = type(0).dtype;
+    if (!is_float(dtype) && !is_integer(dtype)) fail("{} of {}", name_of(kind), name_of(dtype));
+    return dtype;
+  }
+  DType to = params.dtype("to");
+  for (int i : {0, 1}) {
+    DType dtype = type(i).dtype;
+    if (to != DType::I32 || (dtype != DType::U8 && dtype != DType::I8))
+      fail("{} of {} to {}", name_of(kind), name_of(dtype), name_of(to));
+  }
+  return to;
+}
+
 namespace {
 
 ContractSpec checked_spec(const Inference& op, const std::string& text) {
@@ -69,9 +85,7 @@ ContractSpec checked_spec(const Inference& op, const std::string& text) {
 }  // namespace
 
 Type infer_contract(const Inference& op) {
-  op.require_same_dtype(0, 1);
-  DType dtype = op.type(0).dtype;
-  if (!is_float(dtype) && !is_integer(dtype)) op.fail("a contraction does not take {}", name_of(dtype));
+  DType dtype = op.product_dtype();
   const std::string& text = op.params.text("spec");
   const ContractSpec spec = checked_spec(op, text);
   const std::string operands[] = {spec.left, spec.right};

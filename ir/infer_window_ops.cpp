@@ -24,17 +24,14 @@ int spatial_axes(const Inference& op) {
   return rank - 2;
 }
 
-void require_bias(const Inference& op, Dim channels) {
+void require_bias(const Inference& op, Dim channels, DType dtype) {
   if (op.operands.size() < 3) return;
-  op.require_same_dtype(0, 2);
+  if (op.type(2).dtype != dtype) op.fail("the bias is {}, expected {}", name_of(op.type(2).dtype), name_of(dtype));
   if (op.type(2).rank() != 1) op.fail("the bias has rank {}, expected 1", op.type(2).rank());
   require_equal(op.module, op.shape(2)[0], channels, "bias length and output channels");
 }
 
 void require_weight(const Inference& op) {
-  op.require_same_dtype(0, 1);
-  if (!is_float(op.type(0).dtype) && !is_integer(op.type(0).dtype))
-    op.fail("{} of {}", name_of(op.kind), name_of(op.type(0).dtype));
   if (op.type(1).rank() != op.type(0).rank()) {
     op.fail("weight has rank {}, expected {}", op.type(1).rank(), op.type(0).rank());
   }
@@ -76,6 +73,7 @@ Dim padded_extent(const Inference& op, int axis, int spatial) {
 
 Type infer_conv(const Inference& op) {
   int spatial = spatial_axes(op);
+  DType dtype = op.product_dtype();
   require_weight(op);
   require_spatial(op, spatial);
   DimPool& dims = op.dims();
@@ -83,17 +81,18 @@ Type infer_conv(const Inference& op) {
   Dim in = op.shape(0)[1], per_group = op.shape(1)[1], out = op.shape(1)[0];
   require_equal(op.module, in, dims.mul(per_group, group), "input channels and group times the weight's");
   require_multiple(op, out, group, "output channels");
-  require_bias(op, out);
+  require_bias(op, out, dtype);
   Shape shape = {op.shape(0)[0], out};
   for (int i = 0; i < spatial; i++) {
     Dim window = window_extent(op, op.shape(1)[2 + i], op.params.integers("dilations")[i]);
     shape.push_back(window_count(op, i, padded_extent(op, i, spatial), window, op.params.integers("strides")[i]));
   }
-  return Type::tensor(op.type(0).dtype, std::move(shape));
+  return Type::tensor(dtype, std::move(shape));
 }
 
 Type infer_conv_transpose(const Inference& op) {
   int spatial = spatial_axes(op);
+  DType dtype = op.product_dtype();
   require_weight(op);
   require_spatial(op, spatial);
   const std::vector<int64_t>& widen = op.params.integers("output_padding");
@@ -103,7 +102,7 @@ Type infer_conv_transpose(const Inference& op) {
   Dim in = op.shape(0)[1], out = dims.mul(op.shape(1)[1], group);
   require_equal(op.module, in, op.shape(1)[0], "input channels and the weight's first extent");
   require_multiple(op, in, group, "input channels");
-  require_bias(op, out);
+  require_bias(op, out, dtype);
   const std::vector<Dim>& pads = op.params.dims("pads");
   Shape shape = {op.shape(0)[0], out};
   for (int i = 0; i < spatial; i++) {
@@ -115,7 +114,7 @@ Type infer_conv_transpose(const Inference& op) {
     shape.push_back(dims.sub(full, dims.add(pads[i], pads[spatial + i])));
     if (range(shape.back()).hi < 0) op.fail("spatial axis {} has extent {}", i, to_string(shape.back()));
   }
-  return Type::tensor(op.type(0).dtype, std::move(shape));
+  return Type::tensor(dtype, std::move(shape));
 }
 
 Type infer_pool(const Inference& op) {

@@ -144,7 +144,8 @@ Tensor run_contract(const Execution& x) {
   Tensor left = transposed(a, positions(spec.batch + spec.rows + spec.summed, spec.left));
   Tensor right = transposed(b, positions(spec.batch + spec.summed + spec.columns, spec.right));
   std::string order = spec.batch + spec.rows + spec.columns;
-  Tensor result = Tensor::zeros(a.dtype, shape_of(order));
+  DType to = x.params().has("to") ? x.params().dtype("to") : a.dtype;
+  Tensor result = Tensor::zeros(to, shape_of(order));
   with_element_type(result, [&](auto element) {
     using T = decltype(element);
     for (int64_t i = 0; i < batch; i++)

@@ -61,7 +61,7 @@ Extents joined(int64_t batch, int64_t channels, const Extents& spatial) {
 
 // A result of the given shape in which every element of channel c is bias[c].
 Tensor with_bias(const Execution& x, const Extents& shape) {
-  Tensor result = Tensor::zeros(x.operand(0).dtype, shape);
+  Tensor result = Tensor::zeros(x.params().has("to") ? x.params().dtype("to") : x.operand(0).dtype, shape);
   if (x.operands.size() < 3) return result;
   if (x.operand(2).shape != Extents{shape[1]})
     x.fail(fmt::format("a bias for {} output channels is expected", shape[1]));
@@ -71,7 +71,7 @@ Tensor with_bias(const Execution& x, const Extents& shape) {
 }
 
 template <typename T>
-void convolve(const Tensor& x, const Tensor& w, Tensor& y, int64_t group, const std::vector<int64_t>& table) {
+void convolve(const Tensor& x, const Tensor& w, Tensor& y, int64_t group, const std::vector<int64_t>& table, T fill) {
   constexpr int64_t kTile = 512;
   int64_t channels = w.shape[1], outputs = w.shape[0] / group, taps = product_of(spatial_of(w)),
           depth = channels * taps;
@@ -86,7 +86,7 @@ void convolve(const Tensor& x, const Tensor& w, Tensor& y, int64_t group, const 
       for (int64_t row = 0; row < depth; row++) {
         const int64_t* from = table.data() + row % taps * positions + begin;
         const T* channel = image + row / taps * grid;
-        for (int64_t p = 0; p < width; p++) columns[row * width + p] = from[p] < 0 ? T{} : channel[from[p]];
+        for (int64_t p = 0; p < width; p++) columns[row * width + p] = from[p] < 0 ? fill : channel[from[p]];
       }
       multiply_add<T>(outputs, width, depth, {weights, depth}, {columns.data(), width}, {result + begin, positions});
     }
@@ -128,8 +128,11 @@ Tensor run_conv(const Execution& x) {
     w.positions.push_back(room / w.strides[i] + 1);
   }
   Tensor result = with_bias(x, joined(image.shape[0], weights.shape[0], w.positions));
-  with_element_type(
-      image, [&](auto element) { convolve<decltype(element)>(image, weights, result, group, meeting_points(w)); });
+  const int64_t fill = x.params().has("fill") ? x.params().integer("fill") : 0;
+  with_element_type(image, [&](auto element) {
+    using T = decltype(element);
+    convolve<T>(image, weights, result, group, meeting_points(w), static_cast<T>(fill));
+  });
   round_elements(result, x.round);
   return result;
 }

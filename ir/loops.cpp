@@ -130,6 +130,8 @@ Expr apply(ScalarOp op, std::vector<Expr> args) {
   return simplified ? simplified : node;
 }
 
+Expr dot(Expr a, Expr b, Expr c) { return nodes::dot(std::move(a), std::move(b), std::move(c)); }
+
 Expr fma(Expr a, Expr b, Expr c) {
   if (nodes::is_i64_scalar(a)) return add(mul(a, b), c);
   if (a->type.dtype == DType::F32 && is_constant(a) && is_constant(b) && is_constant(c)) {

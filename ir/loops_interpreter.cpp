@@ -191,6 +191,7 @@ class Machine {
       case ExprKind::Const:
       case ExprKind::Apply:
       case ExprKind::Fma:
+      case ExprKind::Dot:
       case ExprKind::Convert:
       case ExprKind::Splat:
       case ExprKind::Ramp:
@@ -209,6 +210,8 @@ class Machine {
         return apply(e, instruction.args, lane);
       case ExprKind::Fma:
         return fma(arg(0), arg(1), arg(2));
+      case ExprKind::Dot:
+        return dot(e, instruction.args, lane);
       case ExprKind::Convert:
         return lapidary::convert(arg(0), e.type.dtype);
       case ExprKind::Splat:
@@ -236,6 +239,14 @@ class Machine {
     Scalar operands[3];
     for (size_t i = 0; i < args.size(); i++) operands[i] = values_[args[i] + lane];
     return lapidary::evaluate(e.op, std::span<const Scalar>(operands, args.size()));
+  }
+
+  Scalar dot(const ExprNode& e, const std::vector<size_t>& args, size_t lane) const {
+    const size_t group = e.args[0]->type.lanes;
+    int64_t sum = values_[args[2] + lane].integer;
+    for (size_t j = 0; j < group; j++)
+      sum += values_[args[0] + j].integer * values_[args[1] + lane * group + j].integer;
+    return lapidary::convert(Scalar::of_integer(DType::I64, sum), e.type.dtype);
   }
 
   static Scalar fma(const Scalar& a, const Scalar& b, const Scalar& c) {

@@ -117,6 +117,7 @@ void note_facts(ExprNode& node) {
     case ExprKind::Load:  // data may have any value
     case ExprKind::Convert:
     case ExprKind::Fma:
+    case ExprKind::Dot:
     case ExprKind::Splat:
     case ExprKind::Ramp:
     case ExprKind::Reduce:
@@ -272,6 +273,15 @@ Expr fma(Expr a, Expr b, Expr c) {
             describe(c->type));
   LPD_CHECK(is_arithmetic(a->type.dtype) && a->type.dtype != DType::Bool, "fma on {}", describe(a->type));
   ExprNode node = node_of(ExprKind::Fma, a->type);
+  node.args = {std::move(a), std::move(b), std::move(c)};
+  return finish(std::move(node));
+}
+
+Expr dot(Expr a, Expr b, Expr c) {
+  LPD_CHECK(a->type.dtype == DType::U8 && b->type.dtype == DType::I8 && c->type.dtype == DType::I32 &&
+                b->type.lanes == a->type.lanes * c->type.lanes,
+            "dot of {}, {} and {}", describe(a->type), describe(b->type), describe(c->type));
+  ExprNode node = node_of(ExprKind::Dot, c->type);
   node.args = {std::move(a), std::move(b), std::move(c)};
   return finish(std::move(node));
 }

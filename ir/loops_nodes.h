@@ -21,6 +21,7 @@ Expr variable(const Var&);
 Expr load(const Buffer&, Expr index, int lanes, Expr mask);
 Expr apply(ScalarOp, std::vector<Expr> args);
 Expr fma(Expr a, Expr b, Expr c);
+Expr dot(Expr a, Expr b, Expr c);
 Expr convert(Expr, DType to);
 Expr splat(Expr, int lanes);
 Expr ramp(Expr start, Expr step, int lanes);

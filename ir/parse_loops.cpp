@@ -404,6 +404,7 @@ class Parser {
     };
     if (name == "shuffle") return nodes::shuffle(std::move(args), std::move(lanes));
     if (name == "fma") return takes(3), nodes::fma(args[0], args[1], args[2]);
+    if (name == "dot") return takes(3), nodes::dot(args[0], args[1], args[2]);
     if (name == "splat") return takes(1), nodes::splat(args[0], count);
     if (name == "ramp") return takes(2), nodes::ramp(args[0], args[1], count);
     constexpr std::string_view kReduce = "reduce_";

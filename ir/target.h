@@ -13,6 +13,7 @@ struct Target {
   std::string features;            // LLVM's "+avx512f,…" of a native CPU; empty when the cpu name says it all
   int vector_bytes = 64;           // width of a vector register: 64 with AVX-512, 32 with AVX2, 16 below
   int vector_registers = 32;
+  bool byte_dots = false;  // VNNI: sums of four products of bytes in one instruction
   int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20, l3_bytes = 16 << 20;  // data caches, L3 as one core's share
   int threads = 1;  // expected at run time: only a hint for grain sizes
   int f32_lanes() const { return vector_bytes / 4; }

@@ -11,7 +11,7 @@
 // store %BUFFER[INDEX : LANES if MASK] = EXPR, local %BUFFER: TYPE[SIZE] {}, {} (a block of its own).
 // Expressions: literals (an integer is i64, a float f32, true and false bool; others say their type: `i32 3`,
 // `f32x16 0.0`), loads written as the place they read, infix + - * / mod < <= == !=, every other operation by its name,
-// TYPE(x) to convert, fma, splat(x, LANES), ramp(start, step, LANES), reduce_OP(x), shuffle(a, …, [LANES]).
+// TYPE(x) to convert, fma, dot, splat(x, LANES), ramp(start, step, LANES), reduce_OP(x), shuffle(a, …, [LANES]).
 // `range [lo, hi]` and `multiple k` follow a variable whose facts differ from what its loop or value gives.
 //
 // Expressions are DAGs: a large node with several users is named once in front of its statement (def $0 = …), so the
@@ -233,6 +233,8 @@ class ExprPrinter {
         return apply(e, precedence);
       case ExprKind::Fma:
         return call("fma", e.args);
+      case ExprKind::Dot:
+        return call("dot", e.args);
       case ExprKind::Convert:
         return call(name_of(e.type.dtype), e.args);
       case ExprKind::Splat:

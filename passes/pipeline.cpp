@@ -15,6 +15,8 @@ namespace lapidary::passes {
 const std::vector<Pass>& graph_passes() {
   static const std::vector<Pass> passes = {
       {"canonicalise", canonicalise, "one spelling of each expression, so that later passes match one form"},
+      {"fold-quantization", fold_quantization,
+       "products of quantised numbers on their codes; before weights and scales are folded into each other"},
       {"fold-constants", fold_constants, "small results are computed now, large ones become transforms of constants"},
       {"merge-equal", merge_equal, "equal ops on equal operands are computed once"},
       {"drop-dead", drop_dead, "what no result needs goes"},

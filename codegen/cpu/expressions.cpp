@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "codegen/cpu/convert.h"
+#include "codegen/cpu/dot.h"
 #include "ir/error.h"
 #include "ir/small_floats.h"
 
@@ -62,6 +63,7 @@ ExpressionEmitter::Computed ExpressionEmitter::compute(const ExprNode& node) {
       return {load(node), kInnermost};
     case ExprKind::Apply:
     case ExprKind::Fma:
+    case ExprKind::Dot:
     case ExprKind::Convert:
     case ExprKind::Splat:
     case ExprKind::Ramp:
@@ -86,6 +88,8 @@ ExpressionEmitter::Computed ExpressionEmitter::compute_from_operands(const ExprN
       return {apply(node, args), depth};
     case ExprKind::Fma:
       return {emit_fma(b, args[0], args[1], args[2]), depth};
+    case ExprKind::Dot:
+      return {emit_dot(emission_, args[0], args[1], args[2]), depth};
     case ExprKind::Convert:
       return {emit_convert(b, args[0], node.args[0]->type.dtype, node.type.dtype), depth};
     case ExprKind::Splat:

@@ -17,16 +17,16 @@ namespace {
 
 struct NamedCpu {
   const char* name;
-  bool avx512;
+  bool avx512, vnni;
   int l1_kib, l2_kib, l3_kib;  // per core; L3 as one core's share
 };
 constexpr std::array kNamedCpus = {
-    NamedCpu{"x86-64-v3", false, 32, 512, 2048},      NamedCpu{"x86-64-v4", true, 32, 1024, 2048},
-    NamedCpu{"haswell", false, 32, 256, 2048},        NamedCpu{"skylake", false, 32, 256, 2048},
-    NamedCpu{"skylake-avx512", true, 32, 1024, 1408}, NamedCpu{"icelake-server", true, 48, 1280, 1536},
-    NamedCpu{"sapphirerapids", true, 48, 2048, 1920}, NamedCpu{"znver2", false, 32, 512, 4096},
-    NamedCpu{"znver3", false, 32, 512, 4096},         NamedCpu{"znver4", true, 32, 1024, 4096},
-    NamedCpu{"znver5", true, 48, 1024, 4096},
+    NamedCpu{"x86-64-v3", false, false, 32, 512, 2048},      NamedCpu{"x86-64-v4", true, false, 32, 1024, 2048},
+    NamedCpu{"haswell", false, false, 32, 256, 2048},        NamedCpu{"skylake", false, false, 32, 256, 2048},
+    NamedCpu{"skylake-avx512", true, false, 32, 1024, 1408}, NamedCpu{"icelake-server", true, true, 48, 1280, 1536},
+    NamedCpu{"sapphirerapids", true, true, 48, 2048, 1920},  NamedCpu{"znver2", false, false, 32, 512, 4096},
+    NamedCpu{"znver3", false, false, 32, 512, 4096},         NamedCpu{"znver4", true, true, 32, 1024, 4096},
+    NamedCpu{"znver5", true, true, 48, 1024, 4096},
 };
 
 void set_vectors(Target& target, bool avx512) {
@@ -38,6 +38,7 @@ Target named_target(const NamedCpu& cpu) {
   Target target;
   target.name = target.cpu = cpu.name;
   set_vectors(target, cpu.avx512);
+  target.byte_dots = cpu.vnni;
   target.l1_bytes = int64_t{cpu.l1_kib} << 10;
   target.l2_bytes = int64_t{cpu.l2_kib} << 10;
   target.l3_bytes = int64_t{cpu.l3_kib} << 10;
@@ -80,6 +81,7 @@ Target native_target() {
   target.features = host_features(features);
   set_vectors(target, features.lookup("avx512f") && features.lookup("avx512vl") && features.lookup("avx512bw") &&
                           features.lookup("avx512dq"));
+  target.byte_dots = target.vector_bytes == 64 ? features.lookup("avx512vnni") : features.lookup("avxvnni");
   target.threads = std::max(1u, std::thread::hardware_concurrency());
   target.l1_bytes = host_cache_bytes(1, target.l1_bytes);
   target.l2_bytes = host_cache_bytes(2, target.l2_bytes);

@@ -42,8 +42,7 @@ Values matmul_nbits(Node& node) {
   if (zeros && is_integer(zeros->type.dtype)) {
     int64_t row = (blocks * bits + 7) / 8;
     require_elements(zeros, "zero_points", n * row, node.dims());
-    zeros = composites::unpacked(build, build.reshape(zeros, build.shape({n, row})), static_cast<int>(bits));
-    packed.zero_points = build.slice_axis(zeros, 1, build.dim(0), build.dim(blocks));
+    packed.zero_points = build.reshape(zeros, build.shape({n, row}));
   } else if (zeros) {
     require_elements(zeros, "zero_points", n * blocks, node.dims());
     packed.zero_points = build.convert(build.reshape(zeros, build.shape({n, blocks})), scales->type.dtype);

@@ -23,11 +23,15 @@ namespace lapidary::passes {
 namespace {
 
 constexpr uint8_t kBlock = 16;
+constexpr uint8_t kDot = 4;          // bytes that are multiplied at once: the block of a first layer of codes
 constexpr int64_t kFewChannels = 4;  // a first layer's: not worth a block
 
+bool has_image_shape(const Type& type) {
+  return type.kind == Type::Kind::Tensor && (type.rank() == 3 || type.rank() == 4) && value_of(type.shape[1]);
+}
+
 bool is_image(const Type& type) {
-  return type.kind == Type::Kind::Tensor && type.dtype == DType::F32 && (type.rank() == 3 || type.rank() == 4) &&
-         value_of(type.shape[1]);
+  return has_image_shape(type) && (type.dtype == DType::F32 || type.dtype == DType::U8);
 }
 
 bool in_family(const Op& op, std::string_view family) {
@@ -39,7 +43,7 @@ bool takes_blocks(const Op& group) {
   if (!in_family(group, "conv")) return false;
   const Op& conv = anchor_of(group);
   const Value* x = conv.operand(0);
-  if (x->producer || !is_image(group.operand(x->index)->type) || !is_image(conv.type())) return false;
+  if (x->producer || !is_image(group.operand(x->index)->type) || !has_image_shape(conv.type())) return false;
   const Value* w = conv.operand(1);
   while (w->producer && (w->producer->is(OpKind::Reshape) || w->producer->is(OpKind::Transpose)))
     w = w->producer->operand(0);
@@ -134,18 +138,30 @@ class LayoutChoice {
     bool few = *value_of(x->type.shape[1]) <= kFewChannels && conv.params.integer("group") == 1;
     bool blocked = x->type.layout.blocked_axis == 1;
     bool own_form = x->producer && x->producer->is(OpKind::Group) && !is_result(*x);
-    if (blocked || (few && (own_form || !is_wide(wanted)))) {
+    const bool codes = conv.params.has("to");
+    const double fill = static_cast<double>(conv.params.integer_or("fill", 0));
+    if (blocked && is_wide(wanted) && is_wide(x->type.layout.halo) && x->type.layout.fill != fill) blocked = false;
+    if (codes && few && own_form && !blocked) {
+      x->type.layout.blocked_axis = 1;
+      x->type.layout.block = kDot;
+      blocked = true;
+    }
+    if (blocked && is_wide(wanted)) x->type.layout.fill = fill;
+    if (blocked || (few && !codes && (own_form || !is_wide(wanted)))) {
       if (covers(x->type.layout.halo, wanted)) return false;
       widen(x->type.layout.halo, wanted);
       return true;
     }
     Type type = x->type;
     type.layout = {};
-    if (!few) {
+    if (!few || codes) {
       type.layout.blocked_axis = 1;
-      type.layout.block = kBlock;
+      type.layout.block = few ? kDot : kBlock;
     }
-    if (is_wide(wanted)) type.layout.halo = wanted;
+    if (is_wide(wanted)) {
+      type.layout.halo = wanted;
+      type.layout.fill = fill;
+    }
     Value* moved = relayout(x, type, group);
     for (uint32_t i = 0; i < group.operands.size(); ++i) {
       if (group.operands[i] == x) group.set_operand(i, moved);
@@ -156,7 +172,8 @@ class LayoutChoice {
   // Families that read rows of a dense tensor.
   bool make_operands_dense(Op& op) {
     bool dense = in_family(op, "contraction") || in_family(op, "attention") || in_family(op, "recurrent") ||
-                 in_family(op, "row") || in_family(op, "positions") || op.is_control() || op.is(OpKind::ToHost);
+                 in_family(op, "packed") || in_family(op, "row") || in_family(op, "positions") || op.is_control() ||
+                 op.is(OpKind::ToHost);
     if (!dense) return false;
     bool changed = false;
     for (uint32_t i = 0; i < op.operands.size(); ++i) {

@@ -345,6 +345,12 @@ class Grouping {
   // May a scalar op be computed inside this group before its anchor?
   bool computes_in(const Cluster& group, const Op& op) const {
     if (group.family == "elementwise") return true;
+    if (group.family == "conv" || group.family == "contraction") {
+      return dequantizes(module_, op) && op.type().shape == group.anchor->type().shape &&
+             std::ranges::none_of(op.result()->uses, [&](const Use& use) {
+               return use.op == group.anchor || before_anchor_.contains(use.op);
+             });
+    }
     if (group.family != "row" && group.family != "reduce") return false;
     return std::ranges::all_of(op.result()->uses,
                                [&](const Use& use) { return !is_kept_composite(*use.op) || use.operand == 0; });

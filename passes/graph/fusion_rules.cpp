@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "passes/graph/views.h"
+#include "passes/graph/walk.h"
 
 namespace lapidary::passes {
 
@@ -58,6 +59,16 @@ bool is_reduction(const Op& op) {
          op.is(OpKind::ReduceMin) || op.is(OpKind::ReduceMean);
 }
 
+bool dequantizes(const Module& module, const Op& op) {
+  if (op.is(OpKind::Convert)) {
+    const Value* from = op.operand(0);
+    return bit_width(from->type.dtype) == 8 || (from->producer && dequantizes(module, *from->producer));
+  }
+  if (!op.is(OpKind::Mul) && !op.is(OpKind::Sub) && !op.is(OpKind::Add)) return false;
+  return op.operand(0)->producer && dequantizes(module, *op.operand(0)->producer) &&
+         splat_of(module, op.operand(1)).has_value();
+}
+
 bool is_movement(const Op& op) {
   return is_view_op(op) || op.is(OpKind::Concat) || op.is(OpKind::Pad) || op.is(OpKind::Gather) ||
          op.is(OpKind::GatherElements);
@@ -74,7 +85,24 @@ bool is_leaf(const Module& module, const Op& op) {
   return op.is(OpKind::Constant) && module.constants[op.params.constant("value")].elements() == 1;
 }
 
+namespace {
+
+// Constant weights of 4 or 8 bits in whole blocks; seen from inside a group its operands are constants.
+bool keeps_packed(const Op& op) {
+  auto constant = [](const Value* value) {
+    return value->producer ? value->producer->is(OpKind::Constant) : value->region->owner != nullptr;
+  };
+  const int64_t bits = op.params.integer("bits");
+  const bool whole = op.params.integer("k") % op.params.integer("block") == 0;
+  return (bits == 4 || bits == 8) && whole && op.type().dtype == DType::F32 &&
+         std::ranges::all_of(std::span(op.operands).subspan(1), constant) &&
+         (op.operands.size() < 4 || op.operand(3)->type.dtype == DType::U8);
+}
+
+}  // namespace
+
 bool is_kept_composite(const Op& op) {
+  if (op.is_composite("matmul_packed")) return keeps_packed(op);
   if (op.is_composite("attention") || op.is_composite("recurrent") || op.is_composite("layer_norm") ||
       op.is_composite("rms_norm"))
     return true;
@@ -88,6 +116,7 @@ std::string_view family_of(const Op& op) {
   if (op.is(OpKind::TruePositions)) return "positions";
   if (op.is_composite("attention")) return "attention";
   if (op.is_composite("recurrent")) return "recurrent";
+  if (op.is_composite("matmul_packed") && is_kept_composite(op)) return "packed";
   if (op.is(OpKind::Composite)) return is_kept_composite(op) ? "row" : "elementwise";
   if (is_reduction(op)) return reduces_rows(op) ? "row" : "reduce";
   return "elementwise";

@@ -6,9 +6,11 @@
 //   contraction  anchor contract. Before it: shape ops on operands of the group that are a strided view (views.h).
 //                After it: the epilogue, and reshape and transpose of the result.
 //   conv         anchor conv or conv_transpose; epilogue. Input, weights and bias are operands of the group.
+//   In both, a residual may lie as codes of a byte: the ops that make numbers of it are inside (dequantizes).
 //   pool         anchor max_pool or average_pool, alone.
 //   attention    anchor the composite; strided views of q, k, v with adjacent last axes before it; after it the
 //                epilogue, reshape and transpose.
+//   packed       anchor the composite matmul_packed; epilogue, and reshape and transpose of the result.
 //   recurrent    anchor the composite, alone.
 //   row          reductions over trailing axes and softmax, layer_norm, rms_norm composites over one row space, with
 //                elementwise ops before, between and after them; values have the row space's shape or are constant
@@ -35,6 +37,8 @@ std::string_view family_of(const Op&);
 
 bool is_elementwise(const Op&);  // scalar ops and converts: element i of the result from element i of the operands
 bool is_reduction(const Op&);
+// A conversion of bytes to wider numbers, or such times or plus numbers known to be the same for all.
+bool dequantizes(const Module&, const Op&);
 bool is_movement(const Op&);             // moves elements and computes none
 bool keeps_last_axis(const Op&);         // a shape op after which vectors along the last axis are still vectors
 bool is_leaf(const Module&, const Op&);  // computed from nothing, so copied into each group that reads it

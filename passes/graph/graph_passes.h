@@ -7,6 +7,7 @@
 namespace lapidary::passes {
 
 bool canonicalise(Module&, const Options&);
+bool fold_quantization(Module&, const Options&);
 bool fold_constants(Module&, const Options&);
 bool merge_equal(Module&, const Options&);
 bool drop_dead(Module&, const Options&);

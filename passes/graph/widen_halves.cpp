@@ -1,5 +1,5 @@
-// Widen halves: f16 and bf16 are types to store numbers in; arithmetic happens in f32 and is rounded after each op. Here
-// that is spelled out, so that the kernels of f32 (tiled convolutions, products, pools in blocks) serve them too:
+// Widen halves: f16 and bf16 are types to store numbers in; arithmetic happens in f32 and is rounded after each op.
+// Here that is spelled out, so that the kernels of f32 (tiled convolutions, products, pools in blocks) serve them too:
 //
 //   %2 : f16 = conv %x, %w          →   %2 : f32 = conv wide(%x), wide(%w)   %3 : f16 = convert %2
 //   %3 : f16 = relu %2                  %4 : f32 = convert %3                %5 : f32 = relu %4
@@ -7,7 +7,8 @@
 // The pair of converts that rounds a result ends the kernel that computes it, in registers, and what the kernel stores
 // is the f32 number: between kernels an activation takes twice the memory, and no kernel has to convert what it reads.
 // Ops that only move numbers or choose between them need no rounding. Weights are widened when the artifact is written.
-// squeezenet1_1_fp16 takes 73 ms as plain loops over f16 and 6.1 ms so, as long as squeezenet1_1. Test: test/passes/widen_halves/.
+// squeezenet1_1_fp16 takes 73 ms as plain loops over f16 and 6.1 ms so, as long as squeezenet1_1. Test:
+// test/passes/widen_halves/.
 #include <algorithm>
 #include <unordered_map>
 
@@ -24,9 +25,9 @@ bool is_half(const Value* value) { return value->type.dtype == DType::F16 || val
 
 // Is every element of the result one of the operands', or a small whole number, or their negation?
 bool is_exact(const Op& op) {
-  constexpr OpKind kExact[] = {OpKind::Neg,   OpKind::Abs, OpKind::Sign, OpKind::Floor,  OpKind::Ceil,      OpKind::Round,
-                               OpKind::Trunc, OpKind::Min, OpKind::Max,  OpKind::Select, OpKind::ReduceMax, OpKind::ReduceMin,
-                               OpKind::MaxPool};
+  constexpr OpKind kExact[] = {OpKind::Neg,       OpKind::Abs,       OpKind::Sign,   OpKind::Floor, OpKind::Ceil,
+                               OpKind::Round,     OpKind::Trunc,     OpKind::Min,    OpKind::Max,   OpKind::Select,
+                               OpKind::ReduceMax, OpKind::ReduceMin, OpKind::MaxPool};
   return is_movement(op) || std::ranges::find(kExact, op.kind) != std::end(kExact);
 }
 

@@ -219,7 +219,7 @@ class AttentionLowering {
 
   // Rows (keys) of k or v in place.
   AffineOperand reach(const Value* operand, Expr first) {
-    auto found = affine_operand(emit_, operand, [&](Expr row, Expr depth) {
+    auto found = affine_operand(emit_, operand, DType::F32, [&](Expr row, Expr depth) {
       return Coords{{at(batch_), at(kv_head_), at(add(first, row)), at(depth)}};
     });
     bool vector_rows =

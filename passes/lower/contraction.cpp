@@ -89,7 +89,7 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
   int lanes = l.context.target().f32_lanes();
 
   RowSplit split = split_rows(dims, l.rows, schedule.rows);
-  int64_t tile_bytes = schedule.rows * 4 * lapidary::value_of(l.depth).value_or(1024);
+  int64_t tile_bytes = schedule.rows * l.left_bytes() * lapidary::value_of(l.depth).value_or(1024);
   int64_t chunk_tiles = std::clamp<int64_t>(l.context.target().l2_bytes / 2 / tile_bytes, 4, 64);
   Dim chunk_count = dims.ceildiv(split.tiles, dims.constant(chunk_tiles));  // of nearly equal numbers of tiles
   Dim strips =
@@ -97,7 +97,7 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
 
   std::vector<Expr> axes = builder.split_task({l.batch, chunk_count, strips});
   Expr batch = axes[0], chunk = axes[1], strip = axes[2];
-  Expr depth = builder.literal(l.depth);
+  Expr steps = builder.literal(l.steps());
   Expr tiles = builder.parameter(split.tiles), height = builder.literal(split.height),
        longer = builder.parameter(split.longer);
   Block& body = builder.body;
@@ -106,15 +106,15 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
   Expr last_tile = body.let("last_tile", floordiv(mul(add(chunk, integer(1)), tiles), chunks));
 
   Buffer panels = l.weight ? builder.weight(*l.weight) : builder.scratch(*l.packed_columns, DType::F32, false);
-  Expr panel_stride = mul(depth, integer(kPanel));
+  Expr panel_stride = mul(steps, integer(kPanel * l.atom.depth));
   Expr first_panel = add(mul(batch, builder.parameter(l.panels)), mul(strip, integer(schedule.panels)));
   Expr b_base = body.let("b", mul(first_panel, panel_stride));
   Expr strip_column = body.let("column", mul(strip, integer(schedule.panels * kPanel)));
 
-  auto b_index = [&](Expr j, Expr k) { return add(b_base, panel_element(j, k, lanes, panel_stride)); };
+  auto b_index = [&](Expr j, Expr k) { return add(b_base, panel_element(j, k, lanes, panel_stride, l.atom)); };
 
   const bool packed_rows = l.packed_rows && !(schedule.skinny && l.rows_in_place);
-  Buffer rows_buffer = packed_rows ? builder.scratch(*l.packed_rows, DType::F32, false) : nullptr;
+  Buffer rows_buffer = packed_rows ? builder.scratch(*l.packed_rows, l.atom.left, false) : nullptr;
 
   Buffer epilogue =
       epilogue_stage(builder, l.group, *l.form.contract, int64_t{schedule.rows} * schedule.panels * kPanel);
@@ -123,18 +123,20 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
     Expr rows = loop.let("rows", add(height, select(less(tile, longer), integer(1), integer(0))));
     Expr first_row = loop.let("row", add(mul(tile, height), min(tile, longer)));
     for_height(loop, split, rows, first_row, [&](Block& block, int count, Expr row) {
-      TileShape shape{.rows = count, .panels = schedule.panels, .lanes = lanes};
+      TileShape shape{.rows = count, .panels = schedule.panels, .lanes = lanes, .atom = l.atom};
       if (count * shape.vectors() < 8) shape.phases = 2;
       RegisterTile registers(block, shape);
       RegisterTile::Operands operands;
       operands.b = panels;
       operands.b_index = b_index;
       AffineOperand a =
-          packed_rows ? packed_rows_from(l, builder, rows_buffer, batch, row) : *rows_from(l.form, emit, batch, row);
+          packed_rows ? packed_rows_from(l, builder, rows_buffer, batch, row) : *rows_from(l, emit, batch, row);
       Expr base = block.let("a", a.base);
       operands.a = a.buffer;
-      operands.a_index = [=](Expr i, Expr k) { return add(base, add(mul(i, a.row_stride), mul(k, a.depth_stride))); };
-      registers.multiply(block, operands, depth, kUnroll);
+      operands.a_index = [=, &l](Expr i, Expr k) {
+        return add(base, add(mul(i, a.row_stride), mul(mul(k, integer(l.atom.depth)), a.depth_stride)));
+      };
+      registers.multiply(block, operands, steps, kUnroll);
       registers.join_phases(block);
       store_tile(l, emit, block, registers, batch, row, strip_column, epilogue);
     });
@@ -150,19 +152,24 @@ LoweredGroup lower_contraction(Context& context, const Op& group) {
   Module& module = context.module;
   DimPool& dims = module.dims;
   const bool no_depth = lapidary::value_of(form.extent(dims, form.depth)) == 0;
-  if (contract.type().dtype != DType::F32 || form.columns.empty() || no_depth || !results_follow(group, &contract))
+  const bool bytes = contract.params.has("to");
+  if ((contract.type().dtype != DType::F32 && !bytes) || form.columns.empty() || no_depth ||
+      !results_follow(group, &contract))
     return lower_plain(context, group);
 
   ContractionLowering l{.context = context,
                         .group = group,
                         .form = form,
+                        .atom = bytes ? kBytes : kFloats,
                         .rows = form.extent(dims, form.rows),
                         .columns = form.extent(dims, form.columns),
                         .depth = form.extent(dims, form.depth),
                         .batch = form.extent(dims, form.batch)};
   int multiple = panel_multiple(l);
   l.panels = dims.mul(dims.ceildiv(l.columns, dims.constant(int64_t{multiple} * kPanel)), dims.constant(multiple));
-  l.weight = packed_columns(module, group, form, multiple);
+  l.weight = packed_columns(module, group, form, multiple, l.atom);
+  const bool are_bytes = form.a()->type.dtype == l.atom.left && form.b()->type.dtype == l.atom.right;
+  if (bytes && (!l.weight || !are_bytes)) return lower_plain(context, group);
 
   LoweredGroup result;
   if (!l.weight) {
@@ -185,10 +192,10 @@ LoweredGroup lower_contraction(Context& context, const Op& group) {
   }
   if (skinny)
     step.variants.push_back(
-        lower_variant(l, {64 / kPanel, std::min(kSkinnyRows, max_rows(context.target(), 4)), true}, few_rows));
+        lower_variant(l, {64 / kPanel, std::min(kSkinnyRows, max_rows(context.target(), 4, l.atom)), true}, few_rows));
   if (tall) {
     int panels = std::min(multiple, strip_panels(l.columns, context.target(), false));
-    step.variants.push_back(lower_variant(l, {panels, max_rows(context.target(), panels), false}, nullptr));
+    step.variants.push_back(lower_variant(l, {panels, max_rows(context.target(), panels, l.atom), false}, nullptr));
   }
   step.flops = dims.product(std::vector<Dim>{dims.constant(2), l.batch, l.rows, l.columns, l.depth});
   result.steps.push_back(std::move(step));

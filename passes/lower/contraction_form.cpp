@@ -105,7 +105,8 @@ std::optional<ConstantId> constant_behind(Module& module, const Op& group, const
   return module.constants.transformed(*source, {.kind = Transform::Kind::Reshape, .shape = known_shape(op.type())});
 }
 
-std::optional<ConstantId> packed_columns(Module& module, const Op& group, const ContractionForm& form, int panels) {
+std::optional<ConstantId> packed_columns(Module& module, const Op& group, const ContractionForm& form, int panels,
+                                         const Atom& atom) {
   if (!form.batch.empty()) return std::nullopt;
   std::optional<ConstantId> weight = constant_behind(module, group, form.b());
   if (!weight) return std::nullopt;
@@ -125,7 +126,8 @@ std::optional<ConstantId> packed_columns(Module& module, const Op& group, const 
   if (padded != columns) {
     weight = constants.transformed(*weight, {.kind = Transform::Kind::Pad, .shape = {depth, padded}});
   }
-  return constants.transformed(*weight, {.kind = Transform::Kind::PackPanels, .block = kPanel});
+  const auto kind = atom.depth == 1 ? Transform::Kind::PackPanels : Transform::Kind::PackDots;
+  return constants.transformed(*weight, {.kind = kind, .block = kPanel});
 }
 
 namespace {
@@ -137,7 +139,7 @@ bool mentions(const Expr& expr, const Expr& variable) {
 
 }  // namespace
 
-std::optional<AffineOperand> affine_operand(GroupEmitter& emit, const Value* value,
+std::optional<AffineOperand> affine_operand(GroupEmitter& emit, const Value* value, DType dtype,
                                             const std::function<Coords(Expr, Expr)>& where) {
   std::vector<const Op*> maps;
   while (value->producer) {
@@ -149,7 +151,7 @@ std::optional<AffineOperand> affine_operand(GroupEmitter& emit, const Value* val
     value = op.operand(0);
   }
   const Value* operand = emit.group.operand(value->index);
-  if (operand->type.dtype != DType::F32) return std::nullopt;
+  if (operand->type.dtype != dtype) return std::nullopt;
   auto address = [&](Expr row, Expr depth) -> Expr {
     Coords coords = where(row, depth);
     for (const Op* op : maps) coords = emit.backward(*op, coords);

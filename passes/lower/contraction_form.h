@@ -41,7 +41,8 @@ Coords coords_of(GroupEmitter&, const ContractionForm&, const std::string& lette
 std::optional<ConstantId> constant_behind(Module&, const Op& group, const Value*);
 
 // B as panels [P][K][16] for a constant B without batch letters, P a multiple of `panels`. Nothing when B is live.
-std::optional<ConstantId> packed_columns(Module&, const Op& group, const ContractionForm&, int panels);
+// The steps of an atom lie side by side within a panel.
+std::optional<ConstantId> packed_columns(Module&, const Op& group, const ContractionForm&, int panels, const Atom&);
 
 // The address of a value reached through index maps only, when it moves by equal steps along row and depth.
 struct AffineOperand {
@@ -50,7 +51,7 @@ struct AffineOperand {
   loops::Expr row_stride, depth_stride;  // constants, or of the kernel's parameters
 };
 // `where` gives the value's coordinates for a row and a depth counted from 0.
-std::optional<AffineOperand> affine_operand(GroupEmitter&, const Value*,
+std::optional<AffineOperand> affine_operand(GroupEmitter&, const Value*, DType,
                                             const std::function<Coords(loops::Expr row, loops::Expr depth)>& where);
 
 }  // namespace lapidary::lowering

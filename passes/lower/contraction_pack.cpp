@@ -12,50 +12,55 @@ using namespace loops;
 
 namespace {
 
-constexpr int64_t kLine = 16;         // floats
+constexpr int64_t kLine = 64;         // bytes
 constexpr int64_t kSets = 64;         // of a first cache that is indexed within a page
 constexpr int64_t kFewColumns = 128;  // for fewer a copy does not pay
 constexpr int64_t kRowsOfTile = 13;
 
-// Rows packed: whole lines, an odd number of them.
+// Rows packed: whole lines, an odd number of them; in elements.
 Dim packed_stride(const ContractionLowering& l) {
   DimPool& dims = l.dims();
-  Dim lines = dims.ceildiv(l.depth, dims.constant(kLine));
+  const int64_t line = kLine / l.left_bytes();
+  Dim lines = dims.ceildiv(l.depth, dims.constant(line));
   Dim odd = dims.add(dims.mul(dims.floordiv(lines, dims.constant(2)), dims.constant(2)), dims.constant(1));
-  return dims.mul(odd, dims.constant(kLine));
+  return dims.mul(odd, dims.constant(line));
 }
 
-// Do the rows of a tile, at this stride in floats, compete for too few sets?
+// Do the rows of a tile, at this stride in bytes, compete for too few sets?
 bool rows_collide(const Target& target, int64_t stride) {
   if (stride % kLine != 0) return false;
-  const int64_t sets = kSets / std::gcd(stride / kLine, kSets), ways = target.l1_bytes / (kSets * kLine * 4);
+  const int64_t sets = kSets / std::gcd(stride / kLine, kSets), ways = target.l1_bytes / (kSets * kLine);
   return sets * ways < kRowsOfTile + 3;  // the panels' lines pass through as well
 }
 
 }  // namespace
 
-std::optional<AffineOperand> rows_from(const ContractionForm& form, GroupEmitter& emit, Expr batch, Expr first) {
-  return affine_operand(emit, form.a(), [&](Expr row, Expr k) {
-    return coords_of(emit, form, form.a_letters, {.batch = batch, .row = add(first, row), .depth = k});
+std::optional<AffineOperand> rows_from(const ContractionLowering& l, GroupEmitter& emit, Expr batch, Expr first) {
+  auto found = affine_operand(emit, l.form.a(), l.atom.left, [&](Expr row, Expr k) {
+    return coords_of(emit, l.form, l.form.a_letters, {.batch = batch, .row = add(first, row), .depth = k});
   });
+  const bool whole_steps = lapidary::known_multiple(l.depth, l.atom.depth);
+  if (found && l.atom.depth > 1 && (!whole_steps || loops::value_of(found->depth_stride) != 1)) return std::nullopt;
+  return found;
 }
 
 void plan_rows(ContractionLowering& l, bool tall) {
   KernelBuilder trial(l.context.module, l.context.target(), "");
   GroupEmitter emit(trial, l.group);
-  auto in_place = rows_from(l.form, emit, variable(make_var("batch", {}, 0, INT32_MAX)),
-                            variable(make_var("row", {}, 0, INT32_MAX)));
+  auto in_place =
+      rows_from(l, emit, variable(make_var("batch", {}, 0, INT32_MAX)), variable(make_var("row", {}, 0, INT32_MAX)));
   l.rows_in_place = in_place.has_value();
   bool pack = !in_place;
   if (in_place && tall && lapidary::value_of(l.columns).value_or(kFewColumns) >= kFewColumns) {
     auto stride = loops::value_of(in_place->row_stride);
-    pack = stride && loops::value_of(in_place->depth_stride) == 1 && rows_collide(l.context.target(), *stride);
+    pack = stride && loops::value_of(in_place->depth_stride) == 1 &&
+           rows_collide(l.context.target(), *stride * l.left_bytes());
   }
   if (pack) l.packed_rows = 0;
 }
 
 Dim packed_rows_bytes(const ContractionLowering& l) {
-  return l.dims().product(std::vector<Dim>{l.batch, l.rows, packed_stride(l), l.dims().constant(4)});
+  return l.dims().product(std::vector<Dim>{l.batch, l.rows, packed_stride(l), l.dims().constant(l.left_bytes())});
 }
 
 AffineOperand packed_rows_from(const ContractionLowering& l, KernelBuilder& builder, const Buffer& buffer, Expr batch,
@@ -69,9 +74,9 @@ LoweredStep pack_rows(ContractionLowering& l, Dim when) {
   DimPool& dims = l.dims();
   KernelBuilder builder(l.context.module, l.context.target(), "contraction", "pack rows");
   GroupEmitter emit(builder, l.group);
-  const int lanes = l.context.target().f32_lanes();
+  const int lanes = l.context.target().vector_bytes / static_cast<int>(l.left_bytes());
   std::vector<Expr> axes = builder.split_task({l.batch, l.rows});
-  Buffer packed = builder.scratch(*l.packed_rows, DType::F32, true);
+  Buffer packed = builder.scratch(*l.packed_rows, l.atom.left, true);
   Expr depth = builder.literal(l.depth);
   Block& body = builder.body;
   Expr base = body.let("base", packed_rows_from(l, builder, packed, axes[0], axes[1]).base);

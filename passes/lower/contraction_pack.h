@@ -11,16 +11,19 @@ struct ContractionLowering {
   Context& context;
   const Op& group;
   ContractionForm form;
+  Atom atom = kFloats;
   std::optional<ConstantId> weight = {};              // B packed when the artifact is written
   std::optional<uint32_t> packed_columns = {};        // scratch that holds B packed: [batch][panels][depth][16]
   std::optional<uint32_t> packed_rows = {};           // scratch that holds A packed: [batch][rows][stride]
   bool rows_in_place = false;                         // A can be read where it lies, if it must
   Dim rows, columns, depth, batch, panels = nullptr;  // panels: as packed, a multiple of any strip's
   DimPool& dims() const { return context.module.dims; }
+  Dim steps() const { return dims().ceildiv(depth, dims().constant(atom.depth)); }  // of the reduction
+  int64_t left_bytes() const { return bit_width(atom.left) / 8; }                   // of an element of A
 };
 
 // A's rows from `first` on, where they lie; nothing when they are not at a stride.
-std::optional<AffineOperand> rows_from(const ContractionForm&, GroupEmitter&, loops::Expr batch, loops::Expr first);
+std::optional<AffineOperand> rows_from(const ContractionLowering&, GroupEmitter&, loops::Expr batch, loops::Expr first);
 
 // Decides how A is read: sets rows_in_place, and packed_rows (to a number the caller chooses) when a step must pack it.
 // `tall`: tiles of more than a few rows occur.

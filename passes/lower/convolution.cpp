@@ -56,14 +56,23 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
     return std::all_of(dims.begin(), dims.end(), [](Dim dim) { return lapidary::value_of(dim).has_value(); });
   };
   const auto halo = halo_read_by(conv);
-  bool usable = conv.type().dtype == DType::F32 && form.spatial <= 2 && known({form.channels, form.outputs}) && halo &&
-                !conv.operand(0)->producer && (form.group == 1 || (form.weight && !form.transposed));
+  const bool bytes = conv.params.has("to");
+  bool usable = (conv.type().dtype == DType::F32 || bytes) && form.spatial <= 2 &&
+                known({form.channels, form.outputs}) && halo && !conv.operand(0)->producer &&
+                (form.group == 1 || (form.weight && !form.transposed));
   if (!usable) return lower_plain(context, group);
   const Type& input = group.operand(conv.operand(0)->index)->type;
   const bool blocked = input.layout.blocked_axis == 1, dense = input.layout.blocked_axis < 0;
   for (int axis = 2; axis < input.rank(); ++axis) {  // a narrower halo: borders need the plain kernel
     const Halo have = input.layout.halo_of(axis), want = (*halo)[static_cast<size_t>(axis)];
     if (have.lo < want.lo || have.hi < want.hi) return lower_plain(context, group);
+  }
+  if (bytes) {
+    const bool are_bytes = input.dtype == DType::U8 && conv.operand(1)->type.dtype == DType::I8;
+    const bool padded =
+        input.layout.halo.empty() || input.layout.fill == static_cast<double>(conv.params.integer_or("fill", 0));
+    if (!blocked || !form.weight || form.group > 1 || !are_bytes || !padded) return lower_plain(context, group);
+    return lower_direct_convolution(context, group, form);
   }
   const bool strict = context.options.numerics == passes::Numerics::Strict;
   if (form.group > 1) {

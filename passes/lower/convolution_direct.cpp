@@ -82,11 +82,13 @@ struct Lowering {
   const Value* input;                     // the group's operand that holds x
   std::optional<ConstantId> weight = {};  // packed; else a step packs it into scratch 0
   bool blocked;                           // input in channel blocks
+  Atom atom = kFloats;
   int64_t channels;  // that an output reads: with groups, those of the blocks that hold a strip's groups
   int64_t outputs;
   int panels, strip_panels;
   DimPool& dims() const { return context.module.dims; }
-  int64_t inner() const { return blocked ? kPanel : 1; }  // channels of a block
+  int64_t inner() const { return blocked ? input->type.layout.block : 1; }  // channels of a block
+  int64_t left_bytes() const { return bit_width(atom.left) / 8; }
 };
 
 // The channel blocks that strips of a grouped convolution read: `count` from the block of the strip's first group on,
@@ -124,8 +126,9 @@ class Body {
         strides_(image_strides(l.dims(), l.input->type)),
         x_(builder.operand(l.input)),
         w_(l.weight ? builder.weight(*l.weight) : builder.scratch(0, DType::F32, false)),
-        epilogue_(epilogue_stage(builder, l.group, *l.form.conv,
-                                 int64_t{max_rows(l.context.target(), l.strip_panels)} * l.strip_panels * kPanel)) {
+        epilogue_(
+            epilogue_stage(builder, l.group, *l.form.conv,
+                           int64_t{max_rows(l.context.target(), l.strip_panels, l.atom)} * l.strip_panels * kPanel)) {
     DimPool& dims = l.dims();
     const int64_t inner = l.inner(), taps = tap_count(), block = taps * inner * kPanel, width = l.form.kernel.back();
     batch_stride_ = size(strides_.batch);
@@ -133,10 +136,12 @@ class Body {
     row_step_ = size(dims.mul(dims.constant(rows_.stride), strides_.row));
     origin_ = size(dims.add(dims.mul(dims.constant(strides_.halo_row + rows_.offset), strides_.row),
                             dims.mul(dims.constant(strides_.halo_pixel + pixels_.offset), strides_.pixel)));
-    whole_blocks_ = size(l.channels / inner);
+    // Bytes are zeros past the last channel, in the weights if not in the input: floats there may be anything times 0.
+    const bool whole = l.atom.depth > 1;
+    whole_blocks_ = size(whole ? (l.channels + inner - 1) / inner : l.channels / inner);
     // A second pointer for the second panel costs tiles of 12 and 13 rows one spilled vector (resnet50's 56 wide
     // layers).
-    const RowSplit widths = split_rows(dims, pixel_phase.count, max_rows(l.context.target(), l.strip_panels));
+    const RowSplit widths = split_rows(dims, pixel_phase.count, max_rows(l.context.target(), l.strip_panels, l.atom));
     const bool wide = std::ranges::any_of(widths.heights, [](int rows) { return rows > 11; });
     const int64_t panel_size = (l.channels + inner - 1) / inner * block;
     panel_size_ = wide ? integer(panel_size) : size(panel_size);
@@ -149,21 +154,23 @@ class Body {
   // The tile of `count` pixels from `pixel` of output row `row` (both in units of the phase's q).
   void emit(Block& block, Expr batch, Expr strip, int panels, Expr row, int count, Expr pixel) {
     int lanes = l_.context.target().f32_lanes();
-    TileShape shape{.rows = count, .panels = panels, .lanes = lanes};
+    TileShape shape{.rows = count, .panels = panels, .lanes = lanes, .atom = l_.atom};
     if (count * shape.vectors() < 8) shape.phases = 2;
     RegisterTile tile(block, shape);
-    const int64_t inner = l_.inner(), tail = l_.channels % inner;
+    const int64_t inner = l_.inner(), tail = l_.atom.depth > 1 ? 0 : l_.channels % inner;
     Expr pixel_stride = builder_.literal(strides_.pixel);
     Expr first = add(add(mul(batch, batch_stride_), mul(first_block(block, strip), channel_stride_)),
                      add(add(mul(row, row_step_), origin_), mul(mul(pixel, integer(pixels_.stride)), pixel_stride)));
     Expr x_base = block.let("x", first);
     Expr w_base = block.let("w", add(mul(mul(strip, integer(l_.strip_panels)), panel_size_), first_tap_));
-    // The products of one channel block and one tap: `depth` channels.
+    // The products of one channel block and one tap, in `depth` steps.
     auto products = [&](Block& body, Expr x_tap, Expr w_tap, int64_t depth) {
       RegisterTile::Operands operands{
           x_, w_,
-          [=, this](Expr i, Expr k) { return add(add(x_tap, mul(mul(i, integer(pixels_.stride)), pixel_stride)), k); },
-          [=, this](Expr j, Expr k) { return add(w_tap, panel_element(j, k, lanes, panel_size_)); }};
+          [=, this](Expr i, Expr k) {
+            return add(add(x_tap, mul(mul(i, integer(pixels_.stride)), pixel_stride)), mul(k, integer(l_.atom.depth)));
+          },
+          [=, this](Expr j, Expr k) { return add(w_tap, panel_element(j, k, lanes, panel_size_, l_.atom)); }};
       int unroll = depth % kUnroll == 0 ? kUnroll : depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
       if (depth == 1) return tile.step(body, operands, integer(0));
       tile.multiply(body, operands, integer(depth), std::max(unroll, shape.phases));
@@ -171,10 +178,11 @@ class Body {
     auto channel = [&](Block& body, Expr channel_block, int64_t depth) {
       Expr x_block = body.let("xc", add(x_base, mul(channel_block, channel_stride_)));
       Expr w_block = body.let("wc", add(w_base, mul(channel_block, block_size_)));
-      for_taps(body, x_block, w_block,
-               [&](Block& inner_body, Expr x_tap, Expr w_tap) { products(inner_body, x_tap, w_tap, depth); });
+      for_taps(body, x_block, w_block, [&](Block& inner_body, Expr x_tap, Expr w_tap) {
+        products(inner_body, x_tap, w_tap, depth / l_.atom.depth);
+      });
     };
-    if (l_.channels >= inner)
+    if (l_.channels >= inner || l_.atom.depth > 1)
       serial(block, "c", integer(0), whole_blocks_, 1, [&](Block& body, Expr c) { channel(body, c, inner); });
     if (tail) channel(block, whole_blocks_, tail);
     tile.join_phases(block);
@@ -265,13 +273,14 @@ LoweredStep lower_phase(Lowering& l, const Phase& rows, const Phase& pixels) {
   Module& module = l.context.module;
   DimPool& dims = module.dims;
   const Target& target = l.context.target();
-  int tile_rows = max_rows(target, l.strip_panels);
+  int tile_rows = max_rows(target, l.strip_panels, l.atom);
   KernelBuilder builder(module, target, "conv", fmt::format("direct tile={}x{}", tile_rows, l.strip_panels * kPanel));
   GroupEmitter emit(builder, l.group);
 
   int64_t strips = (l.panels + l.strip_panels - 1) / l.strip_panels;
-  int64_t weight_bytes = l.channels * l.panels * kPanel * 4 * rows.taps * pixels.taps;
-  int64_t row_bytes = lapidary::value_of(pixels.count).value_or(128) * pixels.stride * rows.stride * l.channels * 4;
+  int64_t weight_bytes = l.channels * l.panels * kPanel * l.left_bytes() * rows.taps * pixels.taps;
+  int64_t row_bytes =
+      lapidary::value_of(pixels.count).value_or(128) * pixels.stride * rows.stride * l.channels * l.left_bytes();
   int64_t block_rows = std::max<int64_t>(1, target.l2_bytes / 4 / std::max<int64_t>(row_bytes, 1));
   if (auto known = lapidary::value_of(rows.count); known && *known > 0) {
     int64_t blocks = (*known + block_rows - 1) / block_rows;
@@ -324,7 +333,7 @@ LoweredStep lower_phase(Lowering& l, const Phase& rows, const Phase& pixels) {
 }
 
 // [O, I, k…] (or [I, O, k…] of conv_transpose) as [O/16][I/iblock][k…][iblock][16].
-ConstantId packed_weight(Module& module, const ConvForm& form, bool blocked, int strip_panels) {
+ConstantId packed_weight(Module& module, const ConvForm& form, int64_t inner, int strip_panels, const Atom& atom) {
   ConstantTable& constants = module.constants;
   ConstantId weight = *form.weight;
   if (form.transposed) {
@@ -339,8 +348,8 @@ ConstantId packed_weight(Module& module, const ConvForm& form, bool blocked, int
                                             .shape = {form.group_outputs(), blocks.count * kPanel},
                                             .block = int64_t{strip_panels} * kPanel});
   }
-  return constants.transformed(weight,
-                               {.kind = Transform::Kind::PackConv, .shape = {blocked ? kPanel : 1}, .block = kPanel});
+  const auto kind = atom.depth == 1 ? Transform::Kind::PackConv : Transform::Kind::PackConvDots;
+  return constants.transformed(weight, {.kind = kind, .shape = {inner}, .block = kPanel});
 }
 
 int64_t packed_elements(const Lowering& l) {
@@ -408,6 +417,7 @@ LoweredGroup lower_direct_convolution(Context& context, const Op& group, const C
              .form = form,
              .input = input,
              .blocked = input->type.layout.blocked_axis == 1,
+             .atom = conv.params.has("to") ? kBytes : kFloats,
              .channels = *lapidary::value_of(form.channels),
              .outputs = *lapidary::value_of(form.outputs)};
   l.panels = static_cast<int>((l.outputs + kPanel - 1) / kPanel);
@@ -418,7 +428,7 @@ LoweredGroup lower_direct_convolution(Context& context, const Op& group, const C
   }
   LoweredGroup result;
   if (form.weight) {
-    l.weight = packed_weight(context.module, form, l.blocked, l.strip_panels);
+    l.weight = packed_weight(context.module, form, l.inner(), l.strip_panels, l.atom);
   } else {
     result.steps.push_back(pack_live_weight(l));
     result.scratch.push_back(context.module.dims.constant(packed_elements(l) * 4));

@@ -13,6 +13,6 @@
 namespace lapidary::lowering {
 
 // The stage for tiles of at most `elements` floats, or null when what follows the anchor is short.
-loops::Buffer epilogue_stage(KernelBuilder&, const Op& group, const Op& anchor, int64_t elements);
+loops::Buffer epilogue_stage(KernelBuilder&, const Op& group, const Op& anchor, int64_t elements);  // of anchor's type
 
 }  // namespace lapidary::lowering

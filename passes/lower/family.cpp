@@ -14,6 +14,7 @@ const FamilyEntry* find_family(std::string_view name) {
       {"pool", lower_pool, false},
       {"attention", lower_attention, true},
       {"recurrent", lower_recurrent, true},
+      {"packed", lower_packed, true},
       {"row", lower_reduction, false},
       {"reduce", lower_reduction, false},
       {"elementwise", lower_elementwise, false},

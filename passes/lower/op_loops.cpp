@@ -86,9 +86,13 @@ void nest(GroupEmitter& emit, const std::vector<Dim>& extents,
   emit.block().add(block(std::move(statements)));
 }
 
+// Factors of one byte are summed in wider integers.
 Expr multiply_add(const Expr& a, const Expr& b, const Expr& sum) {
   const int lanes = std::max({a->type.lanes, b->type.lanes, sum->type.lanes});
-  Expr x = splat_to(a, lanes), y = splat_to(b, lanes), s = splat_to(sum, lanes);
+  const auto factor = [&](const Expr& x) {
+    return splat_to(x->type.dtype == sum->type.dtype ? x : convert(x, sum->type.dtype), lanes);
+  };
+  Expr x = factor(a), y = factor(b), s = splat_to(sum, lanes);
   return is_float(s->type.dtype) ? fma(x, y, s) : add(mul(x, y), s);
 }
 
@@ -229,7 +233,7 @@ Expr convolution(GroupEmitter& emit, const Op& op, const Coords& coords) {
     if (inside) {  // a fused producer need not give 0 where its input is not touched
       const int lanes = std::max(element->type.lanes, inside->type.lanes);
       element = select(splat_to(inside, lanes), splat_to(element, lanes),
-                       splat_to(identity_of(OpKind::ReduceSum, x->type.dtype), lanes));
+                       constant(number(compute_dtype(x->type.dtype), op.params.integer_or("fill", 0)), lanes));
     }
     acc.set(emit.block(), multiply_add(element, weight, acc.get()));
   });

@@ -17,6 +17,7 @@
 #include "passes/lower/convolution.h"
 #include "passes/lower/group_emitter.h"
 #include "passes/lower/lanes.h"
+#include "passes/lower/op_loops.h"
 #include "passes/lower/register_tile.h"
 
 namespace lapidary::lowering {
@@ -70,6 +71,7 @@ class PoolLowering {
       : dims_(context.module.dims),
         pool_(pool),
         maximum_(pool.is(OpKind::MaxPool)),
+        dtype_(pool.type().dtype),
         lanes_(context.target().f32_lanes()),
         columns_(context.target().vector_registers >= 32 ? 20 : 10),
         blocked_(group.operand(pool.operand(0)->index)->type.layout.blocked_axis == 1),
@@ -107,7 +109,7 @@ class PoolLowering {
 
  private:
   Expr joined(Expr a, Expr b) const { return maximum_ ? max(a, b) : add(a, b); }
-  Expr identity() const { return real(maximum_ ? -INFINITY : 0.0f, lanes_); }
+  Expr identity() const { return splat(identity_of(maximum_ ? OpKind::ReduceMax : OpKind::ReduceSum, dtype_), lanes_); }
   Coords coords(const Coord& row, const Coord& pixel, Expr mask) const {
     Coords result{{at(batch_), blocked_ ? along(channel_) : at(channel_)}, lanes_, mask};
     if (windows_.size() == 2) result.axes.push_back(row);
@@ -157,7 +159,7 @@ class PoolLowering {
       Expr pixel = block.let("pixel", min(add(first, mul(tile, integer(pixels))), sub(last, integer(pixels))));
       Expr position = block.let("p", sub(mul(pixel, integer(window.stride)), builder_.parameter(window.pad)));
       Buffer columns =
-          block.local("columns", {DType::F32, static_cast<uint16_t>(lanes_)}, static_cast<int64_t>(place.size()));
+          block.local("columns", {dtype_, static_cast<uint16_t>(lanes_)}, static_cast<int64_t>(place.size()));
       for (const auto& [column, number] : place) block.add(loops::store(columns, integer(number), identity()));
       serial(block, "kh", taps_.begin, taps_.end, 1, [&](Block& taps, Expr kh) {
         for (const auto& [column, number] : place) {
@@ -178,7 +180,7 @@ class PoolLowering {
 
   void clipped_pixel(Block& block, const Window& window, Expr pixel) {
     Clip column = clip(block, builder_, window, pixel);
-    Buffer acc = block.local("acc", {DType::F32, static_cast<uint16_t>(lanes_)}, 1);
+    Buffer acc = block.local("acc", {dtype_, static_cast<uint16_t>(lanes_)}, 1);
     block.add(loops::store(acc, integer(0), identity()));
     serial(block, "kh", taps_.begin, taps_.end, 1, [&](Block& taps, Expr kh) {
       serial(taps, "kw", column.begin, column.end, 1, [&](Block& tap, Expr kw) {
@@ -231,7 +233,7 @@ class PoolLowering {
   }
 
   void whole_vector(Block& block, const Window& window, Expr pixel, Expr position) {
-    Buffer acc = block.local("acc", {DType::F32, static_cast<uint16_t>(lanes_)}, 1);
+    Buffer acc = block.local("acc", {dtype_, static_cast<uint16_t>(lanes_)}, 1);
     over_taps(block, window, acc, position, [&](Block& tap, Expr kh, Expr, Expr here) {
       if (window.stride != 2) return input(tap, kh, along(here, integer(window.stride)), nullptr);
       Expr low = input(tap, kh, along(here), nullptr),
@@ -245,7 +247,7 @@ class PoolLowering {
   }
 
   void clipped_vector(Block& block, const Window& window, Expr pixel, Expr position, Expr mask) {
-    Buffer acc = block.local("acc", {DType::F32, static_cast<uint16_t>(lanes_)}, 1);
+    Buffer acc = block.local("acc", {dtype_, static_cast<uint16_t>(lanes_)}, 1);
     over_taps(block, window, acc, position, [&](Block& tap, Expr kh, Expr, Expr here) {
       Coord pixels = along(here, integer(window.stride));
       Expr inside =
@@ -273,6 +275,7 @@ class PoolLowering {
   DimPool& dims_;
   const Op& pool_;
   const bool maximum_;
+  const DType dtype_;
   const int lanes_, columns_;
   const bool blocked_;
   KernelBuilder builder_;
@@ -288,8 +291,9 @@ LoweredGroup lower_pool(Context& context, const Op& group) {
   const Op& pool = anchor_of(group);
   const Type& x = pool.operand(0)->type;
   const bool known = lapidary::value_of(x.shape[1]).has_value();
-  if (x.dtype != DType::F32 || x.rank() > 4 || x.rank() < 3 || !known || pool.operand(0)->producer)
-    return lower_plain(context, group);
+  const bool taken =
+      x.dtype == DType::F32 || (pool.is(OpKind::MaxPool) && is_integer(x.dtype) && bit_width(x.dtype) == 8);
+  if (!taken || x.rank() > 4 || x.rank() < 3 || !known || pool.operand(0)->producer) return lower_plain(context, group);
   LoweredGroup result;
   result.steps.push_back(PoolLowering(context, group, pool).lower());
   return result;

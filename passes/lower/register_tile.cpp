@@ -8,16 +8,19 @@ namespace lapidary::lowering {
 
 using namespace loops;
 
-int max_rows(const Target& target, int panels) {
+int max_rows(const Target& target, int panels, const Atom& atom) {
   int vectors = panels * kPanel / target.f32_lanes();
+  if (atom == kBytes && !target.byte_dots)  // even and odd bytes of B and of A apart, and a sum of each
+    return std::clamp((target.vector_registers - 3 - 2 * vectors) / vectors, 1, 12);
   int rows = (target.vector_registers - 1 - vectors) / vectors;  // accumulators, one B vector each, one broadcast
   return std::clamp(rows, 1, 13);                                // 14 rows of two vectors spill one accumulator
 }
 
-Expr panel_element(Expr j, Expr k, int lanes, Expr panel_stride) {
+Expr panel_element(Expr j, Expr k, int lanes, Expr panel_stride, const Atom& atom) {
   const int per_panel = kPanel / lanes;
   Expr panel = floordiv(j, integer(per_panel)), part = mod(j, integer(per_panel));
-  return add(mul(panel, panel_stride), add(mul(k, integer(kPanel)), mul(part, integer(lanes))));
+  return add(mul(panel, panel_stride),
+             add(mul(k, integer(kPanel * atom.depth)), mul(part, integer(lanes * atom.depth))));
 }
 
 void unrolled(Block& into, const char* name, int64_t count, const std::function<void(Block&, Expr)>& body) {
@@ -42,9 +45,9 @@ void serial(Block& into, const char* name, Expr begin, Expr end, int64_t step,
 
 RegisterTile::RegisterTile(Block& block, TileShape shape) : shape(shape) {
   int64_t count = int64_t{shape.phases} * shape.rows * shape.vectors();
-  accumulators_ = block.local("acc", {DType::F32, static_cast<uint16_t>(shape.lanes)}, count);
-  unrolled(block, "z", count,
-           [&](Block& inner, Expr z) { inner.add(loops::store(accumulators_, z, real(0, shape.lanes))); });
+  accumulators_ = block.local("acc", {shape.atom.sum, static_cast<uint16_t>(shape.lanes)}, count);
+  Expr zero = constant(convert(Scalar::of_integer(DType::I64, 0), shape.atom.sum), shape.lanes);
+  unrolled(block, "z", count, [&](Block& inner, Expr z) { inner.add(loops::store(accumulators_, z, zero)); });
 }
 
 Expr RegisterTile::slot(Expr i, Expr j, int phase) const {
@@ -52,20 +55,23 @@ Expr RegisterTile::slot(Expr i, Expr j, int phase) const {
 }
 
 void RegisterTile::step(Block& block, const Operands& operands, Expr k, int phase) const {
-  Buffer columns = block.local("b", {DType::F32, static_cast<uint16_t>(shape.lanes)}, shape.vectors());
+  const int depth = shape.atom.depth;
+  Buffer columns = block.local("b", {shape.atom.right, static_cast<uint16_t>(shape.lanes * depth)}, shape.vectors());
   unrolled(block, "j", shape.vectors(), [&](Block& inner, Expr j) {
-    inner.add(loops::store(columns, j, load(operands.b, operands.b_index(j, k), shape.lanes)));
+    inner.add(loops::store(columns, j, load(operands.b, operands.b_index(j, k), shape.lanes * depth)));
   });
   unrolled(block, "i", shape.rows, [&](Block& row, Expr i) {
-    Expr a = row.let("a", splat(load(operands.a, operands.a_index(i, k)), shape.lanes));
+    Expr numbers = load(operands.a, operands.a_index(i, k), depth);
+    Expr a = row.let("a", depth == 1 ? splat(numbers, shape.lanes) : numbers);
     unrolled(row, "j", shape.vectors(),
-             [&](Block& inner, Expr j) { add_product(inner, i, j, a, load(columns, j, shape.lanes), phase); });
+             [&](Block& inner, Expr j) { add_product(inner, i, j, a, load(columns, j, shape.lanes * depth), phase); });
   });
 }
 
 void RegisterTile::add_product(Block& block, Expr i, Expr j, Expr a, Expr b, int phase) const {
   Expr at = slot(i, j, phase);
-  block.add(loops::store(accumulators_, at, loops::fma(a, b, load(accumulators_, at, shape.lanes))));
+  Expr sum = load(accumulators_, at, shape.lanes);
+  block.add(loops::store(accumulators_, at, shape.atom.depth == 1 ? loops::fma(a, b, sum) : loops::dot(a, b, sum)));
 }
 
 void RegisterTile::multiply(Block& block, const Operands& operands, Expr depth, int unroll) const {

@@ -16,16 +16,26 @@ namespace lapidary::lowering {
 
 constexpr int kPanel = 16;  // columns of a packed panel, at every vector width
 
+// What one step of a lane multiplies and adds: one number of A by one of B, or `depth` of each that lie side by side.
+struct Atom {
+  DType left = DType::F32, right = DType::F32, sum = DType::F32;
+  int depth = 1;
+  bool operator==(const Atom&) const = default;
+};
+constexpr Atom kFloats{};
+constexpr Atom kBytes{DType::U8, DType::I8, DType::I32, 4};  // a dot of VNNI, or what stands for it
+
 struct TileShape {
   int rows = 0;
   int panels = 1;  // of kPanel columns
   int lanes = 16;
+  Atom atom = kFloats;
   int phases = 1;  // sets of accumulators, taken in turn over k: hides FMA latency in small tiles
   int vectors() const { return panels * kPanel / lanes; }
 };
 
 // The most rows of a tile with this many panels that stay in registers.
-int max_rows(const Target&, int panels);
+int max_rows(const Target&, int panels, const Atom& = kFloats);
 
 class RegisterTile {
  public:
@@ -33,8 +43,8 @@ class RegisterTile {
   RegisterTile(Block& block, TileShape shape);
 
   const TileShape shape;
-  // Element offsets of the operands of a k step: of A's scalar in row i, and of B's vector j; `k` counts from 0, i and
-  // j are variables of unrolled loops.
+  // Element offsets of the operands of a k step: of A's numbers in row i, and of B's vector j; `k` counts steps from 0,
+  // i and j are variables of unrolled loops.
   struct Operands {
     loops::Buffer a, b;
     std::function<loops::Expr(loops::Expr i, loops::Expr k)> a_index;
@@ -60,8 +70,9 @@ class RegisterTile {
   loops::Buffer accumulators_;
 };
 
-// The first element of vector j of a strip of packed panels [panel][k][kPanel], `panel_stride` apart.
-loops::Expr panel_element(loops::Expr j, loops::Expr k, int lanes, loops::Expr panel_stride);
+// The first element of vector j in step k of a strip of packed panels [panel][step][kPanel][depth of the atom],
+// `panel_stride` apart.
+loops::Expr panel_element(loops::Expr j, loops::Expr k, int lanes, loops::Expr panel_stride, const Atom& = kFloats);
 
 // for (var in [0, count), unrolled) body
 void unrolled(Block&, const char* name, int64_t count, const std::function<void(Block&, loops::Expr)>& body);

@@ -101,6 +101,31 @@ Reference apply(const Reference& x, const Transform& t, const std::vector<Scalar
         return from;
       });
     }
+    case Transform::Kind::PackDots:
+      return x.moved({(x.shape[1] + t.block - 1) / t.block, (x.shape[0] + 3) / 4, t.block, 4}, [&](const Extents& i) {
+        return Extents{i[1] * 4 + i[3], i[0] * t.block + i[2]};
+      });
+    case Transform::Kind::PackConvDots: {
+      Extents shape = x.shape;
+      shape[0] = (shape[0] + t.block - 1) / t.block;
+      shape[1] = (shape[1] + t.shape[0] - 1) / t.shape[0];
+      shape.insert(shape.end(), {t.shape[0] / 4, t.block, 4});
+      return x.moved(shape, [&](const Extents& i) {
+        Extents from(i.begin(), i.end() - 3);
+        from[0] = i[0] * t.block + i[i.size() - 2];
+        from[1] = i[1] * t.shape[0] + i[i.size() - 3] * 4 + i.back();
+        return from;
+      });
+    }
+    case Transform::Kind::Sums: {
+      std::vector<int64_t> sums(static_cast<size_t>(x.shape[t.axes[0]]));
+      int64_t inner = count_of({x.shape.begin() + t.axes[0] + 1, x.shape.end()});
+      for (size_t i = 0; i < x.values.size(); i++)
+        sums[static_cast<int64_t>(i) / inner % x.shape[t.axes[0]]] += x.values[i].integer;
+      Reference result{DType::I32, {x.shape[t.axes[0]]}, {}};
+      for (int64_t sum : sums) result.values.push_back(convert(Scalar::of_integer(DType::I64, sum), DType::I32));
+      return result;
+    }
     case Transform::Kind::Winograd:
       break;  // its own test
   }
@@ -193,6 +218,15 @@ class RandomChain {
       case Transform::Kind::PackConv:
         t.shape = {1 + pick(4)};
         return shape.size() >= 2;
+      case Transform::Kind::PackDots:
+        return shape.size() == 2;
+      case Transform::Kind::PackConvDots:
+        t.shape = {4 * (1 + pick(3))};
+        return shape.size() >= 2;
+      case Transform::Kind::Sums:
+        if (shape.empty() || !is_integer(reference_.dtype)) return false;
+        t.axes = {pick(static_cast<int64_t>(shape.size()))};
+        return true;
       case Transform::Kind::Winograd:
         return false;
     }

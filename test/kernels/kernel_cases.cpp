@@ -837,7 +837,8 @@ const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases
                                                                       {"pool", pool_cases()},
                                                                       {"placed", placed_cases()},
                                                                       {"attention", attention_cases()},
-                                                                      {"recurrent", recurrent_cases()}};
+                                                                      {"recurrent", recurrent_cases()},
+                                                                      {"quantized", quantized_cases()}};
   return families;
 }
 

@@ -1,0 +1,75 @@
+// With VNNI one instruction, vpdpbusd. Without, four bytes of a lane are two pairs of 16-bit numbers, the even and the odd
+// ones, each pair multiplied and summed exactly by vpmaddwd; vpmaddubsw would saturate. Test: test/codegen/dot_test.cpp.
+#include "codegen/cpu/dot.h"
+
+#include <llvm/IR/IntrinsicsX86.h>
+#include <llvm/IR/Module.h>
+
+#include "ir/error.h"
+
+namespace lapidary::codegen::cpu {
+namespace {
+
+using llvm::Value;
+
+llvm::Type* vector_like(Builder& b, Value* sum, unsigned bits) {
+  return llvm::FixedVectorType::get(b.getIntNTy(bits), lanes_of(sum) * 32 / bits);
+}
+
+// The intrinsic's own types, whichever this LLVM spells them with.
+Value* call_with(Builder& b, llvm::Intrinsic::ID id, llvm::ArrayRef<Value*> args) {
+  llvm::Function* function =
+      llvm::Intrinsic::getOrInsertDeclaration(b.GetInsertBlock()->getModule(), id);
+  llvm::SmallVector<Value*, 3> cast;
+  for (size_t i = 0; i < args.size(); i++)
+    cast.push_back(b.CreateBitCast(args[i], function->getFunctionType()->getParamType(static_cast<unsigned>(i))));
+  return b.CreateCall(function, cast);
+}
+
+llvm::Intrinsic::ID dot_of(unsigned lanes) {
+  if (lanes == 16) return llvm::Intrinsic::x86_avx512_vpdpbusd_512;
+  if (lanes == 8) return llvm::Intrinsic::x86_avx512_vpdpbusd_256;
+  LPD_CHECK(lanes == 4, "a dot of {} lanes", lanes);
+  return llvm::Intrinsic::x86_avx512_vpdpbusd_128;
+}
+
+llvm::Intrinsic::ID pairs_of(unsigned lanes) {
+  if (lanes == 16) return llvm::Intrinsic::x86_avx512_pmaddw_d_512;
+  if (lanes == 8) return llvm::Intrinsic::x86_avx2_pmadd_wd;
+  LPD_CHECK(lanes == 4, "a dot of {} lanes", lanes);
+  return llvm::Intrinsic::x86_sse2_pmadd_wd;
+}
+
+// On other machines, and for other widths: four multiplications of 32 bits.
+Value* plain_dot(Builder& b, Value* x, Value* y, Value* sum) {
+  const int lanes = static_cast<int>(lanes_of(sum));
+  for (int j = 0; j < 4; j++) {
+    llvm::SmallVector<int, 16> every_fourth;
+    for (int lane = 0; lane < lanes; lane++) every_fourth.push_back(4 * lane + j);
+    Value* left = b.CreateZExt(b.CreateExtractElement(x, static_cast<uint64_t>(j)), b.getInt32Ty());
+    Value* right = b.CreateSExt(b.CreateShuffleVector(y, every_fourth), sum->getType());
+    sum = b.CreateAdd(sum, b.CreateMul(splat(b, left, lanes_of(sum)), right));
+  }
+  return sum;
+}
+
+bool is_x86(Builder& b) { return b.GetInsertBlock()->getModule()->getTargetTriple().isX86(); }
+
+}  // namespace
+
+Value* emit_dot(const Emission& e, Value* a, Value* b, Value* sum) {
+  Builder& build = e.build;
+  const unsigned lanes = lanes_of(sum);
+  LPD_CHECK(lanes_of(a) == 4 && lanes_of(b) == 4 * lanes, "a dot of {} numbers", lanes_of(a));
+  if (!is_x86(build) || (lanes != 4 && lanes != 8 && lanes != 16)) return plain_dot(build, a, b, sum);
+  Value* repeated = splat(build, build.CreateBitCast(a, build.getInt32Ty()), lanes);
+  if (e.target.byte_dots) return call_with(build, dot_of(lanes), {sum, repeated, b});
+  llvm::Type* halves = vector_like(build, sum, 16);
+  Value *x = build.CreateBitCast(repeated, halves), *y = build.CreateBitCast(b, halves);
+  Value* even = call_with(build, pairs_of(lanes),
+                          {build.CreateAnd(x, whole(x, 0xff)), build.CreateAShr(build.CreateShl(y, 8), 8)});
+  Value* odd = call_with(build, pairs_of(lanes), {build.CreateLShr(x, 8), build.CreateAShr(y, 8)});
+  return build.CreateAdd(sum, build.CreateAdd(even, odd));
+}
+
+}  // namespace lapidary::codegen::cpu

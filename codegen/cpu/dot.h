@@ -1,0 +1,11 @@
+// Sums of products of bytes.
+#pragma once
+
+#include "codegen/cpu/values.h"
+
+namespace lapidary::codegen::cpu {
+
+// Lane l: sum[l] + Σ a[j] · b[4·l + j] for j < 4; a unsigned, b signed, sum i32.
+llvm::Value* emit_dot(const Emission&, llvm::Value* a, llvm::Value* b, llvm::Value* sum);
+
+}  // namespace lapidary::codegen::cpu

@@ -1,0 +1,58 @@
+// Sums of products of bytes, compiled with and without the instruction for them, against the interpreter: the largest
+// products too, which 16 bits do not hold.
+#include <gtest/gtest.h>
+
+#include "test/codegen/run_kernel.h"
+
+namespace lapidary::testing {
+namespace {
+
+using namespace loops;
+
+// c[i] = dot(a[4·i …], b[4·lanes·i …], c[i])
+Kernel dot_kernel(int lanes) {
+  const Buffer a = make_global("a", DType::U8, false), b = make_global("b", DType::I8, false);
+  const Buffer c = make_global("c", DType::I32, true, true);
+  const Var task = make_var("task", {}, 0, 1 << 20);
+  const Expr i = variable(task), at = mul(i, integer(lanes));
+  const Expr sum = dot(load(a, mul(i, integer(4)), 4), load(b, mul(at, integer(4)), 4 * lanes), load(c, at, lanes));
+  Kernel kernel;
+  kernel.family = "dot";
+  kernel.buffers = {a, b, c};
+  kernel.body = block({for_loop(task, integer(0), integer(1 << 20), 1, LoopKind::Task, {store(c, at, sum)})});
+  return kernel;
+}
+
+Array bytes(DType dtype, int64_t count, int seed) {
+  constexpr int kEdges[] = {0, 255, 128, 127, 1, 200, 77};
+  std::vector<Scalar> values;
+  for (int64_t i = 0; i < count; i++) {
+    const int64_t edge = kEdges[static_cast<size_t>(i / seed + i) % std::size(kEdges)];
+    values.push_back(convert(Scalar::of_integer(DType::I64, edge), dtype));
+  }
+  return Array(dtype, values);
+}
+
+std::vector<std::string> targets() {
+  std::vector<std::string> names = runnable_targets();
+  if (__builtin_cpu_supports("avx512vnni") && names.size() > 1) names.push_back("icelake-server");
+  return names;
+}
+
+TEST(Dot, GivesTheInterpretersSums) {
+  constexpr int64_t kTasks = 40;
+  for (const std::string& name : targets()) {
+    const Target target = codegen::resolve_target(name);
+    for (int lanes = 4; lanes <= target.f32_lanes(); lanes *= 2) {
+      const Kernel kernel = dot_kernel(lanes);
+      std::vector<Array> buffers = {bytes(DType::U8, 4 * kTasks, 3), bytes(DType::I8, 4 * lanes * kTasks, 5),
+                                    Array(DType::I32, lanes * kTasks)};
+      const auto expected = run_interpreted(kernel, buffers, {}, kTasks);
+      EXPECT_EQ(run_compiled(kernel, buffers, {}, kTasks, target)[2].bytes, expected[2].bytes)
+          << name << ", " << lanes << " lanes";
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lapidary::testing
