@@ -136,7 +136,7 @@ class Folding {
 
   bool run() {
     bool changed = sweep(&Folding::fold);
-    return sweep(&Folding::fold_weights) || changed;  // those no product took
+    return sweep(&Folding::spell_out) || changed;  // what no product took
   }
 
  private:
@@ -316,8 +316,9 @@ class Folding {
                                [&](const Value* operand) { return comes_from_codes(operand, depth - 1); });
   }
 
-  // x · factor, into the constants x was last multiplied and added by.
-  Value* scaled(GraphBuilder& b, Value* x, double factor) {
+  // x · factor, into the constants x, or both terms of it, were last multiplied and added by. `free_only`: null when it
+  // takes a multiplication.
+  Value* scaled(GraphBuilder& b, Value* x, double factor, int depth = 3, bool free_only = false) {
     auto constant_part = [&](Value* part) -> Value* {
       Op* broadcast = producer_of_kind(part, OpKind::Broadcast);
       auto known = broadcast ? evaluated(module_, broadcast->operand(0)) : std::nullopt;
@@ -329,6 +330,17 @@ class Folding {
       return b.broadcast(scaled, broadcast->params.integers("axes"), part->type.shape);
     };
     if (x->has_one_use()) {
+      if (Op* dequantize = dequantize_of(x); dequantize && depth > 0) {
+        auto scale = evaluated_scalar(module_, dequantize->operand(1));
+        Value* zero = zero_point_of(*dequantize);
+        if (scale)
+          return composites::dequantize(b, dequantize->operand(0), b.scalar(DType::F32, scale->number * factor), zero);
+      }
+      if (Op* add = producer_of_kind(x, OpKind::Add); add && depth > 0) {
+        Value *left = scaled(b, add->operand(0), factor, depth - 1, true),
+              *right = left ? scaled(b, add->operand(1), factor, depth - 1, true) : nullptr;
+        if (right) return b.add(left, right);
+      }
       if (Op* add = producer_of_kind(x, OpKind::Add))
         if (Op* mul = producer_of_kind(add->operand(0), OpKind::Mul); mul && mul->result()->has_one_use()) {
           Value *factors = constant_part(mul->operand(1)), *shift = factors ? constant_part(add->operand(1)) : nullptr;
@@ -337,7 +349,7 @@ class Folding {
       if (Op* mul = producer_of_kind(x, OpKind::Mul))
         if (Value* factors = constant_part(mul->operand(1))) return b.mul(mul->operand(0), factors);
     }
-    return b.mul(x, b.scalar(DType::F32, factor));
+    return free_only ? nullptr : b.mul(x, b.scalar(DType::F32, factor));
   }
 
   // quantize(dequantize(x, s, z), s, z) == x; quantize(x, s, z) → round(x · 1/s) + z
@@ -357,9 +369,25 @@ class Folding {
     return b.convert(b.add(y, b.convert(zero, DType::F32)), op.type().dtype);
   }
 
-  // Constant weights that no product took: floats in the artifact.
+  Value* spell_out(GraphBuilder& b, Op& op) {
+    if (!op.is_composite("dequantize") || op.type().dtype != DType::F32) return nullptr;
+    return constant_of(op.operand(0)) ? fold_weights(b, op) : with_numbers(b, op);
+  }
+
+  // (codes - zero) · scale in floats, which hold codes of a byte exactly, with the numbers in the op's own kernel.
+  Value* with_numbers(GraphBuilder& b, Op& op) {
+    Value* zero = zero_point_of(op);
+    auto scale = evaluated_scalar(module_, op.operand(1));
+    auto shift = zero ? evaluated_scalar(module_, zero) : Scalar::of_integer(DType::I32, 0);
+    if (!is_byte(op.operand(0)) || !scale || !shift) return nullptr;
+    Value* y = b.convert(op.operand(0), DType::F32);
+    if (shift->integer != 0) y = b.sub(y, b.scalar(DType::F32, static_cast<double>(shift->integer)));
+    return b.mul(y, b.scalar(DType::F32, scale->number));
+  }
+
+  // Constant weights: floats in the artifact.
   Value* fold_weights(GraphBuilder& b, Op& op) {
-    if (!op.is_composite("dequantize") || op.type().dtype != DType::F32 || op.type().rank() == 0) return nullptr;
+    if (op.type().rank() == 0) return nullptr;
     auto codes = constant_of(op.operand(0));
     Value* zero = zero_point_of(op);
     auto scale = evaluated(module_, op.operand(1));
