@@ -169,7 +169,21 @@ Value* integer_to_odd(Builder& b, Value* x, bool is_signed) {
 
 bool is_signed_value(DType dtype) { return is_signed_integer(dtype); }
 
+// To 8 or 16 bits: LLVM takes vectors apart for its own saturating conversions of that width. Clamped as floats, by
+// comparisons that are single instructions; NaN, which fails them, becomes 0.
+Value* float_to_small_integer(Builder& b, Value* x, DType to) {
+  const int bits = bit_width(to);
+  const bool is_signed = is_signed_value(to);
+  llvm::Constant* low = real(x, is_signed ? -std::ldexp(1.0, bits - 1) : 0);
+  llvm::Constant* high = real(x, std::ldexp(1.0, is_signed ? bits - 1 : bits) - 1);
+  if (is_signed) x = b.CreateSelect(is_nan(b, x), real(x, 0), x);
+  x = b.CreateSelect(b.CreateFCmpOGT(x, low), x, low);
+  x = b.CreateSelect(b.CreateFCmpOLT(x, high), x, high);
+  return b.CreateTrunc(b.CreateFPToSI(x, same_lanes(b.getInt32Ty(), x)), same_lanes(b.getIntNTy(bits), x));
+}
+
 Value* float_to_integer(Builder& b, Value* x, DType to) {
+  if (bit_width(to) < 32) return float_to_small_integer(b, x, to);
   llvm::Type* type = same_lanes(value_type(b.getContext(), to), x);
   const auto id = is_signed_value(to) ? llvm::Intrinsic::fptosi_sat : llvm::Intrinsic::fptoui_sat;
   return b.CreateIntrinsic(id, {type, x->getType()}, {x});

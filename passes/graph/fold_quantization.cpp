@@ -366,7 +366,8 @@ class Folding {
     if (!known || x->type.dtype != DType::F32 || known->dtype != DType::F32 || !is_byte(op.result())) return nullptr;
     if (!std::isnormal(known->number) || !std::isnormal(1 / known->number) || !comes_from_codes(x)) return nullptr;
     Value* y = b.scalar_op(ScalarOp::Round, {scaled(b, x, 1 / known->number)});
-    return b.convert(b.add(y, b.convert(zero, DType::F32)), op.type().dtype);
+    if (!is_zero(module_, zero)) y = b.add(y, b.convert(zero, DType::F32));
+    return b.convert(y, op.type().dtype);
   }
 
   Value* spell_out(GraphBuilder& b, Op& op) {
