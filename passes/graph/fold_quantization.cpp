@@ -87,8 +87,14 @@ struct Codes {
   }
 };
 
-// sub(convert(codes, i32), zero)
-std::optional<Codes> centred_codes(Value* value) {
+// sub(convert(codes, i32), zero), moved or not
+std::optional<Codes> centred_codes(GraphBuilder& b, Value* value) {
+  if (Op* move = value->producer; move && (move->is(OpKind::Reshape) || move->is(OpKind::Transpose))) {
+    auto found = centred_codes(b, move->operand(0));
+    if (!found || !found->has_one_zero()) return std::nullopt;
+    found->codes = b.create(move->kind, {found->codes}, move->params).result();
+    return found;
+  }
   Codes found;
   if (Op* sub = producer_of_kind(value, OpKind::Sub)) {
     found.zero = without_broadcast(sub->operand(1));
@@ -205,7 +211,7 @@ class Folding {
 
   Value* fold_integer_conv(GraphBuilder& b, Op& op) {
     if (op.type().dtype != DType::I32 || op.params.has("to")) return nullptr;
-    auto x = centred_codes(op.operand(0)), w = centred_codes(op.operand(1));
+    auto x = centred_codes(b, op.operand(0)), w = centred_codes(b, op.operand(1));
     if (!x || !w || !symmetric_weights(module_, w->codes, w->zero)) return nullptr;
     return integer_conv(b, op, *x, w->codes, op.operands.size() > 2 ? op.operand(2) : nullptr);
   }
@@ -265,7 +271,7 @@ class Folding {
 
   Value* fold_integer_contract(GraphBuilder& b, Op& op) {
     if (op.type().dtype != DType::I32 || op.params.has("to")) return nullptr;
-    auto x = centred_codes(op.operand(0)), w = centred_codes(op.operand(1));
+    auto x = centred_codes(b, op.operand(0)), w = centred_codes(b, op.operand(1));
     if (!x || !w || !symmetric_weights(module_, w->codes, w->zero)) return nullptr;
     return integer_contract(b, op, *x, w->codes);
   }
