@@ -22,6 +22,7 @@ ImportFunction find_importer(std::string_view domain, std::string_view name);  /
 std::vector<std::string_view> imported_operators();                            // of ai.onnx, sorted by name
 std::vector<const OpEntry*> microsoft_operators();
 
+std::span<const OpEntry> attention_ops();      // ops/attention.cpp
 std::span<const OpEntry> elementwise_ops();    // ops/elementwise.cpp
 std::span<const OpEntry> activation_ops();     // ops/activation.cpp
 std::span<const OpEntry> constant_ops();       // ops/constant.cpp

@@ -83,26 +83,42 @@ Value* hide_future(GraphBuilder& b, Value* scores, Dim queries, Dim keys) {
 
 }  // namespace
 
-Value* attention(GraphBuilder& builder, Value* q, Value* k, Value* v, Value* mask, double scale, bool causal) {
+Value* attention_scores(GraphBuilder& b, Value* q, Value* k, double scale) {
+  const Shape qs = q->type.shape, ks = k->type.shape;  // B H S D, B G T D
+  Dim ratio = b.module.dims.floordiv(qs[1], ks[1]);
+  Value* grouped = b.reshape(q, {qs[0], ks[1], ratio, qs[2], qs[3]});
+  Value* scores = b.contract(b.mul(grouped, b.like(q, scale)), k, "bghsd,bgtd->bghst");
+  return b.reshape(scores, {qs[0], qs[1], qs[2], ks[2]});
+}
+
+Value* soft_capped(GraphBuilder& b, Value* scores, double softcap) {
+  if (softcap == 0) return scores;
+  Value* bent = b.scalar_op(ScalarOp::Tanh, {b.mul(scores, b.like(scores, 1 / softcap))});
+  return b.mul(bent, b.like(scores, softcap));
+}
+
+Value* attention_values(GraphBuilder& b, Value* weights, Value* v) {
+  const Shape ws = weights->type.shape, vs = v->type.shape;  // B H S T, B G T E
+  Dim ratio = b.module.dims.floordiv(ws[1], vs[1]);
+  Value* grouped = b.reshape(weights, {ws[0], vs[1], ratio, ws[2], ws[3]});
+  return b.reshape(b.contract(grouped, v, "bghst,bgte->bghse"), {ws[0], ws[1], ws[2], vs[3]});
+}
+
+Value* attention(GraphBuilder& builder, Value* q, Value* k, Value* v, Value* mask, double scale, bool causal,
+                 double softcap) {
   std::vector<Value*> operands = {q, k, v};
   if (mask) operands.push_back(mask);
-  return builder.composite(
-      "attention", {{"scale", scale}, {"causal", int64_t{causal}}}, operands, [&](GraphBuilder& b, Values in) {
-        const Shape qs = in[0]->type.shape, ks = in[1]->type.shape,
-                    vs = in[2]->type.shape;  // B H S D, B G T D, B G T E
-        Dim ratio = b.module.dims.floordiv(qs[1], ks[1]);
-        Value* grouped = b.reshape(in[0], {qs[0], ks[1], ratio, qs[2], qs[3]});
-        Value* scores = b.contract(b.mul(grouped, b.like(in[0], scale)), in[1], "bghsd,bgtd->bghst");
-        scores = b.reshape(scores, {qs[0], qs[1], qs[2], ks[2]});
-        if (in.size() > 3) scores = b.add(scores, in[3]);
-        if (causal) scores = hide_future(b, scores, qs[2], ks[2]);
-        Value* shifted = b.sub(scores, b.reduce(OpKind::ReduceMax, scores, {3}, true));
-        Value* power = b.scalar_op(ScalarOp::Exp, {shifted});
-        Value* weights = b.div(power, b.reduce(OpKind::ReduceSum, power, {3}, true));
-        weights = b.reshape(weights, {qs[0], ks[1], ratio, qs[2], ks[2]});
-        return std::vector<Value*>{
-            b.reshape(b.contract(weights, in[2], "bghst,bgte->bghse"), {qs[0], qs[1], qs[2], vs[3]})};
-      })[0];
+  Params params{{"scale", scale}, {"causal", int64_t{causal}}};
+  if (softcap != 0) params.set("softcap", softcap);
+  return builder.composite("attention", params, operands, [&](GraphBuilder& b, Values in) {
+    Value* scores = soft_capped(b, attention_scores(b, in[0], in[1], scale), softcap);
+    if (in.size() > 3) scores = b.add(scores, in[3]);
+    if (causal) scores = hide_future(b, scores, in[0]->type.shape[2], in[1]->type.shape[2]);
+    Value* shifted = b.sub(scores, b.reduce(OpKind::ReduceMax, scores, {3}, true));
+    Value* power = b.scalar_op(ScalarOp::Exp, {shifted});
+    return std::vector<Value*>{
+        attention_values(b, b.div(power, b.reduce(OpKind::ReduceSum, power, {3}, true)), in[2])};
+  })[0];
 }
 
 namespace {

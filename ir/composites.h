@@ -19,10 +19,15 @@ Value* rms_norm(GraphBuilder&, Value* x, Value* scale, int axis, double epsilon)
 // gelu(x; approximate): x/2 · (1 + erf(x/√2)), or the tanh form when approximate = 1. ONNX Gelu-20.
 Value* gelu(GraphBuilder&, Value* x, bool approximate);
 
-// attention(q, k, v, mask?; scale, causal): softmax(q·kᵀ·scale + mask)·v.
+// attention(q, k, v, mask?; scale, causal, softcap): softmax(cap(q·kᵀ·scale) + mask)·v.
 // q [B, H, S, D], k [B, G, T, D], v [B, G, T, E], H a multiple of G (grouped heads); mask broadcastable to
-// [B, H, S, T], added; → [B, H, S, E]. causal: query i sees keys ≤ i + T - S.
-Value* attention(GraphBuilder&, Value* q, Value* k, Value* v, Value* mask, double scale, bool causal);
+// [B, H, S, T], added; → [B, H, S, E]. causal: query i sees keys ≤ i + T - S. cap(x) = c·tanh(x/c), or x where c is 0.
+Value* attention(GraphBuilder&, Value* q, Value* k, Value* v, Value* mask, double scale, bool causal,
+                 double softcap = 0);
+// Its parts, where something else happens between them: q·kᵀ·scale [B, H, S, T], cap, and weights·v.
+Value* attention_scores(GraphBuilder&, Value* q, Value* k, double scale);
+Value* soft_capped(GraphBuilder&, Value* scores, double softcap);
+Value* attention_values(GraphBuilder&, Value* weights, Value* v);
 
 // recurrent(xw, r, h0, c0?, r_bias?, lengths?; cell, direction, lengths) → y, h, c?: what recurs of ONNX's RNN-14,
 // GRU-14 and LSTM-14 with their default activations, for D directions; the input's part of all gates is done. G gates

@@ -90,7 +90,8 @@ namespace {
 // Constant weights of 4 or 8 bits in whole blocks; seen from inside a group its operands are constants.
 bool keeps_packed(const Op& op) {
   auto constant = [](const Value* value) {
-    return value->producer ? value->producer->is(OpKind::Constant) : value->region->owner != nullptr;
+    if (value->producer) return value->producer->is(OpKind::Constant);
+    return value->region->owner && value->region->owner->is(OpKind::Group);
   };
   const int64_t bits = op.params.integer("bits");
   const bool whole = op.params.integer("k") % op.params.integer("block") == 0;
@@ -99,11 +100,19 @@ bool keeps_packed(const Op& op) {
          (op.operands.size() < 4 || op.operand(3)->type.dtype == DType::U8);
 }
 
+// Of a head size known now, and values in whole vectors.
+bool is_kernels_attention(const Op& op) {
+  const Type &q = op.operand(0)->type, &v = op.operand(2)->type;
+  constexpr int64_t kPanel = 16;
+  return q.dtype == DType::F32 && value_of(q.shape[3]) && value_of(v.shape[3]).value_or(1) % kPanel == 0;
+}
+
 }  // namespace
 
 bool is_kept_composite(const Op& op) {
   if (op.is_composite("matmul_packed")) return keeps_packed(op);
-  if (op.is_composite("attention") || op.is_composite("recurrent") || op.is_composite("layer_norm") ||
+  if (op.is_composite("attention")) return is_kernels_attention(op);
+  if (op.is_composite("recurrent") || op.is_composite("layer_norm") ||
       op.is_composite("rms_norm"))
     return true;
   return op.is_composite("softmax") && op.params.integer("axis") == op.type().rank() - 1;

@@ -1,4 +1,4 @@
-// Attention, softmax(q·kᵀ·scale + mask)·v, one (batch, head, block of up to 32 queries) a task. The queries of a block
+// Attention, softmax(cap(q·kᵀ·scale) + mask)·v, one (batch, head, block of up to 32 queries) a task. The queries of a block
 // run along the lanes: qᵀ is packed once (transposed in registers, scaled), then every tile of keys gives a tile of
 // scores sᵀ [keys][queries], so k is read in place, row by row, and the softmax is a maximum and a sum down the
 // columns, with no reduction across lanes. e^(s - max) stays in sᵀ, which is just the packed form that the product with
@@ -152,8 +152,12 @@ class AttentionLowering {
     });
   }
 
-  // The additive mask and causality at key t and queries from q on.
+  // The cap, the additive mask and causality at key t and queries from q on.
   Expr masked(Expr score, Expr t, Expr q, Expr left) {
+    if (double cap = op_.params.number_or("softcap", 0); cap != 0) {
+      Expr bent = apply(ScalarOp::Tanh, {mul(score, real(static_cast<float>(1 / cap), lanes_))});
+      score = mul(bent, real(static_cast<float>(cap), lanes_));
+    }
     if (op_.operands.size() > 3) {
       const Value* mask = op_.operand(3);
       std::vector<Coord> where = {at(batch_), at(head_), along(add(first_, q)), at(t)};
@@ -247,12 +251,6 @@ class AttentionLowering {
 };
 
 }  // namespace
-
-bool attention_takes(const Op& attention) {
-  const Type &q = attention.operand(0)->type, &v = attention.operand(2)->type;
-  return q.dtype == DType::F32 && lapidary::value_of(q.shape[3]) &&
-         lapidary::value_of(v.shape[3]).value_or(1) % kPanel == 0;
-}
 
 LoweredGroup lower_attention(Context& context, const Op& group) {
   return AttentionLowering(context, group, anchor_of(group)).lower();
