@@ -42,4 +42,8 @@ std::span<const OpEntry> quantized_product_ops();
 std::span<const OpEntry> quantized_elementwise_ops();
 std::span<const OpEntry> packed_weight_ops();
 
+std::span<const OpEntry> loss_ops();           // ops/loss.cpp
+std::span<const OpEntry> optimizer_ops();      // ops/optimizer.cpp
+std::span<const OpEntry> random_ops();         // ops/random.cpp
+
 }  // namespace lapidary::frontend

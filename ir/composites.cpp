@@ -116,8 +116,7 @@ Value* attention(GraphBuilder& builder, Value* q, Value* k, Value* v, Value* mas
     if (causal) scores = hide_future(b, scores, in[0]->type.shape[2], in[1]->type.shape[2]);
     Value* shifted = b.sub(scores, b.reduce(OpKind::ReduceMax, scores, {3}, true));
     Value* power = b.scalar_op(ScalarOp::Exp, {shifted});
-    return std::vector<Value*>{
-        attention_values(b, b.div(power, b.reduce(OpKind::ReduceSum, power, {3}, true)), in[2])};
+    return std::vector<Value*>{attention_values(b, b.div(power, b.reduce(OpKind::ReduceSum, power, {3}, true)), in[2])};
   })[0];
 }
 

@@ -144,22 +144,8 @@ Values log_softmax(Node& node) {
   });
 }
 
-// Inference: x goes through, and nothing was masked.
-Values dropout(Node& node) {
-  Value* x = node.input(0);
-  if (node.version >= 12 && node.input(2)) {
-    std::optional<Scalar> training = scalar_of(node.build.module, node.input(2));
-    if (!training) unsupported("training_mode known only at run time");
-    if (training->integer != 0) unsupported("training_mode");
-  }
-  if (node.version < 7 && node.integer_or("is_test", 0) == 0 && node.wants(1)) unsupported("training mode");
-  if (!node.wants(1)) return {x};
-  return {x, node.build.splat(node.version >= 10 ? DType::Bool : x->type.dtype, x->type.shape, 1)};
-}
-
 constexpr OpEntry kOps[] = {
     {"Celu", celu},
-    {"Dropout", dropout},
     {"Elu", elu},
     {"Gelu", gelu},
     {"HardSigmoid", hard_sigmoid},

@@ -21,7 +21,8 @@ Value* joined(Node& node, Value* past, Value* present, const char* what) {
 Value* over_all_keys(Node& node, Value* mask, Dim keys) {
   Dim missing = node.dims().sub(keys, mask->type.shape.back());
   if (value_of(missing) == 0) return mask;
-  if (range(missing).hi < 0) fail("attn_mask is of {} keys, there are {}", to_string(mask->type.shape.back()), to_string(keys));
+  if (range(missing).hi < 0)
+    fail("attn_mask is of {} keys, there are {}", to_string(mask->type.shape.back()), to_string(keys));
   const int rank = mask->type.rank();
   Shape low(rank, node.dims().constant(0)), high = low;
   high.back() = missing;

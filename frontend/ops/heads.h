@@ -32,7 +32,7 @@ struct AttentionCall {
   Value *q = nullptr, *k = nullptr, *v = nullptr;  // [B, H, S, D], [B, G, T, D], [B, G, T, E]
   Value* bias = nullptr;
   double scale = 1, softcap = 0;
-  bool causal = false;  // without a bias only
+  bool causal = false;            // without a bias only
   bool zero_where_masked = true;  // a query that sees no key gets zeros; else what softmax makes of -∞ alone
 };
 Value* attend(Node&, const AttentionCall&);

@@ -112,9 +112,7 @@ bool is_kernels_attention(const Op& op) {
 bool is_kept_composite(const Op& op) {
   if (op.is_composite("matmul_packed")) return keeps_packed(op);
   if (op.is_composite("attention")) return is_kernels_attention(op);
-  if (op.is_composite("recurrent") || op.is_composite("layer_norm") ||
-      op.is_composite("rms_norm"))
-    return true;
+  if (op.is_composite("recurrent") || op.is_composite("layer_norm") || op.is_composite("rms_norm")) return true;
   return op.is_composite("softmax") && op.params.integer("axis") == op.type().rank() - 1;
 }
 

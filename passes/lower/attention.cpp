@@ -1,6 +1,6 @@
-// Attention, softmax(cap(q·kᵀ·scale) + mask)·v, one (batch, head, block of up to 32 queries) a task. The queries of a block
-// run along the lanes: qᵀ is packed once (transposed in registers, scaled), then every tile of keys gives a tile of
-// scores sᵀ [keys][queries], so k is read in place, row by row, and the softmax is a maximum and a sum down the
+// Attention, softmax(cap(q·kᵀ·scale) + mask)·v, one (batch, head, block of up to 32 queries) a task. The queries of a
+// block run along the lanes: qᵀ is packed once (transposed in registers, scaled), then every tile of keys gives a tile
+// of scores sᵀ [keys][queries], so k is read in place, row by row, and the softmax is a maximum and a sum down the
 // columns, with no reduction across lanes. e^(s - max) stays in sᵀ, which is just the packed form that the product with
 // v wants as its left operand; v's rows are its right operand, read in place. The division by the sum comes last, on
 // the result.

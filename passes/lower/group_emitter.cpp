@@ -206,6 +206,8 @@ Expr GroupEmitter::concat(const Op& op, const Coords& coords) {
   Dim begin = builder.dim(0);
   std::vector<std::pair<Expr, Expr>> parts;  // inside, value
   for (const Value* operand : op.operands) {
+    const bool only = operand == op.operands.back() && parts.empty();
+    if (value_of(operand->type.shape[axis]) == 0 && !only) continue;
     Dim end = dims.add(begin, operand->type.shape[axis]);
     const bool first = value_of(begin) == 0, last = end == op.type().shape[axis];
     Expr inside = in_range(flat, first ? nullptr : builder.parameter(begin), last ? nullptr : builder.parameter(end),

@@ -27,6 +27,10 @@ TABLE = pathlib.Path(__file__).with_name("unsupported.txt")
 ROUNDING = {"float16": 2e-3, "bfloat16": 1.6e-2}
 
 
+# Results are random: of these the shape and the type alone can be compared.
+RANDOM = ("test_bernoulli", "test_training_dropout")
+
+
 def collect():
     warnings.simplefilter("ignore")
     from onnx.backend.test.case.node import collect_testcases
@@ -92,6 +96,8 @@ def difference(case, folder):
         expected = np.asarray(expected)
         if got.dtype != expected.dtype or got.shape != expected.shape:
             return f"output {i} is {got.dtype}{list(got.shape)}, expected {expected.dtype}{list(expected.shape)}"
+        if case.name.startswith(RANDOM) and "zero_ratio" not in case.name:
+            continue
         wide = [x.astype(np.float64) if x.dtype.kind not in "biuc" else x for x in (got, expected)]
         if not np.allclose(*wide, rtol=max(case.rtol, ROUNDING.get(got.dtype.name, 0)), atol=case.atol, equal_nan=True):
             worst = np.unravel_index(np.argmax(np.abs(wide[0].astype(np.float64) - wide[1])), got.shape)
