@@ -46,4 +46,23 @@ std::span<const OpEntry> loss_ops();           // ops/loss.cpp
 std::span<const OpEntry> optimizer_ops();      // ops/optimizer.cpp
 std::span<const OpEntry> random_ops();         // ops/random.cpp
 
+std::span<const OpEntry> attention_ops();            // ops/attention.cpp
+std::span<const OpEntry> elementwise_ops();          // ops/elementwise.cpp
+std::span<const OpEntry> activation_ops();           // ops/activation.cpp
+std::span<const OpEntry> constant_ops();             // ops/constant.cpp
+std::span<const OpEntry> shape_ops();                // ops/shape.cpp
+std::span<const OpEntry> move_ops();                 // ops/move.cpp
+std::span<const OpEntry> index_ops();                // ops/index.cpp
+std::span<const OpEntry> reduction_ops();            // ops/reduction.cpp
+std::span<const OpEntry> contraction_ops();          // ops/contraction.cpp
+std::span<const OpEntry> convolution_ops();          // ops/convolution.cpp
+std::span<const OpEntry> pooling_ops();              // ops/pooling.cpp
+std::span<const OpEntry> normalization_ops();        // ops/normalization.cpp
+std::span<const OpEntry> recurrent_ops();            // ops/recurrent.cpp
+std::span<const OpEntry> loss_ops();                 // ops/loss.cpp
+std::span<const OpEntry> optimizer_ops();            // ops/optimizer.cpp
+std::span<const OpEntry> random_ops();               // ops/random.cpp
+std::span<const OpEntry> microsoft_attention_ops();  // ops/microsoft_attention.cpp
+std::span<const OpEntry> quantization_ops();         // ops/quantization.cpp
+
 }  // namespace lapidary::frontend

@@ -292,6 +292,9 @@ const OpSchema* find_schema(const NodeProto& node, const Opsets& opsets, Report&
                              Fault::Unsupported);
   }
   const OpSchema* schema = onnx::OpSchemaRegistry::Schema(node.op_type(), opset, domain);
+  constexpr std::string_view kAdopted[] = {"LayerNormalization", "SimplifiedLayerNormalization"};
+  if (!schema && domain.empty() && std::ranges::find(kAdopted, node.op_type()) != std::end(kAdopted))
+    return microsoft_schema(node.op_type());  // ONNX Runtime's, which it writes with ONNX's domain
   if (!schema) {
     return complain(fmt::format("no operator '{}' in {} opset {}{}", printable(node.op_type()), domain_name(domain),
                                 opset, did_you_mean(node.op_type(), domain, opset)));

@@ -1,4 +1,6 @@
 // Activation functions in primitives. relu(x) = max(x, 0), so that NaN passes; formulas are those of the ONNX text.
+#include <cmath>
+
 #include "frontend/ops/common.h"
 #include "ir/composites.h"
 
@@ -144,16 +146,65 @@ Values log_softmax(Node& node) {
   });
 }
 
+// --- com.microsoft ---------------------------------------------------------------------------------------------------
+
+Value* with_bias(Node& node) {
+  Value *x = node.input(0), *bias = node.input(1);
+  if (!bias) return x;
+  if (bias->type.rank() > x->type.rank()) fail("bias has rank {}, the data {}", bias->type.rank(), x->type.rank());
+  return node.build.add(x, node.build.broadcast_to(bias, x->type.shape));
+}
+
+template <bool approximate>
+Values biased_gelu(Node& node) {
+  return {in_float32(node, with_bias(node), [&](Value* x) { return composites::gelu(node.build, x, approximate); })};
+}
+
+Values quick_gelu(Node& node) {
+  return {in_float32(node, node.input(0), [&](Value* x) {
+    return node.build.mul(x, op(node, ScalarOp::Sigmoid, scaled(node, x, node.number("alpha"))));
+  })};
+}
+
+// The left half of the columns times the GELU of the right half.
+Values bias_split_gelu(Node& node) {
+  return {in_float32(node, with_bias(node), [&](Value* x) {
+    const int last = x->type.rank() - 1;
+    Dim half = node.dims().floordiv(x->type.shape[last], node.dims().constant(2));
+    Value* left = node.build.slice_axis(x, last, node.dims().constant(0), half);
+    return node.build.mul(left, composites::gelu(node.build, node.build.slice_axis(x, last, half, half), false));
+  })};
+}
+
+Values bias_add(Node& node) { return {node.build.add(with_bias(node), node.input(2))}; }
+
+Values bias_softmax(Node& node) {
+  Value* x = with_bias(node);
+  const int rank = x->type.rank(), axis = node.axis("axis", rank);
+  return {in_float32(node, x, [&](Value* y) {
+    if (axis == rank - 1) return composites::softmax(node.build, y, axis);
+    return node.build.reshape(composites::softmax(node.build, flattened(node, y, axis), 1), y->type.shape);
+  })};
+}
+
 constexpr OpEntry kOps[] = {
+    {"BiasAdd", bias_add, "X: T, bias: T, skip: T -> Y: T | | T = f16 f32"},
+    {"BiasGelu", biased_gelu<false>, "A: T, B: T -> C: T | | T = f16 f32 f64 bf16"},
+    {"BiasSoftmax", bias_softmax,
+     "data: T, bias: T -> output: T | is_inner_broadcast: int, axis = 1 | T = f16 f32 f64"},
+    {"BiasSplitGelu", bias_split_gelu, "X: T, bias: T -> Y: T | | T = f16 f32"},
     {"Celu", celu},
     {"Elu", elu},
+    {"FastGelu", biased_gelu<true>, "X: T, bias?: T -> Y: T | | T = f16 f32 f64 bf16"},
     {"Gelu", gelu},
+    {"Gelu", biased_gelu<false>, "X: T -> Y: T | | T = f16 f32 f64 bf16"},
     {"HardSigmoid", hard_sigmoid},
     {"HardSwish", hard_swish},
     {"LeakyRelu", leaky_relu},
     {"LogSoftmax", log_softmax},
     {"Mish", mish},
     {"PRelu", prelu},
+    {"QuickGelu", quick_gelu, "X: T -> Y: T | alpha = 1.702 | T = f16 f32 f64 bf16"},
     {"Relu", relu},
     {"Selu", selu},
     {"Shrink", shrink},
@@ -165,6 +216,27 @@ constexpr OpEntry kOps[] = {
 };
 
 }  // namespace
+
+Value* activated(Node& node, Value* x) {
+  if (!node.has("activation")) return x;
+  const std::string name = node.text("activation");
+  const std::vector<double> list = node.numbers("activation_params");
+  auto number = [&](size_t index, const char* attribute, double otherwise) {
+    return index < list.size() ? list[index] : node.number_or(attribute, otherwise);
+  };
+  auto first = [&](double otherwise) { return number(0, "activation_alpha", otherwise); };
+  auto second = [&](double otherwise) { return number(1, "activation_beta", otherwise); };
+  if (name.empty()) return x;
+  if (name == "Relu") return maximum(node, x, zero(node, x));
+  if (name == "Tanh") return op(node, ScalarOp::Tanh, x);
+  if (name == "Sigmoid") return op(node, ScalarOp::Sigmoid, x);
+  if (name == "LeakyRelu") return node.build.select(less(node, x, zero(node, x)), scaled(node, x, first(0.01)), x);
+  if (name == "HardSigmoid") return hard_sigmoid_of(node, x, first(0.2), second(0.5));
+  if (name == "HardSwish") return node.build.mul(x, hard_sigmoid_of(node, x, 1.0 / 6, 0.5));
+  if (name == "Clip")
+    return minimum(node, maximum(node, x, node.build.like(x, first(-INFINITY))), node.build.like(x, second(INFINITY)));
+  unsupported("activation '{}'", printable(name));
+}
 
 std::span<const OpEntry> activation_ops() { return kOps; }
 

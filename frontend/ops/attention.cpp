@@ -91,15 +91,13 @@ Values attention(Node& node) {
       causal && !bias.added && !bias.allowed && known_equal(queries, own_keys) && !node.wants(3);
   if (causal && !kernel_hides_future) bias.allow(node, not_after(node, positions));
 
-  std::optional<int64_t> head_size = value_of(q->type.shape[3]);
-  if (!node.has("scale") && !head_size) unsupported("a head size known only at run time");
   AttentionCall call{.q = build.convert(q, inside),
                      .k = build.convert(present_k, inside),
                      .v = build.convert(present_v, inside),
                      .bias = bias.value(node, inside),
-                     .scale = node.has("scale") ? node.number("scale") : 1 / std::sqrt(static_cast<double>(*head_size)),
                      .softcap = node.number("softcap"),
                      .causal = kernel_hides_future};
+  set_scale(node, call);
   Value *y = nullptr, *shown = nullptr;
   if (!node.wants(3)) {
     y = attend(node, call);

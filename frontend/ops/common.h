@@ -30,4 +30,8 @@ Value* in_float32(Node& node, Value* x, Compute compute) {
   return node.build.convert(compute(node.build.convert(x, DType::F32)), dtype);
 }
 
+// What operators fused by ONNX Runtime end with, named by the attribute `activation` (none: x itself); its numbers
+// are one list, activation_params, or one attribute each, activation_alpha and activation_beta.
+Value* activated(Node&, Value* x);  // ops/activation.cpp
+
 }  // namespace lapidary::frontend

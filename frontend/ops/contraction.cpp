@@ -34,6 +34,27 @@ Values gemm(Node& node) {
   return {node.build.add(y, node.build.broadcast_to(c, y->type.shape))};
 }
 
+// The last two axes of an operand swapped, or its first axis put before the last, as FusedMatMul's attributes say.
+Value* arranged(Node& node, Value* x, const char* swaps, const char* batch_last) {
+  const int rank = x->type.rank();
+  std::vector<int64_t> perm = axes_from(0, rank);
+  if (rank > 1 && node.integer_or(batch_last, 0) != 0) std::rotate(perm.begin(), perm.begin() + 1, perm.end() - 1);
+  if (rank > 1 && node.integer(swaps) != 0) std::swap(perm[rank - 1], perm[rank - 2]);
+  return node.build.transpose(x, perm);
+}
+
+Values fused_matmul(Node& node) {
+  if (node.rank(0) == 0 || node.rank(1) == 0)
+    fail("operands have ranks {} and {}, expected 1 or more", node.rank(0), node.rank(1));
+  Value *a = arranged(node, node.input(0), "transA", "transBatchA"),
+        *b = arranged(node, node.input(1), "transB", "transBatchB");
+  Value* y = node.build.matmul(a, b);
+  const double alpha = node.number("alpha");
+  return {activated(node, alpha == 1 ? y : node.build.mul(y, node.build.like(y, alpha)))};
+}
+
+Values fused_gemm(Node& node) { return {activated(node, gemm(node)[0])}; }
+
 // --- Einsum ----------------------------------------------------------------------------------------------------------
 
 struct Equation {
@@ -131,7 +152,23 @@ Values einsum(Node& node) {
   return {node.build.transpose(y, perm)};
 }
 
-constexpr OpEntry kOps[] = {{"Einsum", einsum}, {"Gemm", gemm}, {"MatMul", matmul}};
+constexpr OpEntry kOps[] = {
+    {"Einsum", einsum},
+    {"FusedGemm", fused_gemm,
+     "A: T, B: T, C?: T -> Y: T | alpha = 1.0, beta = 1.0, transA = 0, transB = 0, activation?: str,"
+     " activation_alpha?: float, activation_beta?: float, activation_gamma?: float | T = f16 f32 f64"},
+    {"FusedMatMul", fused_matmul,
+     "A: T, B: T -> Y: T | alpha = 1.0, transA = 0, transB = 0, transBatchA = 0, transBatchB = 0 | T = f16 f32 f64 "
+     "bf16"},
+    {"FusedMatMulActivation", fused_matmul,
+     "A: T, B: T -> Y: T | alpha = 1.0, transA = 0, transB = 0, transBatchA = 0, transBatchB = 0, activation: str,"
+     " activation_alpha?: float, activation_beta?: float, activation_gamma?: float, activation_axis?: int |"
+     " T = f16 f32 f64 bf16"},
+    {"Gemm", gemm},
+    {"MatMul", matmul},
+    {"TransposeMatMul", fused_matmul,
+     "A: T, B: T -> Y: T | alpha = 1.0, transA = 0, transB = 0 | T = f16 f32 f64 bf16"},
+};
 
 }  // namespace
 

@@ -1,4 +1,6 @@
-// Conv and ConvTranspose.
+// Conv and ConvTranspose, and what ONNX Runtime fuses with a convolution.
+#include <algorithm>
+
 #include "frontend/ops/windows.h"
 
 namespace lapidary::frontend {
@@ -44,6 +46,24 @@ void check_bias(const Operands& o, int64_t channels) {
 }
 
 Values conv(Node& node) { return {convolved(node, node.input(0), node.input(1), node.input(2))}; }
+
+// Behind the convolution: + Z, and the activation.
+Value* finished(Node& node, Value* y, Value* z) {
+  if (z && z->type.rank() != y->type.rank()) fail("Z has rank {}, expected {}", z->type.rank(), y->type.rank());
+  return activated(node, z ? node.build.add(y, z) : y);
+}
+
+Values fused_conv(Node& node) { return {finished(node, convolved(node, node.input(0), node.input(1), node.input(2)), node.input(3))}; }
+
+Values nhwc_conv(Node& node) {
+  const int rank = node.rank();
+  if (rank < 3) fail("input has rank {}, expected 3 or more", rank);
+  std::vector<int64_t> to_front = axes_from(0, rank), to_back = to_front;
+  std::rotate(to_front.begin() + 1, to_front.end() - 1, to_front.end());
+  std::rotate(to_back.begin() + 1, to_back.begin() + 2, to_back.end());
+  Value* y = node.build.transpose(convolved(node, node.build.transpose(node.input(0), to_front), node.input(1), node.input(2)), to_back);
+  return {finished(node, y, node.input(3))};
+}
 
 // Without output_shape: (d - 1)·stride + output_padding + reach - pads. With it, or SAME: the pads that give it. An
 // output_shape beyond what the windows reach is filled with zeros at the end, as ONNX Runtime and ONNX's node tests
@@ -98,7 +118,22 @@ Values conv_transpose(Node& node) {
               .result()};
 }
 
-constexpr OpEntry kOps[] = {{"Conv", conv}, {"ConvTranspose", conv_transpose}};
+#define CONV_ATTRIBUTES \
+  "group = 1, auto_pad = \"NOTSET\", pads?: ints, strides?: ints, dilations?: ints, kernel_shape?: ints"
+
+constexpr OpEntry kOps[] = {
+    {"Conv", conv},
+    {"ConvTranspose", conv_transpose},
+    {"FusedConv", fused_conv,
+     "X: T, W: T, B?: T, Z?: T -> Y: T | " CONV_ATTRIBUTES
+     ", activation?: str, activation_params?: floats | T = f16 f32 f64"},
+    {"NhwcConv", nhwc_conv, "X: T, W: T, B?: T -> Y: T | " CONV_ATTRIBUTES " | T = f16 f32 f64"},
+    {"NhwcFusedConv", nhwc_conv,
+     "X: T, W: T, B?: T, Z?: T -> Y: T | " CONV_ATTRIBUTES
+     ", activation?: str, activation_params?: floats | T = f16 f32"},
+};
+
+#undef CONV_ATTRIBUTES
 
 }  // namespace
 

@@ -75,6 +75,22 @@ Value* attend(Node& node, const AttentionCall& call) {
   return node.build.select(sees_nothing(node, call.bias), node.build.like(y, 0), y);
 }
 
+void set_scale(Node& node, AttentionCall& call) {
+  const Dim size = call.q->type.shape[3];
+  const double given = node.number_or("scale", 0);
+  std::optional<int64_t> known = value_of(size);
+  if (given != 0) {
+    call.scale = given;
+  } else if (known) {
+    call.scale = 1 / std::sqrt(static_cast<double>(*known));
+  } else {
+    Value* root = node.build.scalar_op(ScalarOp::Sqrt,
+                                       {node.build.convert(node.build.dims_tensor({size}, {}), call.q->type.dtype)});
+    call.q = node.build.div(call.q, root);
+    call.scale = 1;
+  }
+}
+
 Value* rotated(Node& node, Value* x, Value* cosine, Value* sine, Dim count, bool interleaved) {
   GraphBuilder& build = node.build;
   DimPool& dims = node.dims();

@@ -36,6 +36,8 @@ struct AttentionCall {
   bool zero_where_masked = true;  // a query that sees no key gets zeros; else what softmax makes of -∞ alone
 };
 Value* attend(Node&, const AttentionCall&);
+// Sets call.scale: the attribute `scale` unless it is 0 or left out, else 1/√D; a D known only at run time goes into q.
+void set_scale(Node&, AttentionCall&);
 // A condition [.., S, 1]: the bias hides all keys.
 Value* sees_nothing(Node&, Value* bias);
 

@@ -151,14 +151,162 @@ Values mean_variance_norm(Node& node) {
   })};
 }
 
+// --- com.microsoft ---------------------------------------------------------------------------------------------------
+
+// The type sums and statistics are made in.
+DType inner_type(DType dtype) { return bit_width(dtype) < 32 ? DType::F32 : dtype; }
+
+// input + skip + bias, and its normalisation along the last axis.
+Value* skip_sum(Node& node, Value* bias, DType inside) {
+  if (node.rank() < 1) fail("input is a scalar");
+  Value* sum = same_type(node, node.input(0), inside);
+  auto add = [&](Value* other, const char* what) {
+    if (other->type.rank() > sum->type.rank())
+      fail("{} has rank {}, the input {}", what, other->type.rank(), node.rank());
+    sum = node.build.add(sum, node.build.broadcast_to(same_type(node, other, inside), sum->type.shape));
+  };
+  add(node.input(1), "skip");
+  if (bias) add(bias, "bias");
+  return sum;
+}
+
+Values skip_layer_norm(Node& node) {
+  const DType dtype = node.type(0).dtype, inside = inner_type(dtype);
+  Value* sum = skip_sum(node, node.input(4), inside);
+  const int axis = sum->type.rank() - 1;
+  Value* bias = node.input(3) ? over_axes(node, node.input(3), axis, inside) : nullptr;
+  Values results = composites::layer_norm(node.build, sum, over_axes(node, node.input(2), axis, inside), bias, axis,
+                                          node.number("epsilon"));
+  return {same_type(node, results[0], dtype), same_type(node, results[1], DType::F32),
+          same_type(node, results[2], DType::F32), same_type(node, sum, dtype)};
+}
+
+Values skip_rms_norm(Node& node) {
+  const DType dtype = node.type(0).dtype, inside = inner_type(dtype);
+  if (node.wants(1) || node.wants(2)) unsupported("the statistics (outputs 1 and 2)");
+  Value* sum = skip_sum(node, node.input(3), inside);
+  const int axis = sum->type.rank() - 1;
+  Value* y =
+      composites::rms_norm(node.build, sum, over_axes(node, node.input(2), axis, inside), axis, node.number("epsilon"));
+  return {same_type(node, y, dtype), nullptr, nullptr, same_type(node, sum, dtype)};
+}
+
+Values simplified_layer_norm(Node& node) {
+  if (node.wants(1)) unsupported("the inverse deviation (output 1)");
+  const int axis = node.axis("axis", node.rank());
+  const DType inside = inner_type(node.type(0).dtype);
+  Value* y = composites::rms_norm(node.build, same_type(node, node.input(0), inside),
+                                  over_axes(node, node.input(1), axis, inside), axis, node.number("epsilon"));
+  return {same_type(node, y, node.type(1).dtype)};
+}
+
+// Word, position and segment embeddings, their sum, and its normalisation.
+Values embed_layer_norm(Node& node) {
+  GraphBuilder& build = node.build;
+  DimPool& dims = node.dims();
+  Value *ids = node.input(0), *segments = node.input(1), *positions = node.input(3), *at = node.input(8);
+  if (ids->type.rank() != 2) fail("input_ids has rank {}, expected 2", ids->type.rank());
+  for (int i : {2, 3}) {
+    if (node.rank(i) != 2) fail("input {} has rank {}, expected 2", i, node.rank(i));
+  }
+  const DType dtype = node.type(2).dtype, inside = inner_type(dtype);
+  Dim length = ids->type.shape[1];
+  Value* place = at ? build.gather(positions, at, 0) : build.slice_axis(positions, 0, dims.constant(0), length);
+  Value* sum = build.add(same_type(node, build.gather(node.input(2), ids, 0), inside), same_type(node, place, inside));
+  if (node.input(4)) {
+    Value* table = node.input(4);
+    if (!segments) fail("segment_embedding without segment_ids");
+    sum = build.add(sum, same_type(node, build.gather(table, segments, 0), inside));
+  }
+  Values results = composites::layer_norm(build, sum, same_type(node, node.input(5), inside),
+                                          same_type(node, node.input(6), inside), 2, node.number("epsilon"));
+  Value* count = nullptr;
+  if (node.wants(1)) {
+    const Dim batch = ids->type.shape[0];
+    count = build.splat(DType::I32, {batch}, 0);
+    if (Value* mask = node.input(7))
+      count =
+          build.reduce(OpKind::ReduceSum,
+                       build.convert(build.scalar_op(ScalarOp::Equal, {mask, build.like(mask, 1)}), DType::I32), {1});
+  }
+  return {same_type(node, results[0], dtype), count, same_type(node, sum, dtype)};
+}
+
+// Groups of channels, which lie last unless channels_last = 0; SiLU behind it when activation = 1.
+Value* grouped_norm(Node& node, Value* x) {
+  GraphBuilder& build = node.build;
+  DimPool& dims = node.dims();
+  const int rank = x->type.rank();
+  if (rank < 3) fail("input has rank {}, expected 3 or more", rank);
+  const int64_t groups = node.integer("groups"), activation = node.integer("activation");
+  if (activation != 0 && activation != 1) fail("activation {}", activation);
+  const bool last = node.integer("channels_last") != 0;
+  const int axis = last ? rank - 1 : 1;
+  const Shape shape = x->type.shape;
+  std::optional<int64_t> channels = value_of(shape[axis]);
+  if (!channels) unsupported("channels known only at run time");
+  if (groups < 1 || *channels % groups != 0) fail("{} channels are not a multiple of {} groups", *channels, groups);
+  Shape split = shape;
+  split[axis] = dims.constant(groups);
+  split.insert(split.begin() + axis + 1, dims.constant(*channels / groups));
+  std::vector<int64_t> axes = axes_from(1, rank + 1);
+  std::erase(axes, axis);
+  Value* y = build.reshape(standardized(node, build.reshape(x, split), axes, node.number("epsilon")), shape);
+  auto spread = [&](int index) {
+    Value* vector = same_type(node, node.input(index), x->type.dtype);
+    if (vector->type.rank() != 1) fail("input {} has rank {}, expected 1", index, vector->type.rank());
+    return last ? vector : build.expand_axes(vector, axes_from(1, rank - 1));
+  };
+  y = build.add(build.mul(y, spread(1)), spread(2));
+  return activation == 1 ? build.mul(y, build.scalar_op(ScalarOp::Sigmoid, {y})) : y;
+}
+
+Values microsoft_group_norm(Node& node) {
+  return {in_float32(node, node.input(0), [&](Value* x) { return grouped_norm(node, x); })};
+}
+
+Values skip_group_norm(Node& node) {
+  const DType dtype = node.type(0).dtype, inside = inner_type(dtype);
+  if (node.integer("channels_last") == 0) unsupported("channels_last = 0");
+  Value* skip = same_type(node, node.input(3), inside);
+  if (skip->type.rank() == 2) skip = node.build.expand_axes(skip, axes_from(1, node.rank() - 1));
+  Value* sum = same_type(node, node.input(0), inside);
+  sum = node.build.add(sum, node.build.broadcast_to(skip, sum->type.shape));
+  if (node.input(4))
+    sum = node.build.add(sum, node.build.broadcast_to(same_type(node, node.input(4), inside), sum->type.shape));
+  return {same_type(node, grouped_norm(node, sum), dtype), same_type(node, sum, dtype)};
+}
+
 constexpr OpEntry kOps[] = {
     {"BatchNormalization", batch_norm},
+    {"EmbedLayerNormalization", embed_layer_norm,
+     "input_ids: i32, segment_ids?: i32, word_embedding: T, position_embedding: T, segment_embedding?: T, gamma: T,"
+     " beta: T, mask?: i32, position_ids?: i32 -> output: T, mask_index?: i32, embedding_sum?: T |"
+     " epsilon = 1.0e-12, mask_index_type?: int | T = f32 f16"},
+    {"GroupNorm", microsoft_group_norm,
+     "X: T, gamma: M, beta: M -> Y: T | epsilon = 1.0e-5, groups: int, activation: int, channels_last = 1 |"
+     " T = f16 f32, M = f16 f32"},
     {"GroupNormalization", group_norm},
     {"InstanceNormalization", instance_norm},
     {"LayerNormalization", layer_norm},
+    {"LayerNormalization", layer_norm,  // of the domain ai.onnx too, before opset 17
+     "X: T, Scale: V, B?: V -> Y: V, Mean?: U, InvStdDev?: U | axis = -1, epsilon = 1.0e-5, stash_type = 1 |"
+     " T = f16 f32 f64 bf16, U = f32 f64, V = f16 f32 f64 bf16"},
     {"LpNormalization", lp_norm},
     {"MeanVarianceNormalization", mean_variance_norm},
     {"RMSNormalization", rms_norm},
+    {"SimplifiedLayerNormalization", simplified_layer_norm,  // written with the domain ai.onnx
+     "X: T, scale: V -> Y: V, inv_std_var?: U | axis = -1, epsilon = 1.0e-5, stash_type = 1 |"
+     " T = f16 f32 f64 bf16, U = f32 f64, V = f16 f32 f64 bf16"},
+    {"SkipGroupNorm", skip_group_norm,
+     "X: T, gamma: M, beta: M, skip: T, bias?: T -> Y: T, S?: T | epsilon = 1.0e-5, groups: int, activation: int,"
+     " channels_last = 1 | T = f16 f32, M = f16 f32"},
+    {"SkipLayerNormalization", skip_layer_norm,
+     "input: T, skip: T, gamma: T, beta?: T, bias?: T -> output: T, mean?: f32, inv_std_var?: f32,"
+     " input_skip_bias_sum?: T | epsilon = 1.0e-12 | T = f32 f16 bf16"},
+    {"SkipSimplifiedLayerNormalization", skip_rms_norm,
+     "input: T, skip: T, gamma: T, bias?: T -> output: T, mean?: f32, inv_std_var?: f32, input_skip_bias_sum?: T |"
+     " epsilon = 1.0e-12 | T = f32 f16 bf16"},
 };
 
 }  // namespace

@@ -32,7 +32,9 @@ struct Update {
   Value* scaled(Value* x, double factor) { return b.mul(x, b.like(x, factor)); }
   Value* root(Value* x) { return b.scalar_op(ScalarOp::Sqrt, {x}); }
   // kept·old + share·fresh
-  Value* mixed(Value* old, double kept, Value* fresh, double share) { return b.add(scaled(old, kept), scaled(fresh, share)); }
+  Value* mixed(Value* old, double kept, Value* fresh, double share) {
+    return b.add(scaled(old, kept), scaled(fresh, share));
+  }
 
   // `next` gets x, its regularised gradient and its states, and returns x and the states anew.
   template <typename Next>
@@ -90,7 +92,8 @@ Values momentum(Node& node) {
   const double alpha = node.number("alpha");
   const std::string mode = node.text("mode");
   if (mode != "standard" && mode != "nesterov") fail("mode '{}' is neither standard nor nesterov", printable(mode));
-  Value *rate = update.rate(), *share = b.select(update.any_step(), update.number(node.number("beta")), update.number(1));
+  Value *rate = update.rate(),
+        *share = b.select(update.any_step(), update.number(node.number("beta")), update.number(1));
   return update.each([&](Value* x, Value* gradient, const Values& state) {
     Value* v = b.add(update.scaled(state[0], alpha), b.mul(b.convert(share, x->type.dtype), gradient));
     Value* direction = mode == "nesterov" ? b.add(gradient, update.scaled(v, alpha)) : v;

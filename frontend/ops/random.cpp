@@ -30,9 +30,7 @@ struct Bits {
 
   Value* number(uint64_t value) { return b.scalar(Scalar::of_integer(DType::U64, static_cast<int64_t>(value))); }
   Value* op(ScalarOp kind, Value* x, uint64_t operand) { return b.scalar_op(kind, {x, number(operand)}); }
-  Value* mixed(Value* x, uint64_t shift) {
-    return b.scalar_op(ScalarOp::Xor, {x, op(ScalarOp::ShiftRight, x, shift)});
-  }
+  Value* mixed(Value* x, uint64_t shift) { return b.scalar_op(ScalarOp::Xor, {x, op(ScalarOp::ShiftRight, x, shift)}); }
 
   // 64 random bits for each element.
   Value* of(const Shape& shape, uint64_t stream) {
@@ -79,9 +77,7 @@ Value* normal(Node& node, DType dtype, const Shape& shape) {
   return b.mul(radius, b.scalar_op(ScalarOp::Cos, {b.mul(v, b.like(v, 2 * M_PI))}));
 }
 
-DType result_type(Node& node) {
-  return node.has("dtype") || !node.input(0) ? node.dtype("dtype") : node.type(0).dtype;
-}
+DType result_type(Node& node) { return node.has("dtype") || !node.input(0) ? node.dtype("dtype") : node.type(0).dtype; }
 
 Shape result_shape(Node& node) {
   if (node.input(0)) return node.type(0).shape;
@@ -114,8 +110,8 @@ Values random_uniform(Node& node) {
 Values bernoulli(Node& node) {
   Value* x = node.input(0);
   const DType inside = inner_type(x->type.dtype);
-  Value* hit = node.build.scalar_op(
-      ScalarOp::Less, {uniform_random(node, inside, x->type.shape), node.build.convert(x, inside)});
+  Value* hit = node.build.scalar_op(ScalarOp::Less,
+                                    {uniform_random(node, inside, x->type.shape), node.build.convert(x, inside)});
   return {node.build.convert(hit, result_type(node))};
 }
 
@@ -168,9 +164,12 @@ Values dropout(Node& node) {
   return {y, b.convert(kept, mask_type)};
 }
 
-constexpr OpEntry kOps[] = {{"Bernoulli", bernoulli},          {"Dropout", dropout},
-                            {"Multinomial", multinomial},      {"RandomNormal", random_normal},
-                            {"RandomNormalLike", random_normal}, {"RandomUniform", random_uniform},
+constexpr OpEntry kOps[] = {{"Bernoulli", bernoulli},
+                            {"Dropout", dropout},
+                            {"Multinomial", multinomial},
+                            {"RandomNormal", random_normal},
+                            {"RandomNormalLike", random_normal},
+                            {"RandomUniform", random_uniform},
                             {"RandomUniformLike", random_uniform}};
 
 }  // namespace

@@ -10,9 +10,11 @@ namespace lapidary::lowering {
 using namespace loops;
 
 Dim ContractionForm::extent(char letter) const {
-  size_t in_a = a_letters.find(letter);
-  if (in_a != std::string::npos) return a()->type.shape[in_a];
-  return b()->type.shape[b_letters.find(letter)];
+  const size_t in_a = a_letters.find(letter), in_b = b_letters.find(letter);
+  if (in_a == std::string::npos) return b()->type.shape[in_b];
+  Dim of_a = a()->type.shape[in_a];
+  if (in_b == std::string::npos || lapidary::value_of(of_a)) return of_a;
+  return b()->type.shape[in_b];  // equal, by a check when shapes are bound, and known when it is a constant's
 }
 
 Shape ContractionForm::shape(const std::string& letters) const {

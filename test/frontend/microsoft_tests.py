@@ -77,7 +77,7 @@ def check(case, lapidary):
     model = model_of(case)
     feeds = {f"input_{i}": x for i, x in enumerate(case.inputs) if x is not None and i not in case.constants}
     try:
-        expected = reference(model, feeds)
+        expected = case.expected or reference(model, feeds)
     except Exception as error:
         return f"ONNX Runtime refuses it: {str(error)[:200]}"
     with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,76 @@
+"""Attention, in all its spellings."""
+import numpy as np
+from case import Case, Make
+
+make = Make(2)
+
+
+def ones_until(ends, keys):
+    return (np.arange(keys)[None, :] < np.array(ends)[:, None]).astype(np.int32)
+
+
+def attention(batch=2, length=5, heads=3, size=16, mask=None, past=None, bias=False, value_size=None, width=37, with_bias=True,
+              outputs=1, symbolic=False, **attributes):
+    hidden, value_hidden = heads * size, heads * (value_size or size)
+    keys = length + (past or 0)
+    inputs = [make.normal(batch, length, width), make.normal(width, 2 * hidden + value_hidden) / 4,
+              make.normal(2 * hidden + value_hidden) if with_bias else None, mask,
+              make.normal(2, batch, heads, past, size) if past is not None else None,
+              make.normal(batch, heads, length, keys) if bias else None]
+    if value_size:
+        attributes["qkv_hidden_sizes"] = [hidden, hidden, value_hidden]
+    return Case("Attention", inputs, {"num_heads": heads, **attributes}, constants=(1, 2), outputs=outputs, symbolic=symbolic,
+                tolerance=2e-5)
+
+
+CASES = [
+    attention(), attention(symbolic=True), attention(batch=1, length=1, heads=1), attention(with_bias=False, size=7),
+    attention(mask=ones_until([5, 3], 5)), attention(mask=ones_until([5, 0], 5)), attention(mask=np.array([5, 3], np.int32)),
+    attention(mask=np.array([5, 4, 1, 0], np.int32)), attention(mask=make.i32(2, 5, 5, low=0, high=1)),
+    attention(mask=ones_until([5, 3], 5), mask_filter_value=-1.0), attention(unidirectional=1),
+    attention(unidirectional=1, mask=ones_until([5, 3], 5)), attention(unidirectional=1, symbolic=True, length=33, size=8),
+    attention(past=4, outputs=2), attention(past=4, outputs=2, unidirectional=1), attention(past=4, length=1, outputs=2, unidirectional=1, mask=ones_until([5, 3], 5)),
+    attention(bias=True), attention(bias=True, mask=ones_until([5, 3], 5)), attention(scale=0.3), attention(value_size=24),
+    attention(past=0, outputs=2), attention(length=67, size=64, heads=2),
+]
+
+
+def mha(batch=2, length=5, keys=6, heads=3, size=16, value_size=None, bias=False, mask=None, attention_bias=False, past=None,
+        layout="flat", outputs=1, symbolic=False, **attributes):
+    value_size = value_size or size
+    total = keys + (past or 0)
+    if layout == "qkv":
+        first = [make.normal(batch, length, heads, 3, size), None, None]
+    elif layout == "kv":
+        first = [make.normal(batch, length, heads * size), make.normal(batch, keys, heads, 2, size), None]
+    elif layout == "states":
+        first = [make.normal(batch, length, heads * size), make.normal(batch, heads, keys, size), make.normal(batch, heads, keys, value_size)]
+    else:
+        first = [make.normal(batch, length, heads * size), make.normal(batch, keys, heads * size), make.normal(batch, keys, heads * value_size)]
+    inputs = first + [make.normal(heads * (2 * size + value_size)) if bias else None, mask,
+                      make.normal(batch, heads, length, total) if attention_bias else None,
+                      make.normal(batch, heads, past, size) if past is not None else None,
+                      make.normal(batch, heads, past, value_size) if past is not None else None]
+    return Case("MultiHeadAttention", inputs, {"num_heads": heads, **attributes}, outputs=outputs, symbolic=symbolic, tolerance=2e-5,
+                note=layout)
+
+
+def packed(layout):
+    """ONNX Runtime's kernel for the CPU does not take packed operands."""
+    case = mha(layout=layout, keys=5)
+    query, key = case.inputs[:2]
+    q, k, v = np.moveaxis(query, 3, 0) if layout == "qkv" else (query.reshape(2, 5, 3, 16), *np.moveaxis(key, 3, 0))
+    power = np.exp(np.einsum("bshd,bthd->bhst", q, k) / 4)
+    y = np.einsum("bhst,bthd->bshd", power / power.sum(3, keepdims=True), v)
+    case.expected = [y.reshape(2, 5, 48)]
+    return case
+
+
+CASES += [
+    mha(), mha(symbolic=True), mha(batch=1, length=1, keys=1, heads=1), mha(bias=True), mha(value_size=32), mha(size=7, bias=True, value_size=9),
+    mha(mask=ones_until([6, 3], 6)), mha(mask=np.array([6, 3], np.int32)), mha(mask=make.i32(2, 5, 6, low=0, high=1)),
+    mha(attention_bias=True), mha(attention_bias=True, mask=ones_until([6, 2], 6)), mha(unidirectional=1, keys=5),
+    mha(past=4, keys=5, outputs=3), mha(past=4, keys=5, outputs=3, unidirectional=1), mha(past=4, length=1, keys=1, outputs=3, bias=True),
+    packed("qkv"), packed("kv"), mha(layout="states"), mha(layout="states", bias=True),
+    mha(outputs=3), mha(scale=0.2), mha(length=40, keys=67, size=64),
+]
