@@ -19,6 +19,7 @@ MODELS = {
     "squeezenet1_1": 5, "googlenet": 27, "unet": 31, "vit_b_16": 346, "bert_base": 435, "gpt2": 652,
     "llama_tiny": 426, "bilstm_tagger": 48, "mx_resnet18_v2": 47, "tf_mobilenet_v2": 14,
     "deepspeech2": 61, "resnet50_int8_qdq": 26, "bert_base_dynint8": 182, "llama_tiny_int4": 90, "squeezenet1_1_fp16": 3,
+    "bert_base_ortopt": 435,
 }
 
 
@@ -50,7 +51,7 @@ def other_inputs(name):
     def normal(*shape):
         return rng.standard_normal(shape, dtype=np.float32)
 
-    if name == "bert_base":
+    if name in ("bert_base", "bert_base_ortopt"):
         mask = np.ones((3, 45), np.int64)
         mask[1, 30:] = 0
         return {"ids": rng.integers(0, 1000, (3, 45)), "mask": mask}
