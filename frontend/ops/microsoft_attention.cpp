@@ -105,7 +105,8 @@ Values attention(Node& node) {
   Shape widths;
   for (int64_t width : node.integers("qkv_hidden_sizes")) widths.push_back(dims.constant(width));
   if (widths.empty()) widths.assign(3, dims.floordiv(weights->type.shape[1], dims.constant(3)));
-  if (widths.size() != 3) fail("qkv_hidden_sizes has {}, expected 3", counted(static_cast<int64_t>(widths.size()), "element"));
+  if (widths.size() != 3)
+    fail("qkv_hidden_sizes has {}, expected 3", counted(static_cast<int64_t>(widths.size()), "element"));
   Dim all = dims.add(dims.add(widths[0], widths[1]), widths[2]);
   check_same_extent(all, weights->type.shape[1], "qkv_hidden_sizes and columns of the weights");
   check_same_extent(widths[0], widths[1], "hidden sizes of Q and K");

@@ -88,6 +88,8 @@ def check(case, lapidary):
             return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         with Product(library, threads=1) as product:
             results = product.run(feeds)
+    if case.compared:
+        results[0], expected[0] = case.compared(results[0]), case.compared(expected[0])
     wrong = [f"output {i} {what}" for i, (got, want) in enumerate(zip(results, expected)) if (what := difference(case, got, want))]
     return "; ".join(wrong)
 

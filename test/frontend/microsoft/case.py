@@ -16,6 +16,7 @@ class Case:
     codes: int = 0               # by how much integers may differ
     symbolic: bool = True        # extents of inputs that are no constants are symbols
     note: str = ""
+    compared: object = None      # what of output 0 counts: a function of it; the rest is unspecified
     expected: list = None        # the results, of what ONNX Runtime has no kernel for on the CPU
 
     @property

@@ -1,0 +1,216 @@
+// Attention over a cache of keys and values that each call extends, and the rotation of positions that goes with it:
+// ONNX Runtime's GroupQueryAttention and RotaryEmbedding.
+//
+// Sequences of a batch may be of different lengths: seqlens_k holds, for each, the index of its last key after the
+// call. New keys of a sequence lie behind its own old ones, so a cache is put together by index, not by concatenation.
+#include <algorithm>
+#include <cmath>
+
+#include "frontend/ops/heads.h"
+#include "ir/composites.h"
+
+namespace lapidary::frontend {
+namespace {
+
+using Values = std::vector<Value*>;
+
+Value* number(Node& node, Dim value) { return node.build.dims_tensor({value}, {}); }
+
+struct Call {
+  Value *q, *k, *v;  // [B, H, S, D], [B, G, S, D] twice
+  Dim batch, length;
+  Dim total;      // keys of the longest sequence after the call
+  Dim capacity;   // of the cache after the call
+  Value* before;  // i64 [B, 1, 1, 1]: how many keys each sequence had
+};
+
+// The old keys of a sequence, the new ones behind them, zeros up to the capacity.
+Value* extended(Node& node, const Call& call, Value* past, Value* fresh) {
+  GraphBuilder& build = node.build;
+  DimPool& dims = node.dims();
+  const Shape& shape = fresh->type.shape;  // B G S D
+  const Shape whole = {shape[0], shape[1], call.capacity, shape[3]}, places = {dims.constant(1), dims.constant(1), call.capacity, dims.constant(1)};
+  Value* place = build.iota(DType::I64, places, 2);
+  Value* index = build.sub(place, call.before);  // in what is new
+  Value* last = number(node, dims.sub(call.length, dims.constant(1)));
+  Value* zero = build.like(index, 0);
+  Value* inside = build.scalar_op(ScalarOp::Min, {build.scalar_op(ScalarOp::Max, {index, zero}), last});
+  Value* moved = build.gather_elements(fresh, build.broadcast_to(inside, whole), 2);
+  Value* is_new = build.scalar_op(ScalarOp::LessEqual, {index, last});
+  Value* result = build.select(is_new, moved, build.like(fresh, 0));
+  if (!past) return result;
+  check_rank(past, 4, "a cache");
+  for (int axis : {0, 1, 3}) check_same_extent(past->type.shape[axis], shape[axis], "the cache and new keys");
+  Shape low(4, dims.constant(0)), high = low;
+  high[2] = dims.sub(call.capacity, past->type.shape[2]);
+  Value* is_old = build.scalar_op(ScalarOp::Less, {index, zero});
+  return build.select(is_old, build.pad(past, low, high), result);
+}
+
+// Angles of positions i64 [B, S], as `rotated` takes them.
+struct Angles {
+  Value *cosine, *sine;
+  Dim count;
+};
+
+Angles angles(Node& node, Value* cosines, Value* sines, Value* positions) {
+  check_rank(cosines, 2, "cos_cache"), check_rank(sines, 2, "sin_cache");
+  for (int axis : {0, 1}) check_same_extent(cosines->type.shape[axis], sines->type.shape[axis], "the angles' caches");
+  return {node.build.gather(cosines, positions, 0), node.build.gather(sines, positions, 0),
+          node.dims().mul(cosines->type.shape[1], node.dims().constant(2))};
+}
+
+void refuse_unknown_parts(Node& node) {
+  for (int i : {12, 13, 14, 15, 16})
+    if (node.input(i)) unsupported("input {}", i);
+  if (node.wants(3)) unsupported("the scores (output 3)");
+  if (node.integer("sliding_window_cache") != 0) unsupported("sliding_window_cache");
+  for (const char* name : {"k_quant_type", "v_quant_type"})
+    if (node.text(name) != "NONE") unsupported("a quantised cache");
+  for (int i : {3, 4})
+    if (node.input(i) && node.type(i).dtype != node.type(0).dtype) unsupported("a cache of another type");
+}
+
+// q, k and v from operands of their own or from one.
+void split_operands(Node& node, Call& call) {
+  DimPool& dims = node.dims();
+  const int64_t heads = node.integer("num_heads"), groups = node.integer("kv_num_heads");
+  if (heads < 1 || groups < 1 || heads % groups != 0) fail("{} heads are not a multiple of {}", heads, groups);
+  Value *q = node.input(0), *k = node.input(1), *v = node.input(2);
+  check_rank(q, 3, "query");
+  if (!k != !v) fail("key and value go together");
+  if (!k) {
+    Dim size = dims.floordiv(q->type.shape[2], dims.constant(heads + 2 * groups));
+    auto part = [&](int64_t from, int64_t count) {
+      return node.build.slice_axis(q, 2, dims.mul(size, dims.constant(from)), dims.mul(size, dims.constant(count)));
+    };
+    v = part(heads + groups, groups), k = part(heads, groups), q = part(0, heads);
+  }
+  call.q = split_heads(node, q, heads, "query");
+  call.k = split_heads(node, k, groups, "key"), call.v = split_heads(node, v, groups, "value");
+  call.batch = q->type.shape[0], call.length = q->type.shape[1];
+  check_same_extent(call.length, k->type.shape[1], "lengths of query and key");
+  check_same_extent(call.q->type.shape[3], call.k->type.shape[3], "head sizes of query and key");
+}
+
+// Softmax with one more term in the denominator: e^sink of each head, or e^0.
+Value* with_sink(Node& node, Value* scores, Value* sink) {
+  GraphBuilder& build = node.build;
+  DimPool& dims = node.dims();
+  const Shape shape = scores->type.shape;
+  const Shape column = {shape[0], shape[1], shape[2], dims.constant(1)};
+  Value* extra = sink ? build.expand_axes(build.convert(sink, DType::F32), {1, 2}) : build.scalar(DType::F32, 0);
+  Value* weights = composites::softmax(build, build.concat({scores, build.broadcast_to(extra, column)}, 3), 3);
+  return build.slice_axis(weights, 3, dims.constant(0), shape[3]);
+}
+
+Values group_query_attention(Node& node) {
+  GraphBuilder& build = node.build;
+  DimPool& dims = node.dims();
+  refuse_unknown_parts(node);
+  Call call;
+  split_operands(node, call);
+  Value *past_k = node.input(3), *past_v = node.input(4);
+  if (!past_k != !past_v) fail("past_key and past_value go together");
+  call.total = node.extent(6);
+  call.capacity = past_k ? dims.max(past_k->type.shape.at(2), call.total) : call.total;
+  Value* lengths = build.reshape(build.convert(node.input(5), DType::I64), {call.batch});
+  // A call with all keys new is a first one, whatever the lengths: padding lies behind the shorter sequences.
+  Value* is_first = build.scalar_op(ScalarOp::Equal, {number(node, call.total), number(node, call.length)});
+  Value* before = build.sub(build.add(lengths, build.like(lengths, 1)), number(node, call.length));
+  before = build.select(is_first, build.like(before, 0), before);
+  call.before = build.expand_axes(before, {1, 2, 3});
+
+  if (node.integer_or("do_rotary", 0) != 0) {
+    if (!node.input(7) || !node.input(8)) fail("do_rotary without cos_cache and sin_cache");
+    Value* positions = node.input(9);
+    if (!positions)
+      positions = build.add(build.expand_axes(before, {1}), build.iota(DType::I64, {dims.constant(1), call.length}, 1));
+    const Angles turn = angles(node, node.input(7), node.input(8), positions);
+    const bool interleaved = node.integer_or("rotary_interleaved", 0) != 0;
+    call.q = rotated(node, call.q, turn.cosine, turn.sine, turn.count, interleaved);
+    call.k = rotated(node, call.k, turn.cosine, turn.sine, turn.count, interleaved);
+  }
+  Value *present_k = extended(node, call, past_k, call.k), *present_v = extended(node, call, past_v, call.v);
+  auto seen = [&](Value* cache) {
+    Value* keys = build.slice_axis(cache, 2, dims.constant(0), call.total);
+    return build.convert(keys, DType::F32);
+  };
+
+  const AttentionPositions positions = attention_positions(node, call.length, call.total, call.before);
+  AttentionBias bias;
+  if (node.integer("causal") != 0) {
+    bias.allow(node, not_after(node, positions));
+  } else {
+    Value* held = build.expand_axes(build.add(lengths, build.like(lengths, 1)), {1, 2, 3});
+    bias.allow(node, build.scalar_op(ScalarOp::Less, {positions.key, held}));
+  }
+  const int64_t window = node.integer("local_window_size");
+  if (window >= 0) bias.allow(node, within(node, positions, window - 1, -1));
+  bias.added = node.input(10) ? build.convert(node.input(10), DType::F32) : nullptr;
+  AttentionCall attention{.q = build.convert(call.q, DType::F32),
+                          .k = seen(present_k),
+                          .v = seen(present_v),
+                          .bias = bias.value(node, DType::F32),
+                          .softcap = node.number_or("softcap", 0),
+                          .zero_where_masked = false};
+  set_scale(node, attention);
+  Value* y;
+  if (node.integer("smooth_softmax") == 1 || node.input(11)) {
+    Value* scores = composites::attention_scores(build, attention.q, attention.k, attention.scale);
+    scores = build.add(composites::soft_capped(build, scores, attention.softcap), attention.bias);
+    y = composites::attention_values(build, with_sink(node, scores, node.input(11)), attention.v);
+  } else {
+    y = attend(node, attention);
+  }
+  return {merge_heads(node, build.convert(y, call.q->type.dtype)), present_k, present_v};
+}
+
+// position_ids are of each place, [B, S], or the first one, [1].
+Values rotary_embedding(Node& node) {
+  GraphBuilder& build = node.build;
+  DimPool& dims = node.dims();
+  if (node.integer_or("is_packed_batching", 0) != 0) unsupported("is_packed_batching");
+  if (node.number_or("scale", 1) != 1) unsupported("scale {}", node.number("scale"));
+  Value *x = node.input(0), *positions = node.input(1);
+  const int rank = x->type.rank();
+  if (rank != 3 && rank != 4) fail("input has rank {}, expected 3 or 4", rank);
+  int64_t heads = node.integer_or("num_heads", 0);
+  if (rank == 3 && heads == 0) {  // as many as a cache of whole heads says
+    check_rank(node.input(2), 2, "cos_cache");
+    std::optional<int64_t> half = value_of(node.type(2).shape[1]), width = value_of(x->type.shape[2]);
+    if (!half || !width || *half == 0) unsupported("heads known only at run time");
+    heads = std::max<int64_t>(*width / (2 * *half), 1);
+  }
+  if (rank == 3) x = split_heads(node, x, heads, "input");
+  const Shape shape = x->type.shape;
+  if (positions->type.rank() == 1)
+    positions = build.add(build.expand_axes(positions, {1}), build.iota(DType::I64, {dims.constant(1), shape[2]}, 1));
+  check_rank(positions, 2, "position_ids");
+  const Angles turn = angles(node, node.input(2), node.input(3), positions);
+  if (range(dims.sub(shape[3], turn.count)).hi < 0)
+    fail("{} angles for heads of size {}", to_string(turn.count), to_string(shape[3]));
+  Value* y = rotated(node, x, turn.cosine, turn.sine, turn.count, node.integer_or("interleaved", 0) != 0);
+  return {rank == 3 ? merge_heads(node, y) : y};
+}
+
+constexpr OpEntry kOps[] = {
+    {"GroupQueryAttention", group_query_attention,
+     "query: T, key?: T, value?: T, past_key?: T_CACHE, past_value?: T_CACHE, seqlens_k: i32,"
+     " total_sequence_length: i32, cos_cache?: T, sin_cache?: T, position_ids?: i64, attention_bias?: T,"
+     " head_sink?: T, k_scale?: f32, v_scale?: f32, q_norm_weight?: T, k_norm_weight?: T, query_seqlens?: i32 ->"
+     " output: T, present_key?: T_CACHE, present_value?: T_CACHE, output_qk?: T | num_heads: int, kv_num_heads: int,"
+     " scale?: float, softcap?: float, causal = 1, local_window_size = -1, do_rotary?: int, rotary_interleaved?: int,"
+     " smooth_softmax = -1, qk_output = 0, sliding_window_cache = 0, kv_cache_bit_width?: int,"
+     " k_quant_type = \"NONE\", v_quant_type = \"NONE\", qk_norm_epsilon = 1.0e-6, q_norm_epsilon?: float,"
+     " k_norm_epsilon?: float | T = f16 bf16 f32, T_CACHE = f32 f16 bf16 u8 i8 f8e4m3fn"},
+    {"RotaryEmbedding", rotary_embedding,
+     "input: T, position_ids: i64, cos_cache: T, sin_cache: T -> output: T | num_heads?: int,"
+     " rotary_embedding_dim?: int, interleaved?: int, is_packed_batching?: int, scale?: float | T = f32 f16 bf16"},
+};
+
+}  // namespace
+
+std::span<const OpEntry> cached_attention_ops() { return kOps; }
+
+}  // namespace lapidary::frontend
