@@ -16,7 +16,7 @@ struct Tables {
 const Tables& tables() {
   static const Tables all = [] {
     Tables tables;
-    for (auto family : {elementwise_ops, activation_ops, constant_ops, shape_ops, move_ops, index_ops, reduction_ops, contraction_ops, convolution_ops, pooling_ops, normalization_ops, recurrent_ops, selection_ops, quantization_ops, quantized_product_ops, quantized_elementwise_ops, packed_weight_ops, attention_ops, loss_ops, optimizer_ops, random_ops, microsoft_attention_ops, cached_attention_ops}) {
+    for (auto family : {elementwise_ops, activation_ops, constant_ops, shape_ops, move_ops, index_ops, reduction_ops, contraction_ops, convolution_ops, pooling_ops, normalization_ops, recurrent_ops, selection_ops, quantization_ops, quantized_product_ops, quantized_elementwise_ops, packed_weight_ops, attention_ops, loss_ops, optimizer_ops, random_ops, microsoft_attention_ops, cached_attention_ops, matrix_ops}) {
       for (const OpEntry& entry : family()) {
         Table& table = entry.schema.empty() ? tables.onnx : tables.microsoft;
         LPD_CHECK(table.emplace(entry.name, &entry).second, "operator {} is in two families", entry.name);

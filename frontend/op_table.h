@@ -62,6 +62,7 @@ std::span<const OpEntry> recurrent_ops();            // ops/recurrent.cpp
 std::span<const OpEntry> loss_ops();                 // ops/loss.cpp
 std::span<const OpEntry> optimizer_ops();            // ops/optimizer.cpp
 std::span<const OpEntry> random_ops();               // ops/random.cpp
+std::span<const OpEntry> matrix_ops();               // ops/matrix.cpp
 std::span<const OpEntry> microsoft_attention_ops();  // ops/microsoft_attention.cpp
 std::span<const OpEntry> cached_attention_ops();     // ops/cached_attention.cpp
 std::span<const OpEntry> quantization_ops();         // ops/quantization.cpp

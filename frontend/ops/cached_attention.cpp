@@ -29,7 +29,8 @@ Value* extended(Node& node, const Call& call, Value* past, Value* fresh) {
   GraphBuilder& build = node.build;
   DimPool& dims = node.dims();
   const Shape& shape = fresh->type.shape;  // B G S D
-  const Shape whole = {shape[0], shape[1], call.capacity, shape[3]}, places = {dims.constant(1), dims.constant(1), call.capacity, dims.constant(1)};
+  const Shape whole = {shape[0], shape[1], call.capacity, shape[3]},
+              places = {dims.constant(1), dims.constant(1), call.capacity, dims.constant(1)};
   Value* place = build.iota(DType::I64, places, 2);
   Value* index = build.sub(place, call.before);  // in what is new
   Value* last = number(node, dims.sub(call.length, dims.constant(1)));

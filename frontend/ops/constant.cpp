@@ -144,7 +144,10 @@ constexpr OpEntry kOps[] = {{"Constant", constant},
                             {"ConstantOfShape", constant_of_shape},
                             {"EyeLike", eye_like},
                             {"Range", range},
-                            {"Trilu", trilu}};
+                            {"Trilu", trilu},
+                            {"Trilu", trilu,
+                             "X: T, k?: i64 -> Y: T | upper = 1 |"
+                             " T = f16 f32 f64 bf16 u8 u16 u32 u64 i8 i16 i32 i64 bool"}};
 
 }  // namespace
 

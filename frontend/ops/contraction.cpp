@@ -62,11 +62,53 @@ struct Equation {
   std::string result;
 };
 
+// An ellipsis becomes digits, one for each axis it stands for, aligned at the last; letters are letters.
+struct EllipsisReader {
+  const std::string& text;
+  size_t axes = 0;  // of the longest ellipsis
+
+  std::string read(const std::string& term, size_t count) const {
+    const size_t dots = term.find("...");
+    std::string letters = term;
+    if (dots != std::string::npos) {
+      std::string digits;
+      for (size_t i = axes - count; i < axes; ++i) digits += static_cast<char>('0' + i);
+      letters = term.substr(0, dots) + term.substr(dots + 3);
+      check(letters);
+      return letters.insert(dots, digits);
+    }
+    check(letters);
+    return letters;
+  }
+  void check(const std::string& letters) const {
+    if (!std::all_of(letters.begin(), letters.end(), [](char c) { return isalpha(static_cast<unsigned char>(c)); }))
+      fail("equation '{}' is malformed", printable(text));
+  }
+};
+
+// Contractions know letters alone: those the equation does not use.
+void rename_digits(Equation& equation) {
+  std::string all = equation.result;
+  for (const std::string& term : equation.terms) all += term;
+  std::string free;
+  for (char c : std::string_view("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+    if (all.find(c) == std::string::npos) free += c;
+  auto rename = [&](std::string& term) {
+    for (char& c : term) {
+      if (!isdigit(static_cast<unsigned char>(c))) continue;
+      if (static_cast<size_t>(c - '0') >= free.size()) unsupported("an equation of more than 52 indices");
+      c = free[static_cast<size_t>(c - '0')];
+    }
+  };
+  for (std::string& term : equation.terms) rename(term);
+  rename(equation.result);
+}
+
 Equation parsed(Node& node) {
+  constexpr size_t kMostAxes = 10;
   std::string text = node.text("equation");
   std::erase(text, ' ');
-  if (text.find('.') != std::string::npos) unsupported("an ellipsis in equation '{}'", printable(text));
-  size_t arrow = text.find("->");
+  const size_t arrow = text.find("->");
   std::string left = text.substr(0, arrow);
   Equation equation;
   for (size_t begin = 0; begin <= left.size();) {
@@ -74,33 +116,38 @@ Equation parsed(Node& node) {
     equation.terms.push_back(left.substr(begin, end - begin));
     begin = end + 1;
   }
-  auto letters = [](const std::string& term) {
-    return std::all_of(term.begin(), term.end(), [](char c) { return isalpha(static_cast<unsigned char>(c)); });
-  };
-  for (const std::string& term : equation.terms) {
-    if (!letters(term)) fail("equation '{}' is malformed", printable(text));
-  }
-  if (arrow != std::string::npos) {
-    equation.result = text.substr(arrow + 2);
-    if (!letters(equation.result)) fail("equation '{}' is malformed", printable(text));
-  } else {  // letters that occur once, in alphabetical order
-    std::erase(left, ',');
-    for (char c : left) {
-      if (std::count(left.begin(), left.end(), c) == 1) equation.result += c;
-    }
-    std::sort(equation.result.begin(), equation.result.end());
-  }
   if (static_cast<int>(equation.terms.size()) != node.input_count())
     fail("equation has {} for {}", counted(static_cast<int64_t>(equation.terms.size()), "term"),
          counted(node.input_count(), "input"));
+  EllipsisReader reader{text};
+  std::vector<size_t> lengths;  // of each term's ellipsis
   for (int i = 0; i < node.input_count(); ++i) {
     const std::string& term = equation.terms[i];
-    if (static_cast<int>(term.size()) != node.rank(i))
-      fail("equation term '{}' has {} indices, input {} has rank {}", printable(term), term.size(), i, node.rank(i));
-    for (char c : term) {
-      if (std::count(term.begin(), term.end(), c) > 1) unsupported("the diagonal '{}'", term);
-    }
+    const bool some = term.find("...") != std::string::npos;
+    const size_t letters = term.size() - (some ? 3 : 0), rank = node.rank(i);
+    if (some ? letters > rank : letters != rank)
+      fail("equation term '{}' has {} indices, input {} has rank {}", printable(term), letters, i, rank);
+    lengths.push_back(rank - letters);
+    reader.axes = std::max(reader.axes, lengths.back());
   }
+  if (reader.axes > kMostAxes) unsupported("an ellipsis of more than {} axes", kMostAxes);
+  for (size_t i = 0; i < lengths.size(); ++i) equation.terms[i] = reader.read(equation.terms[i], lengths[i]);
+  if (arrow != std::string::npos) {
+    const std::string result = text.substr(arrow + 2);
+    if (reader.axes > 0 && result.find("...") == std::string::npos)
+      fail("the result of equation '{}' lacks the ellipsis", printable(text));
+    equation.result = reader.read(result, reader.axes);
+  } else {  // the ellipsis, then letters that occur once, in alphabetical order
+    std::string all;
+    for (const std::string& term : equation.terms) all += term;
+    std::string once;
+    for (char c : all) {
+      if (isalpha(static_cast<unsigned char>(c)) && std::count(all.begin(), all.end(), c) == 1) once += c;
+    }
+    std::sort(once.begin(), once.end());
+    equation.result = reader.read("...", reader.axes) + once;
+  }
+  rename_digits(equation);
   for (char c : equation.result) {
     bool known = std::any_of(equation.terms.begin(), equation.terms.end(),
                              [&](const std::string& term) { return term.find(c) != std::string::npos; });
@@ -108,6 +155,40 @@ Equation parsed(Node& node) {
       fail("index '{}' of the result of equation '{}'", c, printable(text));
   }
   return equation;
+}
+
+// An index twice in one term: what lies off the diagonal falls away.
+Value* diagonal(Node& node, Value* x, std::string& term) {
+  for (size_t i = 0; i < term.size(); ++i) {
+    for (size_t j = term.find(term[i], i + 1); j != std::string::npos; j = term.find(term[i], i + 1)) {
+      GraphBuilder& build = node.build;
+      const Shape& shape = x->type.shape;
+      if (known_unequal(shape[i], shape[j]))
+        fail("index '{}' has extents {} and {}", term[i], to_string(shape[i]), to_string(shape[j]));
+      Value* on = build.scalar_op(ScalarOp::Equal, {build.iota(DType::I64, shape, static_cast<int>(i)),
+                                                    build.iota(DType::I64, shape, static_cast<int>(j))});
+      x = build.reduce(OpKind::ReduceSum, build.select(on, x, zero(node, x)), {static_cast<int64_t>(j)});
+      term.erase(j, 1);
+    }
+  }
+  return x;
+}
+
+// An axis of extent 1 goes along with the same index of another term.
+void drop_units(Node& node, std::vector<Value*>& values, std::vector<std::string>& terms) {
+  for (size_t i = 0; i < terms.size(); ++i) {
+    for (size_t axis = terms[i].size(); axis-- > 0;) {
+      if (value_of(values[i]->type.shape[axis]) != 1) continue;
+      bool elsewhere = false;
+      for (size_t other = 0; other < terms.size(); ++other) {
+        size_t at = other == i ? std::string::npos : terms[other].find(terms[i][axis]);
+        elsewhere |= at != std::string::npos;
+      }
+      if (!elsewhere) continue;
+      values[i] = node.build.drop_axes(values[i], {static_cast<int64_t>(axis)});
+      terms[i].erase(axis, 1);
+    }
+  }
 }
 
 // Sums over the letters of a term that neither the other terms nor the result have.
@@ -129,6 +210,8 @@ Values einsum(Node& node) {
   Equation equation = parsed(node);
   std::vector<Value*> values = node.inputs();
   std::vector<std::string> terms = equation.terms;
+  for (size_t i = 0; i < terms.size(); ++i) values[i] = diagonal(node, values[i], terms[i]);
+  drop_units(node, values, terms);
   auto needed_beside = [&](size_t from) {
     std::string letters = equation.result;
     for (size_t i = from; i < terms.size(); ++i) letters += terms[i];

@@ -1,4 +1,6 @@
 // Operators that read through indices, and those that find them.
+#include <algorithm>
+
 #include "frontend/ops/common.h"
 
 namespace lapidary::frontend {
@@ -32,28 +34,38 @@ Values gather_elements(Node& node) {
   return {node.build.gather_elements(node.input(0), node.input(1), axis)};
 }
 
-// The indexed axes become one, and so do the index tuples: row-major positions.
+// The batch's and the indexed axes become one, and so do the index tuples: row-major positions.
 Values gather_nd(Node& node) {
-  if (node.integer_or("batch_dims", 0) != 0) unsupported("batch_dims");
   Value *data = node.input(0), *indices = node.input(1);
   const Shape& shape = data->type.shape;
-  int last = indices->type.rank() - 1;
+  const int last = indices->type.rank() - 1;
+  const int64_t batch = node.integer_or("batch_dims", 0);
+  if (batch < 0 || batch > std::min(last, data->type.rank() - 1)) fail("batch_dims {}", batch);
   std::optional<int64_t> width = last >= 0 ? value_of(indices->type.shape[last]) : std::nullopt;
   if (!width) unsupported("index tuples of unknown length");
-  if (*width < 1 || *width > data->type.rank())
+  if (*width < 1 || batch + *width > data->type.rank())
     fail("index tuples have {} elements, data has rank {}", *width, data->type.rank());
-  check_indices(node, indices, std::span(shape).first(*width));
+  check_indices(node, indices, std::span(shape).subspan(batch, *width));
+  indices = node.build.convert(indices, DType::I64);
+  const Shape tuples(indices->type.shape.begin(), indices->type.shape.end() - 1);
   Value* position = nullptr;
-  for (int axis = 0; axis < *width; ++axis) {
-    Value* index = node.build.drop_axes(
-        node.build.slice_axis(indices, last, node.dims().constant(axis), node.dims().constant(1)), {last});
-    Value* extent = integer(node, DType::I64, shape[axis]);
-    Value* negative = node.build.scalar_op(ScalarOp::Less, {index, integer(node, DType::I64, node.dims().constant(0))});
-    index = node.build.select(negative, node.build.add(index, extent), index);
+  for (int axis = 0; axis < batch + *width; ++axis) {
+    Value *index, *extent = integer(node, DType::I64, shape[axis]);
+    if (axis < batch) {
+      if (known_unequal(tuples[axis], shape[axis]))
+        fail("batch axis {} has {} and {} elements", axis, to_string(shape[axis]), to_string(tuples[axis]));
+      index = node.build.iota(DType::I64, tuples, axis);
+    } else {
+      Dim part = node.dims().constant(axis - batch);
+      index = node.build.drop_axes(node.build.slice_axis(indices, last, part, node.dims().constant(1)), {last});
+      Value* negative =
+          node.build.scalar_op(ScalarOp::Less, {index, integer(node, DType::I64, node.dims().constant(0))});
+      index = node.build.select(negative, node.build.add(index, extent), index);
+    }
     position = position ? node.build.add(node.build.mul(position, extent), index) : index;
   }
-  Shape flat = {node.dims().product(std::span(shape).first(*width))};
-  flat.insert(flat.end(), shape.begin() + *width, shape.end());
+  Shape flat = {node.dims().product(std::span(shape).first(batch + *width))};
+  flat.insert(flat.end(), shape.begin() + batch + *width, shape.end());
   return {node.build.gather(node.build.reshape(data, flat), position, 0)};
 }
 
@@ -116,6 +128,9 @@ constexpr OpEntry kOps[] = {{"ArgMax", arg_extreme<OpKind::ReduceMax>},
                             {"Gather", gather},
                             {"GatherElements", gather_elements},
                             {"GatherND", gather_nd},
+                            {"GatherND", gather_nd,
+                             "data: T, indices: Tind -> output: T | |"
+                             " T = u8 u16 u32 u64 i8 i16 i32 i64 f16 f32 f64 bool, Tind = i32 i64"},
                             {"Hardmax", hardmax},
                             {"OneHot", one_hot}};
 

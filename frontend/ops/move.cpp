@@ -153,8 +153,9 @@ void require_elements(Node& node, int axis, const std::string& mode) {
 Values pad(Node& node) {
   Value* x = node.input(0);
   int rank = x->type.rank();
-  Shape pads = node.version >= 11 ? node.extents(1)
-                                  : as_dims(node.dims(), node.integers(node.version == 1 ? "paddings" : "pads"));
+  const bool operands = node.input(1);  // of opset 11 and later, and of com.microsoft
+  Shape pads =
+      operands ? node.extents(1) : as_dims(node.dims(), node.integers(node.version == 1 ? "paddings" : "pads"));
   std::vector<int64_t> axes = axes_from(0, rank);
   if (node.input(3)) axes = node.constants(3);
   normalized_axes(axes, rank);
@@ -171,9 +172,7 @@ Values pad(Node& node) {
     Dim extent = node.dims().add(x->type.shape[axis], node.dims().add(low[axis], high[axis]));
     if (range(extent).hi < 0) fail("pads leave extent {} of axis {}", to_string(extent), axis);
   }
-  Value* fill = node.version >= 11   ? node.input(2)
-                : mode == "constant" ? node.build.like(x, node.number("value"))
-                                     : nullptr;
+  Value* fill = operands ? node.input(2) : mode == "constant" ? node.build.like(x, node.number("value")) : nullptr;
   if (fill && fill->type.rank() == 1) fill = node.build.reshape(fill, {});
   return {node.build.pad(x, low, high, mode, mode == "constant" ? fill : nullptr)};
 }
@@ -253,9 +252,16 @@ Values space_to_depth(Node& node) {
   return {node.build.reshape(moved, {s[0], node.dims().mul(s[1], node.dims().constant(b * b)), height, width})};
 }
 
-constexpr OpEntry kOps[] = {{"Concat", concat}, {"DepthToSpace", depth_to_space}, {"Pad", pad},
-                            {"Slice", slice},   {"SpaceToDepth", space_to_depth}, {"Split", split},
-                            {"Tile", tile},     {"Transpose", transpose}};
+constexpr OpEntry kOps[] = {
+    {"Concat", concat},
+    {"DepthToSpace", depth_to_space},
+    {"Pad", pad},
+    {"Pad", pad, "data: T, pads: i64, value?: T -> output: T | mode = \"constant\" | T = f16 f32 f64"},
+    {"Slice", slice},
+    {"SpaceToDepth", space_to_depth},
+    {"Split", split},
+    {"Tile", tile},
+    {"Transpose", transpose}};
 
 }  // namespace
 

@@ -27,19 +27,44 @@ Value* same_type(Node& node, Value* value, DType dtype) {
   return value->type.dtype == dtype ? value : node.build.convert(value, dtype);
 }
 
+// Normalised by its own statistics, and the running ones moved towards those.
+Values batch_norm_in_training(Node& node) {
+  GraphBuilder& build = node.build;
+  Value* x = node.input(0);
+  const int rank = x->type.rank();
+  const DType dtype = x->type.dtype, kept = node.type(3).dtype, inside = bit_width(dtype) < 32 ? DType::F32 : dtype;
+  std::vector<int64_t> axes = axes_from(1, rank);
+  axes[0] = 0;
+  x = same_type(node, x, inside);
+  Value* mean = build.reduce(OpKind::ReduceMean, x, axes, true);
+  Value* centred = build.sub(x, mean);
+  Value* variance = build.reduce(OpKind::ReduceMean, build.mul(centred, centred), axes, true);
+  auto parameter = [&](int index, const char* what) {
+    return per_channel(node, same_type(node, node.input(index), inside), rank, what);
+  };
+  Value* normal = build.div(centred, root(node, shifted(node, variance, node.number("epsilon"))));
+  Value* y = build.add(build.mul(normal, parameter(1, "scale")), parameter(2, "B"));
+  const double momentum = node.number("momentum");
+  auto moved = [&](int index, Value* now) {
+    Value *old = node.input(index), *fresh = build.convert(build.reshape(now, old->type.shape), kept);
+    return build.add(build.mul(old, build.like(old, momentum)), build.mul(fresh, build.like(fresh, 1 - momentum)));
+  };
+  return {same_type(node, y, dtype), moved(3, mean), moved(4, variance)};
+}
+
 // x · s + t with s = scale / √(var + ε) and t = B - mean · s, both of the channels alone.
 Values batch_norm(Node& node) {
   Value* x = node.input(0);
   int rank = x->type.rank();
   if (rank < 2) fail("input has rank {}, expected 2 or more", rank);
-  if (node.integer_or("training_mode", 0) != 0) unsupported("training_mode");
   if (node.version < 7 && node.integer_or("is_test", 0) == 0 && node.output_count() > 1) unsupported("training mode");
   if (node.integer_or("spatial", 1) == 0) unsupported("statistics for each element (spatial = 0)");
+  const char* kParameters[] = {"scale", "B", "mean", "variance"};
+  for (int i = 0; i < 4; ++i) check_channels(node, node.input(i + 1), kParameters[i]);
+  if (node.integer_or("training_mode", 0) != 0) return batch_norm_in_training(node);
   for (int i = 1; i < node.output_count(); ++i) {
     if (node.wants(i)) unsupported("statistics (output {})", i);
   }
-  const char* kParameters[] = {"scale", "B", "mean", "variance"};
-  for (int i = 0; i < 4; ++i) check_channels(node, node.input(i + 1), kParameters[i]);
   DType dtype = x->type.dtype, inside = node.type(3).dtype;
   GraphBuilder& build = node.build;
   Value *scale = same_type(node, node.input(1), inside), *bias = same_type(node, node.input(2), inside);

@@ -56,7 +56,20 @@ Values log_sum_exp(Node& node) {
   })};
 }
 
+// The distance of each row of A from each of B.
+Values cdist(Node& node) {
+  GraphBuilder& build = node.build;
+  if (node.rank(0) != 2 || node.rank(1) != 2)
+    fail("operands have ranks {} and {}, expected 2", node.rank(0), node.rank(1));
+  const std::string metric = node.text("metric");
+  if (metric != "euclidean" && metric != "sqeuclidean") unsupported("metric '{}'", printable(metric));
+  Value* apart = build.sub(build.expand_axes(node.input(0), {1}), build.expand_axes(node.input(1), {0}));
+  Value* sum = build.reduce(OpKind::ReduceSum, square(node, apart), {2});
+  return {metric == "euclidean" ? root(node, sum) : sum};
+}
+
 constexpr OpEntry kOps[] = {
+    {"CDist", cdist, "A: T, B: T -> C: T | metric = \"sqeuclidean\" | T = f32 f64"},
     {"ReduceL1", reduce<OpKind::ReduceSum, absolute>},
     {"ReduceL2", reduce<OpKind::ReduceSum, square, root>},
     {"ReduceLogSum", reduce<OpKind::ReduceSum, same, logarithm>},

@@ -120,6 +120,13 @@ Values unsqueeze(Node& node) {
   return {axes.empty() ? x : node.build.expand_axes(x, axes)};
 }
 
+Values expand_dims(Node& node) {
+  Value* x = node.input(0);
+  std::vector<int64_t> axes = normalized_axes(node.constants(1), x->type.rank() + 1);
+  if (axes.size() != 1) fail("axis has {}, expected 1", counted(static_cast<int64_t>(axes.size()), "element"));
+  return {node.build.expand_axes(x, axes)};
+}
+
 Values expand(Node& node) {
   Value* x = node.input(0);
   Shape target = node.sizes(1);
@@ -129,8 +136,15 @@ Values expand(Node& node) {
   return {node.build.broadcast_to(x, broadcast_shapes(node.build.module, x->type.shape, target))};
 }
 
-constexpr OpEntry kOps[] = {{"Expand", expand}, {"Flatten", flatten}, {"Reshape", reshape},    {"Shape", shape},
-                            {"Size", size},     {"Squeeze", squeeze}, {"Unsqueeze", unsqueeze}};
+constexpr OpEntry kOps[] = {
+    {"Expand", expand},
+    {"ExpandDims", expand_dims, "X: T, axis: i32 -> Y: T | | T = u8 u16 u32 u64 i8 i16 i32 i64 f16 f32 f64 bool"},
+    {"Flatten", flatten},
+    {"Reshape", reshape},
+    {"Shape", shape},
+    {"Size", size},
+    {"Squeeze", squeeze},
+    {"Unsqueeze", unsqueeze}};
 
 }  // namespace
 
