@@ -308,4 +308,30 @@ Value* matmul_packed(GraphBuilder& builder, Value* a, const PackedWeights& w) {
       })[0];
 }
 
+std::vector<Value*> linear_attention(GraphBuilder& builder, const LinearAttention& of) {
+  std::vector<Value*> operands = {of.q, of.k, of.v, of.state};
+  for (Value* optional : {of.decay, of.beta})
+    if (optional) operands.push_back(optional);
+  Params params{{"scale", of.scale}, {"decay", int64_t{of.decay != nullptr}}, {"beta", int64_t{of.beta != nullptr}}};
+  return builder.composite("linear_attention", params, operands, [&](GraphBuilder& b, Values in) {
+    std::vector<Value*> captures = {in[0], in[1], in[2]};
+    captures.insert(captures.end(), in.begin() + 4, in.end());
+    const Shape qs = in[0]->type.shape, ss = in[3]->type.shape;
+    std::vector<Value*> done = b.loop(qs[1], {in[3]}, captures, false, [&](GraphBuilder& step, Values at) {
+      auto now = [&](size_t operand) { return step.gather(at[2 + operand], at[0], 1); };
+      Value *q = now(0), *k = now(1), *v = now(2), *state = at[1];
+      if (of.decay) state = step.mul(state, step.expand_axes(step.scalar_op(ScalarOp::Exp, {now(3)}), {3}));
+      if (of.beta) {
+        Value* rate = step.expand_axes(now(of.decay ? 4 : 3), {2});
+        v = step.mul(rate, step.sub(v, step.contract(k, state, "bgd,bgde->bge")));
+      }
+      state = step.add(state, step.mul(step.expand_axes(k, {3}), step.expand_axes(v, {2})));
+      Value* grouped = step.reshape(q, {qs[0], ss[1], step.module.dims.floordiv(qs[2], ss[1]), qs[3]});
+      Value* y = step.reshape(step.contract(grouped, state, "bgrd,bgde->bgre"), {qs[0], qs[2], ss[3]});
+      return std::vector<Value*>{state, step.mul(y, step.like(y, of.scale))};
+    });
+    return std::vector<Value*>{b.transpose(done[1], {1, 0, 2, 3}), done[0]};
+  });
+}
+
 }  // namespace lapidary::composites

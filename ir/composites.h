@@ -68,4 +68,14 @@ Value* matmul_packed(GraphBuilder&, Value* a, const PackedWeights&);
 // Bytes [.., B] as codes u8 [.., B·8/bits], the lowest bits first.
 Value* unpacked(GraphBuilder&, Value* bytes, int bits);
 
+// linear_attention(q, k, v, state, decay?, beta?; scale, decay, beta) → y, state: for each time step t of [0, T), for
+// each key head S ← e^decay·S (with decay), S ← S + k ⊗ v or, with beta, S + k ⊗ beta·(v - Sᵀk), and y = scale · Sᵀq.
+// q [B, T, H, D], k [B, T, G, D], v [B, T, G, E], state [B, G, D, E], decay [B, T, G, D or 1], beta [B, T, G], H a
+// multiple of G; y [B, T, H, E].
+struct LinearAttention {
+  Value *q = nullptr, *k = nullptr, *v = nullptr, *state = nullptr, *decay = nullptr, *beta = nullptr;
+  double scale = 1;
+};
+std::vector<Value*> linear_attention(GraphBuilder&, const LinearAttention&);
+
 }  // namespace lapidary::composites

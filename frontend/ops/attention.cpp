@@ -152,11 +152,15 @@ Values causal_conv(Node& node) {
   std::optional<int64_t> channels = value_of(shape[1]), reach = value_of(w->type.shape[2]);
   if (!channels || !reach) unsupported("channels or a kernel known only at run time");
   check_same_extent(w->type.shape[0], shape[1], "channels of input and weight");
-  if (*reach < 1) fail("a kernel of {} places", *reach);
+  const int64_t dilation = node.integer_or("dilation", 1);
+  if (*reach < 1 || dilation < 1 || dilation > INT32_MAX)
+    fail("a kernel of {} places, dilated by {}", *reach, dilation);
+  if (node.integer_or("ndim", 1) != 1) unsupported("{} spatial axes", node.integer("ndim"));
   const std::string activation = node.text("activation");
   if (activation != "none" && activation != "silu" && activation != "swish")
     fail("activation '{}' is unknown", printable(activation));
-  Dim carried = node.dims().constant(*reach - 1), none = node.dims().constant(0);
+  Dim carried = node.dims().mul(node.dims().constant(*reach - 1), node.dims().constant(dilation)),
+      none = node.dims().constant(0);
   if (past) {
     check_rank(past, 3, "past_state");
     check_same_extent(past->type.shape[2], carried, "length of past_state");
@@ -164,13 +168,74 @@ Values causal_conv(Node& node) {
     past = node.build.splat(x->type.dtype, {shape[0], shape[1], carried}, 0);
   }
   Value* whole = node.build.concat({past, x}, 2);
-  Value* y = node.build.conv(whole, w, bias, *channels, {1}, {1}, {none, none});
+  Value* y = node.build.conv(whole, w, bias, *channels, {1}, {dilation}, {none, none});
   if (activation != "none") y = node.build.mul(y, node.build.scalar_op(ScalarOp::Sigmoid, {y}));
   return {y, node.build.slice_axis(whole, 2, shape[2], carried)};
 }
 
+// Heads are packed into the last axis of all operands but the state.
+Values linear_attention(Node& node) {
+  GraphBuilder& build = node.build;
+  DimPool& dims = node.dims();
+  const int64_t heads = node.integer("q_num_heads"), groups = node.integer("kv_num_heads");
+  if (groups < 1 || heads < 1 || heads % groups != 0)
+    fail("q_num_heads {} is not a multiple of kv_num_heads {}", heads, groups);
+  if (node.integer_or("state_window", 0) != 0) unsupported("state_window");
+  const std::string rule = node.text("update_rule");
+  const bool gated = rule == "gated" || rule == "gated_delta", delta = rule == "delta" || rule == "gated_delta";
+  if (!gated && !delta && rule != "linear") fail("update_rule '{}' is unknown", printable(rule));
+  if (gated != (node.input(4) != nullptr)) fail("decay goes with the gated rules, and with no other");
+  if (delta != (node.input(5) != nullptr)) fail("beta goes with the delta rules, and with no other");
+  auto unpacked = [&](int index, int64_t count, const char* what) {
+    Value* x = node.input(index);
+    check_rank(x, 3, what);
+    std::optional<int64_t> width = value_of(x->type.shape[2]);
+    if (width && *width % count != 0) fail("{} has {} columns, not a multiple of {} heads", what, *width, count);
+    const Shape& shape = x->type.shape;
+    return build.reshape(build.convert(x, DType::F32),
+                         {shape[0], shape[1], dims.constant(count), dims.floordiv(shape[2], dims.constant(count))});
+  };
+  composites::LinearAttention of{unpacked(0, heads, "query"), unpacked(1, groups, "key"), unpacked(2, groups, "value")};
+  const DType dtype = node.type(0).dtype, kept = node.input(3) ? node.type(3).dtype : dtype;
+  const Shape &qs = of.q->type.shape, &ks = of.k->type.shape, &vs = of.v->type.shape;
+  check_same_extent(qs[3], ks[3], "head sizes of query and key");
+  check_same_extent(qs[1], ks[1], "lengths of query and key"),
+      check_same_extent(ks[1], vs[1], "lengths of key and value");
+  const Shape state = {qs[0], dims.constant(groups), ks[3], vs[3]};
+  if (node.input(3)) {
+    check_rank(node.input(3), 4, "past_state");
+    for (int axis = 0; axis < 4; ++axis) check_same_extent(node.type(3).shape[axis], state[axis], "past_state");
+    of.state = build.convert(node.input(3), DType::F32);
+  } else {
+    of.state = build.splat(DType::F32, state, 0);
+  }
+  if (gated) of.decay = unpacked(4, groups, "decay");
+  if (delta) {
+    check_rank(node.input(5), 3, "beta");
+    of.beta = build.broadcast_to(build.convert(node.input(5), DType::F32), {qs[0], qs[1], dims.constant(groups)});
+  }
+  const double scale = node.number("scale");
+  std::optional<int64_t> size = value_of(qs[3]);
+  if (scale == 0 && !size) unsupported("a head size known only at run time");
+  of.scale = scale != 0 ? scale : 1 / std::sqrt(static_cast<double>(*size));
+  Values results = composites::linear_attention(build, of);
+  Value* y = build.reshape(results[0], {qs[0], qs[1], dims.mul(qs[2], vs[3])});
+  return {build.convert(y, dtype), build.convert(results[1], kept)};
+}
+
 constexpr OpEntry kOps[] = {
-    {"Attention", attention}, {"CausalConvWithState", causal_conv}, {"RotaryEmbedding", rotary_embedding}};
+    {"LinearAttention", linear_attention},
+    {"LinearAttention", linear_attention,
+     "query: T, key: T, value: T, past_state?: S, decay?: T, beta?: T -> output: T, present_state: S |"
+     " q_num_heads: int, kv_num_heads: int, update_rule = \"gated_delta\", scale = 0.0, chunk_size = 64, state_window "
+     "= 0 |"
+     " T = f32 f16 bf16, S = f32 f16 bf16"},
+    {"CausalConvWithState", causal_conv,
+     "input: T, weight: T, bias?: T, past_state?: T -> output: T, present_state: T | ndim = 1, dilation = 1,"
+     " activation = \"none\" | T = f32 f16 bf16"},
+    {"Attention", attention},
+    {"CausalConvWithState", causal_conv},
+    {"RotaryEmbedding", rotary_embedding}};
 
 }  // namespace
 

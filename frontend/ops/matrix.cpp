@@ -86,8 +86,8 @@ Value* inverted(Node& node, Value* a) {
   GraphBuilder& b = node.build;
   const int64_t n = e.size();
   const Shape& shape = a->type.shape;
-  Value* diagonal = b.scalar_op(
-      ScalarOp::Equal, {b.iota(DType::I64, shape, e.row_axis), b.iota(DType::I64, shape, e.column_axis)});
+  Value* diagonal =
+      b.scalar_op(ScalarOp::Equal, {b.iota(DType::I64, shape, e.row_axis), b.iota(DType::I64, shape, e.column_axis)});
   Value* x = b.concat({a, b.convert(diagonal, a->type.dtype)}, e.column_axis);
   for (int64_t k = 0; k < n; ++k) {
     x = e.swapped(x, k, e.pivot_row(x, k));

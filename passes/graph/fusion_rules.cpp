@@ -107,10 +107,22 @@ bool is_kernels_attention(const Op& op) {
   return q.dtype == DType::F32 && value_of(q.shape[3]) && value_of(v.shape[3]).value_or(1) % kPanel == 0;
 }
 
+// Of states and heads whose extents are known now.
+bool is_kernels_linear_attention(const Op& op) {
+  const Type &q = op.operand(0)->type, &state = op.operand(3)->type;
+  return q.dtype == DType::F32 && value_of(q.shape[2]) && value_of(state.shape[1]) && value_of(state.shape[2]);
+}
+
+bool stands_alone(std::string_view family) {
+  return family == "pool" || family == "recurrent" || family == "linear_attention" ||
+         family == "positions";
+}
+
 }  // namespace
 
 bool is_kept_composite(const Op& op) {
   if (op.is_composite("matmul_packed")) return keeps_packed(op);
+  if (op.is_composite("linear_attention")) return is_kernels_linear_attention(op);
   if (op.is_composite("attention")) return is_kernels_attention(op);
   if (op.is_composite("recurrent") || op.is_composite("layer_norm") || op.is_composite("rms_norm")) return true;
   return op.is_composite("softmax") && op.params.integer("axis") == op.type().rank() - 1;
@@ -124,6 +136,7 @@ std::string_view family_of(const Op& op) {
   if (op.is_composite("attention")) return "attention";
   if (op.is_composite("recurrent")) return "recurrent";
   if (op.is_composite("matmul_packed") && is_kept_composite(op)) return "packed";
+  if (op.is_composite("linear_attention")) return "linear_attention";
   if (op.is(OpKind::Composite)) return is_kept_composite(op) ? "row" : "elementwise";
   if (is_reduction(op)) return reduces_rows(op) ? "row" : "reduce";
   return "elementwise";
@@ -132,14 +145,14 @@ std::string_view family_of(const Op& op) {
 bool may_follow(const Op& anchor, const Op& op) {
   std::string_view family = family_of(anchor);
   if (family == "row") return may_follow_row(anchor, op);
-  if (family == "pool" || family == "recurrent" || family == "positions") return false;
+  if (stands_alone(family)) return false;
   if (is_elementwise(op)) return family != "conv" || op.type().shape == anchor.type().shape;
   return family != "conv" && (op.is(OpKind::Reshape) || op.is(OpKind::Transpose));
 }
 
 bool may_move_into(std::string_view family, const Op& movement) {
   if (family == "elementwise") return is_movement(movement);
-  if (family == "pool" || family == "recurrent" || family == "positions") return false;
+  if (stands_alone(family)) return false;
   if (family == "conv") return movement.is(OpKind::Broadcast) || movement.is(OpKind::Reshape);
   return keeps_last_axis(movement);
 }

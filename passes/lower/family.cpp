@@ -15,6 +15,7 @@ const FamilyEntry* find_family(std::string_view name) {
       {"attention", lower_attention, true},
       {"recurrent", lower_recurrent, true},
       {"packed", lower_packed, true},
+      {"linear_attention", lower_linear_attention, true},
       {"row", lower_reduction, false},
       {"reduce", lower_reduction, false},
       {"elementwise", lower_elementwise, false},

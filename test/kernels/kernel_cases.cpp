@@ -719,10 +719,12 @@ Cases attention_cases() {
     const char* name;
     int64_t heads, groups, depth, width;
     bool mask, causal;
+    double softcap = 0;
   };
-  for (const Form& form : {Form{"plain", 2, 2, 16, 16, false, false}, Form{"masked", 2, 2, 24, 32, true, false},
-                           Form{"causal", 3, 3, 8, 48, false, true}, Form{"grouped", 4, 2, 64, 64, false, false},
-                           Form{"grouped_masked_causal", 6, 2, 17, 16, true, true}})
+  for (const Form& form :
+       {Form{"capped", 2, 1, 16, 16, true, false, 1.5}, Form{"plain", 2, 2, 16, 16, false, false},
+        Form{"masked", 2, 2, 24, 32, true, false}, Form{"causal", 3, 3, 8, 48, false, true},
+        Form{"grouped", 4, 2, 64, 64, false, false}, Form{"grouped_masked_causal", 6, 2, 17, 16, true, true}})
     cases.push_back({.name = form.name,
                      .kernel = "attention",
                      .build =
@@ -733,7 +735,7 @@ Cases attention_cases() {
                            Value* k = m.input({b, d.constant(form.groups), t, d.constant(form.depth)});
                            Value* v = m.input({b, d.constant(form.groups), t, d.constant(form.width)});
                            Value* mask = form.mask ? m.input({b, d.constant(1), s, t}) : nullptr;
-                           m.result({composites::attention(m.build, q, k, v, mask, 0.25, form.causal)});
+                           m.result({composites::attention(m.build, q, k, v, mask, 0.25, form.causal, form.softcap)});
                          },
                      .values = {{{"B", 1}, {"S", 1}, {"T", 1}},
                                 {{"B", 2}, {"S", 16}, {"T", 16}},
@@ -774,6 +776,48 @@ Cases attention_cases() {
                                 {{"B", 1}, {"S", 18}, {"T", 40}},
                                 {{"B", 1}, {"S", 2}, {"T", 0}}},
                      .tolerance = 2e-5});
+  return cases;
+}
+
+Cases linear_attention_cases() {
+  Cases cases;
+  struct Form {
+    const char* name;
+    int64_t heads, groups, depth, width;
+    bool decay, beta;
+    bool decay_of_depth = false;
+  };
+  for (const Form& form :
+       {Form{"linear", 2, 2, 8, 16, false, false}, Form{"gated", 4, 2, 5, 17, true, false},
+        Form{"gated_deep", 3, 3, 16, 33, true, false, true}, Form{"delta", 6, 2, 7, 1, false, true},
+        Form{"gated_delta", 2, 1, 64, 40, true, true}, Form{"gated_delta_deep", 1, 1, 1, 15, true, true, true}})
+    cases.push_back({.name = form.name,
+                     .kernel = "linear attention",
+                     .build =
+                         [=](CaseModel& m) {
+                           DimPool& d = m.module.dims;
+                           Dim b = m.symbol("B"), t = m.symbol("T"), groups = d.constant(form.groups),
+                               depth = d.constant(form.depth), width = d.constant(form.width);
+                           composites::LinearAttention of{.q = m.input({b, t, d.constant(form.heads), depth}),
+                                                          .k = m.input({b, t, groups, depth}),
+                                                          .v = m.input({b, t, groups, width}),
+                                                          .state = m.input({b, groups, depth, width}),
+                                                          .scale = 0.5};
+                           const auto gentle = [&](Value* x) {  // so that the state neither grows nor dies
+                             return m.build.mul(x, m.build.like(x, 0.1));
+                           };
+                           of.k = gentle(of.k);
+                           if (form.decay)
+                             of.decay = gentle(m.input({b, t, groups, form.decay_of_depth ? depth : d.constant(1)}));
+                           if (form.beta) of.beta = m.input({b, t, groups});
+                           m.result(composites::linear_attention(m.build, of));
+                         },
+                     .values = {{{"B", 1}, {"T", 1}},
+                                {{"B", 2}, {"T", 5}},
+                                {{"B", 3}, {"T", 17}},
+                                {{"B", 2}, {"T", 0}},
+                                {{"B", 0}, {"T", 3}}},
+                     .tolerance = 1e-4});
   return cases;
 }
 
@@ -837,6 +881,7 @@ const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases
                                                                       {"pool", pool_cases()},
                                                                       {"placed", placed_cases()},
                                                                       {"attention", attention_cases()},
+                                                                      {"linear_attention", linear_attention_cases()},
                                                                       {"recurrent", recurrent_cases()},
                                                                       {"quantized", quantized_cases()}};
   return families;

@@ -23,7 +23,7 @@ struct KernelCase {
 };
 
 // By family: "elementwise", "movement", "row", "contraction", "convolution", "depthwise", "winograd", "pool",
-// "placed", "attention", "recurrent", "quantized".
+// "placed", "attention", "linear_attention", "recurrent", "quantized".
 const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases();
 
 std::vector<KernelCase> quantized_cases();  // quantized_cases.cpp

@@ -74,3 +74,29 @@ CASES += [
     packed("qkv"), packed("kv"), mha(layout="states"), mha(layout="states", bias=True),
     mha(outputs=3), mha(scale=0.2), mha(length=40, keys=67, size=64),
 ]
+
+
+def linear(rule, batch=2, length=5, heads=4, groups=2, size=8, value_size=16, state=True, wide_decay=False, **attributes):
+    gated, delta = rule.startswith("gated"), rule.endswith("delta")
+    inputs = [make.normal(batch, length, heads * size), make.normal(batch, length, groups * size) / 3,
+              make.normal(batch, length, groups * value_size), make.normal(batch, groups, size, value_size) if state else None,
+              -make.uniform(batch, length, groups * (size if wide_decay else 1)) if gated else None,
+              make.uniform(batch, length, groups) if delta else None]
+    return Case("LinearAttention", inputs, {"q_num_heads": heads, "kv_num_heads": groups, "update_rule": rule, **attributes}, outputs=2,
+                symbolic=False, tolerance=2e-5)
+
+
+CASES += [
+    linear(rule, **more) for rule in ("linear", "gated", "delta", "gated_delta")
+    for more in ({}, {"length": 1, "batch": 1}, {"state": False, "value_size": 19, "size": 7}, {"heads": 3, "groups": 3, "scale": 0.5, "length": 33})
+] + [linear("gated_delta", wide_decay=True), linear("gated", wide_decay=True, size=64, value_size=64)]
+
+
+def causal_conv(batch=2, channels=6, length=9, reach=4, bias=True, state=True, **attributes):
+    carried = (reach - 1) * attributes.get("dilation", 1)
+    return Case("CausalConvWithState", [make.normal(batch, channels, length), make.normal(channels, 1, reach), make.normal(channels) if bias else None,
+                                        make.normal(batch, channels, carried) if state else None], attributes, constants=(1, 2), outputs=2, symbolic=False)
+
+
+CASES += [causal_conv(), causal_conv(length=1, batch=1), causal_conv(state=False, activation="silu"), causal_conv(bias=False, dilation=2, length=3),
+          causal_conv(reach=1), causal_conv(channels=35, length=70, activation="swish")]
