@@ -129,6 +129,12 @@ Cases movement_cases() {
           Value *a = m.input(low), *b = m.input(high), *c = m.input(low);
           m.result({m.build.concat({a, m.build.neg(b), c}, axis)});
         });
+  add("concat_empty", {{{"N", 1}}, {{"N", 17}}, {{"N", 0}}}, [](CaseModel& m) {
+    Value *x = m.input({m.symbol("N"), m.module.dims.constant(5)}), *y = m.input(x->type.shape);
+    Value* none = m.build.slice_axis(x, 1, m.build.dim(2), m.build.dim(0));
+    Value* sum = m.build.add(x, y);
+    m.result({m.build.concat({sum, none}, 1), m.build.concat({none, sum, none}, 1)});
+  });
   add("slices", {{{"S", 2}}, {{"S", 9}}, {{"S", 33}}}, [](CaseModel& m) {
     DimPool& d = m.module.dims;
     Value* x = m.input({m.symbol("S"), d.constant(37)});
