@@ -253,7 +253,10 @@ std::vector<Value*> Importer::import_operator(const NodeProto& proto, const OpSc
     return import_scan(proto, opset, attributes, inputs, scope, frame);
   if (ImportFunction import = find_importer(schema.domain(), schema.Name())) {
     Node node(scope.writer.build, proto, schema, std::move(attributes), std::move(inputs), tensors_);
-    return import(node);
+    std::vector<Value*> results = import(node);
+    for (const std::string& warning : node.warnings)
+      report_.warning(module_->describe(scope.writer.build.origin) + ": " + warning);
+    return results;
   }
   const FunctionProto* body = body_of(schema, opset);
   if (!body) unsupported("operator {} is not supported yet", schema.Name());

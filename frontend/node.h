@@ -53,6 +53,7 @@ class Node {
   GraphBuilder& build;
   const int version;  // the opset that introduced this form of the operator: 13 for Squeeze-13 in opset 17
   const NodeProto& proto;
+  std::vector<std::string> warnings;  // of what is imported otherwise than the model's author may expect
 
   DimPool& dims() const { return build.module.dims; }
   int input_count() const { return static_cast<int>(inputs_.size()); }

@@ -334,4 +334,57 @@ std::vector<Value*> linear_attention(GraphBuilder& builder, const LinearAttentio
   });
 }
 
+
+// --- tree ensembles ---------------------------------------------------------------------------------------------
+
+namespace {
+
+// Every row walks down every tree, all in step: leaves stay where they are.
+Value* reached_nodes(GraphBuilder& b, const TreeEnsemble& of) {
+  const Dim splits = of.feature->type.shape[0];
+  const Shape walks = {of.x->type.shape[0], of.roots->type.shape[0]};
+  std::vector<Value*> captures = {of.x, of.feature, of.threshold, of.left, of.right};
+  if (of.missing_left) captures.push_back(of.missing_left);
+  return b.loop(b.dim(of.depth), {b.broadcast(of.roots, {1}, walks)}, captures, false,
+                [&](GraphBuilder& step, Values at) {
+                  Value* node = at[1];
+                  Value* first_leaf = step.dims_tensor({splits}, {}, DType::I32);
+                  Value* last_split = step.dims_tensor({step.module.dims.sub(splits, step.dim(1))}, {}, DType::I32);
+                  Value* split = step.scalar_op(ScalarOp::Min, {node, last_split});
+                  auto of_split = [&](Value* table) { return step.gather(table, split, 0); };
+                  Value* x = step.gather_elements(at[2], of_split(at[3]), 1);
+                  Value* below = step.scalar_op(ScalarOp::LessEqual, {x, of_split(at[4])});
+                  if (of.missing_left) {
+                    Value* missing = step.scalar_op(ScalarOp::IsNan, {x});
+                    missing = step.scalar_op(ScalarOp::And, {missing, of_split(at[7])});
+                    below = step.scalar_op(ScalarOp::Or, {below, missing});
+                  }
+                  Value* next = step.select(below, of_split(at[5]), of_split(at[6]));
+                  Value* is_split = step.scalar_op(ScalarOp::Less, {node, first_leaf});
+                  return std::vector<Value*>{step.select(is_split, next, node)};
+                })[0];
+}
+
+}  // namespace
+
+Value* tree_ensemble(GraphBuilder& builder, const TreeEnsemble& of) {
+  std::vector<Value*> operands = {of.x, of.feature, of.threshold, of.left, of.right, of.roots, of.target, of.weight};
+  if (of.missing_left) operands.push_back(of.missing_left);
+  Params params{{"targets", of.targets}, {"depth", of.depth}, {"reduce", std::string(name_of(of.reduce))}};
+  return builder.composite("tree_ensemble", params, operands, [&](GraphBuilder& b, Values in) {
+    TreeEnsemble inner = of;
+    Value** fields[] = {&inner.x,     &inner.feature, &inner.threshold, &inner.left,        &inner.right,
+                        &inner.roots, &inner.target,  &inner.weight,    &inner.missing_left};
+    for (size_t i = 0; i < in.size(); ++i) *fields[i] = in[i];
+    Value* first_leaf = b.dims_tensor({in[1]->type.shape[0]}, {}, DType::I32);
+    Value* leaf = b.sub(reached_nodes(b, inner), first_leaf);
+    Shape spread = {in[0]->type.shape[0], in[5]->type.shape[0], in[6]->type.shape[1], b.dim(of.targets)};
+    auto at_leaf = [&](Value* table) { return b.broadcast(b.gather(table, leaf, 0), {0, 1, 2}, spread); };
+    Value* says = b.scalar_op(ScalarOp::Equal, {at_leaf(in[6]), b.iota(DType::I32, spread, 3)});
+    const double none = of.reduce == OpKind::ReduceSum ? 0 : of.reduce == OpKind::ReduceMin ? INFINITY : -INFINITY;
+    Value* weights = b.select(says, at_leaf(in[7]), b.like(in[7], none));
+    return std::vector<Value*>{b.reduce(of.reduce, weights, {1, 2})};
+  })[0];
+}
+
 }  // namespace lapidary::composites

@@ -78,4 +78,18 @@ struct LinearAttention {
 };
 std::vector<Value*> linear_attention(GraphBuilder&, const LinearAttention&);
 
+// tree_ensemble(x, feature, threshold, left, right, roots, target, weight, missing_left?; targets, depth, reduce) →
+// scores [N, E]: T decision trees over the rows of x [N, F], and for each row and target the sum (least, greatest) of
+// what the leaves it reaches say of that target; without any, what such a reduction begins with.
+// A node n < S is a split, feature i32[S], threshold [S], left and right i32[S]: on to left[n] when x[row, feature[n]]
+// <= threshold[n], or when that x is NaN and missing_left bool[S] says so, else to right[n]. A node n ≥ S is the leaf
+// n - S: target i32[L, K] (-1: none) and weight [L, K]. roots i32[T]; no path has more than `depth` splits.
+struct TreeEnsemble {
+  Value *x = nullptr, *feature = nullptr, *threshold = nullptr, *left = nullptr, *right = nullptr, *roots = nullptr,
+        *target = nullptr, *weight = nullptr, *missing_left = nullptr;
+  int64_t targets = 1, depth = 0;
+  OpKind reduce = OpKind::ReduceSum;  // or ReduceMin, ReduceMax
+};
+Value* tree_ensemble(GraphBuilder&, const TreeEnsemble&);
+
 }  // namespace lapidary::composites

@@ -114,7 +114,7 @@ bool is_kernels_linear_attention(const Op& op) {
 }
 
 bool stands_alone(std::string_view family) {
-  return family == "pool" || family == "recurrent" || family == "linear_attention" ||
+  return family == "pool" || family == "recurrent" || family == "linear_attention" || family == "trees" ||
          family == "positions";
 }
 
@@ -124,7 +124,8 @@ bool is_kept_composite(const Op& op) {
   if (op.is_composite("matmul_packed")) return keeps_packed(op);
   if (op.is_composite("linear_attention")) return is_kernels_linear_attention(op);
   if (op.is_composite("attention")) return is_kernels_attention(op);
-  if (op.is_composite("recurrent") || op.is_composite("layer_norm") || op.is_composite("rms_norm")) return true;
+  for (std::string_view name : {"recurrent", "layer_norm", "rms_norm", "tree_ensemble"})
+    if (op.is_composite(name)) return true;
   return op.is_composite("softmax") && op.params.integer("axis") == op.type().rank() - 1;
 }
 
@@ -137,6 +138,7 @@ std::string_view family_of(const Op& op) {
   if (op.is_composite("recurrent")) return "recurrent";
   if (op.is_composite("matmul_packed") && is_kept_composite(op)) return "packed";
   if (op.is_composite("linear_attention")) return "linear_attention";
+  if (op.is_composite("tree_ensemble")) return "trees";
   if (op.is(OpKind::Composite)) return is_kept_composite(op) ? "row" : "elementwise";
   if (is_reduction(op)) return reduces_rows(op) ? "row" : "reduce";
   return "elementwise";

@@ -16,6 +16,7 @@ const FamilyEntry* find_family(std::string_view name) {
       {"recurrent", lower_recurrent, true},
       {"packed", lower_packed, true},
       {"linear_attention", lower_linear_attention, true},
+      {"trees", lower_tree_ensemble, true},
       {"row", lower_reduction, false},
       {"reduce", lower_reduction, false},
       {"elementwise", lower_elementwise, false},

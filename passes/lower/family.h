@@ -34,6 +34,7 @@ LoweredGroup lower_attention(Context&, const Op& group);
 LoweredGroup lower_recurrent(Context&, const Op& group);
 LoweredGroup lower_packed(Context&, const Op& group);
 LoweredGroup lower_linear_attention(Context&, const Op& group);
+LoweredGroup lower_tree_ensemble(Context&, const Op& group);
 
 // "node 'conv1' (Conv, opset 22): no kernel for …"
 [[noreturn]] void unsupported(const Module&, const Op& group, const std::string& what);

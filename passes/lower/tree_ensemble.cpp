@@ -1,0 +1,101 @@
+// Tree ensembles. Two steps: trees, cut into segments, leave a number for each row and segment; then each row's are
+// reduced in order, so that the bits depend neither on threads nor on who computed what. Few rows walk down several
+// trees at once; many ask all splits of trees that are small (tree_bits.cpp), or walk down one tree at once
+// (tree_walk.cpp). Measured on Zen 4 and compared with ONNX Runtime in bench/compare.py.
+#include <algorithm>
+#include <cmath>
+
+#include "ir/error.h"
+#include "passes/lower/register_tile.h"
+#include "passes/lower/tree_kernels.h"
+
+namespace lapidary::lowering {
+
+using namespace loops;
+
+Expr combined(const Trees& trees, Expr a, Expr b) {
+  return trees.reduce == OpKind::ReduceSum   ? add(std::move(a), std::move(b))
+         : trees.reduce == OpKind::ReduceMin ? min(std::move(a), std::move(b))
+                                             : max(std::move(a), std::move(b));
+}
+
+Expr nothing(const Trees& trees, int lanes) { return constant(Scalar::of_float(trees.dtype, trees.none()), lanes); }
+
+Expr load_index(const Buffer& table, Expr index) { return convert(load(table, std::move(index)), DType::I64); }
+
+namespace {
+
+constexpr int64_t kFewRows = 8;
+constexpr int64_t kSumBlock = 64;
+
+// Segments are in order of their targets: first_segment[e] … first_segment[e + 1] are of target e.
+LoweredVariant reduce_segments(const TreeEnsembleForm& form, const std::vector<int64_t>& targets, Dim when) {
+  const Trees& trees = form.trees;
+  Module& module = form.context.module;
+  KernelBuilder builder(module, form.context.target(), "tree_ensemble", "sum");
+  GroupEmitter emit(builder, form.group);
+  std::vector<int32_t> first_segment;
+  for (int64_t target = 0; target <= trees.targets; ++target)
+    first_segment.push_back(static_cast<int32_t>(std::ranges::lower_bound(targets, target) - targets.begin()));
+  const int64_t width = trees.leaf_width();
+  Buffer partial = builder.scratch(0, trees.dtype, false), first_of;
+  if (trees.one_target) first_of = builder.weight(add_table(module, first_segment));
+  Dim blocks = module.dims.ceildiv(form.rows, builder.dim(kSumBlock));
+  Block& body = builder.body;
+  Expr rows = builder.parameter(form.rows),
+       first = body.let("first", mul(builder.split_task({blocks})[0], integer(kSumBlock)));
+  serial(body, "row", first, min(rows, add(first, integer(kSumBlock))), 1, [&](Block& of_row, Expr row) {
+    serial(of_row, "target", integer(0), builder.parameter(builder.dim(trees.targets)), 1, [&](Block& each, Expr target) {
+      Expr begin = integer(0), end = builder.parameter(builder.dim(static_cast<int64_t>(targets.size())));
+      if (trees.one_target)
+        begin = load_index(first_of, target), end = load_index(first_of, add(target, integer(1)));
+      Buffer sum = each.local("sum", {trees.dtype, 1}, 1);
+      each.add(store(sum, integer(0), nothing(trees, 1)));
+      serial(each, "segment", begin, end, 1, [&](Block& inner, Expr segment) {
+        Expr at = mul(add(mul(segment, rows), row), integer(width));
+        if (!trees.one_target) at = add(at, target);
+        inner.add(store(sum, integer(0), combined(trees, load(sum, integer(0)), load(partial, at))));
+      });
+      GroupEmitter::Scope scope(emit, each);
+      emit.store_results(form.op.result(), {{at(row), at(target)}}, load(sum, integer(0)));
+    });
+  });
+  return builder.finish(blocks, when);
+}
+
+}  // namespace
+
+LoweredGroup lower_tree_ensemble(Context& context, const Op& group) {
+  const Op& op = anchor_of(group);
+  const DType dtype = op.operand(0)->type.dtype;
+  if ((dtype != DType::F32 && dtype != DType::F64) || dtype != op.operand(2)->type.dtype || dtype != op.type().dtype)
+    unsupported(context.module, group, fmt::format("trees over {}", name_of(dtype)));
+  const Trees trees(context, group, op);
+  const Slots slots(trees);
+  DimPool& dims = context.module.dims;
+  const TreeEnsembleForm form{context, group, op, trees, slots, op.operand(0)->type.shape[0]};
+  Dim few = dims.less(form.rows, dims.constant(kFewRows + 1));
+  LoweredStep walks, sums;
+  size_t segments = 0;
+  auto add_variant = [&](TreeVariant variant, Dim when) {
+    segments = std::max(segments, variant.targets.size());
+    sums.variants.push_back(reduce_segments(form, variant.targets, when));
+    walks.variants.push_back(std::move(variant.variant));
+  };
+  if (lapidary::value_of(few) != 0) add_variant(walk_one_row(form, few), few);
+  if (lapidary::value_of(few) != 1)
+    add_variant(has_tree_bits(trees, context.target()) ? ask_all_splits(form, nullptr) : walk_rows(form, nullptr),
+                nullptr);
+  int64_t visits = 0;
+  for (const TreeShape& tree : trees.shapes) visits += tree.depth;
+  walks.flops = dims.mul(form.rows, dims.constant(visits));
+  sums.flops = dims.mul(form.rows, dims.constant(static_cast<int64_t>(segments) * trees.leaf_width()));
+  LoweredGroup result;
+  result.scratch = {dims.product(std::vector<Dim>{
+      form.rows, dims.constant(static_cast<int64_t>(segments) * trees.leaf_width() * bit_width(dtype) / 8)})};
+  result.steps.push_back(std::move(walks));
+  result.steps.push_back(std::move(sums));
+  return result;
+}
+
+}  // namespace lapidary::lowering
