@@ -32,13 +32,15 @@ Forest::Target Forest::add(const Split& split) {
 double Forest::rounded(double value) const { return round_to(dtype_, value); }
 
 double Forest::before(double value) const {
-  return dtype_ == DType::F32 ? std::nextafterf(static_cast<float>(value), -INFINITY) : std::nextafter(value, -INFINITY);
+  return dtype_ == DType::F32 ? std::nextafterf(static_cast<float>(value), -INFINITY)
+                              : std::nextafter(value, -INFINITY);
 }
 
 // x < value. Of -inf nothing is: then NaN alone may pass, after everything else has been sent the other way.
 Forest::Split Forest::less(int64_t feature, double value, Target yes, Target no, bool missing_yes) {
   const auto column = static_cast<int32_t>(feature);
-  if (value > -kInfinity || !missing_yes) return {value == -kInfinity ? kNaN : before(value), column, yes, no, missing_yes};
+  if (value > -kInfinity || !missing_yes)
+    return {value == -kInfinity ? kNaN : before(value), column, yes, no, missing_yes};
   return {kInfinity, column, no, yes, false};
 }
 
@@ -178,8 +180,8 @@ void Forest::add_trees(Node& node, composites::TreeEnsemble& of) {
   Dim columns = of.x->type.shape[1];
   if (auto known = value_of(columns); known && most >= *known) fail("a split asks for feature {} of {}", most, *known);
   module.check(node.dims().less(node.dims().constant(most), columns),
-               fmt::format("{}: a split asks for feature {}, the input has {}", module.describe(node.build.origin), most,
-                           to_string(columns)));
+               fmt::format("{}: a split asks for feature {}, the input has {}", module.describe(node.build.origin),
+                           most, to_string(columns)));
 }
 
 Value* Forest::scores(Node& node, Value* x, int64_t targets, OpKind reduce) {

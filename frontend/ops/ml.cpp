@@ -89,8 +89,7 @@ Values binarizer(Node& node) {
   Value* x = node.input(0);
   const DType dtype = x->type.dtype;
   Value* compared = is_float(dtype) ? x : node.build.convert(x, DType::F64);
-  Value* above =
-      node.build.scalar_op(ScalarOp::Less, {node.build.like(compared, node.number("threshold")), compared});
+  Value* above = node.build.scalar_op(ScalarOp::Less, {node.build.like(compared, node.number("threshold")), compared});
   return {node.build.convert(above, dtype)};
 }
 
@@ -178,8 +177,8 @@ Value* key_place(Node& node, Value* x, ConstantId keys, int64_t count) {
   Value *each = b.expand_axes(x, {x->type.rank()}), *all = b.constant(keys);
   Value* equal = b.scalar_op(ScalarOp::Equal, {each, all});
   if (is_float(x->type.dtype)) {
-    Value* both_nan = b.scalar_op(ScalarOp::And, {b.scalar_op(ScalarOp::IsNan, {each}),
-                                                  b.scalar_op(ScalarOp::IsNan, {all})});
+    Value* both_nan =
+        b.scalar_op(ScalarOp::And, {b.scalar_op(ScalarOp::IsNan, {each}), b.scalar_op(ScalarOp::IsNan, {all})});
     equal = b.scalar_op(ScalarOp::Or, {equal, both_nan});
   }
   Value* places = b.iota(DType::I64, equal->type.shape, x->type.rank());
@@ -208,9 +207,9 @@ Values label_encoder(Node& node) {
 
 // A map for each row, from labels to scores: we have no maps, so the scores stay the tensor they are.
 Values zip_map(Node& node) {
-  const size_t labels =
-      std::max(node.integers("classlabels_int64s").size(), node.texts("classlabels_strings").size());
-  if (labels > 0 && node.rank() > 0 && known_unequal(node.type(0).shape.back(), node.dims().constant(static_cast<int64_t>(labels))))
+  const size_t labels = std::max(node.integers("classlabels_int64s").size(), node.texts("classlabels_strings").size());
+  if (labels > 0 && node.rank() > 0 &&
+      known_unequal(node.type(0).shape.back(), node.dims().constant(static_cast<int64_t>(labels))))
     fail("{} labels for rows of {}", labels, to_string(node.type(0).shape.back()));
   node.warnings.push_back("maps are not supported: the result is the tensor of scores, a column for each label");
   return {node.input(0)};

@@ -87,8 +87,7 @@ Value* kernel_values(Node& node, Value* x, Value* vectors) {
   auto param = [&](size_t i) { return b.like(x, params.empty() ? 0 : params[i]); };
   if (kernel == "RBF") {
     Value* gap = b.sub(b.expand_axes(x, {1}), b.expand_axes(vectors, {0}));
-    return b.scalar_op(ScalarOp::Exp,
-                       {b.neg(b.mul(b.reduce(OpKind::ReduceSum, b.mul(gap, gap), {2}), param(0)))});
+    return b.scalar_op(ScalarOp::Exp, {b.neg(b.mul(b.reduce(OpKind::ReduceSum, b.mul(gap, gap), {2}), param(0)))});
   }
   Value* product = b.contract(x, vectors, "mk,nk->mn");
   if (kernel == "LINEAR") return product;
@@ -144,7 +143,8 @@ Value* pair_scores(Node& node, Value* kernels, const std::vector<int64_t>& per_c
   const int64_t pairs = classes * (classes - 1) / 2;
   std::vector<double> of_pairs(pairs * vectors, 0);
   for_each_pair(classes, [&](int64_t i, int64_t j, int64_t pair) {
-    for (int64_t v = first[i]; v < first[i + 1]; ++v) of_pairs[pair * vectors + v] = coefficients[(j - 1) * vectors + v];
+    for (int64_t v = first[i]; v < first[i + 1]; ++v)
+      of_pairs[pair * vectors + v] = coefficients[(j - 1) * vectors + v];
     for (int64_t v = first[j]; v < first[j + 1]; ++v) of_pairs[pair * vectors + v] = coefficients[i * vectors + v];
   });
   Value* rows = weights(node, pairs, vectors, of_pairs, "coefficients");
@@ -185,8 +185,8 @@ class Coupling {
         q_[i][j] = b_.neg(b_.mul(r[j][i], r[i][j]));
       }
     }
-    std::vector<Value*> p(classes_, b_.broadcast_to(b_.like(r[0][1], 1.0 / static_cast<double>(classes_)),
-                                                    r[0][1]->type.shape));
+    std::vector<Value*> p(classes_,
+                          b_.broadcast_to(b_.like(r[0][1], 1.0 / static_cast<double>(classes_)), r[0][1]->type.shape));
     for (int i = 0; i < kRounds; ++i) p = round(p);
     return b_.concat(p, 1);
   }

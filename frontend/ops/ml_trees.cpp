@@ -49,7 +49,7 @@ void require_length(const char* name, size_t found, size_t expected) {
 
 TreeMode mode_of(const std::string& name) {
   constexpr std::pair<std::string_view, TreeMode> kModes[] = {
-      {"BRANCH_LEQ", TreeMode::LessEqual}, {"LEAF", TreeMode::Leaf},          {"BRANCH_LT", TreeMode::Less},
+      {"BRANCH_LEQ", TreeMode::LessEqual},    {"LEAF", TreeMode::Leaf},         {"BRANCH_LT", TreeMode::Less},
       {"BRANCH_GTE", TreeMode::GreaterEqual}, {"BRANCH_GT", TreeMode::Greater}, {"BRANCH_EQ", TreeMode::Equal},
       {"BRANCH_NEQ", TreeMode::NotEqual}};
   for (const auto& [text, mode] : kModes)
@@ -67,7 +67,8 @@ int64_t checked_feature(int64_t feature) {
 // Where a node of a tree is listed. Most models list them in order, so that the place is known from the tree's first.
 class NodeIndex {
  public:
-  NodeIndex(std::vector<int64_t> trees, std::vector<int64_t> nodes) : trees_(std::move(trees)), nodes_(std::move(nodes)) {
+  NodeIndex(std::vector<int64_t> trees, std::vector<int64_t> nodes)
+      : trees_(std::move(trees)), nodes_(std::move(nodes)) {
     order_.resize(nodes_.size());
     for (size_t i = 0; i < order_.size(); ++i) order_[i] = static_cast<uint32_t>(i);
     auto before = [&](uint32_t a, uint32_t b) { return key(a) < key(b); };
@@ -153,15 +154,6 @@ Ensemble ensemble_of(Node& node, const std::string& part, int64_t targets) {
 
 // --- scores --------------------------------------------------------------------------------------------------------
 
-// 0 for targets no leaf reached says anything of.
-Value* known_scores(Node& node, Forest& forest, Value* x, int64_t targets, OpKind reduce, const Forest::Named& named) {
-  Value* scores = forest.scores(node, x, targets, reduce);
-  if (reduce == OpKind::ReduceSum || std::ranges::all_of(named.always, [](bool always) { return always; }))
-    return scores;
-  Value* said = node.build.scalar_op(ScalarOp::Less, {zero(node, scores), forest.counts(node, x, targets)});
-  return node.build.select(said, scores, zero(node, scores));
-}
-
 struct Regression {
   OpKind reduce;
   bool average;
@@ -171,10 +163,15 @@ struct Regression {
 
 Values regression(Node& node, Forest& forest, Value* x, int64_t targets, const Regression& how, DType result) {
   check_post_transform(how.transform);
-  Value* scores = known_scores(node, forest, x, targets, how.reduce, forest.named(targets));
+  Value* scores = forest.scores(node, x, targets, how.reduce);
   if (how.average) scores = node.build.div(scores, node.build.like(scores, static_cast<double>(forest.trees())));
-  if (!how.base.empty())
-    scores = node.build.add(scores, numbers(node, forest.dtype(), {targets}, how.base));
+  if (!how.base.empty()) scores = node.build.add(scores, numbers(node, forest.dtype(), {targets}, how.base));
+  // What no leaf reached says anything of is 0; of one target alone every leaf speaks.
+  const bool may_lack = how.reduce != OpKind::ReduceSum || (!how.base.empty() && targets > 1);
+  if (may_lack && forest.named(targets).always != std::vector<bool>(static_cast<size_t>(targets), true)) {
+    Value* said = node.build.scalar_op(ScalarOp::Less, {zero(node, scores), forest.counts(node, x, targets)});
+    scores = node.build.select(said, scores, zero(node, scores));
+  }
   if (targets > 1 || how.transform == "PROBIT") scores = post_transformed(node, scores, how.transform);
   return {node.build.convert(scores, result)};
 }
@@ -219,13 +216,14 @@ Values two_classes(Node& node, Ensemble& trees, const std::vector<int64_t>& labe
   const Forest::Named named = forest.named(2);
   Value* scores = forest.scores(node, trees.x, 2, OpKind::ReduceSum);
   Value *first = column(node, scores, 0), *second = column(node, scores, 1), *none = node.build.sub(first, first);
-  auto plus = [&](Value* score, size_t base) { return node.build.add(score, node.build.like(score, trees.base[base])); };
+  auto plus = [&](Value* score, size_t base) {
+    return node.build.add(score, node.build.like(score, trees.base[base]));
+  };
   const bool one_class = !named.sometimes[0] || !named.sometimes[1];
   const double bound = one_class && trees.all_positive ? 0.5 : 0;
   const int64_t yes = one_class ? labels[1] : 1, no = one_class ? labels[0] : 0;
   auto answer = [&](Value* deciding, Value* probabilities) {
-    return Values{chosen(node, greater(node, deciding, bound), yes, no),
-                  node.build.convert(probabilities, DType::F32)};
+    return Values{chosen(node, greater(node, deciding, bound), yes, no), node.build.convert(probabilities, DType::F32)};
   };
   const size_t bases = trees.base.size();
   if (bases > 2) fail("attribute 'base_values' has {} elements, expected 2 or less", bases);
@@ -306,9 +304,10 @@ Values tree_ensemble(Node& node) {
   const Numbers values = tensor_of(node, "nodes_splits"), modes = tensor_of(node, "nodes_modes"),
                 weights = tensor_of(node, "leaf_weights");
   const size_t count = features.size();
-  for (auto [name, size] : {std::pair("nodes_truenodeids", yes.size()), std::pair("nodes_falsenodeids", no.size()),
-                            std::pair("nodes_trueleafs", yes_leaf.size()), std::pair("nodes_falseleafs", no_leaf.size()),
-                            std::pair("nodes_splits", values.values.size()), std::pair("nodes_modes", modes.values.size())})
+  for (auto [name, size] :
+       {std::pair("nodes_truenodeids", yes.size()), std::pair("nodes_falsenodeids", no.size()),
+        std::pair("nodes_trueleafs", yes_leaf.size()), std::pair("nodes_falseleafs", no_leaf.size()),
+        std::pair("nodes_splits", values.values.size()), std::pair("nodes_modes", modes.values.size())})
     require_length(name, size, count);
   if (!missing.empty()) require_length("nodes_missing_value_tracks_true", missing.size(), count);
   require_length("leaf_weights", weights.values.size(), target_of.size());
@@ -351,9 +350,7 @@ Values tree_ensemble(Node& node) {
   if (aggregate < 0 || aggregate > 3) fail("aggregate_function {} is unknown", aggregate);
   constexpr const char* kTransforms[] = {"NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"};
   if (transform < 0 || transform > 4) fail("post_transform {} is unknown", transform);
-  const OpKind reduce = aggregate == 2   ? OpKind::ReduceMin
-                        : aggregate == 3 ? OpKind::ReduceMax
-                                         : OpKind::ReduceSum;
+  const OpKind reduce = aggregate == 2 ? OpKind::ReduceMin : aggregate == 3 ? OpKind::ReduceMax : OpKind::ReduceSum;
   return regression(node, forest, rows_of(node, node.input(0), dtype), targets,
                     {reduce, aggregate == 0, kTransforms[transform], {}}, result);
 }

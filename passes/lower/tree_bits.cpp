@@ -23,7 +23,6 @@ namespace {
 
 constexpr int64_t kSegmentBytes = 256 << 10;  // a part of the second cache that copying the rows in is little against
 constexpr int64_t kMostNumbers = 8;           // of a leaf: an accumulator each
-constexpr int kVectors = 2;                   // of rows in a block
 constexpr int kUnroll = 2;                    // splits at a time
 
 struct BitSet {
@@ -124,15 +123,17 @@ class BitTableBuilder {
 
 class BitLowering {
  public:
-  explicit BitLowering(const TreeEnsembleForm& form)
+  BitLowering(const TreeEnsembleForm& form, int vectors)
       : form_(form),
+        vectors_(vectors),
         trees_(form.trees),
         set_(most_leaves(trees_) <= 32 ? kNarrow : kWide),
         module_(form.context.module),
-        builder_(module_, form.context.target(), "tree_ensemble", fmt::format("bits={}", set_.bits)),
+        builder_(module_, form.context.target(), "tree_ensemble",
+                 fmt::format("bits={} rows={}", set_.bits, vectors * form.context.target().f32_lanes())),
         emit_(builder_, form.group),
         lanes_(builder_.target.f32_lanes()),
-        block_(kVectors * lanes_) {}
+        block_(vectors_ * lanes_) {}
 
   TreeVariant lower(Dim when) {
     const int64_t split_bytes = 8 + set_.bits / 8, leaf_bytes = trees_.leaf_width() * set_.bits * 4;
@@ -147,16 +148,16 @@ class BitLowering {
     Expr rows = builder_.parameter(form_.rows), first_row = body.let("first_row", mul(axes[1], integer(block_)));
     stage_rows(body, first_row, rows);
     const int64_t numbers = trees_.leaf_width();
-    Buffer sum = body.local("sum", {DType::F32, static_cast<uint16_t>(lanes_)}, numbers * kVectors);
+    Buffer sum = body.local("sum", {DType::F32, static_cast<uint16_t>(lanes_)}, numbers * vectors_);
     unrolled(body, "i", sum->size, [&](Block& block, Expr i) { block.add(store(sum, i, nothing(trees_, lanes_))); });
     Expr first = load_index(first_tree_, axes[0]), end = load_index(first_tree_, add(axes[0], integer(1)));
     serial(body, "tree", first, end, 1, [&](Block& block, Expr tree) { add_tree(block, tree, sum); });
-    unrolled(body, "v", kVectors, [&](Block& block, Expr v) {
+    unrolled(body, "v", vectors_, [&](Block& block, Expr v) {
       Expr row = block.let("row", add(first_row, mul(v, integer(lanes_))));
       Expr mask = block.let("mask", first_lanes(sub(rows, row), lanes_));
       Expr place = block.let("place", mul(add(mul(axes[0], rows), row), integer(numbers)));
       unrolled(block, "e", numbers, [&](Block& inner, Expr e) {
-        Expr total = load(sum, add(mul(e, integer(kVectors)), v), lanes_), at = add(place, e);
+        Expr total = load(sum, add(mul(e, integer(int64_t{vectors_})), v), lanes_), at = add(place, e);
         if (numbers > 1) at = ramp(at, integer(numbers), lanes_);
         inner.add(store(partial_, at, total, mask));
       });
@@ -196,7 +197,7 @@ class BitLowering {
       if (begin == end) continue;
       serial(body, "slot", integer(begin), integer(end), 1, [&](Block& block, Expr slot) {
         Expr feature = block.let("feature", load_index(features_, slot));
-        unrolled(block, "v", kVectors, [&](Block& inner, Expr v) {
+        unrolled(block, "v", vectors_, [&](Block& inner, Expr v) {
           GroupEmitter::Scope scope(emit_, inner);
           Expr row = inner.let("row", add(first_row, mul(v, integer(lanes_))));
           Expr mask = inner.let("mask", first_lanes(sub(rows, row), lanes_));
@@ -213,8 +214,8 @@ class BitLowering {
   }
 
   void add_tree(Block& block, Expr tree, const Buffer& sum) {
-    Buffer bits = block.local("bits", {set_.dtype, static_cast<uint16_t>(lanes_)}, kVectors);
-    unrolled(block, "v", kVectors, [&](Block& inner, Expr v) {
+    Buffer bits = block.local("bits", {set_.dtype, static_cast<uint16_t>(lanes_)}, vectors_);
+    unrolled(block, "v", vectors_, [&](Block& inner, Expr v) {
       inner.add(store(bits, v, whole(set_.bits == 32 ? UINT32_MAX : UINT64_MAX, lanes_)));
     });
     Expr first = load_index(first_split_, tree), end = load_index(first_split_, add(tree, integer(1)));
@@ -224,7 +225,7 @@ class BitLowering {
         Expr slot = step.let("slot", load_index(slot_, at));
         Expr threshold = step.let("threshold", splat(load(threshold_, at), lanes_));
         Expr mask = step.let("mask", splat(load(mask_, at), lanes_));
-        unrolled(step, "v", kVectors, [&](Block& inner, Expr v) {
+        unrolled(step, "v", vectors_, [&](Block& inner, Expr v) {
           Expr x = load(stage_, add(slot, mul(v, integer(lanes_))), lanes_), now = load(bits, v, lanes_);
           Expr stays = apply(ScalarOp::LessEqual, {x, threshold});
           inner.add(store(bits, v, select(stays, now, apply(ScalarOp::And, {now, mask}))));
@@ -232,7 +233,7 @@ class BitLowering {
       });
     });
     const int64_t numbers = trees_.leaf_width();
-    unrolled(block, "v", kVectors, [&](Block& inner, Expr v) {
+    unrolled(block, "v", vectors_, [&](Block& inner, Expr v) {
       Expr left = inner.let("left", load(bits, v, lanes_));
       Expr lowest = apply(ScalarOp::And, {left, sub(whole(0, lanes_), left)});
       Expr pattern =
@@ -240,13 +241,14 @@ class BitLowering {
       Expr leaf = add(convert(pattern, DType::I64), splat(mul(tree, integer(set_.bits)), lanes_));
       leaf = inner.let("leaf", mul(leaf, splat(integer(numbers), lanes_)));
       unrolled(inner, "e", numbers, [&](Block& part, Expr e) {
-        Expr at = add(mul(e, integer(kVectors)), v), number = load(leaf_, add(leaf, splat(e, lanes_)), lanes_);
+        Expr at = add(mul(e, integer(int64_t{vectors_})), v), number = load(leaf_, add(leaf, splat(e, lanes_)), lanes_);
         part.add(store(sum, at, combined(trees_, load(sum, at, lanes_), number)));
       });
     });
   }
 
   const TreeEnsembleForm& form_;
+  const int vectors_;  // of rows in a block
   const Trees& trees_;
   const BitSet set_;
   Module& module_;
@@ -265,6 +267,8 @@ bool has_tree_bits(const Trees& trees, const Target& target) {
                              [](const TreeShape& tree) { return !tree.shares && tree.leaves.size() <= 64; });
 }
 
-TreeVariant ask_all_splits(const TreeEnsembleForm& form, Dim when) { return BitLowering(form).lower(when); }
+TreeVariant ask_all_splits(const TreeEnsembleForm& form, int vectors, Dim when) {
+  return BitLowering(form, vectors).lower(when);
+}
 
 }  // namespace lapidary::lowering

@@ -25,7 +25,7 @@ Expr load_index(const Buffer& table, Expr index) { return convert(load(table, st
 
 namespace {
 
-constexpr int64_t kFewRows = 8;
+constexpr int64_t kFewRows = 8, kFewRowsOfBits = 4;  // that are not worth a block
 constexpr int64_t kSumBlock = 64;
 
 // Segments are in order of their targets: first_segment[e] … first_segment[e + 1] are of target e.
@@ -45,20 +45,21 @@ LoweredVariant reduce_segments(const TreeEnsembleForm& form, const std::vector<i
   Expr rows = builder.parameter(form.rows),
        first = body.let("first", mul(builder.split_task({blocks})[0], integer(kSumBlock)));
   serial(body, "row", first, min(rows, add(first, integer(kSumBlock))), 1, [&](Block& of_row, Expr row) {
-    serial(of_row, "target", integer(0), builder.parameter(builder.dim(trees.targets)), 1, [&](Block& each, Expr target) {
-      Expr begin = integer(0), end = builder.parameter(builder.dim(static_cast<int64_t>(targets.size())));
-      if (trees.one_target)
-        begin = load_index(first_of, target), end = load_index(first_of, add(target, integer(1)));
-      Buffer sum = each.local("sum", {trees.dtype, 1}, 1);
-      each.add(store(sum, integer(0), nothing(trees, 1)));
-      serial(each, "segment", begin, end, 1, [&](Block& inner, Expr segment) {
-        Expr at = mul(add(mul(segment, rows), row), integer(width));
-        if (!trees.one_target) at = add(at, target);
-        inner.add(store(sum, integer(0), combined(trees, load(sum, integer(0)), load(partial, at))));
-      });
-      GroupEmitter::Scope scope(emit, each);
-      emit.store_results(form.op.result(), {{at(row), at(target)}}, load(sum, integer(0)));
-    });
+    serial(of_row, "target", integer(0), builder.parameter(builder.dim(trees.targets)), 1,
+           [&](Block& each, Expr target) {
+             Expr begin = integer(0), end = builder.parameter(builder.dim(static_cast<int64_t>(targets.size())));
+             if (trees.one_target)
+               begin = load_index(first_of, target), end = load_index(first_of, add(target, integer(1)));
+             Buffer sum = each.local("sum", {trees.dtype, 1}, 1);
+             each.add(store(sum, integer(0), nothing(trees, 1)));
+             serial(each, "segment", begin, end, 1, [&](Block& inner, Expr segment) {
+               Expr at = mul(add(mul(segment, rows), row), integer(width));
+               if (!trees.one_target) at = add(at, target);
+               inner.add(store(sum, integer(0), combined(trees, load(sum, integer(0)), load(partial, at))));
+             });
+             GroupEmitter::Scope scope(emit, each);
+             emit.store_results(form.op.result(), {{at(row), at(target)}}, load(sum, integer(0)));
+           });
   });
   return builder.finish(blocks, when);
 }
@@ -74,7 +75,7 @@ LoweredGroup lower_tree_ensemble(Context& context, const Op& group) {
   const Slots slots(trees);
   DimPool& dims = context.module.dims;
   const TreeEnsembleForm form{context, group, op, trees, slots, op.operand(0)->type.shape[0]};
-  Dim few = dims.less(form.rows, dims.constant(kFewRows + 1));
+  const bool bits = has_tree_bits(trees, context.target());
   LoweredStep walks, sums;
   size_t segments = 0;
   auto add_variant = [&](TreeVariant variant, Dim when) {
@@ -82,10 +83,13 @@ LoweredGroup lower_tree_ensemble(Context& context, const Op& group) {
     sums.variants.push_back(reduce_segments(form, variant.targets, when));
     walks.variants.push_back(std::move(variant.variant));
   };
+  auto up_to = [&](int64_t rows) { return dims.less(form.rows, dims.constant(rows + 1)); };
+  const Dim few = up_to(bits ? kFewRowsOfBits : kFewRows), vector = up_to(bits ? context.target().f32_lanes() : 0);
   if (lapidary::value_of(few) != 0) add_variant(walk_one_row(form, few), few);
-  if (lapidary::value_of(few) != 1)
-    add_variant(has_tree_bits(trees, context.target()) ? ask_all_splits(form, nullptr) : walk_rows(form, nullptr),
-                nullptr);
+  if (bits && lapidary::value_of(few) != 1 && lapidary::value_of(vector) != 0)
+    add_variant(ask_all_splits(form, 1, vector), vector);
+  if (lapidary::value_of(few) != 1 && lapidary::value_of(vector) != 1)
+    add_variant(bits ? ask_all_splits(form, 2, nullptr) : walk_rows(form, nullptr), nullptr);
   int64_t visits = 0;
   for (const TreeShape& tree : trees.shapes) visits += tree.depth;
   walks.flops = dims.mul(form.rows, dims.constant(visits));

@@ -22,11 +22,11 @@ struct TreeVariant {
 };
 
 // Walks down the trees, node by node, several in step to hide the latency of the loads.
-TreeVariant walk_one_row(const TreeEnsembleForm&, Dim when);  // a row a task, several trees at once
+TreeVariant walk_one_row(const TreeEnsembleForm&, Dim when);  // row by row, several trees at once
 TreeVariant walk_rows(const TreeEnsembleForm&, Dim when);     // a block of rows a task, several at once in one tree
 // Asks all splits of a tree for a block of rows; see tree_bits.cpp. Not of every forest.
 bool has_tree_bits(const Trees&, const Target&);
-TreeVariant ask_all_splits(const TreeEnsembleForm&, Dim when);
+TreeVariant ask_all_splits(const TreeEnsembleForm&, int vectors, Dim when);  // vectors of rows a task
 
 loops::Expr combined(const Trees&, loops::Expr a, loops::Expr b);
 loops::Expr nothing(const Trees&, int lanes);

@@ -14,8 +14,7 @@ namespace {
 
 class TableReader {
  public:
-  TableReader(Context& context, const Op& group, const Op& op)
-      : module_(context.module), group_(group), op_(op) {}
+  TableReader(Context& context, const Op& group, const Op& op) : module_(context.module), group_(group), op_(op) {}
 
   std::vector<std::byte> bytes(int operand) const {
     std::optional<ConstantId> id = constant_behind(module_, group_, op_.operand(operand));
@@ -57,6 +56,8 @@ Trees::Trees(Context& context, const Op& group, const Op& op)
   reduce = *parse_op_kind(op.params.text("reduce"));
   feature = read.integers(1), threshold = read.numbers(2), left = read.integers(3), right = read.integers(4);
   roots = read.integers(5), target_ = read.integers(6), weight_ = read.numbers(7);
+  if (std::ranges::any_of(weight_, [](double weight) { return std::isnan(weight); }))
+    unsupported(context.module, group, "leaves that are NaN");
   width_ = *lapidary::value_of(op.operand(6)->type.shape[1]);
   if (op.operands.size() > 8)
     for (std::byte flag : read.bytes(8)) missing_left.push_back(flag != std::byte{0});
@@ -137,8 +138,8 @@ TreeShape Trees::shape_of(int32_t root) {
   return shape;
 }
 
-std::vector<Segment> segments_of(const Trees& trees, int64_t cache_bytes,
-                                 const std::function<int64_t(const TreeShape&)>& bytes_of, size_t multiple) {
+std::vector<Segment> segments_of(const Trees& trees, int64_t most,
+                                 const std::function<int64_t(const TreeShape&)>& cost_of, size_t multiple) {
   std::vector<const TreeShape*> order;
   for (const TreeShape& tree : trees.shapes) order.push_back(&tree);
   auto target = [&](const TreeShape* tree) { return trees.one_target ? tree->target : 0; };
@@ -148,13 +149,14 @@ std::vector<Segment> segments_of(const Trees& trees, int64_t cache_bytes,
   std::vector<Segment> segments;
   for (size_t first = 0; first < order.size();) {
     size_t end = first;
-    int64_t bytes = 0;
-    while (end < order.size() && target(order[end]) == target(order[first])) bytes += bytes_of(*order[end++]);
-    const size_t count = end - first, parts = static_cast<size_t>(bytes / cache_bytes) + 1,
+    int64_t cost = 0;
+    while (end < order.size() && target(order[end]) == target(order[first])) cost += cost_of(*order[end++]);
+    const size_t count = end - first, parts = static_cast<size_t>(cost / most) + 1,
                  each = ((count + parts - 1) / parts + multiple - 1) / multiple * multiple;
     for (size_t begin = first; begin < end; begin += each)
-      segments.push_back({target(order[first]), {order.begin() + static_cast<ptrdiff_t>(begin),
-                                                 order.begin() + static_cast<ptrdiff_t>(std::min(begin + each, end))}});
+      segments.push_back({target(order[first]),
+                          {order.begin() + static_cast<ptrdiff_t>(begin),
+                           order.begin() + static_cast<ptrdiff_t>(std::min(begin + each, end))}});
     first = end;
   }
   return segments;
@@ -189,6 +191,7 @@ int32_t Slots::of(const Trees& trees, int32_t split) const {
 }
 
 ConstantId add_table(Module& module, const std::vector<int32_t>& values) { return table(module, DType::I32, values); }
+ConstantId add_table(Module& module, const std::vector<uint32_t>& values) { return table(module, DType::U32, values); }
 ConstantId add_table(Module& module, const std::vector<uint64_t>& values) { return table(module, DType::U64, values); }
 ConstantId add_table(Module& module, DType dtype, const std::vector<double>& values) {
   return dtype == DType::F64 ? table(module, dtype, values)

@@ -34,8 +34,8 @@ struct Trees {
 
   bool is_leaf(int32_t node) const { return node >= static_cast<int32_t>(feature.size()); }
   int64_t leaf_of(int32_t node) const { return node - static_cast<int64_t>(feature.size()); }
-  double none() const;  // what the reduction begins with
-  int64_t leaf_width() const;                  // numbers of a leaf in tables: 1, or the targets filled up to whole vectors
+  double none() const;         // what the reduction begins with
+  int64_t leaf_width() const;  // numbers of a leaf in tables: 1, or the targets filled up to whole vectors
   std::vector<double> leaf_row(int64_t leaf) const;  // leaf_width() of them
 
  private:
@@ -54,9 +54,9 @@ struct Segment {
   int64_t target = 0;
   std::vector<const TreeShape*> trees;
 };
-// Trees of a target together, the less deep first, cut where `bytes_of` says that a cache is full; `multiple` trees, but
-// for a target's last.
-std::vector<Segment> segments_of(const Trees&, int64_t cache_bytes, const std::function<int64_t(const TreeShape&)>& bytes_of,
+// Trees of a target together, the less deep first, in parts of about `most` by what `cost_of` says; a multiple of
+// `multiple` trees each, but for a target's last.
+std::vector<Segment> segments_of(const Trees&, int64_t most, const std::function<int64_t(const TreeShape&)>& cost_of,
                                  size_t multiple);
 
 // The columns of x that the splits read, each once, or once more for splits that send NaN to the left: there NaN is
@@ -77,6 +77,7 @@ struct Slots {
 // Constants of tables.
 ConstantId add_table(Module&, const std::vector<int32_t>&);
 ConstantId add_table(Module&, DType, const std::vector<double>&);
+ConstantId add_table(Module&, const std::vector<uint32_t>&);
 ConstantId add_table(Module&, const std::vector<uint64_t>&);
 
 }  // namespace lapidary::lowering

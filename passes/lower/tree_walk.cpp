@@ -1,12 +1,15 @@
 // Trees walked down node by node. A node is a threshold, a slot (a column of the row) and the index of the node on its
 // left, that on its right being the next: a step is three loads and a comparison, without a branch.
 //
-//   node = child[node] + !(row[slot[node]] <= threshold[node])
+//   node = left[node] + !(row[slot[node]] <= threshold[node])
 //
-// A leaf leads to itself: its threshold is +inf and its slot holds -inf. One walk waits for its loads, so eight go on
-// in step, of eight rows in one tree or, with few rows, of one row in eight trees; those of a group are about equally
-// deep. Nodes lie level by level, so the upper ones of a tree share cache lines.
+// A leaf leads to itself: its slot holds -inf, and its threshold is what the leaf says. Slot and left node share an
+// integer where they fit into 32 bits, so that a node is 8 bytes: a walk by one row alone is limited by how many cache
+// lines it touches. Nodes lie level by level, so the upper ones of a tree share lines.
+// One walk waits for its loads, so eight go on in step: of eight rows in one tree or, with few rows, of one row in
+// eight trees; those of a group are about equally deep.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "passes/lower/register_tile.h"
@@ -20,16 +23,17 @@ namespace {
 
 constexpr int kWalks = 8;
 constexpr int kBlockRows = 32;
-constexpr int64_t kSegmentBytes = 96 << 10;  // some of the second cache, and enough parts for a team
+constexpr int64_t kSegmentBytes = 96 << 10;  // for blocks of rows: a part of the second cache
+constexpr int64_t kSegmentSteps = 1024;      // for one row: what waking a thread is worth
 
 struct WalkTables {
-  std::vector<double> threshold;
-  std::vector<int32_t> link;  // slot and left node of each
+  std::vector<double> threshold;     // of a node; of a leaf its number, when it has one
+  std::vector<uint32_t> slot, left;  // of a node
   std::vector<int32_t> root, depth;  // of each tree
   std::vector<int32_t> group_depth;  // of each kWalks trees
-  std::vector<double> leaf;         // the number of a node that is a leaf
-  std::vector<int32_t> leaf_index;  // or where its row is
-  std::vector<int32_t> first_tree;  // of each segment, and the number of all
+  std::vector<double> leaf;          // rows of numbers, when leaves have several,
+  std::vector<int32_t> leaf_index;   // and which row is a node's
+  std::vector<int32_t> first_tree;   // of each segment, and the number of all
 };
 
 class WalkTableBuilder {
@@ -37,7 +41,7 @@ class WalkTableBuilder {
   WalkTableBuilder(const Trees& trees, const Slots& slots) : trees_(trees), slots_(slots) {
     pair_.assign(trees.feature.size(), -1);
     pair_tree_.assign(trees.feature.size(), -1);
-    if (!trees.one_target) leaf_row({-1});
+    if (!trees.one_target) leaf_row(-1);
   }
 
   WalkTables build(const std::vector<Segment>& segments) {
@@ -59,27 +63,26 @@ class WalkTableBuilder {
  private:
   int32_t add_node() {
     tables_.threshold.push_back(INFINITY);
-    tables_.link.insert(tables_.link.end(), {static_cast<int32_t>(slots_.count()), 0});
-    if (trees_.one_target) tables_.leaf.push_back(0);
-    else tables_.leaf_index.push_back(0);
+    tables_.slot.push_back(static_cast<uint32_t>(slots_.count()));
+    tables_.left.push_back(0);
+    if (!trees_.one_target) tables_.leaf_index.push_back(0);
     return static_cast<int32_t>(tables_.threshold.size() - 1);
   }
 
-  int32_t leaf_row(std::vector<int64_t> leaf) {
+  int32_t leaf_row(int64_t leaf) {
     const auto width = static_cast<size_t>(trees_.leaf_width());
     const auto index = static_cast<int32_t>(tables_.leaf.size() / width);
-    const std::vector<double> row =
-        leaf[0] < 0 ? std::vector<double>(width, trees_.none()) : trees_.leaf_row(leaf[0]);
+    const std::vector<double> row = leaf < 0 ? std::vector<double>(width, trees_.none()) : trees_.leaf_row(leaf);
     tables_.leaf.insert(tables_.leaf.end(), row.begin(), row.end());
     return index;
   }
 
   void set_leaf(int32_t node, int64_t leaf) {
-    tables_.link[2 * node + 1] = node;
+    tables_.left[node] = static_cast<uint32_t>(node);
     if (trees_.one_target)
-      tables_.leaf[node] = leaf < 0 ? trees_.none() : trees_.leaf_row(leaf)[0];
+      tables_.threshold[node] = leaf < 0 ? trees_.none() : trees_.leaf_row(leaf)[0];
     else
-      tables_.leaf_index[node] = leaf < 0 ? 0 : leaf_row({leaf});
+      tables_.leaf_index[node] = leaf < 0 ? 0 : leaf_row(leaf);
   }
 
   void add_tree(const TreeShape& tree) {
@@ -93,7 +96,7 @@ class WalkTableBuilder {
         continue;
       }
       tables_.threshold[node] = trees_.threshold[source];
-      tables_.link[2 * node] = slots_.of(trees_, source);
+      tables_.slot[node] = static_cast<uint32_t>(slots_.of(trees_, source));
       if (pair_tree_[source] != count_) {  // shared parts are laid out once
         pair_tree_[source] = count_;
         pair_[source] = add_node();
@@ -101,7 +104,7 @@ class WalkTableBuilder {
         level.push_back({pair_[source], trees_.left[source]});
         level.push_back({pair_[source] + 1, trees_.right[source]});
       }
-      tables_.link[2 * node + 1] = pair_[source];
+      tables_.left[node] = static_cast<uint32_t>(pair_[source]);
     }
     ++count_;
   }
@@ -124,32 +127,40 @@ class WalkLowering {
         x_(form.op.operand(0)),
         width_(static_cast<int>(trees_.leaf_width())),
         lanes_(std::min(width_, builder_.target.vector_bytes * 8 / bit_width(trees_.dtype))) {
-    segments_ = segments_of(
-        trees_, kSegmentBytes, [&](const TreeShape& tree) { return static_cast<int64_t>(tree.splits.size()) * 32 + 16; },
-        kWalks);
+    segments_ = one_row ? segments_of(
+                              trees_, kSegmentSteps, [](const TreeShape& tree) { return tree.depth + 1; }, kWalks)
+                        : segments_of(trees_, kSegmentBytes, &bytes_of, kWalks);
     const WalkTables tables = WalkTableBuilder(trees_, form.slots).build(segments_);
     threshold_ = builder_.weight(add_table(module_, trees_.dtype, tables.threshold));
-    link_ = builder_.weight(add_table(module_, tables.link));
+    add_links(tables);
     root_ = builder_.weight(add_table(module_, tables.root));
     depth_ = builder_.weight(add_table(module_, one_row ? tables.group_depth : tables.depth));
-    leaf_ = builder_.weight(add_table(module_, trees_.dtype, tables.leaf));
-    if (!trees_.one_target) leaf_index_ = builder_.weight(add_table(module_, tables.leaf_index));
+    if (!trees_.one_target) {
+      leaf_ = builder_.weight(add_table(module_, trees_.dtype, tables.leaf));
+      leaf_index_ = builder_.weight(add_table(module_, tables.leaf_index));
+    }
     first_tree_ = builder_.weight(add_table(module_, tables.first_tree));
     partial_ = builder_.scratch(0, trees_.dtype, true);
   }
 
   TreeVariant one_row(Dim when) {
-    split({form_.rows});
+    split(builder_.dim(1));
     rows_in_block(1);
-    Block& body = builder_.body;
-    stage_row(body, integer(0), row_);
+    serial(builder_.body, "row", integer(0), builder_.parameter(form_.rows), 1,
+           [&](Block& body, Expr row) { walk_row(body, row); });
+    return finish(when, builder_.dim(1));
+  }
+
+  void walk_row(Block& body, Expr row) {
+    stage_row(body, integer(0), row);
     const int sums = trees_.one_target ? kWalks : 1;
     Buffer sum = body.local("sum", {trees_.dtype, static_cast<uint16_t>(lanes_)}, sums * (width_ / lanes_));
     unrolled(body, "i", sum->size, [&](Block& block, Expr i) { block.add(store(sum, i, nothing(trees_, lanes_))); });
     Expr first = load_index(first_tree_, segment_), end = load_index(first_tree_, add(segment_, integer(1)));
     serial(body, "tree", first, end, kWalks, [&](Block& block, Expr tree) {
       Expr depth = block.let("depth", load_index(depth_, floordiv(tree, integer(kWalks))));
-      Buffer node = walk(block, depth, [&](Expr i) { return add(tree, i); }, [&](Expr) { return integer(0); });
+      Buffer node = walk(
+          block, depth, [&](Expr i) { return add(tree, i); }, [&](Expr) { return integer(0); });
       unrolled(block, "i", kWalks, [&](Block& inner, Expr i) {
         for_leaf(inner, node, i, [&](Block& part, Expr v, Expr number) {
           Expr at = trees_.one_target ? i : v;
@@ -165,21 +176,20 @@ class WalkLowering {
           totals[i] = body.let("sum", combined(trees_, totals[2 * i], totals[2 * i + 1]));
         totals.resize(totals.size() / 2);
       }
-      body.add(store(partial_, place(row_), totals[0]));
+      body.add(store(partial_, place(row), totals[0]));
     } else {
       unrolled(body, "v", width_ / lanes_, [&](Block& block, Expr v) {
-        block.add(store(partial_, add(place(row_), mul(v, integer(lanes_))), load(sum, v, lanes_)));
+        block.add(store(partial_, add(place(row), mul(v, integer(lanes_))), load(sum, v, lanes_)));
       });
     }
-    return finish(when, form_.rows);
   }
 
   TreeVariant block_of_rows(Dim when) {
     Dim blocks = module_.dims.ceildiv(form_.rows, builder_.dim(kBlockRows));
-    split({blocks});
+    split(blocks);
     Block& body = builder_.body;
     rows_in_block(kBlockRows);
-    Expr first_row = body.let("first_row", mul(row_, integer(kBlockRows)));
+    Expr first_row = body.let("first_row", mul(row_block_, integer(kBlockRows)));
     Expr rows = body.let("rows", min(integer(kBlockRows), sub(builder_.parameter(form_.rows), first_row)));
     Expr groups = body.let("groups", floordiv(add(rows, integer(kWalks - 1)), integer(kWalks)));
     Buffer sum = builder_.stage("sum", trees_.dtype, builder_.dim(int64_t{kBlockRows} * width_));
@@ -194,7 +204,8 @@ class WalkLowering {
       Expr depth = block.let("depth", load_index(depth_, tree));
       serial(block, "group", integer(0), groups, 1, [&](Block& inner, Expr group) {
         Expr base = inner.let("base", mul(group, integer(kWalks)));
-        Buffer node = walk(inner, depth, [&](Expr) { return tree; }, [&](Expr i) { return add(base, i); });
+        Buffer node = walk(
+            inner, depth, [&](Expr) { return tree; }, [&](Expr i) { return add(base, i); });
         unrolled(inner, "i", kWalks, [&](Block& each, Expr i) {
           for_leaf(each, node, i, [&](Block& part, Expr v, Expr number) {
             Expr at = add(mul(add(base, i), integer(width_)), mul(v, integer(lanes_)));
@@ -206,18 +217,32 @@ class WalkLowering {
     serial(body, "i", integer(0), rows, 1, [&](Block& block, Expr i) {
       unrolled(block, "v", width_ / lanes_, [&](Block& inner, Expr v) {
         Expr at = mul(v, integer(lanes_));
-        inner.add(store(partial_, add(place(add(first_row, i)), at),
-                        load(sum, add(mul(i, integer(width_)), at), lanes_)));
+        inner.add(
+            store(partial_, add(place(add(first_row, i)), at), load(sum, add(mul(i, integer(width_)), at), lanes_)));
       });
     });
     return finish(when, blocks);
   }
 
  private:
-  void split(std::vector<Dim> inner) {
-    inner.insert(inner.begin(), builder_.dim(static_cast<int64_t>(segments_.size())));
-    std::vector<Expr> axes = builder_.split_task(inner);
-    segment_ = axes[0], row_ = axes[1];
+  static int64_t bytes_of(const TreeShape& tree) { return static_cast<int64_t>(2 * tree.splits.size() + 1) * 8; }
+
+  void add_links(const WalkTables& tables) {
+    const auto bits = std::bit_width(static_cast<uint64_t>(form_.slots.count()));
+    std::vector<uint32_t> links;
+    if (std::bit_width(tables.left.size()) + bits <= 32) slot_bits_ = bits;
+    for (size_t i = 0; i < tables.left.size(); ++i) {
+      if (slot_bits_ > 0)
+        links.push_back(tables.left[i] << slot_bits_ | tables.slot[i]);
+      else
+        links.insert(links.end(), {tables.slot[i], tables.left[i]});
+    }
+    link_ = builder_.weight(add_table(module_, links));
+  }
+
+  void split(Dim blocks) {
+    std::vector<Expr> axes = builder_.split_task({builder_.dim(static_cast<int64_t>(segments_.size())), blocks});
+    segment_ = axes[0], row_block_ = axes[1];
   }
 
   // The slots of rows, and behind them one of -inf.
@@ -240,8 +265,7 @@ class WalkLowering {
         Expr mask = block.let("mask", first_lanes(sub(integer(end - begin), slot), lanes));
         Expr place = add(slot, integer(begin));
         Coord column = along(slot);
-        if (!form_.slots.in_order)
-          column = lanewise(convert(load(slot_feature_, place, lanes, mask), DType::I64));
+        if (!form_.slots.in_order) column = lanewise(convert(load(slot_feature_, place, lanes, mask), DType::I64));
         Expr value = block.let("x", emit_.value(x_, {{at(row), column}, lanes, mask}));
         if (replaced) value = select(apply(ScalarOp::IsNan, {value}), number(-INFINITY, lanes), value);
         block.add(store(stage_, add(base, place), value, mask));
@@ -250,21 +274,29 @@ class WalkLowering {
     body.add(store(stage_, add(base, integer(form_.slots.count())), number(-INFINITY, 1)));
   }
 
+  static Expr whole(uint32_t value) { return constant(Scalar::of_integer(DType::U32, value)); }
   Expr number(double value, int lanes) const { return constant(Scalar::of_float(trees_.dtype, value), lanes); }
 
   // The nodes kWalks walks end at; `tree` and `row` say which each is of.
   Buffer walk(Block& block, Expr depth, const std::function<Expr(Expr)>& tree, const std::function<Expr(Expr)>& row) {
-    Buffer node = block.local("node", {DType::I32, 1}, kWalks);
-    unrolled(block, "i", kWalks, [&](Block& inner, Expr i) { inner.add(store(node, i, load(root_, tree(i)))); });
+    Buffer node = block.local("node", {DType::U32, 1}, kWalks);
+    unrolled(block, "i", kWalks,
+             [&](Block& inner, Expr i) { inner.add(store(node, i, convert(load(root_, tree(i)), DType::U32))); });
     serial(block, "level", integer(0), depth, 1, [&](Block& loop, Expr) {
       unrolled(loop, "i", kWalks, [&](Block& inner, Expr i) {
         Expr here = inner.let("here", convert(load(node, i), DType::I64));
-        Expr link = mul(here, integer(2));
-        Expr slot = load_index(link_, link);
-        Expr x = load(stage_, add(mul(row(i), integer(stage_width())), slot));
+        Expr slot, left;
+        if (slot_bits_ > 0) {
+          Expr link = inner.let("link", load(link_, here));
+          slot = apply(ScalarOp::And, {link, whole((uint32_t{1} << slot_bits_) - 1)});
+          left = apply(ScalarOp::ShiftRight, {link, whole(static_cast<uint32_t>(slot_bits_))});
+        } else {
+          slot = load(link_, mul(here, integer(2)));
+          left = load(link_, add(mul(here, integer(2)), integer(1)));
+        }
+        Expr x = load(stage_, add(mul(row(i), integer(stage_width())), convert(slot, DType::I64)));
         Expr below = apply(ScalarOp::LessEqual, {x, load(threshold_, here)});
-        Expr step = convert(apply(ScalarOp::Not, {below}), DType::I32);
-        inner.add(store(node, i, add(load(link_, add(link, integer(1))), step)));
+        inner.add(store(node, i, add(left, convert(apply(ScalarOp::Not, {below}), DType::U32))));
       });
     });
     return node;
@@ -273,16 +305,13 @@ class WalkLowering {
   // Calls `use` for each vector of what the leaf of walk i says.
   void for_leaf(Block& block, const Buffer& node, Expr i, const std::function<void(Block&, Expr, Expr)>& use) {
     Expr at = block.let("at", convert(load(node, i), DType::I64));
-    if (trees_.one_target) return use(block, integer(0), load(leaf_, at));
+    if (trees_.one_target) return use(block, integer(0), load(threshold_, at));
     Expr row = block.let("leaf", mul(load_index(leaf_index_, at), integer(width_)));
-    unrolled(block, "v", width_ / lanes_, [&](Block& inner, Expr v) {
-      use(inner, v, load(leaf_, add(row, mul(v, integer(lanes_))), lanes_));
-    });
+    unrolled(block, "v", width_ / lanes_,
+             [&](Block& inner, Expr v) { use(inner, v, load(leaf_, add(row, mul(v, integer(lanes_))), lanes_)); });
   }
 
-  Expr place(Expr row) {
-    return mul(add(mul(segment_, builder_.parameter(form_.rows)), row), integer(width_));
-  }
+  Expr place(Expr row) { return mul(add(mul(segment_, builder_.parameter(form_.rows)), row), integer(width_)); }
 
   TreeVariant finish(Dim when, Dim blocks) {
     TreeVariant result;
@@ -301,17 +330,14 @@ class WalkLowering {
   const int width_, lanes_;  // of a leaf, and of the vectors it is read in
   std::vector<Segment> segments_;
   Buffer threshold_, link_, root_, depth_, leaf_, leaf_index_, first_tree_, slot_feature_, partial_, stage_;
-  Expr segment_, row_;  // row_: or block of rows
+  Expr segment_, row_block_;
+  int slot_bits_ = 0;  // of a link that holds the left node too
 };
 
 }  // namespace
 
-TreeVariant walk_one_row(const TreeEnsembleForm& form, Dim when) {
-  return WalkLowering(form, true).one_row(when);
-}
+TreeVariant walk_one_row(const TreeEnsembleForm& form, Dim when) { return WalkLowering(form, true).one_row(when); }
 
-TreeVariant walk_rows(const TreeEnsembleForm& form, Dim when) {
-  return WalkLowering(form, false).block_of_rows(when);
-}
+TreeVariant walk_rows(const TreeEnsembleForm& form, Dim when) { return WalkLowering(form, false).block_of_rows(when); }
 
 }  // namespace lapidary::lowering
