@@ -171,12 +171,12 @@ Scalar default_value(Node& node, DType dtype) {
                          : Scalar::of_integer(dtype, node.integer("default_int64"));
 }
 
-// The place of the last key that equals x; the number of keys when there is none.
+// The place of the last key that equals x, from opset 4 on NaN too; the number of keys when there is none.
 Value* key_place(Node& node, Value* x, ConstantId keys, int64_t count) {
   GraphBuilder& b = node.build;
   Value *each = b.expand_axes(x, {x->type.rank()}), *all = b.constant(keys);
   Value* equal = b.scalar_op(ScalarOp::Equal, {each, all});
-  if (is_float(x->type.dtype)) {
+  if (is_float(x->type.dtype) && node.version >= 4) {
     Value* both_nan =
         b.scalar_op(ScalarOp::And, {b.scalar_op(ScalarOp::IsNan, {each}), b.scalar_op(ScalarOp::IsNan, {all})});
     equal = b.scalar_op(ScalarOp::Or, {equal, both_nan});

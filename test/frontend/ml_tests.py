@@ -267,7 +267,7 @@ def feature_groups():
                 group.add("Scaler, one each", "Scaler", offset=[0.5, -1, 2, 0.25, 3], scale=[1, 2, 3, 0.5, 0.1])
             for norm in ("MAX", "L1", "L2"):
                 group.add(f"Normalizer {norm}", "Normalizer", norm=norm)
-            if element in ("f32", "f64"):
+            if element == "f32":
                 group.add("Binarizer", "Binarizer", threshold=0.25)
             if element != "i32":
                 group.add("OneHotEncoder", "OneHotEncoder", cats_int64s=[-2, 0, 3, 1])
@@ -291,6 +291,9 @@ def feature_groups():
     group = Group("labels", 3, "i64")
     group.add("integers", "LabelEncoder", keys_int64s=[3, -1, 2, 0], values_int64s=[10, 20, 30, 40], default_int64=5)
     group.add("floats", "LabelEncoder", keys_int64s=[3, -1, 2, 0], values_floats=[1.0, 2.0, 3.0, 4.5])
+    yield group
+    group = Group("labels of NaN", 3, "f32", 4, lambda rows, rng: rng.choice(np.array([1, NAN, 3], np.float32), (rows, 3)))
+    group.add("NaN", "LabelEncoder", keys_floats=[NAN, 1.0], values_int64s=[1, 2], default_int64=-9)
     yield group
     group = Group("label tensors", 3, "f64", 4, lambda rows, rng: rng.choice([1.0, 2.5, 3.0], (rows, 3)))
     group.add("f64 to f64", "LabelEncoder", keys_tensor=tensor([1.0, 3.0]), values_tensor=tensor([0.25, 0.75]),

@@ -889,7 +889,8 @@ const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases
                                                                       {"attention", attention_cases()},
                                                                       {"linear_attention", linear_attention_cases()},
                                                                       {"recurrent", recurrent_cases()},
-                                                                      {"quantized", quantized_cases()}};
+                                                                      {"quantized", quantized_cases()},
+                                                                      {"trees", tree_cases()}};
   return families;
 }
 

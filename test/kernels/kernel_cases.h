@@ -23,8 +23,9 @@ struct KernelCase {
 };
 
 // By family: "elementwise", "movement", "row", "contraction", "convolution", "depthwise", "winograd", "pool",
-// "placed", "attention", "linear_attention", "recurrent", "quantized".
+// "placed", "attention", "linear_attention", "recurrent", "quantized", "trees".
 const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases();
+std::vector<KernelCase> tree_cases();  // tree_cases.cpp
 
 std::vector<KernelCase> quantized_cases();  // quantized_cases.cpp
 

@@ -30,6 +30,7 @@ KNOWN_SPILLS = {
     ("mobilenet_v3_large", "native"): "weights of 8 channels, lifted out of the loop over tiles and read back from the stack",
     ("llama_tiny", "native"): "angles of the rotary embedding, computed for each run's positions",
 }
+NO_VECTORS = {"sk_scaler_rf"}  # large trees are walked without
 SMALL_MB = 110
 
 
@@ -78,7 +79,7 @@ def check(name, lapidary, target, thread_counts, folder, references):
     hot, found = spills(library)
     known = KNOWN_SPILLS.get((name, target)) if found else None
     message = f"{hot}, {len(found)} vector accesses to the stack in them" + (f" (known: {known})" if known else "")
-    yield "hot loops", message, None if known else hot > 0 and not found
+    yield "hot loops", message, None if known else (hot > 0 or name in NO_VECTORS) and not found
     os.remove(library)
 
 
