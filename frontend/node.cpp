@@ -64,18 +64,19 @@ double Node::number_or(std::string_view name, double otherwise) const {
 std::string Node::text(std::string_view name) const { return get(name).s(); }
 
 std::vector<int64_t> Node::integers(std::string_view name) const {
-  const AttributeProto* attribute = find(name);
-  return attribute ? std::vector<int64_t>(attribute->ints().begin(), attribute->ints().end()) : std::vector<int64_t>();
+  std::vector<int64_t> values;
+  for_each_integer_of(name, [&](int64_t value) { values.push_back(value); });
+  return values;
 }
 std::vector<double> Node::numbers(std::string_view name) const {
-  const AttributeProto* attribute = find(name);
-  return attribute ? std::vector<double>(attribute->floats().begin(), attribute->floats().end())
-                   : std::vector<double>();
+  std::vector<double> values;
+  for_each_number_of(name, [&](float value) { values.push_back(value); });
+  return values;
 }
 std::vector<std::string> Node::texts(std::string_view name) const {
-  const AttributeProto* attribute = find(name);
-  return attribute ? std::vector<std::string>(attribute->strings().begin(), attribute->strings().end())
-                   : std::vector<std::string>();
+  std::vector<std::string> values;
+  for_each_text_of(name, [&](std::string_view value) { values.emplace_back(value); });
+  return values;
 }
 
 DType Node::dtype(std::string_view name) const {

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "frontend/attribute_list.h"
 #include "frontend/onnx_proto.h"
 #include "frontend/tensors.h"
 #include "ir/error.h"
@@ -74,6 +75,19 @@ class Node {
   std::vector<int64_t> integers(std::string_view name) const;  // empty when there is none
   std::vector<double> numbers(std::string_view name) const;
   std::vector<std::string> texts(std::string_view name) const;
+  // The same lists element by element, for long ones.
+  template <typename Visit>
+  void for_each_integer_of(std::string_view name, Visit visit) const {
+    if (const AttributeProto* attribute = find(name)) for_each_integer(*attribute, tensors_.file(), visit);
+  }
+  template <typename Visit>
+  void for_each_number_of(std::string_view name, Visit visit) const {
+    if (const AttributeProto* attribute = find(name)) for_each_number(*attribute, tensors_.file(), visit);
+  }
+  template <typename Visit>
+  void for_each_text_of(std::string_view name, Visit visit) const {
+    if (const AttributeProto* attribute = find(name)) for_each_text(*attribute, tensors_.file(), visit);
+  }
   DType dtype(std::string_view name) const;
   ConstantId tensor(std::string_view name) const;
   int axis(std::string_view name, int rank) const { return normalized_axis(integer(name), rank); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "frontend/attribute_list.h"
 #include "frontend/microsoft_schemas.h"
 #include "frontend/structure.h"
 
@@ -75,6 +76,10 @@ std::vector<AttributeType> values_in(const AttributeProto& a) {
       note(a.tensors_size(), AttributeProto::TENSORS);
   note(a.graphs_size(), AttributeProto::GRAPHS), note(a.type_protos_size(), AttributeProto::TYPE_PROTOS);
   note(a.sparse_tensors_size(), AttributeProto::SPARSE_TENSORS);
+  if (const auto list = list_in_file(a)) {
+    constexpr AttributeType kTypes[] = {AttributeProto::FLOATS, AttributeProto::INTS, AttributeProto::STRINGS};
+    note(true, kTypes[list->field - 7]);
+  }
   return found;
 }
 

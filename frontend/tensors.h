@@ -42,6 +42,8 @@ class TensorReader {
   ConstantId read(const TensorProto&, ConstantTable&);
   ConstantId read_sparse(const onnx::SparseTensorProto&, ConstantTable&);
 
+  std::span<const std::byte> file() const { return file_.bytes; }
+
  private:
   ByteSource bytes_of(const TensorProto&, DType, int64_t elements);
 

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "frontend/attribute_list.h"
 #include "ir/error.h"
 
 namespace lapidary::frontend {
@@ -54,6 +55,8 @@ struct MessageInfo {
   bool nests;      // counts for the nesting limit
   std::span<const Field> fields;
 };
+
+constexpr uint64_t kDocString = 13;  // of an attribute
 
 constexpr bool kRepeated = true, kSingle = false;
 using enum Form;
@@ -303,6 +306,7 @@ class Scanner {
   void field_body(const MessageInfo&, const Field&, Wire, size_t field_start, size_t& at, size_t end, int depth);
   void submessage(const Field&, size_t tag_start, size_t tag_end, size_t begin, size_t end, int depth);
   void unknown_body(Wire, size_t& at, size_t end) const;
+  int long_list(const Field&, size_t begin, size_t end) const;
   void copy(size_t begin, size_t end) { out_.append(data_ + begin, end - begin); }
 
   const char* data_;
@@ -312,6 +316,7 @@ class Scanner {
   std::vector<Step> path_;
   std::string out_;
   bool verbatim_ = false;  // inside a message that the caller copies whole
+  int left_out_ = 0;       // the field of the attribute at hand that stays in the file
 };
 
 void Scanner::message(MessageKind kind, size_t at, size_t end, int depth) {
@@ -365,7 +370,8 @@ void Scanner::field_body(const MessageInfo& message, const Field& field, Wire wi
     fail(start,
          fmt::format("wire type {}, expected {}", static_cast<int>(wire), static_cast<int>(wire_of(field.form))));
   size_t tag_end = at;
-  bool copies = message.rewritten && !verbatim_;
+  bool left_out = message.fields.data() == kAttribute && (field.number == left_out_ || field.number == kDocString);
+  bool copies = message.rewritten && !verbatim_ && !left_out;
   if (wire != Bytes) {
     unknown_body(wire, at, end);
     if (copies) copy(start, at);
@@ -401,6 +407,23 @@ void Scanner::field_body(const MessageInfo& message, const Field& field, Wire wi
   out_ += segment;
 }
 
+// The field of a long attribute that is one list of numbers or texts and nothing else that is long; 0: of another.
+int Scanner::long_list(const Field& field, size_t begin, size_t end) const {
+  if (field.message != MessageKind::Attribute || verbatim_ || end - begin < kLongAttribute) return 0;
+  int list = 0;
+  for (size_t at = begin; at < end;) {
+    const uint64_t tag = varint(at, end), number = tag >> 3;
+    const auto wire = static_cast<Wire>(tag & 7);
+    const bool is_list = number >= 7 && number <= 9;
+    if (is_list && list != 0 && list != static_cast<int>(number)) return 0;
+    if (is_list) list = static_cast<int>(number);
+    if (!is_list && wire == Bytes && number != 1 && number != kDocString && number != 21) return 0;
+    if (wire != Varint && wire != Fixed64 && wire != Bytes && wire != Fixed32) return 0;
+    unknown_body(wire, at, end);
+  }
+  return list;
+}
+
 // A message that may hold tensors is written field by field; its length is known only afterwards and may have
 // changed, so five bytes are kept for it (protobuf reads lengths that are longer than they need be).
 void Scanner::submessage(const Field& field, size_t start, size_t tag_end, size_t begin, size_t end, int depth) {
@@ -416,7 +439,16 @@ void Scanner::submessage(const Field& field, size_t start, size_t tag_end, size_
     if (!verbatim_) copy(start, end);
     verbatim_ = true;
   }
+  const int outer_left_out = left_out_;
+  left_out_ = long_list(field, begin, end);
   message(field.message, begin, end, depth);
+  if (left_out_ > 0) {
+    const std::string mark = mark_of({left_out_, begin, end});
+    append_varint(out_, kDocString << 3 | Bytes);
+    append_varint(out_, mark.size());
+    out_ += mark;
+  }
+  left_out_ = outer_left_out;
   verbatim_ = outer_verbatim;
   if (!rewrite) return;
   uint64_t length = out_.size() - length_at - 5;

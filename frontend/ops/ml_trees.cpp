@@ -47,14 +47,24 @@ void require_length(const char* name, size_t found, size_t expected) {
   if (found != expected) fail("attribute '{}' has {} elements, expected {}", name, found, expected);
 }
 
-TreeMode mode_of(const std::string& name) {
+// Ids, features and the like of millions of nodes.
+std::vector<int32_t> ids_of(Node& node, const std::string& name) {
+  std::vector<int32_t> ids;
+  node.for_each_integer_of(name, [&](int64_t value) {
+    if (value < INT32_MIN || value > INT32_MAX) fail("attribute '{}' has {}", name, value);
+    ids.push_back(static_cast<int32_t>(value));
+  });
+  return ids;
+}
+
+TreeMode mode_of(std::string_view name) {
   constexpr std::pair<std::string_view, TreeMode> kModes[] = {
       {"BRANCH_LEQ", TreeMode::LessEqual},    {"LEAF", TreeMode::Leaf},         {"BRANCH_LT", TreeMode::Less},
       {"BRANCH_GTE", TreeMode::GreaterEqual}, {"BRANCH_GT", TreeMode::Greater}, {"BRANCH_EQ", TreeMode::Equal},
       {"BRANCH_NEQ", TreeMode::NotEqual}};
   for (const auto& [text, mode] : kModes)
     if (text == name) return mode;
-  fail("node mode '{}' is unknown", printable(name));
+  fail("node mode '{}' is unknown", printable(std::string(name)));
 }
 
 int64_t checked_feature(int64_t feature) {
@@ -64,34 +74,52 @@ int64_t checked_feature(int64_t feature) {
 
 // --- nodes by id ---------------------------------------------------------------------------------------------------
 
-// Where a node of a tree is listed. Most models list them in order, so that the place is known from the tree's first.
+// Where a node of a tree is listed. Most models list them in order.
 class NodeIndex {
  public:
-  NodeIndex(std::vector<int64_t> trees, std::vector<int64_t> nodes)
+  NodeIndex(std::vector<int32_t> trees, std::vector<int32_t> nodes)
       : trees_(std::move(trees)), nodes_(std::move(nodes)) {
-    order_.resize(nodes_.size());
-    for (size_t i = 0; i < order_.size(); ++i) order_[i] = static_cast<uint32_t>(i);
-    auto before = [&](uint32_t a, uint32_t b) { return key(a) < key(b); };
-    if (!std::is_sorted(order_.begin(), order_.end(), before)) std::stable_sort(order_.begin(), order_.end(), before);
-    for (size_t i = 1; i < order_.size(); ++i)
+    require_length("nodes_treeids", trees_.size(), nodes_.size());
+    bool in_order = true;
+    for (size_t i = 1; i < size(); ++i) in_order &= key(i - 1) < key(i);
+    if (in_order) return;
+    order_.resize(size());
+    for (size_t i = 0; i < size(); ++i) order_[i] = static_cast<uint32_t>(i);
+    std::ranges::sort(order_, {}, [&](uint32_t i) { return key(i); });
+    for (size_t i = 1; i < size(); ++i)
       if (key(order_[i]) == key(order_[i - 1]))
         fail("node {} of tree {} is there twice", nodes_[order_[i]], trees_[order_[i]]);
   }
 
-  size_t find(int64_t tree, int64_t node) const {
-    const std::pair wanted(tree, node);
-    auto found = std::lower_bound(order_.begin(), order_.end(), wanted,
-                                  [&](uint32_t a, const auto& value) { return key(a) < value; });
-    if (found == order_.end() || key(*found) != wanted) fail("tree {} has no node {}", tree, node);
-    return *found;
+  // `near` is the place of another node, likely of the same tree.
+  size_t find(int32_t tree, int32_t node, size_t near) const {
+    const Key wanted(tree, node);
+    size_t low = 0, high = size();
+    // Nodes of one tree are usually numbered from 0 on: then its place is known from the one next to it.
+    if (near < high) {
+      const int64_t guess = static_cast<int64_t>(near) + node - nodes_[near];
+      if (guess >= 0 && guess < static_cast<int64_t>(high) && key(static_cast<size_t>(guess)) == wanted)
+        return static_cast<size_t>(guess);
+    }
+    while (low < high) {
+      const size_t middle = low + (high - low) / 2;
+      if (key(at(middle)) < wanted)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    if (low == size() || key(at(low)) != wanted) fail("tree {} has no node {}", tree, node);
+    return at(low);
   }
-  int64_t tree(size_t index) const { return trees_[index]; }
+  int32_t tree(size_t index) const { return trees_[index]; }
   size_t size() const { return nodes_.size(); }
 
  private:
-  std::pair<int64_t, int64_t> key(uint32_t i) const { return {trees_[i], nodes_[i]}; }
-  std::vector<int64_t> trees_, nodes_;
-  std::vector<uint32_t> order_;  // by tree and node
+  using Key = std::pair<int32_t, int32_t>;
+  Key key(size_t i) const { return {trees_[i], nodes_[i]}; }
+  size_t at(size_t place) const { return order_.empty() ? place : order_[place]; }
+  std::vector<int32_t> trees_, nodes_;
+  std::vector<uint32_t> order_;  // by tree and node; empty: as they are
 };
 
 struct Ensemble {
@@ -101,54 +129,68 @@ struct Ensemble {
   bool all_positive = true;  // the weights
 };
 
-// `part` is "class" or "target".
-Ensemble ensemble_of(Node& node, const std::string& part, int64_t targets) {
-  const NodeIndex nodes(node.integers("nodes_treeids"), node.integers("nodes_nodeids"));
-  const size_t count = nodes.size();
-  require_length("nodes_treeids", node.integers("nodes_treeids").size(), count);
-  const Numbers values = numbers_of(node, "nodes_values"), weights = numbers_of(node, part + "_weights"),
-                base = numbers_of(node, "base_values");
-  const bool exact = node.type(0).dtype == DType::F64 || values.dtype == DType::F64 || weights.dtype == DType::F64;
-  const DType dtype = exact ? DType::F64 : DType::F32;
-  require_length("nodes_values", values.values.size(), count);
-
-  std::vector<TreeMode> modes;
-  for (const std::string& name : node.texts("nodes_modes")) modes.push_back(mode_of(name));
-  require_length("nodes_modes", modes.size(), count);
-  std::vector<Forest::Target> place(count);
+// A node is a leaf or a split, numbered apart.
+std::vector<Forest::Target> places_of(Node& node, std::vector<TreeMode>& modes) {
+  node.for_each_text_of("nodes_modes", [&](std::string_view name) { modes.push_back(mode_of(name)); });
+  std::vector<Forest::Target> places;
   int32_t splits = 0, leaves = 0;
-  for (size_t i = 0; i < count; ++i) place[i] = modes[i] == TreeMode::Leaf ? ~leaves++ : splits++;
+  for (TreeMode mode : modes) places.push_back(mode == TreeMode::Leaf ? ~leaves++ : splits++);
+  return places;
+}
 
-  Ensemble ensemble{Forest(dtype, static_cast<size_t>(splits)), rows_of(node, node.input(0), dtype), base.values};
-  const std::vector<int64_t> features = node.integers("nodes_featureids"), yes = node.integers("nodes_truenodeids"),
-                             no = node.integers("nodes_falsenodeids"),
-                             missing = node.integers("nodes_missing_value_tracks_true");
+void add_nodes(Node& node, Forest& forest, const NodeIndex& nodes, const std::vector<TreeMode>& modes,
+               const std::vector<Forest::Target>& places, const std::vector<double>& values) {
+  const size_t count = nodes.size();
+  const std::vector<int32_t> features = ids_of(node, "nodes_featureids"), yes = ids_of(node, "nodes_truenodeids"),
+                             no = ids_of(node, "nodes_falsenodeids"),
+                             missing = ids_of(node, "nodes_missing_value_tracks_true");
   require_length("nodes_featureids", features.size(), count), require_length("nodes_truenodeids", yes.size(), count);
   require_length("nodes_falsenodeids", no.size(), count);
   if (!missing.empty()) require_length("nodes_missing_value_tracks_true", missing.size(), count);
-  std::unordered_set<int64_t> trees;
+  std::unordered_set<int32_t> trees;
   for (size_t i = 0; i < count; ++i) {
-    if (trees.insert(nodes.tree(i)).second) ensemble.forest.add_root(place[i]);  // a tree begins with its first node
+    const int32_t tree = nodes.tree(i);
+    if ((i == 0 || tree != nodes.tree(i - 1)) && trees.insert(tree).second)
+      forest.add_root(places[i]);  // a tree begins with the first of its nodes
     if (modes[i] == TreeMode::Leaf) continue;
-    ensemble.forest.set_split(
-        static_cast<size_t>(place[i]),
-        {modes[i], checked_feature(features[i]), values.values[i], !missing.empty() && missing[i] != 0},
-        place[nodes.find(nodes.tree(i), yes[i])], place[nodes.find(nodes.tree(i), no[i])]);
+    forest.set_split(static_cast<size_t>(places[i]),
+                     {modes[i], checked_feature(features[i]), values[i], !missing.empty() && missing[i] != 0},
+                     places[nodes.find(tree, yes[i], i)], places[nodes.find(tree, no[i], i)]);
   }
+}
 
-  const std::vector<int64_t> ids = node.integers(part + "_ids"), of_nodes = node.integers(part + "_nodeids"),
-                             of_trees = node.integers(part + "_treeids");
+// `part` is "class" or "target".
+Ensemble ensemble_of(Node& node, const std::string& part, int64_t targets) {
+  const NodeIndex nodes(ids_of(node, "nodes_treeids"), ids_of(node, "nodes_nodeids"));
+  std::vector<TreeMode> modes;
+  const std::vector<Forest::Target> places = places_of(node, modes);
+  require_length("nodes_modes", modes.size(), nodes.size());
+  Numbers values = numbers_of(node, "nodes_values"), weights = numbers_of(node, part + "_weights");
+  require_length("nodes_values", values.values.size(), nodes.size());
+  const bool exact = node.type(0).dtype == DType::F64 || values.dtype == DType::F64 || weights.dtype == DType::F64;
+  const DType dtype = exact ? DType::F64 : DType::F32;
+  const auto leaves = static_cast<size_t>(std::ranges::count(modes, TreeMode::Leaf));
+  Ensemble ensemble{Forest(dtype, nodes.size() - leaves), rows_of(node, node.input(0), dtype),
+                    numbers_of(node, "base_values").values};
+  add_nodes(node, ensemble.forest, nodes, modes, places, values.values);
+  values.values = {};
+
+  const std::vector<int32_t> ids = ids_of(node, part + "_ids"), of_nodes = ids_of(node, part + "_nodeids"),
+                             of_trees = ids_of(node, part + "_treeids");
   require_length("weights", weights.values.size(), ids.size());
   require_length("node ids of weights", of_nodes.size(), ids.size());
   require_length("tree ids of weights", of_trees.size(), ids.size());
   std::vector<Forest::Says> says;
+  says.reserve(ids.size());
+  size_t near = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || ids[i] >= targets) fail("a weight is of {} {}, there are {}", part, ids[i], targets);
-    const Forest::Target leaf = place[nodes.find(of_trees[i], of_nodes[i])];
-    if (leaf < 0) says.push_back({~leaf, static_cast<int32_t>(ids[i]), weights.values[i]});
+    near = nodes.find(of_trees[i], of_nodes[i], near);
+    const Forest::Target leaf = places[near];
+    if (leaf < 0) says.push_back({~leaf, ids[i], weights.values[i]});
     ensemble.all_positive &= weights.values[i] >= 0;
   }
-  ensemble.forest.set_leaves(static_cast<size_t>(leaves), std::move(says));
+  ensemble.forest.set_leaves(leaves, std::move(says));
   return ensemble;
 }
 
