@@ -56,7 +56,7 @@ struct MessageInfo {
   std::span<const Field> fields;
 };
 
-constexpr uint64_t kDocString = 13;  // of an attribute
+constexpr uint64_t kFirstList = 7, kLastList = 9, kDocString = 13;  // of an attribute
 
 constexpr bool kRepeated = true, kSingle = false;
 using enum Form;
@@ -340,6 +340,10 @@ void Scanner::message(MessageKind kind, size_t at, size_t end, int depth) {
                                               is_model ? "protobuf" : "tensor", number, wire));
     }
     if (bad_wire) fail(start, fmt::format("bad tag (field {}, wire type {})", number, wire));
+    if (field && kind == MessageKind::Attribute && field->number == left_out_) {  // long_list saw to it
+      unknown_body(static_cast<Wire>(wire), at, end);
+      continue;
+    }
     if (!field) {
       unknown_body(static_cast<Wire>(wire), at, end);
       if (info.rewritten && !verbatim_) copy(start, at);
@@ -370,8 +374,8 @@ void Scanner::field_body(const MessageInfo& message, const Field& field, Wire wi
     fail(start,
          fmt::format("wire type {}, expected {}", static_cast<int>(wire), static_cast<int>(wire_of(field.form))));
   size_t tag_end = at;
-  bool left_out = message.fields.data() == kAttribute && (field.number == left_out_ || field.number == kDocString);
-  bool copies = message.rewritten && !verbatim_ && !left_out;
+  bool dropped = message.fields.data() == kAttribute && field.number == kDocString;
+  bool copies = message.rewritten && !verbatim_ && !dropped;
   if (wire != Bytes) {
     unknown_body(wire, at, end);
     if (copies) copy(start, at);
@@ -407,20 +411,34 @@ void Scanner::field_body(const MessageInfo& message, const Field& field, Wire wi
   out_ += segment;
 }
 
-// The field of a long attribute that is one list of numbers or texts and nothing else that is long; 0: of another.
+// The field of a long attribute that is one sound list of numbers or texts and nothing else that is long; 0: of
+// another, or of a broken one, which the walk then describes.
 int Scanner::long_list(const Field& field, size_t begin, size_t end) const {
   if (field.message != MessageKind::Attribute || verbatim_ || end - begin < kLongAttribute) return 0;
   int list = 0;
-  for (size_t at = begin; at < end;) {
-    const uint64_t tag = varint(at, end), number = tag >> 3;
-    const auto wire = static_cast<Wire>(tag & 7);
-    const bool is_list = number >= 7 && number <= 9;
-    if (is_list && list != 0 && list != static_cast<int>(number)) return 0;
-    if (is_list) list = static_cast<int>(number);
-    if (!is_list && wire == Bytes && number != 1 && number != kDocString && number != 21) return 0;
-    if (wire != Varint && wire != Fixed64 && wire != Bytes && wire != Fixed32) return 0;
-    unknown_body(wire, at, end);
-  }
+  try {
+    for (size_t at = begin; at < end;) {
+      const uint64_t tag = varint(at, end), number = tag >> 3;
+      const auto wire = static_cast<Wire>(tag & 7);
+      if (number < kFirstList || number > kLastList) {
+        const bool short_text = number == 1 || number == kDocString || number == 21;
+        if (wire != Varint && wire != Fixed32 && !(wire == Bytes && short_text)) return 0;
+        unknown_body(wire, at, end);
+        continue;
+      }
+      if (list != 0 && list != static_cast<int>(number)) return 0;
+      list = static_cast<int>(number);
+      const Field& of_list = *find_field(info_of(MessageKind::Attribute), number);
+      if (!fits(of_list, wire)) return 0;
+      const size_t start = at;
+      unknown_body(wire, at, end);
+      if (wire != Bytes || of_list.form == Raw) continue;
+      size_t element = start;
+      varint(element, at);
+      if (of_list.form == Float && (at - element) % 4 != 0) return 0;
+      while (of_list.form == Int && element < at) varint(element, at);
+    }
+  } catch (const Error&) { return 0; }
   return list;
 }
 

@@ -1,5 +1,6 @@
 // lapidary: the command line. Each command is one file, command_NAME.cpp; see commands.h.
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
@@ -50,6 +51,9 @@ void flush_output() {
 }  // namespace lapidary
 
 int main(int argc, char** argv) {
+#if defined(__GLIBC__)
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);  // large tables go back to the system when they are freed
+#endif
   using namespace lapidary;
   CLI::App app{"Cuts ONNX models into native code"};
   app.set_version_flag("--version", LAPIDARY_VERSION);

@@ -112,7 +112,7 @@ void Forest::set_leaves(size_t leaves, std::vector<Says> says) {
   if (leaves > kMost || says.size() > kMost) fail("more than {} leaves or weights of leaves", kMost);
   leaves_ = leaves;
   says_ = std::move(says);
-  std::stable_sort(says_.begin(), says_.end(), [](const Says& a, const Says& b) { return a.leaf < b.leaf; });
+  if (!std::ranges::is_sorted(says_, {}, &Says::leaf)) std::ranges::stable_sort(says_, {}, &Says::leaf);
 }
 
 // The longest way down, by a walk that goes back up only from what has been measured; a split met again on the way to
@@ -158,6 +158,9 @@ void Forest::add_trees(Node& node, composites::TreeEnsemble& of) {
   bool any_missing = false;
   int32_t most = 0;
   const auto count = static_cast<int64_t>(splits_.size());
+  for (std::vector<int32_t>* list : {&feature, &left, &right}) list->reserve(splits_.size());
+  (dtype_ == DType::F32 ? single.reserve(splits_.size()) : exact.reserve(splits_.size()));
+  missing.reserve(splits_.size());
   for (const Split& split : splits_) {
     feature.push_back(split.feature), left.push_back(place(split.left)), right.push_back(place(split.right));
     if (dtype_ == DType::F32)

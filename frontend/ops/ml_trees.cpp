@@ -16,26 +16,37 @@ using Values = std::vector<Value*>;
 
 // A list of numbers, or the tensor that opset 3 allows in its place.
 struct Numbers {
-  std::vector<double> values;
   DType dtype = DType::F32;
+  std::vector<double> exact;  // of a tensor,
+  std::vector<float> single;  // or of a list, which may have millions
+
+  size_t size() const { return single.size() + exact.size(); }
+  double operator[](size_t i) const { return single.empty() ? exact[i] : single[i]; }
+  std::vector<double> all() const { return single.empty() ? exact : std::vector<double>(single.begin(), single.end()); }
 };
 
 Numbers tensor_of(Node& node, const std::string& name) {
   const ConstantTable& constants = node.build.module.constants;
   const ConstantId id = node.tensor(name);
-  Numbers numbers{{}, constants[id].dtype};
+  Numbers numbers{constants[id].dtype, {}, {}};
   const std::vector<std::byte> bytes = constants.bytes_of(id);
-  numbers.values.reserve(static_cast<size_t>(constants[id].elements()));
+  numbers.exact.reserve(static_cast<size_t>(constants[id].elements()));
   for (int64_t i = 0; i < constants[id].elements(); ++i) {
     const Scalar scalar = load_scalar(numbers.dtype, bytes.data(), i);
-    numbers.values.push_back(is_float(numbers.dtype) ? scalar.number : static_cast<double>(scalar.integer));
+    numbers.exact.push_back(is_float(numbers.dtype) ? scalar.number : static_cast<double>(scalar.integer));
   }
   return numbers;
 }
 
-Numbers numbers_of(Node& node, const std::string& name) {
+// Lists may have millions of elements: `expected` is how many there should be.
+Numbers numbers_of(Node& node, const std::string& name, size_t expected) {
   const std::string as_tensor = name + "_as_tensor";
-  if (!node.has(as_tensor)) return {node.numbers(name), DType::F32};
+  if (!node.has(as_tensor)) {
+    Numbers numbers;
+    numbers.single.reserve(expected);
+    node.for_each_number_of(name, [&](float value) { numbers.single.push_back(value); });
+    return numbers;
+  }
   if (node.has(name)) fail("both '{}' and '{}' are given", name, as_tensor);
   Numbers numbers = tensor_of(node, as_tensor);
   if (numbers.dtype != DType::F32 && numbers.dtype != DType::F64)
@@ -47,14 +58,20 @@ void require_length(const char* name, size_t found, size_t expected) {
   if (found != expected) fail("attribute '{}' has {} elements, expected {}", name, found, expected);
 }
 
-// Ids, features and the like of millions of nodes.
-std::vector<int32_t> ids_of(Node& node, const std::string& name) {
+std::vector<int32_t> ids_of(Node& node, const std::string& name, size_t expected) {
   std::vector<int32_t> ids;
+  ids.reserve(expected);
   node.for_each_integer_of(name, [&](int64_t value) {
     if (value < INT32_MIN || value > INT32_MAX) fail("attribute '{}' has {}", name, value);
     ids.push_back(static_cast<int32_t>(value));
   });
   return ids;
+}
+
+size_t length_of(Node& node, const std::string& name) {
+  size_t count = 0;
+  node.for_each_integer_of(name, [&](int64_t) { ++count; });
+  return count;
 }
 
 TreeMode mode_of(std::string_view name) {
@@ -130,20 +147,25 @@ struct Ensemble {
 };
 
 // A node is a leaf or a split, numbered apart.
-std::vector<Forest::Target> places_of(Node& node, std::vector<TreeMode>& modes) {
+std::vector<Forest::Target> places_of(Node& node, std::vector<TreeMode>& modes, size_t expected) {
+  modes.reserve(expected);
   node.for_each_text_of("nodes_modes", [&](std::string_view name) { modes.push_back(mode_of(name)); });
   std::vector<Forest::Target> places;
+  places.reserve(modes.size());
   int32_t splits = 0, leaves = 0;
   for (TreeMode mode : modes) places.push_back(mode == TreeMode::Leaf ? ~leaves++ : splits++);
   return places;
 }
 
 void add_nodes(Node& node, Forest& forest, const NodeIndex& nodes, const std::vector<TreeMode>& modes,
-               const std::vector<Forest::Target>& places, const std::vector<double>& values) {
+               const std::vector<Forest::Target>& places) {
   const size_t count = nodes.size();
-  const std::vector<int32_t> features = ids_of(node, "nodes_featureids"), yes = ids_of(node, "nodes_truenodeids"),
-                             no = ids_of(node, "nodes_falsenodeids"),
-                             missing = ids_of(node, "nodes_missing_value_tracks_true");
+  const std::vector<int32_t> features = ids_of(node, "nodes_featureids", count),
+                             yes = ids_of(node, "nodes_truenodeids", count),
+                             no = ids_of(node, "nodes_falsenodeids", count),
+                             missing = ids_of(node, "nodes_missing_value_tracks_true", count);
+  const Numbers values = numbers_of(node, "nodes_values", count);
+  require_length("nodes_values", values.size(), count);
   require_length("nodes_featureids", features.size(), count), require_length("nodes_truenodeids", yes.size(), count);
   require_length("nodes_falsenodeids", no.size(), count);
   if (!missing.empty()) require_length("nodes_missing_value_tracks_true", missing.size(), count);
@@ -159,38 +181,47 @@ void add_nodes(Node& node, Forest& forest, const NodeIndex& nodes, const std::ve
   }
 }
 
-// `part` is "class" or "target".
-Ensemble ensemble_of(Node& node, const std::string& part, int64_t targets) {
-  const NodeIndex nodes(ids_of(node, "nodes_treeids"), ids_of(node, "nodes_nodeids"));
-  std::vector<TreeMode> modes;
-  const std::vector<Forest::Target> places = places_of(node, modes);
-  require_length("nodes_modes", modes.size(), nodes.size());
-  Numbers values = numbers_of(node, "nodes_values"), weights = numbers_of(node, part + "_weights");
-  require_length("nodes_values", values.values.size(), nodes.size());
-  const bool exact = node.type(0).dtype == DType::F64 || values.dtype == DType::F64 || weights.dtype == DType::F64;
-  const DType dtype = exact ? DType::F64 : DType::F32;
-  const auto leaves = static_cast<size_t>(std::ranges::count(modes, TreeMode::Leaf));
-  Ensemble ensemble{Forest(dtype, nodes.size() - leaves), rows_of(node, node.input(0), dtype),
-                    numbers_of(node, "base_values").values};
-  add_nodes(node, ensemble.forest, nodes, modes, places, values.values);
-  values.values = {};
+DType dtype_of(Node& node, const std::string& name) {
+  return node.has(name + "_as_tensor") ? numbers_of(node, name, 0).dtype : DType::F32;
+}
 
-  const std::vector<int32_t> ids = ids_of(node, part + "_ids"), of_nodes = ids_of(node, part + "_nodeids"),
-                             of_trees = ids_of(node, part + "_treeids");
-  require_length("weights", weights.values.size(), ids.size());
-  require_length("node ids of weights", of_nodes.size(), ids.size());
-  require_length("tree ids of weights", of_trees.size(), ids.size());
+// What leaves say: `part` is "class" or "target".
+std::vector<Forest::Says> says_of(Node& node, const std::string& part, int64_t targets, const NodeIndex& nodes,
+                                  const std::vector<Forest::Target>& places, bool& all_positive) {
+  const size_t count = length_of(node, part + "_ids");
+  const std::vector<int32_t> ids = ids_of(node, part + "_ids", count),
+                             of_nodes = ids_of(node, part + "_nodeids", count),
+                             of_trees = ids_of(node, part + "_treeids", count);
+  const Numbers weights = numbers_of(node, part + "_weights", count);
+  require_length("weights", weights.size(), count);
+  require_length("node ids of weights", of_nodes.size(), count);
+  require_length("tree ids of weights", of_trees.size(), count);
   std::vector<Forest::Says> says;
-  says.reserve(ids.size());
+  says.reserve(count);
   size_t near = 0;
-  for (size_t i = 0; i < ids.size(); ++i) {
+  for (size_t i = 0; i < count; ++i) {
     if (ids[i] < 0 || ids[i] >= targets) fail("a weight is of {} {}, there are {}", part, ids[i], targets);
     near = nodes.find(of_trees[i], of_nodes[i], near);
-    const Forest::Target leaf = places[near];
-    if (leaf < 0) says.push_back({~leaf, ids[i], weights.values[i]});
-    ensemble.all_positive &= weights.values[i] >= 0;
+    if (places[near] < 0) says.push_back({~places[near], ids[i], weights[i]});
+    all_positive &= weights[i] >= 0;
   }
-  ensemble.forest.set_leaves(leaves, std::move(says));
+  return says;
+}
+
+Ensemble ensemble_of(Node& node, const std::string& part, int64_t targets) {
+  const bool exact = node.type(0).dtype == DType::F64 || dtype_of(node, "nodes_values") == DType::F64 ||
+                     dtype_of(node, part + "_weights") == DType::F64;
+  const DType dtype = exact ? DType::F64 : DType::F32;
+  const size_t count = length_of(node, "nodes_nodeids");
+  const NodeIndex nodes(ids_of(node, "nodes_treeids", count), ids_of(node, "nodes_nodeids", count));
+  std::vector<TreeMode> modes;
+  const std::vector<Forest::Target> places = places_of(node, modes, count);
+  require_length("nodes_modes", modes.size(), count);
+  const auto leaves = static_cast<size_t>(std::ranges::count(modes, TreeMode::Leaf));
+  Ensemble ensemble{Forest(dtype, count - leaves), rows_of(node, node.input(0), dtype),
+                    numbers_of(node, "base_values", 0).all()};
+  add_nodes(node, ensemble.forest, nodes, modes, places);
+  ensemble.forest.set_leaves(leaves, says_of(node, part, targets, nodes, places, ensemble.all_positive));
   return ensemble;
 }
 
@@ -329,7 +360,7 @@ std::vector<std::vector<double>> member_sets(Node& node) {
   std::vector<std::vector<double>> sets;
   if (!node.has("membership_values")) return sets;
   bool open = false;
-  for (double value : tensor_of(node, "membership_values").values) {
+  for (double value : tensor_of(node, "membership_values").exact) {
     if (!open) sets.emplace_back();
     open = !std::isnan(value);
     if (open) sets.back().push_back(value);
@@ -349,10 +380,10 @@ Values tree_ensemble(Node& node) {
   for (auto [name, size] :
        {std::pair("nodes_truenodeids", yes.size()), std::pair("nodes_falsenodeids", no.size()),
         std::pair("nodes_trueleafs", yes_leaf.size()), std::pair("nodes_falseleafs", no_leaf.size()),
-        std::pair("nodes_splits", values.values.size()), std::pair("nodes_modes", modes.values.size())})
+        std::pair("nodes_splits", values.size()), std::pair("nodes_modes", modes.size())})
     require_length(name, size, count);
   if (!missing.empty()) require_length("nodes_missing_value_tracks_true", missing.size(), count);
-  require_length("leaf_weights", weights.values.size(), target_of.size());
+  require_length("leaf_weights", weights.size(), target_of.size());
   const int64_t targets = node.integer_or("n_targets", 1);
   if (targets < 1 || targets > kMostTargets) fail("n_targets is {}", targets);
 
@@ -368,15 +399,15 @@ Values tree_ensemble(Node& node) {
   for (size_t i = 0; i < count; ++i) {
     const Forest::Target on_yes = place(yes[i], yes_leaf[i] != 0), on_no = place(no[i], no_leaf[i] != 0);
     const bool missing_yes = !missing.empty() && missing[i] != 0;
-    if (modes.values[i] < 0 || modes.values[i] > 6) fail("node mode {} is unknown", modes.values[i]);
+    if (modes[i] < 0 || modes[i] > 6) fail("node mode {} is unknown", modes[i]);
     constexpr TreeMode kModes[] = {TreeMode::LessEqual, TreeMode::Less,     TreeMode::GreaterEqual, TreeMode::Greater,
                                    TreeMode::Equal,     TreeMode::NotEqual, TreeMode::Member};
-    const TreeMode mode = kModes[static_cast<int>(modes.values[i])];
+    const TreeMode mode = kModes[static_cast<int>(modes[i])];
     if (mode == TreeMode::Member) {
       if (next_set >= sets.size()) fail("'membership_values' has {} sets, fewer than there are nodes", sets.size());
       forest.set_members(i, checked_feature(features[i]), missing_yes, sets[next_set++], on_yes, on_no);
     } else {
-      forest.set_split(i, {mode, checked_feature(features[i]), values.values[i], missing_yes}, on_yes, on_no);
+      forest.set_split(i, {mode, checked_feature(features[i]), values[i], missing_yes}, on_yes, on_no);
     }
   }
   if (next_set != sets.size()) fail("'membership_values' has {} sets for {} nodes", sets.size(), next_set);
@@ -384,7 +415,7 @@ Values tree_ensemble(Node& node) {
   std::vector<Forest::Says> says;
   for (size_t i = 0; i < target_of.size(); ++i) {
     if (target_of[i] < 0 || target_of[i] >= targets) fail("leaf {} is of target {} of {}", i, target_of[i], targets);
-    says.push_back({static_cast<int32_t>(i), static_cast<int32_t>(target_of[i]), weights.values[i]});
+    says.push_back({static_cast<int32_t>(i), static_cast<int32_t>(target_of[i]), weights[i]});
   }
   forest.set_leaves(target_of.size(), std::move(says));
 

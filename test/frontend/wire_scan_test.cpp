@@ -52,6 +52,31 @@ TEST(WireScan, KeepsSmallDataAndUnknownFields) {
   EXPECT_NE(message.find("new"), std::string::npos);
 }
 
+std::string attribute(const std::string& content) { return bytes(1, bytes(5, bytes(1, "a") + content)); }
+
+TEST(WireScan, LeavesLongListsInTheFile) {
+  std::string numbers, packed;
+  for (uint64_t i = 0; i < 40000; ++i) numbers += number(8, i), packed += varint(i);
+  for (const std::string& list : {numbers, bytes(8, packed)}) {
+    const std::string file = model_of(attribute(list)), message = scanned(file);
+    EXPECT_LT(message.size(), 100u);
+    EXPECT_NE(message.find("list in file 8"), std::string::npos);
+  }
+  // Two lists, a list too short to matter, and a doc_string that says there is one.
+  const std::string both = scanned(model_of(attribute(numbers + bytes(9, "text"))));
+  EXPECT_GT(both.size(), numbers.size());
+  EXPECT_EQ(both.find("list in file"), std::string::npos);
+  const std::string lie = scanned(model_of(attribute(number(8, 5) + bytes(13, "\x01list in file 8 0 9"))));
+  EXPECT_EQ(lie.find("list in file"), std::string::npos);
+}
+
+TEST(WireScan, DescribesBrokenLongLists) {
+  std::string packed;
+  for (uint64_t i = 0; i < 40000; ++i) packed += varint(i);
+  EXPECT_NE(problem(model_of(attribute(bytes(8, packed + "\xff")))).find("ints[0]"), std::string::npos);
+  EXPECT_NE(problem(model_of(attribute(bytes(7, std::string(70001, 'x'))))).find("floats[0]"), std::string::npos);
+}
+
 TEST(WireScan, NamesWhatIsNoModel) {
   EXPECT_EQ(problem(""), "empty file");
   EXPECT_EQ(problem("\x89PNG\r\n"), "not an ONNX protobuf (byte 0x0: field 1281, wire type 1)");
