@@ -55,21 +55,11 @@ bool ListReader::seek() {
   }
   while (at_ < end_) {
     const uint64_t tag = varint();
-    const auto wire = tag & 7;
-    const bool wanted = tag >> 3 == static_cast<uint64_t>(field_);
-    if (wanted && wire != 2) return true;
-    if (wire == 0) {
-      varint();
-      continue;
-    }
-    const uint64_t length = wire == 1 ? 8 : wire == 5 ? 4 : varint();
+    if ((tag & 7) != 2) return true;
+    const uint64_t length = varint();
     if (length > static_cast<uint64_t>(end_ - at_)) changed();
-    if (wanted) {
-      packed_end_ = at_ + length;
-      if (length > 0 || field_ > kInts) return true;
-    } else {
-      at_ += length;
-    }
+    packed_end_ = at_ + length;
+    if (length > 0 || field_ > kInts) return true;
   }
   return false;
 }

@@ -15,7 +15,7 @@ namespace lapidary::frontend {
 
 constexpr size_t kLongAttribute = 64 << 10;  // bytes
 
-// The attribute's fields of this number, 7 floats, 8 ints or 9 strings, are in the bytes [begin, end) of the file.
+// All of the attribute's fields of this number, 7 floats, 8 ints or 9 strings, are the bytes [begin, end) of the file.
 struct ListInFile {
   int field;
   size_t begin, end;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -306,7 +307,7 @@ class Scanner {
   void field_body(const MessageInfo&, const Field&, Wire, size_t field_start, size_t& at, size_t end, int depth);
   void submessage(const Field&, size_t tag_start, size_t tag_end, size_t begin, size_t end, int depth);
   void unknown_body(Wire, size_t& at, size_t end) const;
-  int long_list(const Field&, size_t begin, size_t end) const;
+  std::optional<ListInFile> long_list(const Field&, size_t begin, size_t end) const;
   void copy(size_t begin, size_t end) { out_.append(data_ + begin, end - begin); }
 
   const char* data_;
@@ -315,8 +316,8 @@ class Scanner {
   MessageKind root_ = MessageKind::Model;
   std::vector<Step> path_;
   std::string out_;
-  bool verbatim_ = false;  // inside a message that the caller copies whole
-  int left_out_ = 0;       // the field of the attribute at hand that stays in the file
+  bool verbatim_ = false;               // inside a message that the caller copies whole
+  std::optional<ListInFile> left_out_;  // of the attribute at hand: what stays in the file
 };
 
 void Scanner::message(MessageKind kind, size_t at, size_t end, int depth) {
@@ -325,6 +326,10 @@ void Scanner::message(MessageKind kind, size_t at, size_t end, int depth) {
     fail(at, fmt::format("nesting depth {} exceeds {}", depth - 1, max_nesting_));
   std::array<int, 32> count{};
   while (at < end) {
+    if (left_out_ && at == left_out_->begin) {
+      at = left_out_->end;
+      continue;
+    }
     size_t start = at;
     uint64_t tag = varint(at, end);
     uint64_t number = tag >> 3;
@@ -340,10 +345,6 @@ void Scanner::message(MessageKind kind, size_t at, size_t end, int depth) {
                                               is_model ? "protobuf" : "tensor", number, wire));
     }
     if (bad_wire) fail(start, fmt::format("bad tag (field {}, wire type {})", number, wire));
-    if (field && kind == MessageKind::Attribute && field->number == left_out_) {  // long_list saw to it
-      unknown_body(static_cast<Wire>(wire), at, end);
-      continue;
-    }
     if (!field) {
       unknown_body(static_cast<Wire>(wire), at, end);
       if (info.rewritten && !verbatim_) copy(start, at);
@@ -411,35 +412,35 @@ void Scanner::field_body(const MessageInfo& message, const Field& field, Wire wi
   out_ += segment;
 }
 
-// The field of a long attribute that is one sound list of numbers or texts and nothing else that is long; 0: of
-// another, or of a broken one, which the walk then describes.
-int Scanner::long_list(const Field& field, size_t begin, size_t end) const {
-  if (field.message != MessageKind::Attribute || verbatim_ || end - begin < kLongAttribute) return 0;
-  int list = 0;
+// The one list of numbers or texts that a long attribute consists of but for a few short fields. Nothing when there is
+// more than one, or a broken one, which the walk then describes.
+std::optional<ListInFile> Scanner::long_list(const Field& field, size_t begin, size_t end) const {
+  if (field.message != MessageKind::Attribute || verbatim_ || end - begin < kLongAttribute) return std::nullopt;
+  ListInFile list{};
   try {
     for (size_t at = begin; at < end;) {
+      const size_t start = at;
       const uint64_t tag = varint(at, end), number = tag >> 3;
       const auto wire = static_cast<Wire>(tag & 7);
       if (number < kFirstList || number > kLastList) {
         const bool short_text = number == 1 || number == kDocString || number == 21;
-        if (wire != Varint && wire != Fixed32 && !(wire == Bytes && short_text)) return 0;
+        if (wire != Varint && wire != Fixed32 && !(wire == Bytes && short_text)) return std::nullopt;
         unknown_body(wire, at, end);
         continue;
       }
-      if (list != 0 && list != static_cast<int>(number)) return 0;
-      list = static_cast<int>(number);
+      if (list.field == 0) list = {static_cast<int>(number), start, start};
       const Field& of_list = *find_field(info_of(MessageKind::Attribute), number);
-      if (!fits(of_list, wire)) return 0;
-      const size_t start = at;
+      if (list.field != of_list.number || list.end != start || !fits(of_list, wire)) return std::nullopt;
+      size_t element = at;
       unknown_body(wire, at, end);
+      list.end = at;
       if (wire != Bytes || of_list.form == Raw) continue;
-      size_t element = start;
       varint(element, at);
-      if (of_list.form == Float && (at - element) % 4 != 0) return 0;
+      if (of_list.form == Float && (at - element) % 4 != 0) return std::nullopt;
       while (of_list.form == Int && element < at) varint(element, at);
     }
-  } catch (const Error&) { return 0; }
-  return list;
+  } catch (const Error&) { return std::nullopt; }
+  return list.field ? std::optional(list) : std::nullopt;
 }
 
 // A message that may hold tensors is written field by field; its length is known only afterwards and may have
@@ -457,11 +458,11 @@ void Scanner::submessage(const Field& field, size_t start, size_t tag_end, size_
     if (!verbatim_) copy(start, end);
     verbatim_ = true;
   }
-  const int outer_left_out = left_out_;
+  const std::optional<ListInFile> outer_left_out = left_out_;
   left_out_ = long_list(field, begin, end);
   message(field.message, begin, end, depth);
-  if (left_out_ > 0) {
-    const std::string mark = mark_of({left_out_, begin, end});
+  if (left_out_) {
+    const std::string mark = mark_of(*left_out_);
     append_varint(out_, kDocString << 3 | Bytes);
     append_varint(out_, mark.size());
     out_ += mark;

@@ -199,10 +199,10 @@ def tree_groups(rng):
 
 
 def many_sizes(rng):
-    """Trees of every size that another kernel is for."""
+    """Trees of every size that another kernel is for; lists of attributes short, and long enough to stay in the file."""
     group = Group("sizes", 40)
     sizes = (("stumps", 40, 1, {}), ("32 leaves", 20, 5, {}), ("64 leaves", 9, 6, {}), ("more leaves", 11, 8, {}),
-             ("a leaf alone", 3, 0, {}), ("a chain", 5, 40, {"chain": True}), ("many", 300, 4, {}))
+             ("a leaf alone", 3, 0, {}), ("a chain", 5, 40, {"chain": True}), ("many", 900, 4, {}))
     for name, count, depth, more in sizes:
         for missing in (False, True):
             trees = Trees(rng, count, 40, depth, one_target(3), missing=missing, **more).attributes("class")
