@@ -226,12 +226,29 @@ Value* GraphBuilder::pad(Value* value, Shape lo, Shape hi, std::string mode, Val
       .result();
 }
 
-Value* GraphBuilder::gather(Value* data, Value* indices, int axis) {
-  return create(OpKind::Gather, {data, indices}, {{"axis", int64_t{axis}}}).result();
+namespace {
+
+Params gather_params(int axis, bool inside) {
+  Params params{{"axis", int64_t{axis}}};
+  if (inside) params.set("inside", int64_t{1});
+  return params;
 }
 
-Value* GraphBuilder::gather_elements(Value* data, Value* indices, int axis) {
-  return create(OpKind::GatherElements, {data, indices}, {{"axis", int64_t{axis}}}).result();
+}  // namespace
+
+Value* GraphBuilder::gather(Value* data, Value* indices, int axis, bool inside) {
+  return create(OpKind::Gather, {data, indices}, gather_params(axis, inside)).result();
+}
+
+Value* GraphBuilder::gather_elements(Value* data, Value* indices, int axis, bool inside) {
+  return create(OpKind::GatherElements, {data, indices}, gather_params(axis, inside)).result();
+}
+
+Value* GraphBuilder::scatter(Value* data, Value* indices, Value* updates, int axis, bool elements,
+                             std::string reduction) {
+  return create(OpKind::Scatter, {data, indices, updates},
+                {{"axis", int64_t{axis}}, {"elements", int64_t{elements}}, {"reduction", std::move(reduction)}})
+      .result();
 }
 
 // --- reductions and contractions ---------------------------------------------------------------------------------

@@ -50,8 +50,10 @@ class GraphBuilder {
   Value* slice_axis(Value*, int axis, Dim start, Dim size);
   Value* concat(std::vector<Value*>, int axis);
   Value* pad(Value*, Shape lo, Shape hi, std::string mode = "constant", Value* fill = nullptr);
-  Value* gather(Value* data, Value* indices, int axis);
-  Value* gather_elements(Value* data, Value* indices, int axis);
+  // inside: the indices are known to lie in [0, extent); nothing is checked then.
+  Value* gather(Value* data, Value* indices, int axis, bool inside = false);
+  Value* gather_elements(Value* data, Value* indices, int axis, bool inside = false);
+  Value* scatter(Value* data, Value* indices, Value* updates, int axis, bool elements, std::string reduction);
   // The value with elements known as Dims; where they are not yet, a to_host op names them. Throws Unsupported for
   // what is no integer or bool tensor of at most 64 elements.
   Value* to_host(Value*, Interval = {kDimMin, kDimMax});

@@ -42,6 +42,11 @@ Type infer_concat(const Inference&);
 Type infer_pad(const Inference&);
 Type infer_gather(const Inference&);
 Type infer_gather_elements(const Inference&);
+Type infer_bit_cast(const Inference&);
+// infer_index_ops.cpp
+Type infer_scatter(const Inference&);
+Type infer_scan(const Inference&);
+std::vector<Type> infer_top_k(const Inference&);
 // infer_math_ops.cpp
 Type infer_scalar_op(const Inference&);
 Type infer_convert(const Inference&);

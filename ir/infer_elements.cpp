@@ -365,6 +365,10 @@ std::optional<std::vector<Dim>> elements_of(Module& module, OpKind kind, std::sp
     case OpKind::ReduceMin:
       return reduce_elements(dims, kind, *operands[0], from, to, params.integers("axes"));
     case OpKind::Pad:  // no exporter computes shapes with these
+    case OpKind::Scatter:
+    case OpKind::Scan:
+    case OpKind::TopK:
+    case OpKind::BitCast:
     case OpKind::ReduceMean:
     case OpKind::Contract:
     case OpKind::Conv:

@@ -127,6 +127,13 @@ Type infer_pad(const Inference& op) {
   return Type::tensor(op.type(0).dtype, std::move(shape));
 }
 
+Type infer_bit_cast(const Inference& op) {
+  const DType from = op.type(0).dtype, to = op.params.dtype("to");
+  if (bit_width(from) == 0 || bit_width(from) != bit_width(to))
+    op.fail("bits of {} cannot be read as {}", name_of(from), name_of(to));
+  return Type::tensor(to, op.shape(0));
+}
+
 namespace {
 
 void require_index(const Inference& op) {

@@ -1,5 +1,5 @@
 // Which rule infers an op's result types, and the rules of ops with regions. The rules themselves are in
-// infer_shape_ops.cpp, infer_math_ops.cpp and infer_window_ops.cpp, one function per op.
+// infer_shape_ops.cpp, infer_index_ops.cpp, infer_math_ops.cpp and infer_window_ops.cpp, one function per op.
 #include "ir/infer.h"
 #include "ir/signature.h"
 
@@ -133,6 +133,14 @@ std::vector<Type> infer_primitive(const Inference& op) {
       return {infer_gather(op)};
     case OpKind::GatherElements:
       return {infer_gather_elements(op)};
+    case OpKind::Scatter:
+      return {infer_scatter(op)};
+    case OpKind::Scan:
+      return {infer_scan(op)};
+    case OpKind::TopK:
+      return infer_top_k(op);
+    case OpKind::BitCast:
+      return {infer_bit_cast(op)};
     case OpKind::ReduceSum:
     case OpKind::ReduceProd:
     case OpKind::ReduceMax:

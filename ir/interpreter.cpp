@@ -281,6 +281,12 @@ Tensor Interpreter::run_plain(const Execution& x) {
       return run_gather(x);
     case OpKind::GatherElements:
       return run_gather_elements(x);
+    case OpKind::Scatter:
+      return run_scatter(x);
+    case OpKind::Scan:
+      return run_scan(x);
+    case OpKind::BitCast:
+      return run_bit_cast(x);
     case OpKind::ReduceSum:
     case OpKind::ReduceProd:
     case OpKind::ReduceMax:
@@ -301,6 +307,7 @@ Tensor Interpreter::run_plain(const Execution& x) {
       return x.operand(0);
     case OpKind::TruePositions:
       return run_true_positions(x);
+    case OpKind::TopK:
     case OpKind::Loop:
     case OpKind::If:
     case OpKind::Composite:
@@ -316,6 +323,7 @@ std::vector<Tensor> Interpreter::run_op(const Op& op, const std::vector<TensorRe
   if (op.is(OpKind::If)) return run_if(op, operands);
   if (op.is(OpKind::Composite) || op.is(OpKind::Group)) return copies(run_region(*op.regions[0], operands));
   Execution execution{module_, op, operands, options_.round, [this](Dim dim) { return value(dim); }};
+  if (op.is(OpKind::TopK)) return run_top_k(execution);
   std::vector<Tensor> results;
   results.push_back(run_plain(execution));
   return results;

@@ -39,6 +39,15 @@ Tensor run_convert(const Execution& x) {
 
 // --- reductions --------------------------------------------------------------------------------------------------
 
+Scalar identity_of(ScalarOp combine, DType dtype) {
+  const auto number = [&](double value) { return convert(Scalar::of_float(DType::F64, value), dtype); };
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  if (combine == ScalarOp::Mul || combine == ScalarOp::And) return number(1);
+  if (combine == ScalarOp::Max) return number(-kInfinity);
+  if (combine == ScalarOp::Min) return number(kInfinity);
+  return {dtype, 0, 0};
+}
+
 namespace {
 
 struct Reduction {
@@ -47,14 +56,12 @@ struct Reduction {
 };
 
 Reduction reduction_of(OpKind kind, DType dtype) {
-  auto number = [&](double value) { return convert(Scalar::of_float(DType::F64, value), dtype); };
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  if (kind == OpKind::ReduceProd) return {ScalarOp::Mul, number(1)};
-  if (kind == OpKind::ReduceMax)
-    return dtype == DType::Bool ? Reduction{ScalarOp::Or, number(0)} : Reduction{ScalarOp::Max, number(-kInfinity)};
-  if (kind == OpKind::ReduceMin)
-    return dtype == DType::Bool ? Reduction{ScalarOp::And, number(1)} : Reduction{ScalarOp::Min, number(kInfinity)};
-  return {ScalarOp::Add, Scalar{dtype, 0, 0}};
+  const bool boolean = dtype == DType::Bool;
+  ScalarOp op = ScalarOp::Add;
+  if (kind == OpKind::ReduceProd) op = ScalarOp::Mul;
+  if (kind == OpKind::ReduceMax) op = boolean ? ScalarOp::Or : ScalarOp::Max;
+  if (kind == OpKind::ReduceMin) op = boolean ? ScalarOp::And : ScalarOp::Min;
+  return {op, identity_of(op, dtype)};
 }
 
 // A mean of integers truncates.

@@ -33,6 +33,24 @@ struct Execution {
 
 int64_t product_of(const Extents&);
 Extents dense_strides(const Extents&);
+// A position of an axis, counted from the end when negative; fails when there is none.
+int64_t checked_index(const Execution&, int64_t index, int64_t extent);
+
+// What combining over nothing gives: of Add, Mul, Min, Max, and of And, Or.
+Scalar identity_of(ScalarOp combine, DType);
+
+// Visits all coordinates of a shape in row-major order.
+template <typename F>
+void for_each_coordinate(const Extents& shape, F visit) {
+  if (product_of(shape) == 0) return;
+  Extents at(shape.size(), 0);
+  while (true) {
+    visit(at);
+    size_t axis = shape.size();
+    while (axis > 0 && ++at[axis - 1] == shape[axis - 1]) at[--axis] = 0;
+    if (axis == 0) return;
+  }
+}
 
 // The elements of a tensor as T: double for floats, uint64_t (so that arithmetic wraps) for integers and bool.
 template <typename T>
@@ -83,6 +101,11 @@ Tensor run_concat(const Execution&);
 Tensor run_pad(const Execution&);
 Tensor run_gather(const Execution&);
 Tensor run_gather_elements(const Execution&);
+Tensor run_bit_cast(const Execution&);
+// interpreter_index.cpp
+Tensor run_scatter(const Execution&);
+Tensor run_scan(const Execution&);
+std::vector<Tensor> run_top_k(const Execution&);
 // interpreter_math.cpp
 Tensor run_scalar_op(const Execution&);
 Tensor run_convert(const Execution&);

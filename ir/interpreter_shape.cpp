@@ -4,28 +4,12 @@
 #include "ir/interpreter_ops.h"
 
 namespace lapidary {
-namespace {
-
-// Visits all coordinates of a shape in row-major order.
-template <typename F>
-void for_each_coordinate(const Extents& shape, F visit) {
-  if (product_of(shape) == 0) return;
-  Extents at(shape.size(), 0);
-  while (true) {
-    visit(at);
-    size_t axis = shape.size();
-    while (axis > 0 && ++at[axis - 1] == shape[axis - 1]) at[--axis] = 0;
-    if (axis == 0) return;
-  }
-}
 
 int64_t checked_index(const Execution& x, int64_t index, int64_t extent) {
   if (index < -extent || index >= extent)
     x.fail(fmt::format("index {} is out of range for an axis of extent {}", index, extent));
   return index < 0 ? index + extent : index;
 }
-
-}  // namespace
 
 Tensor run_constant(const Execution& x) {
   ConstantId id = x.params().constant("value");
@@ -210,6 +194,11 @@ Tensor run_true_positions(const Execution& x) {
     if (mask.integers[static_cast<size_t>(i)] != 0) result.integers.push_back(i);
   result.shape = {static_cast<int64_t>(result.integers.size())};
   return result;
+}
+
+Tensor run_bit_cast(const Execution& x) {
+  const Tensor& from = x.operand(0);
+  return Tensor::from_bytes(x.params().dtype("to"), from.shape, from.to_bytes());
 }
 
 }  // namespace lapidary

@@ -171,9 +171,11 @@ class LayoutChoice {
 
   // Families that read rows of a dense tensor.
   bool make_operands_dense(Op& op) {
-    bool dense = in_family(op, "contraction") || in_family(op, "attention") || in_family(op, "recurrent") ||
-                 in_family(op, "packed") || in_family(op, "linear_attention") || in_family(op, "trees") ||
-                 in_family(op, "row") || in_family(op, "positions") || op.is_control() || op.is(OpKind::ToHost);
+    static constexpr std::string_view kDense[] = {"contraction", "attention", "recurrent", "packed", "linear_attention",
+                                                  "trees",       "row",       "positions", "scatter", "scan",
+                                                  "top_k",       "bit_cast"};
+    bool dense = op.is_control() || op.is(OpKind::ToHost) ||
+                 std::ranges::any_of(kDense, [&](auto family) { return in_family(op, family); });
     if (!dense) return false;
     bool changed = false;
     for (uint32_t i = 0; i < op.operands.size(); ++i) {

@@ -71,12 +71,16 @@ Value* as_dims(GraphBuilder& b, Op& op) {
   return shape ? b.dims_tensor(result->elements, *shape, result->type.dtype) : nullptr;
 }
 
-// The elements of a constant, or of a broadcast of one.
+// The elements of a constant, of a broadcast of one, or of a row that counts.
 std::optional<Tensor> known_tensor(const Module& module, const Value* value) {
   auto count = known_elements(value->type);
   if (!count || *count > kMaxRead || value->type.dtype == DType::String) return std::nullopt;
   if (auto id = constant_of(value))
     return Tensor::from_bytes(value->type.dtype, module.constants[*id].shape, module.constants.bytes_of(*id));
+  if (Op* iota = producer_of_kind(value, OpKind::Iota); iota && value->type.rank() == 1 && *count <= kMaxFolded) {
+    auto counted = interpret_op(module, *iota, {});
+    return counted ? std::optional((*counted)[0]) : std::nullopt;
+  }
   Op* broadcast = producer_of_kind(value, OpKind::Broadcast);
   auto source = broadcast ? known_tensor(module, broadcast->operand(0)) : std::nullopt;
   if (!source) return std::nullopt;

@@ -114,8 +114,10 @@ bool is_kernels_linear_attention(const Op& op) {
 }
 
 bool stands_alone(std::string_view family) {
-  return family == "pool" || family == "recurrent" || family == "linear_attention" || family == "trees" ||
-         family == "positions";
+  static constexpr std::string_view kAlone[] = {"pool",      "recurrent", "linear_attention", "trees",
+                                                "positions", "scatter",   "scan",             "top_k",
+                                                "bit_cast"};
+  return std::ranges::find(kAlone, family) != std::end(kAlone);
 }
 
 }  // namespace
@@ -134,6 +136,10 @@ std::string_view family_of(const Op& op) {
   if (op.is(OpKind::Conv) || op.is(OpKind::ConvTranspose)) return "conv";
   if (op.is(OpKind::MaxPool) || op.is(OpKind::AveragePool)) return "pool";
   if (op.is(OpKind::TruePositions)) return "positions";
+  if (op.is(OpKind::Scatter)) return "scatter";
+  if (op.is(OpKind::Scan)) return "scan";
+  if (op.is(OpKind::TopK)) return "top_k";
+  if (op.is(OpKind::BitCast)) return "bit_cast";
   if (op.is_composite("attention")) return "attention";
   if (op.is_composite("recurrent")) return "recurrent";
   if (op.is_composite("matmul_packed") && is_kept_composite(op)) return "packed";
@@ -143,6 +149,10 @@ std::string_view family_of(const Op& op) {
   if (is_reduction(op)) return reduces_rows(op) ? "row" : "reduce";
   return "elementwise";
 }
+
+namespace {
+
+}  // namespace
 
 bool may_follow(const Op& anchor, const Op& op) {
   std::string_view family = family_of(anchor);

@@ -35,6 +35,10 @@ LoweredGroup lower_recurrent(Context&, const Op& group);
 LoweredGroup lower_packed(Context&, const Op& group);
 LoweredGroup lower_linear_attention(Context&, const Op& group);
 LoweredGroup lower_tree_ensemble(Context&, const Op& group);
+LoweredGroup lower_scatter(Context&, const Op& group);
+LoweredGroup lower_scan(Context&, const Op& group);
+LoweredGroup lower_top_k(Context&, const Op& group);
+LoweredGroup lower_bit_cast(Context&, const Op& group);
 
 // "node 'conv1' (Conv, opset 22): no kernel for …"
 [[noreturn]] void unsupported(const Module&, const Op& group, const std::string& what);

@@ -143,6 +143,10 @@ Expr GroupEmitter::compute(const Value* value, const Coords& coords) {
       return emit_op_loops(*this, op, coords);
     case OpKind::ToHost:
     case OpKind::TruePositions:
+    case OpKind::Scatter:
+    case OpKind::Scan:
+    case OpKind::TopK:
+    case OpKind::BitCast:
     case OpKind::Loop:
     case OpKind::If:
     case OpKind::Composite:
@@ -287,9 +291,11 @@ Expr GroupEmitter::gather(const Op& op, const Coords& coords) {
   const int lanes = index->type.lanes;
   Expr extent = splat_to(builder.parameter(data->type.shape[axis]), lanes);
   Expr zero = splat_to(integer(0), lanes);
-  index = block().let("index", select(less(index, zero), add(index, extent), index));
-  Expr inside = apply(ScalarOp::And, {apply(ScalarOp::LessEqual, {zero, index}), less(index, extent)});
-  flag_unless(inside, index_coords, fmt::format("{}: an index is out of range", builder.module.describe(op.origin)));
+  if (!op.params.integer_or("inside", 0)) {
+    index = block().let("index", select(less(index, zero), add(index, extent), index));
+    Expr inside = apply(ScalarOp::And, {apply(ScalarOp::LessEqual, {zero, index}), less(index, extent)});
+    flag_unless(inside, index_coords, fmt::format("{}: an index is out of range", builder.module.describe(op.origin)));
+  }
   index = max(min(index, sub(extent, splat_to(integer(1), lanes))), zero);
   index = block().let("index", index);
   Coords where = coords;
@@ -303,7 +309,6 @@ Expr GroupEmitter::gather(const Op& op, const Coords& coords) {
   return value_or_scalar(data, where);
 }
 
-// Sets the flag when a lane that counts does not hold.
 void GroupEmitter::flag_unless(Expr holds, const Coords& coords, const std::string& message) {
   if (loops::value_of(holds) == 1) return;
   const int lanes = holds->type.lanes;

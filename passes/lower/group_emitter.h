@@ -80,6 +80,9 @@ class GroupEmitter {
   loops::Expr load(const loops::Buffer&, const Address&, const Coords&);  // one lane when the address is uniform
   void store(const loops::Buffer&, const Address&, const Coords&, loops::Expr value);
 
+  // Sets a flag (KernelBuilder::flag) when a lane of the coordinates that counts does not hold.
+  void flag_unless(loops::Expr holds, const Coords&, const std::string& message);
+
   // --- index maps ----------------------------------------------------------------------------------------------
   // Coordinates of operand `index` of `op` that the op's result at `coords` reads (Broadcast, Reshape, Transpose,
   // Slice, scalar ops, Convert, Relayout).
@@ -109,7 +112,6 @@ class GroupEmitter {
   loops::Expr concat(const Op&, const Coords&);
   loops::Expr pad(const Op&, const Coords&);
   loops::Expr gather(const Op&, const Coords&);
-  void flag_unless(loops::Expr holds, const Coords&, const std::string& message);
 
   Block* block_ = nullptr;
   std::map<const Value*, Binding> bindings_;

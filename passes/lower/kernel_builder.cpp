@@ -117,6 +117,17 @@ Buffer KernelBuilder::result_read_back(const Value* value) {
   return global({BufferSource::Kind::Value, value}, "out", value->type.dtype, true, true);
 }
 
+Buffer KernelBuilder::operand_as(const Value* value, DType dtype) {
+  if (value->producer && value->producer->is(OpKind::Constant))
+    return global({BufferSource::Kind::Weight, nullptr, value->producer->params.constant("value")}, "w", dtype, false,
+                  false);
+  return global({BufferSource::Kind::Value, value}, "in", dtype, false, false);
+}
+
+Buffer KernelBuilder::result_as(const Value* value, DType dtype) {
+  return global({BufferSource::Kind::Value, value}, "out", dtype, true, false);
+}
+
 Buffer KernelBuilder::weight(ConstantId id) {
   return global({BufferSource::Kind::Weight, nullptr, id}, "w", module.constants[id].dtype, false, false);
 }

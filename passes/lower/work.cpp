@@ -51,6 +51,10 @@ Dim flops_of(Module& module, const Op& op) {
 #include "ir/scalar_ops.def"
 #undef SCALAR_OP
     return element_count(module.dims, op.type());
+    case OpKind::Scatter:
+      return element_count(module.dims, op.operand(2)->type);
+    case OpKind::Scan:
+    case OpKind::TopK:
     case OpKind::ReduceSum:
     case OpKind::ReduceProd:
     case OpKind::ReduceMax:
@@ -86,6 +90,7 @@ Dim flops_of(Module& module, const Op& op) {
     case OpKind::Pad:
     case OpKind::Gather:
     case OpKind::GatherElements:
+    case OpKind::BitCast:
     case OpKind::Relayout:
     case OpKind::Yield:
       return module.dims.constant(0);

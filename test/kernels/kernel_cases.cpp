@@ -890,7 +890,8 @@ const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases
                                                                       {"linear_attention", linear_attention_cases()},
                                                                       {"recurrent", recurrent_cases()},
                                                                       {"quantized", quantized_cases()},
-                                                                      {"trees", tree_cases()}};
+                                                                      {"trees", tree_cases()},
+                                                                      {"index", index_cases()}};
   return families;
 }
 

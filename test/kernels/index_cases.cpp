@@ -1,0 +1,181 @@
+// Cases of what goes through indices or an order: scatter, scan, top_k, bit_cast.
+#include "test/kernels/kernel_cases.h"
+
+namespace lapidary::test {
+
+namespace {
+
+using Cases = std::vector<KernelCase>;
+
+Value* number(CaseModel& m, Dim value) { return m.build.dims_tensor({value}, {}, DType::I64); }
+
+// Indices in [-extent, extent), many of them equal.
+Value* indices_below(CaseModel& m, Shape shape, Dim extent) {
+  GraphBuilder& b = m.build;
+  Value* any = b.mul(m.input(std::move(shape), DType::I64), number(m, b.dim(7)));
+  return b.sub(b.scalar_op(ScalarOp::FloorMod, {any, number(m, b.module.dims.mul(extent, b.dim(2)))}), number(m, extent));
+}
+
+Cases scatter_cases() {
+  Cases cases;
+  const std::vector<SymbolValues> rows = {{{"D", 1}, {"N", 1}, {"U", 1}},     {{"D", 5}, {"N", 15}, {"U", 3}},
+                                          {{"D", 3}, {"N", 16}, {"U", 7}},    {{"D", 2}, {"N", 17}, {"U", 20}},
+                                          {{"D", 2100}, {"N", 1}, {"U", 40}}, {{"D", 4}, {"N", 300}, {"U", 2}},
+                                          {{"D", 0}, {"N", 4}, {"U", 0}},     {{"D", 4}, {"N", 0}, {"U", 3}}};
+  for (const char* reduction : {"none", "add", "mul", "min", "max"})
+    for (DType dtype : {DType::F32, DType::I64})
+      cases.push_back({.name = fmt::format("scatter_rows_{}_{}", reduction, name_of(dtype)),
+                       .kernel = fmt::format("scatter {}", reduction),
+                       .build =
+                           [=](CaseModel& m) {
+                             Dim d = m.symbol("D"), n = m.symbol("N"), u = m.symbol("U");
+                             Value *data = m.input({d, n}, dtype), *updates = m.input({u, n}, dtype);
+                             m.result({m.build.scatter(data, indices_below(m, {u}, d), updates, 0, false, reduction)});
+                           },
+                       .values = rows,
+                       .tolerance = 1e-4});
+  for (int axis : {0, 1, 2})
+    for (DType dtype : {DType::F32, DType::F16, DType::U8, DType::F64})
+      cases.push_back({.name = fmt::format("scatter_elements_axis{}_{}", axis, name_of(dtype)),
+                       .kernel = "scatter add",
+                       .build =
+                           [=](CaseModel& m) {
+                             Dim d = m.symbol("D"), n = m.symbol("N"), three = m.module.dims.constant(3);
+                             Shape data = {three, n, d}, updates = data;
+                             std::swap(data[2], data[axis]);
+                             std::swap(updates[2], updates[axis]);
+                             updates[axis] = m.symbol("U");
+                             Value* x = m.input(data, dtype);
+                             Value* at = indices_below(m, updates, d);
+                             Value* y = m.input(updates, dtype);
+                             m.result({m.build.scatter(x, at, y, axis, true, "add")});
+                           },
+                       .values = {{{"D", 1}, {"N", 1}, {"U", 1}},
+                                  {{"D", 5}, {"N", 17}, {"U", 4}},
+                                  {{"D", 17}, {"N", 16}, {"U", 33}},
+                                  {{"D", 2050}, {"N", 1}, {"U", 9}},
+                                  {{"D", 3}, {"N", 0}, {"U", 3}}},
+                       .tolerance = dtype == DType::F16 ? 2e-2 : 1e-5});
+  cases.push_back({.name = "scatter_bool_narrower",
+                   .kernel = "scatter none",
+                   .build =
+                       [](CaseModel& m) {
+                         GraphBuilder& b = m.build;
+                         Value* data = m.input({m.symbol("N"), b.dim(20)}, DType::Bool);
+                         Value* at = indices_below(m, m.shape({2, 19}), m.symbol("N"));
+                         m.result({b.scatter(data, at, m.input(m.shape({2, 19}), DType::Bool), 0, true, "none")});
+                       },
+                   .values = {{{"N", 1}}, {{"N", 4}}}});
+  return cases;
+}
+
+Cases scan_cases() {
+  Cases cases;
+  int number = 0;
+  for (const char* op : {"add", "mul", "min", "max"})
+    for (DType dtype : {DType::F32, DType::I32, DType::F64, DType::BF16})
+      for (int axis : {0, 1}) {
+        const int64_t form = number++ % 4;
+        cases.push_back({.name = fmt::format("scan_{}_{}_axis{}_{}", op, name_of(dtype), axis, form),
+                         .kernel = fmt::format("scan {}", op),
+                         .build =
+                             [=](CaseModel& m) {
+                               Params params{{"axis", int64_t{axis}}, {"op", std::string(op)}};
+                               params.set("exclusive", form & 1);
+                               params.set("reverse", form >> 1);
+                               Value* x = m.input({m.symbol("M"), m.symbol("N")}, dtype);
+                               m.result({m.build.create(OpKind::Scan, {x}, params).result()});
+                             },
+                         .values = {{{"M", 1}, {"N", 1}},
+                                    {{"M", 3}, {"N", 16}},
+                                    {{"M", 15}, {"N", 17}},
+                                    {{"M", 2}, {"N", 67}},
+                                    {{"M", 40}, {"N", 2}},
+                                    {{"M", 0}, {"N", 3}},
+                                    {{"M", 3}, {"N", 0}}},
+                         .tolerance = dtype == DType::BF16 ? 5e-2 : 1e-4});
+      }
+  return cases;
+}
+
+Cases top_k_cases() {
+  Cases cases;
+  for (DType dtype : {DType::F32, DType::F16, DType::F64, DType::I64, DType::U8, DType::I32})
+    for (int axis : {0, 1})
+      for (bool largest : {false, true})
+        cases.push_back({.name = fmt::format("top_k_{}_axis{}_{}", name_of(dtype), axis, largest ? "largest" : "least"),
+                         .kernel = axis ? "top_k select" : "top_k merge",
+                         .build =
+                             [=](CaseModel& m) {
+                               Shape shape = {m.symbol("M"), m.symbol("N")};
+                               if (axis == 0) std::swap(shape[0], shape[1]);
+                               Params params{{"axis", int64_t{axis}}, {"k", m.symbol("K")}, {"largest", int64_t{largest}}};
+                               Dim k = m.symbol("K");
+                               Value* x = m.input(shape, dtype);
+                               m.input({k});  // gives K its value
+                               Op& op = m.build.create(OpKind::TopK, {x}, params);
+                               m.result({op.result(0), op.result(1)});
+                             },
+                         .values = {{{"M", 1}, {"N", 1}, {"K", 1}},
+                                    {{"M", 2}, {"N", 17}, {"K", 4}},
+                                    {{"M", 3}, {"N", 100}, {"K", 64}},
+                                    {{"M", 2}, {"N", 100}, {"K", 65}},
+                                    {{"M", 2}, {"N", 129}, {"K", 129}},
+                                    {{"M", 1}, {"N", 16}, {"K", 0}},
+                                    {{"M", 0}, {"N", 3}, {"K", 2}}},
+                         .tolerance = 0});
+  // Ties, and NaN from 0/0.
+  cases.push_back({.name = "top_k_nan",
+                   .kernel = "top_k select",
+                   .build =
+                       [](CaseModel& m) {
+                         GraphBuilder& b = m.build;
+                         Value* x = b.convert(m.input({m.symbol("N")}, DType::I32), DType::F32);
+                         Value* few = b.scalar_op(ScalarOp::FloorMod, {x, b.like(x, 5)});
+                         Value* y = b.div(few, few);
+                         Op& op = b.create(OpKind::TopK, {b.mul(y, few)},
+                                           {{"axis", int64_t{0}}, {"k", b.dim(3)}, {"largest", int64_t{1}}});
+                         m.result({op.result(0), op.result(1)});
+                       },
+                   .values = {{{"N", 3}}, {{"N", 40}}},
+                   .tolerance = 0});
+  cases.push_back({.name = "top_k_places_alone",
+                   .kernel = "top_k merge",
+                   .build =
+                       [](CaseModel& m) {
+                         Value* x = m.input({m.symbol("M"), m.module.dims.constant(70)});
+                         Op& op = m.build.create(OpKind::TopK, {x},
+                                                 {{"axis", int64_t{1}}, {"k", m.build.dim(70)}, {"largest", int64_t{0}}});
+                         m.result({op.result(1)});
+                       },
+                   .values = {{{"M", 1}}, {{"M", 3}}},
+                   .tolerance = 0});
+  return cases;
+}
+
+Cases bit_cast_cases() {
+  Cases cases;
+  for (auto [from, to] : {std::pair{DType::F32, DType::I32}, {DType::I64, DType::F64}, {DType::F16, DType::I16},
+                          {DType::Bool, DType::U8}})
+    cases.push_back({.name = fmt::format("bit_cast_{}_{}", name_of(from), name_of(to)),
+                     .kernel = "bit_cast",
+                     .build =
+                         [=](CaseModel& m) {
+                           Value* x = m.input({m.symbol("N")}, from);
+                           m.result({m.build.create(OpKind::BitCast, {x}, {{"to", to}}).result()});
+                         },
+                     .values = {{{"N", 0}}, {{"N", 1}}, {{"N", 16}}, {{"N", 33}}},
+                     .tolerance = 0});
+  return cases;
+}
+
+}  // namespace
+
+std::vector<KernelCase> index_cases() {
+  Cases cases;
+  for (const Cases& family : {scatter_cases(), scan_cases(), top_k_cases(), bit_cast_cases()})
+    cases.insert(cases.end(), family.begin(), family.end());
+  return cases;
+}
+
+}  // namespace lapidary::test
