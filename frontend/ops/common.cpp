@@ -26,6 +26,39 @@ std::optional<Scalar> scalar_of(const Module& module, const Value* value) {
   return scalars && scalars->size() == 1 ? std::optional((*scalars)[0]) : std::nullopt;
 }
 
+void check_indices(Node& node, const Value* indices, std::span<const Dim> extents) {
+  auto known = scalars_of(node.build.module, indices);
+  if (!known) return;
+  for (size_t i = 0; i < known->size(); ++i) {
+    std::optional<int64_t> size = value_of(extents[i % extents.size()]);
+    int64_t index = (*known)[i].integer;
+    if (size && (index < -*size || index >= *size)) fail("index {} not in [{}, {}]", index, -*size, *size - 1);
+  }
+}
+
+IndexTuples index_tuples(Node& node, const Shape& shape, Value* indices) {
+  GraphBuilder& build = node.build;
+  const auto number = [&](Dim value) { return build.dims_tensor({value}, {}, DType::I64); };
+  const int last = indices->type.rank() - 1;
+  std::optional<int64_t> width = last >= 0 ? value_of(indices->type.shape[last]) : std::nullopt;
+  if (!width) unsupported("index tuples of unknown length");
+  if (*width < 1 || *width > static_cast<int64_t>(shape.size()))
+    fail("index tuples have {} elements, data has rank {}", *width, shape.size());
+  check_indices(node, indices, std::span(shape).first(*width));
+  Value *position = nullptr, *inside = nullptr;
+  for (int axis = 0; axis < *width; ++axis) {
+    Value* index = build.drop_axes(build.slice_axis(indices, last, build.dim(axis), build.dim(1)), {last});
+    Value *extent = number(shape[axis]), *zero = number(build.dim(0));
+    index = build.select(build.scalar_op(ScalarOp::Less, {index, zero}), build.add(index, extent), index);
+    Value* here = build.scalar_op(ScalarOp::And, {build.scalar_op(ScalarOp::LessEqual, {zero, index}),
+                                                  build.scalar_op(ScalarOp::Less, {index, extent})});
+    position = position ? build.add(build.mul(position, extent), index) : index;
+    inside = inside ? build.scalar_op(ScalarOp::And, {inside, here}) : here;
+  }
+  Value* outside = number(node.dims().product(std::span(shape).first(*width)));
+  return {*width, build.select(inside, position, outside)};
+}
+
 Value* legacy_aligned(Node& node, Value* a, Value* b) {
   if (node.version >= 7) return b;
   if (node.integer_or("broadcast", 0) == 0) {

@@ -20,6 +20,17 @@ inline Value* zero(Node& node, Value* x) { return node.build.like(x, 0); }
 // Operators up to opset 6 align b's axes with a's axes from `axis` on, when `broadcast` is set.
 Value* legacy_aligned(Node&, Value* a, Value* b);
 
+// Constant indices are looked at now; others are the run's affair. Consecutive ones go round these extents.
+void check_indices(Node&, const Value* indices, std::span<const Dim> extents);
+
+// ONNX's index tuples [..., width] into the first axes of this shape as row-major positions [...]. A tuple that is out
+// of range in any place becomes a position that is.
+struct IndexTuples {
+  int64_t width;
+  Value* positions;
+};
+IndexTuples index_tuples(Node&, const Shape&, Value* indices);
+
 // a as rank 2: all axes before `axis`, and all others.
 Value* flattened(Node&, Value* a, int axis);
 // Computes in at least float32: f16 and bf16 are converted before and the result after `compute`.

@@ -10,17 +10,6 @@ using Values = std::vector<Value*>;
 
 Value* integer(Node& node, DType dtype, Dim value) { return node.build.dims_tensor({value}, {}, dtype); }
 
-// Constant indices are looked at now; others are the run's affair. Consecutive ones go round these extents.
-void check_indices(Node& node, const Value* indices, std::span<const Dim> extents) {
-  auto known = scalars_of(node.build.module, indices);
-  if (!known) return;
-  for (size_t i = 0; i < known->size(); ++i) {
-    std::optional<int64_t> size = value_of(extents[i % extents.size()]);
-    int64_t index = (*known)[i].integer;
-    if (size && (index < -*size || index >= *size)) fail("index {} not in [{}, {}]", index, -*size, *size - 1);
-  }
-}
-
 Values gather(Node& node) {
   int axis = node.axis("axis", node.rank());
   check_indices(node, node.input(1), std::span(node.type(0).shape).subspan(axis, 1));
@@ -34,39 +23,34 @@ Values gather_elements(Node& node) {
   return {node.build.gather_elements(node.input(0), node.input(1), axis)};
 }
 
-// The batch's and the indexed axes become one, and so do the index tuples: row-major positions.
+// The indexed axes become one, and so do the index tuples: row-major positions.
+// With batch_dims b, the first b axes of both go together: each tuple is preceded by its own place there.
 Values gather_nd(Node& node) {
   Value *data = node.input(0), *indices = node.input(1);
+  GraphBuilder& build = node.build;
   const Shape& shape = data->type.shape;
-  const int last = indices->type.rank() - 1;
   const int64_t batch = node.integer_or("batch_dims", 0);
-  if (batch < 0 || batch > std::min(last, data->type.rank() - 1)) fail("batch_dims {}", batch);
-  std::optional<int64_t> width = last >= 0 ? value_of(indices->type.shape[last]) : std::nullopt;
-  if (!width) unsupported("index tuples of unknown length");
-  if (*width < 1 || batch + *width > data->type.rank())
-    fail("index tuples have {} elements, data has rank {}", *width, data->type.rank());
-  check_indices(node, indices, std::span(shape).subspan(batch, *width));
-  indices = node.build.convert(indices, DType::I64);
-  const Shape tuples(indices->type.shape.begin(), indices->type.shape.end() - 1);
-  Value* position = nullptr;
-  for (int axis = 0; axis < batch + *width; ++axis) {
-    Value *index, *extent = integer(node, DType::I64, shape[axis]);
-    if (axis < batch) {
-      if (known_unequal(tuples[axis], shape[axis]))
-        fail("batch axis {} has {} and {} elements", axis, to_string(shape[axis]), to_string(tuples[axis]));
-      index = node.build.iota(DType::I64, tuples, axis);
-    } else {
-      Dim part = node.dims().constant(axis - batch);
-      index = node.build.drop_axes(node.build.slice_axis(indices, last, part, node.dims().constant(1)), {last});
-      Value* negative =
-          node.build.scalar_op(ScalarOp::Less, {index, integer(node, DType::I64, node.dims().constant(0))});
-      index = node.build.select(negative, node.build.add(index, extent), index);
+  if (batch < 0 || batch >= std::min(node.rank(), node.rank(1)))
+    fail("batch_dims {}, data and indices have ranks {} and {}", batch, node.rank(), node.rank(1));
+  const Shape inner(shape.begin() + batch, shape.end());
+  const IndexTuples tuples = index_tuples(node, inner, indices);
+  Value* position = tuples.positions;
+  if (batch > 0) {
+    Dim extent = node.dims().product(std::span(inner).first(tuples.width));
+    Value* outside =
+        integer(node, DType::I64, node.dims().mul(extent, node.dims().product(std::span(shape).first(batch))));
+    Value* inside = build.scalar_op(ScalarOp::Less, {position, integer(node, DType::I64, extent)});
+    Value* place = nullptr;
+    for (int axis = 0; axis < batch; ++axis) {
+      Value* here = build.iota(DType::I64, position->type.shape, axis);
+      place = place ? build.add(build.mul(place, integer(node, DType::I64, shape[axis])), here) : here;
     }
-    position = position ? node.build.add(node.build.mul(position, extent), index) : index;
+    position = build.add(build.mul(place, integer(node, DType::I64, extent)), position);
+    position = build.select(inside, position, outside);
   }
-  Shape flat = {node.dims().product(std::span(shape).first(batch + *width))};
-  flat.insert(flat.end(), shape.begin() + batch + *width, shape.end());
-  return {node.build.gather(node.build.reshape(data, flat), position, 0)};
+  Shape flat = {node.dims().product(std::span(shape).first(batch + tuples.width))};
+  flat.insert(flat.end(), inner.begin() + tuples.width, inner.end());
+  return {build.gather(build.reshape(data, flat), position, 0)};
 }
 
 // The first (or last) place of the extreme value: the least of the positions that hold it. NaN counts as extreme.
@@ -101,10 +85,19 @@ Values hardmax(Node& node) {
   return {flattens ? node.build.reshape(hit, x->type.shape) : hit};
 }
 
+// A number of any type.
+Dim depth_of(Node& node) {
+  if (!is_float(node.type(1).dtype)) return node.extent(1);
+  std::optional<Scalar> depth = scalar_of(node.build.module, node.input(1));
+  if (!depth) unsupported("input 1 is known only at run time");
+  if (!(depth->number >= 1 && depth->number < 1e15)) fail("depth {} must be at least 1", depth->number);
+  return node.dims().constant(static_cast<int64_t>(depth->number));
+}
+
 // values = [off, on]; indices outside of [-depth, depth) give all off.
 Values one_hot(Node& node) {
   Value *indices = node.input(0), *values = node.input(2);
-  Dim depth = node.extent(1);
+  Dim depth = depth_of(node);
   if (range(depth).hi < 1) fail("depth {} must be at least 1", to_string(depth));
   if (values->type.rank() != 1 || (value_of(values->type.shape[0]).value_or(2) != 2))
     fail("values must have two elements");
