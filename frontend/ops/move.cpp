@@ -206,6 +206,30 @@ Values tile(Node& node) {
   return {tiled(node, x, repeats)};
 }
 
+// Each axis cut or filled with zeros around its middle; of an odd difference the odd element is at the end.
+Values center_crop_pad(Node& node) {
+  const int rank = node.rank();
+  std::vector<int64_t> axes = node.has("axes") ? node.integers("axes") : axes_from(0, rank);
+  normalized_axes(axes, rank);
+  const Shape wanted = node.extents(1);
+  if (wanted.size() != axes.size()) fail("shape has {} elements for {} axes", wanted.size(), axes.size());
+  DimPool& dims = node.dims();
+  const Dim zero = dims.constant(0), two = dims.constant(2);
+  Shape starts(rank, zero), sizes = node.type(0).shape, low = starts, high = starts;
+  for (size_t k = 0; k < axes.size(); ++k) {
+    const int axis = normalized_axis(axes[k], rank);
+    if (range(wanted[k]).hi < 0) fail("extent {} of axis {}", to_string(wanted[k]), axis);
+    Dim cut = dims.max(dims.sub(sizes[axis], wanted[k]), zero),
+        filled = dims.max(dims.sub(wanted[k], sizes[axis]), zero);
+    starts[axis] = dims.floordiv(cut, two);
+    sizes[axis] = dims.sub(sizes[axis], cut);
+    low[axis] = dims.floordiv(filled, two);
+    high[axis] = dims.sub(filled, low[axis]);
+  }
+  Value* cropped = node.build.slice(node.input(0), starts, std::vector<int64_t>(rank, 1), sizes);
+  return {node.build.pad(cropped, low, high)};
+}
+
 // --- depth and space -------------------------------------------------------------------------------------------------
 
 Dim divided(Node& node, Dim extent, int64_t by, const char* what) {
@@ -253,6 +277,7 @@ Values space_to_depth(Node& node) {
 }
 
 constexpr OpEntry kOps[] = {
+    {"CenterCropPad", center_crop_pad},
     {"Concat", concat},
     {"DepthToSpace", depth_to_space},
     {"Pad", pad},

@@ -133,7 +133,8 @@ Values col2im(Node& node) {
     table.push_back(dims.add(dims.floordiv(dims.sub(padded[i], reach), dims.constant(strides[i])), dims.constant(1)));
   }
   const auto along = [&](int axis, int64_t step) {
-    return build.mul(build.iota(DType::I64, {table[axis]}, 0), build.dims_tensor({dims.constant(step)}, {}, DType::I64));
+    return build.mul(build.iota(DType::I64, {table[axis]}, 0),
+                     build.dims_tensor({dims.constant(step)}, {}, DType::I64));
   };
   Value* positions = nullptr;
   for (int i = 0; i < rank; ++i) {
@@ -142,7 +143,8 @@ Values col2im(Node& node) {
     Value* extent = build.dims_tensor({padded[i]}, {}, DType::I64);
     positions = positions ? build.add(build.mul(positions, extent), here) : here;
   }
-  Dim taps = dims.product(table), lines = dims.floordiv(dims.mul(x->type.shape[0], x->type.shape[1]), dims.constant(window));
+  Dim taps = dims.product(table),
+      lines = dims.floordiv(dims.mul(x->type.shape[0], x->type.shape[1]), dims.constant(window));
   Dim channels = dims.floordiv(x->type.shape[1], dims.constant(window));
   Value* zeros = build.splat(x->type.dtype, {lines, dims.product(padded)}, 0);
   Value* sum = build.scatter(zeros, build.reshape(positions, {taps}), build.reshape(x, {lines, taps}), 1, false, "add");

@@ -87,10 +87,12 @@ class ScanLowering {
                   Expr x = emit_.value(op_.operand(0), coords);
                   if (mask) x = select(mask, x, identity_);
                   Expr before = block.let("before", carried());
-                  for (int shift = 1; shift < lanes_; shift *= 2) x = block.let("x", combined(shifted(identity_, x, shift), x));
+                  for (int shift = 1; shift < lanes_; shift *= 2)
+                    x = block.let("x", combined(shifted(identity_, x, shift), x));
                   Expr sum = block.let("sum", combined(before, x));
                   emit_.store(0, coords, exclusive_ ? shifted(before, sum, 1) : sum);
-                  block.add(store(carry_, integer(0), shuffle({sum}, std::vector<int>(static_cast<size_t>(lanes_), lanes_ - 1))));
+                  block.add(store(carry_, integer(0),
+                                  shuffle({sum}, std::vector<int>(static_cast<size_t>(lanes_), lanes_ - 1))));
                 });
   }
 

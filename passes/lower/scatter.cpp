@@ -42,12 +42,12 @@ class ScatterLowering {
     const bool vectors = axis_ != rank_ - 1;
     lanes_ = vectors ? builder_.target.f32_lanes() : 1;
     std::vector<Dim> tasks;
-    for (int i = 0; i < rank_; ++i)
-      tasks.push_back(i == axis_ ? dims_.constant(1) : updates[static_cast<size_t>(i)]);
+    for (int i = 0; i < rank_; ++i) tasks.push_back(i == axis_ ? dims_.constant(1) : updates[static_cast<size_t>(i)]);
     if (vectors) tasks.back() = dims_.ceildiv(updates.back(), dims_.constant(kChunk));
     Dim extent = op_.type().shape[static_cast<size_t>(axis_)];
     Dim few = dims_.less(dims_.product(tasks), dims_.constant(kFewTasks));
-    Dim ranges = dims_.min(dims_.constant(kFewTasks), dims_.max(dims_.constant(1), dims_.floordiv(extent, dims_.constant(kLeastRange))));
+    Dim ranges = dims_.min(dims_.constant(kFewTasks),
+                           dims_.max(dims_.constant(1), dims_.floordiv(extent, dims_.constant(kLeastRange))));
     tasks[static_cast<size_t>(axis_)] = dims_.select(few, ranges, dims_.constant(1));
     place_ = builder_.split_task(tasks);
     result_ = combine_ ? builder_.result_read_back(group_.result()) : builder_.result(group_.result());
@@ -78,9 +78,9 @@ class ScatterLowering {
     coords.lanes = lanes_;
     coords.mask = mask;
     for (int i = 0; i < rank_; ++i)
-      coords.axes.push_back(i == axis_                      ? at(update)
+      coords.axes.push_back(i == axis_                     ? at(update)
                             : lanes_ > 1 && i == rank_ - 1 ? along(column)
-                                                            : at(place_[static_cast<size_t>(i)]));
+                                                           : at(place_[static_cast<size_t>(i)]));
     return coords;
   }
 
@@ -103,7 +103,8 @@ class ScatterLowering {
     const Expr zero = splat_to(integer(0), lanes);
     index = block.let("index", select(less(index, zero), add(index, extent), index));
     const auto within = [&](const Expr& low, const Expr& high) {
-      return apply(ScalarOp::And, {apply(ScalarOp::LessEqual, {splat_to(low, lanes), index}), less(index, splat_to(high, lanes))});
+      return apply(ScalarOp::And,
+                   {apply(ScalarOp::LessEqual, {splat_to(low, lanes), index}), less(index, splat_to(high, lanes))});
     };
     Expr inside = block.let("inside", within(zero, extent));
     emit_.flag_unless(inside, index_coords,
@@ -152,9 +153,9 @@ class ScatterLowering {
 LoweredGroup lower_scatter(Context& context, const Op& group) {
   const Op& op = anchor_of(group);
   LoweredGroup lowered;
-  lowered.steps.push_back(map_step(context, group, "scatter", group.type(), [&](GroupEmitter& emit, const Coords& coords) {
-    emit.store(0, coords, emit.value(op.operand(0), coords));
-  }));
+  lowered.steps.push_back(map_step(
+      context, group, "scatter", group.type(),
+      [&](GroupEmitter& emit, const Coords& coords) { emit.store(0, coords, emit.value(op.operand(0), coords)); }));
   if (lapidary::value_of(context.module.dims.product(op.operand(2)->type.shape)) != 0)
     lowered.steps.push_back(ScatterLowering(context, group, op).lower());
   return lowered;

@@ -107,7 +107,8 @@ Expr any_lane(const Expr& condition) {
   const auto number = [&](int64_t value) {
     return splat_to(constant(Scalar::of_integer(DType::I32, value)), condition->type.lanes);
   };
-  return less(constant(Scalar::of_integer(DType::I32, 0)), reduce(ScalarOp::Max, select(condition, number(1), number(0))));
+  return less(constant(Scalar::of_integer(DType::I32, 0)),
+              reduce(ScalarOp::Max, select(condition, number(1), number(0))));
 }
 
 LoweredVariant lower_select(Context& context, const Op& group, Dim when) {
@@ -137,24 +138,24 @@ LoweredVariant lower_select(Context& context, const Op& group, Dim when) {
     grows.add(store(values, held, moving.get(grows)));
     grows.add(store(places, held, moving_place.get(grows)));
     enters.add(if_then(not_of(is_full), grows.take()));
-    block.add(if_then(and_of(less(integer(0), line.k), or_of(not_of(is_full), line.ahead(value, worst))), enters.take()));
+    block.add(
+        if_then(and_of(less(integer(0), line.k), or_of(not_of(is_full), line.ahead(value, worst))), enters.take()));
   };
   const bool tail = !known_multiple(line.extent_dim, lanes);
-  vector_loop(line.builder.body, integer(0), line.extent, lanes, tail, [&](Block& block, const Expr& first, const Expr& mask) {
-    Expr x = line.element(block, along(first), lanes, mask);
-    Expr is_full = block.let("full", apply(ScalarOp::LessEqual, {line.k, first}));
-    Expr worst = load(values, last, 1, and_of(is_full, less(integer(0), line.k)));
-    Expr better = line.ahead(x, splat(block.let("worst", worst), lanes));
-    if (mask) better = and_of(better, mask);
-    Block inner;
-    serial(inner, "u", first, mask ? line.extent : add(first, integer(lanes)), 1, [&](Block& one, Expr place) {
-      insert(one, line.element(one, at(place)), place);
-    });
-    block.add(if_then(or_of(not_of(is_full), any_lane(better)), inner.take()));
-  });
-  serial(line.builder.body, "i", integer(0), line.k, 1, [&](Block& block, Expr i) {
-    line.store_result(block, i, load(values, i), load(places, i));
-  });
+  vector_loop(line.builder.body, integer(0), line.extent, lanes, tail,
+              [&](Block& block, const Expr& first, const Expr& mask) {
+                Expr x = line.element(block, along(first), lanes, mask);
+                Expr is_full = block.let("full", apply(ScalarOp::LessEqual, {line.k, first}));
+                Expr worst = load(values, last, 1, and_of(is_full, less(integer(0), line.k)));
+                Expr better = line.ahead(x, splat(block.let("worst", worst), lanes));
+                if (mask) better = and_of(better, mask);
+                Block inner;
+                serial(inner, "u", first, mask ? line.extent : add(first, integer(lanes)), 1,
+                       [&](Block& one, Expr place) { insert(one, line.element(one, at(place)), place); });
+                block.add(if_then(or_of(not_of(is_full), any_lane(better)), inner.take()));
+              });
+  serial(line.builder.body, "i", integer(0), line.k, 1,
+         [&](Block& block, Expr i) { line.store_result(block, i, load(values, i), load(places, i)); });
   return line.finish(when);
 }
 
@@ -194,9 +195,8 @@ LoweredVariant lower_merge(Context& context, const Op& group) {
     Expr from = half.get(merges), to = merges.let("to", sub(line.extent, from));
     Expr span = merges.let("span", add(run, run));
     Expr pairs = merges.let("pairs", apply(ScalarOp::Div, {add(line.extent, sub(span, integer(1))), span}));
-    serial(merges, "pair", integer(0), pairs, 1, [&](Block& inner, Expr pair) {
-      merge_pair(inner, inner.let("begin", mul(pair, span)), run, from, to);
-    });
+    serial(merges, "pair", integer(0), pairs, 1,
+           [&](Block& inner, Expr pair) { merge_pair(inner, inner.let("begin", mul(pair, span)), run, from, to); });
     half.set(merges, to);
     block.add(if_then(less(run, line.extent), merges.take()));
   });
@@ -215,7 +215,8 @@ LoweredGroup lower_top_k(Context& context, const Op& group) {
   Dim k = anchor_of(group).params.dim("k");
   Dim few = dims.less(k, dims.constant(kMostSelected + 1));
   LoweredStep step;
-  if (lapidary::value_of(few) != 0) step.variants.push_back(lower_select(context, group, lapidary::value_of(few) ? nullptr : few));
+  if (lapidary::value_of(few) != 0)
+    step.variants.push_back(lower_select(context, group, lapidary::value_of(few) ? nullptr : few));
   if (lapidary::value_of(few) != 1) step.variants.push_back(lower_merge(context, group));
   LoweredGroup lowered;
   lowered.steps.push_back(std::move(step));

@@ -13,7 +13,8 @@ Value* number(CaseModel& m, Dim value) { return m.build.dims_tensor({value}, {},
 Value* indices_below(CaseModel& m, Shape shape, Dim extent) {
   GraphBuilder& b = m.build;
   Value* any = b.mul(m.input(std::move(shape), DType::I64), number(m, b.dim(7)));
-  return b.sub(b.scalar_op(ScalarOp::FloorMod, {any, number(m, b.module.dims.mul(extent, b.dim(2)))}), number(m, extent));
+  return b.sub(b.scalar_op(ScalarOp::FloorMod, {any, number(m, b.module.dims.mul(extent, b.dim(2)))}),
+               number(m, extent));
 }
 
 Cases scatter_cases() {
@@ -103,27 +104,28 @@ Cases top_k_cases() {
   for (DType dtype : {DType::F32, DType::F16, DType::F64, DType::I64, DType::U8, DType::I32})
     for (int axis : {0, 1})
       for (bool largest : {false, true})
-        cases.push_back({.name = fmt::format("top_k_{}_axis{}_{}", name_of(dtype), axis, largest ? "largest" : "least"),
-                         .kernel = axis ? "top_k select" : "top_k merge",
-                         .build =
-                             [=](CaseModel& m) {
-                               Shape shape = {m.symbol("M"), m.symbol("N")};
-                               if (axis == 0) std::swap(shape[0], shape[1]);
-                               Params params{{"axis", int64_t{axis}}, {"k", m.symbol("K")}, {"largest", int64_t{largest}}};
-                               Dim k = m.symbol("K");
-                               Value* x = m.input(shape, dtype);
-                               m.input({k});  // gives K its value
-                               Op& op = m.build.create(OpKind::TopK, {x}, params);
-                               m.result({op.result(0), op.result(1)});
-                             },
-                         .values = {{{"M", 1}, {"N", 1}, {"K", 1}},
-                                    {{"M", 2}, {"N", 17}, {"K", 4}},
-                                    {{"M", 3}, {"N", 100}, {"K", 64}},
-                                    {{"M", 2}, {"N", 100}, {"K", 65}},
-                                    {{"M", 2}, {"N", 129}, {"K", 129}},
-                                    {{"M", 1}, {"N", 16}, {"K", 0}},
-                                    {{"M", 0}, {"N", 3}, {"K", 2}}},
-                         .tolerance = 0});
+        cases.push_back(
+            {.name = fmt::format("top_k_{}_axis{}_{}", name_of(dtype), axis, largest ? "largest" : "least"),
+             .kernel = axis ? "top_k select" : "top_k merge",
+             .build =
+                 [=](CaseModel& m) {
+                   Shape shape = {m.symbol("M"), m.symbol("N")};
+                   if (axis == 0) std::swap(shape[0], shape[1]);
+                   Params params{{"axis", int64_t{axis}}, {"k", m.symbol("K")}, {"largest", int64_t{largest}}};
+                   Dim k = m.symbol("K");
+                   Value* x = m.input(shape, dtype);
+                   m.input({k});  // gives K its value
+                   Op& op = m.build.create(OpKind::TopK, {x}, params);
+                   m.result({op.result(0), op.result(1)});
+                 },
+             .values = {{{"M", 1}, {"N", 1}, {"K", 1}},
+                        {{"M", 2}, {"N", 17}, {"K", 4}},
+                        {{"M", 3}, {"N", 100}, {"K", 64}},
+                        {{"M", 2}, {"N", 100}, {"K", 65}},
+                        {{"M", 2}, {"N", 129}, {"K", 129}},
+                        {{"M", 1}, {"N", 16}, {"K", 0}},
+                        {{"M", 0}, {"N", 3}, {"K", 2}}},
+             .tolerance = 0});
   // Ties, and NaN from 0/0.
   cases.push_back({.name = "top_k_nan",
                    .kernel = "top_k select",
@@ -144,8 +146,9 @@ Cases top_k_cases() {
                    .build =
                        [](CaseModel& m) {
                          Value* x = m.input({m.symbol("M"), m.module.dims.constant(70)});
-                         Op& op = m.build.create(OpKind::TopK, {x},
-                                                 {{"axis", int64_t{1}}, {"k", m.build.dim(70)}, {"largest", int64_t{0}}});
+                         Op& op =
+                             m.build.create(OpKind::TopK, {x},
+                                            {{"axis", int64_t{1}}, {"k", m.build.dim(70)}, {"largest", int64_t{0}}});
                          m.result({op.result(1)});
                        },
                    .values = {{{"M", 1}}, {{"M", 3}}},
@@ -155,7 +158,9 @@ Cases top_k_cases() {
 
 Cases bit_cast_cases() {
   Cases cases;
-  for (auto [from, to] : {std::pair{DType::F32, DType::I32}, {DType::I64, DType::F64}, {DType::F16, DType::I16},
+  for (auto [from, to] : {std::pair{DType::F32, DType::I32},
+                          {DType::I64, DType::F64},
+                          {DType::F16, DType::I16},
                           {DType::Bool, DType::U8}})
     cases.push_back({.name = fmt::format("bit_cast_{}_{}", name_of(from), name_of(to)),
                      .kernel = "bit_cast",
