@@ -10,8 +10,9 @@
 namespace lapidary::lowering {
 
 struct AccessRecorder {
-  explicit AccessRecorder(size_t axes) : opaque(axes, false) {}
+  explicit AccessRecorder(std::vector<Dim> axes) : extents(std::move(axes)), opaque(extents.size(), false) {}
 
+  std::vector<Dim> extents;                // of the axes; a tensor sliced from the front may be longer
   std::vector<std::vector<Dim>> accesses;  // strides in elements, by axis; null: 0
   std::vector<bool> opaque;                // used otherwise than by a stride: a comparison, a division, an iota
   struct Split {

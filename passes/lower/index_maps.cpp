@@ -105,7 +105,8 @@ struct DigitDealer {
     Dim inner = dims().floordiv(extent, taken);
     Digit digit = digits.back();
     if (dims().mul(inner, taken) != extent || !fits(inner, digit.extent)) return false;
-    if (emit.recorder && digit.axis >= 0 && !emit.recorder->split) emit.recorder->split = {digit.axis, inner};
+    if (emit.recorder && digit.axis >= 0 && !emit.recorder->split && fits(inner, emit.recorder->extents[digit.axis]))
+      emit.recorder->split = {digit.axis, inner};
     Coord flat = emit.flatten({{digit}}, digit.extent);
     const QuotientRemainder parts = divide_lanes(emit.builder, flat, inner, lanes);
     if (parts.quotient.lanewise || parts.remainder.lanewise) return false;

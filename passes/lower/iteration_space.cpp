@@ -100,7 +100,9 @@ void fit_space(IterationSpace& space, Module& module, const Target& target, cons
     LPD_CHECK(round <= kMostSplits, "an iteration space that splits without end");
     KernelBuilder builder(module, target, "dry-run");
     GroupEmitter emit(builder, group);
-    AccessRecorder recorder(space.axes.size());
+    std::vector<Dim> extents;
+    for (const IterationSpace::Axis& axis : space.axes) extents.push_back(axis.extent);
+    AccessRecorder recorder(std::move(extents));
     emit.recorder = &recorder;
     Block block;
     GroupEmitter::Scope scope(emit, block);
