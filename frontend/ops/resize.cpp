@@ -15,7 +15,8 @@ namespace {
 
 using Values = std::vector<Value*>;
 
-// Result extent / operand extent of one axis: a number of the model, or a quotient of extents.
+// Result extent / operand extent of one axis: a quotient of extents, or a number of the model and the simplest fraction
+// that is this float. 0.7 is meant as 7/10, which keeps positions halfway between two elements exact.
 struct Scale {
   std::optional<double> factor;
   Dim above = nullptr, below = nullptr;
@@ -28,7 +29,6 @@ struct Axis {
   double roi_begin = 0, roi_end = 1;
 };
 
-// The simplest fraction that is this float.
 std::pair<int64_t, int64_t> fraction_of(double factor) {
   int64_t p0 = 0, q0 = 1, p1 = 1, q1 = 0;
   double rest = factor;
@@ -41,15 +41,6 @@ std::pair<int64_t, int64_t> fraction_of(double factor) {
     rest = 1 / (rest - static_cast<double>(whole));
   }
   return {p1, q1};
-}
-
-Dim ceil_of_inverse(DimPool& dims, const Scale& scale, int64_t times) {
-  Dim above = scale.above, below = scale.below;
-  if (scale.factor) {
-    const auto [p, q] = fraction_of(*scale.factor);
-    above = dims.constant(p), below = dims.constant(q);
-  }
-  return dims.ceildiv(dims.mul(below, dims.constant(times)), dims.max(above, dims.constant(1)));
 }
 
 class Resizer {
@@ -159,11 +150,9 @@ class Resizer {
   Value* floor(Value* a) { return build_.scalar_op(ScalarOp::Floor, {a}); }
 
   Value* unscaled(const Axis& axis, Value* value) {
-    if (axis.scale.factor) return build_.div(value, number(*axis.scale.factor));
     return build_.div(build_.mul(value, number(axis.scale.below)), number(axis.scale.above));
   }
   Value* scaled_extent(const Axis& axis) {
-    if (axis.scale.factor) return build_.mul(number(axis.from), number(*axis.scale.factor));
     return build_.div(build_.mul(number(axis.from), number(axis.scale.above)), number(axis.scale.below));
   }
 
@@ -179,9 +168,8 @@ class Resizer {
     Value* single = op(ScalarOp::LessEqual, length, one);
     if (coordinates_ == "pytorch_half_pixel") return build_.select(single, number(0.0), centred);
     if (coordinates_ == "half_pixel_symmetric") {
-      Value* adjustment = build_.div(number(axis.to), length);
-      Value* centre = build_.mul(number(axis.from), half);
-      return build_.add(centred, build_.mul(centre, build_.sub(one, adjustment)));
+      Value* beyond = build_.sub(number(axis.from), unscaled(axis, number(axis.to)));
+      return build_.add(centred, build_.mul(beyond, half));
     }
     Value* last = build_.sub(number(axis.from), one);
     Value* steps = build_.select(single, one, build_.sub(length, one));
@@ -227,7 +215,9 @@ class Resizer {
     const int64_t reach = mode_ == "cubic" ? 2 : 1;
     DimPool& dims = node_.dims();
     if (!antialias_) return dims.constant(2 * reach);
-    return dims.mul(dims.max(ceil_of_inverse(dims, axis.scale, reach), dims.constant(reach)), dims.constant(2));
+    Dim wide =
+        dims.ceildiv(dims.mul(axis.scale.below, dims.constant(reach)), dims.max(axis.scale.above, dims.constant(1)));
+    return dims.mul(dims.max(wide, dims.constant(reach)), dims.constant(2));
   }
 
   Value* filter(Value* distance) {
@@ -319,7 +309,7 @@ Axis scaled_axis(Node& node, int axis, double factor) {
   Dim to = dims.floordiv(dims.mul(from, dims.constant(above)), dims.constant(below));
   if (auto known = value_of(from))
     to = dims.constant(static_cast<int64_t>(std::floor(static_cast<float>(*known) * static_cast<float>(factor))));
-  return {axis, from, to, {factor}};
+  return {axis, from, to, {factor, dims.constant(above), dims.constant(below)}};
 }
 
 std::vector<Axis> axes_by_scales(Node& node, const std::vector<int64_t>& axes, const std::vector<double>& scales) {

@@ -57,12 +57,13 @@ struct GridAxis {
   }
 
   // From [-1, 1] to elements; where that leaves the axis, back into it.
-  Value* position(GraphBuilder& build, Value* grid, bool rounds) const {
+  Value* position(GraphBuilder& build, Value* grid, const std::string& mode) const {
     Value *length = number(build, extent, grid->type.dtype), *one = build.like(grid, 1);
     Value* shifted = build.add(grid, one);
     Value* v = align_corners ? build.mul(build.mul(shifted, build.like(grid, 0.5)), build.sub(length, one))
                              : build.mul(build.sub(build.mul(shifted, length), one), build.like(grid, 0.5));
-    if (rounds) v = build.scalar_op(ScalarOp::Round, {v});
+    if (mode == "nearest") v = build.scalar_op(ScalarOp::Round, {v});
+    if (mode == "cubic") return v;  // as ONNX Runtime and PyTorch, which pad the taps alone
     if (padding == "border") return greatest(build, least(build, v, build.sub(length, one)), build.like(v, 0));
     return padding == "reflection" ? reflected(build, v) : v;
   }
@@ -78,7 +79,7 @@ struct GridAxis {
   }
 
   std::vector<Tap> taps(GraphBuilder& build, Value* grid, const std::string& mode) const {
-    Value* v = position(build, grid, mode == "nearest");
+    Value* v = position(build, grid, mode);
     if (mode == "nearest") return {tap(build, v, nullptr)};
     Value* base = floor(build, v);
     std::vector<Tap> result;

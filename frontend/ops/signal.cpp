@@ -147,8 +147,8 @@ Value* cropped(GraphBuilder& build, Value* x, int64_t rows) {
 
 int64_t parts_of(const Value* x) {
   auto parts = value_of(x->type.shape.back());
-  if (!parts || (*parts != 1 && *parts != 2))
-    fail("the last axis of {} is neither 1 (real) nor 2 (complex)", to_string(x->type));
+  if (!parts) unsupported("a last axis of unknown extent: real numbers or complex ones");
+  if (*parts != 1 && *parts != 2) fail("the last axis of {} is neither 1 (real) nor 2 (complex)", to_string(x->type));
   return *parts;
 }
 
