@@ -7,8 +7,9 @@
 //   conv → flatten → gemm       a relayout to dense between the two
 //
 // Blocked are the results of convolutions, of pools of blocked values, and of elementwise groups in the shape of, or
-// concatenating, blocked values. Results of the function are dense. Where what a reader needs and what a value is
-// differ (a model's input without halo, a blocked value for a matrix product), a relayout of its own stands between.
+// concatenating, or resampling the pixels of blocked values. Results of the function are dense. Where what a reader
+// needs and what a value is differ (a model's input without halo, a blocked value for a matrix product), a relayout of
+// its own stands between.
 #include <algorithm>
 
 #include "ir/error.h"
@@ -93,14 +94,32 @@ class LayoutChoice {
     return std::ranges::any_of(value.uses, [](const Use& use) { return use.op->is(OpKind::Yield); });
   }
 
+  static bool keeps_channels(const Shape& a, const Shape& b) {
+    return a.size() > 2 && b.size() > 2 && a[0] == b[0] && a[1] == b[1];
+  }
+
+  // Pixels gathered, or repeated: [N, C, H, W] → [N, C, H, 2, W, 2] → [N, C, 2H, 2W].
+  static bool resamples(const Op& op) {
+    if (op.is(OpKind::Gather))
+      return op.params.integer("axis") >= 2 && op.operand(1)->type.rank() == 1 &&
+             keeps_channels(op.operand(0)->type.shape, op.type().shape);
+    if (!op.is(OpKind::Broadcast) || op.operand(0)->type.rank() >= op.type().rank()) return false;
+    const auto& axes = op.params.integers("axes");
+    return axes.size() > 2 && axes[0] == 0 && axes[1] == 1 &&
+           keeps_channels(op.operand(0)->type.shape, op.type().shape);
+  }
+
   // Does this group write its result as cheaply in blocks?
   static bool follows_blocks(const Op& group, const Type& result) {
     auto blocked = [](const Value* value) { return value->type.layout.blocked_axis == 1; };
     if (in_family(group, "pool")) return blocked(group.operand(anchor_of(group).operand(0)->index));
     if (!in_family(group, "elementwise")) return false;
+    bool resampled = false;
     for (const Op& op : group.regions[0]->ops) {  // only ops that leave channels where they are
+      resampled |= resamples(op);
       bool stays = is_elementwise(op) || op.is(OpKind::Broadcast) || op.is(OpKind::Constant) || op.is(OpKind::Yield) ||
-                   op.is(OpKind::Reshape) || (op.is(OpKind::Concat) && op.params.integer("axis") == 1);
+                   op.is(OpKind::Reshape) || resamples(op) || (op.is(OpKind::Slice) && op.type().rank() < 3) ||
+                   (op.is(OpKind::Concat) && op.params.integer("axis") == 1);
       if (!stays) return false;
       if (op.is(OpKind::Concat)) {
         for (const Value* part : op.operands) {
@@ -110,7 +129,8 @@ class LayoutChoice {
     }
     return std::ranges::any_of(group.operands, [&](const Value* operand) {
       return blocked(operand) && operand->type.rank() == result.rank() &&
-             operand->type.shape.back() == result.shape.back();
+             (operand->type.shape.back() == result.shape.back() ||
+              (resampled && keeps_channels(operand->type.shape, result.shape)));
     });
   }
 
