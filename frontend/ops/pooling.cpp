@@ -1,5 +1,6 @@
 // Pooling: windows, and whole images at once.
 #include <algorithm>
+#include <limits>
 
 #include "frontend/ops/windows.h"
 
@@ -32,6 +33,14 @@ Pool pool_of(Node& node, const Value* x) {
   return pool_over(node, Shape(x->type.shape.begin() + 2, x->type.shape.end()));
 }
 
+// What no element of x is below.
+Value* lowest(Node& node, Value* x) {
+  const DType dtype = x->type.dtype;
+  if (is_float(dtype)) return node.build.like(x, -std::numeric_limits<double>::infinity());
+  const bool is_signed = is_signed_integer(dtype);
+  return node.build.scalar(Scalar::of_integer(dtype, is_signed ? INT64_MIN >> (64 - bit_width(dtype)) : 0));
+}
+
 Params params_of(const Pool& pool) {
   const Windows& w = pool.windows;
   return {{"kernel", w.kernel},
@@ -41,81 +50,67 @@ Params params_of(const Pool& pool) {
           {"sizes", pool.sizes}};
 }
 
-// Where each window's first maximum lies in the whole tensor. Its places are compared one after the other, each a
-// strided slice; what is kept is how far the place is from the window's first.
-Value* places_of_maxima(Node& node, const Pool& pool) {
-  constexpr int64_t kMostPlaces = 64;
+// The windows' elements and where they are in the image, [N, C, windows, taps]; then the greatest of each window and
+// its first place, counted over the whole tensor, rows or (storage_order 1) columns first.
+Values max_pool_with_indices(Node& node, const Pool& pool) {
   GraphBuilder& build = node.build;
   DimPool& dims = node.dims();
+  Value* x = node.input(0);
   const Windows& w = pool.windows;
-  const int rank = node.rank(), spatial = w.rank();
-  const Shape shape = node.type(0).shape;
+  const int rank = w.rank();
+  const Shape& shape = x->type.shape;
   const bool columns_first = node.integer_or("storage_order", 0) != 0;
-  int64_t places = 1;
-  for (int64_t extent : w.kernel)
-    if ((places *= extent) > kMostPlaces) unsupported("the indices of windows of more than {} places", kMostPlaces);
-  const Dim zero_dim = dims.constant(0), one = dims.constant(1);
-  Shape low(rank, zero_dim), high = low, result = shape, strides(spatial, one);
-  bool overhangs = false;
-  for (int i = 0; i < spatial; ++i) {
-    const Dim extent = shape[i + 2];
-    low[i + 2] = w.pads[i], result[i + 2] = pool.sizes[i];
-    Dim reach = dims.add(dims.mul(dims.sub(pool.sizes[i], one), dims.constant(w.strides[i])),
-                         dims.constant((w.kernel[i] - 1) * w.dilations[i] + 1));
-    high[i + 2] = dims.sub(reach, dims.add(extent, w.pads[i]));
-    overhangs |= value_of(low[i + 2]) != 0 || range(high[i + 2]).hi > 0;
-    for (int other = 0; other < spatial; ++other)
-      if (columns_first ? other < i : other > i) strides[i] = dims.mul(strides[i], shape[other + 2]);
-  }
-  Value* padded = build.pad(node.input(0), low, high);
-  auto number = [&](Dim value) { return build.dims_tensor({value}, {}); };
-  auto coordinate = [&](int i, int64_t tap) {  // of the place along spatial axis i, from the tensor's front
-    Value* window = build.iota(DType::I64, result, i + 2);
-    Dim shift = dims.sub(dims.constant(tap * w.dilations[i]), w.pads[i]);
-    return build.add(build.mul(window, number(dims.constant(w.strides[i]))), number(shift));
+  Shape table = pool.sizes;
+  for (int64_t extent : w.kernel) table.push_back(dims.constant(extent));
+  const auto number = [&](Dim value) { return build.dims_tensor({value}, {}, DType::I64); };
+  const auto along = [&](int axis, int64_t step) {
+    Value* row = build.mul(build.iota(DType::I64, {table[axis]}, 0), number(dims.constant(step)));
+    return build.broadcast(row, {axis}, table);
   };
-  Value *best = nullptr, *found = nullptr, *away = nullptr;
-  std::vector<int64_t> tap(spatial, 0);
-  for (int64_t place = 0; place < places; ++place) {
-    Shape starts(rank, zero_dim);
-    std::vector<int64_t> steps(rank, 1);
-    Dim distance = zero_dim;
-    Value* inside = nullptr;
-    int64_t rest = place;
-    for (int i = spatial - 1; i >= 0; --i) tap[i] = rest % w.kernel[i], rest /= w.kernel[i];
-    for (int i = 0; i < spatial; ++i) {
-      starts[i + 2] = dims.constant(tap[i] * w.dilations[i]), steps[i + 2] = w.strides[i];
-      distance = dims.add(distance, dims.mul(starts[i + 2], strides[i]));
-      if (!overhangs) continue;
-      Value* at = coordinate(i, tap[i]);
-      Value* in = build.scalar_op(ScalarOp::And, {build.scalar_op(ScalarOp::LessEqual, {number(zero_dim), at}),
-                                                  build.scalar_op(ScalarOp::Less, {at, number(shape[i + 2])})});
-      inside = inside ? build.scalar_op(ScalarOp::And, {inside, in}) : in;
-    }
-    Value* value = build.slice(padded, starts, steps, result);
-    if (!best) {
-      best = value, found = inside, away = number(distance);
-      continue;
-    }
-    Value* better = build.scalar_op(ScalarOp::Less, {best, value});
-    if (inside) {
-      better = build.scalar_op(ScalarOp::Or, {better, build.scalar_op(ScalarOp::Not, {found})});
-      better = build.scalar_op(ScalarOp::And, {better, inside});
-      found = build.scalar_op(ScalarOp::Or, {found, inside});
-    }
-    best = build.select(better, value, best), away = build.select(better, number(distance), away);
+  Value *inside = nullptr, *position = nullptr, *place = nullptr;
+  Dim stride = dims.constant(1);
+  for (int i = 0; i < rank; ++i) {
+    Value* at = build.sub(build.add(along(i, w.strides[i]), along(i + rank, w.dilations[i])), number(w.pads[i]));
+    Value *extent = number(shape[i + 2]), *zero = number(dims.constant(0));
+    Value* here = build.scalar_op(ScalarOp::And, {build.scalar_op(ScalarOp::LessEqual, {zero, at}),
+                                                  build.scalar_op(ScalarOp::Less, {at, extent})});
+    inside = inside ? build.scalar_op(ScalarOp::And, {inside, here}) : here;
+    Value* clamped = build.scalar_op(
+        ScalarOp::Max, {build.scalar_op(ScalarOp::Min, {at, number(dims.sub(shape[i + 2], dims.constant(1)))}), zero});
+    position = position ? build.add(build.mul(position, extent), clamped) : clamped;
+    Value* counted = build.mul(clamped, number(stride));
+    place = place ? build.add(place, counted) : counted;
+    stride = dims.mul(stride, shape[i + 2]);
   }
+  Dim windows = dims.product(pool.sizes), taps = dims.product(std::span(table).subspan(static_cast<size_t>(rank)));
+  const Shape flat = {windows, taps}, full = {shape[0], shape[1], windows, taps};
+  position = build.reshape(position, flat);
+  place = build.broadcast(columns_first ? build.reshape(place, flat) : position, {2, 3}, full);
+  Value* images = build.reshape(x, {shape[0], shape[1], stride});
+  Value* elements = build.gather(images, position, 2, true);
+  Value* counts = build.broadcast(build.reshape(inside, flat), {2, 3}, full);
+  Value* masked = build.select(counts, elements, lowest(node, x));
+  Value* greatest = build.reduce(OpKind::ReduceMax, masked, {3}, true);
+  Value* holds = build.scalar_op(ScalarOp::Equal, {masked, greatest});
+  if (is_float(x->type.dtype))
+    holds = build.scalar_op(ScalarOp::Or, {holds, build.scalar_op(ScalarOp::IsNan, {masked})});
+  holds = build.scalar_op(ScalarOp::And, {holds, counts});
+  Value* first =
+      build.reduce(OpKind::ReduceMin, build.select(holds, build.iota(DType::I64, full, 3), number(taps)), {3}, true);
+  first = build.scalar_op(ScalarOp::Min, {first, number(dims.sub(taps, dims.constant(1)))});
+  Value* found = build.drop_axes(build.gather_elements(place, first, 3, true), {3});
   Value* image =
-      build.add(build.mul(build.iota(DType::I64, result, 0), number(shape[1])), build.iota(DType::I64, result, 1));
-  Value* index = build.mul(image, number(dims.product(std::span(shape).subspan(2))));
-  for (int i = 0; i < spatial; ++i) index = build.add(index, build.mul(coordinate(i, 0), number(strides[i])));
-  return build.add(index, away);
+      build.add(build.mul(build.iota(DType::I64, {shape[0], dims.constant(1), dims.constant(1)}, 0), number(shape[1])),
+                build.iota(DType::I64, {shape[1], dims.constant(1)}, 0));
+  found = build.add(found, build.mul(image, number(stride)));
+  Shape result = {shape[0], shape[1]};
+  result.insert(result.end(), pool.sizes.begin(), pool.sizes.end());
+  return {build.reshape(build.drop_axes(greatest, {3}), result), build.reshape(found, result)};
 }
 
 Values max_pool(Node& node) {
-  const Pool pool = pool_of(node, node.input(0));
-  Value* y = node.build.create(OpKind::MaxPool, {node.input(0)}, params_of(pool)).result();
-  return {y, node.wants(1) ? places_of_maxima(node, pool) : nullptr};
+  if (node.wants(1)) return max_pool_with_indices(node, pool_of(node));
+  return {node.build.create(OpKind::MaxPool, {node.input(0)}, params_of(pool_of(node))).result()};
 }
 
 Values nhwc_max_pool(Node& node) {

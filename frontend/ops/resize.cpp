@@ -22,6 +22,8 @@ struct Scale {
   Dim above = nullptr, below = nullptr;
 };
 
+constexpr double kMostScale = 1e6;
+
 struct Axis {
   int axis;
   Dim from, to;
@@ -301,21 +303,84 @@ std::vector<double> known_numbers(Node& node, int input) {
   return numbers;
 }
 
-Axis scaled_axis(Node& node, int axis, double factor) {
+// Scales that exporters compute of shapes, in the ops that do: conversions, quotients, products, concatenations.
+std::optional<std::vector<Scale>> scales_behind(Module& module, const Value* value) {
+  DimPool& dims = module.dims;
+  const Dim one = dims.constant(1);
+  std::vector<Scale> result;
+  if (value->type.rank() > 1) return {};
+  if (auto scalars = scalars_of(module, value)) {
+    for (const Scalar& scalar : *scalars) {
+      if (!(scalar.number > 0) || scalar.number > kMostScale) fail("a scale of {}", scalar.number);
+      const auto [above, below] = fraction_of(scalar.number);
+      result.push_back({scalar.number, dims.constant(above), dims.constant(below)});
+    }
+    return result;
+  }
+  const Op* op = value->producer;
+  if (!op) return {};
+  if (op->is(OpKind::Convert) && op->operand(0)->has_elements()) {
+    for (Dim element : op->operand(0)->elements) result.push_back({{}, element, one});
+    return result;
+  }
+  if (op->is(OpKind::Concat)) {
+    for (const Value* part : op->operands) {
+      auto scales = scales_behind(module, part);
+      if (!scales) return {};
+      result.insert(result.end(), scales->begin(), scales->end());
+    }
+    return result;
+  }
+  if (op->is(OpKind::Reshape) || op->is(OpKind::Convert)) return scales_behind(module, op->operand(0));
+  if (op->is(OpKind::Broadcast)) {
+    auto scales = scales_behind(module, op->operand(0));
+    auto count = value_of(dims.product(value->type.shape));
+    if (!scales || scales->size() != 1 || !count || *count > 64) return {};
+    return std::vector<Scale>(static_cast<size_t>(*count), (*scales)[0]);
+  }
+  if (!op->is(OpKind::Div) && !op->is(OpKind::Mul)) return {};
+  auto a = scales_behind(module, op->operand(0)), b = scales_behind(module, op->operand(1));
+  if (!a || !b || a->size() != b->size()) return {};
+  for (size_t i = 0; i < a->size(); ++i) {
+    const Scale &x = (*a)[i], &y = (*b)[i];
+    const bool divides = op->is(OpKind::Div);
+    result.push_back(
+        {{}, dims.mul(x.above, divides ? y.below : y.above), dims.mul(x.below, divides ? y.above : y.below)});
+  }
+  return result;
+}
+
+Axis scaled_axis(Node& node, int axis, const Scale& scale) {
   DimPool& dims = node.dims();
-  if (!(factor > 0) || factor > 1e6) fail("scale {} of axis {}", factor, axis);
   Dim from = node.type(0).shape[static_cast<size_t>(axis)];
+  Dim to = scale.below == from ? scale.above
+                               : dims.floordiv(dims.mul(from, scale.above), dims.max(scale.below, dims.constant(1)));
+  if (auto known = value_of(from); known && scale.factor)
+    to =
+        dims.constant(static_cast<int64_t>(std::floor(static_cast<float>(*known) * static_cast<float>(*scale.factor))));
+  return {axis, from, to, scale};
+}
+
+Axis scaled_axis(Node& node, int axis, double factor) {
+  if (!(factor > 0) || factor > kMostScale) fail("scale {} of axis {}", factor, axis);
   const auto [above, below] = fraction_of(factor);
-  Dim to = dims.floordiv(dims.mul(from, dims.constant(above)), dims.constant(below));
-  if (auto known = value_of(from))
-    to = dims.constant(static_cast<int64_t>(std::floor(static_cast<float>(*known) * static_cast<float>(factor))));
-  return {axis, from, to, {factor, dims.constant(above), dims.constant(below)}};
+  return scaled_axis(node, axis, Scale{factor, node.dims().constant(above), node.dims().constant(below)});
 }
 
 std::vector<Axis> axes_by_scales(Node& node, const std::vector<int64_t>& axes, const std::vector<double>& scales) {
   if (scales.size() != axes.size()) fail("{} scales for {} axes", scales.size(), axes.size());
   std::vector<Axis> result;
   for (size_t i = 0; i < axes.size(); ++i) result.push_back(scaled_axis(node, static_cast<int>(axes[i]), scales[i]));
+  return result;
+}
+
+std::vector<Axis> axes_by_input(Node& node, const std::vector<int64_t>& axes, int input) {
+  if (scalars_of(node.build.module, node.input(input))) return axes_by_scales(node, axes, known_numbers(node, input));
+  auto scales = scales_behind(node.build.module, node.input(input));
+  if (!scales) unsupported("input {} is known only at run time", input);
+  if (scales->size() != axes.size()) fail("{} scales for {} axes", scales->size(), axes.size());
+  std::vector<Axis> result;
+  for (size_t i = 0; i < axes.size(); ++i) result.push_back(scaled_axis(node, static_cast<int>(axes[i]), (*scales)[i]));
   return result;
 }
 
@@ -360,8 +425,7 @@ Values resize(Node& node) {
   const int scales = node.version >= 11 ? 2 : 1;
   const bool sized = node.version >= 11 && is_given(node, 3);
   if (!sized && !is_given(node, scales)) fail("neither scales nor sizes are given");
-  std::vector<Axis> resized =
-      sized ? axes_by_sizes(node, axes, 3) : axes_by_scales(node, axes, known_numbers(node, scales));
+  std::vector<Axis> resized = sized ? axes_by_sizes(node, axes, 3) : axes_by_input(node, axes, scales);
   if (node.version >= 11 && node.text("coordinate_transformation_mode") == "tf_crop_and_resize") {
     if (!is_given(node, 1)) fail("tf_crop_and_resize needs roi");
     const std::vector<double> roi = known_numbers(node, 1);

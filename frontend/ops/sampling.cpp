@@ -238,6 +238,45 @@ struct RoiBins {
   }
 };
 
+// The weight of each pixel of the axis in the mean over the samples of a bin, [R, bins, extent], where a bin has
+// ceil(size) samples: y(i) = a + (i + 1/2) · s. With C(t) the number of samples below t and S their sum, pixel h gets
+// Σ (y - (h-1)) over those in [h-1, h) and Σ ((h+1) - y) over those in [h, h+1); the first and the last pixel also
+// stand for samples up to one element outside.
+Value* weights_of_pixels(GraphBuilder& build, Value* start, Value* size, int64_t bins, Dim extent) {
+  DimPool& dims = build.module.dims;
+  const DType wide = DType::F64;
+  const Dim regions = start->type.shape[0], count = dims.constant(bins), one = dims.constant(1);
+  const auto column = [&](Value* v) { return build.reshape(build.convert(v, wide), {regions, one, one}); };
+  Value *bin_size = column(size), *zero = build.like(bin_size, 0);
+  Value* samples = greatest(build, build.scalar_op(ScalarOp::Ceil, {bin_size}), zero);
+  Value* divisor = greatest(build, samples, build.like(samples, 1));
+  Value* step = build.div(bin_size, divisor);
+  step = build.select(less(build, zero, samples), step, build.like(step, 1));
+  Value* bin = build.reshape(build.convert(build.iota(DType::I64, {count}, 0), wide), {count, one});
+  Value* first = build.add(column(start), build.mul(bin, bin_size));  // [R, bins, 1]
+  Value* edge = build.convert(build.iota(DType::I64, {dims.add(extent, dims.constant(2))}, 0), wide);
+  edge = build.sub(edge, build.like(edge, 1));  // -1 … extent
+  Value *length = number(build, extent, wide), *half = build.like(edge, 0.5);
+  Value* steps = build.div(build.sub(edge, first), step);
+  Value* below =
+      build.select(build.broadcast_to(build.scalar_op(ScalarOp::Equal, {edge, length}), steps->type.shape),
+                   floor(build, build.add(steps, half)), build.scalar_op(ScalarOp::Ceil, {build.sub(steps, half)}));
+  below = least(build, greatest(build, below, zero), samples);
+  Value* sums = build.add(build.mul(below, first), build.mul(build.mul(below, below), build.mul(step, half)));
+  const auto from = [&](Value* v, int64_t begin) { return build.slice_axis(v, 2, dims.constant(begin), extent); };
+  Value* pixel = build.convert(build.iota(DType::I64, {extent}, 0), wide);
+  Value *before = build.sub(from(below, 1), from(below, 0)), *after = build.sub(from(below, 2), from(below, 1));
+  Value *one_less = build.sub(pixel, build.like(pixel, 1)), *one_more = build.add(pixel, build.like(pixel, 1));
+  Value* left = build.sub(build.sub(from(sums, 1), from(sums, 0)), build.mul(one_less, before));
+  Value* right = build.sub(build.mul(one_more, after), build.sub(from(sums, 2), from(sums, 1)));
+  left = build.select(
+      build.broadcast_to(build.scalar_op(ScalarOp::Equal, {pixel, build.like(pixel, 0)}), left->type.shape), before,
+      left);
+  right = build.select(build.broadcast_to(build.scalar_op(ScalarOp::Equal, {one_more, length}), right->type.shape),
+                       after, right);
+  return build.convert(build.div(build.add(left, right), divisor), size->type.dtype);
+}
+
 // x[batch[r]]: the image of each region.
 Value* image_of_each(GraphBuilder& build, Value* x, Value* batch) {
   return build.gather(x, build.convert(batch, DType::I64), 0);
@@ -255,7 +294,7 @@ Values roi_align(Node& node) {
   const bool half_pixel = node.version >= 16 && node.text("coordinate_transformation_mode") == "half_pixel";
   const int64_t samples = node.integer("sampling_ratio");
   if (samples < 0 || samples > 1024) fail("sampling_ratio {}", samples);
-  if (samples == 0) unsupported("sampling_ratio 0: as many samples as a region is large");
+  if (samples == 0 && mode == "max") unsupported("sampling_ratio 0 in mode max");
   const int64_t pooled[2] = {pooled_extent(node.integer("output_height"), "output_height"),
                              pooled_extent(node.integer("output_width"), "output_width")};
   const DType computed = computed_type(x->type.dtype);
@@ -267,13 +306,25 @@ Values roi_align(Node& node) {
     return build.drop_axes(build.slice_axis(corners, 1, dims.constant(i), one), {1});
   };
   std::vector<std::vector<Tap>> axes;
+  Value* weights[2] = {};
   for (int axis = 0; axis < 2; ++axis) {
     Value* start = corner(1 - axis);
     Value* length = build.sub(corner(3 - axis), start);
     if (!half_pixel) length = greatest(build, length, build.like(length, 1));
     Value* size = build.div(length, build.like(length, static_cast<double>(pooled[axis])));
-    axes.push_back(
-        RoiBins{start, size, pooled[axis], samples, x->type.shape[static_cast<size_t>(axis) + 2]}.taps(build));
+    const Dim extent = x->type.shape[static_cast<size_t>(axis) + 2];
+    if (samples == 0)
+      weights[axis] = weights_of_pixels(build, start, size, pooled[axis], extent);
+    else
+      axes.push_back(RoiBins{start, size, pooled[axis], samples, extent}.taps(build));
+  }
+  if (samples == 0) {
+    Value* image = build.convert(x, computed);
+    const bool single = value_of(x->type.shape[0]) == 1;
+    Value* rows = single ? build.contract(weights[0], build.drop_axes(image, {0}), "rph,chw->rpcw")
+                         : build.contract(weights[0], image_of_each(build, image, batch), "rph,rchw->rpcw");
+    Value* y = build.transpose(build.contract(rows, weights[1], "rpcw,rqw->rpcq"), {0, 2, 1, 3});
+    return {build.convert(y, x->type.dtype)};
   }
   // All pairs of a row and a column: [R, rows · columns].
   const Dim rows = dims.constant(pooled[0] * samples), columns = dims.constant(pooled[1] * samples);

@@ -54,6 +54,7 @@ RELU = model("y = Relu(x)").SerializeToString()
 FILES = {
     "model.onnx": RELU,
     "symbols.onnx": model("y = Add(x, z)", inputs="float[N,3] x, float[N,3] z", outputs="float[N,3] y").SerializeToString(),
+    "scatter.onnx": model("y = ScatterND <reduction = \"add\"> (x, i, u)", inputs="float[2,3] x, int64[N,2] i, float[N] u", outputs="float[2,3] y", opset=18).SerializeToString(),
     "gather.onnx": model("y = Gather(x, i)", inputs="float[2,3] x, int64[N] i", outputs="float[N,3] y").SerializeToString(),
     "divide.onnx": model("y = Div(x, z)", inputs="int32[N] x, int32[N] z", outputs="int32[N] y").SerializeToString(),
     "pad.onnx": model('y = Pad <mode = "edge"> (x, p)', inputs="float[N,3] x", outputs="float[M,3] y", initializers="int64[4] p = {2, 0, 0, 0}").SerializeToString(),
@@ -170,6 +171,7 @@ COMMANDS = [
     wrong_file("ONNX tensor of type 99", pb(ONE, data_type=99), "unknown data_type 99", file="bad.pb"),
     run_with("ONNX tensor of another type", pb(ONE.astype(np.int64)), "input 'x': element type is int64, expected float32", file="bad.pb"),
     wrong_file("ONNX tensor with external data", external_pb(), "external data", file="bad.pb"),
+    run("scattered out of range", "--input x=x.npy --input i=i.npy --input u=u.npy", WRONG, "scatter.onnx: node 'y' (ScatterND, opset 18): an index is out of range", model="scatter.onnx", files={"i.npy": npy(np.array([[0, 3], [1, 0]])), "u.npy": npy(np.array([1, 2], np.float32))}),
     run("indices out of range", "--input x=x.npy --input i=i.npy", WRONG, "gather.onnx: node 'y' (Gather", model="gather.onnx", files={"i.npy": npy(np.array([0, 1 << 40, -(1 << 40)]))}),
     run("division by 0 and of the least integer by -1", "--input x=a.npy --input z=b.npy", FINE, model="divide.onnx", output="y: i32 3: 0, -2147483648, -3",
         files={"a.npy": npy(np.array([7, -(1 << 31), 7], np.int32)), "b.npy": npy(np.array([0, -1, -2], np.int32))}),

@@ -29,6 +29,10 @@ def one(body, line, operator, exit=1, opset=17, **arguments):
     return node(f"[n] {body}", f"node 'n' ({operator}, opset {opset}): {line}", name=f"{operator}: {body}", exit=exit, opset=opset, **{**ANY, **arguments})
 
 
+def weights_nan(m):
+    m.graph.initializer.add(name="w", data_type=1, dims=[2], float_data=[float("nan"), 1])
+
+
 def with_attribute(line, name, **values):
     """Softmax with one more attribute, put together by hand."""
     def change(m):
@@ -68,6 +72,28 @@ CASES = [
     one("y = Squeeze (x, i)", "axis 0 is given twice", "Squeeze", initializers="int64[2] i = {0, -2}", inputs="float[1,3] x"),
     one("y = Unsqueeze (x, i)", "axis 0 is given twice", "Unsqueeze", initializers="int64[2] i = {0, 0}", outputs="float[a,b,c,d] y"),
     one("y = Unsqueeze (x, i)", "axis 4 not in [-3, 2]", "Unsqueeze", initializers="int64[1] i = {4}", outputs="float[a,b,c] y"),
+
+    one("y = ScatterElements <axis = 0> (x, i, x)", "index 2 not in [-2, 1]", "ScatterElements", initializers="int64[2,3] i = {0, 1, 1, 0, 1, 2}", opset=18),
+    one("y = ScatterElements <axis = 1> (x, i, w)", "axis 0 of the updates has extent 3, the data's has 2", "ScatterElements", initializers="int64[3,1] i = {0, 1, 1}, float[3,1] w = {1, 2, 3}", opset=18),
+    one('y = ScatterElements <reduction = "sum"> (x, i, x)', "reduction 'sum' is unknown", "ScatterElements", initializers="int64[2,3] i = {0, 1, 1, 0, 1, 1}", opset=18),
+    one("y = ScatterND (x, i, w)", "index tuples have 3 elements, data has rank 2", "ScatterND", initializers="int64[1,3] i = {0, 1, 1}, float[1] w = {1}", opset=18),
+    one("y, z = TopK (x, i)", "k is 4, axis 1 has extent 3", "TopK", initializers="int64[1] i = {4}"),
+    one("y, z = TopK (x, i)", "k is -1, axis 1 has extent 3", "TopK", initializers="int64[1] i = {-1}"),
+    one("y = CumSum (x, i)", "axis 2 not in [-2, 1]", "CumSum", initializers="int64 i = {2}"),
+    one("y = Resize (x, , w)", "1 scales for 2 axes", "Resize", initializers="float[1] w = {2}"),
+    one("y = Resize (x, , w)", "scale 0 of axis 0", "Resize", initializers="float[2] w = {0, 1}"),
+    one("y = Resize (x, , w)", "scale nan of axis 0", "Resize", change=weights_nan),
+    one("y = Resize (x)", "neither scales nor sizes are given", "Resize"),
+    one('y = Resize <mode = "blurry"> (x, , w)', "mode 'blurry' is unknown", "Resize", initializers="float[2] w = {2, 1}"),
+    one("y = Resize (x, , , i)", "size -1 of axis 0", "Resize", initializers="int64[2] i = {-1, 1}"),
+    one(f"y = Resize (x, , , i)", "", "Resize", initializers=f"int64[2] i = {{{HUGE}, {HUGE}}}"),
+    one('y = GridSample <padding_mode = "fog"> (x, x)', "padding_mode 'fog' is unknown", "GridSample", inputs="float[1,3,8,8] x", outputs="float[a,b,c,d] y"),
+    one("y = GridSample (x, w)", "grid of shape", "GridSample", initializers="float[1,1,1,3] w = {0, 0, 0}", inputs="float[1,3,8,8] x", outputs="float[a,b,c,d] y"),
+    one("y = DFT <axis = 2> (x)", "axis 2 is that of the complex parts", "DFT", inputs="float[1,4,2] x", outputs="float[a,b,c] y"),
+    one("y = DFT (x, i)", "a transform of length 0", "DFT", inputs="float[1,4,2] x", initializers="int64 i = {0}", outputs="float[a,b,c] y"),
+    one("y = BitCast <to = 11> (x)", "bits of f32 cannot be read as f64", "BitCast", opset=26, outputs="double[a,b] y"),
+    one("y = Col2Im (x, i, j)", "block_shape [0, 2]", "Col2Im", initializers="int64[2] i = {4, 4}, int64[2] j = {0, 2}", inputs="float[1,4,4] x", outputs="float[a,b,c,d] y", opset=18),
+    one("y = RoiAlign <output_height = 0> (x, r, b)", "output_height must be from 1 to 65536, got 0", "RoiAlign", initializers="float[1,4] r = {0, 0, 1, 1}, int64[1] b = {0}", **IMAGE),
 
     conv("group = 0", "group must be 1 or more, got 0"),
     conv(f"group = {MINIMUM}", f"group must be 1 or more, got {MINIMUM}"),
@@ -171,5 +197,4 @@ CASES = [
          "node 'm' (TopK, opset 17): operator TopK is not supported yet", "node 'p' (FusedMatMul, opset 1): operator com.microsoft.FusedMatMul is not supported yet",
          "model.onnx: operators not supported yet: NonZero (2 nodes), TopK (1 node), com.microsoft.FusedMatMul (1 node)", name="all operators that are missing",
          initializers="int64[1] k = {2}", imports='"com.microsoft" : 1', exit=UNSUPPORTED),
-    one("y, i = TopK(x, k)", "operator TopK is not supported yet", "TopK", exit=UNSUPPORTED, initializers="int64[1] k = {2}"),
 ]
