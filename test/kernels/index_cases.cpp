@@ -1,4 +1,4 @@
-// Cases of what goes through indices or an order: scatter, scan, top_k, bit_cast.
+// Cases of what goes through indices or an order: scatter, scan, top_k, bit_cast, resampled images.
 #include "test/kernels/kernel_cases.h"
 
 namespace lapidary::test {
@@ -174,11 +174,57 @@ Cases bit_cast_cases() {
   return cases;
 }
 
+// Images whose pixels are repeated or gathered, dense and between convolutions in channel blocks.
+Cases resample_cases() {
+  Cases cases;
+  const std::vector<SymbolValues> sizes = {{{"H", 1}, {"W", 1}}, {{"H", 3}, {"W", 5}},  {{"H", 2}, {"W", 8}},
+                                           {{"H", 1}, {"W", 9}}, {{"H", 2}, {"W", 17}}, {{"H", 2}, {"W", 16}}};
+  const auto repeated = [](CaseModel& m, Value* x, int64_t factor) {
+    GraphBuilder& b = m.build;
+    DimPool& dims = m.module.dims;
+    const Shape& s = x->type.shape;
+    Dim r = b.dim(factor);
+    Value* wide = b.broadcast(x, {0, 1, 2, 4}, {s[0], s[1], s[2], r, s[3], r});
+    return b.reshape(wide, {s[0], s[1], dims.mul(s[2], r), dims.mul(s[3], r)});
+  };
+  const auto interpolated = [](CaseModel& m, Value* x) {  // halfway between neighbours along both axes
+    GraphBuilder& b = m.build;
+    DimPool& dims = m.module.dims;
+    for (int axis : {2, 3}) {
+      Dim extent = x->type.shape[static_cast<size_t>(axis)];
+      Value* o = b.iota(DType::I64, {dims.mul(extent, b.dim(2))}, 0);
+      Value* low = b.div(o, number(m, b.dim(2)));
+      Value* last = number(m, dims.sub(extent, b.dim(1)));
+      Value* high = b.scalar_op(ScalarOp::Min, {b.add(low, number(m, b.dim(1))), last});
+      Value* sum = b.add(b.gather(x, low, axis, true), b.gather(x, high, axis, true));
+      x = b.mul(sum, b.like(sum, 0.5));
+    }
+    return x;
+  };
+  for (bool blocked : {false, true})
+    for (int64_t factor : {2, 3, 4, 0}) {  // 0: interpolated
+      cases.push_back({.name = fmt::format("resample_{}_{}", factor, blocked ? "blocked" : "dense"),
+                       .kernel = "elementwise",
+                       .build =
+                           [=](CaseModel& m) {
+                             const Dim n = m.build.dim(2), channels = m.build.dim(17);
+                             Value* x = m.input({n, channels, m.symbol("H"), m.symbol("W")});
+                             if (blocked) x = m.conv(x, 17, {1, 1}, {});
+                             Value* y = factor ? repeated(m, x, factor) : interpolated(m, x);
+                             if (blocked) y = m.conv(y, 4, {3, 3}, {.pads = {1, 1, 1, 1}});
+                             m.result({y});
+                           },
+                       .values = sizes,
+                       .tolerance = blocked ? 1e-3 : 1e-6});
+    }
+  return cases;
+}
+
 }  // namespace
 
 std::vector<KernelCase> index_cases() {
   Cases cases;
-  for (const Cases& family : {scatter_cases(), scan_cases(), top_k_cases(), bit_cast_cases()})
+  for (const Cases& family : {scatter_cases(), scan_cases(), top_k_cases(), bit_cast_cases(), resample_cases()})
     cases.insert(cases.end(), family.begin(), family.end());
   return cases;
 }
