@@ -3,7 +3,8 @@
 //   select  k up to 64: the best so far are kept in order in scratch. Whole vectors that hold nothing better than the
 //           last of them are passed over, which on data in random order are almost all; what is better moves in, the
 //           others one down.
-//   merge   more: a merge sort of the line, bottom up, between two halves of scratch; the first k are stored.
+//   merge   more: what is better than the k-th so far is gathered in scratch; whenever 2k are, a merge sort between two
+//           halves of scratch, bottom up, finds the k to keep. A line that is not longer is sorted whole.
 //
 // The order is total: NaN is the greatest, and of equal elements the first comes first.
 #include "passes/lower/map_kernel.h"
@@ -161,49 +162,106 @@ LoweredVariant lower_select(Context& context, const Op& group, Dim when) {
 
 // --- merge -------------------------------------------------------------------------------------------------------
 
-LoweredVariant lower_merge(Context& context, const Op& group) {
-  Line line(context, group, "merge");
-  Block& body = line.builder.body;
-  Dim twice = context.module.dims.mul(line.extent_dim, context.module.dims.constant(2));
-  const Buffer values = line.builder.stage("values", line.dtype(), twice);
-  const Buffer places = line.builder.stage("places", DType::I64, twice);
-  serial(body, "i", integer(0), line.extent, 1, [&](Block& block, Expr i) {
-    block.add(store(values, i, line.element(block, at(i))));
-    block.add(store(places, i, i));
-  });
-  const Variable half(body, "half", integer(0));  // where the runs are: 0 or the extent
-  const auto merge_pair = [&](Block& block, const Expr& begin, const Expr& run, const Expr& from, const Expr& to) {
-    Expr middle = block.let("middle", loops::min(add(begin, run), line.extent));
-    Expr end = block.let("end", loops::min(add(middle, run), line.extent));
+// Candidates in scratch, in two halves of which one is in use.
+class Candidates {
+ public:
+  Candidates(Line& line, Block& body, Dim capacity)
+      : line_(line), half_(body, "half", integer(0)), held_(body, "held", integer(0)) {
+    Dim twice = line.builder.module.dims.mul(capacity, line.builder.dim(2));
+    values_ = line.builder.stage("values", line.dtype(), twice);
+    places_ = line.builder.stage("places", DType::I64, twice);
+    capacity_ = line.builder.parameter(capacity);
+  }
+
+  Expr held(Block& block) const { return held_.get(block); }
+  void keep(Block& block, const Expr& count) const { held_.set(block, count); }
+  Expr value(Block& block, const Expr& i) const { return load(values_, add(half_.get(block), i)); }
+  Expr place(Block& block, const Expr& i) const { return load(places_, add(half_.get(block), i)); }
+
+  void append(Block& block, const Expr& value, const Expr& place) const {
+    Expr count = held_.get(block), to = block.let("to", add(half_.get(block), count));
+    block.add(store(values_, to, value));
+    block.add(store(places_, to, place));
+    held_.set(block, add(count, integer(1)));
+  }
+
+  // Into their order, by runs that double.
+  void sort(Block& body) const {
+    Expr count = body.let("count", held_.get(body));
+    serial(body, "doubling", integer(0), integer(kMostDoublings), 1, [&](Block& block, Expr doubling) {
+      Expr run = block.let("run", apply(ScalarOp::ShiftLeft, {integer(1), doubling}));
+      Block merges;
+      Expr from = half_.get(merges), to = merges.let("to", sub(capacity_, from)),
+           span = merges.let("span", add(run, run));
+      Expr pairs = apply(ScalarOp::Div, {add(count, sub(span, integer(1))), span});
+      serial(merges, "pair", integer(0), merges.let("pairs", pairs), 1, [&](Block& inner, Expr pair) {
+        merge_pair(inner, inner.let("begin", mul(pair, span)), run, count, from, to);
+      });
+      half_.set(merges, to);
+      block.add(if_then(less(run, count), merges.take()));
+    });
+  }
+
+ private:
+  void merge_pair(Block& block, const Expr& begin, const Expr& run, const Expr& count, const Expr& from,
+                  const Expr& to) const {
+    Expr middle = block.let("middle", loops::min(add(begin, run), count));
+    Expr end = block.let("end", loops::min(add(middle, run), count));
     const Variable left(block, "left", begin), right(block, "right", middle);
     serial(block, "o", begin, end, 1, [&](Block& inner, Expr o) {
       Expr i = left.get(inner), j = right.get(inner);
       Expr has_left = inner.let("has_left", less(i, middle)), has_right = inner.let("has_right", less(j, end));
-      Expr a = inner.let("a", load(values, add(from, i), 1, has_left));
-      Expr b = inner.let("b", load(values, add(from, j), 1, has_right));
-      Expr later = inner.let("later", and_of(has_right, or_of(not_of(has_left), line.ahead(b, a))));
-      inner.add(store(values, add(to, o), select(later, b, a)));
+      Expr a = inner.let("a", load(values_, add(from, i), 1, has_left));
+      Expr b = inner.let("b", load(values_, add(from, j), 1, has_right));
+      Expr later = inner.let("later", and_of(has_right, or_of(not_of(has_left), line_.ahead(b, a))));
+      inner.add(store(values_, add(to, o), select(later, b, a)));
       Expr source = inner.let("source", add(from, select(later, j, i)));
-      inner.add(store(places, add(to, o), load(places, source)));
+      inner.add(store(places_, add(to, o), load(places_, source)));
       left.set(inner, select(later, i, add(i, integer(1))));
       right.set(inner, select(later, add(j, integer(1)), j));
     });
-  };
-  serial(body, "doubling", integer(0), integer(kMostDoublings), 1, [&](Block& block, Expr doubling) {
-    Expr run = block.let("run", apply(ScalarOp::ShiftLeft, {integer(1), doubling}));
-    Block merges;
-    Expr from = half.get(merges), to = merges.let("to", sub(line.extent, from));
-    Expr span = merges.let("span", add(run, run));
-    Expr pairs = merges.let("pairs", apply(ScalarOp::Div, {add(line.extent, sub(span, integer(1))), span}));
-    serial(merges, "pair", integer(0), pairs, 1,
-           [&](Block& inner, Expr pair) { merge_pair(inner, inner.let("begin", mul(pair, span)), run, from, to); });
-    half.set(merges, to);
-    block.add(if_then(less(run, line.extent), merges.take()));
+  }
+
+  Line& line_;
+  const Variable half_, held_;
+  Buffer values_, places_;
+  Expr capacity_;
+};
+
+LoweredVariant lower_merge(Context& context, const Op& group) {
+  Line line(context, group, "merge");
+  DimPool& dims = context.module.dims;
+  Block& body = line.builder.body;
+  const int lanes = context.target().f32_lanes();
+  Dim twice = dims.add(dims.mul(line.k_dim, dims.constant(2)), dims.constant(lanes));
+  const Candidates candidates(line, body, dims.min(twice, line.extent_dim));
+  const Expr room = line.builder.parameter(dims.add(dims.mul(line.k_dim, dims.constant(2)), dims.constant(1)));
+  const Variable is_full(body, "full", constant(Scalar::of_bool(false)));
+  const Variable worst(body, "worst", constant(convert(Scalar::of_integer(DType::I64, 0), line.dtype())));
+  const bool tail = !known_multiple(line.extent_dim, lanes);
+  vector_loop(body, integer(0), line.extent, lanes, tail, [&](Block& block, const Expr& first, const Expr& mask) {
+    Expr x = line.element(block, along(first), lanes, mask);
+    Expr full = is_full.get(block), bound = worst.get(block);
+    Expr better = line.ahead(x, splat(bound, lanes));
+    if (mask) better = and_of(better, mask);
+    Block inner;
+    serial(inner, "u", first, mask ? line.extent : add(first, integer(lanes)), 1, [&](Block& one, Expr place) {
+      Expr value = line.element(one, at(place));
+      Block enters;
+      candidates.append(enters, value, place);
+      one.add(if_then(or_of(not_of(full), line.ahead(value, bound)), enters.take()));
+    });
+    Block sorts;
+    candidates.sort(sorts);
+    candidates.keep(sorts, line.k);
+    is_full.set(sorts, constant(Scalar::of_bool(true)));
+    worst.set(sorts, candidates.value(sorts, sub(line.k, integer(1))));
+    inner.add(if_then(apply(ScalarOp::LessEqual, {room, candidates.held(inner)}), sorts.take()));
+    block.add(if_then(or_of(not_of(full), any_lane(better)), inner.take()));
   });
-  Expr from = half.get(body);
+  candidates.sort(body);
   serial(body, "i", integer(0), line.k, 1, [&](Block& block, Expr i) {
-    Expr source = block.let("source", add(from, i));
-    line.store_result(block, i, load(values, source), load(places, source));
+    line.store_result(block, i, candidates.value(block, i), candidates.place(block, i));
   });
   return line.finish(nullptr);
 }

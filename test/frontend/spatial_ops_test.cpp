@@ -18,9 +18,10 @@ void expect_near(const Tensor& actual, const Tensor& expected, double tolerance)
 // Bins of more than one and at most two elements have two samples along each axis, however that is said.
 TEST(RoiAlign, SamplesByTheSizeOfABinAreTheSamplesOfThatRatio) {
   const auto model = [](int ratio, int images) {
-    return model_text(fmt::format("g (float[{},2,6,7] x, float[R,4] r) => (float[a,b,c,d] y) <int64[5] b = {{0,0,0,{},0}}> "
-                                  "{{ y = RoiAlign<output_height=3,output_width=2,sampling_ratio={}>(x, r, b) }}",
-                                  images, images - 1, ratio));
+    return model_text(
+        fmt::format("g (float[{},2,6,7] x, float[R,4] r) => (float[a,b,c,d] y) <int64[5] b = {{0,0,0,{},0}}> "
+                    "{{ y = RoiAlign<output_height=3,output_width=2,sampling_ratio={}>(x, r, b) }}",
+                    images, images - 1, ratio));
   };
   const Tensor regions = floats({5, 4}, {0, 0, 3.5, 5, 1, 1, 4, 6, -1.5, -2, 2, 3, 4, 2, 8, 7.5, 5, 4, 9, 9});
   for (int images : {1, 2}) {
@@ -31,8 +32,8 @@ TEST(RoiAlign, SamplesByTheSizeOfABinAreTheSamplesOfThatRatio) {
 
 // 0.7 is meant as 7/10: element 3 comes from 4.5, halfway, and goes down.
 TEST(Resize, ScalesAreTheFractionsTheyAreMeantToBe) {
-  const std::string text = model_text(
-      "g (float[N] x) => (float[a] y) <float[1] s = {0.7}> { y = Resize<mode=\"nearest\">(x, , s) }");
+  const std::string text =
+      model_text("g (float[N] x) => (float[a] y) <float[1] s = {0.7}> { y = Resize<mode=\"nearest\">(x, , s) }");
   EXPECT_EQ(values(text, {floats({10}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9})})[0].numbers,
             (std::vector<double>{0, 2, 3, 4, 6, 7, 9}));
 }
@@ -40,10 +41,11 @@ TEST(Resize, ScalesAreTheFractionsTheyAreMeantToBe) {
 // A whole factor of nearest neighbours, as a broadcast, is what its table of indices says.
 TEST(Resize, RepeatsWhereTheTableWould) {
   const auto model = [](const char* mode, const char* nearest) {
-    return model_text(fmt::format("g (float[N,C,H,W] x) => (float[a,b,c,d] y) <float[4] s = {{1,1,3,2}}> "
-                                  "{{ y = Resize<mode=\"nearest\",coordinate_transformation_mode=\"{}\","
-                                  "nearest_mode=\"{}\">(x, , s) }}",
-                                  mode, nearest));
+    return model_text(
+        fmt::format("g (float[N,C,H,W] x) => (float[a,b,c,d] y) <float[4] s = {{1,1,3,2}}> "
+                    "{{ y = Resize<mode=\"nearest\",coordinate_transformation_mode=\"{}\","
+                    "nearest_mode=\"{}\">(x, , s) }}",
+                    mode, nearest));
   };
   const Tensor x = counted({1, 2, 4, 5});
   const Tensor repeated = values(model("asymmetric", "floor"), {x})[0];
