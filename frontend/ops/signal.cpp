@@ -1,7 +1,10 @@
 // Discrete Fourier transforms as matrix products: a transform of n real numbers to m complex ones is a matrix [n, 2m].
 // Long ones of composite length are split, n = a · b: transforms of length a, a product with the twiddle factors,
 // transforms of length b (Cooley and Tukey 1965). The cost of a length is n times the sum of what it is split into.
+// Long lengths without small factors are a convolution with a chirp, done by transforms of a power of two (Bluestein
+// 1970).
 #include <cmath>
+#include <complex>
 #include <numbers>
 
 #include "frontend/ops/common.h"
@@ -11,8 +14,9 @@ namespace {
 
 using Values = std::vector<Value*>;
 
-constexpr int64_t kMostDirect = 512;   // a product with the whole matrix is faster
-constexpr int64_t kMostMatrix = 2048;  // and may be made for a length that does not split: 64 MB
+constexpr int64_t kMostDirect = 512;     // a product with the whole matrix is faster
+constexpr int64_t kMostMatrix = 2048;    // and may be made for a length that does not split: 64 MB
+constexpr int64_t kMostChirp = 1 << 20;  // what such a table may be made for
 constexpr int64_t kMostLength = 1 << 24;
 
 class Fourier {
@@ -24,14 +28,17 @@ class Fourier {
     if (length > kMostDirect && rows == length)
       if (int64_t factor = factor_of(length); factor > 1)
         return build_.slice_axis(split(x, length, factor), 1, build_.dim(0), build_.dim(columns));
-    if (length > kMostMatrix)
-      unsupported("a transform of length {}, which has no factors below {}", length, kMostDirect);
+    if (length > kMostMatrix) return build_.slice_axis(chirped(x, rows, length), 1, build_.dim(0), build_.dim(columns));
     return direct(x, rows, columns, length);
   }
 
   // The real part of that, of a spectrum that goes on conjugate beyond `rows`: [batch, columns, 1].
   Value* real_inverse(Value* x, int64_t rows, int64_t columns) {
-    if (columns > kMostMatrix) unsupported("a transform of length {} to real numbers", columns);
+    if (columns > kMostDirect) {
+      Value* whole = build_.div(transform(mirrored(x, rows, columns), columns, columns, columns),
+                                build_.like(x, static_cast<double>(columns)));
+      return build_.slice_axis(whole, 2, build_.dim(0), build_.dim(1));
+    }
     const auto entry = [&](int64_t j, int64_t part, int64_t k, int64_t) {
       const double twice = j == 0 || 2 * j == columns ? 1 : 2, angle = this->angle(j, k, columns);
       return twice * (part == 0 ? std::cos(angle) : -std::sin(angle)) / static_cast<double>(columns);
@@ -96,18 +103,75 @@ class Fourier {
   // y [batch, j2, k1, 2] · e^(±2πi·j2·k1/length)
   Value* turned(Value* y, int64_t length) {
     const int64_t b = *value_of(y->type.shape[1]), a = *value_of(y->type.shape[2]);
-    std::vector<Scalar> cosines, sines;
+    std::vector<std::complex<double>> factors;
     for (int64_t j = 0; j < b; ++j)
-      for (int64_t k = 0; k < a; ++k) {
-        cosines.push_back(Scalar::of_float(dtype_, round_to(dtype_, std::cos(angle(j, k, length)))));
-        sines.push_back(Scalar::of_float(dtype_, round_to(dtype_, std::sin(angle(j, k, length)))));
-      }
-    Value *cosine = constant({b, a, 1}, cosines), *sine = constant({b, a, 1}, sines);
-    const auto part = [&](int64_t i) { return build_.slice_axis(y, 3, build_.dim(i), build_.dim(1)); };
-    Value *real = part(0), *imaginary = part(1);
-    return build_.concat({build_.sub(build_.mul(real, cosine), build_.mul(imaginary, sine)),
-                          build_.add(build_.mul(real, sine), build_.mul(imaginary, cosine))},
-                         3);
+      for (int64_t k = 0; k < a; ++k) factors.push_back(std::polar(1.0, angle(j, k, length)));
+    return times(y, {b, a, 1}, factors);
+  }
+
+  // Complex numbers, along the last axis of y, times those of a table.
+  Value* times(Value* y, const std::vector<int64_t>& shape, const std::vector<std::complex<double>>& table) {
+    std::vector<Scalar> numbers[2];
+    for (const std::complex<double>& number : table) {
+      numbers[0].push_back(Scalar::of_float(dtype_, round_to(dtype_, number.real())));
+      numbers[1].push_back(Scalar::of_float(dtype_, round_to(dtype_, number.imag())));
+    }
+    const int last = y->type.rank() - 1;
+    Value *a = constant(shape, numbers[0]), *b = constant(shape, numbers[1]);
+    const auto part = [&](int64_t i) { return build_.slice_axis(y, last, build_.dim(i), build_.dim(1)); };
+    Value* real = part(0);
+    if (value_of(y->type.shape.back()) == 1) return build_.concat({build_.mul(real, a), build_.mul(real, b)}, last);
+    Value* imaginary = part(1);
+    return build_.concat({build_.sub(build_.mul(real, a), build_.mul(imaginary, b)),
+                          build_.add(build_.mul(real, b), build_.mul(imaginary, a))},
+                         last);
+  }
+
+  // jk = (j² + k² - (k - j)²) / 2: x times a chirp, convolved with the conjugate chirp, times the chirp.
+  Value* chirped(Value* x, int64_t rows, int64_t length) {
+    if (length > kMostChirp) unsupported("a transform of length {}, which has no small factors", length);
+    int64_t size = 1;
+    while (size < 2 * length - 1) size *= 2;
+    std::vector<std::complex<double>> chirp, wave(static_cast<size_t>(size));
+    for (int64_t j = 0; j < length; ++j) chirp.push_back(std::polar(1.0, angle(j, j, 2 * length)));
+    for (int64_t j = 0; j < length; ++j) wave[j] = wave[(size - j) % size] = std::conj(chirp[j]);
+    const std::vector<std::complex<double>> head(chirp.begin(), chirp.begin() + rows);
+    const Dim none = build_.dim(0);
+    Value* y = build_.pad(times(x, {rows, 1}, head), {none, none, none}, {none, build_.dim(size - rows), none});
+    Fourier there(build_, dtype_, false), back(build_, dtype_, true);
+    y = there.transform(y, size, size, size);
+    spectrum(wave);
+    for (std::complex<double>& number : wave) number /= static_cast<double>(size);
+    y = back.transform(times(y, {size, 1}, wave), size, size, size);
+    return times(build_.slice_axis(y, 1, none, build_.dim(length)), {length, 1}, chirp);
+  }
+
+  // The transform of a power of two numbers, in place.
+  static void spectrum(std::vector<std::complex<double>>& x) {
+    const size_t half = x.size() / 2;
+    if (half == 0) return;
+    std::vector<std::complex<double>> even, odd;
+    for (size_t i = 0; i < half; ++i) even.push_back(x[2 * i]), odd.push_back(x[2 * i + 1]);
+    spectrum(even), spectrum(odd);
+    for (size_t k = 0; k < half; ++k) {
+      const auto turn =
+          std::polar(1.0, -std::numbers::pi * static_cast<double>(k) / static_cast<double>(half)) * odd[k];
+      x[k] = even[k] + turn, x[k + half] = even[k] - turn;
+    }
+  }
+
+  // All `length` numbers of a spectrum that goes on conjugate beyond length/2, of which x has the first `rows`.
+  Value* mirrored(Value* x, int64_t rows, int64_t length) {
+    const Dim none = build_.dim(0);
+    const int64_t half = length / 2 + 1, rest = length - half;
+    if (value_of(x->type.shape[2]) == 1) x = build_.pad(x, {none, none, none}, {none, none, build_.dim(1)});
+    x = build_.pad(x, {none, none, none}, {none, build_.dim(half - rows), none});
+    if (rest == 0) return x;
+    Value* back = build_.slice(x, {none, build_.dim(rest), none}, {1, -1, 1},
+                               {x->type.shape[0], build_.dim(rest), build_.dim(2)});
+    Value* real = build_.slice_axis(back, 2, none, build_.dim(1));
+    Value* imaginary = build_.neg(build_.slice_axis(back, 2, build_.dim(1), build_.dim(1)));
+    return build_.concat({x, build_.concat({real, imaginary}, 2)}, 1);
   }
 
   GraphBuilder& build_;

@@ -74,9 +74,9 @@ TEST(MaxPool, ItsIndicesAreWhereTheMaximaAre) {
     EXPECT_EQ(results[0].numbers[i], x.numbers[results[1].integers[i]]);
 }
 
-// A length that is split into factors is the same transform as one that is not: of an impulse at 1, e^(-2πik/n).
-TEST(DFT, LongLengthsAreSplit) {
-  for (int64_t n : {480, 600, 1024}) {
+// Whole, split into factors, or by way of a chirp, it is one transform: of an impulse at 1, e^(-2πik/n).
+TEST(DFT, EveryLengthIsTheSameTransform) {
+  for (int64_t n : {480, 600, 1024, 2053}) {
     const std::string text =
         model_text(fmt::format("g (float[1,{0},1] x) => (float[a,b,c] y) {{ y = DFT<axis=1>(x) }}", n));
     Tensor x = Tensor::zeros(DType::F32, {1, n, 1});
@@ -88,6 +88,18 @@ TEST(DFT, LongLengthsAreSplit) {
       EXPECT_NEAR(y.numbers[2 * k], std::cos(angle), 1e-6);
       EXPECT_NEAR(y.numbers[2 * k + 1], std::sin(angle), 1e-6);
     }
+  }
+}
+
+// Half a spectrum is enough to get real numbers back.
+TEST(DFT, TheInverseOfOneSideGivesTheSignal) {
+  for (int64_t n : {10, 11, 600}) {
+    const Tensor x = counted({1, n, 1});
+    const std::string text = model_text(
+        fmt::format("g (float[1,{0},1] x) => (float[a,b,c] y) <int64 n = {{{0}}}> {{ s = DFT<axis=1,onesided=1>(x) "
+                    "y = DFT<axis=1,onesided=1,inverse=1>(s, n) }}",
+                    n));
+    expect_near(values(text, {x})[0], x, 1e-4);
   }
 }
 
