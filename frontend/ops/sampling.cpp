@@ -214,14 +214,19 @@ struct RoiBins {
   int64_t bins, samples;
   Dim extent;
 
-  // The positions [R, bins · samples] that are sampled: the middles of `samples` parts of each bin.
+  // The positions [R, samples · bins] that are sampled: the middles of `samples` parts of each bin.
   Value* positions(GraphBuilder& build) const {
     DimPool& dims = build.module.dims;
-    Dim count = dims.constant(bins * samples), regions = start->type.shape[0];
-    Value* step = build.div(size, build.like(size, static_cast<double>(samples)));
-    Value* place = build.convert(build.iota(DType::I64, {count}, 0), size->type.dtype);
-    const auto column = [&](Value* v) { return build.reshape(v, {regions, dims.constant(1)}); };
-    return build.add(column(start), build.mul(build.add(place, build.like(place, 0.5)), column(step)));
+    const Dim regions = start->type.shape[0], one = dims.constant(1), parts = dims.constant(samples),
+              count = dims.constant(bins);
+    const auto row = [&](Dim extent, double shift, double scale) {
+      Value* i = build.convert(build.iota(DType::I64, {extent}, 0), size->type.dtype);
+      return build.mul(build.add(i, build.like(i, shift)), build.like(i, scale));
+    };
+    Value* part = build.reshape(row(parts, 0.5, 1.0 / static_cast<double>(samples)), {parts, one});
+    Value* place = build.reshape(build.add(part, row(count, 0, 1)), {dims.mul(parts, count)});  // in bins
+    const auto column = [&](Value* v) { return build.reshape(v, {regions, one}); };
+    return build.add(column(start), build.mul(place, column(size)));
   }
 
   // Two taps a position; both weigh nothing where it is more than an element outside.
@@ -326,34 +331,30 @@ Values roi_align(Node& node) {
     Value* y = build.transpose(build.contract(rows, weights[1], "rpcw,rqw->rpcq"), {0, 2, 1, 3});
     return {build.convert(y, x->type.dtype)};
   }
-  // All pairs of a row and a column: [R, rows · columns].
-  const Dim rows = dims.constant(pooled[0] * samples), columns = dims.constant(pooled[1] * samples);
+  // All pairs of a row and a column, [R, samples · bins]: neighbouring bins lie side by side.
+  const Dim parts = dims.constant(samples), high = dims.constant(pooled[0]), wide = dims.constant(pooled[1]);
+  const Dim sampled_parts = dims.mul(parts, parts), bins = dims.mul(high, wide);
   const auto spread = [&](Value* v, int64_t axis) {
-    return v ? build.reshape(build.broadcast(v, {0, axis}, {regions, rows, columns}),
-                             {regions, dims.mul(rows, columns)})
-             : nullptr;
+    Value* table = build.reshape(v, {regions, parts, axis == 0 ? high : wide});
+    return build.reshape(build.broadcast(table, {0, axis + 1, axis + 3}, {regions, parts, parts, high, wide}),
+                         {regions, dims.mul(sampled_parts, bins)});
   };
   for (int axis = 0; axis < 2; ++axis)
-    for (Tap& tap : axes[static_cast<size_t>(axis)]) tap = {spread(tap.index, axis + 1), spread(tap.weight, axis + 1)};
+    for (Tap& tap : axes[static_cast<size_t>(axis)]) tap = {spread(tap.index, axis), spread(tap.weight, axis)};
   Value* images = image_of_each(build, build.convert(x, computed), batch);
-  const Shape grid = {regions,
-                      x->type.shape[1],
-                      dims.constant(pooled[0]),
-                      dims.constant(samples),
-                      dims.constant(pooled[1]),
-                      dims.constant(samples)};
-  Value* y;
+  const Shape grid = {regions, x->type.shape[1], sampled_parts, bins};
+  Value* y = nullptr;
   if (mode == "avg") {
-    y = build.reduce(OpKind::ReduceMean, build.reshape(sampled(build, images, axes), grid), {3, 5});
+    y = build.reduce(OpKind::ReduceMean, build.reshape(sampled(build, images, axes), grid), {2});
   } else {  // the greatest of the weighted taps
-    y = nullptr;
     for (const Tap& row : axes[0])
       for (const Tap& column : axes[1]) {
         Value* tap = sampled(build, images, {{row}, {column}});
         y = y ? greatest(build, y, tap) : tap;
       }
-    y = build.reduce(OpKind::ReduceMax, build.reshape(y, grid), {3, 5});
+    y = build.reduce(OpKind::ReduceMax, build.reshape(y, grid), {2});
   }
+  y = build.reshape(y, {regions, x->type.shape[1], high, wide});
   return {build.convert(y, x->type.dtype)};
 }
 

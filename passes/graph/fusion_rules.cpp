@@ -166,6 +166,8 @@ bool may_move_into(std::string_view family, const Op& movement) {
   if (family == "elementwise") return is_movement(movement);
   if (stands_alone(family)) return false;
   if (family == "conv") return movement.is(OpKind::Broadcast) || movement.is(OpKind::Reshape);
+  const bool gathers = movement.is(OpKind::Gather) || movement.is(OpKind::GatherElements);
+  if (family == "reduce" && gathers) return true;  // what is gathered is larger than what it is reduced to
   return keeps_last_axis(movement);
 }
 

@@ -97,7 +97,24 @@ GroupEmitter::Address GroupEmitter::address(const Type& type, const Coords& coor
         a.halo_lo == 0 && b.halo_lo == 0 && a.stride == dims.mul(b.stride, b.extent) && b.extent == type.shape[b.axis];
     return halves && adjacent ? quotient.digits[0].divided.get() : nullptr;
   };
+  // The same of coordinates that differ from lane to lane: v / n and v mod n are v again.
+  const auto lanewise_over = [&](size_t outer) -> Expr {
+    if (recorder || type.layout.blocked_axis >= 0 || outer + 1 >= axes.size()) return nullptr;
+    const PhysicalAxis &a = axes[outer], &b = axes[outer + 1];
+    const Expr &quotient = coords.axes[a.axis].lanewise, &remainder = coords.axes[b.axis].lanewise;
+    const auto applies = [](const Expr& e, ScalarOp op) { return e && e->kind == ExprKind::Apply && e->op == op; };
+    if (!applies(quotient, ScalarOp::Div) || !applies(remainder, ScalarOp::TruncMod)) return nullptr;
+    const bool adjacent =
+        a.halo_lo == 0 && b.halo_lo == 0 && a.stride == dims.mul(b.stride, b.extent) && b.extent == type.shape[b.axis];
+    const bool halves = same(quotient->args[0], remainder->args[0]) && same(quotient->args[1], remainder->args[1]) &&
+                        same(quotient->args[1], splat(builder.divisor(b.extent), coords.lanes));
+    return adjacent && halves ? quotient->args[0] : nullptr;
+  };
   for (size_t place = 0; place < axes.size(); ++place) {
+    if (Expr whole = lanewise_over(place)) {
+      sum.add_vector(whole, axes[++place].stride);
+      continue;
+    }
     if (const Digit* whole = divided_over(place)) {
       sum.add_term(whole->base, whole->step, axes[++place].stride);
       continue;

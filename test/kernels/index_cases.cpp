@@ -218,6 +218,26 @@ Cases resample_cases() {
                        .values = sizes,
                        .tolerance = blocked ? 1e-3 : 1e-6});
     }
+  // Pixels of flattened images, as they are and summed: the places are those of an image, not divided into rows.
+  for (bool summed : {false, true})
+    cases.push_back({.name = summed ? "pixels_summed" : "pixels",
+                     .kernel = summed ? "reduction" : "elementwise",
+                     .build =
+                         [=](CaseModel& m) {
+                           GraphBuilder& b = m.build;
+                           Dim h = m.symbol("H"), w = m.symbol("W"), places = b.dim(21);
+                           Dim pixels = m.module.dims.mul(h, w);
+                           Value* x = b.reshape(m.input({b.dim(2), b.dim(3), h, w}), {b.dim(2), b.dim(3), pixels});
+                           Value* any = b.mul(m.input({b.dim(2), places}, DType::I64), number(m, b.dim(5)));
+                           Value* at = b.scalar_op(ScalarOp::FloorMod, {any, number(m, pixels)});
+                           const Shape shape = {b.dim(2), b.dim(3), places};
+                           Value* y = b.gather_elements(x, b.broadcast(at, {0, 2}, shape), 2, true);
+                           y = b.mul(y, b.broadcast(m.input({places}), {2}, shape));
+                           if (summed) y = b.reshape(y, {b.dim(2), b.dim(3), b.dim(3), b.dim(7)});
+                           m.result({summed ? b.reduce(OpKind::ReduceSum, y, {2}) : y});
+                         },
+                     .values = sizes,
+                     .tolerance = 1e-5});
   return cases;
 }
 
