@@ -41,6 +41,7 @@ int64_t wrap(DType dtype, int64_t value) {
 }
 
 int64_t saturate(DType dtype, double value) {
+  if (bit_width(dtype) < 8) return wrap(dtype, saturate(DType::I32, value));
   if (std::isnan(value)) return 0;
   value = std::trunc(value);
   int bits = bit_width(dtype);

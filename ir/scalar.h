@@ -39,8 +39,8 @@ struct Scalar {
 // Floats are computed in float64 and rounded to the declared type when `round` is set; integers exactly, then wrapped.
 Scalar evaluate(ScalarOp, std::span<const Scalar> operands, bool round = true);
 
-// float → integer saturates and NaN gives 0; integer → integer wraps; anything → bool is x != 0; float → float rounds
-// to nearest even (the 8- and 4-bit floats: as ONNX's Cast says, saturating).
+// float → integer saturates and NaN gives 0, but 4 and 2 bits are the last ones of an i32; integer → integer wraps;
+// anything → bool is x != 0; float → float rounds to nearest even (8- and 4-bit floats: as ONNX's Cast, saturating).
 Scalar convert(const Scalar&, DType to, bool round = true);
 
 double round_to(DType, double);                              // nearest value of a float type, as a double

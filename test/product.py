@@ -66,27 +66,28 @@ class Product:
             array = np.asarray(feeds[name], order="C")
             if array.dtype != DTYPES[code]:
                 raise TypeError(f"input {name}: expected {DTYPES[code].__name__}, got {array.dtype}")
-            dims = (c.c_int64 * max(array.ndim, 1))(*array.shape)
-            tensor = Tensor(c.sizeof(Tensor), 0, array.ctypes.data, array.nbytes, code, array.ndim, dims, None)
-            self._check(self._function("bind")(self.instance, slot, c.byref(tensor)))
-            self._bound[slot] = (array, dims)
+            self.bind_bytes(slot, code, array.shape, array)
+
+    def bind_bytes(self, slot, code, shape, array):
+        """A tensor of any type, its bytes in an array of whatever type."""
+        dims = (c.c_int64 * max(len(shape), 1))(*shape)
+        tensor = Tensor(c.sizeof(Tensor), 0, array.ctypes.data, array.nbytes, code, len(shape), dims, None)
+        self._check(self._function("bind")(self.instance, slot, c.byref(tensor)))
+        self._bound[slot] = (array, dims)
 
     def step(self):
         self._check(self._function("run")(self.instance, 0, None))
 
+    def result_bytes(self, index):
+        """(type's code, shape, bytes) of an output."""
+        tensor = Tensor(size=c.sizeof(Tensor))
+        self._check(self._function("output")(self.instance, len(self.inputs) + index, c.byref(tensor)))
+        data = c.string_at(tensor.data, tensor.bytes) if tensor.bytes else b""
+        return tensor.dtype, [tensor.dims[k] for k in range(tensor.rank)], data
+
     def results(self):
-        found = []
-        for i, (_, code, _) in enumerate(self.outputs):
-            tensor = Tensor(size=c.sizeof(Tensor))
-            self._check(self._function("output")(self.instance, len(self.inputs) + i, c.byref(tensor)))
-            shape = [tensor.dims[k] for k in range(tensor.rank)]
-            count = int(np.prod(shape, dtype=np.int64))
-            if count == 0:
-                found.append(np.zeros(shape, DTYPES[code]))
-                continue
-            raw = (c.c_uint8 * tensor.bytes).from_address(tensor.data)
-            found.append(np.frombuffer(raw, DTYPES[code], count).reshape(shape).copy())
-        return found
+        found = [self.result_bytes(i) for i in range(len(self.outputs))]
+        return [np.frombuffer(data, DTYPES[code]).reshape(shape).copy() for code, shape, data in found]
 
     def run(self, feeds):
         self.bind(feeds)

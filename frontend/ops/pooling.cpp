@@ -109,8 +109,8 @@ Values max_pool_with_indices(Node& node, const Pool& pool) {
 }
 
 Values max_pool(Node& node) {
-  if (node.wants(1)) return max_pool_with_indices(node, pool_of(node));
-  return {node.build.create(OpKind::MaxPool, {node.input(0)}, params_of(pool_of(node))).result()};
+  if (node.wants(1)) return max_pool_with_indices(node, pool_of(node, node.input(0)));
+  return {node.build.create(OpKind::MaxPool, {node.input(0)}, params_of(pool_of(node, node.input(0)))).result()};
 }
 
 Values nhwc_max_pool(Node& node) {

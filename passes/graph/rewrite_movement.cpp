@@ -194,10 +194,20 @@ Value* slice_before_transpose(GraphBuilder& b, Op& op) {
   return b.transpose(b.slice(transpose->operand(0), starts, steps, sizes), perm);
 }
 
-// concat(x) == x; concat(a, concat(b, c)) == concat(a, b, c) along one axis when nobody else reads the inner one
-Value* nested_concat(GraphBuilder& b, Op& op) {
+// concat(x) == x; concat(x, nothing) == x
+Value* empty_parts(GraphBuilder& b, Op& op) {
   if (!op.is(OpKind::Concat)) return nullptr;
   if (op.operands.size() == 1) return op.operand(0);
+  const int64_t axis = op.params.integer("axis");
+  std::vector<Value*> parts = op.operands;
+  std::erase_if(parts, [&](const Value* part) { return value_of(part->type.shape[axis]) == 0; });
+  if (parts.empty()) return op.operand(0);
+  return parts.size() < op.operands.size() ? b.concat(parts, static_cast<int>(axis)) : nullptr;
+}
+
+// concat(a, concat(b, c)) == concat(a, b, c) along one axis when nobody else reads the inner one
+Value* nested_concat(GraphBuilder& b, Op& op) {
+  if (!op.is(OpKind::Concat)) return nullptr;
   std::vector<Value*> parts;
   for (Value* part : op.operands) {
     Op* inner = producer_of_kind(part, OpKind::Concat);
@@ -249,6 +259,7 @@ constexpr Rewrite kRewrites[] = {nested_reshape,
                                  moved_scalar,
                                  nested_slice,
                                  slice_before_transpose,
+                                 empty_parts,
                                  nested_concat,
                                  empty_pad,
                                  reduce_units,

@@ -213,6 +213,8 @@ Expr GroupEmitter::concat(const Op& op, const Coords& coords) {
     const bool only = operand == op.operands.back() && parts.empty();
     if (value_of(operand->type.shape[axis]) == 0 && !only) continue;
     Dim end = dims.add(begin, operand->type.shape[axis]);
+    if (end == begin && operand != op.operands.front())
+      continue;  // nothing, which no range can tell from its neighbour
     const bool first = value_of(begin) == 0, last = end == op.type().shape[axis];
     Expr inside = in_range(flat, first ? nullptr : builder.parameter(begin), last ? nullptr : builder.parameter(end),
                            coords.lanes);
@@ -221,6 +223,7 @@ Expr GroupEmitter::concat(const Op& op, const Coords& coords) {
       where.guard = both(where.guard, less(integer(0), builder.parameter(operand->type.shape[axis])));
     where.axes[axis] = shift(flat, dims.neg(begin), nullptr, coords.lanes);
     parts.push_back({inside, value_or_scalar(operand, where)});
+    if (!inside) break;
     begin = end;
   }
   Expr result = parts.back().second;

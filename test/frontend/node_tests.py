@@ -9,67 +9,44 @@ it is refused and not in there, or in there and not refused for that reason (any
 The last line is "N passed, N failed, N skipped"; skipped are the unsupported, and those not on tensors of numbers.
 """
 import argparse
-import contextlib
-import io
 import pathlib
 import subprocess
 import sys
 import tempfile
-import warnings
 
-import numpy as np
-import onnx
 from onnx import numpy_helper
 
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "conformance")]
+import suite  # noqa: E402
 
-TABLE = pathlib.Path(__file__).with_name("unsupported.txt")
-# A last place or two of the small types: cases' own tolerances are those of float32.
-ROUNDING = {"float16": 2e-3, "bfloat16": 1.6e-2}
-
-
-# Results are random: of these the shape and the type alone can be compared.
-RANDOM = ("test_bernoulli", "test_training_dropout")
+TABLE = suite.Table(HERE / "unsupported.txt", "ONNX's node tests that are not supported, and why: node_tests.py --write.")
 
 
-def collect():
-    warnings.simplefilter("ignore")
-    from onnx.backend.test.case.node import collect_testcases
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        cases = collect_testcases(None)
-    return [case for case in cases if case.model and case.data_sets]
-
-
-def write_tensor(path, array):
-    proto = numpy_helper.from_array(array)
+def write_tensor(path, proto):
+    shape, data = suite.content(proto)
     with open(path, "wb") as file:
-        file.write((" ".join(map(str, [proto.data_type, *proto.dims])) + "\n").encode())
-        file.write(proto.raw_data)
+        file.write((" ".join(map(str, [proto.data_type, *shape])) + "\n").encode())
+        file.write(data)
 
 
 def read_tensor(path):
     header, data = open(path, "rb").read().split(b"\n", 1)
     data_type, *shape = map(int, header.split())
-    proto = onnx.TensorProto(data_type=data_type, dims=shape, raw_data=data)
-    return numpy_helper.to_array(proto)
+    return suite.tensor_of(data_type, shape, data)
 
 
 def tensors_only(values):
-    return all(isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind not in "OUS" for value in values)
+    return not any(map(suite.not_a_tensor, values))
 
 
 def write_case(case, folder, baked):
     folder.mkdir(parents=True)
-    inputs, _ = case.data_sets[0]
-    model = onnx.ModelProto()
-    model.CopyFrom(case.model)
-    names = [value.name for value in model.graph.input]
-    if baked:
-        for name, value in list(zip(names, inputs))[1:] if len(names) > 1 else list(zip(names, inputs)):
-            model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    model = suite.baked(case)[0] if baked else case.model
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    (folder / "inputs").write_text("\n".join(names) + "\n")
-    for i, value in enumerate(inputs):
-        write_tensor(folder / f"input_{i}", np.asarray(value))
+    (folder / "inputs").write_text("\n".join(value.name for value in case.inputs()) + "\n")
+    for i, value in enumerate(case.data_sets[0][0]):
+        write_tensor(folder / f"input_{i}", value)
 
 
 def run(tool, cases, root, baked):
@@ -90,21 +67,10 @@ def run(tool, cases, root, baked):
 
 
 def difference(case, folder):
-    _, outputs = case.data_sets[0]
-    for i, expected in enumerate(outputs):
-        got = read_tensor(folder / f"output_{i}")
-        expected = np.asarray(expected)
-        if got.dtype != expected.dtype or got.shape != expected.shape:
-            return f"output {i} is {got.dtype}{list(got.shape)}, expected {expected.dtype}{list(expected.shape)}"
-        if case.name.startswith(RANDOM) and "zero_ratio" not in case.name:
-            continue
-        wide = [x.astype(np.float64) if x.dtype.kind not in "biuc" else x for x in (got, expected)]
-        # What cancels out is known to a last place of the largest.
-        numbers = wide[1][np.isfinite(wide[1])] if got.dtype.kind not in "biu" else np.zeros(0)
-        atol = max(case.atol, np.finfo(np.float32).eps * np.abs(numbers).max(initial=0))
-        if not np.allclose(*wide, rtol=max(case.rtol, ROUNDING.get(got.dtype.name, 0)), atol=atol, equal_nan=True):
-            worst = np.unravel_index(np.argmax(np.abs(wide[0].astype(np.float64) - wide[1])), got.shape)
-            return f"output {i} at {[int(k) for k in worst]}: {got[worst]}, expected {expected[worst]}"
+    for i, expected in enumerate(case.data_sets[0][1]):
+        if wrong := suite.difference(read_tensor(folder / f"output_{i}"), numpy_helper.to_array(expected), case.rtol, case.atol,
+                                   case.name):
+            return f"output {i} {wrong}"
     return None
 
 
@@ -133,26 +99,6 @@ def sort_out(cases, verdicts):
     return wrong, unsupported
 
 
-def read_table():
-    lines = [line for line in TABLE.read_text().splitlines() if not line.startswith("#")]
-    return dict(line.split(": ", 1) for line in lines)
-
-
-def write_table(unsupported):
-    lines = [f"{name}: {reason}\n" for name, reason in sorted(unsupported.items())]
-    TABLE.write_text("# ONNX's node tests that are not supported, and why: node_tests.py --write.\n" + "".join(lines))
-
-
-def unlike_table(unsupported, known):
-    for name, reason in sorted(unsupported.items()):
-        if name not in known:
-            yield name, f"not supported: {reason}"
-        elif reason != known[name]:
-            yield name, f"not supported because: {reason}; {TABLE.name} says: {known[name]}"
-    for name in sorted(set(known) - set(unsupported)):
-        yield name, f"supported now, but in {TABLE.name} (--write writes it anew)"
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
@@ -162,15 +108,14 @@ def main():
     options = parser.parse_args()
     if options.write and options.only:
         parser.error("--write needs every case")
-    every = [case for case in collect() if options.only in case.name]
+    every = [case for case in suite.node_cases() if options.only in case.name]
     cases = [case for case in every if tensors_only(case.data_sets[0][0]) and tensors_only(case.data_sets[0][1])]
     with tempfile.TemporaryDirectory() as folder:
         verdicts = verdicts_of(pathlib.Path(options.build) / "test" / "interpret_cases", cases, pathlib.Path(options.keep or folder))
         wrong, unsupported = sort_out(cases, verdicts)
     if options.write:
-        write_table(unsupported)
-    known = {name: reason for name, reason in read_table().items() if options.only in name}
-    failed = {**wrong, **{name: what for name, what in unlike_table(unsupported, known) if name not in wrong}}
+        TABLE.write(unsupported)
+    failed = {**TABLE.unlike(unsupported, options.only), **wrong}
     for name, what in failed.items():
         print(f"FAIL  {name}: {what}")
     skipped = len([name for name in unsupported if name not in failed]) + len(every) - len(cases)

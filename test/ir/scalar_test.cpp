@@ -151,6 +151,18 @@ TEST(Conversion, FloatToIntegerSaturates) {
   EXPECT_EQ(to_integer(kNan, DType::Bool), 1);
 }
 
+// As ONNX's node tests have it: test_cast_FLOAT_to_INT4.
+TEST(Conversion, FloatToSubByteIntegerWraps) {
+  const auto converted = [](double value, DType to) {
+    return convert(Scalar::of_float(DType::F32, value), to).integer;
+  };
+  EXPECT_EQ(converted(-9, DType::I4), 7);
+  EXPECT_EQ(converted(300, DType::I4), -4);
+  EXPECT_EQ(converted(-1.5, DType::U4), 15);
+  EXPECT_EQ(converted(5, DType::U2), 1);
+  EXPECT_EQ(converted(NAN, DType::I2), 0);
+}
+
 TEST(Conversion, IntegersWrapAndWiden) {
   EXPECT_EQ(convert(Scalar::of_integer(DType::I16, 200), DType::I8).integer, -56);
   EXPECT_EQ(convert(Scalar::of_integer(DType::I8, -1), DType::U32).integer, 0xffffffff);

@@ -1,0 +1,211 @@
+"""ONNX's backend suite through compiled code: each case's model to a library, loaded, run, compared.
+
+    check.py --build BUILD [--only SUBSTRING] [--jobs N] [--write]
+
+A model whose operands decide shapes is compiled as it is first. Where that is not supported, its inputs after the first
+become initializers; cases that pass in that form alone are counted apart, since a product then holds the operands.
+unsupported.txt beside this file names the cases that are not supported, and those that are so in that form alone, each
+with the reason. A case fails when its result is wrong, when compiling or running ends in anything but "not supported",
+when it crashes or hangs, or when the table says otherwise of it; --write writes the table anew.
+The last line is "N passed, N failed, N unsupported".
+"""
+import argparse
+import collections
+import multiprocessing
+import multiprocessing.connection
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+from onnx import numpy_helper
+
+import suite
+
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent)]
+from product import Product, ProductError  # noqa: E402
+
+TABLE = suite.Table(pathlib.Path(__file__).with_name("unsupported.txt"),
+                    "Cases of ONNX's backend suite that compiled code does not support, and why: scripts/conformance --write.")
+CONSTANT = "only with constant operands: "
+SECONDS = {"compile": 120, "case": 300}
+UNSUPPORTED = 3   # lapidary's exit code
+
+Verdict = collections.namedtuple("Verdict", "kind reason", defaults=[""])   # "passed", "constant", "unsupported", "failed"
+
+
+class Refused(Exception):
+    """What the compiler does not support."""
+
+
+# --- one case, within a worker ------------------------------------------------------------------------------------------
+
+def reason_of(stderr):
+    """The first line without the file's and the node's name: what many cases share."""
+    line = (stderr.strip().splitlines() or ["no message"])[0]
+    line = re.sub(r"^[^ ]*\.onnx: ", "", line)
+    return re.sub(r"^node .*? \(\w+, [^)]*\): ", "", line)
+
+
+def compile_model(lapidary, model, folder, name):
+    path, library = folder / f"{name}.onnx", folder / f"{name}.so"
+    path.write_bytes(model.SerializeToString())
+    try:
+        done = subprocess.run([lapidary, "compile", "-q", "-j1", path, "-o", library], capture_output=True, text=True,
+                              timeout=SECONDS["compile"])
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"compiling takes longer than {SECONDS['compile']} s")
+    if done.returncode == UNSUPPORTED:
+        raise Refused(reason_of(done.stderr))
+    assert done.returncode == 0, f"compiling ends with {done.returncode}: {(done.stderr.strip().splitlines() or [''])[0]}"
+    return library
+
+
+def run_data_set(model, names, data_set):
+    """The outputs of a loaded model, as arrays. An input that the product does not have is one that it does not need."""
+    inputs, _ = data_set
+    given = dict(zip(names, inputs))
+    for slot, (name, code, _) in enumerate(model.inputs):
+        assert given[name].data_type == code, f"input {name} is of type {code}, the case has {given[name].data_type}"
+        shape, data = suite.content(given[name])
+        model.bind_bytes(slot, code, shape, np.frombuffer(data, np.uint8).copy())   # bytes may be at any address
+    model.step()
+    return [suite.tensor_of(*model.result_bytes(i)) for i in range(len(model.outputs))]
+
+
+def check_case(case, lapidary, folder, constant):
+    """Raises Refused or AssertionError, or nothing."""
+    model, names = suite.baked(case) if constant else (case.model, [value.name for value in case.inputs()])
+    library = compile_model(lapidary, model, folder, "constant" if constant else "model")
+    with Product(library, threads=2) as product:
+        for data_set in case.data_sets[:1] if constant else case.data_sets:
+            got = run_data_set(product, names, data_set)
+            expected = data_set[1]
+            assert len(got) == len(expected), f"{len(got)} outputs, expected {len(expected)}"
+            for i, (mine, theirs) in enumerate(zip(got, expected)):
+                wrong = suite.difference(mine, numpy_helper.to_array(theirs), case.rtol, case.atol, case.name)
+                assert not wrong, f"output {i} {wrong}"
+
+
+def verdict_on(case, lapidary, folder):
+    for kind, values in (("an input", case.data_sets[0][0]), ("an output", case.data_sets[0][1])):
+        found = [what for what in map(suite.not_a_tensor, values) if what]
+        if found:
+            return Verdict("unsupported", f"{kind} is {found[0]}")
+    try:
+        check_case(case, lapidary, folder, constant=False)
+        return Verdict("passed")
+    except Refused as refused:
+        reason = str(refused)
+    except (AssertionError, ProductError) as error:
+        return Verdict("failed", str(error))
+    try:
+        check_case(case, lapidary, folder, constant=True)
+        return Verdict("constant", CONSTANT + reason)
+    except Refused:
+        return Verdict("unsupported", reason)
+    except (AssertionError, ProductError) as error:
+        return Verdict("failed", f"with constant operands: {error}")
+
+
+def work(pipe, cases, lapidary, root):
+    """Answers each index it is sent with a verdict. What a product does to this process, its parent sees."""
+    for index in iter(pipe.recv, None):
+        with tempfile.TemporaryDirectory(dir=root) as folder:
+            try:
+                verdict = verdict_on(cases[index], lapidary, pathlib.Path(folder))
+            except Exception as error:
+                verdict = Verdict("failed", repr(error))
+        pipe.send(verdict)
+
+
+# --- all cases, over some workers ---------------------------------------------------------------------------------------
+
+class Worker:
+    def __init__(self, *arguments):
+        self.arguments, self.index = arguments, None
+        self.start()
+
+    def start(self):
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process = multiprocessing.Process(target=work, args=(theirs, *self.arguments), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def give(self, index):
+        self.index, self.deadline = index, time.monotonic() + SECONDS["case"]
+        self.pipe.send(index)
+
+    def verdict(self):
+        """Of the case at hand; None while there is none. A worker that died or hangs is replaced."""
+        if self.pipe.poll():
+            try:
+                return self.pipe.recv()
+            except EOFError:
+                self.process.join()
+                reason = f"the process ends with {self.process.exitcode}"
+        elif time.monotonic() > self.deadline:
+            self.process.kill()
+            self.process.join()
+            reason = f"takes longer than {SECONDS['case']} s"
+        else:
+            return None
+        self.start()
+        return Verdict("failed", reason)
+
+
+def verdicts_of(cases, lapidary, root, jobs):
+    """{case's name: verdict}; the large models first."""
+    found = {}
+    waiting = sorted(range(len(cases)), key=lambda i: cases[i].model.ByteSize())
+    workers = [Worker(cases, lapidary, root) for _ in range(jobs)]
+    busy = []
+    while waiting or busy:
+        for worker in workers:
+            if worker.index is None and waiting:
+                worker.give(waiting.pop())
+        busy = [worker for worker in workers if worker.index is not None]
+        multiprocessing.connection.wait([worker.pipe for worker in busy], timeout=1)
+        for worker in busy:
+            if verdict := worker.verdict():
+                found[cases[worker.index].name], worker.index = verdict, None
+        busy = [worker for worker in workers if worker.index is not None]
+    for worker in workers:
+        worker.pipe.send(None)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--only", default="", help="cases whose name holds this: node/, light/, softmax")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    if options.write and options.only:
+        parser.error("--write needs every case")
+    lapidary = pathlib.Path(options.build).resolve() / "tools/lapidary"
+    cases = [case for case in suite.every_case() if options.only in case.name]
+    with tempfile.TemporaryDirectory() as folder:
+        verdicts = verdicts_of(cases, lapidary, folder, options.jobs)
+    wrong = {name: verdict.reason for name, verdict in verdicts.items() if verdict.kind == "failed"}
+    others = {name: verdict for name, verdict in verdicts.items() if name not in wrong}
+    reasons = {name: verdict.reason for name, verdict in others.items() if verdict.reason}
+    if options.write:
+        TABLE.write(reasons)
+    failed = {**TABLE.unlike(reasons, options.only), **wrong}
+    for name, what in sorted(failed.items()):
+        print(f"FAIL  {name}: {what}")
+    counts = collections.Counter(verdict.kind for name, verdict in others.items() if name not in failed)
+    passed = counts["passed"] + counts["constant"]
+    print(f"{counts['constant']} of those that passed did so only with constant operands")
+    print(f"{passed} passed, {len(failed)} failed, {counts['unsupported']} unsupported")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
