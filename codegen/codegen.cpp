@@ -1,11 +1,13 @@
-// Program → library and header: kernels compiled, tables written, all linked, weights filled in, files renamed.
+// Program → products: kernels compiled, tables written, all linked, weights filled in, files renamed.
 #include "codegen/codegen.h"
 
 #include <chrono>
+#include <memory>
 
 #include "codegen/cpu/compile.h"
 #include "codegen/cpu/features.h"
 #include "codegen/cpu/link.h"
+#include "codegen/host/archive.h"
 #include "codegen/host/exports.h"
 #include "codegen/host/tables.h"
 #include "codegen/output_file.h"
@@ -33,38 +35,94 @@ class StageClock {
   Clock::time_point since_ = Clock::now();
 };
 
-cpu::LinkInput link_input(const std::string& symbol) {
+cpu::LinkInput link_input(const std::string& symbol, Arch arch) {
   cpu::LinkInput input;
   for (const host::Export& e : host::kExports) input.exports.push_back({symbol + "_" + e.name, e.function});
   input.reserved_section = host::kWeightsSection;
+  input.arch = arch;
   return input;
 }
 
+// The products under way, by their temporary files.
+class Writer {
+ public:
+  Writer(const Program& program, const cpu::LinkInput& input, const host::WeightLayout& weights, int jobs)
+      : program_(program), input_(input), weights_(weights), jobs_(jobs) {}
+
+  void text(const std::string& path, const std::string& content) {
+    if (!path.empty()) open(path, 0666).write(content);
+  }
+  void reserve(const std::string& path, unsigned mode) {  // found out before the long work: can it be written?
+    if (!path.empty()) open(path, mode);
+  }
+  void product(const std::string& path, cpu::LinkAs kind) {
+    if (path.empty()) return;
+    const cpu::Linked linked = cpu::link(kind, input_, jobs_);
+    finish(path, linked, {});
+  }
+  void archive(const std::string& path, const std::string& member) {
+    if (path.empty()) return;
+    cpu::Linked linked = cpu::link(cpu::LinkAs::Object, input_, jobs_);
+    if (linked.bytes.size() % 2) linked.bytes.push_back('\0');
+    std::vector<std::string> names;
+    for (const auto& [name, symbol] : input_.exports) names.push_back(name);
+    const auto bytes = static_cast<int64_t>(linked.bytes.size()) + linked.reserved_bytes;
+    finish(path, linked, host::archive_head(member, names, bytes));
+  }
+  void keep() {
+    for (auto& [path, file] : files_) file->keep();
+  }
+
+ private:
+  OutputFile& open(const std::string& path, unsigned mode) {
+    auto& file = files_[path];
+    if (!file) file = std::make_unique<OutputFile>(path, mode);
+    return *file;
+  }
+  void finish(const std::string& path, const cpu::Linked& linked, std::vector<char> content) {
+    LPD_CHECK(linked.reserved_bytes == weights_.bytes);
+    content.insert(content.end(), linked.bytes.begin(), linked.bytes.end());
+    const OutputFile& file = *files_.at(path);
+    file.write({content.data(), content.size()});
+    write_weights(program_, weights_, file, static_cast<int64_t>(content.size()), jobs_);
+  }
+
+  const Program& program_;
+  const cpu::LinkInput& input_;
+  const host::WeightLayout& weights_;
+  const int jobs_;
+  std::map<std::string, std::unique_ptr<OutputFile>> files_;
+};
+
 }  // namespace
 
-void write_library(const Program& program, const Target& target, const std::string& symbol,
-                   const std::string& library_path, const std::string& header_path, const ArtifactOptions& options) {
+void write_products(const Program& program, const Target& target, const std::string& symbol, const Products& products,
+                    const ArtifactOptions& options) {
   LPD_CHECK(symbol == c_identifier(symbol), "'{}' is no C identifier", symbol);
   const host::WeightLayout weights = host::lay_out_weights(program);
   if (weights.bytes > kMostWeightBytes)
     throw Error(Fault::Unsupported,
-                fmt::format("weights of {} bytes; a library holds at most {}", weights.bytes, kMostWeightBytes));
+                fmt::format("weights of {} bytes; a product holds at most {}", weights.bytes, kMostWeightBytes));
 
   StageClock clock(options);
-  OutputFile library(library_path, 0777), header(header_path);
-  header.write(header_text(program, symbol));
-  cpu::LinkInput input = link_input(symbol);
+  cpu::LinkInput input = link_input(symbol, target.arch);
+  Writer writer(program, input, weights, options.jobs);
+  writer.reserve(products.library, 0777);
+  writer.reserve(products.program, 0777);
+  writer.reserve(products.object, 0666);
+  writer.reserve(products.archive, 0666);
+  if (!products.header.empty()) writer.text(products.header, header_text(program, symbol));
+  if (products.library.empty() && products.object.empty() && products.archive.empty() && products.program.empty())
+    return writer.keep();
   input.objects = cpu::compile_kernels(program, target, options);
   clock.done("compile kernels");
-  input.objects.push_back(host::table_object(program, cpu::needed_features(target)));
-  const cpu::LinkedLibrary linked = cpu::link_shared_library(input, options.jobs);
-  LPD_CHECK(linked.reserved_bytes == weights.bytes);
-  clock.done("link");
-  library.write({linked.bytes.data(), linked.bytes.size()});
-  write_weights(program, weights, library, static_cast<int64_t>(linked.bytes.size()), options.jobs);
-  clock.done("write weights");
-  header.keep();
-  library.keep();
+  input.objects.push_back(host::table_object(program, cpu::needed_features(target), target.arch));
+  writer.product(products.library, cpu::LinkAs::Library);
+  writer.product(products.object, cpu::LinkAs::Object);
+  writer.product(products.program, cpu::LinkAs::Program);
+  writer.archive(products.archive, "model.o");
+  clock.done("link and write weights");
+  writer.keep();
 }
 
 }  // namespace lapidary::codegen

@@ -9,7 +9,7 @@
 
 namespace lapidary::codegen {
 
-// "native" or a name of x86-64-v3, x86-64-v4, znver4, …; throws Error{Fault::Usage} for one we do not know.
+// "native" or a name of x86-64-v3, x86-64-v4, znver4, aarch64, …; throws Error{Fault::Usage} for one we do not know.
 Target resolve_target(const std::string& name);
 
 struct ArtifactOptions {
@@ -18,10 +18,20 @@ struct ArtifactOptions {
   std::function<void(const std::string& stage, double seconds)> on_stage;  // --time-passes
 };
 
-// Writes a shared library and its header, each under a temporary name and renamed when whole. `symbol` prefixes the
-// exported names and is already a C identifier.
-void write_library(const Program&, const Target&, const std::string& symbol, const std::string& library_path,
-                   const std::string& header_path, const ArtifactOptions&);
+// Where each product of a model goes; what has no path is not made.
+struct Products {
+  std::string library, object, archive, program;
+  std::string header;  // the C interface of the first three
+};
+
+// Writes them, each under a temporary name and all renamed when all are whole. `symbol` prefixes the exported names and
+// is already a C identifier.
+void write_products(const Program&, const Target&, const std::string& symbol, const Products&, const ArtifactOptions&);
+
+inline void write_library(const Program& program, const Target& target, const std::string& symbol,
+                          const std::string& library, const std::string& header, const ArtifactOptions& options) {
+  write_products(program, target, symbol, {.library = library, .header = header}, options);
+}
 std::string header_text(const Program&, const std::string& symbol);
 
 // Textual stages of the kernels, for --emit=llvm|asm.

@@ -7,11 +7,14 @@
 
 namespace lapidary {
 
+enum class Arch { X86_64, AArch64 };
+
 struct Target {
+  Arch arch = Arch::X86_64;
   std::string name = "x86-64-v4";  // as given to --target, "native" resolved
   std::string cpu = "x86-64-v4";   // LLVM's -mcpu: also chooses the scheduling model
   std::string features;            // LLVM's "+avx512f,…" of a native CPU; empty when the cpu name says it all
-  int vector_bytes = 64;           // width of a vector register: 64 with AVX-512, 32 with AVX2, 16 below
+  int vector_bytes = 64;           // width of a vector register: 64 with AVX-512, 32 with AVX2, 16 below and NEON
   int vector_registers = 32;
   bool byte_dots = false;  // VNNI: sums of four products of bytes in one instruction
   int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20, l3_bytes = 16 << 20;  // data caches, L3 as one core's share

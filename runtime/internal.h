@@ -106,6 +106,9 @@ lpd_status lpd_evaluate_later(const lpd_dim *, const uint32_t *which, uint32_t c
 
 /* --- tensor.c ------------------------------------------------------------------------------------------------ */
 const lpd_signature *lpd_signature_of(const lpd_model *, int slot);
+/* By ONNX's TensorProto.DataType: "float32"; of one element, 0 for what has no size of its own. */
+const char *lpd_type_name(uint32_t dtype);
+unsigned lpd_type_bits(uint32_t dtype);
 /* Bytes of a dense tensor; -1 on overflow or an extent below 0. */
 int64_t lpd_tensor_bytes(uint32_t dtype, uint32_t rank, const int64_t *dims);
 enum { LPD_SLOT_TEXT = 112 };

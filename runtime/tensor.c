@@ -16,11 +16,11 @@ static const struct {
               {"float8e5m2fnuz", 8}, {"uint4", 4},     {"int4", 4},         {"float4e2m1", 4},     {"float8e8m0", 8},
               {"uint2", 2},          {"int2", 2}};
 
-static const char *type_name(uint32_t dtype) {
+const char *lpd_type_name(uint32_t dtype) {
   return dtype < sizeof kTypes / sizeof *kTypes ? kTypes[dtype].name : "unknown";
 }
 
-static unsigned type_bits(uint32_t dtype) { return dtype < sizeof kTypes / sizeof *kTypes ? kTypes[dtype].bits : 0; }
+unsigned lpd_type_bits(uint32_t dtype) { return dtype < sizeof kTypes / sizeof *kTypes ? kTypes[dtype].bits : 0; }
 
 const lpd_signature *lpd_signature_of(const lpd_model *model, int slot) {
   if (slot < 0 || (uint32_t)slot >= model->input_count + model->output_count) return NULL;
@@ -35,7 +35,7 @@ const char *lpd_slot_text(const lpd_model *model, int slot, char text[LPD_SLOT_T
 }
 
 int64_t lpd_tensor_bytes(uint32_t dtype, uint32_t rank, const int64_t *dims) {
-  int64_t bits = type_bits(dtype), padded;
+  int64_t bits = lpd_type_bits(dtype), padded;
   for (uint32_t i = 0; i < rank; ++i)
     if (dims[i] < 0 || __builtin_mul_overflow(bits, dims[i], &bits)) return -1;
   return __builtin_add_overflow(bits, 7, &padded) ? -1 : padded / 8;
@@ -86,9 +86,9 @@ static lpd_status check_tensor(lpd_instance *instance, int slot, const lpd_tenso
   lpd_slot_text(instance->model, slot, text);
   if (tensor->device != 0) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: not in host memory", text);
   if (tensor->dtype != signature->dtype)
-    return lpd_fail(instance, LPD_WRONG_INPUT, "%s: element type is %s, expected %s", text, type_name(tensor->dtype),
-                    type_name(signature->dtype));
-  const unsigned bytes = type_bits(signature->dtype) / 8, alignment = bytes > 8 ? 8 : bytes;
+    return lpd_fail(instance, LPD_WRONG_INPUT, "%s: element type is %s, expected %s", text,
+                    lpd_type_name(tensor->dtype), lpd_type_name(signature->dtype));
+  const unsigned bytes = lpd_type_bits(signature->dtype) / 8, alignment = bytes > 8 ? 8 : bytes;
   if (alignment > 1 && (uintptr_t)tensor->data % alignment != 0)
     return lpd_fail(instance, LPD_WRONG_INPUT, "%s: data is not aligned to its elements of %u bytes", text, alignment);
   if (tensor->dims || (signature->rank == 0 && tensor->rank == 0)) return check_extents(instance, slot, tensor);

@@ -205,15 +205,14 @@ void print_json(const Report& report) {
 // --- the measuring ---------------------------------------------------------------------------------------------------
 
 // The shapes size the inputs, the artifact stays symbolic: they are only checked here, by the importer.
-void compile_for_bench(CompileOptions options, const std::string& symbol, const std::string& library,
-                       const std::string& header) {
+void compile_for_bench(CompileOptions options, const std::string& symbol, const std::string& library) {
   if (!options.shapes.empty()) {
     CompileOptions check = options;
     check.quiet = true;
     import(check);
     options.shapes.clear();
   }
-  write(compile(options), options, symbol, library, header);
+  write(compile(options), options, symbol, {.library = library});
 }
 
 Report measure(const Arguments& arguments, const std::string& symbol, const std::string& library) {
@@ -248,8 +247,7 @@ int run(Arguments& arguments) {
   if (options.threads == 0) options.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   TemporaryFolder folder;
   const std::string symbol = codegen::c_identifier(stem(options.model)), library = folder.path() + "/" + symbol + ".so";
-  const int status =
-      in_a_child([&] { compile_for_bench(options, symbol, library, folder.path() + "/" + symbol + ".h"); });
+  const int status = in_a_child([&] { compile_for_bench(options, symbol, library); });
   if (status) return status;
   arguments.inputs.shapes = parse_shapes(options.shapes);
   const Report report = measure(arguments, symbol, library);

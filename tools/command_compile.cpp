@@ -1,6 +1,7 @@
-// lapidary compile model.onnx → model.so + model.h, or any earlier stage as text.
+// lapidary compile model.onnx → model.so + model.h, other products, or any earlier stage as text.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "codegen/output_file.h"
@@ -12,7 +13,8 @@ namespace lapidary::tools {
 
 void add_compile_options(CLI::App& command, CompileOptions& options) {
   command.add_option("model", options.model, "the .onnx file")->required();
-  command.add_option("--target", options.target, "native, x86-64-v3, x86-64-v4, znver4, …")->capture_default_str();
+  command.add_option("--target", options.target, "native, x86-64-v3, x86-64-v4, znver4, …, aarch64")
+      ->capture_default_str();
   command.add_option("--shape", options.shapes, "fixes an input's extents: NAME=1x3x224x224")->allow_extra_args(false);
   command.add_option("--numerics", options.numerics, "how exact")
       ->check(CLI::IsMember({"strict", "default", "fast"}))
@@ -35,7 +37,8 @@ namespace {
 
 struct Arguments {
   CompileOptions compile;
-  std::string output, emit = "so";
+  std::string output;
+  std::vector<std::string> emit = {"so"};
 };
 
 void write_text(const std::string& path, const std::string& text) {
@@ -60,41 +63,85 @@ std::string replace_extension(const std::string& path, const std::string& extens
   return (has_extension ? path.substr(0, dot) : path) + extension;
 }
 
-int run(const Arguments& arguments) {
-  std::string library = arguments.output.empty() ? stem(arguments.compile.model) + ".so" : arguments.output;
-  std::string header = replace_extension(library, ".h");
-  if (arguments.emit == "so" && library == header)
-    throw Error(Fault::Usage, fmt::format("{}: the library cannot have the header's name", printable(library)));
-  if (arguments.emit == "graph") {
+struct ProductKind {
+  const char *name, *extension;
+  std::string codegen::Products::*path;
+};
+constexpr ProductKind kProducts[] = {{"so", ".so", &codegen::Products::library},
+                                     {"obj", ".o", &codegen::Products::object},
+                                     {"archive", ".a", &codegen::Products::archive},
+                                     {"exe", "", &codegen::Products::program},
+                                     {"header", ".h", &codegen::Products::header}};
+constexpr const char* kTexts[] = {"graph", "program", "loops", "llvm", "asm"};
+
+bool is_text(const std::string& kind) { return std::ranges::find(kTexts, kind) != std::end(kTexts); }
+
+// One product goes to --output; several share its name, each with its own extension. The header lies beside them.
+codegen::Products products_of(const Arguments& arguments) {
+  const std::string base = arguments.output.empty() ? stem(arguments.compile.model) : arguments.output;
+  const bool as_given = arguments.emit.size() == 1 && !arguments.output.empty();
+  codegen::Products products;
+  for (const ProductKind& kind : kProducts) {
+    if (std::ranges::find(arguments.emit, kind.name) == arguments.emit.end()) continue;
+    products.*kind.path = as_given                   ? base
+                          : arguments.output.empty() ? base + kind.extension
+                                                     : replace_extension(base, kind.extension);
+  }
+  const bool has_interface = !(products.library + products.object + products.archive).empty();
+  if (has_interface && products.header.empty())
+    products.header = arguments.output.empty() ? base + ".h" : replace_extension(base, ".h");
+  for (const auto path : {&codegen::Products::library, &codegen::Products::object, &codegen::Products::archive})
+    if (has_interface && products.*path == products.header)
+      throw Error(Fault::Usage,
+                  fmt::format("{}: the library cannot have the header's name", printable(products.header)));
+  return products;
+}
+
+int emit_text(const Arguments& arguments) {
+  const std::string& kind = arguments.emit[0];
+  if (arguments.emit.size() > 1) throw Error(Fault::Usage, "--emit: a stage as text comes alone");
+  if (kind == "graph") {
     write_text(arguments.output, print_module(*compile_graph(arguments.compile).module, {.origins = true}));
     return 0;
   }
   Compiled compiled = compile(arguments.compile);
   const Program& program = compiled.program;
   codegen::ArtifactOptions artifact = artifact_options(arguments.compile);
-  if (arguments.emit == "program") {
-    write_text(arguments.output, print_program(program));
-  } else if (arguments.emit == "loops") {
-    write_text(arguments.output, kernels_text(program));
-  } else if (arguments.emit == "llvm") {
-    write_text(arguments.output, codegen::llvm_text(program, compiled.target, artifact));
-  } else if (arguments.emit == "asm") {
-    write_text(arguments.output, codegen::assembly_text(program, compiled.target, artifact));
-  } else {
-    write(compiled, arguments.compile, codegen::c_identifier(stem(library)), library, header);
-  }
+  if (kind == "program") write_text(arguments.output, print_program(program));
+  if (kind == "loops") write_text(arguments.output, kernels_text(program));
+  if (kind == "llvm") write_text(arguments.output, codegen::llvm_text(program, compiled.target, artifact));
+  if (kind == "asm") write_text(arguments.output, codegen::assembly_text(program, compiled.target, artifact));
+  return 0;
+}
+
+int run(const Arguments& arguments) {
+  if (std::ranges::any_of(arguments.emit, is_text)) return emit_text(arguments);
+  const codegen::Products products = products_of(arguments);
+  const std::string& named_after = arguments.output.empty() ? arguments.compile.model : arguments.output;
+  Compiled compiled = compile(arguments.compile);
+  write(compiled, arguments.compile, codegen::c_identifier(stem(named_after)), products);
   return 0;
 }
 
 }  // namespace
 
 void add_compile_command(CLI::App& app, std::function<int()>& action) {
-  CLI::App* command = app.add_subcommand("compile", "Compiles a model into a library with a C header");
+  CLI::App* command =
+      app.add_subcommand("compile", "Compiles a model into a library with a C header, or another product");
   auto arguments = std::make_shared<Arguments>();
   add_compile_options(*command, arguments->compile);
-  command->add_option("-o,--output", arguments->output, "where to write; default: the model's name with .so, here");
-  command->add_option("--emit", arguments->emit, "what to write")
-      ->check(CLI::IsMember({"so", "graph", "program", "loops", "llvm", "asm"}))
+  command->add_option("-o,--output", arguments->output,
+                      "where to write; several products share its name. Default: the model's name, here");
+  std::vector<std::string> kinds;
+  for (const ProductKind& kind : kProducts) kinds.push_back(kind.name);
+  kinds.insert(kinds.end(), std::begin(kTexts), std::end(kTexts));
+  command
+      ->add_option("--emit", arguments->emit,
+                   "what to write: products, separated by commas (so, obj and archive come with their header), or a "
+                   "stage as text")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember(kinds))
       ->capture_default_str();
   command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
 }

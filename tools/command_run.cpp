@@ -44,7 +44,7 @@ int run(Arguments& arguments) {
   TemporaryFolder folder;
   std::string symbol = codegen::c_identifier(stem(arguments.compile.model)),
               library = folder.path() + "/" + symbol + ".so";
-  write(compiled, arguments.compile, symbol, library, folder.path() + "/" + symbol + ".h");
+  write(compiled, arguments.compile, symbol, {.library = library});
   LoadedModel model(library, symbol, arguments.compile.threads);
   std::vector<std::pair<int, std::string>> files;
   for (const std::string& text : arguments.outputs) files.push_back(split_binding(text, model.outputs(), "--output"));

@@ -142,9 +142,9 @@ Compiled compile(const CompileOptions& options) {
 }
 
 void write(const Compiled& compiled, const CompileOptions& options, const std::string& symbol,
-           const std::string& library, const std::string& header) {
+           const codegen::Products& products) {
   about_model(options, [&] {
-    codegen::write_library(compiled.program, compiled.target, symbol, library, header, artifact_options(options));
+    codegen::write_products(compiled.program, compiled.target, symbol, products, artifact_options(options));
   });
 }
 

@@ -49,9 +49,7 @@ passes::Options pass_options(const CompileOptions&, const Target&);
 codegen::ArtifactOptions artifact_options(const CompileOptions&);
 Compiled compile_graph(const CompileOptions&);  // up to the last graph pass; no program yet
 Compiled compile(const CompileOptions&);        // up to the Program
-// Writes `library` and the header beside it.
-void write(const Compiled&, const CompileOptions&, const std::string& symbol, const std::string& library,
-           const std::string& header);
+void write(const Compiled&, const CompileOptions&, const std::string& symbol, const codegen::Products&);
 
 std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::string>& texts);
 std::string stem(const std::string& path);  // "dir/resnet50.onnx" → "resnet50"

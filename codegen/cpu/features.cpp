@@ -57,6 +57,7 @@ bool is_arithmetic(llvm::StringRef name) {
 }  // namespace
 
 std::vector<std::string> needed_features(const Target& target) {
+  if (target.arch == Arch::AArch64) return {};  // what every such CPU has
   llvm::SmallVector<llvm::StringRef> names;
   if (target.features.empty()) {
     llvm::X86::getFeaturesForCPU(target.cpu, names);

@@ -6,22 +6,20 @@
 // so that code and tables stay near each other; it becomes a read-only segment of its own. Afterwards section and
 // segment are made to say that their content follows at the end of the file. 1 GiB links like none: in 10 ms.
 //
+// An object is lld's relocatable link (-r) of what a library would hold; local_symbols.cpp then hides its inside.
+//
 // lld keeps its state in globals: links run one at a time. Test: test/codegen/link_test.cpp.
 #include "codegen/cpu/link.h"
 
 #include <elf.h>
-#include <fcntl.h>
 #include <lld/Common/CommonLinkerContext.h>
 #include <lld/Common/Driver.h>
 #include <llvm/Support/raw_ostream.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include <cstring>
 #include <mutex>
-#include <string_view>
-#include <thread>
 
+#include "codegen/cpu/local_symbols.h"
+#include "codegen/cpu/memory_file.h"
 #include "codegen/host/embedded.h"
 #include "ir/error.h"
 
@@ -31,31 +29,6 @@ namespace lapidary::codegen::cpu {
 namespace {
 
 constexpr uint64_t kPage = 4096;
-
-class MemoryFile {
- public:
-  explicit MemoryFile(std::string_view content) : file_(memfd_create("lapidary", MFD_CLOEXEC)) {
-    while (file_ >= 0 && !content.empty()) {
-      const ssize_t written = write(file_, content.data(), content.size());
-      if (written <= 0) break;
-      content.remove_prefix(static_cast<size_t>(written));
-    }
-    if (file_ < 0 || !content.empty()) {
-      const int error_number = errno;
-      if (file_ >= 0) close(file_);
-      throw Error(Fault::File, fmt::format("cannot hold a file in memory: {}", std::strerror(error_number)));
-    }
-  }
-  ~MemoryFile() {
-    if (file_ >= 0) close(file_);
-  }
-  MemoryFile(MemoryFile&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
-  MemoryFile& operator=(MemoryFile&&) = delete;
-  std::string path() const { return fmt::format("/proc/self/fd/{}", file_); }
-
- private:
-  int file_;
-};
 
 std::string version_script(const LinkInput& input) {
   std::string names;
@@ -67,55 +40,28 @@ std::string placing_script(const std::string& section) {
   return fmt::format("SECTIONS {{ {0} : {{ *({0}) }} }} INSERT AFTER .bss;\n", section);
 }
 
-// A pipe whose content is collected while somebody writes it.
-class PipeReader {
- public:
-  PipeReader() {
-    if (pipe2(ends_, O_CLOEXEC) != 0)
-      throw Error(Fault::File, fmt::format("cannot make a pipe: {}", std::strerror(errno)));
-    reader_ = std::thread([this] {
-      char buffer[1 << 16];
-      for (ssize_t count; (count = read(ends_[0], buffer, sizeof buffer)) > 0;)
-        content_.insert(content_.end(), buffer, buffer + count);
-    });
-  }
-  ~PipeReader() {
-    if (reader_.joinable()) finish();
-  }
-  std::string path() const { return fmt::format("/proc/self/fd/{}", ends_[1]); }
-  // What was written by everybody who has closed it.
-  std::vector<char> finish() {
-    close(ends_[1]);
-    reader_.join();
-    close(ends_[0]);
-    return std::move(content_);
-  }
-
- private:
-  int ends_[2];
-  std::thread reader_;
-  std::vector<char> content_;
-};
-
-std::vector<std::string> arguments(const LinkInput& input, int jobs) {
+std::vector<std::string> arguments(LinkAs kind, const LinkInput& input, int jobs) {
+  const bool x86 = input.arch == Arch::X86_64;
   std::vector<std::string> list = {"ld.lld",
-                                   "-shared",
                                    "-m",
-                                   "elf_x86_64",
+                                   x86 ? "elf_x86_64" : "aarch64linux",
                                    "--gc-sections",
-                                   "--build-id=none",
-                                   "--hash-style=gnu",
-                                   "-z",
-                                   "now",
-                                   "-z",
-                                   "defs",
-                                   "-z",
-                                   "noexecstack",
-                                   "--strip-all",
-                                   "--as-needed",
-                                   "-Bsymbolic",
                                    "--color-diagnostics=never",
                                    fmt::format("--threads={}", jobs)};
+  const auto add = [&](std::initializer_list<const char*> more) { list.insert(list.end(), more.begin(), more.end()); };
+  if (kind == LinkAs::Object) {
+    add({"-r"});
+    for (const auto& [name, symbol] : input.exports) list.push_back("--undefined=" + symbol);
+    return list;
+  }
+  add({"--build-id=none", "--hash-style=gnu", "-z", "now", "-z", "defs", "-z", "noexecstack", "--strip-all",
+       "--as-needed"});
+  if (kind == LinkAs::Program) {
+    add({"-pie", "-e", "_start", "--dynamic-linker",
+         x86 ? "/lib64/ld-linux-x86-64.so.2" : "/lib/ld-linux-aarch64.so.1"});
+    return list;
+  }
+  add({"-shared", "-Bsymbolic"});
   for (const auto& [name, symbol] : input.exports) list.push_back(fmt::format("--defsym={}={}", name, symbol));
   return list;
 }
@@ -170,14 +116,19 @@ Elf64_Phdr& segment_at(std::vector<char>& file, uint64_t address) {
 int64_t append_reserved(std::vector<char>& file, const std::string& name) {
   Elf64_Shdr* section = name.empty() ? nullptr : find_section(file, name);
   if (!section) return 0;
-  const uint64_t offset = (file.size() + kPage - 1) / kPage * kPage;
-  Elf64_Phdr& segment = segment_at(file, section->sh_addr);
-  LPD_CHECK(section->sh_type == SHT_NOBITS && segment.p_filesz == 0 && segment.p_memsz == section->sh_size &&
-                segment.p_flags == PF_R && section->sh_addr % kPage == 0,
-            "the section {} was not placed alone", name);
+  LPD_CHECK(section->sh_type == SHT_NOBITS, "the section {} has content already", name);
+  uint64_t offset = (file.size() + kPage - 1) / kPage * kPage;
+  if (at<Elf64_Ehdr>(file, 0).e_type != ET_REL) {
+    Elf64_Phdr& segment = segment_at(file, section->sh_addr);
+    LPD_CHECK(segment.p_filesz == 0 && segment.p_memsz == section->sh_size && segment.p_flags == PF_R &&
+                  section->sh_addr % kPage == 0,
+              "the section {} was not placed alone", name);
+    offset += (segment.p_vaddr - offset) % segment.p_align;  // pages may be larger than ours
+    segment.p_offset = offset;
+    segment.p_filesz = section->sh_size;
+  }
   section->sh_type = SHT_PROGBITS;
-  section->sh_offset = segment.p_offset = offset;
-  segment.p_filesz = section->sh_size;
+  section->sh_offset = offset;
   const auto bytes = static_cast<int64_t>(section->sh_size);
   file.resize(offset);
   return bytes;
@@ -185,25 +136,29 @@ int64_t append_reserved(std::vector<char>& file, const std::string& name) {
 
 }  // namespace
 
-LinkedLibrary link_shared_library(const LinkInput& input, int jobs) {
-  std::vector<std::string> list = arguments(input, jobs);
+Linked link(LinkAs kind, const LinkInput& input, int jobs) {
+  std::vector<std::string> list = arguments(kind, input, jobs);
   std::vector<MemoryFile> files;
   auto add = [&](const std::string& option, std::string_view content) {
     files.emplace_back(content);
     list.push_back(option + files.back().path());
   };
-  add("--version-script=", version_script(input));
-  if (!input.reserved_section.empty()) add("--script=", placing_script(input.reserved_section));
+  if (kind == LinkAs::Library) add("--version-script=", version_script(input));
+  if (kind != LinkAs::Object && !input.reserved_section.empty())
+    add("--script=", placing_script(input.reserved_section));
   for (const std::vector<char>& object : input.objects) add("", {object.data(), object.size()});
-  add("", host::runtime_archive());
-  add("", host::libc_stub());
-  add("", host::libm_stub());
+  add("", host::runtime_archive(input.arch));
+  if (kind != LinkAs::Object) {
+    add("", host::libc_stub(input.arch));
+    add("", host::libm_stub(input.arch));
+  }
   PipeReader output;
   list.insert(list.end(), {"-o", output.path()});
   run_lld(list);
-  LinkedLibrary library{output.finish(), 0};
-  library.reserved_bytes = append_reserved(library.bytes, input.reserved_section);
-  return library;
+  Linked linked{output.finish(), 0};
+  if (kind == LinkAs::Object) linked.bytes = with_local_symbols(linked.bytes, input.exports);
+  linked.reserved_bytes = append_reserved(linked.bytes, input.reserved_section);
+  return linked;
 }
 
 }  // namespace lapidary::codegen::cpu

@@ -37,7 +37,7 @@ LoadedKernels::LoadedKernels(const Program& program, const Target& target, const
   LinkInput input;
   input.objects = compile_kernels(program, target, options);
   for (uint32_t i = 0; i < program.kernels.size(); i++) input.exports.emplace_back(entry_name(i), kernel_symbol(i));
-  const std::vector<char> linked = link_shared_library(input, options.jobs).bytes;
+  const std::vector<char> linked = link(LinkAs::Library, input, options.jobs).bytes;
   std::ofstream(library, std::ios::binary).write(linked.data(), static_cast<std::streamsize>(linked.size()));
   library_ = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   LPD_CHECK(library_, "{}", dlerror());

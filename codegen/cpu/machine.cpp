@@ -42,21 +42,24 @@
 namespace lapidary::codegen::cpu {
 namespace {
 
-const llvm::Triple& triple() {
-  static const llvm::Triple linux_x86("x86_64-unknown-linux-gnu");
-  return linux_x86;
+llvm::Triple triple_of(Arch arch) {
+  return llvm::Triple(arch == Arch::X86_64 ? "x86_64-unknown-linux-gnu" : "aarch64-unknown-linux-gnu");
 }
 
-const llvm::Target& x86_target() {
+const llvm::Target& llvm_target(Arch arch) {
   static std::once_flag once;
   std::call_once(once, [] {
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
+    LLVMInitializeAArch64TargetInfo();
+    LLVMInitializeAArch64Target();
+    LLVMInitializeAArch64TargetMC();
+    LLVMInitializeAArch64AsmPrinter();
   });
   std::string problem;
-  const llvm::Target* target = llvm::TargetRegistry::lookupTarget(triple(), problem);
+  const llvm::Target* target = llvm::TargetRegistry::lookupTarget(triple_of(arch), problem);
   LPD_CHECK(target, "{}", problem);
   return *target;
 }
@@ -79,14 +82,16 @@ Machine::Machine(const Target& target) : keeps_order_(target.vector_registers >=
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Strict;  // fma where Loops say fma
   options.NoTrappingFPMath = true;
-  machine_.reset(x86_target().createTargetMachine(triple(), target.cpu, target.features, options, llvm::Reloc::PIC_,
-                                                  llvm::CodeModel::Small, llvm::CodeGenOptLevel::Aggressive));
+  machine_.reset(llvm_target(target.arch)
+                     .createTargetMachine(triple_of(target.arch), target.cpu, target.features, options,
+                                          llvm::Reloc::PIC_, llvm::CodeModel::Small,
+                                          llvm::CodeGenOptLevel::Aggressive));
   LPD_CHECK(machine_, "no code generator for {}", target.cpu);
 }
 
 std::unique_ptr<llvm::Module> Machine::new_module(llvm::LLVMContext& context, const std::string& name) const {
   auto module = std::make_unique<llvm::Module>(name, context);
-  module->setTargetTriple(triple());
+  module->setTargetTriple(machine_->getTargetTriple());
   module->setDataLayout(machine_->createDataLayout());
   module->setPICLevel(llvm::PICLevel::BigPIC);
   return module;

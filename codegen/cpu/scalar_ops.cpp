@@ -37,7 +37,7 @@ Value* plain_min_max(const Emission& e, bool is_min, Value* y, Value* x) {
                          : (is_f32 ? llvm::Intrinsic::x86_avx512_max_ps_512 : llvm::Intrinsic::x86_avx512_max_pd_512);
     return b.CreateIntrinsic(id, {y, x, b.getInt32(4)});  // 4: the rounding mode at hand
   }
-  if (bits == 256) {
+  if (bits == 256 && e.target.vector_bytes >= 32) {
     const ID id = is_min ? (is_f32 ? llvm::Intrinsic::x86_avx_min_ps_256 : llvm::Intrinsic::x86_avx_min_pd_256)
                          : (is_f32 ? llvm::Intrinsic::x86_avx_max_ps_256 : llvm::Intrinsic::x86_avx_max_pd_256);
     return b.CreateIntrinsic(id, {y, x});
@@ -47,6 +47,8 @@ Value* plain_min_max(const Emission& e, bool is_min, Value* y, Value* x) {
 
 Value* float_min_max(const Emission& e, bool is_min, Value* x, Value* y) {
   Builder& b = e.build;
+  if (e.target.arch == Arch::AArch64)  // its instruction hands on NaN
+    return b.CreateBinaryIntrinsic(is_min ? llvm::Intrinsic::minimum : llvm::Intrinsic::maximum, x, y);
   if (never_nan(x)) std::swap(x, y);
   if (never_nan(y)) return b.CreateSelect(is_min ? b.CreateFCmpOLT(y, x) : b.CreateFCmpOGT(y, x), y, x);
   return b.CreateSelect(b.CreateFCmpUNO(y, y), y, plain_min_max(e, is_min, y, x));

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "codegen/codegen.h"
+#include "codegen/host/embedded.h"
 #include "ir/error.h"
 
 namespace lapidary::codegen {
@@ -32,6 +33,23 @@ constexpr std::array kNamedCpus = {
 void set_vectors(Target& target, bool avx512) {
   target.vector_bytes = avx512 ? 64 : 32;
   target.vector_registers = avx512 ? 32 : 16;
+}
+
+// What every 64-bit ARM CPU has. Cache sizes are those of a small one.
+Target aarch64_target() {
+  if (host::runtime_archive(Arch::AArch64).empty())
+    throw Error(Fault::Unsupported, "target 'aarch64': this lapidary was built without aarch64-linux-gnu-gcc");
+  Target target;
+  target.arch = Arch::AArch64;
+  target.name = "aarch64";
+  target.cpu = "generic";
+  target.vector_bytes = 16;
+  target.vector_registers = 32;
+  target.l1_bytes = 32 << 10;
+  target.l2_bytes = 512 << 10;
+  target.l3_bytes = 1 << 20;
+  target.threads = 4;
+  return target;
 }
 
 Target named_target(const NamedCpu& cpu) {
@@ -98,6 +116,8 @@ Target resolve_target(const std::string& name) {
     if (name == cpu.name) return named_target(cpu);
     known += std::string(", ") + cpu.name;
   }
+  if (name == "aarch64") return aarch64_target();
+  known += ", aarch64";
   throw Error(Fault::Usage, fmt::format("unknown target '{}'; known are {}", printable(name), known));
 }
 

@@ -11,18 +11,27 @@
       ".popsection\n");                                                                      \
   extern "C" const char name##_begin[], name##_end[];
 
-EMBED(lapidary_runtime_archive, LAPIDARY_RUNTIME_ARCHIVE)
-EMBED(lapidary_libc_stub, LAPIDARY_LIBC_STUB)
-EMBED(lapidary_libm_stub, LAPIDARY_LIBM_STUB)
+EMBED(lapidary_runtime_x86_64, LAPIDARY_EMBEDDED "/lapidary_runtime_x86_64")
+EMBED(lapidary_libc_x86_64, LAPIDARY_EMBEDDED "/lapidary_libc_x86_64")
+EMBED(lapidary_libm_x86_64, LAPIDARY_EMBEDDED "/lapidary_libm_x86_64")
+EMBED(lapidary_runtime_aarch64, LAPIDARY_EMBEDDED "/lapidary_runtime_aarch64")
+EMBED(lapidary_libc_aarch64, LAPIDARY_EMBEDDED "/lapidary_libc_aarch64")
+EMBED(lapidary_libm_aarch64, LAPIDARY_EMBEDDED "/lapidary_libm_aarch64")
 EMBED(lapidary_interface_header, LAPIDARY_INTERFACE_HEADER)
 
 #define BYTES(name) std::string_view(name##_begin, static_cast<size_t>(name##_end - name##_begin))
 
 namespace lapidary::codegen::host {
 
-std::string_view runtime_archive() { return BYTES(lapidary_runtime_archive); }
-std::string_view libc_stub() { return BYTES(lapidary_libc_stub); }
-std::string_view libm_stub() { return BYTES(lapidary_libm_stub); }
+std::string_view runtime_archive(Arch arch) {
+  return arch == Arch::X86_64 ? BYTES(lapidary_runtime_x86_64) : BYTES(lapidary_runtime_aarch64);
+}
+std::string_view libc_stub(Arch arch) {
+  return arch == Arch::X86_64 ? BYTES(lapidary_libc_x86_64) : BYTES(lapidary_libc_aarch64);
+}
+std::string_view libm_stub(Arch arch) {
+  return arch == Arch::X86_64 ? BYTES(lapidary_libm_x86_64) : BYTES(lapidary_libm_aarch64);
+}
 std::string_view interface_header() { return BYTES(lapidary_interface_header); }
 
 }  // namespace lapidary::codegen::host

@@ -3,11 +3,13 @@
 
 #include <string_view>
 
+#include "ir/target.h"
+
 namespace lapidary::codegen::host {
 
-std::string_view runtime_archive();  // runtime/*.c, compiled
-std::string_view libc_stub();        // a libc.so.6 of names alone, to link against
-std::string_view libm_stub();
+std::string_view runtime_archive(Arch);  // runtime/*.c, compiled; empty where the build had no compiler for it
+std::string_view libc_stub(Arch);        // a libc.so.6 of names alone, to link against
+std::string_view libm_stub(Arch);
 std::string_view interface_header();  // the text of runtime/lapidary.h
 
 }  // namespace lapidary::codegen::host

@@ -19,14 +19,14 @@ uint32_t append_name(std::vector<char>& to, const std::string& name) {
   return offset;
 }
 
-Elf64_Ehdr file_header(uint64_t sections_at) {
+Elf64_Ehdr file_header(Arch arch, uint64_t sections_at) {
   Elf64_Ehdr header{};
   std::copy_n(ELFMAG, SELFMAG, header.e_ident);
   header.e_ident[EI_CLASS] = ELFCLASS64;
   header.e_ident[EI_DATA] = ELFDATA2LSB;
   header.e_ident[EI_VERSION] = EV_CURRENT;
   header.e_type = ET_REL;
-  header.e_machine = EM_X86_64;
+  header.e_machine = arch == Arch::X86_64 ? EM_X86_64 : EM_AARCH64;
   header.e_version = EV_CURRENT;
   header.e_shoff = sections_at;
   header.e_ehsize = sizeof(Elf64_Ehdr);
@@ -55,12 +55,12 @@ class Writer {
   }
   Elf64_Shdr& header(uint16_t index) { return headers_[index]; }
 
-  std::vector<char> finish() {
+  std::vector<char> finish(Arch arch) {
     append_name(names_, ".shstrtab");
     const std::vector<char> names = names_;
     section(kSectionNames, ".shstrtab", SHT_STRTAB, 0, 1, names);
     file_.resize((file_.size() + 7) / 8 * 8);
-    const Elf64_Ehdr header = file_header(file_.size());
+    const Elf64_Ehdr header = file_header(arch, file_.size());
     for (const Elf64_Shdr& section : headers_) append(file_, section);
     std::copy_n(reinterpret_cast<const char*>(&header), sizeof header, file_.begin());
     return std::move(file_);
@@ -115,7 +115,8 @@ void DataObject::reserve_section(const std::string& section, const std::string& 
   reserved_bytes_ = bytes;
 }
 
-std::vector<char> DataObject::elf() const {
+std::vector<char> DataObject::elf(Arch arch) const {
+  const uint64_t absolute = arch == Arch::X86_64 ? R_X86_64_64 : R_AARCH64_ABS64;
   SymbolTable symbols;
   for (const auto& [name, offset] : defined_) symbols.add(name, kData, offset);
   if (!reserved_symbol_.empty()) symbols.add(reserved_symbol_, kReserved, 0);
@@ -123,7 +124,7 @@ std::vector<char> DataObject::elf() const {
   for (const Pointer& pointer : pointers_) {
     const uint32_t symbol = pointer.symbol.empty() ? 1 : symbols.add(pointer.symbol, SHN_UNDEF, 0);
     append(relocations,
-           Elf64_Rela{pointer.at, ELF64_R_INFO(uint64_t{symbol}, R_X86_64_64), static_cast<int64_t>(pointer.target)});
+           Elf64_Rela{pointer.at, ELF64_R_INFO(uint64_t{symbol}, absolute), static_cast<int64_t>(pointer.target)});
   }
 
   Writer out;
@@ -140,7 +141,7 @@ std::vector<char> DataObject::elf() const {
   out.header(kSymbols).sh_link = kStrings;
   out.header(kSymbols).sh_info = 2;  // the first global
   out.header(kSymbols).sh_entsize = sizeof(Elf64_Sym);
-  return out.finish();
+  return out.finish(arch);
 }
 
 }  // namespace lapidary::codegen::host

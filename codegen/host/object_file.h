@@ -9,6 +9,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "ir/target.h"
+
 namespace lapidary::codegen::host {
 
 class DataObject {
@@ -36,7 +38,7 @@ class DataObject {
   // at its start.
   void reserve_section(const std::string& section, const std::string& symbol, uint64_t bytes);
 
-  std::vector<char> elf() const;  // x86-64
+  std::vector<char> elf(Arch) const;
 
  private:
   struct Pointer {

@@ -20,7 +20,7 @@ class TableBuilder {
   TableBuilder(const Program& program, const EntryPoint& entry)
       : program_(program), entry_(entry), dims_(entry.inputs), weights_(lay_out_weights(program)) {}
 
-  std::vector<char> build(const std::vector<std::string>& cpu_features);
+  std::vector<char> build(const std::vector<std::string>& cpu_features, Arch);
 
  private:
   void add_step(const Step&, bool begins_region);
@@ -306,7 +306,7 @@ void TableBuilder::emit_kernels(uint64_t model) {
   out_.point(model + offsetof(lpd_model, flag_messages), emit_strings(program_.flags, false));
 }
 
-std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_features) {
+std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_features, Arch arch) {
   for (const Step& step : entry_.steps)
     if (step.kind == StepKind::Elements) add_reads(step);
   const std::vector<bool> begins = region_begins(entry_);
@@ -344,7 +344,7 @@ std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_featur
     out_.reserve_section(kWeightsSection, kWeightsSymbol, static_cast<uint64_t>(weights_.bytes));
     out_.point_to_symbol(model + offsetof(lpd_model, weights), kWeightsSymbol);
   }
-  return out_.elf();
+  return out_.elf(arch);
 }
 
 }  // namespace
@@ -358,9 +358,9 @@ WeightLayout lay_out_weights(const Program& program) {
   return layout;
 }
 
-std::vector<char> table_object(const Program& program, const std::vector<std::string>& cpu_features) {
+std::vector<char> table_object(const Program& program, const std::vector<std::string>& cpu_features, Arch arch) {
   if (program.entries.size() != 1) throw Error(Fault::Unsupported, "a product with more than one entry point");
-  return TableBuilder(program, program.entries[0]).build(cpu_features);
+  return TableBuilder(program, program.entries[0]).build(cpu_features, arch);
 }
 
 }  // namespace lapidary::codegen::host

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ir/program.h"
+#include "ir/target.h"
 
 namespace lapidary::codegen::host {
 
@@ -20,6 +21,6 @@ struct WeightLayout {
 WeightLayout lay_out_weights(const Program&);
 
 // `cpu_features`: what kernels need of a CPU, by LLVM's names.
-std::vector<char> table_object(const Program&, const std::vector<std::string>& cpu_features);
+std::vector<char> table_object(const Program&, const std::vector<std::string>& cpu_features, Arch);
 
 }  // namespace lapidary::codegen::host

@@ -1,11 +1,12 @@
 """ONNX's backend suite through compiled code: each case's model to a library, loaded, run, compared.
 
     check.py --build BUILD [--only SUBSTRING] [--jobs N] [--write]
+    check.py --build BUILD --target=aarch64 --emulator "qemu-aarch64 -L /usr/aarch64-linux-gnu" […]
 
 A model whose operands decide shapes is compiled as it is first. Where that is not supported, its inputs after the first
 become initializers; cases that pass in that form alone are counted apart, since a product then holds the operands.
 unsupported.txt beside this file names the cases that are not supported, and those that are so in that form alone, each
-with the reason. A case fails when its result is wrong, when compiling or running ends in anything but "not supported",
+with the reason. With an emulator the cases run as programs (--emit=exe) in it, tensors in files. A case fails when its result is wrong, when compiling or running ends in anything but "not supported",
 when it crashes or hangs, or when the table says otherwise of it; --write writes the table anew.
 The last line is "N passed, N failed, N unsupported".
 """
@@ -22,6 +23,7 @@ import tempfile
 import time
 
 import numpy as np
+import onnx
 from onnx import numpy_helper
 
 import suite
@@ -51,60 +53,81 @@ def reason_of(stderr):
     return re.sub(r"^node .*? \(\w+, [^)]*\): ", "", line)
 
 
-def compile_model(lapidary, model, folder, name):
-    path, library = folder / f"{name}.onnx", folder / f"{name}.so"
+def compile_model(options, model, folder, name):
+    path, product = folder / f"{name}.onnx", folder / f"{name}.so"
     path.write_bytes(model.SerializeToString())
+    kind = "exe" if options.emulator else "so"
     try:
-        done = subprocess.run([lapidary, "compile", "-q", "-j1", path, "-o", library], capture_output=True, text=True,
-                              timeout=SECONDS["compile"])
+        done = subprocess.run([options.lapidary, "compile", "-q", "-j1", f"--target={options.target}", f"--emit={kind}", path,
+                               "-o", product], capture_output=True, text=True, timeout=SECONDS["compile"])
     except subprocess.TimeoutExpired:
         raise AssertionError(f"compiling takes longer than {SECONDS['compile']} s")
     if done.returncode == UNSUPPORTED:
         raise Refused(reason_of(done.stderr))
     assert done.returncode == 0, f"compiling ends with {done.returncode}: {(done.stderr.strip().splitlines() or [''])[0]}"
-    return library
+    return product
 
 
-def run_data_set(model, names, data_set):
-    """The outputs of a loaded model, as arrays. An input that the product does not have is one that it does not need."""
-    inputs, _ = data_set
-    given = dict(zip(names, inputs))
-    for slot, (name, code, _) in enumerate(model.inputs):
-        assert given[name].data_type == code, f"input {name} is of type {code}, the case has {given[name].data_type}"
-        shape, data = suite.content(given[name])
-        model.bind_bytes(slot, code, shape, np.frombuffer(data, np.uint8).copy())   # bytes may be at any address
-    model.step()
-    return [suite.tensor_of(*model.result_bytes(i)) for i in range(len(model.outputs))]
+def run_in_library(library, names, data_sets):
+    """The outputs for each data set. An input that the product does not have is one that it does not need."""
+    with Product(library, threads=2) as model:
+        for inputs, _ in data_sets:
+            given = dict(zip(names, inputs))
+            for slot, (name, code, _) in enumerate(model.inputs):
+                assert given[name].data_type == code, f"input {name} is of type {code}, the case has {given[name].data_type}"
+                shape, data = suite.content(given[name])
+                model.bind_bytes(slot, code, shape, np.frombuffer(data, np.uint8).copy())   # bytes may be at any address
+            model.step()
+            yield [suite.tensor_of(*model.result_bytes(i)) for i in range(len(model.outputs))]
 
 
-def check_case(case, lapidary, folder, constant):
+def run_as_program(emulator, program, names, outputs, data_sets):
+    """The same, through files."""
+    for inputs, _ in data_sets:
+        arguments = []
+        for i, (name, value) in enumerate(zip(names, inputs)):
+            path = program.with_name(f"input_{i}.pb")
+            path.write_bytes(value.SerializeToString())
+            arguments += ["--input", f"{name}={path}"]
+        files = [program.with_name(f"output_{i}.pb") for i in range(len(outputs))]
+        for name, file in zip(outputs, files):
+            arguments += ["--output", f"{name}={file}"]
+        done = subprocess.run([*emulator, program, "--threads=2", *arguments], capture_output=True, text=True,
+                              errors="replace", timeout=SECONDS["compile"])
+        assert done.returncode == 0, f"the program ends with {done.returncode}: {done.stderr.strip()}"
+        yield [numpy_helper.to_array(onnx.TensorProto.FromString(file.read_bytes())) for file in files]
+
+
+def check_case(case, options, folder, constant):
     """Raises Refused or AssertionError, or nothing."""
     model, names = suite.baked(case) if constant else (case.model, [value.name for value in case.inputs()])
-    library = compile_model(lapidary, model, folder, "constant" if constant else "model")
-    with Product(library, threads=2) as product:
-        for data_set in case.data_sets[:1] if constant else case.data_sets:
-            got = run_data_set(product, names, data_set)
-            expected = data_set[1]
-            assert len(got) == len(expected), f"{len(got)} outputs, expected {len(expected)}"
-            for i, (mine, theirs) in enumerate(zip(got, expected)):
-                wrong = suite.difference(mine, numpy_helper.to_array(theirs), case.rtol, case.atol, case.name)
-                assert not wrong, f"output {i} {wrong}"
+    product = compile_model(options, model, folder, "constant" if constant else "model")
+    data_sets = case.data_sets[:1] if constant else case.data_sets
+    if options.emulator:
+        results = run_as_program(options.emulator, product, names, [value.name for value in model.graph.output], data_sets)
+    else:
+        results = run_in_library(product, names, data_sets)
+    for got, (_, expected) in zip(results, data_sets):
+        assert len(got) == len(expected), f"{len(got)} outputs, expected {len(expected)}"
+        for i, (mine, theirs) in enumerate(zip(got, expected)):
+            wrong = suite.difference(mine, numpy_helper.to_array(theirs), case.rtol, case.atol, case.name)
+            assert not wrong, f"output {i} {wrong}"
 
 
-def verdict_on(case, lapidary, folder):
+def verdict_on(case, options, folder):
     for kind, values in (("an input", case.data_sets[0][0]), ("an output", case.data_sets[0][1])):
         found = [what for what in map(suite.not_a_tensor, values) if what]
         if found:
             return Verdict("unsupported", f"{kind} is {found[0]}")
     try:
-        check_case(case, lapidary, folder, constant=False)
+        check_case(case, options, folder, constant=False)
         return Verdict("passed")
     except Refused as refused:
         reason = str(refused)
     except (AssertionError, ProductError) as error:
         return Verdict("failed", str(error))
     try:
-        check_case(case, lapidary, folder, constant=True)
+        check_case(case, options, folder, constant=True)
         return Verdict("constant", CONSTANT + reason)
     except Refused:
         return Verdict("unsupported", reason)
@@ -112,12 +135,12 @@ def verdict_on(case, lapidary, folder):
         return Verdict("failed", f"with constant operands: {error}")
 
 
-def work(pipe, cases, lapidary, root):
+def work(pipe, cases, options, root):
     """Answers each index it is sent with a verdict. What a product does to this process, its parent sees."""
     for index in iter(pipe.recv, None):
         with tempfile.TemporaryDirectory(dir=root) as folder:
             try:
-                verdict = verdict_on(cases[index], lapidary, pathlib.Path(folder))
+                verdict = verdict_on(cases[index], options, pathlib.Path(folder))
             except Exception as error:
                 verdict = Verdict("failed", repr(error))
         pipe.send(verdict)
@@ -158,11 +181,11 @@ class Worker:
         return Verdict("failed", reason)
 
 
-def verdicts_of(cases, lapidary, root, jobs):
+def verdicts_of(cases, options, root):
     """{case's name: verdict}; the large models first."""
     found = {}
     waiting = sorted(range(len(cases)), key=lambda i: cases[i].model.ByteSize())
-    workers = [Worker(cases, lapidary, root) for _ in range(jobs)]
+    workers = [Worker(cases, options, root) for _ in range(options.jobs)]
     busy = []
     while waiting or busy:
         for worker in workers:
@@ -184,14 +207,17 @@ def main():
     parser.add_argument("--build", default="build")
     parser.add_argument("--only", default="", help="cases whose name holds this: node/, light/, softmax")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--target", default="native", help="as of lapidary compile")
+    parser.add_argument("--emulator", default="", help="command in front of the programs")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     if options.write and options.only:
         parser.error("--write needs every case")
-    lapidary = pathlib.Path(options.build).resolve() / "tools/lapidary"
+    options.lapidary = pathlib.Path(options.build).resolve() / "tools/lapidary"
+    options.emulator = options.emulator.split()
     cases = [case for case in suite.every_case() if options.only in case.name]
     with tempfile.TemporaryDirectory() as folder:
-        verdicts = verdicts_of(cases, lapidary, folder, options.jobs)
+        verdicts = verdicts_of(cases, options, folder)
     wrong = {name: verdict.reason for name, verdict in verdicts.items() if verdict.kind == "failed"}
     others = {name: verdict for name, verdict in verdicts.items() if name not in wrong}
     reasons = {name: verdict.reason for name, verdict in others.items() if verdict.reason}

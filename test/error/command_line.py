@@ -9,7 +9,7 @@ import numpy as np
 
 import valid
 from case import FILE, FINE, UNSUPPORTED, USAGE, WRONG, model, put_files
-from sandbox import problems_of
+from sandbox import Sandbox, problems_of
 
 
 @dataclass
@@ -47,6 +47,12 @@ def external_pb():
     tensor = onnx.TensorProto(dims=[2, 3], data_type=1, data_location=1)
     tensor.external_data.add(key="location", value="model.onnx")
     return tensor.SerializeToString()
+
+
+def listed_pb(array, count=None):
+    """The elements in a list of floats, not in raw_data."""
+    import onnx
+    return onnx.TensorProto(dims=array.shape, data_type=1, float_data=array.ravel()[:count]).SerializeToString()
 
 
 ONE = np.array([[-1, 2, -3], [4, -5, 6]], np.float32)
@@ -181,6 +187,37 @@ COMMANDS = [
 ]
 
 
+def of_programs(command):
+    """Do programs take these arguments?"""
+    options = {argument.split("=")[0] for argument in command.arguments if argument.startswith("-")}
+    return command.name.startswith("run: ") and options <= {"--input", "--output", "--shape"}
+
+
+PROGRAMS = [   # what `run` answers otherwise, or has not
+    run("help", "--help", FINE, output="input   x: f32 2x3"),
+    run("unknown option", "--frobnicate", USAGE, "app: there is no argument '--frobnicate' (see app --help)"),
+    run("argument of control characters", "\x1b[31m", USAGE, r"app: there is no argument '\x1b[31m'"),
+    run("option without a value", "--input", USAGE, "app: --input needs a value (see app --help)"),
+    run("too many threads", "--threads=100000", USAGE, "--threads takes a number up to 1024, got '100000'"),
+    run("threads that are no number", "--threads two", USAGE, "--threads takes a number up to 1024, got 'two'"),
+    run("shape of an unknown input", "--shape q=2x3", USAGE, "--shape takes NAME=1x3x224x224 with the name of an input, got 'q=2x3'"),
+    run("shape that is no number", "--shape x=2xq", USAGE, "--shape '2xq' does not fit input 'x' of shape 2x3"),
+    run("shape of another rank", "--shape x=2", USAGE, "--shape '2' does not fit input 'x' of shape 2x3"),
+    run("longer shape", "--shape x=2x3x1", USAGE, "--shape '2x3x1' does not fit input 'x' of shape 2x3"),
+    run("shape against the model's", "--shape x=5x3", USAGE, "--shape '5x3' does not fit input 'x' of shape 2x3"),
+    run("shape of symbols", "--shape x=5x3", FINE, output="y: f32 5x3: ", model="symbols.onnx"),
+    run("extents that nothing fixes", "", FINE, "warning: 'N' taken as 1; --shape or --input says otherwise", output="y: f32 1x3: ", model="symbols.onnx"),
+    run("two threads", "--threads 2 --input=x=x.npy --output y.npy", FINE, output="y: f32 2x3: 0, 2, 0, 4, 0, 6", written=["y.npy"]),
+    run("ONNX tensor of a list", "--input l.pb --output y.pb", FINE, output="y: f32 2x3: 0, 2, 0, 4, 0, 6", written=["y.pb"], files={"l.pb": listed_pb(ONE)}),
+    run("ONNX tensor of a short list", "--input l.pb", WRONG, "l.pb: f32[2, 3] needs 24 bytes, its list has 20", files={"l.pb": listed_pb(ONE, 5)}),
+    run("ONNX tensor of strings", "--input s.pb", UNSUPPORTED, "s.pb: strings are not supported", files={"s.pb": b"\x10\x08\x32\x01a"}),
+    run("ONNX tensor with a length past its end", "--input s.pb", WRONG, "s.pb: truncated", files={"s.pb": b"\x10\x01\x4a\xff\xff\xff\xff\xff\xff\xff\xff\x7f"}),
+    run("ONNX tensor of a shape that overflows", "--input s.pb", WRONG, "s.pb: the shape overflows", files={"s.pb": (b"\x08" + b"\x80" * 8 + b"\x40") * 3 + b"\x10\x01"}),
+    run("disk full", "--input x.npy --output y.npy", FILE, "cannot write 'y.npy': File too large", output="y: f32", options={"file_bytes": 100}),
+    run("output to a full device", "--input x.npy", FILE, "standard output cannot be written", options={"stdout": "/dev/full"}),
+]
+
+
 def check_command(command, sandbox):
     with tempfile.TemporaryDirectory() as folder:
         put_files(folder, {**FILES, **command.files})
@@ -191,6 +228,21 @@ def check_command(command, sandbox):
         problems.append(f"no '{command.output}' in the output")
     if changed:
         problems.append(f"files changed: {changed}")
+    return problems, result
+
+
+def check_program(command, sandbox):
+    """What `run` says of a file or of wrong usage, a program compiled from the model says too."""
+    model_file, *arguments = command.arguments[1:]
+    with tempfile.TemporaryDirectory() as apart, tempfile.TemporaryDirectory() as folder:
+        put_files(folder, {**FILES, **command.files})
+        app = os.path.join(apart, "app")
+        subprocess.run([sandbox.program, "compile", "-q", "--emit=exe", model_file, "-o", app], cwd=folder, check=True)
+        result = Sandbox(app).run(folder, *arguments, **command.options)
+    lines = [line.replace(f"{model_file}: ", "") for line in command.lines]
+    problems = problems_of(result, command.exit, lines, command.written)
+    if command.output not in result.output:
+        problems.append(f"no '{command.output}' in the output")
     return problems, result
 
 
@@ -211,4 +263,6 @@ def check_header(message, sandbox):
 # AddressSanitizer ends the process where an allocation fails.
 NOT_SANITIZED = {command.name for command in COMMANDS if "out of memory" in command.lines}
 CHECKS = [(command.name, check_command, command) for command in COMMANDS]
+CHECKS += [(f"program: {command.name.removeprefix('run: ')}", check_program, command)
+           for command in [c for c in COMMANDS if of_programs(c)] + PROGRAMS]
 CHECKS += [(f"header: {case.name}", check_header, case.model) for case in valid.CASES if "names" in case.name]

@@ -1,13 +1,17 @@
 // lld's driver initialises every target LLVM was built with, and its link-time optimiser asks for the Polly plugin. We
-// link objects of one target and no bitcode: empty answers for the others keep 200 MB of archives out of the tools.
+// link objects of two targets and no bitcode: empty answers for the others keep 200 MB of archives out of the tools.
 #include <llvm/Plugins/PassPlugin.h>
 
-// The real ones of x86 are linked; the lists below define theirs under names nobody calls.
+// The real ones of our targets are linked; the lists below define theirs under names nobody calls.
 #define LLVMInitializeX86TargetInfo unused_x86_target_info
 #define LLVMInitializeX86Target unused_x86_target
 #define LLVMInitializeX86TargetMC unused_x86_target_mc
 #define LLVMInitializeX86AsmPrinter unused_x86_asm_printer
 #define LLVMInitializeX86AsmParser unused_x86_asm_parser
+#define LLVMInitializeAArch64TargetInfo unused_aarch64_target_info
+#define LLVMInitializeAArch64Target unused_aarch64_target
+#define LLVMInitializeAArch64TargetMC unused_aarch64_target_mc
+#define LLVMInitializeAArch64AsmPrinter unused_aarch64_asm_printer
 
 extern "C" {
 #define LLVM_TARGET(name)                    \
