@@ -28,8 +28,7 @@ static char *header_text(const char *path, lpd_bytes *file) {
   size_t length = (size_t)f[8] | (size_t)f[9] << 8;
   if (f[6] > 1) length |= (size_t)f[10] << 16 | (size_t)f[11] << 24;
   if (start + length > size) lpd_end(EXIT_WRONG_INPUT, "%s: the header is longer than the file", lpd_printable(path));
-  if (length > kLongestHeader)
-    lpd_end(EXIT_WRONG_INPUT, "%s: a header of %zu bytes", lpd_printable(path), length);
+  if (length > kLongestHeader) lpd_end(EXIT_WRONG_INPUT, "%s: a header of %zu bytes", lpd_printable(path), length);
   char *text = lpd_memory((int64_t)length);
   memcpy(text, f + start, length);
   text[length] = 0;
@@ -85,7 +84,8 @@ static void read_shape(const char *path, const char *header, lpd_array *array) {
     ++rank;
     text = after;
   }
-  if (rank > LPD_MOST_RANK) lpd_end(EXIT_WRONG_INPUT, "%s: rank %d exceeds %d", lpd_printable(path), rank, LPD_MOST_RANK);
+  if (rank > LPD_MOST_RANK)
+    lpd_end(EXIT_WRONG_INPUT, "%s: rank %d exceeds %d", lpd_printable(path), rank, LPD_MOST_RANK);
   array->rank = (uint8_t)rank;
 }
 
@@ -113,11 +113,12 @@ void lpd_write_npy(const char *path, const lpd_tensor *tensor) {
   for (size_t i = 0; i < sizeof kTypes / sizeof *kTypes; ++i)
     if (kTypes[i].dtype == tensor->dtype) type = kTypes[i].name;
   if (!type)
-    lpd_end(EXIT_UNSUPPORTED, "%s: .npy has no element type for %s", lpd_printable(path), lpd_short_type(tensor->dtype));
+    lpd_end(EXIT_UNSUPPORTED, "%s: .npy has no element type for %s", lpd_printable(path),
+            lpd_short_type(tensor->dtype));
   char head[4096]; /* of any rank: 64 extents of at most 20 digits */
   size_t length = 10;
-  length += (size_t)snprintf(head + length, sizeof head - length, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
-                             type[1] == '1' ? '|' : '<', type);
+  length += (size_t)snprintf(head + length, sizeof head - length,
+                             "{'descr': '%c%s', 'fortran_order': False, 'shape': (", type[1] == '1' ? '|' : '<', type);
   for (int axis = 0; axis < tensor->rank; ++axis)
     length += (size_t)snprintf(head + length, sizeof head - length, "%lld, ", (long long)tensor->dims[axis]);
   length += (size_t)snprintf(head + length, sizeof head - length, "), }");

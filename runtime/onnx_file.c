@@ -166,15 +166,15 @@ lpd_array lpd_read_onnx(const char *path) {
   if (file.at == file.end) wrong(&r, "empty file");
   walk(&r, file);
   const unsigned bits = lpd_type_bits(r.array.dtype);
-  if (bits == 0)
-    lpd_end(EXIT_WRONG_INPUT, "%s: unknown data_type %d", lpd_printable(path), r.array.dtype);
+  if (bits == 0) lpd_end(EXIT_WRONG_INPUT, "%s: unknown data_type %d", lpd_printable(path), r.array.dtype);
   const int64_t bytes = lpd_tensor_bytes(r.array.dtype, r.array.rank, r.array.dims);
   if (bytes < 0) wrong(&r, "the shape overflows");
   r.width = r.field == kFloats ? 4 : r.field == kDoubles || bits > 64 ? 8 : bits < 8 ? 1 : (int)bits / 8;
   const int64_t found = r.raw ? r.raw_bytes : r.elements * r.width;
   if (found != bytes)
-    lpd_end(EXIT_WRONG_INPUT, "%s: %s[%s] needs %lld bytes, %s has %lld", lpd_printable(path), lpd_short_type(r.array.dtype),
-            shape_text(&r.array), (long long)bytes, r.raw ? "raw_data" : "its list", (long long)found);
+    lpd_end(EXIT_WRONG_INPUT, "%s: %s[%s] needs %lld bytes, %s has %lld", lpd_printable(path),
+            lpd_short_type(r.array.dtype), shape_text(&r.array), (long long)bytes, r.raw ? "raw_data" : "its list",
+            (long long)found);
   r.array.bytes = bytes;
   r.array.data = lpd_take(&lpd_default_alloc, bytes + 8);
   if (!r.array.data) lpd_end(EXIT_FILE, "out of memory");
@@ -196,7 +196,8 @@ static char *put_varint(char *to, uint64_t value) {
 void lpd_write_onnx(const char *path, const char *name, const lpd_tensor *tensor) {
   const size_t length = strlen(name);
   char *head = lpd_memory((int64_t)length + 64 + 11 * tensor->rank), *to = head;
-  for (int axis = 0; axis < tensor->rank; ++axis) to = put_varint(put_varint(to, kDims << 3), (uint64_t)tensor->dims[axis]);
+  for (int axis = 0; axis < tensor->rank; ++axis)
+    to = put_varint(put_varint(to, kDims << 3), (uint64_t)tensor->dims[axis]);
   to = put_varint(put_varint(to, kDataType << 3), tensor->dtype);
   to = put_varint(put_varint(to, kName << 3 | kBytes), length);
   memcpy(to, name, length);

@@ -3,11 +3,11 @@
  * Runs the model once and prints the first elements of each output. Inputs not given are random: normal floats, zeros
  * and ones of other types; extents that nothing fixes are 1. Files are .npy, or ONNX tensors when the name ends in .pb.
  * It does what `lapidary run` does, in its words. Test: test/artifact/programs.py, test/error/command_line.py. */
+#include "program.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "program.h"
 
 extern const lpd_model lpd_product_model;
 lpd_status lpd_product_create(const lpd_options *, lpd_instance **);
@@ -21,10 +21,10 @@ static struct {
   const char *name; /* of the program */
   const lpd_model *model;
   int inputs, slots;
-  lpd_array *arrays;     /* of the inputs */
-  const char **files;    /* of all slots: --input and --output; NULL when not given */
-  const char **shapes;   /* of the inputs: "1x3" of --shape */
-  extent *extents;       /* known ones */
+  lpd_array *arrays;   /* of the inputs */
+  const char **files;  /* of all slots: --input and --output; NULL when not given */
+  const char **shapes; /* of the inputs: "1x3" of --shape */
+  extent *extents;     /* known ones */
   int extent_count;
   long threads;
 } app;
@@ -52,9 +52,10 @@ static void print_help(void) {
     lpd_print("  %-6s  %s: %s %s\n", slot < app.inputs ? "input" : "output", lpd_printable(s->name),
               lpd_short_type(s->dtype), shape_text((int)s->rank, s->static_dims, s->dim_names));
   }
-  lpd_print("\nFiles are .npy, or ONNX tensors when the name ends in .pb; with one input or output its name may be left "
-            "out.\nInputs not given are random, extents that nothing fixes 1. --threads 0: one for each core.\n"
-            "Exit codes: 0 fine, 1 wrong input, 2 wrong usage, 3 not supported on this machine, 4 a file or memory.\n");
+  lpd_print(
+      "\nFiles are .npy, or ONNX tensors when the name ends in .pb; with one input or output its name may be left "
+      "out.\nInputs not given are random, extents that nothing fixes 1. --threads 0: one for each core.\n"
+      "Exit codes: 0 fine, 1 wrong input, 2 wrong usage, 3 not supported on this machine, 4 a file or memory.\n");
 }
 
 /* Names may hold '=' themselves. */
@@ -87,15 +88,16 @@ static void take_option(const char *option, const char *value) {
   if (strcmp(option, "--input") == 0 || strcmp(option, "--output") == 0) {
     const int is_input = option[2] == 'i';
     const char *file;
-    const int slot = is_input ? slot_of(option, value, 0, app.inputs, &file)
-                              : slot_of(option, value, app.inputs, app.slots, &file);
+    const int slot =
+        is_input ? slot_of(option, value, 0, app.inputs, &file) : slot_of(option, value, app.inputs, app.slots, &file);
     if (app.files[slot])
       lpd_end(EXIT_USAGE, "%s '%s' is given twice", option + 2, lpd_printable(signature(slot)->name));
     app.files[slot] = file;
   } else if (strcmp(option, "--shape") == 0) {
     const char *shape;
     const int slot = slot_named(value, 0, app.inputs, &shape);
-    if (slot < 0) lpd_end(EXIT_USAGE, "--shape takes NAME=1x3x224x224 with the name of an input, got '%s'", lpd_printable(value));
+    if (slot < 0)
+      lpd_end(EXIT_USAGE, "--shape takes NAME=1x3x224x224 with the name of an input, got '%s'", lpd_printable(value));
     app.shapes[slot] = shape;
   } else {
     char *end;
@@ -122,7 +124,8 @@ static void read_arguments(int count, char **arguments) {
     }
     if (option && !value) lpd_end(EXIT_USAGE, "%s: %s needs a value (see %s --help)", app.name, option, app.name);
     if (!option)
-      lpd_end(EXIT_USAGE, "%s: there is no argument '%s' (see %s --help)", app.name, lpd_printable(arguments[i]), app.name);
+      lpd_end(EXIT_USAGE, "%s: there is no argument '%s' (see %s --help)", app.name, lpd_printable(arguments[i]),
+              app.name);
     take_option(option, value);
   }
 }
@@ -194,7 +197,8 @@ static void fill(lpd_array *array) {
 static void make_input(int slot, char *guessed, size_t room) {
   const lpd_signature *s = signature(slot);
   lpd_array *array = &app.arrays[slot];
-  if (s->rank > LPD_MOST_RANK) lpd_end(EXIT_UNSUPPORTED, "random data of rank %u for input '%s'", s->rank, lpd_printable(s->name));
+  if (s->rank > LPD_MOST_RANK)
+    lpd_end(EXIT_UNSUPPORTED, "random data of rank %u for input '%s'", s->rank, lpd_printable(s->name));
   array->dtype = (uint8_t)s->dtype;
   array->rank = (uint8_t)s->rank;
   for (uint32_t axis = 0; axis < s->rank; ++axis) {
@@ -209,7 +213,8 @@ static void make_input(int slot, char *guessed, size_t room) {
   }
   array->bytes = lpd_tensor_bytes(array->dtype, array->rank, array->dims);
   if (lpd_type_bits(array->dtype) == 0)
-    lpd_end(EXIT_UNSUPPORTED, "random data of type %s for input '%s'", lpd_short_type(array->dtype), lpd_printable(s->name));
+    lpd_end(EXIT_UNSUPPORTED, "random data of type %s for input '%s'", lpd_short_type(array->dtype),
+            lpd_printable(s->name));
   array->data = array->bytes < 0 ? NULL : lpd_take(&lpd_default_alloc, array->bytes + 1);
   if (!array->data) lpd_end(EXIT_FILE, "out of memory");
   fill(array);
@@ -244,7 +249,9 @@ static void check(lpd_status status, const lpd_instance *instance) {
   const int wrong = status == LPD_WRONG_INPUT || status == LPD_INVALID_ARGUMENT || status == LPD_LIMIT;
   const char *text = instance ? lpd_error(instance) : "";
   lpd_end(wrong ? EXIT_WRONG_INPUT : EXIT_FILE, "%s: %s", app.name,
-          *text ? text : status == LPD_OUT_OF_MEMORY ? "out of memory" : "the model cannot be run");
+          *text                         ? text
+          : status == LPD_OUT_OF_MEMORY ? "out of memory"
+                                        : "the model cannot be run");
 }
 
 static double small_float(uint32_t code, int exponent_bits, int mantissa_bits) { /* IEEE's 16-bit types */
@@ -278,7 +285,8 @@ static void element_text(const lpd_tensor *t, int64_t i, char text[32]) {
   else if (t->dtype == 13)
     snprintf(text, 32, "%llu", (unsigned long long)value.whole);
   else if (is_signed || t->dtype == 2 || t->dtype == 4 || t->dtype == 9 || t->dtype == 12)
-    snprintf(text, 32, "%lld", (long long)(is_signed ? value.whole << (64 - 8 * width) >> (64 - 8 * width) : value.whole));
+    snprintf(text, 32, "%lld",
+             (long long)(is_signed ? value.whole << (64 - 8 * width) >> (64 - 8 * width) : value.whole));
   else
     snprintf(text, 32, "?");
 }
@@ -292,8 +300,8 @@ static void print_output(const char *name, const lpd_tensor *t) {
     element_text(t, i, one);
     snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", i ? ", " : "", one);
   }
-  lpd_print("%s: %s %s: %s%s\n", lpd_printable(name), lpd_short_type(t->dtype), shape_text(t->rank, t->dims, NULL), text,
-            count > kMost ? ", …" : "");
+  lpd_print("%s: %s %s: %s%s\n", lpd_printable(name), lpd_short_type(t->dtype), shape_text(t->rank, t->dims, NULL),
+            text, count > kMost ? ", …" : "");
 }
 
 static void read_model(const char *path) {
@@ -321,8 +329,12 @@ int lpd_program_main(int count, char **arguments) {
   make_inputs();
   for (int slot = 0; slot < app.inputs; ++slot) {
     const lpd_array *array = &app.arrays[slot];
-    const lpd_tensor tensor = {.size = sizeof tensor, .data = array->data, .bytes = array->bytes, .dtype = array->dtype,
-                               .rank = array->rank, .dims = array->dims};
+    const lpd_tensor tensor = {.size = sizeof tensor,
+                               .data = array->data,
+                               .bytes = array->bytes,
+                               .dtype = array->dtype,
+                               .rank = array->rank,
+                               .dims = array->dims};
     check(lpd_bind(instance, slot, &tensor), instance);
   }
   check(lpd_run(instance, 0, NULL), instance);

@@ -30,7 +30,7 @@ __attribute__((format(printf, 1, 2))) void lpd_warn(const char *format, ...);
 /* A name or a path fit for a line: the first 80 bytes, other than printable ASCII as \xNN. */
 const char *lpd_printable(const char *text);
 const char *lpd_short_type(uint32_t dtype); /* "f32" */
-void *lpd_memory(int64_t bytes); /* never NULL */
+void *lpd_memory(int64_t bytes);            /* never NULL */
 
 /* --- files.c ------------------------------------------------------------------------------------------------- */
 lpd_bytes lpd_read_file(const char *path);

@@ -5,8 +5,7 @@ int __libc_start_main(int (*)(int, char **), int, char **, void (*)(void), void 
 
 __attribute__((noreturn, used)) static void start(long *stack, void (*at_exit)(void)) {
   __libc_start_main(lpd_program_main, (int)stack[0], (char **)(stack + 1), 0, 0, at_exit, stack);
-  for (;;) {
-  }
+  for (;;) {}
 }
 
 #if defined(__x86_64__)

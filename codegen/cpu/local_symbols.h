@@ -1,5 +1,5 @@
-// A relocatable object, but for its exports local to itself: two of different models, or of one model by two versions of
-// the compiler, link into one program.
+// A relocatable object, but for its exports local to itself: two of different models, or of one model by two versions
+// of the compiler, link into one program.
 #pragma once
 
 #include <vector>

@@ -32,7 +32,8 @@ std::vector<char> archive_head(const std::string& member, const std::vector<std:
   append_big_endian(index, symbols.size());
   for (size_t i = 0; i < symbols.size(); ++i) append_big_endian(index, begin - sizeof(ar_hdr));
   index += names;
-  const std::string head = ARMAG + header("/", static_cast<int64_t>(index.size())) + index + header(member + "/", bytes);
+  const std::string head =
+      ARMAG + header("/", static_cast<int64_t>(index.size())) + index + header(member + "/", bytes);
   LPD_CHECK(head.size() == begin);
   return {head.begin(), head.end()};
 }
