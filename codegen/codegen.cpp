@@ -46,8 +46,8 @@ cpu::LinkInput link_input(const std::string& symbol, Arch arch) {
 // The products under way, by their temporary files.
 class Writer {
  public:
-  Writer(const Program& program, const cpu::LinkInput& input, const host::WeightLayout& weights, int jobs)
-      : program_(program), input_(input), weights_(weights), jobs_(jobs) {}
+  Writer(const ConstantTable& constants, const cpu::LinkInput& input, const host::WeightLayout& weights, int jobs)
+      : constants_(constants), input_(input), weights_(weights), jobs_(jobs) {}
 
   void text(const std::string& path, const std::string& content) {
     if (!path.empty()) open(path, 0666).write(content);
@@ -84,10 +84,10 @@ class Writer {
     content.insert(content.end(), linked.bytes.begin(), linked.bytes.end());
     const OutputFile& file = *files_.at(path);
     file.write({content.data(), content.size()});
-    write_weights(program_, weights_, file, static_cast<int64_t>(content.size()), jobs_);
+    write_weights(constants_, weights_, file, static_cast<int64_t>(content.size()), jobs_);
   }
 
-  const Program& program_;
+  const ConstantTable& constants_;
   const cpu::LinkInput& input_;
   const host::WeightLayout& weights_;
   const int jobs_;
@@ -96,27 +96,35 @@ class Writer {
 
 }  // namespace
 
-void write_products(const Program& program, const Target& target, const std::string& symbol, const Products& products,
+void write_products(const std::vector<Level>& levels, const std::string& symbol, const Products& products,
                     const ArtifactOptions& options) {
   LPD_CHECK(symbol == c_identifier(symbol), "'{}' is no C identifier", symbol);
-  const host::WeightLayout weights = host::lay_out_weights(program);
+  const Arch arch = levels[0].target.arch;
+  std::vector<const Program*> programs;
+  for (const Level& level : levels) programs.push_back(&level.program);
+  const host::WeightLayout weights = host::lay_out_weights(programs);
   if (weights.bytes > kMostWeightBytes)
     throw Error(Fault::Unsupported,
                 fmt::format("weights of {} bytes; a product holds at most {}", weights.bytes, kMostWeightBytes));
 
   StageClock clock(options);
-  cpu::LinkInput input = link_input(symbol, target.arch);
-  Writer writer(program, input, weights, options.jobs);
+  cpu::LinkInput input = link_input(symbol, arch);
+  Writer writer(levels[0].program.module->constants, input, weights, options.jobs);
   writer.reserve(products.library, 0777);
   writer.reserve(products.program, 0777);
   writer.reserve(products.object, 0666);
   writer.reserve(products.archive, 0666);
-  if (!products.header.empty()) writer.text(products.header, header_text(program, symbol));
+  if (!products.header.empty()) writer.text(products.header, header_text(levels[0].program, symbol));
   if (products.library.empty() && products.object.empty() && products.archive.empty() && products.program.empty())
     return writer.keep();
-  input.objects = cpu::compile_kernels(program, target, options);
+  for (uint32_t i = 0; i < levels.size(); ++i) {
+    const auto& [program, target] = levels[i];
+    for (std::vector<char>& object : cpu::compile_kernels(program, target, options, i))
+      input.objects.push_back(std::move(object));
+    input.objects.push_back(host::table_object(program, i, weights, cpu::needed_features(target), arch));
+  }
+  input.objects.push_back(host::list_object(static_cast<uint32_t>(levels.size()), arch));
   clock.done("compile kernels");
-  input.objects.push_back(host::table_object(program, cpu::needed_features(target), target.arch));
   writer.product(products.library, cpu::LinkAs::Library);
   writer.product(products.object, cpu::LinkAs::Object);
   writer.product(products.program, cpu::LinkAs::Program);

@@ -12,6 +12,9 @@ namespace lapidary::codegen {
 // "native" or a name of x86-64-v3, x86-64-v4, znver4, aarch64, …; throws Error{Fault::Usage} for one we do not know.
 Target resolve_target(const std::string& name);
 
+// As resolve_target, but for "x86-64", which is one target for each level of the instruction set, best first.
+std::vector<Target> resolve_targets(const std::string& name);
+
 struct ArtifactOptions {
   int jobs = 1;              // compile threads; never changes a byte of the result
   bool strict_math = false;  // libm's maths instead of our own
@@ -24,13 +27,20 @@ struct Products {
   std::string header;  // the C interface of the first three
 };
 
+// A program as lowered for one target. A product of several takes the first that the CPU at hand can run; they are of
+// one module and one architecture, and share their weights.
+struct Level {
+  const Program& program;
+  const Target& target;
+};
+
 // Writes them, each under a temporary name and all renamed when all are whole. `symbol` prefixes the exported names and
 // is already a C identifier.
-void write_products(const Program&, const Target&, const std::string& symbol, const Products&, const ArtifactOptions&);
+void write_products(const std::vector<Level>&, const std::string& symbol, const Products&, const ArtifactOptions&);
 
 inline void write_library(const Program& program, const Target& target, const std::string& symbol,
                           const std::string& library, const std::string& header, const ArtifactOptions& options) {
-  write_products(program, target, symbol, {.library = library, .header = header}, options);
+  write_products({{program, target}}, symbol, {.library = library, .header = header}, options);
 }
 std::string header_text(const Program&, const std::string& symbol);
 

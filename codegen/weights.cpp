@@ -47,10 +47,10 @@ struct Piece {
   int part, parts;
 };
 
-std::vector<Piece> pieces_of(const Program& program) {
+std::vector<Piece> pieces_of(const ConstantTable& constants, const host::WeightLayout& layout) {
   std::vector<Piece> pieces;
-  for (uint32_t weight = 0; weight < program.weights.size(); ++weight) {
-    const int parts = static_cast<int>(program.module->constants[program.weights[weight]].bytes() / kPartBytes) + 1;
+  for (uint32_t weight = 0; weight < layout.constants.size(); ++weight) {
+    const int parts = static_cast<int>(constants[layout.constants[weight]].bytes() / kPartBytes) + 1;
     for (int part = 0; part < parts; ++part) pieces.push_back({weight, part, parts});
   }
   return pieces;
@@ -80,17 +80,16 @@ void in_parallel(int jobs, size_t count, const Work& work) {
 
 }  // namespace
 
-void write_weights(const Program& program, const host::WeightLayout& layout, const OutputFile& output,
+void write_weights(const ConstantTable& constants, const host::WeightLayout& layout, const OutputFile& output,
                    int64_t file_offset, int jobs) {
   if (layout.bytes == 0) return;
-  const ConstantTable& constants = program.module->constants;
   const MappedRange range(output, file_offset, layout.bytes);
-  const std::vector<Piece> pieces = pieces_of(program);
+  const std::vector<Piece> pieces = pieces_of(constants, layout);
   in_parallel(jobs, pieces.size(), [&](size_t i) {
     const Piece& piece = pieces[i];
-    const ConstantId id = program.weights[piece.weight];
+    const ConstantId id = layout.constants[piece.weight];
     const auto bytes = static_cast<size_t>(constants[id].bytes());
-    constants.materialize(id, {range.begin() + layout.offsets[piece.weight], bytes}, piece.part, piece.parts);
+    constants.materialize(id, {range.begin() + layout.starts[piece.weight], bytes}, piece.part, piece.parts);
   });
 }
 

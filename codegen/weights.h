@@ -7,6 +7,6 @@
 namespace lapidary::codegen {
 
 // Fills the bytes at `file_offset` (a multiple of 4096) of the file being made.
-void write_weights(const Program&, const host::WeightLayout&, const OutputFile&, int64_t file_offset, int jobs);
+void write_weights(const ConstantTable&, const host::WeightLayout&, const OutputFile&, int64_t file_offset, int jobs);
 
 }  // namespace lapidary::codegen

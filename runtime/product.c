@@ -2,18 +2,29 @@
  * that takes an instance, its exported name: lpd_product_create is NAME_create, lpd_run is NAME_run. */
 #include "internal.h"
 
-extern const lpd_model lpd_product_model; /* the tables */
+/* The tables: the model for each level of the instruction set, best first, then NULL. */
+extern const lpd_model *const lpd_product_models[];
+
+/* The best for this CPU; the last when it lacks something of each. */
+static const lpd_model *chosen(void) {
+  const lpd_model *const *model = lpd_product_models;
+  while (model[1] && lpd_missing_cpu_feature(*model)) ++model;
+  return *model;
+}
+
+const lpd_model *lpd_product_signature(void) { return lpd_product_models[0]; }
 
 lpd_status lpd_product_create(const lpd_options *options, lpd_instance **out) {
-  return lpd_create(&lpd_product_model, options, out);
+  return lpd_create(chosen(), options, out);
 }
 
-int32_t lpd_product_input_count(void) { return lpd_input_count(&lpd_product_model); }
-int32_t lpd_product_output_count(void) { return lpd_output_count(&lpd_product_model); }
+/* The signature is the same in all. */
+int32_t lpd_product_input_count(void) { return lpd_input_count(lpd_product_signature()); }
+int32_t lpd_product_output_count(void) { return lpd_output_count(lpd_product_signature()); }
 lpd_status lpd_product_describe(int slot, lpd_tensor_info *info) {
-  return lpd_describe(&lpd_product_model, slot, info);
+  return lpd_describe(lpd_product_signature(), slot, info);
 }
-const char *const *lpd_product_symbols(int32_t *count) { return lpd_symbols(&lpd_product_model, count); }
-int64_t lpd_product_arena_bytes(const int64_t *symbols) { return lpd_arena_bytes(&lpd_product_model, symbols); }
-int64_t lpd_product_workspace_bytes(const int64_t *symbols) { return lpd_workspace_bytes(&lpd_product_model, symbols); }
-const char *lpd_product_missing_cpu_feature(void) { return lpd_missing_cpu_feature(&lpd_product_model); }
+const char *const *lpd_product_symbols(int32_t *count) { return lpd_symbols(lpd_product_signature(), count); }
+int64_t lpd_product_arena_bytes(const int64_t *symbols) { return lpd_arena_bytes(chosen(), symbols); }
+int64_t lpd_product_workspace_bytes(const int64_t *symbols) { return lpd_workspace_bytes(chosen(), symbols); }
+const char *lpd_product_missing_cpu_feature(void) { return lpd_missing_cpu_feature(chosen()); }

@@ -2,14 +2,15 @@
  *
  * Runs the model once and prints the first elements of each output. Inputs not given are random: normal floats, zeros
  * and ones of other types; extents that nothing fixes are 1. Files are .npy, or ONNX tensors when the name ends in .pb.
- * It does what `lapidary run` does, in its words. Test: test/artifact/programs.py, test/error/command_line.py. */
+ * It does what `lapidary run` does, in its words. Test: test/artifact/products.py, test/error/command_line.py. */
 #include "program.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-extern const lpd_model lpd_product_model;
+const lpd_model *lpd_product_signature(void);
+const char *lpd_product_missing_cpu_feature(void);
 lpd_status lpd_product_create(const lpd_options *, lpd_instance **);
 
 typedef struct {
@@ -243,7 +244,7 @@ static void make_inputs(void) {
 
 static void check(lpd_status status, const lpd_instance *instance) {
   if (status == LPD_OK) return;
-  const char *missing = lpd_missing_cpu_feature(app.model);
+  const char *missing = lpd_product_missing_cpu_feature();
   if (status == LPD_UNSUPPORTED_CPU)
     lpd_end(EXIT_UNSUPPORTED, "this CPU has no %s, which the program needs", missing ? missing : "instruction");
   const int wrong = status == LPD_WRONG_INPUT || status == LPD_INVALID_ARGUMENT || status == LPD_LIMIT;
@@ -307,7 +308,7 @@ static void print_output(const char *name, const lpd_tensor *t) {
 static void read_model(const char *path) {
   const char *slash = strrchr(path, '/');
   app.name = lpd_printable(slash ? slash + 1 : path);
-  app.model = &lpd_product_model;
+  app.model = lpd_product_signature();
   app.inputs = lpd_input_count(app.model);
   app.slots = app.inputs + lpd_output_count(app.model);
   int extents = 0;

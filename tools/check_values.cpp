@@ -53,16 +53,14 @@ std::vector<Watched> watch_all(Module& module) {
 }  // namespace
 
 int check_every_value(const CompileOptions& options, const std::vector<HostTensor>& inputs) {
-  Target target = codegen::resolve_target(options.target);
-  passes::Options passes = pass_options(options, target);
-  std::unique_ptr<Module> module = import(options);
-  passes::run_graph_passes(*module, passes);
-  std::vector<Watched> watched = watch_all(*module);
-  Program program = passes::lower(*module, passes);
+  Compiled compiled = compile_graph(options);
+  Module& module = *compiled.module;
+  std::vector<Watched> watched = watch_all(module);
+  lower(compiled, options);
 
   TemporaryFolder folder;
   std::string library = folder.path() + "/watched.so";
-  codegen::write_library(program, target, "watched", library, folder.path() + "/watched.h", artifact_options(options));
+  write(compiled, options, "watched", {.library = library});
   LoadedModel model(library, "watched", options.threads);
   std::vector<Tensor> tensors;
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -70,7 +68,7 @@ int check_every_value(const CompileOptions& options, const std::vector<HostTenso
     tensors.push_back(Tensor::from_bytes(static_cast<DType>(inputs[i].dtype), inputs[i].dims, inputs[i].bytes));
   }
   model.run();
-  std::vector<Tensor> expected = interpret(*module, *module->function("run"), tensors);
+  std::vector<Tensor> expected = interpret(module, *module.function("run"), tensors);
   ValueReport report;
   for (const Watched& value : watched) {
     HostTensor host = model.output(static_cast<int>(value.output));

@@ -244,6 +244,7 @@ Report measure(const Arguments& arguments, const std::string& symbol, const std:
 
 int run(Arguments& arguments) {
   CompileOptions& options = arguments.compile;
+  must_run_here(options);
   if (options.threads == 0) options.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   TemporaryFolder folder;
   const std::string symbol = codegen::c_identifier(stem(options.model)), library = folder.path() + "/" + symbol + ".so";

@@ -13,7 +13,7 @@ namespace lapidary::tools {
 
 void add_compile_options(CLI::App& command, CompileOptions& options) {
   command.add_option("model", options.model, "the .onnx file")->required();
-  command.add_option("--target", options.target, "native, x86-64-v3, x86-64-v4, znver4, …, aarch64")
+  command.add_option("--target", options.target, "native; x86-64 for any; x86-64-v3, x86-64-v4, znver4, …; aarch64")
       ->capture_default_str();
   command.add_option("--shape", options.shapes, "fixes an input's extents: NAME=1x3x224x224")->allow_extra_args(false);
   command.add_option("--numerics", options.numerics, "how exact")
@@ -104,13 +104,16 @@ int emit_text(const Arguments& arguments) {
     write_text(arguments.output, print_module(*compile_graph(arguments.compile).module, {.origins = true}));
     return 0;
   }
-  Compiled compiled = compile(arguments.compile);
-  const Program& program = compiled.program;
-  codegen::ArtifactOptions artifact = artifact_options(arguments.compile);
-  if (kind == "program") write_text(arguments.output, print_program(program));
-  if (kind == "loops") write_text(arguments.output, kernels_text(program));
-  if (kind == "llvm") write_text(arguments.output, codegen::llvm_text(program, compiled.target, artifact));
-  if (kind == "asm") write_text(arguments.output, codegen::assembly_text(program, compiled.target, artifact));
+  const Compiled compiled = compile(arguments.compile);
+  const codegen::ArtifactOptions artifact = artifact_options(arguments.compile);
+  std::string text;
+  for (const auto& [program, target] : compiled.levels()) {
+    if (kind == "program") text += print_program(program);
+    if (kind == "loops") text += kernels_text(program);
+    if (kind == "llvm") text += codegen::llvm_text(program, target, artifact);
+    if (kind == "asm") text += codegen::assembly_text(program, target, artifact);
+  }
+  write_text(arguments.output, text);
   return 0;
 }
 

@@ -40,6 +40,7 @@ std::string preview(const HostTensor& tensor) {
 int run(Arguments& arguments) {
   if (arguments.check_every_value == "onnxruntime")
     throw Error(Fault::Unsupported, "--check-every-value=onnxruntime is not supported yet");
+  must_run_here(arguments.compile);
   Compiled compiled = compile(arguments.compile);
   TemporaryFolder folder;
   std::string symbol = codegen::c_identifier(stem(arguments.compile.model)),

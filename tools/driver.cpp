@@ -118,8 +118,11 @@ void check_kernels(const Program& program) {
 Compiled compile_graph(const CompileOptions& options) {
   Compiled result;
   check_dump_names(options);
-  result.target = codegen::resolve_target(options.target);
+  const std::vector<Target> targets = codegen::resolve_targets(options.target);
+  result.target = targets[0];
+  for (size_t i = 1; i < targets.size(); ++i) result.lower_levels.emplace_back(Program(), targets[i]);
   if (options.threads > 0) result.target.threads = options.threads;
+  for (auto& [program, target] : result.lower_levels) target.threads = result.target.threads;
   passes::Options passes = pass_options(options, result.target);
   const auto start = std::chrono::steady_clock::now();
   result.module = import(options);
@@ -129,23 +132,41 @@ Compiled compile_graph(const CompileOptions& options) {
   return result;
 }
 
+void must_run_here(const CompileOptions& options) {
+  if (codegen::resolve_targets(options.target)[0].arch != Arch::X86_64)
+    throw Error(Fault::Usage,
+                fmt::format("target '{}' is not for this machine: only compile takes it", options.target));
+}
+
+void lower(Compiled& compiled, const CompileOptions& options) {
+  const auto lower_for = [&](Program& program, const Target& target) {
+    timed(options, "lower", [&] { program = passes::lower(*compiled.module, pass_options(options, target)); });
+    timed(options, "verify kernels", [&] { check_kernels(program); });
+  };
+  about_model(options, [&] {
+    lower_for(compiled.program, compiled.target);
+    for (auto& [program, target] : compiled.lower_levels) lower_for(program, target);
+  });
+}
+
 Compiled compile(const CompileOptions& options) {
   Compiled result = compile_graph(options);
-  passes::Options passes = pass_options(options, result.target);
   if (const std::string op = passes::outside_of_groups(*result.module); !op.empty())
     throw Error(Fault::Usage, fmt::format("--skip-passes: kernels are made of groups, and a {} is in none", op));
-  about_model(options, [&] {
-    timed(options, "lower", [&] { result.program = passes::lower(*result.module, passes); });
-    timed(options, "verify kernels", [&] { check_kernels(result.program); });
-  });
+  lower(result, options);
   return result;
+}
+
+std::vector<codegen::Level> Compiled::levels() const {
+  std::vector<codegen::Level> all = {{program, target}};
+  for (const auto& [lower_program, lower_target] : lower_levels) all.push_back({lower_program, lower_target});
+  return all;
 }
 
 void write(const Compiled& compiled, const CompileOptions& options, const std::string& symbol,
            const codegen::Products& products) {
-  about_model(options, [&] {
-    codegen::write_products(compiled.program, compiled.target, symbol, products, artifact_options(options));
-  });
+  about_model(options,
+              [&] { codegen::write_products(compiled.levels(), symbol, products, artifact_options(options)); });
 }
 
 TemporaryFolder::TemporaryFolder() {

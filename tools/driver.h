@@ -42,13 +42,18 @@ struct Compiled {
   std::unique_ptr<Module> module;
   Program program;
   Target target;
+  std::vector<std::pair<Program, Target>> lower_levels;  // of --target=x86-64
+
+  std::vector<codegen::Level> levels() const;
 };
 
 std::unique_ptr<Module> import(const CompileOptions&);  // prints warnings; throws with every problem found
 passes::Options pass_options(const CompileOptions&, const Target&);
 codegen::ArtifactOptions artifact_options(const CompileOptions&);
 Compiled compile_graph(const CompileOptions&);  // up to the last graph pass; no program yet
-Compiled compile(const CompileOptions&);        // up to the Program
+void must_run_here(const CompileOptions&);      // throws where the target is of another architecture
+void lower(Compiled&, const CompileOptions&);   // the graph that one holds, for its targets
+Compiled compile(const CompileOptions&);        // both
 void write(const Compiled&, const CompileOptions&, const std::string& symbol, const codegen::Products&);
 
 std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::string>& texts);

@@ -11,6 +11,7 @@
 
 #include "codegen/cpu/emitter.h"
 #include "codegen/cpu/machine.h"
+#include "ir/error.h"
 
 namespace lapidary::codegen {
 namespace cpu {
@@ -40,12 +41,14 @@ void on_threads(const Target& target, int jobs, size_t count, Work work) {
 
 // `finish(machine, module, i)` gets kernel i as an optimised module.
 template <typename Finish>
-void for_each_module(const Program& program, const Target& target, const ArtifactOptions& options, Finish finish) {
+void for_each_module(const Program& program, const Target& target, const ArtifactOptions& options, uint32_t level,
+                     Finish finish) {
   on_threads(target, options.jobs, program.kernels.size(), [&](const Machine& machine, size_t i) {
     llvm::LLVMContext context;
-    const std::string symbol = kernel_symbol(static_cast<uint32_t>(i));
+    const std::string symbol = kernel_symbol(static_cast<uint32_t>(i), level);
     const auto module = machine.new_module(context, symbol);
-    emit_kernel(*module, program.kernels[i], symbol, target, options.strict_math);
+    // Our own maths are made of fused multiply-adds.
+    emit_kernel(*module, program.kernels[i], symbol, target, options.strict_math || !target.has_fma());
     machine.optimise(*module);
     finish(machine, *module, i);
   });
@@ -73,12 +76,14 @@ std::string joined(const std::vector<std::string>& texts) {
 
 }  // namespace
 
-std::string kernel_symbol(uint32_t kernel) { return "lpd_k" + std::to_string(kernel); }
+std::string kernel_symbol(uint32_t kernel, uint32_t level) {
+  return fmt::format("lpd_k{}", kernel) + (level ? fmt::format("_{}", level) : "");
+}
 
 std::vector<std::vector<char>> compile_kernels(const Program& program, const Target& target,
-                                               const ArtifactOptions& options) {
+                                               const ArtifactOptions& options, uint32_t level) {
   std::vector<std::vector<char>> objects(program.kernels.size());
-  for_each_module(program, target, options, [&](const Machine& machine, llvm::Module& module, size_t i) {
+  for_each_module(program, target, options, level, [&](const Machine& machine, llvm::Module& module, size_t i) {
     objects[i] = machine.object_code(module);
   });
   return objects;
@@ -88,7 +93,7 @@ std::vector<std::vector<char>> compile_kernels(const Program& program, const Tar
 
 std::string llvm_text(const Program& program, const Target& target, const ArtifactOptions& options) {
   std::vector<std::string> texts(program.kernels.size());
-  cpu::for_each_module(program, target, options, [&](const cpu::Machine&, llvm::Module& module, size_t i) {
+  cpu::for_each_module(program, target, options, 0, [&](const cpu::Machine&, llvm::Module& module, size_t i) {
     llvm::raw_string_ostream stream(texts[i]);
     module.print(stream, nullptr);
   });
@@ -97,7 +102,7 @@ std::string llvm_text(const Program& program, const Target& target, const Artifa
 
 std::string assembly_text(const Program& program, const Target& target, const ArtifactOptions& options) {
   std::vector<std::string> texts(program.kernels.size());
-  cpu::for_each_module(program, target, options, [&](const cpu::Machine& machine, llvm::Module& module, size_t i) {
+  cpu::for_each_module(program, target, options, 0, [&](const cpu::Machine& machine, llvm::Module& module, size_t i) {
     texts[i] = cpu::with_own_labels(machine.assembly(module), i);
   });
   return cpu::joined(texts);

@@ -1,7 +1,7 @@
-// Conversions. The 16-bit and smaller floats live as integers: f16 goes through F16C (both our lowest targets have it),
-// bf16 is the upper half of an f32, the 8-bit ones are taken apart by hand. All of them round once, from an f32: a
-// float64 or a wide integer is first brought to f32 by rounding to odd, whose last bit remembers that something was
-// cut off, so that the second rounding (to 11 bits or fewer) gives what one would have.
+// Conversions. The 16-bit and smaller floats live as integers: f16 goes through the instructions that all targets but
+// the lowest x86-64 have, bf16 is the upper half of an f32, the rest is taken apart by hand. All of them round once,
+// from an f32: a float64 or a wide integer is first brought to f32 by rounding to odd, whose last bit remembers that
+// something was cut off, so that the second rounding (to 11 bits or fewer) gives what one would have.
 //
 // fptrunc of f64 to half would be a library call; LLVM's bfloat too, on CPUs without AVX512-BF16, and the instruction
 // itself flushes denormals. Test: test/codegen/convert_test.cpp, all codes and the neighbours of every midpoint.
@@ -23,6 +23,7 @@ struct Format {
 };
 
 Format format_of(DType dtype) {
+  if (dtype == DType::F16) return {5, 10, 15, false};
   if (dtype == DType::F8E4M3FN) return {4, 3, 7, false};
   if (dtype == DType::F8E4M3FNUZ) return {4, 3, 8, true};
   if (dtype == DType::F8E5M2) return {5, 2, 15, false};
@@ -30,8 +31,9 @@ Format format_of(DType dtype) {
   return {5, 2, 16, true};
 }
 
-// Codes above the largest finite one, without sign: NaN, and for f8e5m2 infinity before it.
-int largest_finite(DType dtype) {
+// What is too large becomes this code: the largest finite one, of f16 infinity. Above are NaN, and for f8e5m2 infinity.
+int largest_code(DType dtype) {
+  if (dtype == DType::F16) return 0x7c00;
   if (dtype == DType::F8E5M2) return 0x7b;
   return dtype == DType::F8E4M3FN ? 0x7e : 0x7f;
 }
@@ -57,7 +59,7 @@ Value* decode_f8e8m0(Builder& b, Value* code) {  // 2^(code - 127): 0 is the den
 }
 
 // Denormals are counted, not built from f32 denormals, so that a caller's denormals-are-zero changes nothing.
-Value* decode_f8(Builder& b, Value* code, DType dtype) {
+Value* decode_by_hand(Builder& b, Value* code, DType dtype) {
   const Format f = format_of(dtype);
   Value* wide = b.CreateZExt(code, i32_like(b, code));
   Value* magnitude = b.CreateAnd(wide, whole(wide, f.mask()));
@@ -65,19 +67,23 @@ Value* decode_f8(Builder& b, Value* code, DType dtype) {
   Value* counted = b.CreateSIToFP(magnitude, same_lanes(b.getFloatTy(), wide));
   Value* small = as_bits(b, b.CreateFMul(counted, real(counted, std::ldexp(1.0, 1 - f.bias - f.mantissa_bits))));
   Value* bits = b.CreateSelect(b.CreateICmpULT(magnitude, whole(wide, 1 << f.mantissa_bits)), small, normal);
-  if (dtype == DType::F8E5M2)
-    bits = b.CreateSelect(b.CreateICmpEQ(magnitude, whole(wide, 0x7c)), whole(wide, 0x7f800000), bits);
-  bits = b.CreateOr(bits, b.CreateShl(b.CreateAnd(wide, whole(wide, f.sign())), 24));
+  const bool has_infinity = dtype == DType::F8E5M2 || dtype == DType::F16;
+  const int infinity = ((1 << f.exponent_bits) - 1) << f.mantissa_bits;
+  if (has_infinity)
+    bits = b.CreateSelect(b.CreateICmpEQ(magnitude, whole(wide, infinity)), whole(wide, 0x7f800000), bits);
+  bits =
+      b.CreateOr(bits, b.CreateShl(b.CreateAnd(wide, whole(wide, f.sign())), 31 - f.exponent_bits - f.mantissa_bits));
   Value* nan = f.negative_zero_is_nan ? b.CreateICmpEQ(wide, whole(wide, f.sign()))
-                                      : b.CreateICmpUGT(magnitude, whole(wide, dtype == DType::F8E5M2 ? 0x7c : 0x7e));
+                                      : b.CreateICmpUGT(magnitude, whole(wide, has_infinity ? infinity : 0x7e));
   return as_float(b, b.CreateSelect(nan, whole(wide, 0x7fc00000), bits));
 }
 
-Value* decode(Builder& b, Value* code, DType dtype) {
-  if (dtype == DType::F16) return decode_f16(b, code);
+Value* decode(const Emission& e, Value* code, DType dtype) {
+  Builder& b = e.build;
+  if (dtype == DType::F16 && e.target.has_fma()) return decode_f16(b, code);
   if (dtype == DType::BF16) return decode_bf16(b, code);
   if (dtype == DType::F8E8M0) return decode_f8e8m0(b, code);
-  return decode_f8(b, code, dtype);
+  return decode_by_hand(b, code, dtype);
 }
 
 Value* encode_bf16(Builder& b, Value* x) {
@@ -98,7 +104,7 @@ Value* encode_f8e8m0(Builder& b, Value* x) {  // the power of two at or above |x
   return b.CreateTrunc(up, same_lanes(b.getInt8Ty(), x));
 }
 
-Value* encode_f8(Builder& b, Value* x, DType dtype) {
+Value* encode_by_hand(Builder& b, Value* x, DType dtype) {
   const Format f = format_of(dtype);
   Value* bits = as_bits(b, x);
   Value* magnitude = b.CreateAnd(bits, whole(bits, 0x7fffffff));
@@ -113,26 +119,27 @@ Value* encode_f8(Builder& b, Value* x, DType dtype) {
   llvm::Constant* least_normal = whole(bits, int64_t{128 - f.bias} << 23);
   Value* code = b.CreateSelect(b.CreateICmpULT(magnitude, least_normal), small, normal);
   Value* over = b.CreateICmpUGE(magnitude, whole(bits, int64_t{127 + 64} << 23));  // past any of them, infinity too
-  code = b.CreateSelect(over, whole(bits, largest_finite(dtype)), code);
-  code = b.CreateBinaryIntrinsic(llvm::Intrinsic::umin, code, whole(bits, largest_finite(dtype)));
-  Value* sign = b.CreateAnd(b.CreateLShr(bits, 24), whole(bits, f.sign()));
+  code = b.CreateSelect(over, whole(bits, largest_code(dtype)), code);
+  code = b.CreateBinaryIntrinsic(llvm::Intrinsic::umin, code, whole(bits, largest_code(dtype)));
+  Value* sign = b.CreateAnd(b.CreateLShr(bits, 31 - f.exponent_bits - f.mantissa_bits), whole(bits, f.sign()));
   Value* signed_code = b.CreateOr(code, sign);
   if (f.negative_zero_is_nan) signed_code = b.CreateSelect(b.CreateICmpEQ(code, whole(bits, 0)), code, signed_code);
-  Value* nan = f.negative_zero_is_nan     ? whole(bits, f.sign())
-               : dtype == DType::F8E4M3FN ? b.CreateOr(sign, whole(bits, 0x7f))
-                                          : b.CreateOr(sign, whole(bits, 0x7e));
-  return b.CreateTrunc(b.CreateSelect(is_nan(b, x), nan, signed_code), same_lanes(b.getInt8Ty(), x));
+  const int quiet = dtype == DType::F16 ? 0x7e00 : dtype == DType::F8E4M3FN ? 0x7f : 0x7e;
+  Value* nan = f.negative_zero_is_nan ? whole(bits, f.sign()) : b.CreateOr(sign, whole(bits, quiet));
+  llvm::Type* type = dtype == DType::F16 ? b.getInt16Ty() : b.getInt8Ty();
+  return b.CreateTrunc(b.CreateSelect(is_nan(b, x), nan, signed_code), same_lanes(type, x));
 }
 
 Value* encode_f16(Builder& b, Value* x) {
   return convert_bits(b, b.CreateFPTrunc(x, same_lanes(b.getHalfTy(), x)), b.getInt16Ty());
 }
 
-Value* encode(Builder& b, Value* x, DType dtype) {
-  if (dtype == DType::F16) return encode_f16(b, x);
+Value* encode(const Emission& e, Value* x, DType dtype) {
+  Builder& b = e.build;
+  if (dtype == DType::F16 && e.target.has_fma()) return encode_f16(b, x);
   if (dtype == DType::BF16) return encode_bf16(b, x);
   if (dtype == DType::F8E8M0) return encode_f8e8m0(b, x);
-  return encode_f8(b, x, dtype);
+  return encode_by_hand(b, x, dtype);
 }
 
 // f64 → f32 that keeps an even last bit only when nothing was cut off.
@@ -194,14 +201,16 @@ Value* integer_to_integer(Builder& b, Value* x, DType from, DType to) {
   return b.CreateIntCast(x, type, is_signed_value(from));
 }
 
-Value* integer_to_float(Builder& b, Value* x, DType from, DType to) {
-  if (is_small_float(to)) return encode(b, integer_to_odd(b, x, is_signed_value(from)), to);
+Value* integer_to_float(const Emission& e, Value* x, DType from, DType to) {
+  Builder& b = e.build;
+  if (is_small_float(to)) return encode(e, integer_to_odd(b, x, is_signed_value(from)), to);
   llvm::Type* type = same_lanes(value_type(b.getContext(), to), x);
   return is_signed_value(from) ? b.CreateSIToFP(x, type) : b.CreateUIToFP(x, type);
 }
 
-Value* float_to_float(Builder& b, Value* x, DType from, DType to) {
-  if (is_small_float(to)) return encode(b, from == DType::F64 ? truncate_to_odd(b, x) : x, to);
+Value* float_to_float(const Emission& e, Value* x, DType from, DType to) {
+  Builder& b = e.build;
+  if (is_small_float(to)) return encode(e, from == DType::F64 ? truncate_to_odd(b, x) : x, to);
   return b.CreateFPCast(x, same_lanes(value_type(b.getContext(), to), x));
 }
 
@@ -212,16 +221,17 @@ Value* to_bool(Builder& b, Value* x) {
 
 }  // namespace
 
-Value* emit_convert(Builder& b, Value* x, DType from, DType to) {
+Value* emit_convert(const Emission& e, Value* x, DType from, DType to) {
+  Builder& b = e.build;
   if (from == to) return x;
   if (is_small_float(from)) {
     bytes_of(from);
-    return emit_convert(b, decode(b, x, from), DType::F32, to);
+    return emit_convert(e, decode(e, x, from), DType::F32, to);
   }
   bytes_of(to);
   if (to == DType::Bool) return to_bool(b, x);
   const bool from_float = is_float(from);
-  if (is_float(to)) return from_float ? float_to_float(b, x, from, to) : integer_to_float(b, x, from, to);
+  if (is_float(to)) return from_float ? float_to_float(e, x, from, to) : integer_to_float(e, x, from, to);
   return from_float ? float_to_integer(b, x, to) : integer_to_integer(b, x, from, to);
 }
 

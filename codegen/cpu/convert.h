@@ -5,6 +5,6 @@
 
 namespace lapidary::codegen::cpu {
 
-llvm::Value* emit_convert(Builder&, llvm::Value*, DType from, DType to);
+llvm::Value* emit_convert(const Emission&, llvm::Value*, DType from, DType to);
 
 }  // namespace lapidary::codegen::cpu

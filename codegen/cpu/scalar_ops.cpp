@@ -294,8 +294,10 @@ Value* emit_scalar_op(const Emission& e, ScalarOp op, DType dtype, std::span<Val
   return is_number ? emit_float(e, op, args) : emit_integer(e.build, op, dtype, args);
 }
 
-Value* emit_fma(Builder& b, Value* x, Value* y, Value* z) {
-  if (x->getType()->isFPOrFPVectorTy()) return call(b, llvm::Intrinsic::fma, {x, y, z});
+Value* emit_fma(const Emission& e, Value* x, Value* y, Value* z) {
+  Builder& b = e.build;
+  if (x->getType()->isFPOrFPVectorTy())
+    return e.target.has_fma() ? call(b, llvm::Intrinsic::fma, {x, y, z}) : b.CreateFAdd(b.CreateFMul(x, y), z);
   return b.CreateAdd(b.CreateMul(x, y), z);
 }
 

@@ -18,21 +18,22 @@ namespace {
 
 struct NamedCpu {
   const char* name;
-  bool avx512, vnni;
+  int vector_bytes;
+  bool vnni;
   int l1_kib, l2_kib, l3_kib;  // per core; L3 as one core's share
 };
 constexpr std::array kNamedCpus = {
-    NamedCpu{"x86-64-v3", false, false, 32, 512, 2048},      NamedCpu{"x86-64-v4", true, false, 32, 1024, 2048},
-    NamedCpu{"haswell", false, false, 32, 256, 2048},        NamedCpu{"skylake", false, false, 32, 256, 2048},
-    NamedCpu{"skylake-avx512", true, false, 32, 1024, 1408}, NamedCpu{"icelake-server", true, true, 48, 1280, 1536},
-    NamedCpu{"sapphirerapids", true, true, 48, 2048, 1920},  NamedCpu{"znver2", false, false, 32, 512, 4096},
-    NamedCpu{"znver3", false, false, 32, 512, 4096},         NamedCpu{"znver4", true, true, 32, 1024, 4096},
-    NamedCpu{"znver5", true, true, 48, 1024, 4096},
+    NamedCpu{"x86-64-v2", 16, false, 32, 256, 2048},       NamedCpu{"x86-64-v3", 32, false, 32, 512, 2048},
+    NamedCpu{"x86-64-v4", 64, false, 32, 1024, 2048},      NamedCpu{"haswell", 32, false, 32, 256, 2048},
+    NamedCpu{"skylake", 32, false, 32, 256, 2048},         NamedCpu{"skylake-avx512", 64, false, 32, 1024, 1408},
+    NamedCpu{"icelake-server", 64, true, 48, 1280, 1536},  NamedCpu{"sapphirerapids", 64, true, 48, 2048, 1920},
+    NamedCpu{"znver2", 32, false, 32, 512, 4096},          NamedCpu{"znver3", 32, false, 32, 512, 4096},
+    NamedCpu{"znver4", 64, true, 32, 1024, 4096},          NamedCpu{"znver5", 64, true, 48, 1024, 4096},
 };
 
-void set_vectors(Target& target, bool avx512) {
-  target.vector_bytes = avx512 ? 64 : 32;
-  target.vector_registers = avx512 ? 32 : 16;
+void set_vectors(Target& target, int vector_bytes) {
+  target.vector_bytes = vector_bytes;
+  target.vector_registers = vector_bytes == 64 ? 32 : 16;
 }
 
 // What every 64-bit ARM CPU has. Cache sizes are those of a small one.
@@ -55,7 +56,7 @@ Target aarch64_target() {
 Target named_target(const NamedCpu& cpu) {
   Target target;
   target.name = target.cpu = cpu.name;
-  set_vectors(target, cpu.avx512);
+  set_vectors(target, cpu.vector_bytes);
   target.byte_dots = cpu.vnni;
   target.l1_bytes = int64_t{cpu.l1_kib} << 10;
   target.l2_bytes = int64_t{cpu.l2_kib} << 10;
@@ -97,9 +98,10 @@ Target native_target() {
   target.cpu = llvm::sys::getHostCPUName().str();
   target.name = target.cpu;
   target.features = host_features(features);
-  set_vectors(target, features.lookup("avx512f") && features.lookup("avx512vl") && features.lookup("avx512bw") &&
-                          features.lookup("avx512dq"));
-  target.byte_dots = target.vector_bytes == 64 ? features.lookup("avx512vnni") : features.lookup("avxvnni");
+  const bool avx512 = features.lookup("avx512f") && features.lookup("avx512vl") && features.lookup("avx512bw") &&
+                      features.lookup("avx512dq");
+  set_vectors(target, avx512 ? 64 : 32);
+  target.byte_dots = avx512 ? features.lookup("avx512vnni") : features.lookup("avxvnni");
   target.threads = std::max(1u, std::thread::hardware_concurrency());
   target.l1_bytes = host_cache_bytes(1, target.l1_bytes);
   target.l2_bytes = host_cache_bytes(2, target.l2_bytes);
@@ -117,8 +119,13 @@ Target resolve_target(const std::string& name) {
     known += std::string(", ") + cpu.name;
   }
   if (name == "aarch64") return aarch64_target();
-  known += ", aarch64";
+  known += ", aarch64, x86-64";
   throw Error(Fault::Usage, fmt::format("unknown target '{}'; known are {}", printable(name), known));
+}
+
+std::vector<Target> resolve_targets(const std::string& name) {
+  if (name != "x86-64") return {resolve_target(name)};
+  return {resolve_target("x86-64-v4"), resolve_target("x86-64-v3"), resolve_target("x86-64-v2")};
 }
 
 }  // namespace lapidary::codegen

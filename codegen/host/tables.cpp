@@ -14,11 +14,13 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 
+std::string model_symbol(uint32_t level) { return fmt::format("lpd_model_{}", level); }
+
 // Offsets of one model's tables while they are built.
 class TableBuilder {
  public:
-  TableBuilder(const Program& program, const EntryPoint& entry)
-      : program_(program), entry_(entry), dims_(entry.inputs), weights_(lay_out_weights(program)) {}
+  TableBuilder(const Program& program, const EntryPoint& entry, uint32_t level, const WeightLayout& weights)
+      : program_(program), entry_(entry), level_(level), dims_(entry.inputs), weights_(weights) {}
 
   std::vector<char> build(const std::vector<std::string>& cpu_features, Arch);
 
@@ -45,8 +47,9 @@ class TableBuilder {
 
   const Program& program_;
   const EntryPoint& entry_;
+  const uint32_t level_;
   DimTable dims_;
-  WeightLayout weights_;
+  const WeightLayout& weights_;
   DataObject out_;
   std::vector<lpd_step> steps_;
   std::vector<std::string> step_origins_;
@@ -108,7 +111,7 @@ lpd_buffer_ref TableBuilder::buffer_ref(const BufferRef& ref) {
     case BufferRef::Base::Register:
       return {LPD_BASE_REGISTER, entry_.registers.at(ref.index).slot, dims_.slot_or_none(ref.offset)};
     case BufferRef::Base::Weights: {
-      const uint32_t start = dims_.constant(weights_.offsets.at(ref.index));
+      const uint32_t start = dims_.constant(weights_.offsets[level_].at(ref.index));
       return {LPD_BASE_WEIGHTS, 0, ref.offset ? dims_.combine(LPD_DIM_ADD, start, dims_.slot(ref.offset)) : start};
     }
   }
@@ -298,7 +301,7 @@ void TableBuilder::emit_symbols(uint64_t model) {
 void TableBuilder::emit_kernels(uint64_t model) {
   const uint64_t kernels = out_.add_zeros(program_.kernels.size() * sizeof(lpd_kernel), alignof(lpd_kernel));
   for (uint32_t i = 0; i < program_.kernels.size(); ++i)
-    out_.point_to_symbol(kernels + i * sizeof(lpd_kernel), cpu::kernel_symbol(i));
+    out_.point_to_symbol(kernels + i * sizeof(lpd_kernel), cpu::kernel_symbol(i, level_));
   out_.point(model + offsetof(lpd_model, kernels), kernels);
   std::vector<std::string> names;
   for (const loops::Kernel& kernel : program_.kernels) names.push_back(kernel_text(kernel));
@@ -314,7 +317,7 @@ std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_featur
   add_checks();
 
   const uint64_t model = out_.add_array(std::vector<lpd_model>(1));
-  out_.define("lpd_product_model", model);
+  out_.define(model_symbol(level_), model);
   point_to_string(model + offsetof(lpd_model, name), program_.name);
   out_.point(model + offsetof(lpd_model, cpu_features), emit_strings(cpu_features, true));
   out_.point(model + offsetof(lpd_model, inputs), emit_signatures(entry_.inputs));
@@ -341,7 +344,7 @@ std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_featur
   table.weights_bytes = weights_.bytes;
   out_.put(model, table);
   if (weights_.bytes > 0) {
-    out_.reserve_section(kWeightsSection, kWeightsSymbol, static_cast<uint64_t>(weights_.bytes));
+    if (level_ == 0) out_.reserve_section(kWeightsSection, kWeightsSymbol, static_cast<uint64_t>(weights_.bytes));
     out_.point_to_symbol(model + offsetof(lpd_model, weights), kWeightsSymbol);
   }
   return out_.elf(arch);
@@ -349,18 +352,40 @@ std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_featur
 
 }  // namespace
 
-WeightLayout lay_out_weights(const Program& program) {
+WeightLayout lay_out_weights(const std::vector<const Program*>& programs) {
+  Program all;
+  all.module = programs[0]->module;
+  std::vector<std::vector<uint32_t>> indices;
+  for (const Program* program : programs) {
+    std::vector<uint32_t>& index = indices.emplace_back();
+    for (ConstantId weight : program->weights) index.push_back(add_weight(all, weight));
+  }
   WeightLayout layout;
-  for (ConstantId weight : program.weights) {
-    layout.offsets.push_back(layout.bytes);
-    layout.bytes += (program.module->constants[weight].bytes() + kAlignment - 1) / kAlignment * kAlignment;
+  for (ConstantId weight : all.weights) {
+    layout.starts.push_back(layout.bytes);
+    layout.bytes += (all.module->constants[weight].bytes() + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  layout.constants = std::move(all.weights);
+  for (const std::vector<uint32_t>& index : indices) {
+    std::vector<int64_t>& offsets = layout.offsets.emplace_back();
+    for (uint32_t i : index) offsets.push_back(layout.starts[i]);
   }
   return layout;
 }
 
-std::vector<char> table_object(const Program& program, const std::vector<std::string>& cpu_features, Arch arch) {
+std::vector<char> table_object(const Program& program, uint32_t level, const WeightLayout& weights,
+                               const std::vector<std::string>& cpu_features, Arch arch) {
   if (program.entries.size() != 1) throw Error(Fault::Unsupported, "a product with more than one entry point");
-  return TableBuilder(program, program.entries[0]).build(cpu_features, arch);
+  return TableBuilder(program, program.entries[0], level, weights).build(cpu_features, arch);
+}
+
+std::vector<char> list_object(uint32_t levels, Arch arch) {
+  DataObject out;
+  const uint64_t list = out.add_zeros((levels + 1) * sizeof(lpd_model*), alignof(lpd_model*));
+  for (uint32_t level = 0; level < levels; ++level)
+    out.point_to_symbol(list + level * sizeof(lpd_model*), model_symbol(level));
+  out.define("lpd_product_models", list);
+  return out.elf(arch);
 }
 
 }  // namespace lapidary::codegen::host

@@ -1,5 +1,5 @@
-// Program → the tables of runtime/abi.h, as an object file that defines lpd_product_model, reserves the section of the
-// weights, and refers to the kernels, lpd_k0 … .
+// Programs → the tables of runtime/abi.h, as object files that define an lpd_model each, reserve the section of the
+// weights, and refer to the kernels, lpd_k0 … ; and the list of these models, lpd_product_models.
 #pragma once
 
 #include <string>
@@ -13,14 +13,18 @@ namespace lapidary::codegen::host {
 inline constexpr const char* kWeightsSection = ".lpd_weights";
 inline constexpr const char* kWeightsSymbol = "lpd_weights";
 
-// Where each weight of the program lies in that section, and how long it is: each 64-byte aligned, in order.
+// Where each weight lies in that section, 64-byte aligned. What several programs of a product hold alike is there once.
 struct WeightLayout {
-  std::vector<int64_t> offsets;
+  std::vector<ConstantId> constants;          // no two equal
+  std::vector<int64_t> starts;                // of each of them
+  std::vector<std::vector<int64_t>> offsets;  // of each program, by its own index
   int64_t bytes = 0;
 };
-WeightLayout lay_out_weights(const Program&);
+WeightLayout lay_out_weights(const std::vector<const Program*>&);
 
-// `cpu_features`: what kernels need of a CPU, by LLVM's names.
-std::vector<char> table_object(const Program&, const std::vector<std::string>& cpu_features, Arch);
+// Of the level-th program. `cpu_features`: what its kernels need of a CPU, by LLVM's names.
+std::vector<char> table_object(const Program&, uint32_t level, const WeightLayout&,
+                               const std::vector<std::string>& cpu_features, Arch);
+std::vector<char> list_object(uint32_t levels, Arch);
 
 }  // namespace lapidary::codegen::host

@@ -1,4 +1,5 @@
-"""Objects, archives and programs, for this machine and for AArch64 (in QEMU's user mode): see check.py."""
+"""Objects, archives and programs: for this machine, for any x86-64 and for AArch64, the last two in QEMU's user mode too.
+See check.py."""
 import os
 import re
 import shutil
@@ -169,6 +170,25 @@ def same_for_any_jobs(products, name):
     yield f"{products.target}: {name}: the same object, archive, program and header for any jobs", f"{differ} differ" if differ else ""
 
 
+def one_set_of_weights(products, name):
+    """Kernels for three levels of the instruction set take some room, weights once."""
+    with tempfile.TemporaryDirectory() as folder:
+        one = os.path.join(folder, name + ".so")
+        done = run(products.lapidary, "compile", "-q", path_of(name), "-o", one, "--target=x86-64-v3")
+        assert done.returncode == 0, done.stderr
+        more = os.path.getsize(products.path(name, ".so")) - os.path.getsize(one)
+        yield (f"{products.target}: {name}: {more >> 10} kB more than for one level",
+               "" if 0 < more < os.path.getsize(one) / 20 else f"of {os.path.getsize(one) >> 10} kB")
+
+
+def refuses_below(products, name, cpu):
+    """One line and an exit code on a CPU below the lowest level; no illegal instruction."""
+    done = run("qemu-x86_64", "-cpu", cpu, products.path(name, ""))
+    line = [text for text in done.stderr.splitlines() if not text.startswith("qemu")]
+    fine = done.returncode == 3 and len(line) == 1 and line[0].startswith("this CPU has no ")
+    yield f"{products.target}: {name}: refused on {cpu}", "" if fine else f"exit code {done.returncode}: {done.stderr}"
+
+
 def use_library(products, name, symbols, compiler, emulator):
     """use_model.c against the library, run where there may be another machine's loader."""
     library = products.path(name, ".so")
@@ -191,6 +211,16 @@ def check_products(lapidary):
     yield from two_models(here, pair)
     yield from programs(here, pair)
     here.close()
+
+    every = Products(lapidary, "x86-64")
+    yield from only_own_names(every, "digits")
+    yield from programs(every, pair, tolerance=1e-5)
+    yield from one_set_of_weights(every, "bilstm_tagger")
+    for name, cpu in (("digits", "Haswell"), ("digits", "Nehalem"), ("squeezenet1_1", "Nehalem")):
+        for what, wrong in programs(every, {name: expected[name]}, ["qemu-x86_64", "-cpu", cpu], 1e-5):
+            yield f"{what}, on {cpu}", wrong
+    yield from refuses_below(every, "digits", "core2duo")
+    every.close()
 
     arm = Products(lapidary, "aarch64")
     yield from only_own_names(arm, "digits", "aarch64-linux-gnu-nm")

@@ -1,6 +1,6 @@
-/* Two models in one program, as objects or archives, both run by the program's own threads in its own memory. Built with
- * -DONE=name -DONE_HEADER='"name.h"' -DTWO=… ; writes the bytes of all outputs of the first, then of the second. Inputs
- * of symbolic extents get 2 for each; elements are 0, 1, 2, 0, 1, 2, … */
+/* Two models in one program, as objects or archives, both run by the program's own threads in its own memory. Built
+ * with -DONE=name -DONE_HEADER='"name.h"' -DTWO=… ; writes the bytes of all outputs of the first, then of the second.
+ * Inputs of symbolic extents get 2 for each; elements are 0, 1, 2, 0, 1, 2, … */
 #include ONE_HEADER
 #include TWO_HEADER
 
@@ -71,10 +71,11 @@ typedef struct {
   const char *(*error)(const lpd_instance *);
 } model;
 
-#define MODEL(name)                                                                                            \
-  {NAMED(name, input_count), NAMED(name, output_count), NAMED(name, describe), NAMED(name, create),            \
-   NAMED(name, bind),        NAMED(name, run),          NAMED(name, output),   NAMED(name, destroy),            \
-   NAMED(name, error)}
+#define MODEL(name)                                                                                        \
+  {                                                                                                        \
+    NAMED(name, input_count), NAMED(name, output_count), NAMED(name, describe), NAMED(name, create),       \
+        NAMED(name, bind), NAMED(name, run), NAMED(name, output), NAMED(name, destroy), NAMED(name, error) \
+  }
 
 static void check(lpd_status status, const model *m, const lpd_instance *instance) {
   if (status == LPD_OK) return;
@@ -141,8 +142,8 @@ int main(void) {
   close_model(&one, first, memory_one);
   close_model(&two, second, memory_two);
   if (teams_run != 2 || bytes_taken == 0 || bytes_held != 0) {
-    fprintf(stderr, "two_models: %d runs in our threads, %ld bytes taken, %ld not given back\n", teams_run, (long)bytes_taken,
-            (long)bytes_held);
+    fprintf(stderr, "two_models: %d runs in our threads, %ld bytes taken, %ld not given back\n", teams_run,
+            (long)bytes_taken, (long)bytes_held);
     return 1;
   }
   return 0;

@@ -31,6 +31,13 @@ inline std::vector<std::string> runnable_targets() {
   return names;
 }
 
+// With the level below, which has neither fused multiply-adds nor conversions of 16-bit floats.
+inline std::vector<std::string> targets_of_all_levels() {
+  std::vector<std::string> names = runnable_targets();
+  names.insert(names.begin(), "x86-64-v2");
+  return names;
+}
+
 inline std::vector<Array> run_loaded(lpd_kernel entry, const loops::Kernel& kernel, std::vector<Array> buffers,
                                      const std::vector<int64_t>& integers, int64_t tasks) {
   std::vector<void*> pointers;

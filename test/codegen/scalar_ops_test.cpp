@@ -115,7 +115,7 @@ TEST_P(ScalarOps, AgreeWithTheirDefinition) {
       program.kernels.push_back(map_kernel(op, operands_of(op, dtype), lanes));
     }
   }
-  for (const std::string& target : runnable_targets()) {
+  for (const std::string& target : targets_of_all_levels()) {
     const codegen::cpu::LoadedKernels loaded(program, codegen::resolve_target(target), {.jobs = 4});
     for (uint32_t i = 0; i < cases.size(); i++) check(op, cases[i], program.kernels[i], loaded[i], target);
   }

@@ -147,6 +147,8 @@ COMMANDS = [
     run("ONNX tensor of another name, without the input's", "--input named.pb", FINE, output="y: f32 2x3: 0, 2, 0, 4, 0, 6"),
     run("ONNX tensor of bfloat16, in and out", "--input x=b.pb --output y=y.pb", FINE, model="half.onnx", output="y: bf16 2: 1, -2", written=["y.pb"],
         files={"b.pb": b"\x08\x02\x10\x10\x4a\x04\x80\x3f\x00\xc0"}),
+    run("target of another architecture", "--target=aarch64", USAGE, "target 'aarch64' is not for this machine: only compile takes it"),
+    run("any x86-64", "--target=x86-64 --input x.npy", FINE, output="y: f32 2x3: 0, 2, 0, 4, 0, 6"),
     run("missing input", "--input x=gone.npy", FILE, "gone.npy: cannot open: No such file or directory"),
     run("missing ONNX tensor", "--input x=gone.pb", FILE, "gone.pb: cannot open: No such file or directory"),
     run("folder as input", "--input x=folder", FILE, "folder: not a regular file"),
