@@ -57,7 +57,7 @@ std::vector<std::string> arguments(LinkAs kind, const LinkInput& input, int jobs
   add({"--build-id=none", "--hash-style=gnu", "-z", "now", "-z", "defs", "-z", "noexecstack", "--strip-all",
        "--as-needed"});
   if (kind == LinkAs::Program) {
-    add({"-pie", "-e", "_start", "--dynamic-linker",
+    add({"-pie", "-e", "lpd_start", "--dynamic-linker",
          x86 ? "/lib64/ld-linux-x86-64.so.2" : "/lib/ld-linux-aarch64.so.1"});
     return list;
   }

@@ -1,5 +1,6 @@
 """Objects, archives and programs: for this machine, for any x86-64 and for AArch64, the last two in QEMU's user mode too.
 See check.py."""
+import argparse
 import os
 import re
 import shutil
@@ -11,14 +12,30 @@ import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", "zoo")]
+sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", "zoo"), os.path.join(HERE, "..", "conformance")]
 import models  # noqa: E402
+import runner  # noqa: E402
+import suite  # noqa: E402
 from product import DTYPES, Product  # noqa: E402
 
 DIGITS = os.path.join(ROOT, "examples", "digits", "digits.onnx")
 STRICT = ["-std=c99", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1"]
 SYSROOT = "/usr/aarch64-linux-gnu"
 QEMU = ["qemu-aarch64", "-L", SYSROOT]
+# A few of ONNX's node tests for each family of kernels, and for the element types.
+KERNEL_CASES = """
+    add_bcast where_example mod_mixed_sign_int64 bitwise_and_i16_3d div_uint8 pow_types_float32_int64 max_float16 min_int8
+    exp log tanh erf sin cos sigmoid gelu_tanh_1 softplus elu round clip_example isnan sign hardswish
+    cast_FLOAT_to_FLOAT16 cast_FLOAT16_to_FLOAT cast_FLOAT_to_BFLOAT16 cast_DOUBLE_to_FLOAT16 cast_FLOAT_to_FLOAT8E4M3FN
+    matmul_2d matmul_4d gemm_all_attributes gemm_transposeB einsum_batch_matmul
+    basic_conv_with_padding conv_with_strides_and_asymmetric_padding convtranspose_pads convtranspose_dilations
+    maxpool_2d_ceil maxpool_3d_default averagepool_2d_same_upper globalaveragepool
+    softmax_axis_1 logsoftmax_large_number layer_normalization_4d_axis1 group_normalization_example instancenorm_example
+    reduce_sum_default_axes_keepdims_example reduce_max_negative_axes_keepdims_random reduce_l2_do_not_keepdims_example
+    argmax_keepdims_random lstm_defaults gru_seq_length rnn_seq_length
+    gather_1 gather_elements_0 transpose_all_permutations_4 concat_3d_axis_1 edge_pad flatten_axis2 split_equal_parts_2d_opset13
+    slice_negative_axes identity
+""".split()
 # Of libc and libm: what a linked product may still need.
 LIBC_NAME = re.compile(r"[a-z0-9_]+")
 
@@ -149,6 +166,14 @@ def programs(products, expected, emulator=(), tolerance=0.0):
             yield what, difference(got, results, tolerance)
 
 
+def holds_no_program(products, name):
+    """The command line of programs is in nothing else."""
+    for extension in (".so", ".o", ".a", ""):
+        found = b"--threads" in open(products.path(name, extension), "rb").read()
+        yield (f"{products.target}: {name}{extension or ' (program)'} holds {'a' if found else 'no'} command line",
+               "" if found == (extension == "") else "it should be otherwise")
+
+
 def needs_libc_alone(products, name):
     for extension in (".so", ""):
         done = run("readelf", "-d", products.path(name, extension))
@@ -189,6 +214,17 @@ def refuses_below(products, name, cpu):
     yield f"{products.target}: {name}: refused on {cpu}", "" if fine else f"exit code {done.returncode}: {done.stderr}"
 
 
+def kernels(lapidary, target, emulator):
+    """KERNEL_CASES as programs of another machine."""
+    options = argparse.Namespace(lapidary=lapidary, target=target, emulator=emulator, jobs=os.cpu_count())
+    wanted = {f"node/test_{name}" for name in KERNEL_CASES}
+    cases = [case for case in suite.every_case() if case.name in wanted]
+    with tempfile.TemporaryDirectory() as folder:
+        verdicts = runner.verdicts_of(cases, options, folder)
+    for name, verdict in sorted(verdicts.items()):
+        yield f"{target}: {name}", "" if verdict.kind in ("passed", "constant") else f"{verdict.kind}: {verdict.reason}"
+
+
 def use_library(products, name, symbols, compiler, emulator):
     """use_model.c against the library, run where there may be another machine's loader."""
     library = products.path(name, ".so")
@@ -207,6 +243,7 @@ def check_products(lapidary):
     pair = {name: expected[name] for name in ("digits", "bilstm_tagger")}
     yield from only_own_names(here, "digits")
     yield from needs_libc_alone(here, "digits")
+    yield from holds_no_program(here, "digits")
     yield from same_for_any_jobs(here, "digits")
     yield from two_models(here, pair)
     yield from programs(here, pair)
@@ -219,6 +256,7 @@ def check_products(lapidary):
     for name, cpu in (("digits", "Haswell"), ("digits", "Nehalem"), ("squeezenet1_1", "Nehalem")):
         for what, wrong in programs(every, {name: expected[name]}, ["qemu-x86_64", "-cpu", cpu], 1e-5):
             yield f"{what}, on {cpu}", wrong
+    yield from kernels(lapidary, "x86-64", ["qemu-x86_64", "-cpu", "Nehalem"])
     yield from refuses_below(every, "digits", "core2duo")
     every.close()
 
@@ -227,5 +265,6 @@ def check_products(lapidary):
     yield from needs_libc_alone(arm, "digits")
     yield from two_models(arm, pair, "aarch64-linux-gnu-gcc", QEMU, 1e-5)
     yield from programs(arm, expected, QEMU, 1e-5)
+    yield from kernels(lapidary, "aarch64", QEMU)
     yield from use_library(arm, "digits", ["N=3"], "aarch64-linux-gnu-gcc", QEMU)
     arm.close()

@@ -1,7 +1,7 @@
 """ONNX's backend suite through compiled code: each case's model to a library, loaded, run, compared.
 
-    check.py --build BUILD [--only SUBSTRING] [--jobs N] [--write]
-    check.py --build BUILD --target=aarch64 --emulator "qemu-aarch64 -L /usr/aarch64-linux-gnu" […]
+    runner.py --build BUILD [--only SUBSTRING] [--jobs N] [--write]
+    runner.py --build BUILD --target=aarch64 --emulator "qemu-aarch64 -L /usr/aarch64-linux-gnu" […]
 
 A model whose operands decide shapes is compiled as it is first. Where that is not supported, its inputs after the first
 become initializers; cases that pass in that form alone are counted apart, since a product then holds the operands.
@@ -215,6 +215,8 @@ def main():
         parser.error("--write needs every case")
     options.lapidary = pathlib.Path(options.build).resolve() / "tools/lapidary"
     options.emulator = options.emulator.split()
+    if options.emulator:
+        SECONDS.update({what: 10 * seconds for what, seconds in SECONDS.items()})
     cases = [case for case in suite.every_case() if options.only in case.name]
     with tempfile.TemporaryDirectory() as folder:
         verdicts = verdicts_of(cases, options, folder)
