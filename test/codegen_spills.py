@@ -3,7 +3,7 @@
     codegen_spills.py FILE ...      prints each spill; exit status 1 when there is one, or when no hot loop was found
 
 A hot loop is an innermost loop (a backward jump with no other backward jump's loop inside) of at least 8 vector
-fused multiply-adds. In one, no instruction may move a vector register to or from the stack, nor compute on the stack's
+fused multiply-adds or dots. In one, no instruction may move a vector register to or from the stack, nor compute on the stack's
 memory: neither through %rsp, nor a frame or base pointer, nor an address taken of a local before. Tested on assembled
 examples by codegen_spills_test.py.
 
@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 LEAST_FMAS = 8
-FMA = re.compile(r"^vfn?m(add|sub)\d*[ps][sd]\b")
+FMA = re.compile(r"^(vfn?m(add|sub)\d*[ps][sd]|vpdpbusd|vpmaddwd)\b")  # dots of bytes count too
 VECTOR = re.compile(r"%[xyz]mm\d")
 MEMORY = re.compile(r"\((%\w+)?(?:,(%\w+))?(?:,[1248])?\)")
 JUMP = re.compile(r"^(?:bnd |notrack )?j\w+\s+(?:0x)?([0-9a-f]+)")

@@ -1,5 +1,6 @@
-// With VNNI one instruction, vpdpbusd. Without, four bytes of a lane are two pairs of 16-bit numbers, the even and the odd
-// ones, each pair multiplied and summed exactly by vpmaddwd; vpmaddubsw would saturate. Test: test/codegen/dot_test.cpp.
+// With VNNI one instruction, vpdpbusd. Without, four bytes of a lane are two pairs of 16-bit numbers, the even and the
+// odd ones, each pair multiplied and summed exactly by vpmaddwd; vpmaddubsw would saturate. Test:
+// test/codegen/dot_test.cpp.
 #include "codegen/cpu/dot.h"
 
 #include <llvm/IR/IntrinsicsX86.h>
@@ -18,8 +19,7 @@ llvm::Type* vector_like(Builder& b, Value* sum, unsigned bits) {
 
 // The intrinsic's own types, whichever this LLVM spells them with.
 Value* call_with(Builder& b, llvm::Intrinsic::ID id, llvm::ArrayRef<Value*> args) {
-  llvm::Function* function =
-      llvm::Intrinsic::getOrInsertDeclaration(b.GetInsertBlock()->getModule(), id);
+  llvm::Function* function = llvm::Intrinsic::getOrInsertDeclaration(b.GetInsertBlock()->getModule(), id);
   llvm::SmallVector<Value*, 3> cast;
   for (size_t i = 0; i < args.size(); i++)
     cast.push_back(b.CreateBitCast(args[i], function->getFunctionType()->getParamType(static_cast<unsigned>(i))));

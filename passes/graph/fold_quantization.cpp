@@ -1,7 +1,8 @@
 // Fold quantization: products and convolutions of dequantised codes are computed on the codes.
 //
 //   conv(dequantize(x, sx, zx), dequantize(w, sw, 0), bias)
-//     == (Σ x·w - zx·Σ w) · (sx·sw) + bias          codes x u8, w i8; Σ in i32; sw for each output channel or one for all
+//     == (Σ x·w - zx·Σ w) · (sx·sw) + bias          codes x u8, w i8; Σ in i32; sw for each output channel or one for
+//     all
 //
 //   conv %x, %w, -zx·Σw  to=i32 fill=zx  →  convert f32  →  · sx·sw  →  + bias
 //
@@ -9,11 +10,12 @@
 // weights, made when the artifact is written. Products that are integers already (MatMulInteger) lose their zero point
 // the same way, also one known only at run time. What follows stays as it is, elementwise ops that the kernel's
 // epilogue takes in: a quantize there becomes a multiplication by 1/scale, which joins the one before; where x/scale
-// lies on a rounding boundary its code may differ by 1. Max-pools and moves between dequantize and quantize act on codes.
+// lies on a rounding boundary its code may differ by 1. Max-pools and moves between dequantize and quantize act on
+// codes.
 //
-// Not folded: weights with a zero point or live ones, groups, scales known only at run time (bar those of MatMulInteger,
-// which come after the product anyway). Weights dequantised for a product in floats become floats in the artifact.
-// Test: test/passes/fold_quantization/.
+// Not folded: weights with a zero point or live ones, groups, scales known only at run time (bar those of
+// MatMulInteger, which come after the product anyway). Weights dequantised for a product in floats become floats in the
+// artifact. Test: test/passes/fold_quantization/.
 #include <algorithm>
 #include <cmath>
 
@@ -257,7 +259,8 @@ class Folding {
     if (!column || !x.has_one_zero()) return nullptr;
     const ContractSpec spec = contract_spec(op);
     x = unsigned_codes(b, x);
-    Value* sum = b.create(OpKind::Contract, {x.codes, weights}, {{"spec", to_string(spec)}, {"to", DType::I32}}).result();
+    Value* sum =
+        b.create(OpKind::Contract, {x.codes, weights}, {{"spec", to_string(spec)}, {"to", DType::I32}}).result();
     if (!x.zero || is_zero(module_, x.zero)) return sum;
     const int column_axis = static_cast<int>(spec.right.find(*column));
     if (auto known = evaluated_scalar(module_, x.zero)) {
@@ -282,8 +285,7 @@ class Folding {
     if (!x || !w || !column || !symmetric_weights(module_, w->operand(0), zero_point_of(*w))) return nullptr;
     const ContractSpec spec = contract_spec(op);
     auto x_scale = evaluated_scalar(module_, x->operand(1));
-    auto w_scales =
-        along_axis(module_, w->operand(1), static_cast<int>(spec.right.find(*column)), w->type().rank());
+    auto w_scales = along_axis(module_, w->operand(1), static_cast<int>(spec.right.find(*column)), w->type().rank());
     Value* zero = zero_point_of(*x);
     if (!x_scale || !w_scales) return nullptr;
     Value* sum = integer_contract(b, op, {x->operand(0), zero}, w->operand(0));

@@ -136,7 +136,7 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
       operands.a_index = [=, &l](Expr i, Expr k) {
         return add(base, add(mul(i, a.row_stride), mul(mul(k, integer(l.atom.depth)), a.depth_stride)));
       };
-      registers.multiply(block, operands, steps, kUnroll);
+      registers.multiply(block, operands, steps, steps_in_a_row(l.context.target(), shape, kUnroll));
       registers.join_phases(block);
       store_tile(l, emit, block, registers, batch, row, strip_column, epilogue);
     });

@@ -13,8 +13,8 @@ Dim ContractionForm::extent(char letter) const {
   const size_t in_a = a_letters.find(letter), in_b = b_letters.find(letter);
   if (in_a == std::string::npos) return b()->type.shape[in_b];
   Dim of_a = a()->type.shape[in_a];
-  if (in_b == std::string::npos || lapidary::value_of(of_a)) return of_a;
-  return b()->type.shape[in_b];  // equal, by a check when shapes are bound, and known when it is a constant's
+  // Both have it: equal, but maybe known of one alone.
+  return in_b == std::string::npos || lapidary::value_of(of_a) ? of_a : b()->type.shape[in_b];
 }
 
 Shape ContractionForm::shape(const std::string& letters) const {

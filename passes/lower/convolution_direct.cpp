@@ -173,7 +173,8 @@ class Body {
           [=, this](Expr j, Expr k) { return add(w_tap, panel_element(j, k, lanes, panel_size_, l_.atom)); }};
       int unroll = depth % kUnroll == 0 ? kUnroll : depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
       if (depth == 1) return tile.step(body, operands, integer(0));
-      tile.multiply(body, operands, integer(depth), std::max(unroll, shape.phases));
+      unroll = steps_in_a_row(l_.context.target(), shape, std::max(unroll, shape.phases));
+      tile.multiply(body, operands, integer(depth), unroll);
     };
     auto channel = [&](Block& body, Expr channel_block, int64_t depth) {
       Expr x_block = body.let("xc", add(x_base, mul(channel_block, channel_stride_)));

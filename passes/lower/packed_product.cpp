@@ -1,13 +1,13 @@
 // Products with weights of 4 or 8 bits in blocks that have a scale each (composite matmul_packed).
 //
-// The codes lie in panels of 16 columns, [N/16][byte of K][16]: a vector of bytes holds one byte of 16 columns, for 4 bits
-// two k of each. Within a block sums are of codes as they are, and scale and zero point come in once a block:
+// The codes lie in panels of 16 columns, [N/16][byte of K][16]: a vector of bytes holds one byte of 16 columns, for 4
+// bits two k of each. Within a block sums are of codes as they are, and scale and zero point come in once a block:
 //
 //   y[n] += s[n, block] · (Σ q·a - z[n, block] · Σ a)          Σ over the block
 //
-// Up to four rows that is done while the codes are read, each byte once: then their number is all that counts. For more
-// rows a strip of two panels is dequantised into a stage, which stays in the second cache, and the register tile of f32
-// products does the rest.
+// Up to four rows (two with 16 registers) that is done while the codes are read, each byte once: then their number is
+// all that counts. For more rows a strip of two panels is dequantised into a stage, which stays in the second cache,
+// and the register tile of f32 products does the rest.
 #include <algorithm>
 
 #include "ir/error.h"
@@ -22,7 +22,6 @@ using namespace loops;
 
 namespace {
 
-constexpr int kFewRows = 4;
 constexpr int kStrip = 4;   // panels that a task of few rows computes: codes are padded to as many
 constexpr int kUnroll = 4;  // steps in a row
 
@@ -34,6 +33,7 @@ class PackedLowering {
         group_(group),
         op_(op),
         lanes_(context.target().f32_lanes()),
+        few_(context.target().vector_registers >= 32 ? 4 : 2),
         bits_(static_cast<int>(op.params.integer("bits"))),
         depth_(op.params.integer("k")),
         block_(op.params.integer("block")),
@@ -48,8 +48,8 @@ class PackedLowering {
   LoweredGroup lower() {
     LoweredStep step;
     const std::optional<int64_t> rows = lapidary::value_of(rows_);
-    const bool few = !rows || *rows <= kFewRows, many = !rows || *rows > kFewRows;
-    Dim predicate = few && many ? dims_.less(rows_, dims_.constant(kFewRows + 1)) : nullptr;
+    const bool few = !rows || *rows <= few_, many = !rows || *rows > few_;
+    Dim predicate = few && many ? dims_.less(rows_, dims_.constant(few_ + 1)) : nullptr;
     if (few) step.variants.push_back(few_rows(predicate));
     if (many) step.variants.push_back(many_rows());
     step.flops = dims_.mul(dims_.constant(2 * depth_ * columns_), rows_);
@@ -83,11 +83,16 @@ class PackedLowering {
   int64_t blocks() const { return depth_ / block_; }
 
   Body body_of(KernelBuilder& builder, GroupEmitter& emit) {
-    return {builder, emit, builder.operand(group_.operand(op_.operand(0)->index)), builder.weight(codes_),
-            builder.weight(scales_), zeros_ ? builder.weight(*zeros_) : nullptr};
+    return {builder,
+            emit,
+            builder.operand(group_.operand(op_.operand(0)->index)),
+            builder.weight(codes_),
+            builder.weight(scales_),
+            zeros_ ? builder.weight(*zeros_) : nullptr};
   }
 
-  // --- what lies in the panels: of the vector that begins at `column`, a multiple of the lanes -------------------------
+  // --- what lies in the panels: of the vector that begins at `column`, a multiple of the lanes
+  // -------------------------
 
   Expr in_panels(Expr column, Expr row, int64_t rows) const {
     Expr panel = floordiv(column, integer(kPanel)), part = mod(column, integer(kPanel));
@@ -125,7 +130,7 @@ class PackedLowering {
     Dim strips = dims_.constant((columns_ + kStrip * kPanel - 1) / (kStrip * kPanel));
     std::vector<Expr> axes = builder.split_task({strips});
     Body body = body_of(builder, emit);
-    const RowSplit split = split_rows(dims_, rows_, kFewRows);
+    const RowSplit split = split_rows(dims_, rows_, few_);
     Expr tiles = builder.parameter(split.tiles), height = builder.literal(split.height),
          longer = builder.parameter(split.longer);
     Expr strip = builder.body.let("strip", mul(axes[0], integer(kStrip * kPanel)));
@@ -133,7 +138,7 @@ class PackedLowering {
       Expr rows = loop.let("rows", add(height, select(less(tile, longer), integer(1), integer(0))));
       Expr first = loop.let("row", add(mul(tile, height), min(tile, longer)));
       for_height(loop, split, rows, first, [&](Block& block, int count, Expr row) {
-        const int vectors = count == 1 ? 4 : 2;
+        const int vectors = count == 1 ? 4 : few_ / 2;
         serial(block, "part", integer(0), integer(kStrip * kPanel), int64_t{vectors} * lanes_,
                [&](Block& part, Expr offset) {
                  few_rows_tile(body, part, count, vectors, row, part.let("column", add(strip, offset)));
@@ -167,16 +172,15 @@ class PackedLowering {
         unrolled(steps, "u", kUnroll, [&](Block& step, Expr u) {
           unrolled(step, "j", vectors, [&](Block& one, Expr j) {
             Expr here = add(byte, u);
-            const std::vector<Expr> q =
-                codes(body, one, column_of(j), add(mul(at, integer(bytes_of_block())), here));
+            const std::vector<Expr> q = codes(body, one, column_of(j), add(mul(at, integer(bytes_of_block())), here));
             const int each = static_cast<int>(q.size());
             for (int of = 0; of < each; ++of) {
               Expr phase = each == 2 ? integer(of) : mod(u, integer(phases));
               Expr k = add(first_k, add(mul(here, integer(each)), integer(of)));
               unrolled(one, "i", rows, [&](Block& product, Expr i) {
                 Expr place = add(mul(slot(i, j), integer(phases)), phase);
-                product.add(loops::store(part, place, fma(splat(load(body.a, a_at(i, k)), lanes_), q[of],
-                                                          load(part, place, lanes_))));
+                product.add(loops::store(
+                    part, place, fma(splat(load(body.a, a_at(i, k)), lanes_), q[of], load(part, place, lanes_))));
               });
             }
           });
@@ -193,7 +197,8 @@ class PackedLowering {
         Expr place = mul(slot(i, j), integer(phases));
         Expr sum = add(load(part, place, lanes_), load(part, add(place, integer(1)), lanes_));
         sum = sub(sum, mul(zero(body, column_of(j), at), splat(load(sums, i), lanes_)));
-        one.add(loops::store(total, slot(i, j), fma(scale(body, column_of(j), at), sum, load(total, slot(i, j), lanes_))));
+        one.add(
+            loops::store(total, slot(i, j), fma(scale(body, column_of(j), at), sum, load(total, slot(i, j), lanes_))));
       });
     });
     for_all(block, [&](Block& one, Expr i, Expr j) {
@@ -227,11 +232,11 @@ class PackedLowering {
         if (count * shape.vectors() < 8) shape.phases = 2;
         RegisterTile registers(block, shape);
         Expr base = block.let("a", mul(row, integer(depth_)));
-        registers.multiply(block,
-                           {body.a, stage,
-                            [=, this](Expr i, Expr k) { return add(base, add(mul(i, integer(depth_)), k)); },
-                            [=, this](Expr j, Expr k) { return panel_element(j, k, lanes_, stride); }},
-                           integer(depth_), kUnroll);
+        registers.multiply(
+            block,
+            {body.a, stage, [=, this](Expr i, Expr k) { return add(base, add(mul(i, integer(depth_)), k)); },
+             [=, this](Expr j, Expr k) { return panel_element(j, k, lanes_, stride); }},
+            integer(depth_), kUnroll);
         registers.join_phases(block);
         registers.for_each(
             block,
@@ -290,7 +295,7 @@ class PackedLowering {
   DimPool& dims_;
   const Op& group_;
   const Op& op_;
-  const int lanes_, bits_;
+  const int lanes_, few_, bits_;  // few: rows whose sums stay in registers beside the codes
   const int64_t depth_, block_, columns_;
   Dim rows_ = nullptr;
   ConstantId codes_{}, scales_{};

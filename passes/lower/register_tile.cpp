@@ -10,8 +10,8 @@ using namespace loops;
 
 int max_rows(const Target& target, int panels, const Atom& atom) {
   int vectors = panels * kPanel / target.f32_lanes();
-  if (atom == kBytes && !target.byte_dots)  // even and odd bytes of B and of A apart, and a sum of each
-    return std::clamp((target.vector_registers - 3 - 2 * vectors) / vectors, 1, 12);
+  if (atom == kBytes && !target.byte_dots)  // even and odd bytes of B and of A apart, a mask, and a sum of each
+    return std::clamp((target.vector_registers - 5 - 2 * vectors) / vectors, 1, 11);
   int rows = (target.vector_registers - 1 - vectors) / vectors;  // accumulators, one B vector each, one broadcast
   return std::clamp(rows, 1, 13);                                // 14 rows of two vectors spill one accumulator
 }

@@ -37,6 +37,12 @@ struct TileShape {
 // The most rows of a tile with this many panels that stay in registers.
 int max_rows(const Target&, int panels, const Atom& = kFloats);
 
+// How many k steps to write in a row, `most` or fewer: LLVM sums what stands for dots of several steps as a tree, and
+// spills.
+inline int steps_in_a_row(const Target& target, const TileShape& shape, int most) {
+  return shape.atom == kBytes && !target.byte_dots ? shape.phases : most;
+}
+
 class RegisterTile {
  public:
   // Declares the accumulators as a local of `block`, all zero.

@@ -31,16 +31,17 @@ Cases product_cases() {
     int64_t depth, columns;
   };
   for (auto [k, n] : {Extents{1, 1}, {4, 16}, {5, 17}, {20, 33}, {64, 64}, {67, 200}, {512, 32}})
-    cases.push_back({.name = fmt::format("bytes_{}x{}", k, n),
-                     .kernel = "contraction tile",
-                     .build =
-                         [k = k, n = n](CaseModel& m) {
-                           Value* x = bytes(m, {m.symbol("M"), m.module.dims.constant(k)});
-                           Params params{{"spec", std::string("mk,kn->mn")}, {"to", DType::I32}};
-                           m.result({m.build.create(OpKind::Contract, {x, codes(m, DType::I8, {k, n})}, params).result()});
-                         },
-                     .values = {{{"M", 1}}, {{"M", 2}}, {{"M", 6}}, {{"M", 7}}, {{"M", 13}}, {{"M", 27}}, {{"M", 0}}},
-                     .tolerance = 0});
+    cases.push_back(
+        {.name = fmt::format("bytes_{}x{}", k, n),
+         .kernel = "contraction tile",
+         .build =
+             [k = k, n = n](CaseModel& m) {
+               Value* x = bytes(m, {m.symbol("M"), m.module.dims.constant(k)});
+               Params params{{"spec", std::string("mk,kn->mn")}, {"to", DType::I32}};
+               m.result({m.build.create(OpKind::Contract, {x, codes(m, DType::I8, {k, n})}, params).result()});
+             },
+         .values = {{{"M", 1}}, {{"M", 2}}, {{"M", 6}}, {{"M", 7}}, {{"M", 13}}, {{"M", 27}}, {{"M", 0}}},
+         .tolerance = 0});
   return cases;
 }
 
@@ -89,29 +90,29 @@ Cases packed_cases() {
                         {4, 200, 128, 16, true},
                         {8, 33, 64, 32, false},
                         {8, 64, 128, 64, true}})
-    cases.push_back(
-        {.name = fmt::format("packed_{}bits_{}x{}{}", f.bits, f.depth, f.columns, f.zeros ? "_zeros" : ""),
-         .kernel = fmt::format("packed {} bits", f.bits),
-         .build =
-             [=](CaseModel& m) {
-               const int64_t blocks = f.depth / f.block;
-               composites::PackedWeights packed{f.depth, f.columns, f.bits, f.block};
-               packed.codes = codes(m, DType::U8, {f.columns, blocks, f.block * f.bits / 8});
-               packed.scales = m.weights({f.columns, blocks});
-               if (f.zeros) packed.zero_points = codes(m, DType::U8, {f.columns, (blocks * f.bits + 7) / 8});
-               DimPool& d = m.module.dims;
-               Value* x = m.input({m.symbol("B"), m.symbol("M"), d.constant(f.depth)});
-               m.result({m.relu(composites::matmul_packed(m.build, x, packed))});
-             },
-         .values = {{{"B", 1}, {"M", 1}},
-                    {{"B", 2}, {"M", 1}},
-                    {{"B", 1}, {"M", 3}},
-                    {{"B", 4}, {"M", 1}},
-                    {{"B", 1}, {"M", 5}},
-                    {{"B", 2}, {"M", 9}},
-                    {{"B", 3}, {"M", 13}},
-                    {{"B", 0}, {"M", 1}}},
-         .tolerance = f.bits == 4 ? 1e-4 : 1e-3});
+    cases.push_back({.name = fmt::format("packed_{}bits_{}x{}{}", f.bits, f.depth, f.columns, f.zeros ? "_zeros" : ""),
+                     .kernel = fmt::format("packed {} bits", f.bits),
+                     .build =
+                         [=](CaseModel& m) {
+                           const int64_t blocks = f.depth / f.block;
+                           composites::PackedWeights packed{f.depth, f.columns, f.bits, f.block};
+                           packed.codes = codes(m, DType::U8, {f.columns, blocks, f.block * f.bits / 8});
+                           packed.scales = m.weights({f.columns, blocks});
+                           if (f.zeros)
+                             packed.zero_points = codes(m, DType::U8, {f.columns, (blocks * f.bits + 7) / 8});
+                           DimPool& d = m.module.dims;
+                           Value* x = m.input({m.symbol("B"), m.symbol("M"), d.constant(f.depth)});
+                           m.result({m.relu(composites::matmul_packed(m.build, x, packed))});
+                         },
+                     .values = {{{"B", 1}, {"M", 1}},
+                                {{"B", 2}, {"M", 1}},
+                                {{"B", 1}, {"M", 3}},
+                                {{"B", 4}, {"M", 1}},
+                                {{"B", 1}, {"M", 5}},
+                                {{"B", 2}, {"M", 9}},
+                                {{"B", 3}, {"M", 13}},
+                                {{"B", 0}, {"M", 1}}},
+                     .tolerance = f.bits == 4 ? 1e-4 : 1e-3});
   return cases;
 }
 
