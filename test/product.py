@@ -20,7 +20,7 @@ class Tensor(c.Structure):
 
 class Options(c.Structure):
     _fields_ = [("size", c.c_uint32), ("threads", c.c_int32), ("executor", c.c_void_p), ("alloc", c.c_void_p),
-                ("max_bytes", c.c_int64)]
+                ("max_bytes", c.c_int64), ("max_loop", c.c_int64)]
 
 
 class TensorInfo(c.Structure):
