@@ -243,18 +243,21 @@ Forest::Named Forest::named(int64_t targets) const {
   for (const Says& says : says_) ++first[says.leaf + 1], result.sometimes[says.target] = true;
   for (size_t i = 0; i < leaves_; ++i) first[i + 1] += first[i];
   depth();  // no circles
-  std::vector<int64_t> leaf_of(targets), count(targets);
-  for (Target root : roots_) {
-    const std::vector<Target> leaves = reachable(root);
-    std::fill(count.begin(), count.end(), 0), std::fill(leaf_of.begin(), leaf_of.end(), -1);
-    for (size_t i = 0; i < leaves.size(); ++i) {
-      for (size_t s = first[~leaves[i]]; s < first[~leaves[i] + 1]; ++s) {
-        const int32_t target = says_[s].target;
-        if (std::exchange(leaf_of[target], static_cast<int64_t>(i)) != static_cast<int64_t>(i)) ++count[target];
+  struct Count {
+    int32_t tree = -1, leaf = 0;
+    size_t leaves = 0;
+  };
+  std::vector<Count> counts(targets);
+  for (size_t tree = 0; tree < roots_.size(); ++tree) {
+    const std::vector<Target> leaves = reachable(roots_[tree]);
+    for (Target leaf : leaves) {
+      for (size_t s = first[~leaf]; s < first[~leaf + 1]; ++s) {
+        Count& count = counts[says_[s].target];
+        if (count.tree != static_cast<int32_t>(tree)) count = {static_cast<int32_t>(tree), 0, 0};
+        if (std::exchange(count.leaf, leaf) != leaf) ++count.leaves;  // leaves are below 0
+        if (count.leaves == leaves.size()) result.always[says_[s].target] = true;
       }
     }
-    for (int64_t target = 0; target < targets; ++target)
-      if (!leaves.empty() && count[target] == static_cast<int64_t>(leaves.size())) result.always[target] = true;
   }
   return result;
 }

@@ -72,6 +72,13 @@ LoweredGroup lower_tree_ensemble(Context& context, const Op& group) {
   if ((dtype != DType::F32 && dtype != DType::F64) || dtype != op.operand(2)->type.dtype || dtype != op.type().dtype)
     unsupported(context.module, group, fmt::format("trees over {}", name_of(dtype)));
   const Trees trees(context, group, op);
+  // Leaves as rows of all targets: not of many, nor where most of them say little.
+  constexpr int64_t kMostTargets = 1024, kLittle = 1 << 20;
+  int64_t leaf_numbers = 0;
+  for (const TreeShape& tree : trees.shapes)
+    leaf_numbers += static_cast<int64_t>(tree.leaves.size()) * trees.leaf_width();
+  if (trees.leaf_width() > kMostTargets || leaf_numbers > std::max(16 * trees.weights(), kLittle))
+    unsupported(context.module, group, fmt::format("trees whose leaves speak of several of {} targets", trees.targets));
   const Slots slots(trees);
   DimPool& dims = context.module.dims;
   const TreeEnsembleForm form{context, group, op, trees, slots, op.operand(0)->type.shape[0]};

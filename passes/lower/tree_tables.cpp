@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "ir/error.h"
 #include "passes/lower/contraction_form.h"
@@ -59,6 +60,9 @@ Trees::Trees(Context& context, const Op& group, const Op& op)
   if (std::ranges::any_of(weight_, [](double weight) { return std::isnan(weight); }))
     unsupported(context.module, group, "leaves that are NaN");
   width_ = *lapidary::value_of(op.operand(6)->type.shape[1]);
+  const auto nodes = static_cast<int64_t>(feature.size()) + weights() / std::max<int64_t>(width_, 1);
+  for (const std::vector<int32_t>* to : {&left, &right, &roots})
+    for (int32_t node : *to) LPD_CHECK(node >= 0 && node < nodes, "node {} of {}", node, nodes);
   if (op.operands.size() > 8)
     for (std::byte flag : read.bytes(8)) missing_left.push_back(flag != std::byte{0});
   find_shapes();
@@ -163,31 +167,34 @@ std::vector<Segment> segments_of(const Trees& trees, int64_t most,
 }
 
 Slots::Slots(const Trees& trees) {
-  int32_t most = 0;
-  for (int32_t feature : trees.feature) most = std::max(most, feature);
-  plain_.assign(static_cast<size_t>(most) + 1, -1);
-  missing_ = plain_;
-  for (size_t i = 0; i < trees.feature.size(); ++i) {
-    const bool missing = !trees.missing_left.empty() && trees.missing_left[i];
-    (missing ? missing_ : plain_)[trees.feature[i]] = 0;
+  std::vector<int32_t> plain, missing;
+  for (size_t i = 0; i < trees.feature.size(); ++i)
+    (trees.sends_missing_left(i) ? missing : plain).push_back(trees.feature[i]);
+  int64_t used = 0, most = 0;
+  for (std::vector<int32_t>* kind : {&plain, &missing}) {
+    std::ranges::sort(*kind);
+    kind->erase(std::unique(kind->begin(), kind->end()), kind->end());
+    used += static_cast<int64_t>(kind->size());
+    if (!kind->empty()) most = std::max<int64_t>(most, kind->back());
   }
-  const auto used = [](const std::vector<int32_t>& of) { return of.size() - std::ranges::count(of, -1); };
-  const bool any_missing = used(missing_) > 0;
-  in_order = 2 * (used(plain_) + used(missing_)) >= plain_.size() * (any_missing ? 2 : 1);
-  for (std::vector<int32_t>* kind : {&plain_, &missing_}) {
-    if (kind == &missing_) replaced = count();
-    if (kind == &missing_ && !any_missing) break;
-    for (size_t feature = 0; feature < kind->size(); ++feature) {
-      if (!in_order && (*kind)[feature] < 0) continue;
-      (*kind)[feature] = static_cast<int32_t>(count());
-      features.push_back(static_cast<int32_t>(feature));
+  in_order = 2 * used > most * (missing.empty() ? 1 : 2);
+  for (std::vector<int32_t>* kind : {&plain, &missing}) {
+    if (kind == &missing) replaced = count();
+    if (in_order && (kind == &plain || !missing.empty())) {
+      kind->resize(static_cast<size_t>(most) + 1);
+      std::iota(kind->begin(), kind->end(), 0);
     }
+    features.insert(features.end(), kind->begin(), kind->end());
   }
 }
 
 int32_t Slots::of(const Trees& trees, int32_t split) const {
-  const bool missing = !trees.missing_left.empty() && trees.missing_left[split];
-  return (missing ? missing_ : plain_)[trees.feature[split]];
+  const bool missing = trees.sends_missing_left(static_cast<size_t>(split));
+  const int64_t begin = missing ? replaced : 0;
+  if (in_order) return static_cast<int32_t>(begin + trees.feature[split]);
+  const auto kind =
+      std::ranges::subrange(features.begin() + begin, missing ? features.end() : features.begin() + replaced);
+  return static_cast<int32_t>(std::ranges::lower_bound(kind, trees.feature[split]) - features.begin());
 }
 
 ConstantId add_table(Module& module, const std::vector<int32_t>& values) { return table(module, DType::I32, values); }

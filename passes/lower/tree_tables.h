@@ -32,6 +32,8 @@ struct Trees {
   std::vector<TreeShape> shapes;
   bool one_target;  // each tree speaks of one target, so a leaf is one number; else it is a row of all targets
 
+  bool sends_missing_left(size_t split) const { return !missing_left.empty() && missing_left[split]; }
+  int64_t weights() const { return static_cast<int64_t>(weight_.size()); }
   bool is_leaf(int32_t node) const { return node >= static_cast<int32_t>(feature.size()); }
   int64_t leaf_of(int32_t node) const { return node - static_cast<int64_t>(feature.size()); }
   double none() const;         // what the reduction begins with
@@ -69,9 +71,6 @@ struct Slots {
   bool in_order = false;  // features 0, 1, … of each kind: whole vectors of a row
   int64_t count() const { return static_cast<int64_t>(features.size()); }
   int32_t of(const Trees&, int32_t split) const;
-
- private:
-  std::vector<int32_t> plain_, missing_;  // by feature; -1: none
 };
 
 // Constants of tables.
