@@ -64,6 +64,21 @@ LoweredVariant reduce_segments(const TreeEnsembleForm& form, const std::vector<i
   return builder.finish(blocks, when);
 }
 
+// Comparisons count as operations. A row touches one node of each level, all rows at most all nodes.
+void note_work(const TreeEnsembleForm& form, int64_t segments, LoweredStep& walks, LoweredStep& sums) {
+  DimPool& dims = form.context.module.dims;
+  const int64_t element = bit_width(form.trees.dtype) / 8, partial = segments * form.trees.leaf_width();
+  int64_t visits = 0, nodes = 0;
+  for (const TreeShape& tree : form.trees.shapes)
+    visits += tree.depth + 1, nodes += static_cast<int64_t>(tree.splits.size() + tree.leaves.size());
+  auto for_rows = [&](int64_t each) { return dims.mul(form.rows, dims.constant(each)); };
+  walks.flops = for_rows(visits);
+  walks.bytes = dims.add(for_rows((form.slots.count() + partial) * element),
+                         dims.min(for_rows(visits * 2 * element), dims.constant(nodes * 2 * element)));
+  sums.flops = for_rows(partial);
+  sums.bytes = for_rows((partial + form.trees.targets) * element);
+}
+
 }  // namespace
 
 LoweredGroup lower_tree_ensemble(Context& context, const Op& group) {
@@ -97,10 +112,7 @@ LoweredGroup lower_tree_ensemble(Context& context, const Op& group) {
     add_variant(ask_all_splits(form, 1, vector), vector);
   if (lapidary::value_of(few) != 1 && lapidary::value_of(vector) != 1)
     add_variant(bits ? ask_all_splits(form, 2, nullptr) : walk_rows(form, nullptr), nullptr);
-  int64_t visits = 0;
-  for (const TreeShape& tree : trees.shapes) visits += tree.depth;
-  walks.flops = dims.mul(form.rows, dims.constant(visits));
-  sums.flops = dims.mul(form.rows, dims.constant(static_cast<int64_t>(segments) * trees.leaf_width()));
+  note_work(form, static_cast<int64_t>(segments), walks, sums);
   LoweredGroup result;
   result.scratch = {dims.product(std::vector<Dim>{
       form.rows, dims.constant(static_cast<int64_t>(segments) * trees.leaf_width() * bit_width(dtype) / 8)})};

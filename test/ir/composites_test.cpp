@@ -230,5 +230,39 @@ INSTANTIATE_TEST_SUITE_P(Cells, RecurrentTest,
                          testing::Combine(testing::Values("lstm", "gru", "gru_linear", "rnn", "rnn_relu"),
                                           testing::Values(0, 1, 2), testing::Bool()));
 
+// Two trees over two features: x0 ≤ 1 ? (x1 ≤ 0 ? leaf 0 : leaf 1) : leaf 2, NaN of x0 to the left; and leaf 3 alone.
+// Leaf 1 speaks of both targets, leaf 3 of target 1, the others of target 0.
+struct TreeTest : CompositesTest {
+  Value* integers(DType dtype, Shape64 shape, const std::vector<int64_t>& values) {
+    std::vector<Scalar> scalars;
+    for (int64_t value : values) scalars.push_back(Scalar::of_integer(dtype, value));
+    return b.constant(module.constants.add_scalars(dtype, std::move(shape), scalars));
+  }
+  Value* numbers(Shape64 shape, const std::vector<double>& values) {
+    std::vector<Scalar> scalars;
+    for (double value : values) scalars.push_back(Scalar::of_float(DType::F64, value));
+    return b.constant(module.constants.add_scalars(DType::F64, std::move(shape), scalars));
+  }
+  Tensor scores(OpKind reduce) {
+    const double nan = NAN;
+    composites::TreeEnsemble of;
+    of.x = input(Tensor{DType::F64, {5, 2}, {1, 0, 1, 0.5, 1.5, 0, nan, -1, 0, nan}, {}});
+    of.feature = integers(DType::I32, {2}, {0, 1}), of.threshold = numbers({2}, {1, 0});
+    of.left = integers(DType::I32, {2}, {1, 2}), of.right = integers(DType::I32, {2}, {4, 3});
+    of.roots = integers(DType::I32, {2}, {0, 5});
+    of.target = integers(DType::I32, {4, 2}, {0, -1, 0, 1, 0, -1, 1, -1});
+    of.weight = numbers({4, 2}, {10, 0, 20, 30, 40, 0, 5, 0});
+    of.missing_left = integers(DType::Bool, {2}, {1, 0});
+    of.targets = 2, of.depth = 2, of.reduce = reduce;
+    return outputs({composites::tree_ensemble(b, of)})[0];
+  }
+};
+
+TEST_F(TreeTest, SumsWhatTheLeavesReachedSay) {
+  expect_near(scores(OpKind::ReduceSum), {10, 5, 20, 35, 40, 5, 10, 5, 20, 35});
+}
+
+TEST_F(TreeTest, TakesTheLeast) { expect_near(scores(OpKind::ReduceMin), {10, 5, 20, 5, 40, 5, 10, 5, 20, 5}); }
+
 }  // namespace
 }  // namespace lapidary
