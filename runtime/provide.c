@@ -1,5 +1,5 @@
-/* Memory and threads, provided when first needed. What grows never shrinks; max_bytes bounds arena, stages and registers
- * together. */
+/* Memory and threads, provided when first needed. What grows never shrinks; max_bytes bounds arena, stages and
+ * registers together. */
 #include <string.h>
 
 #include "internal.h"

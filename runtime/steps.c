@@ -36,8 +36,8 @@ static lpd_status read_elements(lpd_instance *instance, const lpd_host_step *ste
     changed |= instance->dims[slot] != value;
     instance->dims[slot] = value;
   }
-  if (lpd_evaluate_later(model->dims, model->integer_slots + step->first_formula, step->formula_count,
-                         model->constants, instance->dims, &changed))
+  if (lpd_evaluate_later(model->dims, model->integer_slots + step->first_formula, step->formula_count, model->constants,
+                         instance->dims, &changed))
     return lpd_fail(instance, LPD_LIMIT, "a size overflows for these input values");
   if (changed) ++instance->dims_version;
   for (uint32_t i = 0; i < step->check_count; ++i) {

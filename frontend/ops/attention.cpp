@@ -13,7 +13,7 @@ using Values = std::vector<Value*>;
 Value* joined(Node& node, Value* past, Value* present, const char* what) {
   if (!past) return present;
   check_rank(past, 4, what);
-  for (int axis : {0, 1, 3}) check_same_extent(past->type.shape[axis], present->type.shape[axis], what);
+  for (int axis : {0, 1, 3}) require_same(node, past->type.shape[axis], present->type.shape[axis], what);
   return node.build.concat({past, present}, 2);
 }
 
@@ -66,9 +66,9 @@ Values attention(Node& node) {
     k = split_heads(node, k, node.integer("kv_num_heads"), "K");
     v = split_heads(node, v, node.integer("kv_num_heads"), "V");
   }
-  check_same_extent(q->type.shape[3], k->type.shape[3], "head sizes of Q and K");
-  check_same_extent(k->type.shape[2], v->type.shape[2], "lengths of K and V");
-  check_same_extent(k->type.shape[1], v->type.shape[1], "heads of K and V");
+  require_same(node, q->type.shape[3], k->type.shape[3], "head sizes of Q and K");
+  require_same(node, k->type.shape[2], v->type.shape[2], "lengths of K and V");
+  require_same(node, k->type.shape[1], v->type.shape[1], "heads of K and V");
   auto query_heads = value_of(q->type.shape[1]), key_heads = value_of(k->type.shape[1]);
   if (query_heads && key_heads && (*key_heads == 0 || *query_heads % *key_heads != 0))
     fail("{} heads of Q are not a multiple of {} of K", *query_heads, *key_heads);
@@ -136,9 +136,10 @@ Values rotary_embedding(Node& node) {
       table = node.build.gather(table, node.input(3), 0);
     }
     check_rank(table, 3, "a cache without position_ids");
-    check_same_extent(table->type.shape[2], node.dims().floordiv(count, node.dims().constant(2)), "columns of a cache");
-    check_same_extent(table->type.shape[0], batch, "batch of the caches");
-    check_same_extent(table->type.shape[1], length, "length of the caches");
+    require_same(node, table->type.shape[2], node.dims().floordiv(count, node.dims().constant(2)),
+                 "columns of a cache");
+    require_same(node, table->type.shape[0], batch, "batch of the caches");
+    require_same(node, table->type.shape[1], length, "length of the caches");
   }
   Value* y = rotated(node, x, tables[0], tables[1], count, node.integer("interleaved") != 0);
   return {rank == 3 ? merge_heads(node, y) : y};
@@ -151,7 +152,7 @@ Values causal_conv(Node& node) {
   const Shape shape = x->type.shape;
   std::optional<int64_t> channels = value_of(shape[1]), reach = value_of(w->type.shape[2]);
   if (!channels || !reach) unsupported("channels or a kernel known only at run time");
-  check_same_extent(w->type.shape[0], shape[1], "channels of input and weight");
+  require_same(node, w->type.shape[0], shape[1], "channels of input and weight");
   const int64_t dilation = node.integer_or("dilation", 1);
   if (*reach < 1 || dilation < 1 || dilation > INT32_MAX)
     fail("a kernel of {} places, dilated by {}", *reach, dilation);
@@ -163,7 +164,7 @@ Values causal_conv(Node& node) {
       none = node.dims().constant(0);
   if (past) {
     check_rank(past, 3, "past_state");
-    check_same_extent(past->type.shape[2], carried, "length of past_state");
+    require_same(node, past->type.shape[2], carried, "length of past_state");
   } else {
     past = node.build.splat(x->type.dtype, {shape[0], shape[1], carried}, 0);
   }
@@ -178,8 +179,8 @@ Values linear_attention(Node& node) {
   GraphBuilder& build = node.build;
   DimPool& dims = node.dims();
   const int64_t heads = node.integer("q_num_heads"), groups = node.integer("kv_num_heads");
-  if (groups < 1 || heads < 1 || heads % groups != 0)
-    fail("q_num_heads {} is not a multiple of kv_num_heads {}", heads, groups);
+  check_heads(heads), check_heads(groups);
+  if (heads % groups != 0) fail("q_num_heads {} is not a multiple of kv_num_heads {}", heads, groups);
   if (node.integer_or("state_window", 0) != 0) unsupported("state_window");
   const std::string rule = node.text("update_rule");
   const bool gated = rule == "gated" || rule == "gated_delta", delta = rule == "delta" || rule == "gated_delta";
@@ -198,13 +199,13 @@ Values linear_attention(Node& node) {
   composites::LinearAttention of{unpacked(0, heads, "query"), unpacked(1, groups, "key"), unpacked(2, groups, "value")};
   const DType dtype = node.type(0).dtype, kept = node.input(3) ? node.type(3).dtype : dtype;
   const Shape &qs = of.q->type.shape, &ks = of.k->type.shape, &vs = of.v->type.shape;
-  check_same_extent(qs[3], ks[3], "head sizes of query and key");
-  check_same_extent(qs[1], ks[1], "lengths of query and key"),
-      check_same_extent(ks[1], vs[1], "lengths of key and value");
+  require_same(node, qs[3], ks[3], "head sizes of query and key");
+  require_same(node, qs[1], ks[1], "lengths of query and key"),
+      require_same(node, ks[1], vs[1], "lengths of key and value");
   const Shape state = {qs[0], dims.constant(groups), ks[3], vs[3]};
   if (node.input(3)) {
     check_rank(node.input(3), 4, "past_state");
-    for (int axis = 0; axis < 4; ++axis) check_same_extent(node.type(3).shape[axis], state[axis], "past_state");
+    for (int axis = 0; axis < 4; ++axis) require_same(node, node.type(3).shape[axis], state[axis], "past_state");
     of.state = build.convert(node.input(3), DType::F32);
   } else {
     of.state = build.splat(DType::F32, state, 0);

@@ -41,7 +41,7 @@ Value* extended(Node& node, const Call& call, Value* past, Value* fresh) {
   Value* result = build.select(is_new, moved, build.like(fresh, 0));
   if (!past) return result;
   check_rank(past, 4, "a cache");
-  for (int axis : {0, 1, 3}) check_same_extent(past->type.shape[axis], shape[axis], "the cache and new keys");
+  for (int axis : {0, 1, 3}) require_same(node, past->type.shape[axis], shape[axis], "the cache and new keys");
   Shape low(4, dims.constant(0)), high = low;
   high[2] = dims.sub(call.capacity, past->type.shape[2]);
   Value* is_old = build.scalar_op(ScalarOp::Less, {index, zero});
@@ -56,7 +56,7 @@ struct Angles {
 
 Angles angles(Node& node, Value* cosines, Value* sines, Value* positions) {
   check_rank(cosines, 2, "cos_cache"), check_rank(sines, 2, "sin_cache");
-  for (int axis : {0, 1}) check_same_extent(cosines->type.shape[axis], sines->type.shape[axis], "the angles' caches");
+  for (int axis : {0, 1}) require_same(node, cosines->type.shape[axis], sines->type.shape[axis], "the angles' caches");
   return {node.build.gather(cosines, positions, 0), node.build.gather(sines, positions, 0),
           node.dims().mul(cosines->type.shape[1], node.dims().constant(2))};
 }
@@ -76,7 +76,8 @@ void refuse_unknown_parts(Node& node) {
 void split_operands(Node& node, Call& call) {
   DimPool& dims = node.dims();
   const int64_t heads = node.integer("num_heads"), groups = node.integer("kv_num_heads");
-  if (heads < 1 || groups < 1 || heads % groups != 0) fail("{} heads are not a multiple of {}", heads, groups);
+  check_heads(heads), check_heads(groups);
+  if (heads % groups != 0) fail("{} heads are not a multiple of {}", heads, groups);
   Value *q = node.input(0), *k = node.input(1), *v = node.input(2);
   check_rank(q, 3, "query");
   if (!k != !v) fail("key and value go together");
@@ -90,8 +91,8 @@ void split_operands(Node& node, Call& call) {
   call.q = split_heads(node, q, heads, "query");
   call.k = split_heads(node, k, groups, "key"), call.v = split_heads(node, v, groups, "value");
   call.batch = q->type.shape[0], call.length = q->type.shape[1];
-  check_same_extent(call.length, k->type.shape[1], "lengths of query and key");
-  check_same_extent(call.q->type.shape[3], call.k->type.shape[3], "head sizes of query and key");
+  require_same(node, call.length, k->type.shape[1], "lengths of query and key");
+  require_same(node, call.q->type.shape[3], call.k->type.shape[3], "head sizes of query and key");
 }
 
 // Softmax with one more term in the denominator: e^sink of each head, or e^0.
@@ -113,8 +114,9 @@ Values group_query_attention(Node& node) {
   split_operands(node, call);
   Value *past_k = node.input(3), *past_v = node.input(4);
   if (!past_k != !past_v) fail("past_key and past_value go together");
+  if (past_k) check_rank(past_k, 4, "past_key"), check_rank(past_v, 4, "past_value");
   call.total = node.extent(6);
-  call.capacity = past_k ? dims.max(past_k->type.shape.at(2), call.total) : call.total;
+  call.capacity = past_k ? dims.max(past_k->type.shape[2], call.total) : call.total;
   Value* lengths = build.reshape(build.convert(node.input(5), DType::I64), {call.batch});
   // A call with all keys new is a first one, whatever the lengths: padding lies behind the shorter sequences.
   Value* is_first = build.scalar_op(ScalarOp::Equal, {number(node, call.total), number(node, call.length)});

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ir/shape_rules.h"
+
 namespace lapidary::frontend {
 
 const Constant* constant_of(const Module& module, const Value* value) {
@@ -72,6 +74,16 @@ Value* legacy_aligned(Node& node, Value* a, Value* b) {
   if (trailing < 0) fail("input 1 has rank {}, too many for axis {} of rank {}", b->type.rank(), axis, a->type.rank());
   std::vector<int64_t> added = axes_from(b->type.rank(), b->type.rank() + trailing);
   return added.empty() ? b : node.build.expand_axes(b, added);
+}
+
+void check_rank(const Value* value, int rank, const char* what) {
+  if (value->type.rank() != rank) fail("{} has rank {}, expected {}", what, value->type.rank(), rank);
+}
+
+void require_same(Node& node, Dim a, Dim b, const char* what) {
+  Module& module = node.build.module;
+  if (known_unequal(a, b)) fail("{} are {} and {}, expected equal", what, to_string(a), to_string(b));
+  require_equal(module, a, b, module.describe(node.build.origin) + ": " + what);
 }
 
 Value* flattened(Node& node, Value* a, int axis) {

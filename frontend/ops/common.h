@@ -30,6 +30,8 @@ struct IndexTuples {
   Value* positions;
 };
 IndexTuples index_tuples(Node&, const Shape&, Value* indices);
+void check_rank(const Value*, int rank, const char* what);
+void require_same(Node&, Dim, Dim, const char* what);  // now, or when shapes are bound
 
 // a as rank 2: all axes before `axis`, and all others.
 Value* flattened(Node&, Value* a, int axis);

@@ -1,22 +1,20 @@
 #include "frontend/ops/heads.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "ir/composites.h"
 
 namespace lapidary::frontend {
 
-void check_rank(const Value* value, int rank, const char* what) {
-  if (value->type.rank() != rank) fail("{} has rank {}, expected {}", what, value->type.rank(), rank);
-}
-
-void check_same_extent(Dim a, Dim b, const char* what) {
-  if (known_unequal(a, b)) fail("{}: {} and {} differ", what, to_string(a), to_string(b));
+void check_heads(int64_t heads) {
+  constexpr int64_t kMost = 1 << 20;
+  if (heads < 1 || heads > kMost) fail("{} heads, expected from 1 to {}", heads, kMost);
 }
 
 Value* split_heads(Node& node, Value* x, int64_t heads, const char* what) {
   check_rank(x, 3, what);
-  if (heads < 1) fail("{} heads", heads);
+  check_heads(heads);
   const Shape& shape = x->type.shape;
   std::optional<int64_t> width = value_of(shape[2]);
   if (width && *width % heads != 0) fail("{} has {} columns, not a multiple of {} heads", what, *width, heads);
@@ -57,6 +55,8 @@ Value* within(Node& node, const AttentionPositions& at, int64_t before, int64_t 
     Value* holds = node.build.scalar_op(ScalarOp::LessEqual, {lower, upper});
     inside = inside ? node.build.scalar_op(ScalarOp::And, {inside, holds}) : holds;
   };
+  constexpr int64_t kFar = INT64_C(1) << 40;  // as good as no bound
+  before = std::min(before, kFar), after = std::min(after, kFar);
   auto number = [&](int64_t value) { return node.build.scalar(Scalar::of_integer(DType::I64, value)); };
   if (before >= 0) bound(node.build.sub(at.query, number(before)), at.key);
   if (after >= 0) bound(at.key, node.build.add(at.query, number(after)));

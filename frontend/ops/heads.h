@@ -5,12 +5,10 @@
 
 namespace lapidary::frontend {
 
+void check_heads(int64_t count);
 // x [B, S, heads·D] → [B, heads, S, D], and back.
 Value* split_heads(Node&, Value* x, int64_t heads, const char* what);
 Value* merge_heads(Node&, Value* x);
-
-void check_rank(const Value*, int rank, const char* what);
-void check_same_extent(Dim, Dim, const char* what);  // throws when they are known to differ
 
 // The bias that scores [B, H, S, T] get: what a mask adds, and -∞ where a query must not look at a key.
 struct AttentionBias {

@@ -30,7 +30,7 @@ Values gather_nd(Node& node) {
   GraphBuilder& build = node.build;
   const Shape& shape = data->type.shape;
   const int64_t batch = node.integer_or("batch_dims", 0);
-  if (batch < 0 || batch >= std::min(node.rank(), node.rank(1)))
+  if (batch < 0 || (batch > 0 && batch >= std::min(node.rank(), node.rank(1))))
     fail("batch_dims {}, data and indices have ranks {} and {}", batch, node.rank(), node.rank(1));
   const Shape inner(shape.begin() + batch, shape.end());
   const IndexTuples tuples = index_tuples(node, inner, indices);

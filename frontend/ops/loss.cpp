@@ -14,6 +14,10 @@ Value* negative_log_likelihood(Node& node, Value* log_probability, Value* target
   if (target->type.rank() != rank - 1) fail("target has rank {}, expected {}", target->type.rank(), rank - 1);
   if (weight && weight->type.rank() != 1) fail("weight has rank {}, expected 1", weight->type.rank());
   const DType dtype = log_probability->type.dtype;
+  const Shape &extents = log_probability->type.shape, &places = target->type.shape;
+  for (int axis = 0; axis < rank - 1; ++axis)
+    require_same(node, places[axis], extents[axis == 0 ? 0 : axis + 1], "extents of target and input");
+  if (weight) require_same(node, weight->type.shape[0], extents[1], "weights and classes");
   const std::string reduction = node.text("reduction");
   if (reduction != "none" && reduction != "sum" && reduction != "mean")
     fail("reduction '{}' is none of none, sum and mean", printable(reduction));

@@ -24,8 +24,8 @@ Value* bias_of_mask(Node& node, Value* mask, Dim batch, Dim keys) {
   DimPool& dims = node.dims();
   const int rank = mask->type.rank();
   if (rank == 2 || rank == 3) {
-    check_same_extent(mask->type.shape[0], batch, "batch of the mask");
-    check_same_extent(mask->type.shape.back(), keys, "keys of the mask");
+    require_same(node, mask->type.shape[0], batch, "batch of the mask");
+    require_same(node, mask->type.shape.back(), keys, "keys of the mask");
     Value* seen = build.scalar_op(ScalarOp::Less, {build.like(mask, 0), mask});
     return build.expand_axes(mask_bias(node, seen), axes_from(1, 5 - rank));
   }
@@ -84,7 +84,7 @@ Attended attended(Node& node, const Heads& heads, Dim past, bool wants_weights) 
 Value* behind(Node& node, Value* past, Value* present) {
   if (!past) return present;
   check_rank(past, 4, "the past state");
-  for (int axis : {0, 1, 3}) check_same_extent(past->type.shape[axis], present->type.shape[axis], "the past state");
+  for (int axis : {0, 1, 3}) require_same(node, past->type.shape[axis], present->type.shape[axis], "the past state");
   return node.build.concat({past, present}, 2);
 }
 
@@ -98,18 +98,21 @@ Values attention(Node& node) {
   DimPool& dims = node.dims();
   Value *x = node.input(0), *weights = node.input(1), *past = node.input(4);
   check_rank(x, 3, "input"), check_rank(weights, 2, "weights");
-  check_same_extent(x->type.shape[2], weights->type.shape[0], "columns of the input and rows of the weights");
+  require_same(node, x->type.shape[2], weights->type.shape[0], "columns of the input and rows of the weights");
   if (node.integer_or("do_rotary", 0) != 0) unsupported("do_rotary");
   if (node.integer_or("past_present_share_buffer", 0) != 0) unsupported("past_present_share_buffer");
   const int64_t heads = node.integer("num_heads");
   Shape widths;
-  for (int64_t width : node.integers("qkv_hidden_sizes")) widths.push_back(dims.constant(width));
+  for (int64_t width : node.integers("qkv_hidden_sizes")) {
+    if (width < 1 || width > INT32_MAX) fail("qkv_hidden_sizes has {}", width);
+    widths.push_back(dims.constant(width));
+  }
   if (widths.empty()) widths.assign(3, dims.floordiv(weights->type.shape[1], dims.constant(3)));
   if (widths.size() != 3)
     fail("qkv_hidden_sizes has {}, expected 3", counted(static_cast<int64_t>(widths.size()), "element"));
   Dim all = dims.add(dims.add(widths[0], widths[1]), widths[2]);
-  check_same_extent(all, weights->type.shape[1], "qkv_hidden_sizes and columns of the weights");
-  check_same_extent(widths[0], widths[1], "hidden sizes of Q and K");
+  require_same(node, all, weights->type.shape[1], "qkv_hidden_sizes and columns of the weights");
+  require_same(node, widths[0], widths[1], "hidden sizes of Q and K");
   Value* projected = build.contract(x, weights, "bsi,ih->bsh");
   if (node.input(2)) projected = build.add(projected, node.input(2));
   Value *q = split_heads(node, columns(node, projected, dims.constant(0), widths[0]), heads, "Q"),
@@ -134,7 +137,7 @@ Values attention(Node& node) {
 Value* unpacked(Node& node, Value* packed, int64_t parts, int64_t index) {
   GraphBuilder& build = node.build;
   check_rank(packed, 5, "packed heads");
-  check_same_extent(packed->type.shape[3], node.dims().constant(parts), "packed heads");
+  require_same(node, packed->type.shape[3], node.dims().constant(parts), "packed heads");
   Value* part = build.slice_axis(packed, 3, node.dims().constant(index), node.dims().constant(1));
   return build.transpose(build.drop_axes(part, {3}), {0, 2, 1, 3});
 }
@@ -145,7 +148,7 @@ Values multi_head_attention(Node& node) {
   GraphBuilder& build = node.build;
   DimPool& dims = node.dims();
   const int64_t heads = node.integer("num_heads");
-  if (heads < 1) fail("num_heads {}", heads);
+  check_heads(heads);
   Value *q = node.input(0), *k = node.input(1), *v = node.input(2), *bias = node.input(3);
   if (node.input(8) || node.input(9)) unsupported("states in a shared buffer (inputs 8 and 9)");
   if (!node.input(6) != !node.input(7)) fail("past_key and past_value go together");
@@ -179,10 +182,10 @@ Values multi_head_attention(Node& node) {
       if (!whole) k = biased(split_heads(node, k, heads, "key")), v = biased(split_heads(node, v, heads, "value"));
     }
   }
-  check_same_extent(q->type.shape[3], k->type.shape[3], "head sizes of query and key");
-  check_same_extent(k->type.shape[2], v->type.shape[2], "lengths of key and value");
-  Dim before = node.input(6) ? node.type(6).shape.at(2) : dims.constant(0);
+  require_same(node, q->type.shape[3], k->type.shape[3], "head sizes of query and key");
+  require_same(node, k->type.shape[2], v->type.shape[2], "lengths of key and value");
   k = behind(node, node.input(6), k), v = behind(node, node.input(7), v);
+  Dim before = node.input(6) ? node.type(6).shape[2] : dims.constant(0);
   const Heads all{q, k, v, node.input(4), node.input(5), node.integer("unidirectional") != 0};
   Attended result = attended(node, all, before, node.wants(3));
   return {merge_heads(node, result.y), k, v, result.weights};

@@ -77,7 +77,11 @@ Value* normal(Node& node, DType dtype, const Shape& shape) {
   return b.mul(radius, b.scalar_op(ScalarOp::Cos, {b.mul(v, b.like(v, 2 * M_PI))}));
 }
 
-DType result_type(Node& node) { return node.has("dtype") || !node.input(0) ? node.dtype("dtype") : node.type(0).dtype; }
+DType result_type(Node& node) {
+  const DType dtype = node.has("dtype") || !node.input(0) ? node.dtype("dtype") : node.type(0).dtype;
+  if (node.proto.op_type() != "Bernoulli" && !is_float(dtype)) fail("random numbers of type {}", name_of(dtype));
+  return dtype;
+}
 
 Shape result_shape(Node& node) {
   if (node.input(0)) return node.type(0).shape;

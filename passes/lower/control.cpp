@@ -107,8 +107,8 @@ void FunctionLowering::lower_loop(Op& op) {
 
   const uint32_t begin = push({.kind = StepKind::LoopBegin, .buffers = {counter}, .origin = op.origin});
   for (size_t i = 0; i < yielded; ++i) touch(places_.at(op.results[i].get()), begin);
-  const uint32_t next = push(
-      {.kind = StepKind::LoopNext, .buffers = {counter}, .origin = op.origin, .amount = op.params.dim("trips")});
+  const uint32_t next =
+      push({.kind = StepKind::LoopNext, .buffers = {counter}, .origin = op.origin, .amount = op.params.dim("trips")});
   std::optional<uint32_t> leave;
   if (op.params.integer_or("while", 0) != 0)
     leave = push({.kind = StepKind::BranchUnless, .buffers = {place_of(op.operand(0))}, .origin = op.origin});
@@ -127,7 +127,9 @@ void FunctionLowering::lower_loop(Op& op) {
   for (size_t i = carried; i < yielded; ++i) place_slice(op, i, iteration);
   lower_region(body);
   for (size_t i = 0; i < carried; ++i)
-    push({.kind = StepKind::Swap, .buffers = {place_of(op.operand(static_cast<int>(i))), written[i]}, .origin = op.origin});
+    push({.kind = StepKind::Swap,
+          .buffers = {place_of(op.operand(static_cast<int>(i))), written[i]},
+          .origin = op.origin});
   push({.kind = StepKind::Branch, .origin = op.origin, .target = next});
   entry_.steps[next].target = next_step();
   if (leave) entry_.steps[*leave].target = next_step();

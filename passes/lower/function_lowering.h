@@ -41,7 +41,7 @@ class FunctionLowering {
   Dim offset_of_part(const Type& whole, const Op& concat, int64_t position);
   void place_result(const Value*);  // gives it a place and makes room there, in steps of their own where need be
   void make_room(const Value*, const BufferRef&);  // once
-  BufferRef new_place(Dim bytes);   // in the arena where the size is known in time, else a register
+  BufferRef new_place(Dim bytes);                  // in the arena where the size is known in time, else a register
   BufferRef new_register();
   BufferRef place_of(const Value*);
   BufferRef place_of(const BufferSource&, const std::vector<BufferRef>& scratch);

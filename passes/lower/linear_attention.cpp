@@ -62,9 +62,7 @@ class LinearAttentionLowering {
 
  private:
   Expr at_row(const Expr& d) const { return mul(d, integer(lanes_)); }
-  Coords state_coords(const Expr& d) const {
-    return {{at(batch_), at(head_), at(d), along(column_)}, lanes_, mask_};
-  }
+  Coords state_coords(const Expr& d) const { return {{at(batch_), at(head_), at(d), along(column_)}, lanes_, mask_}; }
   // Element d of a vector of the step's key head, in every lane.
   Expr element(const Value* operand, const Expr& t, const Expr& d) {
     return splat(emit_.value(operand, {{at(batch_), at(t), at(head_), at(d)}}), lanes_);

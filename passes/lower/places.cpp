@@ -72,7 +72,6 @@ BufferRef FunctionLowering::place_of(const BufferSource& source, const std::vect
   LPD_UNREACHABLE("a buffer from nowhere");
 }
 
-
 // A step that must come before the kernels that write a value: its register or output has no room yet.
 void FunctionLowering::make_room(const Value* value, const BufferRef& place) {
   if (!has_room_.insert(value).second) return;

@@ -17,7 +17,8 @@ LoweredGroup lower_positions(Context& context, const Op& group) {
   const Var at = make_var("at", {}, 0, INT64_MAX / 4);
   Block body, taken;
   const Expr place = taken.let("place", load(found, integer(0)));
-  taken.add(if_then(less(place, count), {store(to, place, variable(at)), store(found, integer(0), add(place, integer(1)))}));
+  taken.add(
+      if_then(less(place, count), {store(to, place, variable(at)), store(found, integer(0), add(place, integer(1)))}));
   body.add(if_then(load(from, variable(at)), taken.take()));
   builder.body.add(for_loop(at, integer(0), extent, 1, LoopKind::Serial, body.take()));
   LoweredStep step = single_step(builder.finish(context.module.dims.constant(1)));

@@ -82,5 +82,5 @@ CASES = [
     node("y = Relu(x)", "no operator '' in ai.onnx opset 17", name="operator without a name", change=lambda m: m.graph.node[0].ClearField("op_type")),
     node("y = Upsample(x, x)", "node 'y' (Upsample, opset 18): Upsample was removed in opset 10", name="removed operator", opset=18),
     node("y = Gelu(x)", "node 'y' (Gelu, opset 19): no operator 'Gelu' in ai.onnx opset 19", name="operator of a later opset", opset=19),
-    node("y = com.microsoft.FusedMatMul(x, x)", "node 'y' (FusedMatMul, opset 1): operator com.microsoft.FusedMatMul is not supported yet", name="contrib operator", exit=UNSUPPORTED, imports='"com.microsoft" : 1'),
+    node("y = com.microsoft.Rfft(x, x)", "node 'y' (Rfft, opset 1): operator com.microsoft.Rfft is not supported yet", name="contrib operator", exit=UNSUPPORTED, imports='"com.microsoft" : 1'),
 ]

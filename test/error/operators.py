@@ -33,6 +33,17 @@ def weights_nan(m):
     m.graph.initializer.add(name="w", data_type=1, dims=[2], float_data=[float("nan"), 1])
 
 
+def attention(attributes, line, operands="x, x, x", **arguments):
+    return node(f"[n] y = Attention <{attributes}> ({operands})", f"node 'n' (Attention, opset 24): {line}", name=f"Attention: {attributes} of {operands}",
+                opset=24, inputs="float[1,4,6] x", outputs="float[a,b,c] y", **arguments)
+
+
+def microsoft(body, line, **arguments):
+    operator = body.split()[0]
+    return node(f"[n] y = com.microsoft.{body}", f"node 'n' ({operator}, opset 1): {line}", name=f"com.microsoft.{body}", inputs="float[1,4,6] x",
+                outputs="float[a,b,c] y", imports='"com.microsoft" : 1', **arguments)
+
+
 def with_attribute(line, name, **values):
     """Softmax with one more attribute, put together by hand."""
     def change(m):
@@ -192,9 +203,28 @@ CASES = [
     one("y = InstanceNormalization(x, s, s)", "scale has 7 elements, input has 3 channels", "InstanceNormalization", initializers="float[7] s = {1,2,3,4,5,6,7}", **IMAGE),
     one("y = Clip(x, w)", "a bound has shape [2], expected a scalar", "Clip", initializers="float[2] w = {1, 2}"),
     one("y = Gelu <approximate = \"some\"> (x)", "approximate 'some' is neither none nor tanh", "Gelu", opset=20),
+    one('y = Attention <q_num_heads = 2, kv_num_heads = 2> (x, x, x)', "Q has rank 2, expected 3 or 4", "Attention", opset=24),
+    attention("q_num_heads = 0, kv_num_heads = 1", "0 heads, expected from 1 to 1048576"),
+    attention("q_num_heads = 3, kv_num_heads = 2", "head sizes of Q and K are 2 and 3, expected equal"),
+    attention("q_num_heads = 5, kv_num_heads = 5", "Q has 6 columns, not a multiple of 5 heads"),
+    attention("q_num_heads = 2, kv_num_heads = 9223372036854775807", "9223372036854775807 heads, expected from 1 to 1048576"),
+    attention("q_num_heads = 2, kv_num_heads = 2", "attn_mask is of 9 keys, there are 4", operands="x, x, x, m", initializers="float[9] m = {0,0,0,0,0,0,0,0,0}"),
+    attention("q_num_heads = 2, kv_num_heads = 2", "past_key and past_value go together", operands="x, x, x, , p", initializers="float[1,2,1,3] p = {0,0,0,0,0,0}"),
+    attention("q_num_heads = 2, kv_num_heads = 2", "past_key has rank 1, expected 4", operands="x, x, x, , p, p", initializers="float[2] p = {0,0}"),
+    microsoft("MultiHeadAttention <num_heads = 2> (x, x, x, , , , p, p)", "the past state has rank 1, expected 4", initializers="float[2] p = {0,0}"),
+    microsoft("MultiHeadAttention <num_heads = 2> (x)", "key is missing"),
+    microsoft("GroupQueryAttention <num_heads = 2, kv_num_heads = 9223372036854775807> (x, , , , , s, t)", "9223372036854775807 heads, expected from 1 to 1048576", initializers="int32[1] s = {3}, int32 t = {4}"),
+    microsoft("GroupQueryAttention <num_heads = 1, kv_num_heads = 1> (x, , , p, p, s, t)", "past_key has rank 1, expected 4", initializers="int32[1] s = {3}, int32 t = {4}, float[2] p = {0,0}"),
+    microsoft("Attention <num_heads = 2, qkv_hidden_sizes = [-6, 6, 6]> (x, w)", "qkv_hidden_sizes has -6", initializers="float[6,1] w = {0,0,0,0,0,0}"),
+    microsoft("FusedConv <activation = \"Erf\"> (x, w)", "activation 'Erf'", exit=UNSUPPORTED, initializers="float[1,4,1] w = {1,1,1,1}"),
+    one("y = NegativeLogLikelihoodLoss(x, t)", "extents of target and input are 3 and 2, expected equal", "NegativeLogLikelihoodLoss", opset=13, initializers="int64[3] t = {0, 1, 0}", outputs="float y"),
+    one("y = RandomUniformLike <dtype = 6> (x)", "random numbers of type i32", "RandomUniformLike", opset=17),
+    one("y = RandomNormal <shape = [1099511627776, 1099511627776]> ()", "", "RandomNormal", opset=17),
+    one("y = Multinomial <sample_size = 9223372036854775807> (x)", "", "Multinomial", opset=17, outputs="int32[a,b] y"),
+    one("y = Det(x)", "matrices of 2 rows and 3 columns", "Det", opset=17, outputs="float y"),
     one("y = NonZero(x)", "operator NonZero is not supported yet", "NonZero", exit=UNSUPPORTED, outputs="int64[a,b] y"),
-    node("[m] u, v = TopK(x, k) [n] w = NonZero(u) [o] z = NonZero(w) [p] a = com.microsoft.FusedMatMul(x, x) y = Relu(x)",
-         "node 'm' (TopK, opset 17): operator TopK is not supported yet", "node 'p' (FusedMatMul, opset 1): operator com.microsoft.FusedMatMul is not supported yet",
-         "model.onnx: operators not supported yet: NonZero (2 nodes), TopK (1 node), com.microsoft.FusedMatMul (1 node)", name="all operators that are missing",
+    node("[m] u, v = TopK(x, k) [n] w = NonZero(u) [o] z = NonZero(w) [p] a = com.microsoft.Rfft(x, x) y = Relu(x)",
+         "node 'm' (TopK, opset 17): operator TopK is not supported yet", "node 'p' (Rfft, opset 1): operator com.microsoft.Rfft is not supported yet",
+         "model.onnx: operators not supported yet: NonZero (2 nodes), TopK (1 node), com.microsoft.Rfft (1 node)", name="all operators that are missing",
          initializers="int64[1] k = {2}", imports='"com.microsoft" : 1', exit=UNSUPPORTED),
 ]
