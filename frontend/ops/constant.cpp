@@ -140,9 +140,47 @@ Values trilu(Node& node) {
   return {node.build.select(keep, x, zero(node, x))};
 }
 
+// Triangles over the bins of a spectrum, spaced evenly on the mel scale, 2595 · log₁₀(1 + f/700); each rises from its
+// left neighbour's peak and falls to its right one's.
+Values mel_weight_matrix(Node& node) {
+  GraphBuilder& build = node.build;
+  DimPool& dims = node.dims();
+  const Dim filters = node.extent(0), length = node.extent(1), two = dims.constant(2), one = dims.constant(1);
+  const Dim points = dims.add(filters, two), bins = dims.add(dims.floordiv(length, two), one);
+  if (range(filters).hi < 0 || range(length).hi < 0)
+    fail("{} filters over {} samples", to_string(filters), to_string(length));
+  auto number = [&](double value) { return build.scalar(DType::F64, value); };
+  auto operand = [&](int index) { return build.convert(build.reshape(node.input(index), {}), DType::F64); };
+  auto count = [&](Dim value) { return build.convert(build.dims_tensor({value}, {}), DType::F64); };
+  const double scale = 2595 / std::log(10.0);
+  auto mel = [&](Value* hertz) {
+    Value* ratio = build.add(build.div(hertz, number(700)), number(1));
+    return build.mul(build.scalar_op(ScalarOp::Log, {ratio}), number(scale));
+  };
+  Value *low = mel(operand(3)), *step = build.div(build.sub(mel(operand(4)), low), count(points));
+  Value* at = build.add(build.mul(build.convert(build.iota(DType::I64, {points}, 0), DType::F64), step), low);
+  Value* grown = build.scalar_op(ScalarOp::Exp, {build.div(at, number(scale))});
+  Value* hertz = build.mul(build.sub(grown, number(1)), number(700));
+  Value* place = build.div(build.mul(hertz, count(dims.add(length, one))), operand(2));
+  place = build.scalar_op(ScalarOp::Floor, {place});
+  auto from = [&](int64_t first) { return build.slice_axis(place, 0, dims.constant(first), filters); };
+  Value *left = from(0), *peak = from(1), *right = from(2);
+  Value* bin = build.convert(build.iota(DType::I64, {bins, one}, 0), DType::F64);
+  auto both = [&](Value* a, Value* b) { return build.scalar_op(ScalarOp::And, {a, b}); };
+  auto up_to = [&](Value* a, Value* b) { return build.scalar_op(ScalarOp::LessEqual, {a, b}); };
+  auto below = [&](Value* a, Value* b) { return build.scalar_op(ScalarOp::Less, {a, b}); };
+  Value* steep = build.scalar_op(ScalarOp::Equal, {left, peak});
+  Value* rising = build.select(steep, number(1), build.div(build.sub(bin, left), build.sub(peak, left)));
+  Value* falling = build.div(build.sub(right, bin), build.sub(right, peak));
+  Value* weights = build.select(both(up_to(left, bin), up_to(bin, peak)), rising, number(0));
+  weights = build.select(both(up_to(peak, bin), below(bin, right)), falling, weights);
+  return {build.convert(weights, node.dtype("output_datatype"))};
+}
+
 constexpr OpEntry kOps[] = {{"Constant", constant},
                             {"ConstantOfShape", constant_of_shape},
                             {"EyeLike", eye_like},
+                            {"MelWeightMatrix", mel_weight_matrix},
                             {"Range", range},
                             {"Trilu", trilu},
                             {"Trilu", trilu,

@@ -1,6 +1,6 @@
 """Operators of ONNX itself, where its node tests are thin."""
 import numpy as np
-from case import Case, Make
+from case import Case, Make, scalar
 
 make = Make(5)
 
@@ -34,6 +34,8 @@ CASES = [
     onnx("Det", np.ones((2, 3, 3), np.float32)), onnx("Det", make.normal(2, 1, 1)),
     onnx("GatherND", make.normal(2, 3, 4, 5), make.integers(np.int64, 2, 6, 2, low=-3, high=2), batch_dims=1),
     onnx("GatherND", make.normal(2, 3, 4, 5), make.integers(np.int64, 2, 3, 1, low=0, high=3), batch_dims=2),
+    onnx("MelWeightMatrix", *map(np.array, (8, 64, 8192)), scalar(20), scalar(4000), constants=(0, 1, 2, 3, 4)),
+    onnx("MelWeightMatrix", *map(np.array, (80, 400, 16000)), scalar(0), scalar(8000), constants=(0, 1, 2, 3)),
     onnx("BatchNormalization", make.normal(4, 3, 5, 7), make.normal(3), make.normal(3), make.normal(3), make.uniform(3), training_mode=1,
          momentum=0.7, outputs=3),
 ]
