@@ -191,12 +191,33 @@ Values multi_head_attention(Node& node) {
   return {merge_heads(node, result.y), k, v, result.weights};
 }
 
+// (u·(r·eco_a - 1) + 2) · rel_pos, where u and r are the sigmoids of sums of half a head's projection each.
+Values gated_relative_position_bias(Node& node) {
+  GraphBuilder& build = node.build;
+  DimPool& dims = node.dims();
+  if (node.input(6)) unsupported("token_offset");
+  check_rank(node.input(3), 2, "weight");
+  Value* q = split_heads(node, build.add(node.input(0), node.input(1)), node.integer("num_heads"), "query_layer");
+  Value* projected = build.add(build.contract(q, node.input(3), "bnsd,dk->bnsk"), node.input(4));
+  const Shape shape = projected->type.shape;
+  const Dim two = dims.constant(2);
+  Value* halves = build.reshape(projected, {shape[0], shape[1], shape[2], two, dims.floordiv(shape[3], two)});
+  Value* gates = build.scalar_op(ScalarOp::Sigmoid, {build.reduce(OpKind::ReduceSum, halves, {4})});
+  auto gate = [&](int64_t index) { return build.slice_axis(gates, 3, dims.constant(index), dims.constant(1)); };
+  Value* inner = build.mul(gate(1), node.input(5));
+  Value* factor = build.mul(gate(0), build.sub(inner, build.like(inner, 1)));
+  return {build.mul(build.add(factor, build.like(factor, 2)), node.input(2))};
+}
+
 constexpr OpEntry kOps[] = {
     {"Attention", attention,
      "input: T, weights: T, bias?: T, mask_index?: i32, past?: T, attention_bias?: T, past_sequence_length?: i32 ->"
      " output: T, present?: T | num_heads: int, unidirectional = 0, scale?: float, mask_filter_value?: float,"
      " do_rotary?: int, past_present_share_buffer?: int, qkv_hidden_sizes?: ints, rotary_embedding_dim?: int |"
      " T = f32 f16 bf16"},
+    {"GatedRelativePositionBias", gated_relative_position_bias,
+     "query_layer: T, query_bias: T, rel_pos: T, weight: T, bias: T, eco_a: T, token_offset?: i32 -> output: T |"
+     " num_heads: int | T = f32 f16"},
     {"MultiHeadAttention", multi_head_attention,
      "query: T, key?: T, value?: T, bias?: T, key_padding_mask?: i32, attention_bias?: T, past_key?: T,"
      " past_value?: T, past_sequence_length?: i32, cache_indirection?: i32 -> output: T, present_key?: T,"

@@ -100,3 +100,16 @@ def causal_conv(batch=2, channels=6, length=9, reach=4, bias=True, state=True, *
 
 CASES += [causal_conv(), causal_conv(length=1, batch=1), causal_conv(state=False, activation="silu"), causal_conv(bias=False, dilation=2, length=3),
           causal_conv(reach=1), causal_conv(channels=35, length=70, activation="swish")]
+
+
+def gated_bias(batch=2, length=5, heads=3, size=8, width=6):
+    inputs = [make.normal(batch, length, heads * size), make.normal(heads * size), make.normal(1, heads, length, length), make.normal(size, width),
+              make.normal(width), make.normal(1, heads, 1, 1)]
+    query, query_bias, position, weight, bias, eco = inputs
+    q = (query + query_bias).reshape(batch, length, heads, size).transpose(0, 2, 1, 3)
+    gates = 1 / (1 + np.exp(-(q @ weight + bias).reshape(batch, heads, length, 2, width // 2).sum(-1)))
+    y = (gates[..., :1] * (gates[..., 1:] * eco - 1) + 2) * position
+    return Case("GatedRelativePositionBias", inputs, {"num_heads": heads}, symbolic=False, expected=[y.astype(np.float32)])
+
+
+CASES += [gated_bias(), gated_bias(batch=1, length=1, heads=1)]  # no kernel for the CPU
