@@ -89,6 +89,7 @@ Values attention(Node& node) {
   if (lengths) bias.allow(node, build.scalar_op(ScalarOp::Less, {positions.key, per_batch(node, lengths)}));
   const bool kernel_hides_future =
       causal && !bias.added && !bias.allowed && known_equal(queries, own_keys) && !node.wants(3);
+  const bool may_see_nothing = bias.added || bias.allowed;  // by causality alone, all see the first key
   if (causal && !kernel_hides_future) bias.allow(node, not_after(node, positions));
 
   AttentionCall call{.q = build.convert(q, inside),
@@ -96,7 +97,8 @@ Values attention(Node& node) {
                      .v = build.convert(present_v, inside),
                      .bias = bias.value(node, inside),
                      .softcap = node.number("softcap"),
-                     .causal = kernel_hides_future};
+                     .causal = kernel_hides_future,
+                     .zero_where_masked = may_see_nothing};
   set_scale(node, call);
   Value *y = nullptr, *shown = nullptr;
   if (!node.wants(3)) {
@@ -106,7 +108,7 @@ Values attention(Node& node) {
     Value* capped = composites::soft_capped(build, scores, call.softcap);
     Value* biased = call.bias ? build.add(capped, call.bias) : capped;
     Value* weights = composites::softmax(build, biased, 3);
-    if (call.bias) weights = build.select(sees_nothing(node, call.bias), build.like(weights, 0), weights);
+    if (call.zero_where_masked) weights = build.select(sees_nothing(node, call.bias), build.like(weights, 0), weights);
     const int64_t mode = node.integer("qk_matmul_output_mode");
     if (mode < 0 || mode > 3) fail("qk_matmul_output_mode {}", mode);
     shown = build.convert(std::array{scores, capped, biased, weights}[static_cast<size_t>(mode)], dtype);
