@@ -6,6 +6,7 @@
 // factors of nearest neighbours are a broadcast: 2× is [H] → [H, 1] → [H, 2] → [2H].
 //
 // Positions are computed in float64 from a counting row, in primitives: where extents are known they fold to tables.
+#include <algorithm>
 #include <cmath>
 
 #include "frontend/ops/interpolation.h"
@@ -63,6 +64,7 @@ class Resizer {
 
   Value* resize(Value* x, std::vector<Axis> axes) {
     std::erase_if(axes, [&](const Axis& axis) { return is_identity(axis); });
+    put_in_order(axes);
     if (mode_ == "nearest") {
       std::vector<std::pair<int, int64_t>> repeated;
       for (const Axis& axis : axes)
@@ -94,6 +96,16 @@ class Resizer {
     if (!known(kNearest, nearest_)) fail("nearest_mode '{}' is unknown", printable(nearest_));
     if (!known(kCoordinates, coordinates_))
       fail("coordinate_transformation_mode '{}' is unknown", printable(coordinates_));
+  }
+
+  // Axes that shrink come first, since they leave less to do; of those that grow the last does, along which elements
+  // are gathered one by one.
+  void put_in_order(std::vector<Axis>& axes) const {
+    const auto shrinks = [&](const Axis& axis) {
+      return axis.scale.factor ? *axis.scale.factor < 1 : value_of(node_.dims().less(axis.to, axis.from)) == 1;
+    };
+    const auto growing = std::stable_partition(axes.begin(), axes.end(), shrinks);
+    std::reverse(growing, axes.end());
   }
 
   bool crops() const { return coordinates_ == "tf_crop_and_resize"; }

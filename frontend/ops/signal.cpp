@@ -14,10 +14,8 @@ namespace {
 
 using Values = std::vector<Value*>;
 
-constexpr int64_t kMostDirect = 512;     // a product with the whole matrix is faster
-constexpr int64_t kMostMatrix = 2048;    // and may be made for a length that does not split: 64 MB
-constexpr int64_t kMostChirp = 1 << 20;  // what such a table may be made for
-constexpr int64_t kMostLength = 1 << 24;
+constexpr int64_t kMostDirect = 512;      // a product with the whole matrix is faster
+constexpr int64_t kMostLength = 1 << 20;  // tables of that many numbers
 
 class Fourier {
  public:
@@ -25,11 +23,10 @@ class Fourier {
 
   // x [batch, rows, parts] with parts 1 (real) or 2 → [batch, columns, 2]: Σ x[j] · e^(±2πi·jk/length), k < columns.
   Value* transform(Value* x, int64_t rows, int64_t columns, int64_t length) {
-    if (length > kMostDirect && rows == length)
-      if (int64_t factor = factor_of(length); factor > 1)
-        return build_.slice_axis(split(x, length, factor), 1, build_.dim(0), build_.dim(columns));
-    if (length > kMostMatrix) return build_.slice_axis(chirped(x, rows, length), 1, build_.dim(0), build_.dim(columns));
-    return direct(x, rows, columns, length);
+    if (length <= kMostDirect) return direct(x, rows, columns, length);
+    const int64_t factor = factor_of(length);
+    Value* whole = factor > 1 ? split(padded(x, rows, length), length, factor) : chirped(x, rows, length);
+    return build_.slice_axis(whole, 1, build_.dim(0), build_.dim(columns));
   }
 
   // The real part of that, of a spectrum that goes on conjugate beyond `rows`: [batch, columns, 1].
@@ -51,6 +48,12 @@ class Fourier {
   }
 
  private:
+  // With zeros behind.
+  Value* padded(Value* x, int64_t rows, int64_t length) {
+    const Dim none = build_.dim(0);
+    return build_.pad(x, {none, none, none}, {none, build_.dim(length - rows), none});
+  }
+
   template <typename Entry>
   Value* product(Value* x, int64_t rows, int64_t columns, int64_t out_parts, Entry entry) {
     const int64_t parts = *value_of(x->type.shape[2]);
@@ -129,21 +132,19 @@ class Fourier {
 
   // jk = (j² + k² - (k - j)²) / 2: x times a chirp, convolved with the conjugate chirp, times the chirp.
   Value* chirped(Value* x, int64_t rows, int64_t length) {
-    if (length > kMostChirp) unsupported("a transform of length {}, which has no small factors", length);
     int64_t size = 1;
     while (size < 2 * length - 1) size *= 2;
     std::vector<std::complex<double>> chirp, wave(static_cast<size_t>(size));
     for (int64_t j = 0; j < length; ++j) chirp.push_back(std::polar(1.0, angle(j, j, 2 * length)));
     for (int64_t j = 0; j < length; ++j) wave[j] = wave[(size - j) % size] = std::conj(chirp[j]);
     const std::vector<std::complex<double>> head(chirp.begin(), chirp.begin() + rows);
-    const Dim none = build_.dim(0);
-    Value* y = build_.pad(times(x, {rows, 1}, head), {none, none, none}, {none, build_.dim(size - rows), none});
+    Value* y = padded(times(x, {rows, 1}, head), rows, size);
     Fourier there(build_, dtype_, false), back(build_, dtype_, true);
     y = there.transform(y, size, size, size);
     spectrum(wave);
     for (std::complex<double>& number : wave) number /= static_cast<double>(size);
     y = back.transform(times(y, {size, 1}, wave), size, size, size);
-    return times(build_.slice_axis(y, 1, none, build_.dim(length)), {length, 1}, chirp);
+    return times(build_.slice_axis(y, 1, build_.dim(0), build_.dim(length)), {length, 1}, chirp);
   }
 
   // The transform of a power of two numbers, in place.
@@ -165,7 +166,7 @@ class Fourier {
     const Dim none = build_.dim(0);
     const int64_t half = length / 2 + 1, rest = length - half;
     if (value_of(x->type.shape[2]) == 1) x = build_.pad(x, {none, none, none}, {none, none, build_.dim(1)});
-    x = build_.pad(x, {none, none, none}, {none, build_.dim(half - rows), none});
+    x = padded(x, rows, half);
     if (rest == 0) return x;
     Value* back = build_.slice(x, {none, build_.dim(rest), none}, {1, -1, 1},
                                {x->type.shape[0], build_.dim(rest), build_.dim(2)});
@@ -183,7 +184,8 @@ int64_t known_length(Dim length) {
   auto known = value_of(length);
   if (!known)
     unsupported("a transform whose length depends on the shapes of the model's inputs ({})", to_string(length));
-  if (*known < 1 || *known > kMostLength) fail("a transform of length {}", *known);
+  if (*known < 1) fail("a transform of length {}", *known);
+  if (*known > kMostLength) unsupported("a transform of length {}", *known);
   return *known;
 }
 
