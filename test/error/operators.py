@@ -223,8 +223,8 @@ CASES = [
     one("y = Multinomial <sample_size = 9223372036854775807> (x)", "", "Multinomial", opset=17, outputs="int32[a,b] y"),
     one("y = Det(x)", "matrices of 2 rows and 3 columns", "Det", opset=17, outputs="float y"),
     one("y = NonZero(x)", "operator NonZero is not supported yet", "NonZero", exit=UNSUPPORTED, outputs="int64[a,b] y"),
-    node("[m] u, v = TopK(x, k) [n] w = NonZero(u) [o] z = NonZero(w) [p] a = com.microsoft.Rfft(x, x) y = Relu(x)",
-         "node 'm' (TopK, opset 17): operator TopK is not supported yet", "node 'p' (Rfft, opset 1): operator com.microsoft.Rfft is not supported yet",
-         "model.onnx: operators not supported yet: NonZero (2 nodes), TopK (1 node), com.microsoft.Rfft (1 node)", name="all operators that are missing",
+    node("[m] u = com.microsoft.MurmurHash3(x) [n] w = com.microsoft.Rfft(u) [p] a = com.microsoft.Rfft(x) y = Relu(x)",
+         "node 'm' (MurmurHash3, opset 1): operator com.microsoft.MurmurHash3 is not supported yet", "node 'p' (Rfft, opset 1): operator com.microsoft.Rfft is not supported yet",
+         "model.onnx: operators not supported yet: com.microsoft.MurmurHash3 (1 node), com.microsoft.Rfft (2 nodes)", name="all operators that are missing",
          initializers="int64[1] k = {2}", imports='"com.microsoft" : 1', exit=UNSUPPORTED),
 ]
