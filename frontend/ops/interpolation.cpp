@@ -2,6 +2,30 @@
 
 namespace lapidary::frontend {
 
+Value* number(GraphBuilder& build, Dim value, DType dtype) {
+  return build.convert(build.dims_tensor({value}, {}, DType::I64), dtype);
+}
+
+Value* less(GraphBuilder& build, Value* a, Value* b) { return build.scalar_op(ScalarOp::Less, {a, b}); }
+Value* less_equal(GraphBuilder& build, Value* a, Value* b) { return build.scalar_op(ScalarOp::LessEqual, {a, b}); }
+Value* both(GraphBuilder& build, Value* a, Value* b) { return build.scalar_op(ScalarOp::And, {a, b}); }
+Value* least(GraphBuilder& build, Value* a, Value* b) { return build.scalar_op(ScalarOp::Min, {a, b}); }
+Value* greatest(GraphBuilder& build, Value* a, Value* b) { return build.scalar_op(ScalarOp::Max, {a, b}); }
+Value* floor(GraphBuilder& build, Value* a) { return build.scalar_op(ScalarOp::Floor, {a}); }
+
+Value* index_inside(GraphBuilder& build, Value* position, Dim extent) {
+  Value* last = build.sub(number(build, extent, position->type.dtype), build.like(position, 1));
+  Value* inside = greatest(build, least(build, position, last), build.like(position, 0));
+  return build.convert(inside, DType::I64);
+}
+
+Value* is_inside(GraphBuilder& build, Value* position, Dim extent) {
+  return both(build, less_equal(build, build.like(position, 0), position),
+              less(build, position, number(build, extent, position->type.dtype)));
+}
+
+DType computed_type(DType dtype) { return dtype == DType::F64 ? DType::F64 : DType::F32; }
+
 Value* linear_filter(GraphBuilder& build, Value* distance) {
   Value* d = build.scalar_op(ScalarOp::Abs, {distance});
   return build.scalar_op(ScalarOp::Max, {build.sub(build.like(d, 1), d), build.like(d, 0)});

@@ -10,41 +10,12 @@
 #include <cmath>
 
 #include "frontend/ops/interpolation.h"
+#include "frontend/ops/resize_axes.h"
 
 namespace lapidary::frontend {
 namespace {
 
 using Values = std::vector<Value*>;
-
-// Result extent / operand extent of one axis: a quotient of extents, or a number of the model and the simplest fraction
-// that is this float. 0.7 is meant as 7/10, which keeps positions halfway between two elements exact.
-struct Scale {
-  std::optional<double> factor;
-  Dim above = nullptr, below = nullptr;
-};
-
-constexpr double kMostScale = 1e6;
-
-struct Axis {
-  int axis;
-  Dim from, to;
-  Scale scale;
-  double roi_begin = 0, roi_end = 1;
-};
-
-std::pair<int64_t, int64_t> fraction_of(double factor) {
-  int64_t p0 = 0, q0 = 1, p1 = 1, q1 = 0;
-  double rest = factor;
-  for (int i = 0; i < 24; ++i) {
-    const auto whole = static_cast<int64_t>(rest);
-    const int64_t p = whole * p1 + p0, q = whole * q1 + q0;
-    p0 = p1, q0 = q1, p1 = p, q1 = q;
-    if (static_cast<float>(static_cast<double>(p) / static_cast<double>(q)) == static_cast<float>(factor)) break;
-    if (q > (1 << 24) || rest == static_cast<double>(whole)) break;
-    rest = 1 / (rest - static_cast<double>(whole));
-  }
-  return {p1, q1};
-}
 
 class Resizer {
  public:
@@ -62,21 +33,21 @@ class Resizer {
     if (antialias_ && mode_ == "nearest") fail("antialias with mode nearest");
   }
 
-  Value* resize(Value* x, std::vector<Axis> axes) {
-    std::erase_if(axes, [&](const Axis& axis) { return is_identity(axis); });
+  Value* resize(Value* x, std::vector<ResizedAxis> axes) {
+    std::erase_if(axes, [&](const ResizedAxis& axis) { return is_identity(axis); });
     put_in_order(axes);
     if (mode_ == "nearest") {
       std::vector<std::pair<int, int64_t>> repeated;
-      for (const Axis& axis : axes)
+      for (const ResizedAxis& axis : axes)
         if (auto factor = whole_factor(axis)) repeated.push_back({axis.axis, *factor});
       x = repeat(x, repeated);
-      for (const Axis& axis : axes)
+      for (const ResizedAxis& axis : axes)
         if (!whole_factor(axis)) x = resize_axis(x, axis);
       return x;
     }
     const DType dtype = x->type.dtype, computed = dtype == DType::F64 ? DType::F64 : DType::F32;
     Value* y = build_.convert(x, computed);
-    for (const Axis& axis : axes) y = resize_axis(y, axis);
+    for (const ResizedAxis& axis : axes) y = resize_axis(y, axis);
     return build_.convert(y, dtype);
   }
 
@@ -100,8 +71,8 @@ class Resizer {
 
   // Axes that shrink come first, since they leave less to do; of those that grow the last does, along which elements
   // are gathered one by one.
-  void put_in_order(std::vector<Axis>& axes) const {
-    const auto shrinks = [&](const Axis& axis) {
+  void put_in_order(std::vector<ResizedAxis>& axes) const {
+    const auto shrinks = [&](const ResizedAxis& axis) {
       return axis.scale.factor ? *axis.scale.factor < 1 : value_of(node_.dims().less(axis.to, axis.from)) == 1;
     };
     const auto growing = std::stable_partition(axes.begin(), axes.end(), shrinks);
@@ -110,13 +81,13 @@ class Resizer {
 
   bool crops() const { return coordinates_ == "tf_crop_and_resize"; }
 
-  bool is_identity(const Axis& axis) const {
+  bool is_identity(const ResizedAxis& axis) const {
     const bool whole = !crops() || (axis.roi_begin == 0 && axis.roi_end == 1);
     return whole && known_equal(axis.from, axis.to) && (!axis.scale.factor || *axis.scale.factor == 1);
   }
 
   // Every element r times, where the modes come to that.
-  std::optional<int64_t> whole_factor(const Axis& axis) const {
+  std::optional<int64_t> whole_factor(const ResizedAxis& axis) const {
     constexpr int64_t kMost = 64;
     DimPool& dims = node_.dims();
     std::optional<int64_t> factor;
@@ -163,15 +134,15 @@ class Resizer {
   Value* op(ScalarOp kind, Value* a, Value* b) { return build_.scalar_op(kind, {a, b}); }
   Value* floor(Value* a) { return build_.scalar_op(ScalarOp::Floor, {a}); }
 
-  Value* unscaled(const Axis& axis, Value* value) {
+  Value* unscaled(const ResizedAxis& axis, Value* value) {
     return build_.div(build_.mul(value, number(axis.scale.below)), number(axis.scale.above));
   }
-  Value* scaled_extent(const Axis& axis) {
+  Value* scaled_extent(const ResizedAxis& axis) {
     return build_.div(build_.mul(number(axis.from), number(axis.scale.above)), number(axis.scale.below));
   }
 
   // Where each element of the result comes from.
-  Value* positions(const Axis& axis) {
+  Value* positions(const ResizedAxis& axis) {
     Value* o = build_.convert(build_.iota(DType::I64, {axis.to}, 0), DType::F64);
     Value* half = number(0.5);
     if (coordinates_ == "asymmetric") return unscaled(axis, o);
@@ -196,7 +167,7 @@ class Resizer {
   }
 
   // --- one axis ------------------------------------------------------------------------------------------------
-  Value* resize_axis(Value* x, const Axis& axis) {
+  Value* resize_axis(Value* x, const ResizedAxis& axis) {
     Value* position = positions(axis);
     Value* y = mode_ == "nearest" ? nearest(x, axis, position) : interpolated(x, axis, position);
     if (!crops()) return y;
@@ -206,7 +177,7 @@ class Resizer {
     return build_.select(build_.broadcast(outside, {axis.axis}, y->type.shape), fill, y);
   }
 
-  Value* nearest(Value* x, const Axis& axis, Value* position) {
+  Value* nearest(Value* x, const ResizedAxis& axis, Value* position) {
     Value* index = position;
     if (nearest_ == "round_prefer_floor")
       index = build_.scalar_op(ScalarOp::Ceil, {build_.sub(position, number(0.5))});
@@ -225,7 +196,7 @@ class Resizer {
   }
 
   // How many taps there are, as many left of the position as right of it.
-  Dim tap_count(const Axis& axis) {
+  Dim tap_count(const ResizedAxis& axis) {
     const int64_t reach = mode_ == "cubic" ? 2 : 1;
     DimPool& dims = node_.dims();
     if (!antialias_) return dims.constant(2 * reach);
@@ -238,7 +209,7 @@ class Resizer {
     return mode_ == "linear" ? linear_filter(build_, distance) : cubic_filter(build_, distance, cubic_a_);
   }
 
-  Value* interpolated(Value* x, const Axis& axis, Value* position) {
+  Value* interpolated(Value* x, const ResizedAxis& axis, Value* position) {
     DimPool& dims = node_.dims();
     Dim taps = tap_count(axis);
     const Shape table = {axis.to, taps};
@@ -264,11 +235,11 @@ class Resizer {
   }
 
   // The factor a filter is widened by where it shrinks: min(scale, 1).
-  Value* shrinking(const Axis& axis) {
+  Value* shrinking(const ResizedAxis& axis) {
     return op(ScalarOp::Min, build_.div(scaled_extent(axis), number(axis.from)), number(1.0));
   }
 
-  Value* gathered(Value* x, const Axis& axis, Value* index, Value* weights, int64_t taps) {
+  Value* gathered(Value* x, const ResizedAxis& axis, Value* index, Value* weights, int64_t taps) {
     Value* sum = nullptr;
     for (int64_t tap = 0; tap < taps; ++tap) {
       const auto column = [&](Value* table) {
@@ -282,7 +253,7 @@ class Resizer {
   }
 
   // With the matrix [to, from] that has the weights at the indices.
-  Value* multiplied(Value* x, const Axis& axis, Value* index, Value* weights) {
+  Value* multiplied(Value* x, const ResizedAxis& axis, Value* index, Value* weights) {
     Value* zeros = build_.splat(x->type.dtype, {axis.to, axis.from}, 0);
     Value* matrix = build_.scatter(zeros, index, weights, 1, true, "add");
     std::string from, to;
@@ -302,129 +273,6 @@ class Resizer {
   const double cubic_a_;
 };
 
-bool is_given(Node& node, int input) {
-  const Value* value = node.input(input);
-  return value && !(value->type.rank() == 1 && value_of(value->type.shape[0]) == 0);
-}
-
-std::vector<double> known_numbers(Node& node, int input) {
-  auto scalars = scalars_of(node.build.module, node.input(input));
-  if (!scalars) unsupported("input {} is known only at run time", input);
-  std::vector<double> numbers;
-  for (const Scalar& scalar : *scalars) numbers.push_back(scalar.number);
-  return numbers;
-}
-
-// Scales that exporters compute of shapes, in the ops that do: conversions, quotients, products, concatenations.
-std::optional<std::vector<Scale>> scales_behind(Module& module, const Value* value) {
-  DimPool& dims = module.dims;
-  const Dim one = dims.constant(1);
-  std::vector<Scale> result;
-  if (value->type.rank() > 1) return {};
-  if (auto scalars = scalars_of(module, value)) {
-    for (const Scalar& scalar : *scalars) {
-      if (!(scalar.number > 0) || scalar.number > kMostScale) fail("a scale of {}", scalar.number);
-      const auto [above, below] = fraction_of(scalar.number);
-      result.push_back({scalar.number, dims.constant(above), dims.constant(below)});
-    }
-    return result;
-  }
-  const Op* op = value->producer;
-  if (!op) return {};
-  if (op->is(OpKind::Convert) && op->operand(0)->has_elements()) {
-    for (Dim element : op->operand(0)->elements) result.push_back({{}, element, one});
-    return result;
-  }
-  if (op->is(OpKind::Concat)) {
-    for (const Value* part : op->operands) {
-      auto scales = scales_behind(module, part);
-      if (!scales) return {};
-      result.insert(result.end(), scales->begin(), scales->end());
-    }
-    return result;
-  }
-  if (op->is(OpKind::Reshape) || op->is(OpKind::Convert)) return scales_behind(module, op->operand(0));
-  if (op->is(OpKind::Broadcast)) {
-    auto scales = scales_behind(module, op->operand(0));
-    auto count = value_of(dims.product(value->type.shape));
-    if (!scales || scales->size() != 1 || !count || *count > 64) return {};
-    return std::vector<Scale>(static_cast<size_t>(*count), (*scales)[0]);
-  }
-  if (!op->is(OpKind::Div) && !op->is(OpKind::Mul)) return {};
-  auto a = scales_behind(module, op->operand(0)), b = scales_behind(module, op->operand(1));
-  if (!a || !b || a->size() != b->size()) return {};
-  for (size_t i = 0; i < a->size(); ++i) {
-    const Scale &x = (*a)[i], &y = (*b)[i];
-    const bool divides = op->is(OpKind::Div);
-    result.push_back(
-        {{}, dims.mul(x.above, divides ? y.below : y.above), dims.mul(x.below, divides ? y.above : y.below)});
-  }
-  return result;
-}
-
-Axis scaled_axis(Node& node, int axis, const Scale& scale) {
-  DimPool& dims = node.dims();
-  Dim from = node.type(0).shape[static_cast<size_t>(axis)];
-  Dim to = scale.below == from ? scale.above
-                               : dims.floordiv(dims.mul(from, scale.above), dims.max(scale.below, dims.constant(1)));
-  if (auto known = value_of(from); known && scale.factor)
-    to =
-        dims.constant(static_cast<int64_t>(std::floor(static_cast<float>(*known) * static_cast<float>(*scale.factor))));
-  return {axis, from, to, scale};
-}
-
-Axis scaled_axis(Node& node, int axis, double factor) {
-  if (!(factor > 0) || factor > kMostScale) fail("scale {} of axis {}", factor, axis);
-  const auto [above, below] = fraction_of(factor);
-  return scaled_axis(node, axis, Scale{factor, node.dims().constant(above), node.dims().constant(below)});
-}
-
-std::vector<Axis> axes_by_scales(Node& node, const std::vector<int64_t>& axes, const std::vector<double>& scales) {
-  if (scales.size() != axes.size()) fail("{} scales for {} axes", scales.size(), axes.size());
-  std::vector<Axis> result;
-  for (size_t i = 0; i < axes.size(); ++i) result.push_back(scaled_axis(node, static_cast<int>(axes[i]), scales[i]));
-  return result;
-}
-
-std::vector<Axis> axes_by_input(Node& node, const std::vector<int64_t>& axes, int input) {
-  if (scalars_of(node.build.module, node.input(input))) return axes_by_scales(node, axes, known_numbers(node, input));
-  auto scales = scales_behind(node.build.module, node.input(input));
-  if (!scales) unsupported("input {} is known only at run time", input);
-  if (scales->size() != axes.size()) fail("{} scales for {} axes", scales->size(), axes.size());
-  std::vector<Axis> result;
-  for (size_t i = 0; i < axes.size(); ++i) result.push_back(scaled_axis(node, static_cast<int>(axes[i]), (*scales)[i]));
-  return result;
-}
-
-// With a policy other than stretch, one scale for all: the least or the greatest of size / extent.
-std::vector<Axis> axes_by_sizes(Node& node, const std::vector<int64_t>& axes, int input) {
-  DimPool& dims = node.dims();
-  const Shape sizes = node.extents(input);
-  if (sizes.size() != axes.size()) fail("{} sizes for {} axes", sizes.size(), axes.size());
-  std::vector<Axis> result;
-  Dim above = nullptr, below = nullptr;
-  const std::string policy = node.version >= 18 ? node.text("keep_aspect_ratio_policy") : "stretch";
-  if (policy != "stretch" && policy != "not_larger" && policy != "not_smaller")
-    fail("keep_aspect_ratio_policy '{}' is unknown", printable(policy));
-  for (size_t i = 0; i < axes.size(); ++i) {
-    Dim from = node.type(0).shape[static_cast<size_t>(axes[i])];
-    if (range(sizes[i]).hi < 0) fail("size {} of axis {}", to_string(sizes[i]), axes[i]);
-    result.push_back({static_cast<int>(axes[i]), from, sizes[i], {{}, sizes[i], from}});
-    Dim smaller = above ? dims.less(dims.mul(sizes[i], below), dims.mul(above, from)) : nullptr;
-    Dim larger = above ? dims.less(dims.mul(above, from), dims.mul(sizes[i], below)) : nullptr;
-    Dim takes = policy == "not_larger" ? smaller : larger;
-    above = above ? dims.select(takes, sizes[i], above) : sizes[i];
-    below = below ? dims.select(takes, from, below) : from;
-  }
-  if (policy == "stretch" || axes.empty()) return result;
-  Dim two = dims.constant(2), divisor = dims.max(dims.mul(below, two), dims.constant(1));
-  for (Axis& axis : result) {
-    axis.to = dims.floordiv(dims.add(dims.mul(dims.mul(above, axis.from), two), below), divisor);
-    axis.scale = {{}, above, below};
-  }
-  return result;
-}
-
 Values resize(Node& node) {
   Value* x = node.input(0);
   const int rank = node.rank();
@@ -437,7 +285,7 @@ Values resize(Node& node) {
   const int scales = node.version >= 11 ? 2 : 1;
   const bool sized = node.version >= 11 && is_given(node, 3);
   if (!sized && !is_given(node, scales)) fail("neither scales nor sizes are given");
-  std::vector<Axis> resized = sized ? axes_by_sizes(node, axes, 3) : axes_by_input(node, axes, scales);
+  std::vector<ResizedAxis> resized = sized ? axes_by_sizes(node, axes, 3) : axes_by_input(node, axes, scales);
   if (node.version >= 11 && node.text("coordinate_transformation_mode") == "tf_crop_and_resize") {
     if (!is_given(node, 1)) fail("tf_crop_and_resize needs roi");
     const std::vector<double> roi = known_numbers(node, 1);
