@@ -99,19 +99,25 @@ LoweredGroup lower_tree_ensemble(Context& context, const Op& group) {
   const TreeEnsembleForm form{context, group, op, trees, slots, op.operand(0)->type.shape[0]};
   const bool bits = has_tree_bits(trees, context.target());
   LoweredStep walks, sums;
-  size_t segments = 0;
-  auto add_variant = [&](TreeVariant variant, Dim when) {
-    segments = std::max(segments, variant.targets.size());
-    sums.variants.push_back(reduce_segments(form, variant.targets, when));
+  std::vector<std::vector<int64_t>> targets;  // of the segments of each variant
+  auto add_variant = [&](TreeVariant variant) {
+    targets.push_back(std::move(variant.targets));
     walks.variants.push_back(std::move(variant.variant));
   };
   auto up_to = [&](int64_t rows) { return dims.less(form.rows, dims.constant(rows + 1)); };
   const Dim few = up_to(bits ? kFewRowsOfBits : kFewRows), vector = up_to(bits ? context.target().f32_lanes() : 0);
-  if (lapidary::value_of(few) != 0) add_variant(walk_one_row(form, few), few);
+  if (lapidary::value_of(few) != 0) add_variant(walk_one_row(form, few));
   if (bits && lapidary::value_of(few) != 1 && lapidary::value_of(vector) != 0)
-    add_variant(ask_all_splits(form, 1, vector), vector);
+    add_variant(ask_all_splits(form, 1, vector));
   if (lapidary::value_of(few) != 1 && lapidary::value_of(vector) != 1)
-    add_variant(bits ? ask_all_splits(form, 2, nullptr) : walk_rows(form, nullptr), nullptr);
+    add_variant(bits ? ask_all_splits(form, 2, nullptr) : walk_rows(form, nullptr));
+  const bool alike = std::ranges::adjacent_find(targets, std::ranges::not_equal_to{}) == targets.end();
+  size_t segments = 0;
+  for (size_t i = 0; i < targets.size(); ++i) {
+    segments = std::max(segments, targets[i].size());
+    if (i == 0 || !alike)
+      sums.variants.push_back(reduce_segments(form, targets[i], alike ? nullptr : walks.variants[i].when));
+  }
   note_work(form, static_cast<int64_t>(segments), walks, sums);
   LoweredGroup result;
   result.scratch = {dims.product(std::vector<Dim>{

@@ -199,7 +199,6 @@ int32_t Slots::of(const Trees& trees, int32_t split) const {
 
 ConstantId add_table(Module& module, const std::vector<int32_t>& values) { return table(module, DType::I32, values); }
 ConstantId add_table(Module& module, const std::vector<uint32_t>& values) { return table(module, DType::U32, values); }
-ConstantId add_table(Module& module, const std::vector<uint64_t>& values) { return table(module, DType::U64, values); }
 ConstantId add_table(Module& module, DType dtype, const std::vector<double>& values) {
   return dtype == DType::F64 ? table(module, dtype, values)
                              : table(module, dtype, std::vector<float>(values.begin(), values.end()));

@@ -77,6 +77,5 @@ struct Slots {
 ConstantId add_table(Module&, const std::vector<int32_t>&);
 ConstantId add_table(Module&, DType, const std::vector<double>&);
 ConstantId add_table(Module&, const std::vector<uint32_t>&);
-ConstantId add_table(Module&, const std::vector<uint64_t>&);
 
 }  // namespace lapidary::lowering
