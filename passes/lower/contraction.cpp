@@ -124,7 +124,7 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
     Expr first_row = loop.let("row", add(mul(tile, height), min(tile, longer)));
     for_height(loop, split, rows, first_row, [&](Block& block, int count, Expr row) {
       TileShape shape{.rows = count, .panels = schedule.panels, .lanes = lanes, .atom = l.atom};
-      if (count * shape.vectors() < 8) shape.phases = 2;
+      shape.phases = phases_of(l.context.target(), shape);
       RegisterTile registers(block, shape);
       RegisterTile::Operands operands;
       operands.b = panels;
@@ -136,7 +136,7 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
       operands.a_index = [=, &l](Expr i, Expr k) {
         return add(base, add(mul(i, a.row_stride), mul(mul(k, integer(l.atom.depth)), a.depth_stride)));
       };
-      registers.multiply(block, operands, steps, steps_in_a_row(l.context.target(), shape, kUnroll));
+      registers.multiply(block, operands, steps, steps_in_a_row(l.context.target(), l.atom, kUnroll));
       registers.join_phases(block);
       store_tile(l, emit, block, registers, batch, row, strip_column, epilogue);
     });

@@ -155,7 +155,7 @@ class Body {
   void emit(Block& block, Expr batch, Expr strip, int panels, Expr row, int count, Expr pixel) {
     int lanes = l_.context.target().f32_lanes();
     TileShape shape{.rows = count, .panels = panels, .lanes = lanes, .atom = l_.atom};
-    if (count * shape.vectors() < 8) shape.phases = 2;
+    shape.phases = phases_of(l_.context.target(), shape);
     RegisterTile tile(block, shape);
     const int64_t inner = l_.inner(), tail = l_.atom.depth > 1 ? 0 : l_.channels % inner;
     Expr pixel_stride = builder_.literal(strides_.pixel);
@@ -173,7 +173,7 @@ class Body {
           [=, this](Expr j, Expr k) { return add(w_tap, panel_element(j, k, lanes, panel_size_, l_.atom)); }};
       int unroll = depth % kUnroll == 0 ? kUnroll : depth % 4 == 0 ? 4 : depth % 2 == 0 ? 2 : 1;
       if (depth == 1) return tile.step(body, operands, integer(0));
-      unroll = steps_in_a_row(l_.context.target(), shape, std::max(unroll, shape.phases));
+      unroll = steps_in_a_row(l_.context.target(), l_.atom, std::max(unroll, shape.phases));
       tile.multiply(body, operands, integer(depth), unroll);
     };
     auto channel = [&](Block& body, Expr channel_block, int64_t depth) {

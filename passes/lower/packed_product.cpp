@@ -229,7 +229,7 @@ class PackedLowering {
       Expr first = loop.let("row", add(mul(tile, height), min(tile, longer)));
       for_height(loop, split, rows, first, [&](Block& block, int count, Expr row) {
         TileShape shape{.rows = count, .panels = panels, .lanes = lanes_};
-        if (count * shape.vectors() < 8) shape.phases = 2;
+        shape.phases = phases_of(target, shape);
         RegisterTile registers(block, shape);
         Expr base = block.let("a", mul(row, integer(depth_)));
         registers.multiply(

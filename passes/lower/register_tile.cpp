@@ -8,12 +8,26 @@ namespace lapidary::lowering {
 
 using namespace loops;
 
+namespace {
+
+bool spells_dots_out(const Target& target, const Atom& atom) { return atom == kBytes && !target.byte_dots; }
+
+}  // namespace
+
 int max_rows(const Target& target, int panels, const Atom& atom) {
   int vectors = panels * kPanel / target.f32_lanes();
-  if (atom == kBytes && !target.byte_dots)  // even and odd bytes of B and of A apart, a mask, and a sum of each
+  if (spells_dots_out(target, atom))  // even and odd bytes of B and of A apart, a mask, and a sum of each
     return std::clamp((target.vector_registers - 5 - 2 * vectors) / vectors, 1, 11);
   int rows = (target.vector_registers - 1 - vectors) / vectors;  // accumulators, one B vector each, one broadcast
   return std::clamp(rows, 1, 13);                                // 14 rows of two vectors spill one accumulator
+}
+
+int phases_of(const Target& target, const TileShape& shape) {
+  return shape.rows * shape.vectors() < 8 && !spells_dots_out(target, shape.atom) ? 2 : 1;
+}
+
+int steps_in_a_row(const Target& target, const Atom& atom, int most) {
+  return spells_dots_out(target, atom) ? 1 : most;
 }
 
 Expr panel_element(Expr j, Expr k, int lanes, Expr panel_stride, const Atom& atom) {

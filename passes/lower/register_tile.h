@@ -37,11 +37,11 @@ struct TileShape {
 // The most rows of a tile with this many panels that stay in registers.
 int max_rows(const Target&, int panels, const Atom& = kFloats);
 
+// Phases that hide the latency of a small tile's products; what stands for a dot ends with sums, which have little.
+int phases_of(const Target&, const TileShape&);
 // How many k steps to write in a row, `most` or fewer: LLVM sums what stands for dots of several steps as a tree, and
 // spills.
-inline int steps_in_a_row(const Target& target, const TileShape& shape, int most) {
-  return shape.atom == kBytes && !target.byte_dots ? shape.phases : most;
-}
+int steps_in_a_row(const Target&, const Atom&, int most);
 
 class RegisterTile {
  public:

@@ -29,6 +29,9 @@ ROUNDED = {"resnet50_int8_qdq": 0.15, "bert_base_dynint8": 0.07, "llama_tiny_int
 KNOWN_SPILLS = {
     ("mobilenet_v3_large", "native"): "weights of 8 channels, lifted out of the loop over tiles and read back from the stack",
     ("llama_tiny", "native"): "angles of the rotary embedding, computed for each run's positions",
+    ("llama_tiny_int4", "native"): "angles of the rotary embedding, computed for each run's positions",
+    ("llama_tiny_int4", "x86-64-v3"): "exponentials of attention, four vectors at once, with 16 registers",
+    ("bert_base_dynint8", "x86-64-v3"): "exponentials of attention, four vectors at once, with 16 registers",
 }
 NO_VECTORS = {"sk_scaler_rf"}  # large trees are walked without
 SMALL_MB = 110

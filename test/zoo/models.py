@@ -18,7 +18,7 @@ MODELS = {
     "resnet50": 102, "mobilenet_v3_large": 22, "efficientnet_b0": 21, "densenet121": 32, "vgg16": 553,
     "squeezenet1_1": 5, "googlenet": 27, "unet": 31, "vit_b_16": 346, "bert_base": 435, "gpt2": 652,
     "llama_tiny": 426, "bilstm_tagger": 48, "mx_resnet18_v2": 47, "tf_mobilenet_v2": 14,
-    "deepspeech2": 61, "resnet50_int8_qdq": 26, "bert_base_dynint8": 182, "llama_tiny_int4": 90, "squeezenet1_1_fp16": 3,
+    "deepspeech2": 61, "resnet50_int8_qdq": 26, "bert_base_dynint8": 109, "llama_tiny_int4": 94, "squeezenet1_1_fp16": 2,
     "bert_base_ortopt": 435, "lightgbm_600x63": 3, "sk_scaler_rf": 3,
 }
 
