@@ -105,7 +105,7 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
   Expr first_tile = body.let("first_tile", floordiv(mul(chunk, tiles), chunks));
   Expr last_tile = body.let("last_tile", floordiv(mul(add(chunk, integer(1)), tiles), chunks));
 
-  Buffer panels = l.weight ? builder.weight(*l.weight) : builder.scratch(*l.packed_columns, DType::F32, false);
+  Buffer panels = l.weight ? builder.weight(*l.weight) : builder.scratch(*l.packed_columns, l.atom.right, false);
   Expr panel_stride = mul(steps, integer(kPanel * l.atom.depth));
   Expr first_panel = add(mul(batch, builder.parameter(l.panels)), mul(strip, integer(schedule.panels)));
   Expr b_base = body.let("b", mul(first_panel, panel_stride));
@@ -153,14 +153,17 @@ LoweredGroup lower_contraction(Context& context, const Op& group) {
   DimPool& dims = module.dims;
   const bool no_depth = lapidary::value_of(form.extent(dims, form.depth)) == 0;
   const bool bytes = contract.params.has("to");
-  if ((contract.type().dtype != DType::F32 && !bytes) || form.columns.empty() || no_depth ||
+  const DType dtype = contract.type().dtype;
+  if ((dtype != DType::F32 && dtype != DType::I32) || form.columns.empty() || no_depth ||
       !results_follow(group, &contract))
     return lower_plain(context, group);
 
   ContractionLowering l{.context = context,
                         .group = group,
                         .form = form,
-                        .atom = bytes ? kBytes : kFloats,
+                        .atom = bytes                 ? kBytes
+                                : dtype == DType::I32 ? kIntegers
+                                                      : kFloats,
                         .rows = form.extent(dims, form.rows),
                         .columns = form.extent(dims, form.columns),
                         .depth = form.extent(dims, form.depth),

@@ -108,7 +108,8 @@ LoweredStep pack_columns(ContractionLowering& l) {
   GroupEmitter emit(builder, l.group);
   int lanes = l.context.target().f32_lanes();
   std::vector<Expr> axes = builder.split_task({l.batch, l.panels});
-  Buffer packed = builder.scratch(*l.packed_columns, DType::F32, true);
+  Buffer packed = builder.scratch(*l.packed_columns, l.atom.right, true);
+  Expr zero = constant(convert(Scalar::of_integer(DType::I64, 0), l.atom.right), lanes);
   Expr depth = builder.literal(l.depth), columns = builder.parameter(l.columns);
   Block& body = builder.body;
   Expr base =
@@ -130,7 +131,7 @@ LoweredStep pack_columns(ContractionLowering& l) {
                                    .mask = first_lanes(left, lanes)});
         some.add(loops::store(packed, index, emit.value(l.form.b(), coords)));
       }
-      none.add(loops::store(packed, index, real(0, lanes)));
+      none.add(loops::store(packed, index, zero));
       inner.add(if_then(less(integer(0), left), some.take(), none.take()));
     });
   });

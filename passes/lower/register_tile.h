@@ -23,6 +23,7 @@ struct Atom {
   bool operator==(const Atom&) const = default;
 };
 constexpr Atom kFloats{};
+constexpr Atom kIntegers{DType::I32, DType::I32, DType::I32, 1};
 constexpr Atom kBytes{DType::U8, DType::I8, DType::I32, 4};  // a dot of VNNI, or what stands for it
 
 struct TileShape {

@@ -42,6 +42,20 @@ Cases product_cases() {
              },
          .values = {{{"M", 1}}, {{"M", 2}}, {{"M", 6}}, {{"M", 7}}, {{"M", 13}}, {{"M", 27}}, {{"M", 0}}},
          .tolerance = 0});
+  cases.push_back({.name = "integers_live",
+                   .kernel = "contraction tile",
+                   .build =
+                       [](CaseModel& m) {
+                         Dim k = m.symbol("K");
+                         Value* a = m.input({m.symbol("B"), m.symbol("M"), k}, DType::I32);
+                         Value* b = m.input({m.symbol("B"), k, m.module.dims.constant(37)}, DType::I32);
+                         m.result({m.build.contract(a, b, "bmk,bkn->bmn")});
+                       },
+                   .values = {{{"B", 1}, {"M", 1}, {"K", 9}},
+                              {{"B", 2}, {"M", 7}, {"K", 1}},
+                              {{"B", 3}, {"M", 14}, {"K", 16}},
+                              {{"B", 1}, {"M", 5}, {"K", 0}}},
+                   .tolerance = 0});
   return cases;
 }
 
