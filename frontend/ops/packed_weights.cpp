@@ -51,7 +51,40 @@ Values matmul_nbits(Node& node) {
   return {bias ? build.add(y, bias) : y};
 }
 
+// Rows of a table that lies in blocks, dequantised: data, indices, scales, zero_points. Bytes hold 8 / bits codes of
+// the last axis.
+Values gather_block_quantized(Node& node) {
+  GraphBuilder& build = node.build;
+  Value *data = node.input(0), *indices = node.input(1), *scales = node.input(2), *zeros = node.input(3);
+  const int rank = data->type.rank();
+  const int along = node.axis("gather_axis", rank), quantized = node.axis("quantize_axis", rank);
+  int64_t block = extent_of(node, "block_size"), bits = node.integer("bits");
+  if (along == quantized) fail("gather_axis and quantize_axis are both {}", along);
+  if (scales->type.rank() != rank) fail("scales have rank {}, expected {}", scales->type.rank(), rank);
+  const bool packed = data->type.dtype == DType::U8;
+  if (packed && bits != 2 && bits != 4 && bits != 8) unsupported("{} bits", bits);
+  if (packed && bits < 8 && quantized != rank - 1) unsupported("codes in bytes along axis {}", quantized);
+  auto rows = [&](Value* table) { return build.gather(table, indices, along); };
+  Value* codes = rows(data);
+  zeros = zeros ? rows(zeros) : nullptr;
+  if (packed) {
+    codes = composites::unpacked(build, codes, static_cast<int>(bits));
+    if (zeros) zeros = composites::unpacked(build, zeros, static_cast<int>(bits));
+    if (!zeros) zeros = build.like(codes, static_cast<double>(int64_t{1} << (bits - 1)));
+  }
+  const int axis = quantized > along ? quantized + indices->type.rank() - 1 : quantized;
+  const Shape shape = codes->type.shape;
+  if (zeros && zeros->type.rank() > 0) {
+    zeros = build.slice_axis(zeros, axis, build.dim(0), rows(scales)->type.shape[axis]);
+    zeros = aligned(node, zeros, shape, axis, block);
+  }
+  return {composites::dequantize(build, codes, aligned(node, rows(scales), shape, axis, block), zeros)};
+}
+
 constexpr OpEntry kOps[] = {
+    {"GatherBlockQuantized", gather_block_quantized,
+     "data: T1, indices: i32/i64, scales: T2, zero_points?: T1 -> output: T2 |"
+     " bits = 4, block_size = 128, gather_axis = 0, quantize_axis = 1 | T1 = i4 u4 u8, T2 = f32 f16 bf16"},
     {"MatMulNBits", matmul_nbits,
      "A: T1, B: u8, scales: T1, zero_points?: T3, g_idx?: i32, bias?: T1 -> Y: T1 |"
      " K: int, N: int, bits = 4, block_size: int, accuracy_level = 0 | T1 = f32 f16 bf16, T3 = u8 f32 f16 bf16"},

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "frontend/ops/quantized.h"
+#include "ir/shape_rules.h"
 
 namespace lapidary::frontend {
 
@@ -11,6 +12,9 @@ Value* aligned(Node& node, Value* parameter, const Shape& x, int axis, int64_t b
   Dim one = node.dims().constant(1);
   if (block_size > 0) {
     if (rank != static_cast<int>(x.size())) fail("a blocked scale has rank {}, expected {}", rank, x.size());
+    Dim blocks = node.dims().ceildiv(x[axis], node.dims().constant(block_size));
+    require_equal(build.module, parameter->type.shape[axis], blocks,
+                  fmt::format("blocks of {} along axis {}: the scale's extent and their number", block_size, axis));
     Value* repeated = build.expand_axes(parameter, {axis + 1});
     Shape shape = repeated->type.shape;
     shape[axis + 1] = node.dims().constant(block_size);

@@ -76,5 +76,9 @@ def packed(bits, n, k, block, rows, zeros=False, bias=False, dtype=np.float32, *
     return Case("MatMulNBits", inputs, attributes, constants=(1, 2, 3, 5), symbolic=False, **options)
 
 
+CASES += [
+    Case("GatherBlockQuantized", [make.u8(50, 32), make.rng.integers(0, 50, (2, 3)), make.uniform(50, 4), None], {"block_size": 16}, constants=(0, 2)),
+    Case("GatherBlockQuantized", [make.u8(50, 48), make.rng.integers(0, 50, (7,)), make.uniform(50, 3), make.u8(50, 3)], {"block_size": 16, "bits": 8}, constants=(0, 2, 3)),
+]
 CASES += [packed(4, 24, 64, 32, (1,)), packed(4, 24, 64, 32, (5,), zeros=True), packed(4, 17, 96, 32, (2, 3), zeros=True, bias=True), packed(4, 33, 100, 32, (20,), bias=True),
           packed(8, 24, 64, 32, (1,)), packed(8, 24, 160, 32, (4,), zeros=True), packed(4, 1, 16, 16, (3,)), packed(4, 40, 512, 128, (1,), zeros=True)]
