@@ -1,4 +1,6 @@
 // Products and convolutions of quantised numbers: sums of products of integers in i32, scaled afterwards.
+#include <cmath>
+
 #include "frontend/ops/quantized.h"
 #include "frontend/ops/windows.h"
 
@@ -118,6 +120,60 @@ Values qlinear_conv(Node& node) {
   return {last ? node.build.transpose(y, channels_last(rank)) : y};
 }
 
+// --- attention -------------------------------------------------------------------------------------------------------
+
+// What is added to the scores [B, heads, S, T]: `filter` at keys that do not count. The mask says of each batch how
+// many keys do (i32 [B]) or of each key whether it does (i32 [B, T]).
+Value* attention_mask(Node& node, Value* mask, Dim keys, double filter) {
+  GraphBuilder& build = node.build;
+  if (mask->type.rank() < 1 || mask->type.rank() > 2) unsupported("a mask of rank {}", mask->type.rank());
+  Value* hidden;
+  if (mask->type.rank() == 1) {
+    Dim batch = mask->type.shape[0];
+    Value* key = build.iota(DType::I32, {batch, keys}, 1);
+    hidden = build.scalar_op(ScalarOp::LessEqual, {build.expand_axes(mask, {1}), key});
+  } else {
+    hidden = build.scalar_op(ScalarOp::Equal, {mask, zero(node, mask)});
+  }
+  Value* added = build.select(hidden, build.scalar(DType::F32, filter), build.scalar(DType::F32, 0));
+  return build.expand_axes(added, {1, 2});
+}
+
+// x·w + bias is q, k and v side by side; past and present are keys and values, [2, B, heads, T, size].
+Values qattention(Node& node) {
+  GraphBuilder& build = node.build;
+  DimPool& dims = node.dims();
+  Value *x = node.input(0), *w = node.input(1), *mask = node.input(5), *past = node.input(8);
+  if (x->type.rank() != 3 || w->type.rank() != 2)
+    fail("input has rank {} and weight {}, expected 3 and 2", x->type.rank(), w->type.rank());
+  for (const char* name : {"do_rotary", "past_present_share_buffer"})
+    if (node.integer(name) != 0) unsupported("{}", name);
+  const int64_t heads = node.integer("num_heads");
+  std::optional<int64_t> width = value_of(w->type.shape[1]);
+  if (!width) unsupported("a weight of an extent known only at run time");
+  if (heads < 1 || *width % 3 != 0 || *width / 3 % heads != 0)
+    fail("{} columns for q, k and v of {} heads", *width, heads);
+  const int64_t size = *width / 3 / heads;
+  Value* sum = integer_product(node, x, node.input(6), w, node.input(7));
+  Value* qkv = build.mul(in_f32(node, sum), build.mul(node.input(3), node.input(4)));
+  qkv = build.reshape(build.add(qkv, node.input(2)),
+                      {x->type.shape[0], x->type.shape[1], build.dim(3), build.dim(heads), build.dim(size)});
+  qkv = build.transpose(qkv, {2, 0, 3, 1, 4});
+  auto part = [&](Value* of, int index) {
+    return build.drop_axes(build.slice_axis(of, 0, build.dim(index), build.dim(1)), {0});
+  };
+  Value* present = build.slice_axis(qkv, 0, build.dim(1), build.dim(2));
+  if (past) present = build.concat({past, present}, 3);
+  Value *q = part(qkv, 0), *k = part(present, 0), *v = part(present, 1);
+  if (mask) mask = attention_mask(node, mask, k->type.shape[2], node.number("mask_filter_value"));
+  const double scale =
+      node.number_or("scale", 0) != 0 ? node.number("scale") : 1 / std::sqrt(static_cast<double>(size));
+  Value* y = composites::attention(build, q, k, v, mask, scale, node.integer("unidirectional") != 0);
+  y = build.reshape(build.transpose(y, {0, 2, 1, 3}),
+                    {x->type.shape[0], x->type.shape[1], dims.constant(heads * size)});
+  return {y, present};
+}
+
 constexpr OpEntry kOps[] = {
     {"ConvInteger", conv_integer},
     {"DynamicQuantizeMatMul", dynamic_quantize_matmul,
@@ -126,6 +182,11 @@ constexpr OpEntry kOps[] = {
     {"MatMulIntegerToFloat", matmul_integer_to_float,
      "A: T1, B: T2, a_scale: T3, b_scale: T3, a_zero_point?: T1, b_zero_point?: T2, bias?: T3 -> Y: T3 ||"
      " T1 = i8 u8, T2 = i8 u8, T3 = f32 f16"},
+    {"QAttention", qattention,
+     "input: T1, weight: T2, bias: f32, input_scale: f32, weight_scale: f32, mask_index?: i32, input_zero_point?: T1,"
+     " weight_zero_point?: T2, past?: f32 -> output: f32, present?: f32 |"
+     " num_heads: int, unidirectional = 0, past_present_share_buffer = 0, mask_filter_value = -10000.0, do_rotary = 0,"
+     " scale?: float | T1 = i8 u8, T2 = i8 u8"},
     {"QGemm", qgemm,
      "A: TA, a_scale: f32, a_zero_point: TA, B: TB, b_scale: f32, b_zero_point: TB, C?: i32, y_scale?: f32,"
      " y_zero_point?: TY -> Y: TO | transA = 0, transB = 0, alpha = 1.0 |"
