@@ -112,8 +112,6 @@ void check(const KernelCase& kernel_case, const LoweredCase& lowered, const Comp
            const std::vector<Expected>& all_expected) {
   ASSERT_TRUE(lowered.program) << lowered.error;
   const Program& program = *lowered.program;
-  EXPECT_TRUE(has_kernel(program, kernel_case.kernel)) << "no kernel '" << kernel_case.kernel << "'\n"
-                                                       << print_program(program);
   const auto kernel = [&](uint32_t index) { return kernels.kernel(lowered.number, index); };
   for (Placement placement : {Placement::EndsAtGuard, Placement::BeginsAfterGuard}) {
     SCOPED_TRACE(placement == Placement::EndsAtGuard ? "buffers end at guards" : "buffers begin behind guards");
@@ -138,11 +136,16 @@ TEST_P(Kernels, ComputeBetweenGuards) {
   const KernelCase& kernel_case = case_of(GetParam());
   std::vector<Expected> expected;
   for (const SymbolValues& values : kernel_case.values) expected.push_back(expected_of(kernel_case, values));
-  for (const std::string& target : testing::runnable_targets()) {
+  for (const std::string& target : testing::targets_of_all_levels()) {
     SCOPED_TRACE(target);
     const CompiledFamily& family = compiled(GetParam().family, target);
+    const LoweredCase& lowered = family.cases[GetParam().index];
+    if (lowered.program && target != "x86-64-v2") {  // whose vectors may be too short for it
+      EXPECT_TRUE(has_kernel(*lowered.program, kernel_case.kernel)) << "no kernel '" << kernel_case.kernel << "'\n"
+                                                                    << print_program(*lowered.program);
+    }
     try {
-      check(kernel_case, family.cases[GetParam().index], family.kernels, expected);
+      check(kernel_case, lowered, family.kernels, expected);
     } catch (const Error& error) { ADD_FAILURE() << error.what(); }
     if (HasFailure()) return;
   }
