@@ -262,13 +262,20 @@ Value* dequantize(GraphBuilder& builder, Value* x, Value* scale, Value* zero_poi
   })[0];
 }
 
-// The conversion saturates. The floats of 8 and 4 bits have no zero point but 0, and are rounded by the conversion.
+// The conversion to 8 bits and more saturates. The floats of 8 and 4 bits have no zero point but 0, and are rounded by the conversion.
 Value* quantize(GraphBuilder& builder, Value* x, Value* scale, Value* zero_point) {
   return builder.composite("quantize", {}, {x, scale, zero_point}, [&](GraphBuilder& b, Values in) {
     DType to = in[2]->type.dtype, wide = is_half(in[1]->type.dtype) ? DType::F32 : in[1]->type.dtype;
     Value* y = b.div(b.convert(in[0], wide), b.convert(in[1], wide));
     if (is_integer(to)) y = b.scalar_op(ScalarOp::Round, {y});
-    return std::vector<Value*>{b.convert(b.add(y, b.convert(in[2], wide)), to)};
+    y = b.add(y, b.convert(in[2], wide));
+    if (is_integer(to) && bit_width(to) < 8) {  // converted by wrapping
+      const bool negative = is_signed_integer(to);
+      const auto codes = static_cast<double>(int64_t{1} << bit_width(to));
+      y = b.scalar_op(ScalarOp::Max, {y, b.like(y, negative ? -codes / 2 : 0)});
+      y = b.scalar_op(ScalarOp::Min, {y, b.like(y, (negative ? codes / 2 : codes) - 1)});
+    }
+    return std::vector<Value*>{b.convert(y, to)};
   })[0];
 }
 
