@@ -59,12 +59,12 @@ enum class ExprKind : uint8_t {
              // touch no memory
   Apply,     // `op` on args, lanewise
   Fma,       // args[0] * args[1] + args[2], rounded once
-  Dot,  // lane l: args[2][l] + Σ args[0][j] · args[1][G·l + j] over the G lanes of args[0]: u8, i8 and i32, wrapping
-  Convert,  // args[0] to the type's dtype, by scalar.h's convert
-  Splat,    // args[0] (one lane) in every lane
-  Ramp,     // args[0] + lane * args[1] (both I64 or I32 scalars)
-  Reduce,   // `op` (Add, Mul, Min, Max) over the lanes of args[0], pairwise: lanes i and i + half, halving
-  Shuffle,  // lanes `lanes_from` of the concatenation of args (all of one type); -1 gives 0
+  Dot,       // lane l: args[2][l] + Σ args[0][j] · args[1][G·l + j], G lanes of args[0]; u8 and i8 in i32, wrapping
+  Convert,   // args[0] to the type's dtype, by scalar.h's convert
+  Splat,     // args[0] (one lane) in every lane
+  Ramp,      // args[0] + lane * args[1] (both I64 or I32 scalars)
+  Reduce,    // `op` (Add, Mul, Min, Max) over the lanes of args[0], pairwise: lanes i and i + half, halving
+  Shuffle,   // lanes `lanes_from` of the concatenation of args (all of one type); -1 gives 0
 };
 
 struct ExprNode;

@@ -41,34 +41,42 @@ llvm::Intrinsic::ID pairs_of(unsigned lanes) {
 }
 
 // On other machines, and for other widths: four multiplications of 32 bits.
-Value* plain_dot(Builder& b, Value* x, Value* y, Value* sum) {
+Value* plain_dot(Builder& b, Value* x, Value* y, Value* sum, bool x_is_signed) {
   const int lanes = static_cast<int>(lanes_of(sum));
   for (int j = 0; j < 4; j++) {
     llvm::SmallVector<int, 16> every_fourth;
     for (int lane = 0; lane < lanes; lane++) every_fourth.push_back(4 * lane + j);
-    Value* left = b.CreateZExt(b.CreateExtractElement(x, static_cast<uint64_t>(j)), b.getInt32Ty());
-    Value* right = b.CreateSExt(b.CreateShuffleVector(y, every_fourth), sum->getType());
+    Value* left = b.CreateIntCast(b.CreateExtractElement(x, static_cast<uint64_t>(j)), b.getInt32Ty(), x_is_signed);
+    Value* right = b.CreateIntCast(b.CreateShuffleVector(y, every_fourth), sum->getType(), !x_is_signed);
     sum = b.CreateAdd(sum, b.CreateMul(splat(b, left, lanes_of(sum)), right));
   }
   return sum;
 }
 
+// The even and the odd bytes of 16-bit lanes as numbers.
+Value* even_bytes(Builder& b, Value* x, bool is_signed) {
+  return is_signed ? b.CreateAShr(b.CreateShl(x, 8), 8) : b.CreateAnd(x, whole(x, 0xff));
+}
+Value* odd_bytes(Builder& b, Value* x, bool is_signed) { return is_signed ? b.CreateAShr(x, 8) : b.CreateLShr(x, 8); }
+
 bool is_x86(Builder& b) { return b.GetInsertBlock()->getModule()->getTargetTriple().isX86(); }
 
 }  // namespace
 
-Value* emit_dot(const Emission& e, Value* a, Value* b, Value* sum) {
+Value* emit_dot(const Emission& e, Value* a, Value* b, Value* sum, bool a_is_signed) {
   Builder& build = e.build;
   const unsigned lanes = lanes_of(sum);
   LPD_CHECK(lanes_of(a) == 4 && lanes_of(b) == 4 * lanes, "a dot of {} numbers", lanes_of(a));
-  if (!is_x86(build) || (lanes != 4 && lanes != 8 && lanes != 16)) return plain_dot(build, a, b, sum);
+  if (!is_x86(build) || (lanes != 4 && lanes != 8 && lanes != 16)) return plain_dot(build, a, b, sum, a_is_signed);
   Value* repeated = splat(build, build.CreateBitCast(a, build.getInt32Ty()), lanes);
-  if (e.target.byte_dots) return call_with(build, dot_of(lanes), {sum, repeated, b});
+  if (e.target.byte_dots)  // unsigned bytes first
+    return call_with(build, dot_of(lanes), {sum, a_is_signed ? b : repeated, a_is_signed ? repeated : b});
   llvm::Type* halves = vector_like(build, sum, 16);
   Value *x = build.CreateBitCast(repeated, halves), *y = build.CreateBitCast(b, halves);
-  Value* even = call_with(build, pairs_of(lanes),
-                          {build.CreateAnd(x, whole(x, 0xff)), build.CreateAShr(build.CreateShl(y, 8), 8)});
-  Value* odd = call_with(build, pairs_of(lanes), {build.CreateLShr(x, 8), build.CreateAShr(y, 8)});
+  auto pairs = [&](auto bytes) {
+    return call_with(build, pairs_of(lanes), {bytes(build, x, a_is_signed), bytes(build, y, !a_is_signed)});
+  };
+  Value *even = pairs(even_bytes), *odd = pairs(odd_bytes);
   return build.CreateAdd(sum, build.CreateAdd(even, odd));
 }
 

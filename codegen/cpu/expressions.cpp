@@ -89,7 +89,7 @@ ExpressionEmitter::Computed ExpressionEmitter::compute_from_operands(const ExprN
     case ExprKind::Fma:
       return {emit_fma(emission_, args[0], args[1], args[2]), depth};
     case ExprKind::Dot:
-      return {emit_dot(emission_, args[0], args[1], args[2]), depth};
+      return {emit_dot(emission_, args[0], args[1], args[2], node.args[0]->type.dtype == DType::I8), depth};
     case ExprKind::Convert:
       return {emit_convert(emission_, args[0], node.args[0]->type.dtype, node.type.dtype), depth};
     case ExprKind::Splat:

@@ -13,9 +13,9 @@
 // lies on a rounding boundary its code may differ by 1. Max-pools and moves between dequantize and quantize act on
 // codes.
 //
-// Not folded: weights with a zero point or live ones, groups, scales known only at run time (bar those of
-// MatMulInteger, which come after the product anyway). Weights dequantised for a product in floats become floats in the
-// artifact. Test: test/passes/fold_quantization/.
+// Not folded: live weights, convolutions of weights with a zero point, groups, scales known only at run time (bar those
+// of MatMulInteger, which come after the product anyway). Weights dequantised for a product in floats become floats in
+// the artifact. Test: test/passes/fold_quantization/.
 #include <algorithm>
 #include <cmath>
 
@@ -116,6 +116,11 @@ Op* dequantize_of(const Value* value) {
 
 Value* zero_point_of(const Op& dequantize) { return dequantize.operands.size() > 2 ? dequantize.operand(2) : nullptr; }
 
+// Constant weights of a byte with a zero point known now, one for all or one for each output channel.
+bool known_weights(const Module& module, const Value* codes, const Value* zero) {
+  return is_byte(codes) && constant_of(codes) && (!zero || evaluated(module, zero));
+}
+
 // Signed constant weights whose zero point is 0.
 bool symmetric_weights(const Module& module, const Value* codes, const Value* zero) {
   return codes->type.dtype == DType::I8 && constant_of(codes) && (!zero || is_zero(module, zero));
@@ -123,17 +128,17 @@ bool symmetric_weights(const Module& module, const Value* codes, const Value* ze
 
 Value* as_i32(GraphBuilder& b, Value* x) { return b.convert(x, DType::I32); }
 
-// Unsigned codes of what `codes` stand for: i8 codes and their zero point move up by 128.
-Codes unsigned_codes(GraphBuilder& b, Codes x) {
-  if (x.codes->type.dtype == DType::U8) return x;
-  Value* offset = b.scalar(DType::I32, 128);
+// Codes of this type of what `codes` stand for: from i8 to u8 they and their zero point move up by 128, or down.
+Codes codes_of(GraphBuilder& b, Codes x, DType dtype) {
+  if (x.codes->type.dtype == dtype) return x;
+  Value* offset = b.scalar(DType::I32, dtype == DType::U8 ? 128 : -128);
   Value* zero = x.zero ? b.add(as_i32(b, x.zero), offset) : offset;
   Op* quantize = x.codes->producer;
   if (quantize && quantize->is_composite("quantize")) {
-    Value* u8_zero = b.convert(b.add(as_i32(b, quantize->operand(2)), offset), DType::U8);
-    return {composites::quantize(b, quantize->operand(0), quantize->operand(1), u8_zero), zero};
+    Value* moved = b.convert(b.add(as_i32(b, quantize->operand(2)), offset), dtype);
+    return {composites::quantize(b, quantize->operand(0), quantize->operand(1), moved), zero};
   }
-  return {b.convert(b.add(as_i32(b, x.codes), offset), DType::U8), zero};
+  return {b.convert(b.add(as_i32(b, x.codes), offset), dtype), zero};
 }
 
 // --- products --------------------------------------------------------------------------------------------------------
@@ -196,7 +201,7 @@ class Folding {
   // Σ x·w - zero·Σ w for a convolution of codes; null when the zero point is known only at run time.
   Value* integer_conv(GraphBuilder& b, const Op& op, Codes x, Value* weights, Value* bias) {
     if (op.params.integer("group") != 1 || !x.has_one_zero()) return nullptr;
-    x = unsigned_codes(b, x);
+    x = codes_of(b, x, DType::U8);
     auto zero = x.zero ? evaluated_scalar(module_, x.zero) : Scalar::of_integer(DType::I32, 0);
     if (!zero) return nullptr;
     std::vector<Value*> operands = {x.codes, weights};
@@ -253,42 +258,87 @@ class Folding {
     return found;
   }
 
-  // Σ x·w - zero·Σ w for a product of codes with weights on the right.
-  Value* integer_contract(GraphBuilder& b, const Op& op, Codes x, Value* weights) {
+  // Σ (x - x_zero)·(w - w_zero) = Σ x·w - x_zero·Σ w - w_zero·(Σ x - K·x_zero) for a product of codes with weights on
+  // the right. A dot is of unsigned and signed bytes: x takes the sign that the weights leave.
+  Value* integer_contract(GraphBuilder& b, const Op& op, Codes x, Codes w) {
     auto column = columns_of(op);
     if (!column || !x.has_one_zero()) return nullptr;
     const ContractSpec spec = contract_spec(op);
-    x = unsigned_codes(b, x);
+    const int column_axis = static_cast<int>(spec.right.find(*column));
+    if (w.zero && is_zero(module_, w.zero)) w.zero = nullptr;
+    if (w.zero && !w.has_one_zero() && !is_along(w.zero, column_axis, w.codes)) return nullptr;
+    x = codes_of(b, x, w.codes->type.dtype == DType::I8 ? DType::U8 : DType::I8);
+    Value* sum = product_less_x_zero(b, spec, *column, x, w.codes);
+    return w.zero ? b.sub(sum, w_zero_part(b, spec, *column, x, w, sum)) : sum;
+  }
+
+  // Has the value, which broadcasts to trailing axes, one element for each index of the axis of `of`?
+  static bool is_along(const Value* value, int axis, const Value* of) {
+    const int own = axis - (of->type.rank() - value->type.rank());
+    for (int i = 0; i < value->type.rank(); ++i)
+      if (value->type.shape[i] != (i == own ? of->type.shape[axis] : value->type.shape[i]) ||
+          (i != own && value_of(value->type.shape[i]) != 1))
+        return false;
+    return own >= 0;
+  }
+
+  // w_zero·(Σ x - K·x_zero), of the shape of `sum`.
+  Value* w_zero_part(GraphBuilder& b, const ContractSpec& spec, char column, const Codes& x, const Codes& w,
+                     const Value* sum) {
+    std::vector<int64_t> summed, places;
+    Dim depth = b.dim(1);
+    for (size_t i = 0; i < spec.left.size(); ++i) {
+      const size_t place = spec.result.find(spec.left[i]);
+      if (place != std::string::npos) {
+        places.push_back(static_cast<int64_t>(place));
+      } else {
+        summed.push_back(static_cast<int64_t>(i));
+        depth = module_.dims.mul(depth, w.codes->type.shape[spec.right.find(spec.left[i])]);
+      }
+    }
+    Value* rows = b.reduce(OpKind::ReduceSum, as_i32(b, x.codes), summed);
+    if (x.zero) {
+      Value* count = b.scalar(Scalar::of_integer(DType::I32, value_of(depth).value_or(0)));
+      rows = b.sub(rows, b.mul(count, b.reshape(as_i32(b, x.zero), {})));
+    }
+    Value* zero = as_i32(b, w.zero);
+    zero = w.has_one_zero() ? b.broadcast_to(b.reshape(zero, {}), sum->type.shape)
+                            : spread(b, b.reshape(zero, {w.codes->type.shape[spec.right.find(column)]}),
+                                     static_cast<int>(spec.result.find(column)), sum);
+    return b.mul(b.broadcast(rows, places, sum->type.shape), zero);
+  }
+
+  Value* product_less_x_zero(GraphBuilder& b, const ContractSpec& spec, char column, const Codes& x, Value* weights) {
     Value* sum =
         b.create(OpKind::Contract, {x.codes, weights}, {{"spec", to_string(spec)}, {"to", DType::I32}}).result();
     if (!x.zero || is_zero(module_, x.zero)) return sum;
-    const int column_axis = static_cast<int>(spec.right.find(*column));
+    const int column_axis = static_cast<int>(spec.right.find(column));
     if (auto known = evaluated_scalar(module_, x.zero)) {
       Value* correction = sums_of(b, weights, column_axis, -known->integer);
-      return b.add(sum, spread(b, correction, static_cast<int>(spec.result.find(*column)), sum));
+      return b.add(sum, spread(b, correction, static_cast<int>(spec.result.find(column)), sum));
     }
     Value* sums = sums_of(b, weights, column_axis);
     Value* zero = b.reshape(as_i32(b, x.zero), {});
-    return b.sub(sum, spread(b, b.mul(sums, zero), static_cast<int>(spec.result.find(*column)), sum));
+    return b.sub(sum, spread(b, b.mul(sums, zero), static_cast<int>(spec.result.find(column)), sum));
   }
 
   Value* fold_integer_contract(GraphBuilder& b, Op& op) {
     if (op.type().dtype != DType::I32 || op.params.has("to")) return nullptr;
     auto x = centred_codes(b, op.operand(0)), w = centred_codes(b, op.operand(1));
-    if (!x || !w || !symmetric_weights(module_, w->codes, w->zero)) return nullptr;
-    return integer_contract(b, op, *x, w->codes);
+    if (!x || !w || !known_weights(module_, w->codes, w->zero)) return nullptr;
+    return integer_contract(b, op, *x, *w);
   }
 
   Value* fold_float_contract(GraphBuilder& b, Op& op) {
     Op *x = dequantize_of(op.operand(0)), *w = dequantize_of(op.operand(1));
     auto column = columns_of(op);
-    if (!x || !w || !column || !symmetric_weights(module_, w->operand(0), zero_point_of(*w))) return nullptr;
+    if (!x || !w || !column || !known_weights(module_, w->operand(0), zero_point_of(*w))) return nullptr;
     const ContractSpec spec = contract_spec(op);
     auto x_scale = evaluated_scalar(module_, x->operand(1));
     auto w_scales = along_axis(module_, w->operand(1), static_cast<int>(spec.right.find(*column)), w->type().rank());
     Value* zero = zero_point_of(*x);
     if (!x_scale || !w_scales) return nullptr;
-    Value* sum = integer_contract(b, op, {x->operand(0), zero}, w->operand(0));
+    Value* sum = integer_contract(b, op, {x->operand(0), zero}, {w->operand(0), zero_point_of(*w)});
     if (!sum) return nullptr;
     return scaled_sum(b, sum, x_scale->number, *w_scales, static_cast<int>(spec.result.find(*column)), nullptr);
   }

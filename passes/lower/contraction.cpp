@@ -144,6 +144,11 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
   return builder.finish(dims.product(std::vector<Dim>{l.batch, chunk_count, strips}), when);
 }
 
+Atom atom_of(const Op& contract, const ContractionForm& form) {
+  if (contract.params.has("to")) return form.b()->type.dtype == DType::U8 ? kSignedBytes : kBytes;
+  return contract.type().dtype == DType::I32 ? kIntegers : kFloats;
+}
+
 }  // namespace
 
 LoweredGroup lower_contraction(Context& context, const Op& group) {
@@ -161,9 +166,7 @@ LoweredGroup lower_contraction(Context& context, const Op& group) {
   ContractionLowering l{.context = context,
                         .group = group,
                         .form = form,
-                        .atom = bytes                 ? kBytes
-                                : dtype == DType::I32 ? kIntegers
-                                                      : kFloats,
+                        .atom = atom_of(contract, form),
                         .rows = form.extent(dims, form.rows),
                         .columns = form.extent(dims, form.columns),
                         .depth = form.extent(dims, form.depth),

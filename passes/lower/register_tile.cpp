@@ -10,7 +10,7 @@ using namespace loops;
 
 namespace {
 
-bool spells_dots_out(const Target& target, const Atom& atom) { return atom == kBytes && !target.byte_dots; }
+bool spells_dots_out(const Target& target, const Atom& atom) { return atom.depth > 1 && !target.byte_dots; }
 
 }  // namespace
 

@@ -25,6 +25,7 @@ struct Atom {
 constexpr Atom kFloats{};
 constexpr Atom kIntegers{DType::I32, DType::I32, DType::I32, 1};
 constexpr Atom kBytes{DType::U8, DType::I8, DType::I32, 4};  // a dot of VNNI, or what stands for it
+constexpr Atom kSignedBytes{DType::I8, DType::U8, DType::I32, 4};
 
 struct TileShape {
   int rows = 0;

@@ -10,8 +10,8 @@ namespace {
 using namespace loops;
 
 // c[i] = dot(a[4·i …], b[4·lanes·i …], c[i])
-Kernel dot_kernel(int lanes) {
-  const Buffer a = make_global("a", DType::U8, false), b = make_global("b", DType::I8, false);
+Kernel dot_kernel(int lanes, DType left, DType right) {
+  const Buffer a = make_global("a", left, false), b = make_global("b", right, false);
   const Buffer c = make_global("c", DType::I32, true, true);
   const Var task = make_var("task", {}, 0, 1 << 20);
   const Expr i = variable(task), at = mul(i, integer(lanes));
@@ -43,9 +43,12 @@ TEST(Dot, GivesTheInterpretersSums) {
   constexpr int64_t kTasks = 40;
   for (const std::string& name : targets()) {
     const Target target = codegen::resolve_target(name);
-    for (int lanes = 4; lanes <= target.f32_lanes(); lanes *= 2) {
-      const Kernel kernel = dot_kernel(lanes);
-      std::vector<Array> buffers = {bytes(DType::U8, 4 * kTasks, 3), bytes(DType::I8, 4 * lanes * kTasks, 5),
+    for (int lanes : {4, 8, 16, -4, -8, -16}) {  // negative: the left one is signed
+      const DType left = lanes > 0 ? DType::U8 : DType::I8, right = lanes > 0 ? DType::I8 : DType::U8;
+      lanes = std::abs(lanes);
+      if (lanes > target.f32_lanes()) continue;
+      const Kernel kernel = dot_kernel(lanes, left, right);
+      std::vector<Array> buffers = {bytes(left, 4 * kTasks, 3), bytes(right, 4 * lanes * kTasks, 5),
                                     Array(DType::I32, lanes * kTasks)};
       const auto expected = run_interpreted(kernel, buffers, {}, kTasks);
       EXPECT_EQ(run_compiled(kernel, buffers, {}, kTasks, target)[2].bytes, expected[2].bytes)

@@ -42,6 +42,19 @@ Cases product_cases() {
              },
          .values = {{{"M", 1}}, {{"M", 2}}, {{"M", 6}}, {{"M", 7}}, {{"M", 13}}, {{"M", 27}}, {{"M", 0}}},
          .tolerance = 0});
+  cases.push_back(
+      {.name = "signed_bytes",
+       .kernel = "contraction tile",
+       .build =
+           [](CaseModel& m) {
+             Value* x = bytes(m, {m.symbol("M"), m.module.dims.constant(68)});
+             x = m.build.convert(m.build.sub(m.build.convert(x, DType::I32), m.build.scalar(DType::I32, 128)),
+                                 DType::I8);
+             Params params{{"spec", std::string("mk,nk->mn")}, {"to", DType::I32}};
+             m.result({m.build.create(OpKind::Contract, {x, codes(m, DType::U8, {50, 68})}, params).result()});
+           },
+       .values = {{{"M", 1}}, {{"M", 7}}, {{"M", 27}}},
+       .tolerance = 0});
   cases.push_back({.name = "integers_live",
                    .kernel = "contraction tile",
                    .build =

@@ -53,6 +53,12 @@ CASES = [
          domain="", constants=(1, 2, 3, 4, 5, 6, 7), codes=1, note="folded"),
     Case("QLinearMatMul", [make.u8(5, 67), scalar(0.02), scalar(9, np.uint8), make.u8(67, 20), scalar(0.1), scalar(130, np.uint8), scalar(0.5), scalar(100, np.uint8)],
          domain="", codes=1, note="live"),
+    Case("QLinearMatMul", [make.u8(5, 67), scalar(0.02), scalar(9, np.uint8), make.u8(67, 20), scalar(0.1), scalar(130, np.uint8), scalar(0.5), scalar(100, np.uint8)],
+         domain="", constants=(1, 2, 3, 4, 5, 6, 7), codes=1, note="weights with a zero point"),
+    Case("QLinearMatMul", [make.i8(2, 5, 68), scalar(0.02), scalar(9, np.int8), make.i8(68, 20), make.uniform(20), make.i8(20), scalar(0.5), scalar(-3, np.int8)],
+         domain="", constants=(1, 2, 3, 4, 5, 6, 7), codes=1, note="a zero point for each column"),
+    Case("MatMulInteger", [make.i8(13, 64), make.u8(64, 70), scalar(-3, np.int8), make.u8(70)], domain="", constants=(1, 3), note="a zero point for each column"),
+    Case("DynamicQuantizeMatMul", [make.normal(7, 40), make.u8(40, 17), make.uniform(17), make.u8(17), make.normal(17)], constants=(1, 2, 3, 4), symbolic=False),
     Case("MatMulInteger", [make.u8(2, 20, 33), make.u8(2, 33, 50), scalar(3, np.uint8), scalar(120, np.uint8)], domain="", note="live batch"),
     # elementwise
     Case("QLinearAdd", [make.u8(3, 17), scalar(0.02), scalar(7, np.uint8), make.u8(17), scalar(0.03), scalar(90, np.uint8), scalar(0.06), scalar(100, np.uint8)], codes=1),
