@@ -18,7 +18,7 @@ class Report {
  public:
   Report(Diagnostics& diagnostics, std::string file) : diagnostics_(&diagnostics), prefix_(printable(file) + ": ") {}
 
-  void error(const std::string& what, Fault fault = Fault::Input) { diagnostics_->error(fault, prefix_ + what); }
+  void error(const std::string& what, Fault fault = Fault::Input) { diagnostics_->error(fault, prefix_ + cut(what)); }
   void error(const NodeProto& node, int opset, const std::string& what, Fault fault = Fault::Input) {
     error(describe(node, opset, call_) + ": " + what, fault);
   }
@@ -30,6 +30,11 @@ class Report {
   bool failed() const { return diagnostics_->failed(); }
 
  private:
+  static std::string cut(const std::string& what) {  // formulas of extents know no end
+    constexpr size_t kMost = 1000;
+    return what.size() <= kMost ? what : what.substr(0, kMost / 2) + " … " + what.substr(what.size() - kMost / 2);
+  }
+
   Diagnostics* diagnostics_;
   std::string prefix_, call_;
 };

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "ir/error.h"
+#include "ir/evaluate.h"
 #include "ir/infer.h"
 
 namespace lapidary {
@@ -319,6 +320,11 @@ Value* GraphBuilder::to_host(Value* value, Interval interval) {
   if (value->has_elements()) return value;
   if (!carries_elements(value->type))
     throw Error(Fault::Unsupported, fmt::format("a shape or count from {}", to_string(value->type)));
+  if (auto known = evaluate_now(module, value)) {
+    Shape elements;
+    for (int64_t element : known->integers) elements.push_back(dim(std::clamp(element, kDimMin, kDimMax)));
+    return dims_tensor(std::move(elements), known->shape, known->dtype);
+  }
   Params params;
   if (interval.lo > kDimMin) params.set("lo", interval.lo);
   if (interval.hi < kDimMax) params.set("hi", interval.hi);

@@ -377,6 +377,7 @@ std::optional<std::vector<Dim>> elements_of(Module& module, OpKind kind, std::sp
     case OpKind::AveragePool:
     case OpKind::ToHost:  // names its own, below
     case OpKind::TruePositions:
+    case OpKind::Suppress:
     case OpKind::Loop:
     case OpKind::If:
     case OpKind::Composite:

@@ -89,6 +89,16 @@ std::vector<Type> infer_if(const Inference& op) {
   return types;
 }
 
+Type infer_suppress(const Inference& op) {
+  const Type &boxes = op.type(0), &order = op.type(1), &allowed = op.type(2);
+  if (boxes.dtype != DType::F32 || boxes.rank() != 3 || value_of(boxes.shape[2]) != 4)
+    op.fail("suppress of boxes {}, expected f32[B, N, 4]", to_string(boxes));
+  if (order.dtype != DType::I64 || order.rank() != 3 || allowed != Type::tensor(DType::Bool, order.shape))
+    op.fail("suppress in order {} of {}", to_string(order), to_string(allowed));
+  if (op.type(3) != Type::tensor(DType::F32, {})) op.fail("a threshold {}", to_string(op.type(3)));
+  return allowed;
+}
+
 Type infer_true_positions(const Inference& op) {
   if (op.type(0).dtype != DType::Bool || op.type(0).rank() != 1)
     op.fail("true_positions of {}, expected bool[n]", to_string(op.type(0)));
@@ -160,6 +170,8 @@ std::vector<Type> infer_primitive(const Inference& op) {
       return {Type::tensor(op.type(0).dtype, op.shape(0))};
     case OpKind::TruePositions:
       return {infer_true_positions(op)};
+    case OpKind::Suppress:
+      return {infer_suppress(op)};
     case OpKind::Loop:
       return infer_loop(op);
     case OpKind::If:

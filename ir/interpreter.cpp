@@ -307,6 +307,8 @@ Tensor Interpreter::run_plain(const Execution& x) {
       return x.operand(0);
     case OpKind::TruePositions:
       return run_true_positions(x);
+    case OpKind::Suppress:
+      return run_suppress(x);
     case OpKind::TopK:
     case OpKind::Loop:
     case OpKind::If:

@@ -95,4 +95,38 @@ std::vector<Tensor> run_top_k(const Execution& x) {
   return {std::move(values), std::move(places)};
 }
 
+// The quotient is a float32's, as kernels compute it: whether it is above a threshold is all that counts.
+Tensor run_suppress(const Execution& x) {
+  const Tensor &boxes = x.operand(0), &order = x.operand(1), &allowed = x.operand(2);
+  const auto threshold = static_cast<float>(x.operand(3).numbers[0]);
+  const int64_t classes = order.shape[1], count = order.shape[2], all = boxes.shape[1], most = x.value(x.params().dim("most"));
+  auto overlap = [&](int64_t batch, int64_t a, int64_t b) {
+    float corner[2][4];
+    for (int i = 0; i < 4; ++i) {
+      corner[0][i] = static_cast<float>(boxes.numbers[static_cast<size_t>((batch * all + a) * 4 + i)]);
+      corner[1][i] = static_cast<float>(boxes.numbers[static_cast<size_t>((batch * all + b) * 4 + i)]);
+    }
+    auto area = [](const float* c) { return (c[2] - c[0]) * (c[3] - c[1]); };
+    const float height = std::min(corner[0][2], corner[1][2]) - std::max(corner[0][0], corner[1][0]);
+    const float width = std::min(corner[0][3], corner[1][3]) - std::max(corner[0][1], corner[1][1]);
+    if (!(height > 0 && width > 0)) return 0.0F;
+    return height * width / (area(corner[0]) + area(corner[1]) - height * width);
+  };
+  Tensor result = Tensor::zeros(DType::Bool, order.shape);
+  for (int64_t line = 0; line < order.shape[0] * classes; ++line) {
+    std::vector<int64_t> kept;
+    for (int64_t i = line * count; i < (line + 1) * count; ++i) {
+      const int64_t box = order.integers[static_cast<size_t>(i)];
+      const bool takes = allowed.integers[static_cast<size_t>(i)] != 0 && static_cast<int64_t>(kept.size()) < most &&
+                         std::ranges::none_of(kept, [&](int64_t other) {
+                           return overlap(line / classes, box, other) > threshold;
+                         });
+      if (!takes) continue;
+      kept.push_back(box);
+      result.integers[static_cast<size_t>(i)] = 1;
+    }
+  }
+  return result;
+}
+
 }  // namespace lapidary

@@ -97,6 +97,7 @@ Tensor run_reshape(const Execution&);
 Tensor run_transpose(const Execution&);
 Tensor run_slice(const Execution&);
 Tensor run_true_positions(const Execution&);
+Tensor run_suppress(const Execution&);
 Tensor run_concat(const Execution&);
 Tensor run_pad(const Execution&);
 Tensor run_gather(const Execution&);

@@ -50,7 +50,57 @@ Values compress(Node& node) {
   return {b.gather(x, positions(b, condition), axis)};
 }
 
-constexpr OpEntry kOps[] = {{"Compress", compress}, {"NonZero", non_zero}};
+// Boxes as least and greatest corners, whichever way they are given.
+Value* corners(Node& node, Value* boxes) {
+  GraphBuilder& b = node.build;
+  const Dim one = node.dims().constant(1);
+  auto column = [&](int i) { return b.slice_axis(boxes, 2, node.dims().constant(i), one); };
+  auto op = [&](ScalarOp scalar, Value* x, Value* y) { return b.scalar_op(scalar, {x, y}); };
+  Values all;
+  if (node.integer_or("center_point_box", 0) != 0) {  // x, y, width, height of the centre
+    Value *half = b.like(boxes, 0.5), *w = b.mul(column(2), half), *h = b.mul(column(3), half);
+    all = {b.sub(column(1), h), b.sub(column(0), w), b.add(column(1), h), b.add(column(0), w)};
+  } else {
+    all = {op(ScalarOp::Min, column(0), column(2)), op(ScalarOp::Min, column(1), column(3)),
+           op(ScalarOp::Max, column(0), column(2)), op(ScalarOp::Max, column(1), column(3))};
+  }
+  return b.concat(all, 2);
+}
+
+// Indices [batch, class, box] of the boxes kept, by batch, class, and score from the greatest on.
+Values non_max_suppression(Node& node) {
+  GraphBuilder& b = node.build;
+  DimPool& dims = node.dims();
+  const Shape &boxes = node.type(0).shape, &scores = node.type(1).shape;
+  if (boxes.size() != 3 || scores.size() != 3) fail("boxes and scores have ranks {} and {}, expected 3", boxes.size(), scores.size());
+  if (known_unequal(boxes[2], dims.constant(4))) fail("boxes have {} coordinates, expected 4", to_string(boxes[2]));
+  if (!value_of(boxes[2])) unsupported("boxes of an unknown number of coordinates");
+  for (int axis : {0, 1}) {
+    const Dim other = scores[axis == 0 ? 0 : 2];
+    if (known_unequal(boxes[axis], other)) fail("boxes and scores disagree: {} and {}", to_string(boxes[axis]), to_string(other));
+    b.module.check(dims.equal(boxes[axis], other), b.module.describe(b.origin) + ": boxes and scores must agree");
+  }
+  auto scalar = [&](int i, double otherwise) {
+    return node.input(i) ? b.reshape(node.input(i), {}) : b.scalar(DType::F32, otherwise);
+  };
+  const Dim most = node.input(2) ? dims.max(node.extent(2), dims.constant(0)) : dims.constant(0);
+  Op& sorted = b.create(OpKind::TopK, {node.input(1)}, {{"axis", int64_t{2}}, {"k", scores[2]}, {"largest", int64_t{1}}});
+  Value *values = sorted.result(0), *order = sorted.result(1);
+  Value* allowed = node.input(4) ? b.scalar_op(ScalarOp::Less, {scalar(4, 0), values})
+                                 : b.scalar_op(ScalarOp::Equal, {values, values});
+  Value* kept = b.create(OpKind::Suppress, {corners(node, node.input(0)), order, allowed, scalar(3, 0)}, {{"most", most}})
+                    .result();
+  Value* at = positions(b, flat(b, kept));
+  const Dim one = dims.constant(1), classes = dims.max(scores[1], one), count = dims.max(scores[2], one);
+  auto number = [&](Dim value) { return b.dims_tensor({value}, {}); };
+  Value* line = b.div(at, number(count));
+  Values columns = {b.div(line, number(classes)), b.scalar_op(ScalarOp::TruncMod, {line, number(classes)}),
+                    b.gather(flat(b, order), at, 0)};
+  for (Value*& column : columns) column = b.expand_axes(column, {1});
+  return {b.concat(columns, 1)};
+}
+
+constexpr OpEntry kOps[] = {{"Compress", compress}, {"NonMaxSuppression", non_max_suppression}, {"NonZero", non_zero}};
 
 }  // namespace
 

@@ -192,7 +192,7 @@ class LayoutChoice {
   // Families that read rows of a dense tensor.
   bool make_operands_dense(Op& op) {
     static constexpr std::string_view kDense[] = {"contraction", "attention", "recurrent", "packed", "linear_attention",
-                                                  "trees",       "row",       "positions", "scatter", "scan",
+                                                  "trees",       "row",       "positions", "suppress", "scatter", "scan",
                                                   "top_k",       "bit_cast"};
     bool dense = op.is_control() || op.is(OpKind::ToHost) ||
                  std::ranges::any_of(kDense, [&](auto family) { return in_family(op, family); });

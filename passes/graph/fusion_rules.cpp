@@ -115,7 +115,7 @@ bool is_kernels_linear_attention(const Op& op) {
 
 bool stands_alone(std::string_view family) {
   static constexpr std::string_view kAlone[] = {"pool",      "recurrent", "linear_attention", "trees",
-                                                "positions", "scatter",   "scan",             "top_k",
+                                                "positions", "suppress",  "scatter",   "scan",             "top_k",
                                                 "bit_cast"};
   return std::ranges::find(kAlone, family) != std::end(kAlone);
 }
@@ -136,6 +136,7 @@ std::string_view family_of(const Op& op) {
   if (op.is(OpKind::Conv) || op.is(OpKind::ConvTranspose)) return "conv";
   if (op.is(OpKind::MaxPool) || op.is(OpKind::AveragePool)) return "pool";
   if (op.is(OpKind::TruePositions)) return "positions";
+  if (op.is(OpKind::Suppress)) return "suppress";
   if (op.is(OpKind::Scatter)) return "scatter";
   if (op.is(OpKind::Scan)) return "scan";
   if (op.is(OpKind::TopK)) return "top_k";

@@ -33,7 +33,7 @@ bool is_exact(const Op& op) {
 
 bool is_widened(const Op& op) {
   if (op.results.size() != 1 || op.operands.empty() || !op.regions.empty()) return false;
-  if (op.is(OpKind::Yield) || op.is(OpKind::Relayout)) return false;
+  if (op.is(OpKind::Yield) || op.is(OpKind::Relayout) || op.is(OpKind::BitCast)) return false;
   return is_half(op.result()) || std::ranges::any_of(op.operands, is_half);
 }
 

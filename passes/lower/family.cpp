@@ -25,6 +25,7 @@ const FamilyEntry* find_family(std::string_view name) {
       {"reduce", lower_reduction, false},
       {"elementwise", lower_elementwise, false},
       {"positions", lower_positions, false},
+      {"suppress", lower_suppress, false},
       {"plain", lower_plain, false},
   };
   const auto* found = std::ranges::find(kFamilies, name, &FamilyEntry::name);

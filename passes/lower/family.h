@@ -29,6 +29,7 @@ LoweredGroup lower_elementwise(Context&, const Op& group);
 LoweredGroup lower_reduction(Context&, const Op& group);
 LoweredGroup lower_plain(Context&, const Op& group);
 LoweredGroup lower_positions(Context&, const Op& group);
+LoweredGroup lower_suppress(Context&, const Op& group);
 LoweredGroup lower_contraction(Context&, const Op& group);
 LoweredGroup lower_attention(Context&, const Op& group);
 LoweredGroup lower_recurrent(Context&, const Op& group);

@@ -143,6 +143,7 @@ Expr GroupEmitter::compute(const Value* value, const Coords& coords) {
       return emit_op_loops(*this, op, coords);
     case OpKind::ToHost:
     case OpKind::TruePositions:
+    case OpKind::Suppress:
     case OpKind::Scatter:
     case OpKind::Scan:
     case OpKind::TopK:

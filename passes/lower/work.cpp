@@ -76,6 +76,7 @@ Dim flops_of(Module& module, const Op& op) {
       return region_flops(module, op);
     case OpKind::TruePositions:
       return element_count(module.dims, op.operand(0)->type);
+    case OpKind::Suppress:
     case OpKind::If:  // of which one branch runs
     case OpKind::ToHost:
     case OpKind::Constant:

@@ -129,7 +129,7 @@ Cases movement_cases() {
           Value *a = m.input(low), *b = m.input(high), *c = m.input(low);
           m.result({m.build.concat({a, m.build.neg(b), c}, axis)});
         });
-  add("concat_empty", {{{"N", 1}}, {{"N", 17}}, {{"N", 0}}}, [](CaseModel& m) {
+  add("empty_parts_of_a_concat", {{{"N", 1}}, {{"N", 17}}, {{"N", 0}}}, [](CaseModel& m) {
     Value *x = m.input({m.symbol("N"), m.module.dims.constant(5)}), *y = m.input(x->type.shape);
     Value* none = m.build.slice_axis(x, 1, m.build.dim(2), m.build.dim(0));
     Value* sum = m.build.add(x, y);
