@@ -139,6 +139,8 @@ void must_run_here(const CompileOptions& options) {
 }
 
 void lower(Compiled& compiled, const CompileOptions& options) {
+  if (const std::string op = passes::outside_of_groups(*compiled.module); !op.empty())
+    throw Error(Fault::Usage, fmt::format("--skip-passes: kernels are made of groups, and a {} is in none", op));
   const auto lower_for = [&](Program& program, const Target& target) {
     timed(options, "lower", [&] { program = passes::lower(*compiled.module, pass_options(options, target)); });
     timed(options, "verify kernels", [&] { check_kernels(program); });
@@ -151,8 +153,6 @@ void lower(Compiled& compiled, const CompileOptions& options) {
 
 Compiled compile(const CompileOptions& options) {
   Compiled result = compile_graph(options);
-  if (const std::string op = passes::outside_of_groups(*result.module); !op.empty())
-    throw Error(Fault::Usage, fmt::format("--skip-passes: kernels are made of groups, and a {} is in none", op));
   lower(result, options);
   return result;
 }

@@ -73,6 +73,10 @@ def compile_(name, arguments, exit, *lines, **more):
     return Command(f"compile: {name}", ["compile", *arguments.split()], exit, list(lines), **more)
 
 
+def inspect(name, arguments, exit, *lines, **more):
+    return Command(f"inspect: {name}", ["inspect", *arguments.split()], exit, list(lines), **more)
+
+
 def run(name, arguments, exit, *lines, model="model.onnx", **more):
     return Command(f"run: {name}", ["run", model, *arguments.split()], exit, list(lines), **more)
 
@@ -94,10 +98,16 @@ FULL = [compile_(f"disk full after {size} bytes", "model.onnx -o out.so", FILE, 
 
 COMMANDS = [
     Command("no command", [], USAGE, ["lapidary: a subcommand is required"]),
-    Command("unknown command", ["cut"], USAGE, ["lapidary: there is no command 'cut'; there are compile, run, bench"]),
-    Command("command that is planned", ["inspect", "model.onnx"], USAGE, ["lapidary: there is no command 'inspect'; there are"]),
+    Command("unknown command", ["cut"], USAGE, ["lapidary: there is no command 'cut'; there are compile, run, bench, inspect"]),
     Command("command of control characters", ["\x1b[31m"], USAGE, [r"lapidary: there is no command '\x1b[31m'; there are"]),
     Command("version", ["--version"], FINE, [], output="."),
+    inspect("hint without a number", "--hint N= symbols.onnx", USAGE, "--hint takes SYMBOL=128, got 'N='"),
+    inspect("hint without a symbol", "--hint =3 symbols.onnx", USAGE, "--hint takes SYMBOL=128, got '=3'"),
+    inspect("negative hint", "--hint N=-1 symbols.onnx", USAGE, "--hint takes SYMBOL=128, got 'N=-1'"),
+    inspect("hint beyond what an extent may be", "--hint N=9000000000000000000 symbols.onnx", USAGE, "--hint N=9000000000000000000: the model takes 0 to"),
+    inspect("hint of control characters", "--hint \x1b[31m=1 symbols.onnx", USAGE, r"--hint names '\x1b[31m', which is no symbol of the inputs; they have N"),
+    inspect("hint of a model without symbols", "--hint N=1 model.onnx", USAGE, "--hint names 'N', which is no symbol of the inputs; they have none"),
+    inspect("missing file", "gone.onnx", FILE, "gone.onnx: cannot open: No such file or directory"),
     compile_("no model", "", USAGE, "lapidary compile: model is required"),
     compile_("two models", "model.onnx symbols.onnx", USAGE, "lapidary compile: "),
     compile_("unknown option", "--frobnicate model.onnx", USAGE, "--frobnicate"),

@@ -1,0 +1,65 @@
+// lapidary inspect model.onnx: what is in a model, what it costs, and what it would take on devices of a table. Nothing
+// of it runs, but for the measuring of this CPU's peak. Test: test/tools/inspect.test.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <climits>
+#include <thread>
+
+#include "ir/error.h"
+#include "tools/commands.h"
+#include "tools/inspect_report.h"
+
+namespace lapidary::tools {
+
+namespace {
+
+struct Arguments {
+  CompileOptions compile;
+  std::vector<std::string> hints;
+  bool json = false;
+};
+
+Extents parse_hints(const std::vector<std::string>& texts) {
+  Extents extents;
+  for (const std::string& text : texts) {
+    const size_t equals = text.rfind('=');
+    const std::string number = equals == std::string::npos ? "" : text.substr(equals + 1);
+    char* stop = nullptr;
+    const long long extent = std::strtoll(number.c_str(), &stop, 10);
+    if (equals == 0 || number.empty() || *stop || extent < 0 || extent == LLONG_MAX)
+      throw Error(Fault::Usage, fmt::format("--hint takes SYMBOL=128, got '{}'", printable(text)));
+    extents[text.substr(0, equals)] = extent;
+  }
+  return extents;
+}
+
+int run(const Arguments& arguments) {
+  const Inspection inspection = inspect(arguments.compile, parse_hints(arguments.hints));
+  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int threads = arguments.compile.threads > 0 ? arguments.compile.threads : cores;
+  std::vector<Estimate> estimates;
+  if (inspection.open.empty()) estimates = estimate(inspection, std::min(threads, cores));
+  if (arguments.json)
+    fmt::print(
+        "{}\n",
+        inspection_json(inspection, estimates, threads).dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
+  else
+    fmt::print("{}", inspection_text(inspection, estimates, threads));
+  return 0;
+}
+
+}  // namespace
+
+void add_inspect_command(CLI::App& app, std::function<int()>& action) {
+  CLI::App* command = app.add_subcommand(
+      "inspect", "Tells what is in a model, what it costs, and estimates what it would take on other devices");
+  auto arguments = std::make_shared<Arguments>();
+  add_compile_options(*command, arguments->compile);
+  command->add_option("--hint", arguments->hints, "SYMBOL=128: an extent to put into the formulas, which stay symbolic")
+      ->allow_extra_args(false);
+  command->add_flag("--json", arguments->json, "a JSON report, with every step and buffer");
+  command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
+}
+
+}  // namespace lapidary::tools

@@ -1,0 +1,69 @@
+// What a compile tells of a model before anything runs: operators, groups, work, the memory plan. Amounts are formulas
+// of the model's symbols; they have a value as well where the symbols are fixed. Strings are printable: names of the
+// model may hold anything. What of it is printed how: inspect_report.h. Test: test/tools/inspect.test.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/driver.h"
+
+namespace lapidary::tools {
+
+using Extents = std::map<std::string, int64_t>;  // of symbols, by name
+
+struct Amount {
+  std::string formula;
+  std::optional<int64_t> value;
+};
+
+struct Inspection {
+  struct Tensor {
+    std::string name, type;  // "f32[M, 64]"
+    Amount bytes;
+    bool known_by_run = false;  // its extents depend on what the inputs hold
+  };
+  struct Step {
+    std::string kernel, origin;  // "host" for the steps that decide
+    Amount flops, bytes;
+    bool known_by_run = false, repeated = false, conditional = false;
+  };
+  struct Groups {
+    int groups = 0, ops = 0, largest = 0;
+  };
+  struct Kernels {
+    int steps = 0;
+    Amount flops, bytes;
+  };
+  struct Buffer {
+    Amount offset, bytes;
+    uint32_t first_step, last_step;
+  };
+  struct Register {
+    std::string origin;  // of the step that needs it first
+    uint32_t slot, first_step, last_step;
+  };
+
+  std::string model;
+  Extents extents;                       // that are given
+  std::vector<std::string> open;         // symbols that are not
+  std::map<std::string, int> operators;  // "Conv" → nodes
+  std::vector<Tensor> inputs, outputs;
+  int64_t parameters = 0, parameter_bytes = 0, weight_bytes = 0;  // as the model has them; as kernels read them
+  std::map<std::string, Groups> groups;                           // by family
+  std::map<std::string, Kernels> kernels;                         // by family, of steps
+  std::vector<Step> steps;
+  Amount flops, bytes;                                  // of all steps but those only a run can size
+  int known_by_run = 0, repeated = 0, conditional = 0;  // steps
+  Amount peak, workspace;                               // of the arena; of each thread
+  std::vector<Buffer> buffers;
+  std::vector<Register> registers;
+  uint32_t register_slots = 0;
+};
+
+// Compiles, except for the code. Extents are of symbols of the inputs; an unknown one is wrong usage.
+Inspection inspect(const CompileOptions&, const Extents&);
+
+}  // namespace lapidary::tools
