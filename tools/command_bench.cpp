@@ -14,13 +14,14 @@
 #include <cstring>
 #include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <thread>
 
+#include "codegen/output_file.h"
 #include "ir/error.h"
+#include "tools/bench_report.h"
 #include "tools/commands.h"
+#include "tools/energy.h"
 #include "tools/inputs.h"
-#include "tools/machine_peak.h"
 
 namespace lapidary::tools {
 
@@ -36,22 +37,14 @@ struct Arguments {
   InputOptions inputs;
   double seconds = 3;
   bool json = false, steps = false;
+  std::string html, trace;           // files to write
+  std::vector<std::string> against;  // files to read
 };
 
-struct KernelRow {
-  std::string name, origin;
-  double ms = 0, gflops = 0, gbytes = 0;  // per run; rates are of this kernel's own time
-  double share = 0;                       // of the roofline: whichever of arithmetic and traffic bounds it
-  int64_t flops = 0, bytes = 0;
-  int steps = 0;
-};
-
-struct Times {
-  double min, median, p99;
-};
-
-Times time_runs(LoadedModel& model, double seconds) {
+// Fills in the times and the energy.
+void time_runs(LoadedModel& model, double seconds, Report& report) {
   std::vector<double> times;
+  const EnergyMeter energy;
   for (Clock::time_point end =
            Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
        times.size() < 5 || Clock::now() < end;) {
@@ -59,9 +52,12 @@ Times time_runs(LoadedModel& model, double seconds) {
     model.run();
     times.push_back(milliseconds_since(start));
   }
+  if (const std::optional<double> joules = energy.joules())
+    report.millijoules = *joules * 1e3 / static_cast<double>(times.size());
+  report.no_energy = energy.why_not();
   std::sort(times.begin(), times.end());
-  return {times.front(), times[times.size() / 2],
-          times[static_cast<size_t>(0.99 * static_cast<double>(times.size() - 1))]};
+  report.times = {times.front(), times[times.size() / 2],
+                  times[static_cast<size_t>(0.99 * static_cast<double>(times.size() - 1))]};
 }
 
 // Each step's least time over some runs, profiled one by one.
@@ -141,67 +137,6 @@ int64_t memory_kb(const std::string& field) {
   return 0;
 }
 
-// --- the report ------------------------------------------------------------------------------------------------------
-
-struct Report {
-  std::string model;
-  std::map<std::string, std::string> shapes;  // of the inputs
-  int threads;
-  Times times;
-  double load_ms, steps_ms;  // opening to the end of the first run; all steps of a profiled run
-  int64_t peak_rss_mb;       // of the model, its inputs and outputs: what this process had before is not in it
-  MachinePeak peak;
-  std::vector<KernelRow> rows;
-};
-
-void print_table(const Report& report) {
-  fmt::print("{:>9} {:>6} {:>5} {:>8} {:>7} {:>6}  {}\n", "ms", "share", "steps", "GFLOP/s", "GB/s", "peak", "kernel");
-  for (const KernelRow& row : report.rows) {
-    fmt::print("{:9.4f} {:5.1f}% {:5} {:8.1f} {:7.1f} {:5.0f}%  {}  {}\n", row.ms,
-               report.steps_ms > 0 ? 100 * row.ms / report.steps_ms : 0, row.steps, row.gflops, row.gbytes,
-               100 * row.share, row.name, row.origin);
-  }
-  fmt::print("{:9.4f} all steps, of a run's {:.4f}\n", report.steps_ms, report.times.min);
-}
-
-void print_text(const Report& report) {
-  std::string shapes;
-  for (const auto& [name, shape] : report.shapes) shapes += fmt::format(", {} {}", printable(name), shape);
-  fmt::print(
-      "{}: {} thread{}{}: min {:.3f} ms, median {:.3f} ms, p99 {:.3f} ms; opening and first run {:.1f} ms; {} MB\n",
-      report.model, report.threads, report.threads == 1 ? "" : "s", shapes, report.times.min, report.times.median,
-      report.times.p99, report.load_ms, report.peak_rss_mb);
-  fmt::print("machine: {:.0f} GFLOP/s float32 a core, {:.1f} GB/s of memory\n", report.peak.gflops, report.peak.gbytes);
-  print_table(report);
-}
-
-void print_json(const Report& report) {
-  nlohmann::json json = {{"model", report.model},
-                         {"threads", report.threads},
-                         {"shapes", report.shapes},
-                         {"min_ms", report.times.min},
-                         {"median_ms", report.times.median},
-                         {"p99_ms", report.times.p99},
-                         {"load_ms", report.load_ms},
-                         {"steps_ms", report.steps_ms},
-                         {"peak_rss_mb", report.peak_rss_mb},
-                         {"peak_gflops", report.peak.gflops},
-                         {"peak_gbytes", report.peak.gbytes},
-                         {"kernels", nlohmann::json::array()}};
-  for (const KernelRow& row : report.rows) {
-    json["kernels"].push_back({{"kernel", row.name},
-                               {"origin", row.origin},
-                               {"ms", row.ms},
-                               {"steps", row.steps},
-                               {"flops", row.flops},
-                               {"bytes", row.bytes},
-                               {"gflops", row.gflops},
-                               {"gbytes", row.gbytes},
-                               {"share", row.share}});
-  }
-  fmt::print("{}\n", json.dump(1));
-}
-
 // --- the measuring ---------------------------------------------------------------------------------------------------
 
 // The shapes size the inputs, the artifact stays symbolic: they are only checked here, by the importer.
@@ -215,9 +150,16 @@ void compile_for_bench(CompileOptions options, const std::string& symbol, const 
   write(compile(options), options, symbol, {.library = library});
 }
 
-Report measure(const Arguments& arguments, const std::string& symbol, const std::string& library) {
-  const CompileOptions& options = arguments.compile;
+struct Measured {
   Report report;
+  std::vector<LoadedModel::StepProfile> one_run;
+  std::vector<std::vector<int64_t>> shapes;  // of the inputs
+};
+
+Measured measure(const Arguments& arguments, const std::string& symbol, const std::string& library) {
+  const CompileOptions& options = arguments.compile;
+  Measured measured;
+  Report& report = measured.report;
   report.model = stem(options.model);
   report.threads = options.threads;
   const int64_t before_kb = memory_kb("VmRSS");
@@ -230,29 +172,58 @@ Report measure(const Arguments& arguments, const std::string& symbol, const std:
   model.run();
   report.load_ms = milliseconds_since(start);
   for (int i = 0; i < 3; ++i) model.run();
-  report.times = time_runs(model, arguments.seconds);
+  time_runs(model, arguments.seconds, report);
   report.peak_rss_mb = (memory_kb("VmHWM") - before_kb) / 1024;
-  for (size_t i = 0; i < inputs.tensors.size(); ++i)
+  for (size_t i = 0; i < inputs.tensors.size(); ++i) {
     report.shapes[model.inputs()[i].name] = shape_text(inputs.tensors[i].dims);
+    measured.shapes.push_back(inputs.tensors[i].dims);
+  }
   const std::vector<LoadedModel::StepProfile> steps = profile_steps(model, std::max(0.2, arguments.seconds / 3));
   report.steps_ms = 0;
   for (const LoadedModel::StepProfile& step : steps) report.steps_ms += static_cast<double>(step.nanoseconds) * 1e-6;
+  model.profile(true);
+  model.run();
+  measured.one_run = model.profiles();
   report.peak = measure_peak(options.threads);
   report.rows = kernel_rows(steps, report.peak, options.threads, arguments.steps);
-  return report;
+  return measured;
+}
+
+// The plan of the artifact, which is symbolic, for the shapes it ran with.
+Inspection plan_of(CompileOptions options, const std::vector<std::vector<int64_t>>& shapes) {
+  options.shapes.clear();
+  options.quiet = true;
+  return inspect(options, shapes);
+}
+
+// A file that is wanted, created before the measuring: one that cannot be written is found at once.
+std::optional<codegen::OutputFile> open_file(const std::string& path) {
+  return path.empty() ? std::nullopt : std::make_optional<codegen::OutputFile>(path);
+}
+
+void write_file(std::optional<codegen::OutputFile>& file, const std::string& text) {
+  file->write(text);
+  file->keep();
 }
 
 int run(Arguments& arguments) {
   CompileOptions& options = arguments.compile;
   must_run_here(options);
   if (options.threads == 0) options.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  std::vector<Peer> peers;
+  for (const std::string& file : arguments.against)
+    for (Peer& peer : read_peers(file, stem(options.model))) peers.push_back(std::move(peer));
   TemporaryFolder folder;
   const std::string symbol = codegen::c_identifier(stem(options.model)), library = folder.path() + "/" + symbol + ".so";
   const int status = in_a_child([&] { compile_for_bench(options, symbol, library); });
   if (status) return status;
+  std::optional<codegen::OutputFile> html = open_file(arguments.html), trace = open_file(arguments.trace);
   arguments.inputs.shapes = parse_shapes(options.shapes);
-  const Report report = measure(arguments, symbol, library);
-  arguments.json ? print_json(report) : print_text(report);
+  Measured measured = measure(arguments, symbol, library);
+  measured.report.peers = peers;
+  if (html) write_file(html, report_html(measured.report, plan_of(options, measured.shapes)));
+  if (trace) write_file(trace, trace_json(measured.report.model, measured.one_run));
+  fmt::print("{}", arguments.json ? report_json(measured.report) : report_text(measured.report));
   return 0;
 }
 
@@ -273,6 +244,13 @@ void add_bench_command(CLI::App& app, std::function<int()>& action) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_flag("--json", arguments->json, "a JSON report instead of the table");
+  command->add_option("--html", arguments->html,
+                      "a page to write: kernels, roofline, memory plan; needs no other file");
+  command->add_option("--trace", arguments->trace, "the steps of one run to write, for Perfetto or chrome://tracing");
+  command
+      ->add_option("--against", arguments->against,
+                   "figures to show beside: a file of bench --json or bench/compare.py --json")
+      ->allow_extra_args(false);
   command->add_flag("--steps", arguments->steps, "a row for every step, in order, instead of one for each kernel");
   command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
 }

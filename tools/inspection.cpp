@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <set>
 
 #include "ir/error.h"
@@ -195,7 +196,8 @@ std::vector<std::string> symbols_of(const std::vector<TensorInfo>& inputs) {
   return symbols;
 }
 
-void check_extents(const Program& program, const Amounts& amounts, const Extents& extents) {
+void check_extents(const Program& program, const Extents& extents) {
+  const Amounts amounts(extents);
   const std::vector<std::string> symbols = symbols_of(program.entries.front().inputs);
   std::string known;
   for (const std::string& symbol : symbols) known += (known.empty() ? "" : ", ") + printable(symbol);
@@ -212,12 +214,11 @@ void check_extents(const Program& program, const Amounts& amounts, const Extents
     if (amounts.value(check.must_hold) == 0) throw Error(Fault::Usage, fmt::format("--hint: {}", check.message));
 }
 
-}  // namespace
+using Given = std::function<Extents(const Program&)>;
 
-Inspection inspect(const CompileOptions& options, const Extents& extents) {
+Inspection inspect_with(const CompileOptions& options, const Given& given) {
   Inspection result;
   result.model = printable(stem(options.model));
-  result.extents = extents;
   {
     const std::unique_ptr<Module> imported = import(options);
     count_operators(*imported, result);
@@ -232,10 +233,10 @@ Inspection inspect(const CompileOptions& options, const Extents& extents) {
   const Program& program = compiled.program;
   const EntryPoint& entry = program.entries.front();
   DimPool& dims = compiled.module->dims;
-  const Amounts amounts(extents);
-  check_extents(program, amounts, extents);
+  result.extents = given(program);
+  const Amounts amounts(result.extents);
   for (const std::string& symbol : symbols_of(entry.inputs))
-    if (!extents.contains(symbol)) result.open.push_back(printable(symbol));
+    if (!result.extents.contains(symbol)) result.open.push_back(printable(symbol));
   about_model(options, [&] {
     for (const TensorInfo& info : entry.inputs) result.inputs.push_back(tensor(dims, info, amounts));
     for (const TensorInfo& info : entry.outputs) result.outputs.push_back(tensor(dims, info, amounts));
@@ -244,6 +245,26 @@ Inspection inspect(const CompileOptions& options, const Extents& extents) {
   count_steps(program, entry, amounts, result);
   describe_plan(entry, amounts, result);
   return result;
+}
+
+}  // namespace
+
+Inspection inspect(const CompileOptions& options, const Extents& extents) {
+  return inspect_with(options, [&](const Program& program) {
+    check_extents(program, extents);
+    return extents;
+  });
+}
+
+Inspection inspect(const CompileOptions& options, const std::vector<std::vector<int64_t>>& shapes) {
+  return inspect_with(options, [&](const Program& program) {
+    Extents extents;
+    const std::vector<TensorInfo>& inputs = program.entries.front().inputs;
+    for (size_t i = 0; i < std::min(inputs.size(), shapes.size()); ++i)
+      for (size_t axis = 0; axis < std::min(inputs[i].shape.size(), shapes[i].size()); ++axis)
+        if (inputs[i].shape[axis]->kind == DimKind::Symbol) extents[inputs[i].shape[axis]->name] = shapes[i][axis];
+    return extents;
+  });
 }
 
 }  // namespace lapidary::tools

@@ -65,5 +65,6 @@ struct Inspection {
 
 // Compiles, except for the code. Extents are of symbols of the inputs; an unknown one is wrong usage.
 Inspection inspect(const CompileOptions&, const Extents&);
+Inspection inspect(const CompileOptions&, const std::vector<std::vector<int64_t>>& shapes);  // of the inputs
 
 }  // namespace lapidary::tools
