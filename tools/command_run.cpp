@@ -20,6 +20,7 @@ struct Arguments {
   CompileOptions compile;
   InputOptions inputs;
   std::vector<std::string> outputs;
+  RunLimits limits;
   std::string check_every_value;  // against what; empty: no check
 };
 
@@ -46,7 +47,7 @@ int run(Arguments& arguments) {
   std::string symbol = codegen::c_identifier(stem(arguments.compile.model)),
               library = folder.path() + "/" + symbol + ".so";
   write(compiled, arguments.compile, symbol, {.library = library});
-  LoadedModel model(library, symbol, arguments.compile.threads);
+  LoadedModel model(library, symbol, arguments.compile.threads, arguments.limits);
   std::vector<std::pair<int, std::string>> files;
   for (const std::string& text : arguments.outputs) files.push_back(split_binding(text, model.outputs(), "--output"));
   const Inputs made = make_inputs(model, arguments.inputs);  // the artifact has the extents of --shape
@@ -75,6 +76,13 @@ void add_run_command(CLI::App& app, std::function<int()>& action) {
   command->add_option("--input", arguments->inputs.files, "NAME=FILE, .npy or .pb; random when not given")
       ->allow_extra_args(false);
   command->add_option("--output", arguments->outputs, "NAME=FILE to write, .npy or .pb")->allow_extra_args(false);
+  command
+      ->add_option("--max-memory", arguments->limits.max_bytes,
+                   "bytes the run may take beside weights, inputs and "
+                   "outputs of known size; 0: no limit")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--max-loop", arguments->limits.max_loop, "iterations any loop may take; 0: no limit")
+      ->check(CLI::NonNegativeNumber);
   command
       ->add_flag("--check-every-value{interpreter}", arguments->check_every_value,
                  "compare each kernel's results with the interpreter's")

@@ -25,10 +25,15 @@ struct SlotInfo {
   std::vector<std::string> dim_names;  // "" where constant
 };
 
+// What a run may take; 0: no limit. lpd_options says of what.
+struct RunLimits {
+  int64_t max_bytes = 0, max_loop = 0;
+};
+
 class LoadedModel {
  public:
   // Opens `library` and creates one instance; throws Error{Fault::File} or the status the product gives.
-  LoadedModel(const std::string& library, const std::string& symbol, int threads);
+  LoadedModel(const std::string& library, const std::string& symbol, int threads, const RunLimits& = {});
   ~LoadedModel();
   LoadedModel(const LoadedModel&) = delete;
   LoadedModel& operator=(const LoadedModel&) = delete;

@@ -1,0 +1,46 @@
+// Any bytes, and models that mutate_model made of right ones: imported, or refused with lines that say why. What is
+// imported verifies.
+#include "frontend/import.h"
+#include "ir/graph.h"
+#include "ir/verifier.h"
+#include "test/fuzz/mutate_model.h"
+#include "test/fuzz/target.h"
+
+namespace {
+
+using namespace lapidary;
+
+void check(const uint8_t* data, size_t size) {
+  const fuzz::MemoryFile file(data, size);
+  Diagnostics diagnostics;
+  const auto module = frontend::import_model(file.path(), {}, diagnostics);
+  for (const Diagnostic& error : diagnostics.errors())
+    if (error.fault == Fault::Internal || error.message.find('\n') != std::string::npos) fuzz::found(error.message);
+  if ((module == nullptr) != diagnostics.failed()) fuzz::found("neither a module nor an error, or both");
+  if (!module) return;
+  if (const auto violations = verify(*module); !violations.empty()) fuzz::found(violations[0]);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  fuzz::may_throw([&] { check(data, size); });
+  return 0;
+}
+
+extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t most);
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t most, unsigned seed) {
+  if (seed % 8 != 0) {
+    const std::string mutated = fuzz::mutate_model({reinterpret_cast<const char*>(data), size}, {}, seed);
+    if (!mutated.empty() && mutated.size() <= most) return mutated.copy(reinterpret_cast<char*>(data), most);
+  }
+  return LLVMFuzzerMutate(data, size, most);
+}
+
+extern "C" size_t LLVMFuzzerCustomCrossOver(const uint8_t* one, size_t one_size, const uint8_t* two, size_t two_size,
+                                            uint8_t* out, size_t most, unsigned seed) {
+  const std::string mutated = fuzz::mutate_model({reinterpret_cast<const char*>(one), one_size},
+                                                 {reinterpret_cast<const char*>(two), two_size}, seed);
+  return mutated.size() <= most ? mutated.copy(reinterpret_cast<char*>(out), most) : 0;
+}

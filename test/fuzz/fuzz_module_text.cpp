@@ -1,0 +1,18 @@
+// Any text as a module: parsed or refused. A module that verifies prints as text that parses to the same text.
+#include "ir/graph.h"
+#include "ir/text.h"
+#include "ir/verifier.h"
+#include "test/fuzz/target.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace lapidary;
+  fuzz::may_throw([&] {
+    const auto module = parse_module({reinterpret_cast<const char*>(data), size});
+    if (!verify(*module).empty()) return;
+    const std::string printed = print_module(*module);
+    try {
+      if (print_module(*parse_module(printed)) != printed) fuzz::found("prints differently: " + printed);
+    } catch (const Error& error) { fuzz::found(std::string(error.what()) + " in " + printed); }
+  });
+  return 0;
+}
