@@ -14,7 +14,9 @@ namespace lapidary::frontend {
 namespace {
 
 constexpr Interval kExtents{0, INT64_C(1) << 40};
-constexpr int kMostAttempts = 1000;  // at bodies of loops, within each other too
+// At bodies of loops, within each other too, and of the nodes in all of them.
+constexpr int kMostAttempts = 1000;
+constexpr int64_t kMostAttemptedNodes = 500'000;
 
 // The region's arguments in this order; those not listed are not used.
 void arrange_arguments(Region& region, const std::vector<Value*>& order) {
@@ -217,7 +219,9 @@ struct Importer::Attempt {
 };
 
 Importer::Attempt Importer::try_body(LoopBody& loop, Scope& scope, const Frame& frame, bool silent) {
-  if (++attempts_ > kMostAttempts) unsupported("loops within loops whose shapes change in too many ways");
+  attempted_nodes_ += loop.graph.node_size();
+  if (++attempts_ > kMostAttempts || attempted_nodes_ > std::max<int64_t>(kMostAttemptedNodes, 2 * loop.graph.node_size()))
+    unsupported("loops within loops whose shapes change in too many ways");
   Attempt attempt{std::make_unique<Region>(), nullptr, nullptr, nullptr, nullptr, {}, {}, {}, {}};
   attempt.writer = std::make_unique<RegionWriter>(*module_, *attempt.region);
   GraphBuilder& build = attempt.writer->build;
@@ -269,7 +273,11 @@ Importer::Attempt Importer::try_body(LoopBody& loop, Scope& scope, const Frame& 
   if (attempt.failed) return attempt;
   size_t next = 0;
   build.origin = scope.writer.build.origin;
-  if (loop.counts) attempt.condition_after = as_scalar(build, results[next++], "the body's condition");
+  if (loop.counts) {
+    attempt.condition_after = as_scalar(build, results[next++], "the body's condition");
+    if (attempt.condition_after->type.dtype != DType::Bool)
+      fail("the body's condition is {}, expected bool", shape_text(attempt.condition_after->type));
+  }
   for (size_t i = 0; i < loop.carried.size(); ++i) attempt.yielded.push_back(results[next++]);
   attempt.slices.assign(results.begin() + static_cast<int64_t>(next), results.end());
   for (size_t i = 0; i < loop.carried.size(); ++i) {
@@ -466,6 +474,12 @@ std::vector<Value*> Importer::import_scan(const NodeProto& node, int opset, cons
         unsupported("Scan before opset 9 over a batch of more than 1");
       value = build.drop_axes(value, {0});
     }
+  for (const char* name : {"directions", "scan_input_directions", "scan_output_directions"}) {
+    auto found = attributes.find(name);
+    if (found == attributes.end()) continue;
+    for (int64_t direction : found->second->ints())
+      if (direction != 0 && direction != 1) fail("{} has {}, expected 0 or 1", name, direction);
+  }
   LoopBody loop{graph, nullptr, false, nullptr, {given.begin(), given.begin() + states}, {}, {}};
   const std::vector<int64_t> axes = list("scan_input_axes", scanned),
                              directions = list(batched ? "directions" : "scan_input_directions", scanned);

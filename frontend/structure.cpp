@@ -60,7 +60,8 @@ void Checker::define_inputs(const Body& body, Names& names, const std::string& w
   auto define = [&](std::string_view name) {
     if (name.empty()) return report_.error(where + " has an initializer without a name");
     if (!seen.insert(name).second) return report_.error(fmt::format("initializer {} is given twice", shown(name)));
-    names.producer.emplace(name, kInitializer);  // of an input: its default value
+    const bool is_input = !names.producer.emplace(name, kInitializer).second;  // the graph's: its default value
+    if (is_input && names.outer) report_.error(fmt::format("initializer {} is an input of {} too", shown(name), where));
   };
   for (const TensorProto& tensor : body.graph->initializer()) define(tensor.name());
   for (const auto& sparse : body.graph->sparse_initializer()) define(sparse.values().name());

@@ -17,11 +17,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..")]
 import command_line  # noqa: E402
 import container  # noqa: E402
+import control_flow  # noqa: E402
 import graphs  # noqa: E402
 import limits  # noqa: E402
 import operators  # noqa: E402
 import quantization  # noqa: E402
 import tensors  # noqa: E402
+import trees  # noqa: E402
 import valid  # noqa: E402
 from case import put_files  # noqa: E402
 from sandbox import Sandbox, problems_of  # noqa: E402
@@ -46,7 +48,7 @@ def main():
     parser.add_argument("texts", nargs="*")
     arguments = parser.parse_args()
     sandbox = Sandbox(os.path.join(arguments.build, "tools", "lapidary"))
-    checks = [(case.name, check_model, case) for family in (container, graphs, operators, quantization, tensors, limits, valid) for case in family.CASES]
+    checks = [(case.name, check_model, case) for family in (container, graphs, control_flow, operators, quantization, trees, tensors, limits, valid) for case in family.CASES]
     checks += [c for c in command_line.CHECKS if not (sandbox.sanitized and c[0] in command_line.NOT_SANITIZED)]
     wanted = [c for c in checks if not arguments.texts or any(text in c[0] for text in arguments.texts)]
     failed = 0

@@ -1,5 +1,5 @@
 """Graphs, the graphs inside them, and functions that do not hold together."""
-from case import UNSUPPORTED, Case, function, model, node
+from case import Case, function, model, node
 
 CONDITION = "bool c"
 BOOLS = "bool[1] c, float[2,3] x"
@@ -54,11 +54,6 @@ CASES = [
     node("y = If (x) <then_branch = t () => (float[2,3] a) { a = Relu(x) }, else_branch = e () => (float[2,3] b) { b = Relu(x) }>",
          "node 'y' (If, opset 17): input 0 (cond) cannot be f32", name="condition that is a float"),
     node("y = If (c) <then_branch = t () => (float[2,3] a) { a = Relu(x) }>", "attribute 'else_branch' is missing", name="If without else", inputs=BOOLS),
-    node("y = If (c) <then_branch = t () => (float[2,3] a) { a = Relu(x) }, else_branch = e () => (float[2,3] b) { b = Relu(x) }>",
-         "node 'y' (If, opset 17): If with a condition known only at run time", name="condition known only at run time", inputs=BOOLS, exit=UNSUPPORTED),
-    node("y = Loop (n, c, x) <body = b (int64 i, bool k, float[2,3] v) => (bool l, float[2,3] w) { l = Identity(k) w = Relu(v) }>",
-         "node 'y' (Loop, opset 17): operator Loop is not supported yet", name="Loop", inputs="int64 n, bool c, float[2,3] x", exit=UNSUPPORTED),
-    node("y = Scan <num_scan_inputs = 1, body = b (float[3] v) => (float[3] w) { w = Relu(v) }> (x)", "node 'y' (Scan, opset 17): operator Scan is not supported yet", name="Scan", exit=UNSUPPORTED),
 
     node("y = f.A(x)", "recursion: f::A -> f::B -> f::A", name="recursive functions", functions=function("A", "y = f.B(x)") + function("B", "y = f.A(x)")),
     node("y = f.A(x)", "recursion: f::A -> f::A", name="function that calls itself", functions=function("A", "y = f.A(x)")),
