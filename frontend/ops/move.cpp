@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "frontend/ops/common.h"
+#include "frontend/ops/told_axes.h"
 
 namespace lapidary::frontend {
 namespace {
@@ -47,15 +48,27 @@ Dim clamped(DimPool& dims, Dim at, Dim extent, Dim low, Dim high) {
 }
 
 // numpy's slice of an axis: forwards from start to before end, or backwards.
-Cut cut(DimPool& dims, Dim start, Dim end, int64_t step, Dim extent) {
+Cut cut(DimPool& dims, Dim start, Dim end, Dim step, Dim extent) {
   Dim zero = dims.constant(0), one = dims.constant(1), minus_one = dims.constant(-1);
-  if (step > 0) {
+  if (range(step).lo <= 0 && range(step).hi > 0) {
+    Dim backwards = dims.less(step, zero);
+    Cut there = cut(dims, start, end, dims.max(step, one), extent),
+        back = cut(dims, start, end, dims.min(step, minus_one), extent);
+    return {dims.select(backwards, back.start, there.start), dims.select(backwards, back.size, there.size)};
+  }
+  if (range(step).lo > 0) {
     Dim first = clamped(dims, start, extent, zero, extent), last = clamped(dims, end, extent, zero, extent);
-    return {first, dims.max(zero, dims.ceildiv(dims.sub(last, first), dims.constant(step)))};
+    return {first, dims.max(zero, dims.ceildiv(dims.sub(last, first), step))};
   }
   Dim top = dims.sub(extent, one);
   Dim first = clamped(dims, start, extent, zero, top), last = clamped(dims, end, extent, minus_one, top);
-  return {first, dims.max(zero, dims.ceildiv(dims.sub(first, last), dims.constant(-step)))};
+  return {first, dims.max(zero, dims.ceildiv(dims.sub(first, last), dims.neg(step)))};
+}
+
+std::vector<int64_t> numbers_of(const Shape& known) {
+  std::vector<int64_t> numbers;
+  for (Dim dim : known) numbers.push_back(*value_of(dim));
+  return numbers;
 }
 
 Shape as_dims(DimPool& dims, const std::vector<int64_t>& numbers) {
@@ -64,32 +77,73 @@ Shape as_dims(DimPool& dims, const std::vector<int64_t>& numbers) {
   return result;
 }
 
-Values slice(Node& node) {
-  Value* x = node.input(0);
-  int rank = x->type.rank();
-  bool operands = node.version >= 10;
-  Shape starts = operands ? node.extents(1) : as_dims(node.dims(), node.integers("starts"));
-  Shape ends = operands ? node.extents(2) : as_dims(node.dims(), node.integers("ends"));
-  bool some = operands ? node.input(3) != nullptr : node.has("axes");
-  std::vector<int64_t> axes =
-      some ? (operands ? node.constants(3) : node.integers("axes")) : axes_from(0, static_cast<int>(starts.size()));
-  std::vector<int64_t> steps = operands && node.input(4) ? node.constants(4) : std::vector<int64_t>(starts.size(), 1);
+// What is cut of each axis: with axes that only a run can tell it is a formula for every axis, and a step that only a
+// run can tell is left to the indices of a gather.
+struct Cuts {
+  Shape starts, ends, steps;  // of every axis
+};
+
+Cuts cuts_of(Node& node) {
+  DimPool& dims = node.dims();
+  const int rank = node.rank();
+  const bool operands = node.version >= 10;
+  Shape starts = operands ? node.extents(1) : as_dims(dims, node.integers("starts"));
+  Shape ends = operands ? node.extents(2) : as_dims(dims, node.integers("ends"));
+  const bool some = operands ? node.input(3) != nullptr : node.has("axes");
+  Shape axes = as_dims(dims, axes_from(0, static_cast<int>(starts.size())));
+  if (some) axes = operands ? node.extents(3) : as_dims(dims, node.integers("axes"));
+  Shape steps(starts.size(), dims.constant(1));
+  if (operands && node.input(4)) steps = node.extents(4);
   if (ends.size() != starts.size() || axes.size() != starts.size() || steps.size() != starts.size()) {
     fail("starts, ends, axes and steps have {}, {}, {} and {} elements", starts.size(), ends.size(), axes.size(),
          steps.size());
   }
   if (static_cast<int>(axes.size()) > rank) fail("{} axes, the input has rank {}", axes.size(), rank);
-  normalized_axes(axes, rank);
-  Shape begin(rank, node.dims().constant(0)), sizes = x->type.shape;
-  std::vector<int64_t> strides(rank, 1);
-  for (size_t k = 0; k < axes.size(); ++k) {
-    if (steps[k] == 0) fail("step 0");
-    int axis = normalized_axis(axes[k], rank);
-    int64_t step = std::clamp<int64_t>(steps[k], INT32_MIN, INT32_MAX);  // as good as infinite
-    Cut part = cut(node.dims(), starts[k], ends[k], step, sizes[axis]);
-    begin[axis] = part.start, sizes[axis] = part.size, strides[axis] = step;
+  for (Dim& step : steps) {
+    if (value_of(step) == 0) fail("step 0");
+    node.build.module.check(dims.sub(dims.constant(1), dims.equal(step, dims.constant(0))),
+                            node.build.module.describe(node.build.origin) + ": step 0");
+    if (auto known = value_of(step)) step = dims.constant(std::clamp<int64_t>(*known, INT32_MIN, INT32_MAX));
   }
-  return {node.build.slice(x, begin, strides, sizes)};
+  const Shape untouched(rank, dims.constant(0)), whole(rank, dims.constant(1)), &extents = node.type(0).shape;
+  if (is_told(axes))
+    return {dealt(node, axes, starts, untouched), dealt(node, axes, ends, extents), dealt(node, axes, steps, whole)};
+  Cuts cuts{untouched, extents, whole};
+  normalized_axes(numbers_of(axes), rank);
+  for (size_t k = 0; k < axes.size(); ++k) {
+    const int axis = normalized_axis(*value_of(axes[k]), rank);
+    cuts.starts[axis] = starts[k], cuts.ends[axis] = ends[k], cuts.steps[axis] = steps[k];
+  }
+  return cuts;
+}
+
+Values slice(Node& node) {
+  GraphBuilder& build = node.build;
+  DimPool& dims = node.dims();
+  Value* x = node.input(0);
+  const Cuts cuts = cuts_of(node);
+  Shape begin, sizes = x->type.shape;
+  std::vector<int64_t> strides;
+  for (int axis = 0; axis < x->type.rank(); ++axis) {
+    const Dim step = cuts.steps[axis];
+    const auto known = value_of(step);
+    const Dim furthest = known ? step
+                               : dims.max(dims.min(step, dims.constant(INT32_MAX)), dims.constant(INT32_MIN));
+    const bool whole = known == 1 && value_of(cuts.starts[axis]) == 0 && cuts.ends[axis] == sizes[axis];
+    const Cut part = whole ? Cut{dims.constant(0), sizes[axis]}
+                           : cut(dims, cuts.starts[axis], cuts.ends[axis], furthest, sizes[axis]);
+    strides.push_back(known.value_or(1));
+    begin.push_back(known ? part.start : dims.constant(0));
+    if (known) {
+      sizes[axis] = part.size;
+      continue;
+    }
+    Params params{{"shape", Shape{part.size}}, {"axis", int64_t{0}}, {"dtype", DType::I64},
+                  {"start", part.start},       {"step", furthest}};
+    x = build.gather(x, build.create(OpKind::Iota, {}, params).result(), axis, true);
+    sizes[axis] = part.size;
+  }
+  return {build.slice(x, begin, strides, sizes)};
 }
 
 // --- Split -----------------------------------------------------------------------------------------------------------
@@ -157,7 +211,19 @@ Values pad(Node& node) {
   Shape pads =
       operands ? node.extents(1) : as_dims(node.dims(), node.integers(node.version == 1 ? "paddings" : "pads"));
   std::vector<int64_t> axes = axes_from(0, rank);
-  if (node.input(3)) axes = node.constants(3);
+  if (is_told_operand(node, 3)) {
+    const Shape told_list = node.extents(3);
+    const size_t count = told_list.size();
+    if (pads.size() != 2 * count) fail("{} pads for {} axes", pads.size(), count);
+    const Shape none(rank, node.dims().constant(0));
+    const auto half = pads.begin() + static_cast<std::ptrdiff_t>(count);
+    const Shape low = dealt(node, told_list, Shape(pads.begin(), half), none),
+                high = dealt(node, told_list, Shape(half, pads.end()), none);
+    pads = low;
+    pads.insert(pads.end(), high.begin(), high.end());
+  } else if (node.input(3)) {
+    axes = node.constants(3);
+  }
   normalized_axes(axes, rank);
   if (pads.size() != 2 * axes.size()) fail("{} pads for {} axes", pads.size(), axes.size());
   std::string mode = node.text("mode");

@@ -1,5 +1,6 @@
 // Operators along the order of an axis: sorting, running sums, reversal.
 #include "frontend/ops/common.h"
+#include "frontend/ops/told_axes.h"
 
 namespace lapidary::frontend {
 namespace {
@@ -19,13 +20,31 @@ Values top_k(Node& node) {
   return {op.result(0), op.result(1)};
 }
 
+// The extents of input 0 as three: those before the axis, its own, and those behind.
+Shape around(Node& node, Dim axis) {
+  DimPool& dims = node.dims();
+  const Dim one = dims.constant(1);
+  Shape three(3, one);
+  for (int i = 0; i < node.rank(); ++i) {
+    Dim at = dims.constant(i), extent = node.type(0).shape[static_cast<size_t>(i)];
+    three[0] = dims.mul(three[0], dims.select(dims.less(at, axis), extent, one));
+    three[1] = dims.select(dims.equal(at, axis), extent, three[1]);
+    three[2] = dims.mul(three[2], dims.select(dims.less(axis, at), extent, one));
+  }
+  return three;
+}
+
 template <ScalarOp combine>
 Values running(Node& node) {
-  const int axis = normalized_axis(node.constants(1).at(0), node.rank());
+  Value* x = node.input(0);
+  const bool told = is_told_operand(node, 1);
+  const int axis = told ? 1 : normalized_axis(node.constants(1).at(0), node.rank());
+  if (told) x = node.build.reshape(x, around(node, told_axis(node, node.extent(1), node.rank())));
   Params params{{"axis", int64_t{axis}}, {"op", std::string(name_of(combine))}};
   if (node.integer("exclusive")) params.set("exclusive", int64_t{1});
   if (node.integer("reverse")) params.set("reverse", int64_t{1});
-  return {node.build.create(OpKind::Scan, {node.input(0)}, params).result()};
+  Value* y = node.build.create(OpKind::Scan, {x}, params).result();
+  return {told ? node.build.reshape(y, node.type(0).shape) : y};
 }
 
 // The first lengths[b] elements along the time axis in reverse: element t comes from lengths[b] - 1 - t.

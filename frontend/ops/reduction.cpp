@@ -1,6 +1,7 @@
 // Reductions: axes are an attribute in older opsets and an operand in newer ones; none means all, or nothing at all
 // with noop_with_empty_axes.
 #include "frontend/ops/common.h"
+#include "frontend/ops/told_axes.h"
 
 namespace lapidary::frontend {
 namespace {
@@ -10,13 +11,38 @@ using Values = std::vector<Value*>;
 struct Reduction {
   std::vector<int64_t> axes;
   bool keep;
-  bool nothing;  // noop_with_empty_axes and no axes
+  bool nothing = false;  // noop_with_empty_axes and no axes
+  // Of axes that only a run can tell: each axis is two, [1, d] where it is reduced and [d, 1] where it stays, and the
+  // second of each is reduced.
+  Shape split = {}, result = {};
+
+  Value* before(GraphBuilder& build, Value* x) const { return split.empty() ? x : build.reshape(x, split); }
+  Value* after(GraphBuilder& build, Value* x) const { return split.empty() ? x : build.reshape(x, result); }
 };
 
+Reduction told_reduction(Node& node, bool keep) {
+  DimPool& dims = node.dims();
+  const Dim one = dims.constant(1);
+  const Shape list = node.extents(1), &extents = node.type(0).shape;
+  const Shape chosen = told_axes(node, list, node.rank());
+  Reduction r{{}, false};
+  for (size_t i = 0; i < extents.size(); ++i) {
+    Dim kept = dims.select(chosen[i], one, extents[i]);
+    r.split.push_back(kept);
+    r.axes.push_back(static_cast<int64_t>(r.split.size()));
+    r.split.push_back(dims.select(chosen[i], extents[i], one));
+    if (keep) r.result.push_back(kept);
+  }
+  if (!keep) r.result = without(dims, extents, chosen, list.size());
+  return r;
+}
+
 Reduction reduction_of(Node& node) {
-  std::vector<int64_t> axes = node.integers_from("axes", 1);
   bool keep = node.integer("keepdims") != 0;
-  if (!axes.empty()) return {normalized_axes(axes, node.rank()), keep, false};
+  if (is_told_operand(node, 1)) return told_reduction(node, keep);
+  const bool none = node.input(1) && value_of(node.dims().product(node.type(1).shape)) == 0;
+  std::vector<int64_t> axes = none ? std::vector<int64_t>{} : node.integers_from("axes", 1);
+  if (!axes.empty()) return {normalized_axes(axes, node.rank()), keep};
   bool nothing = node.integer_or("noop_with_empty_axes", 0) != 0;
   return {nothing ? axes : axes_from(0, node.rank()), keep, nothing};
 }
@@ -35,8 +61,8 @@ Values reduce(Node& node) {
   Value* x = node.input(0);
   bool truth = x->type.dtype == DType::Bool;  // max and min of bool are any and all
   if (truth) x = node.build.convert(x, DType::U8);
-  x = before(node, x);
-  if (!r.nothing) x = node.build.reduce(kind, x, r.axes, r.keep);
+  x = before(node, r.before(node.build, x));
+  if (!r.nothing) x = r.after(node.build, node.build.reduce(kind, x, r.axes, r.keep));
   x = after(node, x);
   return {truth ? node.build.convert(x, DType::Bool) : x};
 }
@@ -46,13 +72,13 @@ Values log_sum_exp(Node& node) {
   Reduction r = reduction_of(node);
   Value* x = node.input(0);
   if (r.nothing) return {x};
-  return {in_float32(node, x, [&](Value* y) {
+  return {in_float32(node, r.before(node.build, x), [&](Value* y) {
     Value* most = node.build.reduce(OpKind::ReduceMax, y, r.axes, true);
     most = node.build.select(node.build.scalar_op(ScalarOp::IsInf, {most}), zero(node, most), most);
     Value* sum = node.build.reduce(OpKind::ReduceSum, node.build.scalar_op(ScalarOp::Exp, {node.build.sub(y, most)}),
                                    r.axes, true);
     Value* result = node.build.add(logarithm(node, sum), most);
-    return r.keep || r.axes.empty() ? result : node.build.drop_axes(result, r.axes);
+    return r.after(node.build, r.keep || r.axes.empty() ? result : node.build.drop_axes(result, r.axes));
   })};
 }
 

@@ -102,13 +102,15 @@ Values max_unpool(Node& node) {
   return {build.pad(y, low, high)};
 }
 
+constexpr int64_t kMostWindow = 1 << 20;
+
 // Columns [N, C·window, positions] added up where their windows lie: into the padded image, cut to the image.
 Values col2im(Node& node) {
   GraphBuilder& build = node.build;
   DimPool& dims = node.dims();
   Value* x = node.input(0);
   Shape image = node.extents(1);
-  const std::vector<int64_t> block = node.constants(2);
+  const Shape block = node.extents(2, {1, kMostWindow});
   const int rank = static_cast<int>(image.size());
   if (node.rank() != 3) fail("input has rank {}, expected 3", node.rank());
   if (static_cast<int>(block.size()) != rank) fail("block_shape has {} elements, image_shape {}", block.size(), rank);
@@ -116,20 +118,22 @@ Values col2im(Node& node) {
                              dilations = positive_list(node, "dilations", rank, 1);
   const std::vector<int64_t> pads = node.has("pads") ? node.integers("pads") : std::vector<int64_t>(2 * rank, 0);
   if (static_cast<int>(pads.size()) != 2 * rank) fail("pads has {} elements, expected {}", pads.size(), 2 * rank);
-  int64_t window = 1;
-  for (int64_t extent : block)
-    if (extent < 1 || __builtin_mul_overflow(window, extent, &window) || window > (1 << 20))
-      fail("block_shape {}", to_text(block));
+  Dim window = dims.constant(1);
+  for (Dim extent : block) {
+    window = dims.mul(window, extent);
+    if (range(extent).lo < 1 || range(extent).hi > kMostWindow || range(window).lo > kMostWindow)
+      fail("an extent {} of block_shape", to_string(extent));
+  }
   // Position of window tap t and window p along each axis: p · stride + t · dilation, in the padded image.
   Shape padded, table;
   for (int i = 0; i < rank; ++i) {
     if (pads[i] < 0 || pads[i] > INT32_MAX || pads[i + rank] < 0 || pads[i + rank] > INT32_MAX)
       fail("pads {}", to_text(pads));
     padded.push_back(dims.add(image[i], dims.constant(pads[i] + pads[i + rank])));
-    table.push_back(dims.constant(block[i]));
+    table.push_back(block[i]);
   }
   for (int i = 0; i < rank; ++i) {
-    Dim reach = dims.constant((block[i] - 1) * dilations[i] + 1);
+    Dim reach = dims.add(dims.mul(dims.sub(block[i], dims.constant(1)), dims.constant(dilations[i])), dims.constant(1));
     table.push_back(dims.add(dims.floordiv(dims.sub(padded[i], reach), dims.constant(strides[i])), dims.constant(1)));
   }
   const auto along = [&](int axis, int64_t step) {
@@ -144,8 +148,8 @@ Values col2im(Node& node) {
     positions = positions ? build.add(build.mul(positions, extent), here) : here;
   }
   Dim taps = dims.product(table),
-      lines = dims.floordiv(dims.mul(x->type.shape[0], x->type.shape[1]), dims.constant(window));
-  Dim channels = dims.floordiv(x->type.shape[1], dims.constant(window));
+      lines = dims.floordiv(dims.mul(x->type.shape[0], x->type.shape[1]), window);
+  Dim channels = dims.floordiv(x->type.shape[1], window);
   Value* zeros = build.splat(x->type.dtype, {lines, dims.product(padded)}, 0);
   Value* sum = build.scatter(zeros, build.reshape(positions, {taps}), build.reshape(x, {lines, taps}), 1, false, "add");
   Shape shape = {x->type.shape[0], channels}, starts(2, dims.constant(0)), sizes = shape;

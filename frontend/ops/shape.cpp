@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "frontend/ops/common.h"
+#include "frontend/ops/told_axes.h"
 #include "ir/shape_rules.h"
 
 namespace lapidary::frontend {
@@ -94,7 +95,20 @@ Values flatten(Node& node) {
   return {flattened(node, node.input(0), static_cast<int>(axis < 0 ? axis + rank : axis))};
 }
 
+// Axes that only a run can tell.
+Values told_squeeze(Node& node) {
+  Value* x = node.input(0);
+  const Shape list = node.extents(1), &extents = x->type.shape;
+  const Shape chosen = told_axes(node, list, x->type.rank());
+  DimPool& dims = node.dims();
+  const Dim one = dims.constant(1);
+  for (size_t i = 0; i < extents.size(); ++i)
+    require_same(node, dims.select(chosen[i], extents[i], one), one, "extents of the axes to squeeze");
+  return {node.build.reshape(x, without(dims, extents, chosen, list.size()))};
+}
+
 Values squeeze(Node& node) {
+  if (is_told_operand(node, 1)) return told_squeeze(node);
   Value* x = node.input(0);
   std::vector<int64_t> axes;
   if (node.has("axes") || node.input(1)) {
@@ -115,6 +129,11 @@ Values squeeze(Node& node) {
 
 Values unsqueeze(Node& node) {
   Value* x = node.input(0);
+  if (is_told_operand(node, 1)) {
+    const Shape list = node.extents(1);
+    const Shape chosen = told_axes(node, list, x->type.rank() + static_cast<int>(list.size()));
+    return {node.build.reshape(x, with_units(node.dims(), x->type.shape, chosen))};
+  }
   std::vector<int64_t> axes = node.integers_from("axes", 1);
   axes = normalized_axes(axes, x->type.rank() + static_cast<int>(axes.size()));
   return {axes.empty() ? x : node.build.expand_axes(x, axes)};

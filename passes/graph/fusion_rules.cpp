@@ -87,16 +87,18 @@ bool is_leaf(const Module& module, const Op& op) {
 
 namespace {
 
-// Constant weights of 4 or 8 bits in whole blocks; seen from inside a group its operands are constants.
+// Weights of a composite that the compiler packs; seen from inside a group they are arguments.
+bool is_constant_weight(const Value* value) {
+  if (value->producer) return value->producer->is(OpKind::Constant);
+  return value->region->owner && value->region->owner->is(OpKind::Group);
+}
+
+// Constant weights of 4 or 8 bits in whole blocks.
 bool keeps_packed(const Op& op) {
-  auto constant = [](const Value* value) {
-    if (value->producer) return value->producer->is(OpKind::Constant);
-    return value->region->owner && value->region->owner->is(OpKind::Group);
-  };
   const int64_t bits = op.params.integer("bits");
   const bool whole = op.params.integer("k") % op.params.integer("block") == 0;
   return (bits == 4 || bits == 8) && whole && op.type().dtype == DType::F32 &&
-         std::ranges::all_of(std::span(op.operands).subspan(1), constant) &&
+         std::ranges::all_of(std::span(op.operands).subspan(1), is_constant_weight) &&
          (op.operands.size() < 4 || op.operand(3)->type.dtype == DType::U8);
 }
 
@@ -126,7 +128,8 @@ bool is_kept_composite(const Op& op) {
   if (op.is_composite("matmul_packed")) return keeps_packed(op);
   if (op.is_composite("linear_attention")) return is_kernels_linear_attention(op);
   if (op.is_composite("attention")) return is_kernels_attention(op);
-  for (std::string_view name : {"recurrent", "layer_norm", "rms_norm", "tree_ensemble"})
+  if (op.is_composite("recurrent")) return is_constant_weight(op.operand(1));
+  for (std::string_view name : {"layer_norm", "rms_norm", "tree_ensemble"})
     if (op.is_composite(name)) return true;
   return op.is_composite("softmax") && op.params.integer("axis") == op.type().rank() - 1;
 }
