@@ -91,7 +91,8 @@ Dim depth_of(Node& node) {
   std::optional<Scalar> depth = scalar_of(node.build.module, node.input(1));
   if (!depth) {
     Value* whole = node.build.convert(node.input(1), DType::I64);
-    if (value_of(node.dims().product(whole->type.shape)) != 1) fail("depth is {}, expected one element", to_string(whole->type));
+    if (value_of(node.dims().product(whole->type.shape)) != 1)
+      fail("depth is {}, expected one element", to_string(whole->type));
     return node.build.to_host(whole, {1, INT64_C(1) << 40})->elements.at(0);
   }
   if (!(depth->number >= 1 && depth->number < 1e15)) fail("depth {} must be at least 1", depth->number);

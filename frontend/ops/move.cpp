@@ -40,6 +40,10 @@ Dim clamped(DimPool& dims, Dim at, Dim extent, Dim low, Dim high) {
   std::optional<int64_t> known = value_of(at);
   if (known && *known >= kFar && !value_of(extent)) return high;
   if (known && *known <= -kFar && !value_of(extent)) return low;
+  if (speaks_of_elements(at)) {  // far is far enough, and leaves sums in range
+    constexpr int64_t kBeyond = INT64_C(1) << 41;
+    at = dims.max(dims.min(at, dims.constant(kBeyond)), dims.constant(-kBeyond));
+  }
   Interval where = range(at);
   Dim from_front = where.lo >= 0  ? at
                    : where.hi < 0 ? dims.add(at, extent)
@@ -100,9 +104,7 @@ Cuts cuts_of(Node& node) {
   }
   if (static_cast<int>(axes.size()) > rank) fail("{} axes, the input has rank {}", axes.size(), rank);
   for (Dim& step : steps) {
-    if (value_of(step) == 0) fail("step 0");
-    node.build.module.check(dims.sub(dims.constant(1), dims.equal(step, dims.constant(0))),
-                            node.build.module.describe(node.build.origin) + ": step 0");
+    must_hold(node, dims.sub(dims.constant(1), dims.equal(step, dims.constant(0))), "step 0");
     if (auto known = value_of(step)) step = dims.constant(std::clamp<int64_t>(*known, INT32_MIN, INT32_MAX));
   }
   const Shape untouched(rank, dims.constant(0)), whole(rank, dims.constant(1)), &extents = node.type(0).shape;
@@ -127,8 +129,7 @@ Values slice(Node& node) {
   for (int axis = 0; axis < x->type.rank(); ++axis) {
     const Dim step = cuts.steps[axis];
     const auto known = value_of(step);
-    const Dim furthest = known ? step
-                               : dims.max(dims.min(step, dims.constant(INT32_MAX)), dims.constant(INT32_MIN));
+    const Dim furthest = known ? step : dims.max(dims.min(step, dims.constant(INT32_MAX)), dims.constant(INT32_MIN));
     const bool whole = known == 1 && value_of(cuts.starts[axis]) == 0 && cuts.ends[axis] == sizes[axis];
     const Cut part = whole ? Cut{dims.constant(0), sizes[axis]}
                            : cut(dims, cuts.starts[axis], cuts.ends[axis], furthest, sizes[axis]);
@@ -138,8 +139,11 @@ Values slice(Node& node) {
       sizes[axis] = part.size;
       continue;
     }
-    Params params{{"shape", Shape{part.size}}, {"axis", int64_t{0}}, {"dtype", DType::I64},
-                  {"start", part.start},       {"step", furthest}};
+    Params params{{"shape", Shape{part.size}},
+                  {"axis", int64_t{0}},
+                  {"dtype", DType::I64},
+                  {"start", part.start},
+                  {"step", furthest}};
     x = build.gather(x, build.create(OpKind::Iota, {}, params).result(), axis, true);
     sizes[axis] = part.size;
   }

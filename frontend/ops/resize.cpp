@@ -82,8 +82,9 @@ class Resizer {
   bool crops() const { return coordinates_ == "tf_crop_and_resize"; }
 
   bool is_identity(const ResizedAxis& axis) const {
-    const bool whole = !crops() || (axis.roi_begin == 0 && axis.roi_end == 1);
-    return whole && known_equal(axis.from, axis.to) && (!axis.scale.factor || *axis.scale.factor == 1);
+    const bool whole = !crops() || (!axis.told_begin && axis.roi_begin == 0 && axis.roi_end == 1);
+    return whole && !axis.scale.told && known_equal(axis.from, axis.to) &&
+           (!axis.scale.factor || *axis.scale.factor == 1);
   }
 
   // Every element r times, where the modes come to that.
@@ -91,6 +92,7 @@ class Resizer {
     constexpr int64_t kMost = 64;
     DimPool& dims = node_.dims();
     std::optional<int64_t> factor;
+    if (axis.scale.told) return {};
     if (axis.scale.factor) {
       if (*axis.scale.factor != std::floor(*axis.scale.factor) || *axis.scale.factor > kMost) return {};
       factor = static_cast<int64_t>(*axis.scale.factor);
@@ -135,9 +137,11 @@ class Resizer {
   Value* floor(Value* a) { return build_.scalar_op(ScalarOp::Floor, {a}); }
 
   Value* unscaled(const ResizedAxis& axis, Value* value) {
+    if (axis.scale.told) return build_.div(value, axis.scale.told);
     return build_.div(build_.mul(value, number(axis.scale.below)), number(axis.scale.above));
   }
   Value* scaled_extent(const ResizedAxis& axis) {
+    if (axis.scale.told) return build_.mul(number(axis.from), axis.scale.told);
     return build_.div(build_.mul(number(axis.from), number(axis.scale.above)), number(axis.scale.below));
   }
 
@@ -160,8 +164,10 @@ class Resizer {
     Value* steps = build_.select(single, one, build_.sub(length, one));
     if (coordinates_ == "align_corners")
       return build_.select(single, number(0.0), build_.div(build_.mul(o, last), steps));
-    Value* width = build_.mul(number(axis.roi_end - axis.roi_begin), last);
-    Value* start = build_.mul(number(axis.roi_begin), last);
+    Value *begin = axis.told_begin ? axis.told_begin : number(axis.roi_begin),
+          *end = axis.told_end ? axis.told_end : number(axis.roi_end);
+    Value* width = build_.mul(build_.sub(end, begin), last);
+    Value* start = build_.mul(begin, last);
     Value* inside = build_.select(single, build_.mul(width, half), build_.div(build_.mul(o, width), steps));
     return build_.add(inside, start);
   }
@@ -183,6 +189,9 @@ class Resizer {
       index = build_.scalar_op(ScalarOp::Ceil, {build_.sub(position, number(0.5))});
     else if (nearest_ == "round_prefer_ceil")
       index = floor(build_.add(position, number(0.5)));
+    else if (nearest_ == "simple" && axis.scale.told)
+      index = build_.select(op(ScalarOp::Less, axis.scale.told, number(1.0)),
+                            build_.scalar_op(ScalarOp::Ceil, {position}), floor(position));
     else if (nearest_ == "ceil" || (nearest_ == "simple" && axis.scale.factor.value_or(1) < 1))
       index = build_.scalar_op(ScalarOp::Ceil, {position});
     else
@@ -195,11 +204,18 @@ class Resizer {
     return build_.convert(op(ScalarOp::Max, op(ScalarOp::Min, index, last), number(0.0)), DType::I64);
   }
 
+  static constexpr int64_t kMostTaps = 1 << 24;  // on one side
+
   // How many taps there are, as many left of the position as right of it.
   Dim tap_count(const ResizedAxis& axis) {
     const int64_t reach = mode_ == "cubic" ? 2 : 1;
     DimPool& dims = node_.dims();
     if (!antialias_) return dims.constant(2 * reach);
+    if (axis.scale.told) {
+      Value* wide = build_.scalar_op(ScalarOp::Ceil, {build_.div(number(static_cast<double>(reach)), shrinking(axis))});
+      return dims.mul(build_.to_host(build_.convert(wide, DType::I64), {1, kMostTaps})->elements.at(0),
+                      dims.constant(2));
+    }
     Dim wide =
         dims.ceildiv(dims.mul(axis.scale.below, dims.constant(reach)), dims.max(axis.scale.above, dims.constant(1)));
     return dims.mul(dims.max(wide, dims.constant(reach)), dims.constant(2));
@@ -273,6 +289,23 @@ class Resizer {
   const double cubic_a_;
 };
 
+// The region of the operand that tf_crop_and_resize takes: where it begins along each axis, then where it ends.
+void set_roi(Node& node, std::vector<ResizedAxis>& axes) {
+  const size_t count = axes.size();
+  const auto expect = [&](size_t elements) {
+    if (elements != 2 * count) fail("roi has {} elements, expected {}", elements, 2 * count);
+  };
+  if (scalars_of(node.build.module, node.input(1))) {
+    const std::vector<double> roi = known_numbers(node, 1);
+    expect(roi.size());
+    for (size_t i = 0; i < count; ++i) axes[i].roi_begin = roi[i], axes[i].roi_end = roi[i + count];
+  } else {
+    const Values roi = told_numbers(node, 1);
+    expect(roi.size());
+    for (size_t i = 0; i < count; ++i) axes[i].told_begin = roi[i], axes[i].told_end = roi[i + count];
+  }
+}
+
 Values resize(Node& node) {
   Value* x = node.input(0);
   const int rank = node.rank();
@@ -288,9 +321,7 @@ Values resize(Node& node) {
   std::vector<ResizedAxis> resized = sized ? axes_by_sizes(node, axes, 3) : axes_by_input(node, axes, scales);
   if (node.version >= 11 && node.text("coordinate_transformation_mode") == "tf_crop_and_resize") {
     if (!is_given(node, 1)) fail("tf_crop_and_resize needs roi");
-    const std::vector<double> roi = known_numbers(node, 1);
-    if (roi.size() != 2 * axes.size()) fail("roi has {} elements, expected {}", roi.size(), 2 * axes.size());
-    for (size_t i = 0; i < axes.size(); ++i) resized[i].roi_begin = roi[i], resized[i].roi_end = roi[i + axes.size()];
+    set_roi(node, resized);
   }
   return {Resizer(node).resize(x, resized)};
 }
@@ -301,8 +332,10 @@ Values upsample(Node& node) {
   if (node.version == 1) {
     if (rank != 4) fail("input has rank {}, expected 4", rank);
     scales = {1, 1, node.number("height_scale"), node.number("width_scale")};
+  } else if (node.version >= 9) {
+    return {Resizer(node).resize(node.input(0), axes_by_input(node, axes_from(0, rank), 1))};
   } else {
-    scales = node.version >= 9 ? known_numbers(node, 1) : node.numbers("scales");
+    scales = node.numbers("scales");
   }
   return {Resizer(node).resize(node.input(0), axes_by_scales(node, axes_from(0, rank), scales))};
 }

@@ -7,6 +7,7 @@ namespace lapidary::frontend {
 namespace {
 
 constexpr double kMostScale = 1e6;
+constexpr int64_t kMostRank = 32;
 
 std::pair<int64_t, int64_t> fraction_of(double factor) {
   int64_t p0 = 0, q0 = 1, p1 = 1, q1 = 0;
@@ -86,6 +87,24 @@ ResizedAxis scaled_axis(Node& node, int axis, double factor) {
   return scaled_axis(node, axis, ResizeScale{factor, node.dims().constant(above), node.dims().constant(below)});
 }
 
+// The extents are computed where the scales are, and read by the host.
+std::vector<ResizedAxis> axes_by_told(Node& node, const std::vector<int64_t>& axes, int input) {
+  GraphBuilder& build = node.build;
+  const std::vector<Value*> scales = told_numbers(node, input);
+  if (scales.size() != axes.size()) fail("{} scales for {} axes", scales.size(), axes.size());
+  if (axes.empty()) return {};
+  Shape from;
+  for (int64_t axis : axes) from.push_back(node.type(0).shape[static_cast<size_t>(axis)]);
+  Value* extents = build.convert(build.dims_tensor(from, {static_cast<int64_t>(from.size())}), DType::F32);
+  Value* scaled = build.mul(extents, build.convert(node.input(input), DType::F32));
+  Value* whole = build.convert(build.scalar_op(ScalarOp::Floor, {scaled}), DType::I64);
+  const Shape to = build.to_host(whole, {0, INT64_C(1) << 40})->elements;
+  std::vector<ResizedAxis> result;
+  for (size_t i = 0; i < axes.size(); ++i)
+    result.push_back({static_cast<int>(axes[i]), from[i], to[i], {.told = scales[i]}});
+  return result;
+}
+
 }  // namespace
 
 bool is_given(Node& node, int input) {
@@ -101,7 +120,21 @@ std::vector<double> known_numbers(Node& node, int input) {
   return numbers;
 }
 
-std::vector<ResizedAxis> axes_by_scales(Node& node, const std::vector<int64_t>& axes, const std::vector<double>& scales) {
+std::vector<Value*> told_numbers(Node& node, int input) {
+  GraphBuilder& build = node.build;
+  Value* list = node.input(input);
+  const auto count = list->type.rank() == 1 ? value_of(list->type.shape[0]) : std::nullopt;
+  if (!count || *count > 2 * kMostRank)
+    unsupported("input {} is {}: how many elements it has is known only at run time", input, to_string(list->type));
+  std::vector<Value*> numbers;
+  for (int64_t i = 0; i < *count; ++i)
+    numbers.push_back(
+        build.convert(build.reshape(build.slice_axis(list, 0, build.dim(i), build.dim(1)), {}), DType::F64));
+  return numbers;
+}
+
+std::vector<ResizedAxis> axes_by_scales(Node& node, const std::vector<int64_t>& axes,
+                                        const std::vector<double>& scales) {
   if (scales.size() != axes.size()) fail("{} scales for {} axes", scales.size(), axes.size());
   std::vector<ResizedAxis> result;
   for (size_t i = 0; i < axes.size(); ++i) result.push_back(scaled_axis(node, static_cast<int>(axes[i]), scales[i]));
@@ -111,7 +144,7 @@ std::vector<ResizedAxis> axes_by_scales(Node& node, const std::vector<int64_t>& 
 std::vector<ResizedAxis> axes_by_input(Node& node, const std::vector<int64_t>& axes, int input) {
   if (scalars_of(node.build.module, node.input(input))) return axes_by_scales(node, axes, known_numbers(node, input));
   auto scales = scales_behind(node.build.module, node.input(input));
-  if (!scales) unsupported("input {} is known only at run time", input);
+  if (!scales) return axes_by_told(node, axes, input);
   if (scales->size() != axes.size()) fail("{} scales for {} axes", scales->size(), axes.size());
   std::vector<ResizedAxis> result;
   for (size_t i = 0; i < axes.size(); ++i) result.push_back(scaled_axis(node, static_cast<int>(axes[i]), (*scales)[i]));

@@ -147,8 +147,7 @@ Values col2im(Node& node) {
     Value* extent = build.dims_tensor({padded[i]}, {}, DType::I64);
     positions = positions ? build.add(build.mul(positions, extent), here) : here;
   }
-  Dim taps = dims.product(table),
-      lines = dims.floordiv(dims.mul(x->type.shape[0], x->type.shape[1]), window);
+  Dim taps = dims.product(table), lines = dims.floordiv(dims.mul(x->type.shape[0], x->type.shape[1]), window);
   Dim channels = dims.floordiv(x->type.shape[1], window);
   Value* zeros = build.splat(x->type.dtype, {lines, dims.product(padded)}, 0);
   Value* sum = build.scatter(zeros, build.reshape(positions, {taps}), build.reshape(x, {lines, taps}), 1, false, "add");

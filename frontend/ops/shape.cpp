@@ -103,7 +103,8 @@ Values told_squeeze(Node& node) {
   DimPool& dims = node.dims();
   const Dim one = dims.constant(1);
   for (size_t i = 0; i < extents.size(); ++i)
-    require_same(node, dims.select(chosen[i], extents[i], one), one, "extents of the axes to squeeze");
+    must_hold(node, dims.equal(dims.select(chosen[i], extents[i], one), one),
+              "an axis to squeeze has not the extent 1");
   return {node.build.reshape(x, without(dims, extents, chosen, list.size()))};
 }
 

@@ -7,15 +7,15 @@ namespace lapidary::frontend {
 
 namespace {
 
+Dim opposite(DimPool& dims, Dim flag) { return dims.sub(dims.constant(1), flag); }
+
+}  // namespace
+
 void must_hold(Node& node, Dim condition, const std::string& otherwise) {
   Module& module = node.build.module;
   if (value_of(condition) == 0) fail("{}", otherwise);
   module.check(condition, module.describe(node.build.origin) + ": " + otherwise);
 }
-
-Dim opposite(DimPool& dims, Dim flag) { return dims.sub(dims.constant(1), flag); }
-
-}  // namespace
 
 bool is_told(const Shape& list) {
   return std::ranges::any_of(list, [](Dim element) { return !value_of(element); });
@@ -56,8 +56,8 @@ Shape dealt(Node& node, const Shape& list, const Shape& given, const Shape& othe
   all.insert(all.end(), otherwise.begin(), otherwise.end());
   if (std::ranges::adjacent_find(all, std::not_equal_to<>()) == all.end()) return otherwise;
   Value* places = build.dims_tensor(axes, {count});
-  Value* result = build.scatter(build.dims_tensor(otherwise, {rank}), places, build.dims_tensor(given, {count}), 0,
-                                false, "none");
+  Value* result =
+      build.scatter(build.dims_tensor(otherwise, {rank}), places, build.dims_tensor(given, {count}), 0, false, "none");
   return build.to_host(result, within)->elements;
 }
 
