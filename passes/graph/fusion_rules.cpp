@@ -154,7 +154,9 @@ std::string_view family_of(const Op& op) {
   return "elementwise";
 }
 
-namespace {}  // namespace
+namespace {
+
+}  // namespace
 
 bool may_follow(const Op& anchor, const Op& op) {
   std::string_view family = family_of(anchor);

@@ -64,6 +64,9 @@ FILES = {
     "gather.onnx": model("y = Gather(x, i)", inputs="float[2,3] x, int64[N] i", outputs="float[N,3] y").SerializeToString(),
     "divide.onnx": model("y = Div(x, z)", inputs="int32[N] x, int32[N] z", outputs="int32[N] y").SerializeToString(),
     "pad.onnx": model('y = Pad <mode = "edge"> (x, p)', inputs="float[N,3] x", outputs="float[M,3] y", initializers="int64[4] p = {2, 0, 0, 0}").SerializeToString(),
+    "reduce.onnx": model("y = ReduceSum <keepdims = 0> (x, a)", inputs="float[N,3] x, int64[2] a", outputs="float y", opset=18).SerializeToString(),
+    "squeeze.onnx": model("y = Squeeze(x, a)", inputs="float[N,3] x, int64[1] a", outputs="float[M] y", opset=18).SerializeToString(),
+    "slice.onnx": model("y = Slice(x, a, a, a, s)", inputs="float[N,3] x, int64[1] a, int64[1] s", outputs="float[M,K] y", opset=18).SerializeToString(),
     "half.onnx": model("y = Identity(x)", inputs="bfloat16[2] x", outputs="bfloat16[2] y").SerializeToString(),
     "folder/file": b"", "x.npy": npy(ONE), "x.pb": pb(ONE), "named.pb": pb(ONE, "another name"),
 }
@@ -199,6 +202,12 @@ COMMANDS = [
     run("indices out of range", "--input x=x.npy --input i=i.npy", WRONG, "gather.onnx: node 'y' (Gather", model="gather.onnx", files={"i.npy": npy(np.array([0, 1 << 40, -(1 << 40)]))}),
     run("division by 0 and of the least integer by -1", "--input x=a.npy --input z=b.npy", FINE, model="divide.onnx", output="y: i32 3: 0, -2147483648, -3",
         files={"a.npy": npy(np.array([7, -(1 << 31), 7], np.int32)), "b.npy": npy(np.array([0, -1, -2], np.int32))}),
+    *(run(f"reduced axes {axes}", "--input x=x.npy --input a=a.npy", WRONG, f"reduce.onnx: node 'y' (ReduceSum, opset 18): {line}", model="reduce.onnx", files={"a.npy": npy(np.array(axes))})
+      for axes, line in (([0, 2], "an axis is not in [-2, 1]"), ([-3, 1], "an axis is not in [-2, 1]"), ([-(1 << 63), 1], "an axis is not in [-2, 1]"), ([1, -1], "an axis is given twice"))),
+    run("squeezed axis that is not 1", "--input x=x.npy --input a=a.npy", WRONG, "squeeze.onnx: node 'y' (Squeeze, opset 18): an axis to squeeze has not the extent 1", model="squeeze.onnx",
+        files={"a.npy": npy(np.array([0]))}),
+    run("step 0", "--input x=x.npy --input a=a.npy --input s=s.npy", WRONG, "slice.onnx: node 'y' (Slice, opset 18): step 0", model="slice.onnx",
+        files={"a.npy": npy(np.array([0])), "s.npy": npy(np.array([0]))}),
     run("edges of nothing", "--shape x=0x3", WRONG, "mode 'edge' needs elements along axis 0", model="pad.onnx"),
     run("edges of nothing, known at run time", "--input x=empty.npy", WRONG, "mode 'edge' needs elements along axis 0", model="pad.onnx", files={"empty.npy": npy(np.zeros((0, 3), np.float32))}),
     run("random input of petabytes", f"--shape x={1 << 50}x3 --shape z={1 << 50}x3", FILE, "out of memory", model="symbols.onnx"),
