@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ir/infer.h"
+#include "ir/layout.h"
 
 namespace lapidary {
 
@@ -127,8 +128,25 @@ Type infer_pad(const Inference& op) {
   return Type::tensor(op.type(0).dtype, std::move(shape));
 }
 
+namespace {
+
+// What lies dense in memory, its last byte padded, read as another type and shape.
+Type infer_same_bytes(const Inference& op, DType to, const Shape& shape) {
+  const Type result = Type::tensor(to, shape);
+  if (bit_width(op.type(0).dtype) == 0 || bit_width(to) == 0)
+    op.fail("bits of {} cannot be read as {}", name_of(op.type(0).dtype), name_of(to));
+  Dim before = physical_bytes(op.dims(), op.type(0)), after = physical_bytes(op.dims(), result);
+  const std::string what = fmt::format("bytes of {} and {}:", to_string(op.type(0)), to_string(result));
+  if (known_unequal(before, after)) op.fail("{} {} and {}", what, to_string(before), to_string(after));
+  require_equal(op.module, before, after, what);
+  return result;
+}
+
+}  // namespace
+
 Type infer_bit_cast(const Inference& op) {
   const DType from = op.type(0).dtype, to = op.params.dtype("to");
+  if (op.params.has("shape")) return infer_same_bytes(op, to, op.params.dims("shape"));
   if (bit_width(from) == 0 || bit_width(from) != bit_width(to))
     op.fail("bits of {} cannot be read as {}", name_of(from), name_of(to));
   return Type::tensor(to, op.shape(0));

@@ -198,7 +198,8 @@ Tensor run_true_positions(const Execution& x) {
 
 Tensor run_bit_cast(const Execution& x) {
   const Tensor& from = x.operand(0);
-  return Tensor::from_bytes(x.params().dtype("to"), from.shape, from.to_bytes());
+  Extents shape = x.params().has("shape") ? x.values(x.params().dims("shape")) : from.shape;
+  return Tensor::from_bytes(x.params().dtype("to"), std::move(shape), from.to_bytes());
 }
 
 }  // namespace lapidary

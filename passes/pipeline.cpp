@@ -25,6 +25,7 @@ const std::vector<Pass>& graph_passes() {
       {"recognise-attention", recognise_attention,
        "a product, a softmax and a product are one kernel that never stores the scores"},
       {"fold-batch-norms", fold_batch_norms, "a scale and a shift of channels vanish into weights and bias"},
+      {"widen-subbytes", widen_subbytes, "2- and 4-bit numbers are computed in bytes: kernels do not know them"},
       {"widen-halves", widen_halves, "f16 and bf16 are computed in f32 and rounded: kernels know f32 alone"},
       {"drop-dead", drop_dead, "what those left behind goes"},
       {"nest-concats", nest_concats, "what a dense block has gathered so far begins what it gathers next"},

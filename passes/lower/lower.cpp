@@ -135,16 +135,15 @@ bool FunctionLowering::writes_nothing(const Op& group) {
       group.results, [&](const auto& result) { return value_of(element_count(module_.dims, result->type)) == 0; });
 }
 
-// One dense operand under another shape: nothing to do but to remember where it is.
+// One dense operand under another shape or element type: nothing to do but to remember where it is.
 bool FunctionLowering::is_alias(const Op& group) {
   if (group.operands.size() != 1 || group.results.size() != 1) return false;
   const Value *operand = group.operand(0), *result = group.result();
   auto found = places_.find(operand);
   if (found == places_.end() || places_.contains(result) || slices_.contains(result)) return false;
-  if (!operand->type.layout.dense() || !result->type.layout.dense() || operand->type.dtype != result->type.dtype)
-    return false;
+  if (!operand->type.layout.dense() || !result->type.layout.dense()) return false;
   for (const Op& op : group.regions[0]->ops)
-    if (!op.is(OpKind::Reshape) && !op.is(OpKind::Yield)) return false;
+    if (!op.is(OpKind::Reshape) && !op.is(OpKind::BitCast) && !op.is(OpKind::Yield)) return false;
   places_[result] = BufferRef(found->second);
   return true;
 }

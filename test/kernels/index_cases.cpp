@@ -175,6 +175,31 @@ Cases bit_cast_cases() {
   return cases;
 }
 
+// Arguments and results of 2- and 4-bit types: packed, their last byte padded. Arguments are read where they are.
+Cases subbyte_cases() {
+  Cases cases;
+  const auto add = [&](std::string_view what, DType dtype, std::string_view kernel,
+                       const std::function<void(CaseModel&)>& build) {
+    cases.push_back({.name = fmt::format("{}_{}", what, name_of(dtype)),
+                     .kernel = std::string(kernel),
+                     .build = build,
+                     .values = {{{"N", 0}}, {{"N", 1}}, {{"N", 2}}, {{"N", 3}}, {{"N", 33}}},
+                     .tolerance = 0});
+  };
+  for (DType dtype : {DType::I2, DType::U2, DType::I4, DType::U4, DType::F4E2M1}) {
+    add("transposed", dtype, "bit_cast", [=](CaseModel& m) {
+      m.result({m.build.transpose(m.input({m.symbol("N"), m.build.dim(3)}, dtype), {1, 0})});
+    });
+    add("cast_to", dtype, "bit_cast", [=](CaseModel& m) {
+      Value* x = m.input({m.symbol("N")});
+      m.result({m.build.convert(m.build.mul(x, m.build.like(x, 5)), dtype)});
+    });
+    add("cast_from", dtype, "elementwise",
+        [=](CaseModel& m) { m.result({m.build.convert(m.input({m.symbol("N")}, dtype), DType::F16)}); });
+  }
+  return cases;
+}
+
 // Images whose pixels are repeated or gathered, dense and between convolutions in channel blocks.
 Cases resample_cases() {
   Cases cases;
@@ -245,7 +270,8 @@ Cases resample_cases() {
 
 std::vector<KernelCase> index_cases() {
   Cases cases;
-  for (const Cases& family : {scatter_cases(), scan_cases(), top_k_cases(), bit_cast_cases(), resample_cases()})
+  for (const Cases& family :
+       {scatter_cases(), scan_cases(), top_k_cases(), bit_cast_cases(), subbyte_cases(), resample_cases()})
     cases.insert(cases.end(), family.begin(), family.end());
   return cases;
 }
