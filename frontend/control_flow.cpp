@@ -1,10 +1,10 @@
-// If, Loop and Scan: graphs inside nodes become regions. A branch that is known now is imported in place; else both are,
-// and the condition is a Dim that the host reads. Scan is a Loop whose iterations gather their slices.
+// If, Loop and Scan: graphs inside nodes become regions. A branch that is known now is imported in place; else both
+// are, and the condition is a Dim that the host reads. Scan is a Loop whose iterations gather their slices.
 //
 // The graph's types are static but for extents, so an extent that a loop changes must be named. Which do is found by
 // trying: the body is imported as if every carried value kept its shape; an axis that comes out different is then one
-// whose extent the loop carries beside the value (a holder, i64[rank], read by the host in each iteration), and the body
-// is imported again.
+// whose extent the loop carries beside the value (a holder, i64[rank], read by the host in each iteration), and the
+// body is imported again.
 #include <algorithm>
 #include <set>
 
@@ -197,8 +197,8 @@ struct Importer::LoopBody {
   };
   const GraphProto& graph;
   Dim trips;
-  bool counts;               // Loop: the body takes the iteration and a condition, and yields a condition first
-  Value* condition;          // before the first iteration; null: true
+  bool counts;                  // Loop: the body takes the iteration and a condition, and yields a condition first
+  Value* condition;             // before the first iteration; null: true
   std::vector<Value*> carried;  // what they start as
   std::vector<Scanned> scanned;
   std::set<std::pair<size_t, size_t>> changing;  // (carried value, axis)
@@ -220,7 +220,8 @@ struct Importer::Attempt {
 
 Importer::Attempt Importer::try_body(LoopBody& loop, Scope& scope, const Frame& frame, bool silent) {
   attempted_nodes_ += loop.graph.node_size();
-  if (++attempts_ > kMostAttempts || attempted_nodes_ > std::max<int64_t>(kMostAttemptedNodes, 2 * loop.graph.node_size()))
+  if (++attempts_ > kMostAttempts ||
+      attempted_nodes_ > std::max<int64_t>(kMostAttemptedNodes, 2 * loop.graph.node_size()))
     unsupported("loops within loops whose shapes change in too many ways");
   Attempt attempt{std::make_unique<Region>(), nullptr, nullptr, nullptr, nullptr, {}, {}, {}, {}};
   attempt.writer = std::make_unique<RegionWriter>(*module_, *attempt.region);
@@ -250,8 +251,7 @@ Importer::Attempt Importer::try_body(LoopBody& loop, Scope& scope, const Frame& 
   }
   for (const LoopBody::Scanned& scanned : loop.scanned) {
     Value* at = attempt.iteration;
-    if (scanned.reverse)
-      at = build.sub(build.dims_tensor({module_->dims.sub(loop.trips, build.dim(1))}, {}), at);
+    if (scanned.reverse) at = build.sub(build.dims_tensor({module_->dims.sub(loop.trips, build.dim(1))}, {}), at);
     bind(build.gather(inside(*attempt.writer, scanned.whole), at, scanned.axis));
   }
 
@@ -361,9 +361,8 @@ std::vector<Value*> Importer::finish_loop(LoopBody& loop, Attempt& attempt, Scop
     for (size_t axis = 0; axis < slice->type.shape.size(); ++axis)
       module_->check(dims.select(first, dims.constant(1), dims.equal(last->elements[axis], slice->type.shape[axis])),
                      module_->describe(build.origin) + ": the slices of a scanned output must have one shape");
-    slice_holders.back() = static_cast<int64_t>(
-        carry(build.dims_tensor(Shape(static_cast<size_t>(rank[0]), dims.constant(0)), rank), before,
-              in.shape_of(slice)));
+    slice_holders.back() = static_cast<int64_t>(carry(
+        build.dims_tensor(Shape(static_cast<size_t>(rank[0]), dims.constant(0)), rank), before, in.shape_of(slice)));
   }
   const auto carried = static_cast<int64_t>(operands.size());
   yields.insert(yields.end(), attempt.slices.begin(), attempt.slices.end());
@@ -392,8 +391,8 @@ std::vector<Value*> Importer::finish_loop(LoopBody& loop, Attempt& attempt, Scop
   Params params{{"trips", trips}, {"carried", carried}};
   if (asks) params.set("while", int64_t{1});
   if (std::ranges::any_of(holders, [](int64_t holder) { return holder >= 0; })) params.set("shapes", holders);
-  Op& op = insert_op(*module_, build.region, build.before, OpKind::Loop, operands, std::move(params), types,
-                     build.origin);
+  Op& op =
+      insert_op(*module_, build.region, build.before, OpKind::Loop, operands, std::move(params), types, build.origin);
   attempt.region->owner = &op;
   op.regions.push_back(std::move(attempt.region));
 
@@ -456,8 +455,7 @@ std::vector<Value*> Importer::import_scan(const NodeProto& node, int opset, cons
   const int64_t scanned = attributes.at("num_scan_inputs")->i(), count = std::ssize(given);
   if (scanned < 1 || scanned > count) fail("num_scan_inputs is {}, there are {}", scanned, counted(count, "input"));
   const int64_t states = count - scanned, slices = graph.output_size() - states;
-  if (graph.input_size() != count)
-    fail("the body takes {}, expected {}", counted(graph.input_size(), "input"), count);
+  if (graph.input_size() != count) fail("the body takes {}, expected {}", counted(graph.input_size(), "input"), count);
   if (slices < 0 || graph.output_size() != node.output_size())
     fail("the body yields {}, the node has {}", counted(graph.output_size(), "value"),
          counted(node.output_size(), "output"));
@@ -465,7 +463,8 @@ std::vector<Value*> Importer::import_scan(const NodeProto& node, int opset, cons
     std::vector<int64_t> values(static_cast<size_t>(size), 0);
     auto found = attributes.find(name);
     if (found == attributes.end()) return values;
-    if (found->second->ints_size() != size) fail("{} has {} entries, expected {}", name, found->second->ints_size(), size);
+    if (found->second->ints_size() != size)
+      fail("{} has {} entries, expected {}", name, found->second->ints_size(), size);
     return std::vector<int64_t>(found->second->ints().begin(), found->second->ints().end());
   };
   if (batched)

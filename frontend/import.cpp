@@ -184,7 +184,8 @@ const FunctionProto* body_of(const OpSchema& schema, int opset) {
 void Importer::note_missing(const NodeProto& node, const OpSchema* schema, int opset) {
   if (!schema) {
     if (node.domain() == "com.microsoft") ++missing_["com.microsoft." + printable(node.op_type())];
-  } else if (!is_control_flow(*schema) && !find_importer(schema->domain(), schema->Name()) && !body_of(*schema, opset)) {
+  } else if (!is_control_flow(*schema) && !find_importer(schema->domain(), schema->Name()) &&
+             !body_of(*schema, opset)) {
     ++missing_[schema->Name()];
   }
 }
@@ -221,12 +222,11 @@ void Importer::import_node(const NodeProto& node, Scope& scope, const Frame& fra
     Origin origin = module_->add_origin({frame.prefix + label_of(node), node.op_type(), opset});
     scope.writer.build.origin = origin;
     try {
-      results =
-          function
-              ? call(*function, node, attributes, inputs,
-                     function_opsets_.try_emplace(function, function->opset_import(), report_).first->second, scope,
-                     frame)
-              : import_operator(node, *schema, opset, std::move(attributes), std::move(inputs), scope, frame);
+      results = function
+                    ? call(*function, node, attributes, inputs,
+                           function_opsets_.try_emplace(function, function->opset_import(), report_).first->second,
+                           scope, frame)
+                    : import_operator(node, *schema, opset, std::move(attributes), std::move(inputs), scope, frame);
     } catch (const Error& error) {
       if (error.fault == Fault::Internal) throw;
       report_.error(module_->describe(origin) + ": " + error.what(), error.fault);

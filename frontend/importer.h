@@ -104,9 +104,9 @@ class Importer {
   Structure structure_;
   std::map<const FunctionProto*, Opsets> function_opsets_;
   std::map<std::string, int>
-      missing_;  // operators we have no importer for, also where a failure before them hides them
-  int attempts_ = 0;                           // at bodies of loops
-  int64_t attempted_nodes_ = 0;                // in all of them
+      missing_;                  // operators we have no importer for, also where a failure before them hides them
+  int attempts_ = 0;             // at bodies of loops
+  int64_t attempted_nodes_ = 0;  // in all of them
   std::vector<std::string> attempt_warnings_;  // of the last one
 };
 

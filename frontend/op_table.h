@@ -1,4 +1,5 @@
-// Which function imports which operator: one table for each family in ops/ (families.def), put together in op_table.cpp.
+// Which function imports which operator: one table for each family in ops/ (families.def), put together in
+// op_table.cpp.
 #pragma once
 
 #include <span>

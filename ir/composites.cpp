@@ -262,7 +262,8 @@ Value* dequantize(GraphBuilder& builder, Value* x, Value* scale, Value* zero_poi
   })[0];
 }
 
-// The conversion to 8 bits and more saturates. The floats of 8 and 4 bits have no zero point but 0, and are rounded by the conversion.
+// The conversion to 8 bits and more saturates. The floats of 8 and 4 bits have no zero point but 0, and are rounded by
+// the conversion.
 Value* quantize(GraphBuilder& builder, Value* x, Value* scale, Value* zero_point) {
   return builder.composite("quantize", {}, {x, scale, zero_point}, [&](GraphBuilder& b, Values in) {
     DType to = in[2]->type.dtype, wide = is_half(in[1]->type.dtype) ? DType::F32 : in[1]->type.dtype;
@@ -340,7 +341,6 @@ std::vector<Value*> linear_attention(GraphBuilder& builder, const LinearAttentio
     return std::vector<Value*>{b.transpose(done[1], {1, 0, 2, 3}), done[0]};
   });
 }
-
 
 // --- tree ensembles ---------------------------------------------------------------------------------------------
 

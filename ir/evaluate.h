@@ -5,7 +5,8 @@
 
 namespace lapidary {
 
-// Nothing when the value depends on a run, is larger than a few thousand elements, or takes more than a few hundred ops.
+// Nothing when the value depends on a run, is larger than a few thousand elements, or takes more than a few hundred
+// ops.
 std::optional<Tensor> evaluate_now(const Module&, const Value*);
 
 }  // namespace lapidary

@@ -99,7 +99,8 @@ std::vector<Tensor> run_top_k(const Execution& x) {
 Tensor run_suppress(const Execution& x) {
   const Tensor &boxes = x.operand(0), &order = x.operand(1), &allowed = x.operand(2);
   const auto threshold = static_cast<float>(x.operand(3).numbers[0]);
-  const int64_t classes = order.shape[1], count = order.shape[2], all = boxes.shape[1], most = x.value(x.params().dim("most"));
+  const int64_t classes = order.shape[1], count = order.shape[2], all = boxes.shape[1],
+                most = x.value(x.params().dim("most"));
   auto overlap = [&](int64_t batch, int64_t a, int64_t b) {
     float corner[2][4];
     for (int i = 0; i < 4; ++i) {
@@ -117,10 +118,9 @@ Tensor run_suppress(const Execution& x) {
     std::vector<int64_t> kept;
     for (int64_t i = line * count; i < (line + 1) * count; ++i) {
       const int64_t box = order.integers[static_cast<size_t>(i)];
-      const bool takes = allowed.integers[static_cast<size_t>(i)] != 0 && static_cast<int64_t>(kept.size()) < most &&
-                         std::ranges::none_of(kept, [&](int64_t other) {
-                           return overlap(line / classes, box, other) > threshold;
-                         });
+      const bool takes =
+          allowed.integers[static_cast<size_t>(i)] != 0 && static_cast<int64_t>(kept.size()) < most &&
+          std::ranges::none_of(kept, [&](int64_t other) { return overlap(line / classes, box, other) > threshold; });
       if (!takes) continue;
       kept.push_back(box);
       result.integers[static_cast<size_t>(i)] = 1;

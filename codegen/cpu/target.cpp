@@ -23,12 +23,12 @@ struct NamedCpu {
   int l1_kib, l2_kib, l3_kib;  // per core; L3 as one core's share
 };
 constexpr std::array kNamedCpus = {
-    NamedCpu{"x86-64-v2", 16, false, 32, 256, 2048},       NamedCpu{"x86-64-v3", 32, false, 32, 512, 2048},
-    NamedCpu{"x86-64-v4", 64, false, 32, 1024, 2048},      NamedCpu{"haswell", 32, false, 32, 256, 2048},
-    NamedCpu{"skylake", 32, false, 32, 256, 2048},         NamedCpu{"skylake-avx512", 64, false, 32, 1024, 1408},
-    NamedCpu{"icelake-server", 64, true, 48, 1280, 1536},  NamedCpu{"sapphirerapids", 64, true, 48, 2048, 1920},
-    NamedCpu{"znver2", 32, false, 32, 512, 4096},          NamedCpu{"znver3", 32, false, 32, 512, 4096},
-    NamedCpu{"znver4", 64, true, 32, 1024, 4096},          NamedCpu{"znver5", 64, true, 48, 1024, 4096},
+    NamedCpu{"x86-64-v2", 16, false, 32, 256, 2048},      NamedCpu{"x86-64-v3", 32, false, 32, 512, 2048},
+    NamedCpu{"x86-64-v4", 64, false, 32, 1024, 2048},     NamedCpu{"haswell", 32, false, 32, 256, 2048},
+    NamedCpu{"skylake", 32, false, 32, 256, 2048},        NamedCpu{"skylake-avx512", 64, false, 32, 1024, 1408},
+    NamedCpu{"icelake-server", 64, true, 48, 1280, 1536}, NamedCpu{"sapphirerapids", 64, true, 48, 2048, 1920},
+    NamedCpu{"znver2", 32, false, 32, 512, 4096},         NamedCpu{"znver3", 32, false, 32, 512, 4096},
+    NamedCpu{"znver4", 64, true, 32, 1024, 4096},         NamedCpu{"znver5", 64, true, 48, 1024, 4096},
 };
 
 void set_vectors(Target& target, int vector_bytes) {

@@ -69,7 +69,8 @@ Dim told_count(Node& node, DType type, double most) {
   GraphBuilder& b = node.build;
   auto bound = [&](int i) { return b.convert(node.input(i), type); };
   Value* steps = b.scalar_op(ScalarOp::Ceil, {b.div(b.sub(bound(1), bound(0)), bound(2))});
-  Value* clamped = b.scalar_op(ScalarOp::Max, {b.scalar_op(ScalarOp::Min, {steps, b.like(steps, most)}), b.like(steps, 0)});
+  Value* clamped =
+      b.scalar_op(ScalarOp::Max, {b.scalar_op(ScalarOp::Min, {steps, b.like(steps, most)}), b.like(steps, 0)});
   return b.to_host(b.convert(clamped, DType::I64), {0, static_cast<int64_t>(most)})->elements.at(0);
 }
 

@@ -53,7 +53,9 @@ Value* finished(Node& node, Value* y, Value* z) {
   return activated(node, z ? node.build.add(y, z) : y);
 }
 
-Values fused_conv(Node& node) { return {finished(node, convolved(node, node.input(0), node.input(1), node.input(2)), node.input(3))}; }
+Values fused_conv(Node& node) {
+  return {finished(node, convolved(node, node.input(0), node.input(1), node.input(2)), node.input(3))};
+}
 
 Values nhwc_conv(Node& node) {
   const int rank = node.rank();
@@ -61,7 +63,8 @@ Values nhwc_conv(Node& node) {
   std::vector<int64_t> to_front = axes_from(0, rank), to_back = to_front;
   std::rotate(to_front.begin() + 1, to_front.end() - 1, to_front.end());
   std::rotate(to_back.begin() + 1, to_back.begin() + 2, to_back.end());
-  Value* y = node.build.transpose(convolved(node, node.build.transpose(node.input(0), to_front), node.input(1), node.input(2)), to_back);
+  Value* y = node.build.transpose(
+      convolved(node, node.build.transpose(node.input(0), to_front), node.input(1), node.input(2)), to_back);
   return {finished(node, y, node.input(3))};
 }
 

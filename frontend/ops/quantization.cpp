@@ -54,8 +54,7 @@ Operands operands_of(Node& node) {
   int64_t block = node.integer_or("block_size", 0);
   if (block < 0 || block > kMostBlock) fail("block_size must be from 0 to {}, got {}", kMostBlock, block);
   Value *scale = node.input(1), *zero_point = node.input(2);
-  if (zero_point && scale->type.rank() == 0 && zero_point->type.rank() == 1 &&
-      value_of(zero_point->type.shape[0]) == 1)
+  if (zero_point && scale->type.rank() == 0 && zero_point->type.rank() == 1 && value_of(zero_point->type.shape[0]) == 1)
     zero_point = node.build.reshape(zero_point, {});
   if (zero_point && zero_point->type.rank() != scale->type.rank())
     fail("scale has rank {}, zero point {}", scale->type.rank(), zero_point->type.rank());

@@ -1,5 +1,5 @@
-// Operators whose result is as large as the data say: what is selected is counted, the host reads the count, and then it
-// is an extent like any other.
+// Operators whose result is as large as the data say: what is selected is counted, the host reads the count, and then
+// it is an extent like any other.
 #include "frontend/ops/common.h"
 
 namespace lapidary::frontend {
@@ -22,9 +22,7 @@ Values non_zero(Node& node) {
   DimPool& dims = node.dims();
   Value* x = flat(b, node.input(0));
   const Shape shape = node.type(0).shape;
-  Value* mask = x->type.dtype == DType::Bool
-                    ? x
-                    : b.scalar_op(ScalarOp::NotEqual, {x, zero(node, x)});
+  Value* mask = x->type.dtype == DType::Bool ? x : b.scalar_op(ScalarOp::NotEqual, {x, zero(node, x)});
   Value* at = positions(b, mask);
   if (shape.empty()) return {b.splat(DType::I64, {dims.constant(0), at->type.shape[0]}, 0)};
   Values rows;
@@ -72,24 +70,28 @@ Values non_max_suppression(Node& node) {
   GraphBuilder& b = node.build;
   DimPool& dims = node.dims();
   const Shape &boxes = node.type(0).shape, &scores = node.type(1).shape;
-  if (boxes.size() != 3 || scores.size() != 3) fail("boxes and scores have ranks {} and {}, expected 3", boxes.size(), scores.size());
+  if (boxes.size() != 3 || scores.size() != 3)
+    fail("boxes and scores have ranks {} and {}, expected 3", boxes.size(), scores.size());
   if (known_unequal(boxes[2], dims.constant(4))) fail("boxes have {} coordinates, expected 4", to_string(boxes[2]));
   if (!value_of(boxes[2])) unsupported("boxes of an unknown number of coordinates");
   for (int axis : {0, 1}) {
     const Dim other = scores[axis == 0 ? 0 : 2];
-    if (known_unequal(boxes[axis], other)) fail("boxes and scores disagree: {} and {}", to_string(boxes[axis]), to_string(other));
+    if (known_unequal(boxes[axis], other))
+      fail("boxes and scores disagree: {} and {}", to_string(boxes[axis]), to_string(other));
     b.module.check(dims.equal(boxes[axis], other), b.module.describe(b.origin) + ": boxes and scores must agree");
   }
   auto scalar = [&](int i, double otherwise) {
     return node.input(i) ? b.reshape(node.input(i), {}) : b.scalar(DType::F32, otherwise);
   };
   const Dim most = node.input(2) ? dims.max(node.extent(2), dims.constant(0)) : dims.constant(0);
-  Op& sorted = b.create(OpKind::TopK, {node.input(1)}, {{"axis", int64_t{2}}, {"k", scores[2]}, {"largest", int64_t{1}}});
+  Op& sorted =
+      b.create(OpKind::TopK, {node.input(1)}, {{"axis", int64_t{2}}, {"k", scores[2]}, {"largest", int64_t{1}}});
   Value *values = sorted.result(0), *order = sorted.result(1);
   Value* allowed = node.input(4) ? b.scalar_op(ScalarOp::Less, {scalar(4, 0), values})
                                  : b.scalar_op(ScalarOp::Equal, {values, values});
-  Value* kept = b.create(OpKind::Suppress, {corners(node, node.input(0)), order, allowed, scalar(3, 0)}, {{"most", most}})
-                    .result();
+  Value* kept =
+      b.create(OpKind::Suppress, {corners(node, node.input(0)), order, allowed, scalar(3, 0)}, {{"most", most}})
+          .result();
   Value* at = positions(b, flat(b, kept));
   const Dim one = dims.constant(1), classes = dims.max(scores[1], one), count = dims.max(scores[2], one);
   auto number = [&](Dim value) { return b.dims_tensor({value}, {}); };

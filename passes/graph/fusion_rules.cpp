@@ -117,8 +117,8 @@ bool is_kernels_linear_attention(const Op& op) {
 
 bool stands_alone(std::string_view family) {
   static constexpr std::string_view kAlone[] = {"pool",      "recurrent", "linear_attention", "trees",
-                                                "positions", "suppress",  "scatter",   "scan",             "top_k",
-                                                "bit_cast"};
+                                                "positions", "suppress",  "scatter",          "scan",
+                                                "top_k",     "bit_cast"};
   return std::ranges::find(kAlone, family) != std::end(kAlone);
 }
 
@@ -154,9 +154,7 @@ std::string_view family_of(const Op& op) {
   return "elementwise";
 }
 
-namespace {
-
-}  // namespace
+namespace {}  // namespace
 
 bool may_follow(const Op& anchor, const Op& op) {
   std::string_view family = family_of(anchor);

@@ -11,8 +11,9 @@
 //   attention    anchor the composite; strided views of q, k, v with adjacent last axes before it; after it the
 //                epilogue, reshape and transpose.
 //   packed       anchor the composite matmul_packed; epilogue, and reshape and transpose of the result.
-//   recurrent, linear_attention, trees, scatter, scan, top_k, bit_cast, positions, suppress  anchor the op of that name, alone.
-//   row          reductions over trailing axes and softmax, layer_norm, rms_norm composites over one row space, with
+//   recurrent, linear_attention, trees, scatter, scan, top_k, bit_cast, positions, suppress  anchor the op of that
+//   name, alone. row          reductions over trailing axes and softmax, layer_norm, rms_norm composites over one row
+//   space, with
 //                elementwise ops before, between and after them; values have the row space's shape or are constant
 //                along the reduced axes.
 //   reduce       anchor another reduction; elementwise ops before it (the operand's shape) and after it (the result's).

@@ -1,5 +1,6 @@
 // The C interface of a small product under any calls: binds of any shape, stride, type, size and pointer, limits of any
-// size, runs and reads in any order. Every call answers with a status, and a run that says LPD_OK computed what it must.
+// size, runs and reads in any order. Every call answers with a status, and a run that says LPD_OK computed what it
+// must.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include <array>
@@ -14,7 +15,8 @@ namespace {
 using namespace lapidary;
 using Provider = FuzzedDataProvider;
 
-constexpr std::array<int64_t, 12> kExtents{0, 1, 2, 3, 5, 64, -1, -2, INT64_MAX, INT64_MIN, INT64_C(1) << 61, INT64_C(1) << 40};
+constexpr std::array<int64_t, 12> kExtents{
+    0, 1, 2, 3, 5, 64, -1, -2, INT64_MAX, INT64_MIN, INT64_C(1) << 61, INT64_C(1) << 40};
 constexpr uint32_t kDepth = 3;
 
 int64_t extent(Provider& data) {
@@ -42,12 +44,25 @@ struct Bound {
     tensor = {sizeof tensor, 0, memory.data(), bytes, 1, static_cast<uint8_t>(dims.size()), dims.data(), nullptr};
     if (fits) return;
     switch (data.ConsumeIntegralInRange(0, 6)) {
-      case 0: tensor.dtype = data.ConsumeIntegral<uint8_t>(); break;
-      case 1: tensor.data = nullptr; break;
-      case 2: tensor.bytes = data.PickValueInArray(kExtents) > bytes ? bytes : data.PickValueInArray({INT64_MIN, INT64_C(-1)}); break;
-      case 3: tensor.dims = nullptr; break;
-      case 4: tensor.size = data.ConsumeIntegral<uint32_t>() % sizeof tensor; break;
-      case 5: tensor.device = data.ConsumeIntegral<int32_t>(); break;
+      case 0:
+        tensor.dtype = data.ConsumeIntegral<uint8_t>();
+        break;
+      case 1:
+        tensor.data = nullptr;
+        break;
+      case 2:
+        tensor.bytes =
+            data.PickValueInArray(kExtents) > bytes ? bytes : data.PickValueInArray({INT64_MIN, INT64_C(-1)});
+        break;
+      case 3:
+        tensor.dims = nullptr;
+        break;
+      case 4:
+        tensor.size = data.ConsumeIntegral<uint32_t>() % sizeof tensor;
+        break;
+      case 5:
+        tensor.device = data.ConsumeIntegral<int32_t>();
+        break;
       case 6:
         for (size_t i = 0; i < dims.size(); ++i) strides.push_back(extent(data));
         tensor.strides = strides.data();
@@ -80,7 +95,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
       case 0:
       case 1: {
         alive.push_back(std::make_unique<Bound>(data));
-        const lpd_status bound = lpd_bind(instance, slot, data.ConsumeIntegralInRange(0, 20) ? &alive.back()->tensor : nullptr);
+        const lpd_status bound =
+            lpd_bind(instance, slot, data.ConsumeIntegralInRange(0, 20) ? &alive.back()->tensor : nullptr);
         check_status(bound);
         if (bound == LPD_OK && slot > 2) fuzz::found("a slot that is not there");
         break;
@@ -95,7 +111,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
         const lpd_status got = lpd_output(instance, slot, &read);
         check_status(got);
         int64_t sum = 0;
-        for (int64_t i = 0; got == LPD_OK && read.data && i < read.bytes; ++i) sum += static_cast<const uint8_t*>(read.data)[i];
+        for (int64_t i = 0; got == LPD_OK && read.data && i < read.bytes; ++i)
+          sum += static_cast<const uint8_t*>(read.data)[i];
         volatile int64_t keep = sum;
         (void)keep;
         break;
@@ -103,7 +120,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
       case 4: {
         lpd_step_profile profile{.size = sizeof profile};
         check_status(lpd_profile_enable(instance, slot));
-        check_status(lpd_profile(instance, data.ConsumeIntegralInRange(-1, 1), data.ConsumeIntegralInRange(-1, 9), &profile));
+        check_status(
+            lpd_profile(instance, data.ConsumeIntegralInRange(-1, 1), data.ConsumeIntegralInRange(-1, 9), &profile));
         break;
       }
       case 5: {

@@ -1,8 +1,8 @@
 // Any bytes as a .npy or a .pb file: a tensor of as many bytes as its shape and type need, or a line that says why not.
 // What was read, written and read again is the same.
 #include "frontend/tensor_file.h"
-#include "tools/npy.h"
 #include "test/fuzz/target.h"
+#include "tools/npy.h"
 
 namespace {
 
@@ -13,7 +13,8 @@ void check_npy(const std::string& path) {
   const std::string content = tools::npy_content("again.npy", tensor);
   fuzz::MemoryFile copy(reinterpret_cast<const uint8_t*>(content.data()), content.size());
   const tools::HostTensor again = tools::read_npy(copy.path());
-  if (again.dims != tensor.dims || again.dtype != tensor.dtype || again.bytes != tensor.bytes) fuzz::found("another .npy");
+  if (again.dims != tensor.dims || again.dtype != tensor.dtype || again.bytes != tensor.bytes)
+    fuzz::found("another .npy");
 }
 
 void check_pb(const std::string& path) {
@@ -21,7 +22,8 @@ void check_pb(const std::string& path) {
   const std::string message = frontend::tensor_message("x", tensor.dtype, tensor.dims, tensor.bytes);
   fuzz::MemoryFile copy(reinterpret_cast<const uint8_t*>(message.data()), message.size());
   const frontend::TensorFile again = frontend::read_tensor_file(copy.path());
-  if (again.dims != tensor.dims || again.dtype != tensor.dtype || again.bytes != tensor.bytes) fuzz::found("another .pb");
+  if (again.dims != tensor.dims || again.dtype != tensor.dtype || again.bytes != tensor.bytes)
+    fuzz::found("another .pb");
 }
 
 }  // namespace

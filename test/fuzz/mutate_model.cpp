@@ -11,9 +11,29 @@ namespace {
 
 using namespace frontend;
 
-constexpr int64_t kOdd[] = {0,  1,   -1,  2,   3,         4,         7,         8,         16,        -2,        -100,
-                            99, 255, 256, 1000, 1 << 20, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, INT64_C(1) << 32,
-                            INT64_C(1) << 40, INT64_C(1) << 62};
+constexpr int64_t kOdd[] = {0,
+                            1,
+                            -1,
+                            2,
+                            3,
+                            4,
+                            7,
+                            8,
+                            16,
+                            -2,
+                            -100,
+                            99,
+                            255,
+                            256,
+                            1000,
+                            1 << 20,
+                            INT32_MAX,
+                            INT32_MIN,
+                            INT64_MAX,
+                            INT64_MIN,
+                            INT64_C(1) << 32,
+                            INT64_C(1) << 40,
+                            INT64_C(1) << 62};
 constexpr double kOddNumbers[] = {0, -0.0, 1, -1, 0.5, 1e9, 1e-40, 1e38, -1e38, HUGE_VAL, -HUGE_VAL, NAN};
 
 struct Mutator {
@@ -23,7 +43,9 @@ struct Mutator {
   size_t below(size_t count) { return count ? random() % count : 0; }
   bool chance(size_t of) { return below(of) == 0; }
   int64_t odd() { return kOdd[below(std::size(kOdd))]; }
-  int64_t near(int64_t value) { return chance(2) ? odd() : static_cast<int64_t>(static_cast<uint64_t>(value) + below(5) - 2); }
+  int64_t near(int64_t value) {
+    return chance(2) ? odd() : static_cast<int64_t>(static_cast<uint64_t>(value) + below(5) - 2);
+  }
 
   void graph(GraphProto& graph, int depth);
   void node(GraphProto& graph, NodeProto& node, int depth);
@@ -50,7 +72,9 @@ void Mutator::tensor(TensorProto& tensor) {
         tensor.set_dims(axis, near(tensor.dims(axis)));
       }
       break;
-    case 1: tensor.set_data_type(static_cast<int>(below(27))); break;
+    case 1:
+      tensor.set_data_type(static_cast<int>(below(27)));
+      break;
     case 2:
       if (std::string& raw = *tensor.mutable_raw_data(); raw.size() >= 8 && tensor.data_type() == TensorProto::INT64) {
         const int64_t value = odd();
@@ -81,11 +105,15 @@ void Mutator::type(onnx::TypeProto& type) {
   auto& tensor = *type.mutable_tensor_type();
   auto& shape = *tensor.mutable_shape();
   switch (below(5)) {
-    case 0: tensor.set_elem_type(static_cast<int>(below(27))); break;
+    case 0:
+      tensor.set_elem_type(static_cast<int>(below(27)));
+      break;
     case 1:
       if (shape.dim_size() > 0) shape.mutable_dim()->RemoveLast();
       break;
-    case 2: shape.add_dim()->set_dim_value(odd()); break;
+    case 2:
+      shape.add_dim()->set_dim_value(odd());
+      break;
     default:
       if (shape.dim_size() == 0) break;
       auto& dim = *shape.mutable_dim(static_cast<int>(below(shape.dim_size())));
@@ -103,9 +131,14 @@ void Mutator::attribute(AttributeProto& attribute, int depth) {
   if (attribute.ints_size() > 0) {
     const int i = static_cast<int>(below(attribute.ints_size()));
     switch (below(3)) {
-      case 0: attribute.add_ints(attribute.ints(i)); break;
-      case 1: attribute.mutable_ints()->RemoveLast(); break;
-      case 2: attribute.set_ints(i, near(attribute.ints(i)));
+      case 0:
+        attribute.add_ints(attribute.ints(i));
+        break;
+      case 1:
+        attribute.mutable_ints()->RemoveLast();
+        break;
+      case 2:
+        attribute.set_ints(i, near(attribute.ints(i)));
     }
   } else if (attribute.floats_size() > 0) {
     attribute.set_floats(static_cast<int>(below(attribute.floats_size())),
@@ -129,7 +162,9 @@ void Mutator::node(GraphProto& graph, NodeProto& node, int depth) {
     case 0:
       if (node.input_size() > 0) node.set_input(static_cast<int>(below(node.input_size())), a_value(graph));
       break;
-    case 1: node.add_input(a_value(graph)); break;
+    case 1:
+      node.add_input(a_value(graph));
+      break;
     case 2:
       if (node.input_size() > 0) node.mutable_input()->RemoveLast();
       break;
@@ -151,13 +186,16 @@ void Mutator::node(GraphProto& graph, NodeProto& node, int depth) {
 void Mutator::graph(GraphProto& graph, int depth) {
   switch (below(10)) {
     case 0:
-      if (graph.initializer_size() > 0) tensor(*graph.mutable_initializer(static_cast<int>(below(graph.initializer_size()))));
+      if (graph.initializer_size() > 0)
+        tensor(*graph.mutable_initializer(static_cast<int>(below(graph.initializer_size()))));
       break;
     case 1:
-      if (graph.input_size() > 0) type(*graph.mutable_input(static_cast<int>(below(graph.input_size())))->mutable_type());
+      if (graph.input_size() > 0)
+        type(*graph.mutable_input(static_cast<int>(below(graph.input_size())))->mutable_type());
       break;
     case 2:
-      if (graph.output_size() > 0 && chance(2)) type(*graph.mutable_output(static_cast<int>(below(graph.output_size())))->mutable_type());
+      if (graph.output_size() > 0 && chance(2))
+        type(*graph.mutable_output(static_cast<int>(below(graph.output_size())))->mutable_type());
       break;
     case 3: {  // a node of either model, between two of this one
       const GraphProto& from = chance(2) && other.graph().node_size() > 0 ? other.graph() : graph;
