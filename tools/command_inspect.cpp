@@ -37,9 +37,9 @@ Extents parse_hints(const std::vector<std::string>& texts) {
 int run(const Arguments& arguments) {
   const Inspection inspection = inspect(arguments.compile, parse_hints(arguments.hints));
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  const int threads = arguments.compile.threads > 0 ? arguments.compile.threads : cores;
+  const int threads = arguments.compile.threads > 0 ? std::min(arguments.compile.threads, cores) : cores;
   std::vector<Estimate> estimates;
-  if (inspection.open.empty()) estimates = estimate(inspection, std::min(threads, cores));
+  if (inspection.open.empty()) estimates = estimate(inspection, threads);
   if (arguments.json)
     fmt::print(
         "{}\n",

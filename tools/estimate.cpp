@@ -45,7 +45,7 @@ std::optional<int64_t> memory_needed(const Inspection& inspection) {
   const auto add = [&](const Amount& amount) {
     return amount.value && !__builtin_add_overflow(sum, *amount.value, &sum);
   };
-  bool known = add(inspection.peak);
+  bool known = add(inspection.peak) && inspection.register_bytes && add(*inspection.register_bytes);
   for (const auto* tensors : {&inspection.inputs, &inspection.outputs})
     for (const Inspection::Tensor& tensor : *tensors) known = known && add(tensor.bytes);
   return known ? std::optional<int64_t>(sum) : std::nullopt;

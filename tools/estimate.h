@@ -14,7 +14,7 @@ namespace lapidary::tools {
 struct Estimate {
   std::string device;
   double memory_gb;
-  std::optional<bool> fits;  // weights, the arena at its peak, inputs and outputs
+  std::optional<bool> fits;  // weights, the arena at its peak, registers, inputs and outputs
   std::optional<double> seconds, joules,
       dollars;  // of one inference; nothing where the table or the symbols say nothing
 };

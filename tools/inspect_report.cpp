@@ -49,8 +49,11 @@ std::string work_text(const Inspection& inspection) {
   text += fmt::format("  bytes moved: {}\n", amount_text(inspection.bytes));
   if (inspection.known_by_run)
     text += fmt::format("  not in it: {} whose size only a run can tell\n", counted(inspection.known_by_run, "step"));
+  if (inspection.looped)
+    text += fmt::format("  counted for all iterations there can be: {} in loops\n", counted(inspection.looped, "step"));
   if (inspection.repeated)
-    text += fmt::format("  counted for one iteration: {} in loops\n", counted(inspection.repeated, "step"));
+    text += fmt::format("  counted for one iteration of loops whose number only a run can tell: {}\n",
+                        counted(inspection.repeated, "step"));
   if (inspection.conditional)
     text += fmt::format("  counted as if taken: {} in branches\n", counted(inspection.conditional, "step"));
   return text;
@@ -74,8 +77,10 @@ std::string memory_text(const Inspection& inspection) {
                       counted(static_cast<int64_t>(inspection.buffers.size()), "buffer"), amount_text(inspection.peak));
   text += fmt::format("  workspace of each thread: {} bytes\n", amount_text(inspection.workspace));
   if (!inspection.registers.empty()) {
-    text += fmt::format("  registers, sized at run time and not in the peak: {} in {}\n", inspection.registers.size(),
-                        counted(inspection.register_slots, "slot"));
+    text += fmt::format(
+        "  registers, sized at run time and not in the peak: {} in {}, {} bytes\n", inspection.registers.size(),
+        counted(inspection.register_slots, "slot"),
+        inspection.register_bytes ? amount_text(*inspection.register_bytes) : "only a run can tell how many");
     for (const Inspection::Register& held : inspection.registers)
       text += fmt::format("    slot {}, steps {} to {}{}\n", held.slot, held.first_step, held.last_step,
                           held.origin.empty() ? "" : "  " + held.origin);
@@ -101,8 +106,8 @@ std::string devices_text(const Inspection& inspection, const std::vector<Estimat
                         : *device.fits ? "yes"
                                        : "no",
                         cell(device.seconds, 1e3), cell(device.joules, 1e3), cell(device.dollars, 1e6));
-  if (inspection.known_by_run || inspection.repeated || inspection.conditional)
-    text += "  with what is left out, counted for one iteration or as if taken above\n";
+  if (inspection.known_by_run || inspection.looped || inspection.repeated || inspection.conditional)
+    text += "  with loops, branches and what only a run can tell counted as above\n";
   return text + fmt::format("  {}; this CPU is measured now, with {}\n", kFiguresAreFrom, counted(threads, "thread"));
 }
 
@@ -135,6 +140,7 @@ Json steps_json(const Inspection& inspection) {
                     {"flops", json_of(step.flops)},
                     {"bytes", json_of(step.bytes)},
                     {"known_by_run", step.known_by_run},
+                    {"looped", step.looped},
                     {"repeated", step.repeated},
                     {"conditional", step.conditional}});
   return list;
@@ -154,7 +160,8 @@ Json memory_json(const Inspection& inspection) {
           {"workspace_of_thread", json_of(inspection.workspace)},
           {"buffers", buffers},
           {"registers", registers},
-          {"register_slots", inspection.register_slots}};
+          {"register_slots", inspection.register_slots},
+          {"register_bytes", inspection.register_bytes ? json_of(*inspection.register_bytes) : Json()}};
 }
 
 Json devices_json(const std::vector<Estimate>& estimates) {
@@ -199,7 +206,8 @@ nlohmann::json inspection_json(const Inspection& inspection, const std::vector<E
           {"flops", json_of(inspection.flops)},
           {"bytes", json_of(inspection.bytes)},
           {"steps_known_by_run", inspection.known_by_run},
-          {"steps_in_loops", inspection.repeated},
+          {"steps_in_loops", inspection.looped},
+          {"steps_in_loops_known_by_run", inspection.repeated},
           {"steps_in_branches", inspection.conditional},
           {"groups", groups},
           {"kernels", kernels},

@@ -25,34 +25,33 @@ class Amounts {
       return found == extents_.end() ? std::optional<int64_t>() : found->second;
     });
   }
-  Amount of(Dim dim) const { return dim ? Amount{to_string(dim), value(dim)} : Amount{"0", 0}; }
+  Amount of(Dim dim) const { return dim ? Amount{to_string(dim), value(dim)} : Amount{"too large to write down", {}}; }
 
  private:
   const Extents& extents_;
 };
 
-// A sum or a maximum of formulas; models may be such that it cannot be written down.
+// The formula that compute() makes; null where it cannot be written down.
+template <typename Compute>
+Dim if_it_fits(const Compute& compute) {
+  try {
+    return compute();
+  } catch (const Error&) { return nullptr; }
+}
+
+// A sum or a maximum of formulas. One that cannot be written down makes the whole so.
 class Total {
  public:
   explicit Total(DimPool& dims) : dims_(dims), total_(dims.constant(0)) {}
   void add(Dim dim) {
-    combine([&] { return dims_.add(total_, dim); }, dim);
+    total_ = if_it_fits([&] { return total_ && dim ? dims_.add(total_, dim) : nullptr; });
   }
   void max(Dim dim) {
-    combine([&] { return dims_.max(total_, dim); }, dim);
+    total_ = if_it_fits([&] { return total_ && dim ? dims_.max(total_, dim) : nullptr; });
   }
-  Amount amount(const Amounts& amounts) const {
-    return total_ ? amounts.of(total_) : Amount{"too large to write down", {}};
-  }
+  Dim dim() const { return total_; }
 
  private:
-  template <typename Combine>
-  void combine(const Combine& combine, Dim dim) {
-    if (!total_ || !dim) return;
-    try {
-      total_ = combine();
-    } catch (const Error&) { total_ = nullptr; }
-  }
   DimPool& dims_;
   Dim total_;
 };
@@ -110,15 +109,26 @@ Inspection::Tensor tensor(DimPool& dims, const TensorInfo& info, const Amounts& 
   return result;
 }
 
-// Steps that a jump backwards may run again, and steps that a jump forwards may leave out.
-void mark_jumps(const EntryPoint& entry, std::vector<Inspection::Step>& steps) {
-  for (uint32_t at = 0; at < entry.steps.size(); ++at) {
+// Null where one of them is, and where it cannot be written down.
+Dim times(DimPool& dims, Dim a, Dim b) {
+  return if_it_fits([&] { return a && b ? dims.mul(a, b) : nullptr; });
+}
+
+// How often a step runs at most, as far as that is known before: trips of the loops around it. Steps of loops whose
+// trips only a run can tell, and steps that a jump forwards may leave out, are marked.
+std::vector<Dim> trips_of_steps(DimPool& dims, const EntryPoint& entry, std::vector<Inspection::Step>& steps) {
+  std::vector<Dim> trips(steps.size(), dims.constant(1));
+  for (uint32_t at = 0; at < steps.size(); ++at) {
     const Step& step = entry.steps[at];
     if (!jumps(step.kind)) continue;
-    for (uint32_t i = step.target; i <= at && step.target <= at; ++i) steps[i].repeated = true;
-    if (step.kind == StepKind::LoopNext) continue;
-    for (uint32_t i = at + 1; i < step.target && i < steps.size(); ++i) steps[i].conditional = true;
+    const bool loop = step.kind == StepKind::LoopNext;
+    const bool known = loop && !speaks_of_elements(step.amount) && range(step.amount).hi < kDimMax;
+    for (uint32_t i = at + 1; i < std::min<size_t>(step.target, steps.size()); ++i) {
+      (known ? steps[i].looped : loop ? steps[i].repeated : steps[i].conditional) = true;
+      if (known) trips[i] = times(dims, trips[i], dims.max(step.amount, dims.constant(0)));
+    }
   }
+  return trips;
 }
 
 // The variant that the extents choose, or the first.
@@ -135,8 +145,11 @@ void count_steps(const Program& program, const EntryPoint& entry, const Amounts&
   };
   std::map<std::string, Totals> families;
   Total flops(dims), bytes(dims), workspace(dims);
-  for (const Step& step : entry.steps) {
-    Inspection::Step& found = result.steps.emplace_back();
+  result.steps.resize(entry.steps.size());
+  const std::vector<Dim> trips = trips_of_steps(dims, entry, result.steps);
+  for (size_t i = 0; i < entry.steps.size(); ++i) {
+    const Step& step = entry.steps[i];
+    Inspection::Step& found = result.steps[i];
     found.origin = step.origin ? program.module->describe(step.origin) : "";
     if (step.kind != StepKind::Kernel) {
       found.kernel = "host";
@@ -144,8 +157,10 @@ void count_steps(const Program& program, const EntryPoint& entry, const Amounts&
       continue;
     }
     found.kernel = program.kernels[chosen(step, amounts).kernel].family;
-    found.flops = amounts.of(step.flops);
-    found.bytes = amounts.of(step.bytes);
+    const Dim step_flops = step.flops ? times(dims, step.flops, trips[i]) : dims.constant(0);
+    const Dim step_bytes = step.bytes ? times(dims, step.bytes, trips[i]) : dims.constant(0);
+    found.flops = amounts.of(step_flops);
+    found.bytes = amounts.of(step_bytes);
     found.known_by_run =
         (step.flops && speaks_of_elements(step.flops)) || (step.bytes && speaks_of_elements(step.bytes));
     for (const Variant& variant : step.variants)
@@ -153,28 +168,41 @@ void count_steps(const Program& program, const EntryPoint& entry, const Amounts&
     ++result.kernels[found.kernel].steps;
     if (found.known_by_run) continue;
     Totals& family = families.try_emplace(found.kernel, Totals{Total(dims), Total(dims)}).first->second;
-    for (Total* total : {&flops, &family.flops}) total->add(step.flops);
-    for (Total* total : {&bytes, &family.bytes}) total->add(step.bytes);
+    for (Total* total : {&flops, &family.flops}) total->add(step_flops);
+    for (Total* total : {&bytes, &family.bytes}) total->add(step_bytes);
   }
-  mark_jumps(entry, result.steps);
   for (const Inspection::Step& step : result.steps) {
     if (step.kernel == "host") continue;
     result.known_by_run += step.known_by_run;
+    result.looped += step.looped;
     result.repeated += step.repeated;
-    result.conditional += step.conditional && !step.repeated;
+    result.conditional += step.conditional && !step.looped && !step.repeated;
   }
   for (auto& [family, kernels] : result.kernels) {
     auto totals = families.find(family);
-    kernels.flops = totals == families.end() ? Amount{"0", 0} : totals->second.flops.amount(amounts);
-    kernels.bytes = totals == families.end() ? Amount{"0", 0} : totals->second.bytes.amount(amounts);
+    kernels.flops = totals == families.end() ? Amount{"0", 0} : amounts.of(totals->second.flops.dim());
+    kernels.bytes = totals == families.end() ? Amount{"0", 0} : amounts.of(totals->second.bytes.dim());
   }
-  result.flops = flops.amount(amounts);
-  result.bytes = bytes.amount(amounts);
-  result.workspace = workspace.amount(amounts);
+  result.flops = amounts.of(flops.dim());
+  result.bytes = amounts.of(bytes.dim());
+  result.workspace = amounts.of(workspace.dim());
 }
 
-void describe_plan(const EntryPoint& entry, const Amounts& amounts, Inspection& result) {
-  result.peak = amounts.of(entry.arena_bytes);
+// Each slot has room for the largest of what its registers reserve.
+std::optional<Amount> bytes_of_registers(DimPool& dims, const EntryPoint& entry, const Amounts& amounts) {
+  std::map<uint32_t, Total> slots;
+  for (const Step& step : entry.steps) {
+    if (step.kind != StepKind::Reserve) continue;
+    if (speaks_of_elements(step.amount)) return {};
+    slots.try_emplace(entry.registers[step.buffers[0].index].slot, dims).first->second.max(step.amount);
+  }
+  Total sum(dims);
+  for (const auto& [slot, bytes] : slots) sum.add(bytes.dim());
+  return amounts.of(sum.dim());
+}
+
+void describe_plan(DimPool& dims, const EntryPoint& entry, const Amounts& amounts, Inspection& result) {
+  result.peak = entry.arena_bytes ? amounts.of(entry.arena_bytes) : Amount{"0", 0};
   for (const ArenaBuffer& buffer : entry.arena)
     result.buffers.push_back(
         {amounts.of(buffer.offset), amounts.of(buffer.bytes), buffer.first_step, buffer.last_step});
@@ -182,6 +210,7 @@ void describe_plan(const EntryPoint& entry, const Amounts& amounts, Inspection& 
     result.registers.push_back({held.first_step < result.steps.size() ? result.steps[held.first_step].origin : "",
                                 held.slot, held.first_step, held.last_step});
   result.register_slots = entry.register_slots;
+  result.register_bytes = bytes_of_registers(dims, entry, amounts);
 }
 
 // --- the extents -----------------------------------------------------------------------------------------------------
@@ -243,7 +272,7 @@ Inspection inspect_with(const CompileOptions& options, const Given& given) {
   });
   for (ConstantId id : program.weights) result.weight_bytes += compiled.module->constants[id].bytes();
   count_steps(program, entry, amounts, result);
-  describe_plan(entry, amounts, result);
+  describe_plan(dims, entry, amounts, result);
   return result;
 }
 

@@ -28,7 +28,10 @@ struct Inspection {
   struct Step {
     std::string kernel, origin;  // "host" for the steps that decide
     Amount flops, bytes;
-    bool known_by_run = false, repeated = false, conditional = false;
+    bool known_by_run = false;
+    bool looped = false;       // in loops whose trips are known at most: the amounts are of all of them
+    bool repeated = false;     // in a loop whose trips only a run can tell: of one
+    bool conditional = false;  // in a branch: as if taken
   };
   struct Groups {
     int groups = 0, ops = 0, largest = 0;
@@ -55,12 +58,13 @@ struct Inspection {
   std::map<std::string, Groups> groups;                           // by family
   std::map<std::string, Kernels> kernels;                         // by family, of steps
   std::vector<Step> steps;
-  Amount flops, bytes;                                  // of all steps but those only a run can size
-  int known_by_run = 0, repeated = 0, conditional = 0;  // steps
-  Amount peak, workspace;                               // of the arena; of each thread
+  Amount flops, bytes;                                              // of all steps but those only a run can size
+  int known_by_run = 0, looped = 0, repeated = 0, conditional = 0;  // steps
+  Amount peak, workspace;                                           // of the arena; of each thread
   std::vector<Buffer> buffers;
   std::vector<Register> registers;
   uint32_t register_slots = 0;
+  std::optional<Amount> register_bytes;  // of all slots; nothing where only a run can tell
 };
 
 // Compiles, except for the code. Extents are of symbols of the inputs; an unknown one is wrong usage.
