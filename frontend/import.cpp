@@ -216,6 +216,7 @@ void Importer::import_node(const NodeProto& node, Scope& scope, const Frame& fra
   while (!inputs.empty() && !inputs.back()) inputs.pop_back();
   Attributes attributes = resolve(node, frame);
   if (schema && !check_node(node, *schema, opset, attributes, inputs, report_)) failed = true;
+  if (schema && !failed && !check_operands(node, *schema, opset, inputs, report_)) failed = true;
 
   std::vector<Value*> results;
   if (!failed) {

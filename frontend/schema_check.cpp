@@ -314,4 +314,21 @@ bool check_node(const NodeProto& node, const OpSchema& schema, int opset, const 
   return NodeCheck(node, schema, opset, report).run(attributes, inputs);
 }
 
+bool check_operands(const NodeProto& node, const OpSchema& schema, int opset, std::span<Value* const> inputs,
+                    Report& report) {
+  const bool may_have_gaps =  // variadic ones: those of control flow are checked there
+      schema.domain() == kMicrosoft || schema.Name() == "Loop" || schema.Name() == "Scan";
+  for (size_t i = 0; i < static_cast<size_t>(node.input_size()); ++i) {
+    if ((i < inputs.size() && inputs[i]) || schema.inputs().empty()) continue;
+    const auto& formal = schema.inputs()[std::min(i, schema.inputs().size() - 1)];
+    const bool trailing =
+        i >= inputs.size() && formal.GetOption() == OpSchema::Variadic && node.input(static_cast<int>(i)).empty();
+    if (formal.GetOption() == OpSchema::Optional || trailing) continue;
+    if (formal.GetOption() == OpSchema::Variadic && may_have_gaps) continue;
+    report.error(node, opset, fmt::format("input {} ({}) is left out", i, formal.GetName()));
+    return false;
+  }
+  return true;
+}
+
 }  // namespace lapidary::frontend

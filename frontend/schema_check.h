@@ -30,4 +30,8 @@ const char* schema_name(DType);
 bool check_node(const NodeProto&, const OpSchema&, int opset, const Attributes&, std::span<Value* const> inputs,
                 Report&);
 
+// Operands that must be there: one may be an input of a function that the call leaves out.
+bool check_operands(const NodeProto& node, const OpSchema& schema, int opset, std::span<Value* const> inputs,
+                    Report& report);
+
 }  // namespace lapidary::frontend

@@ -1,5 +1,6 @@
 #include "ir/constant.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "ir/error.h"
@@ -7,6 +8,7 @@
 namespace lapidary {
 
 int64_t Constant::elements() const {
+  if (std::ranges::find(shape, 0) != shape.end()) return 0;  // however large the others
   int64_t count = 1;
   for (int64_t extent : shape) count *= extent;
   return count;

@@ -64,7 +64,7 @@ typedef struct {
   const lpd_executor *executor; /* NULL: a team of the instance's own */
   const lpd_alloc *alloc;       /* NULL: malloc */
   int64_t max_bytes;            /* of arena_bytes + threads * workspace_bytes, and of tensors whose size only a run
-                                   can tell; 0: no limit */
+                                   can tell; of each output that is not bound, too; 0: no limit */
   int64_t max_loop;             /* iterations of a loop; 0: no limit */
 } lpd_options;
 

@@ -1,5 +1,5 @@
 /* Memory and threads, provided when first needed. What grows never shrinks; max_bytes bounds arena, stages and
- * registers together. */
+ * registers together, and each output that the instance holds. */
 #include <string.h>
 
 #include "internal.h"
@@ -102,6 +102,9 @@ static lpd_status provide_owned(lpd_instance *instance, uint32_t slot, int64_t b
   while (k < 2 && is_bound(instance, output->owned[k], output->owned_bytes[k])) ++k;
   if (k == 2) return lpd_fail(instance, LPD_WRONG_INPUT, "%s: both of its last values are bound", text);
   if (bytes > output->owned_bytes[k] || !output->owned[k]) {
+    if (instance->max_bytes > 0 && bytes > instance->max_bytes)
+      return lpd_fail(instance, LPD_LIMIT, "%s: needs %lld bytes, max_bytes allows %lld", text, (long long)bytes,
+                      (long long)instance->max_bytes);
     lpd_give(&instance->alloc, output->owned[k], output->owned_bytes[k]);
     output->owned_bytes[k] = 0;
     output->owned[k] = lpd_take(&instance->alloc, bytes > 0 ? bytes : 1);

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "ir/error.h"
@@ -10,6 +11,7 @@
 namespace lapidary::tools {
 
 int64_t HostTensor::elements() const {
+  if (std::ranges::find(dims, 0) != dims.end()) return 0;  // however large the others
   int64_t count = 1;
   for (int64_t dim : dims) count *= dim;
   return count;

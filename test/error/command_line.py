@@ -38,7 +38,10 @@ def pb(array, name="x", **change):
     import onnx.numpy_helper
     tensor = onnx.numpy_helper.from_array(np.asarray(array), name)
     for key, value in change.items():
-        setattr(tensor, key, value)
+        if key == "dims":
+            tensor.dims[:] = value
+        else:
+            setattr(tensor, key, value)
     return tensor.SerializeToString()
 
 
@@ -197,6 +200,8 @@ COMMANDS = [
     wrong_file("ONNX tensor too short", pb(ONE, raw_data=bytes(20)), "f32[2, 3] needs 24 bytes, raw_data has 20", file="bad.pb"),
     wrong_file("ONNX tensor of type 99", pb(ONE, data_type=99), "unknown data_type 99", file="bad.pb"),
     run_with("ONNX tensor of another type", pb(ONE.astype(np.int64)), "input 'x': element type is int64, expected float32", file="bad.pb"),
+    Command("ONNX tensor of no elements, in extents whose product overflows", ["run", "model.onnx", "--input", "x=bad.pb"], WRONG, ["model.onnx: input 'x': rank is 3, expected 2"],
+            {"bad.pb": pb(ONE[:0], dims=[1 << 62, 110, 0])}),
     wrong_file("ONNX tensor with external data", external_pb(), "external data", file="bad.pb"),
     run("scattered out of range", "--input x=x.npy --input i=i.npy --input u=u.npy", WRONG, "scatter.onnx: node 'y' (ScatterND, opset 18): an index is out of range", model="scatter.onnx", files={"i.npy": npy(np.array([[0, 3], [1, 0]])), "u.npy": npy(np.array([1, 2], np.float32))}),
     run("indices out of range", "--input x=x.npy --input i=i.npy", WRONG, "gather.onnx: node 'y' (Gather", model="gather.onnx", files={"i.npy": npy(np.array([0, 1 << 40, -(1 << 40)]))}),

@@ -66,6 +66,8 @@ CASES = [
     tensor("element count that overflows", "element count overflows int64", dims=(1 << 40, 1 << 40)),
     tensor("element count that wraps to the right one", "element count overflows int64", dims=(1 << 62, 4, 6), raw_data=bytes(24)),
     tensor("byte count that overflows", "byte count overflows int64", dims=(1 << 62,)),
+    node("y = Relu(x) q = Identity(w)", name="no elements, in extents whose product overflows", exit=0,
+         change=lambda m: m.graph.initializer.add(name="w", dims=[1 << 62, 110, 0], data_type=F32, raw_data=b"")),
     tensor("petabytes", "f32[1125899906842624] needs 4503599627370496 bytes, it has 0", dims=(1 << 50,)),
     tensor("type 0", "unknown data_type 0", data_type=0, raw_data=bytes(24)),
     tensor("type 99", "unknown data_type 99", data_type=99, raw_data=bytes(24)),
