@@ -64,7 +64,8 @@ Values constant_of_shape(Node& node) {
   return {filled(node, value, checked_extents(node.sizes(0)))};
 }
 
-// The number of elements of a range whose bounds only a run can tell, computed there. More than `most`, and a NaN, fail.
+// The number of elements of a range whose bounds only a run can tell, computed there. More than `most`, and a NaN,
+// fail.
 Dim told_count(Node& node, DType type, double most) {
   GraphBuilder& b = node.build;
   auto bound = [&](int i) { return b.convert(node.input(i), type); };
@@ -72,7 +73,8 @@ Dim told_count(Node& node, DType type, double most) {
   Value* fits = b.convert(b.scalar_op(ScalarOp::LessEqual, {steps, b.like(steps, most)}), DType::I64);
   b.module.check(b.to_host(fits, {0, 1})->elements.at(0),
                  fmt::format("{}: bounds and delta make no range", b.module.describe(b.origin)));
-  Value* clamped = b.scalar_op(ScalarOp::Max, {b.scalar_op(ScalarOp::Min, {steps, b.like(steps, most)}), b.like(steps, 0)});
+  Value* clamped =
+      b.scalar_op(ScalarOp::Max, {b.scalar_op(ScalarOp::Min, {steps, b.like(steps, most)}), b.like(steps, 0)});
   return b.to_host(b.convert(clamped, DType::I64), {0, static_cast<int64_t>(most)})->elements.at(0);
 }
 
