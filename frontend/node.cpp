@@ -133,6 +133,13 @@ Dim Node::extent(int index, Interval within) const {
   return elements[0];
 }
 
+int64_t Node::constant(int index) const {
+  const std::vector<int64_t> elements = constants(index);
+  if (elements.size() != 1)
+    fail("input {} has {}, expected 1", index, counted(static_cast<int64_t>(elements.size()), "element"));
+  return elements[0];
+}
+
 std::vector<int64_t> Node::integers_from(std::string_view attribute, int index) const {
   return input(index) ? constants(index) : integers(attribute);
 }

@@ -97,6 +97,7 @@ class Node {
   Shape extents(int input, Interval within = {kDimMin, kDimMax}) const;
   Shape sizes(int input) const { return extents(input, {0, INT64_C(1) << 40}); }  // checked when the host reads them
   std::vector<int64_t> constants(int input) const;
+  int64_t constant(int input) const;                                  // of one element
   Dim extent(int input, Interval within = {kDimMin, kDimMax}) const;  // of one element
   // From the attribute of that name, or, in later opsets, from that operand; empty when there is neither.
   std::vector<int64_t> integers_from(std::string_view attribute, int input) const;

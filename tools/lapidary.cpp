@@ -85,5 +85,9 @@ int main(int argc, char** argv) {
   } catch (const std::system_error& error) {  // printing to a full disk, a thread too many
     say(error.what());
     return exit_code(Fault::File);
+  } catch (const std::exception& error) {
+    say(fmt::format("{}: this is a bug in lapidary " LAPIDARY_VERSION ": please report it with the model",
+                    error.what()));
+    return exit_code(Fault::Internal);
   }
 }

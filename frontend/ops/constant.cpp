@@ -82,7 +82,8 @@ Values range(Node& node) {
   constexpr double kMost = 1 << 24;
   DType dtype = node.type(0).dtype;
   for (int i = 0; i < 3; ++i)
-    if (node.type(i).rank() > 1) fail("input {} has rank {}, expected 0", i, node.type(i).rank());
+    if (node.type(i).rank() > 1 || (node.type(i).rank() == 1 && value_of(node.type(i).shape[0]) != 1))
+      fail("input {} is {}, expected one element", i, to_string(node.type(i)));
   auto parameter = [](Dim dim) { return ParamValue(dim); };
   if (is_integer(dtype)) {
     Dim start = node.extent(0), limit = node.extent(1), delta = node.extent(2);

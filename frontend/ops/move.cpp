@@ -268,7 +268,7 @@ Values tile(Node& node) {
   int rank = x->type.rank();
   Shape repeats(rank, node.dims().constant(1));
   if (node.version < 6) {
-    repeats[normalized_axis(node.constants(2).at(0), rank)] = node.sizes(1).at(0);
+    repeats[normalized_axis(node.constant(2), rank)] = node.extent(1);
   } else {
     repeats = node.sizes(1);
   }

@@ -38,7 +38,7 @@ template <ScalarOp combine>
 Values running(Node& node) {
   Value* x = node.input(0);
   const bool told = is_told_operand(node, 1);
-  const int axis = told ? 1 : normalized_axis(node.constants(1).at(0), node.rank());
+  const int axis = told ? 1 : normalized_axis(node.constant(1), node.rank());
   if (told) x = node.build.reshape(x, around(node, told_axis(node, node.extent(1), node.rank())));
   Params params{{"axis", int64_t{axis}}, {"op", std::string(name_of(combine))}};
   if (node.integer("exclusive")) params.set("exclusive", int64_t{1});

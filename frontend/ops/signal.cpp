@@ -221,7 +221,7 @@ int64_t parts_of(const Value* x) {
 Values dft(Node& node) {
   const int rank = node.rank();
   if (rank < 2) fail("input has rank {}, expected 2 or more", rank);
-  const int64_t given = node.version >= 20 ? (node.input(2) ? node.constants(2).at(0) : -2) : node.integer("axis");
+  const int64_t given = node.version >= 20 ? (node.input(2) ? node.constant(2) : -2) : node.integer("axis");
   const int axis = normalized_axis(given, rank);
   if (axis == rank - 1) fail("axis {} is that of the complex parts", given);
   const bool inverse = node.integer("inverse") != 0, onesided = node.integer("onesided") != 0;
