@@ -96,7 +96,15 @@ std::vector<ResizedAxis> axes_by_told(Node& node, const std::vector<int64_t>& ax
   Shape from;
   for (int64_t axis : axes) from.push_back(node.type(0).shape[static_cast<size_t>(axis)]);
   Value* extents = build.convert(build.dims_tensor(from, {static_cast<int64_t>(from.size())}), DType::F32);
-  Value* scaled = build.mul(extents, build.convert(node.input(input), DType::F32));
+  Value* given = build.convert(node.input(input), DType::F32);
+  Value* fits = build.convert(
+      build.scalar_op(ScalarOp::And, {build.scalar_op(ScalarOp::Less, {build.like(given, 0), given}),
+                                      build.scalar_op(ScalarOp::LessEqual, {given, build.like(given, kMostScale)})}),
+      DType::I64);
+  for (Dim fit : build.to_host(fits, {0, 1})->elements)
+    build.module.check(
+        fit, fmt::format("{}: scales must be above 0 and at most {}", build.module.describe(build.origin), kMostScale));
+  Value* scaled = build.mul(extents, given);
   Value* whole = build.convert(build.scalar_op(ScalarOp::Floor, {scaled}), DType::I64);
   const Shape to = build.to_host(whole, {0, INT64_C(1) << 40})->elements;
   std::vector<ResizedAxis> result;
