@@ -48,6 +48,55 @@ Values compress(Node& node) {
   return {b.gather(x, positions(b, condition), axis)};
 }
 
+// The k least of a list of rank 1, all of it, and where they were.
+std::pair<Value*, Value*> ascending(GraphBuilder& b, Value* x) {
+  Op& op = b.create(OpKind::TopK, {x}, {{"axis", int64_t{0}}, {"k", x->type.shape[0]}, {"largest", int64_t{0}}});
+  return {op.result(0), op.result(1)};
+}
+
+// Sorted, equal elements lie together: the first of each run is one of the result, how far the next run is its count.
+Values unique(Node& node) {
+  GraphBuilder& b = node.build;
+  if (node.has("axis") && node.rank() != 1) unsupported("unique slices of rank {}", node.rank() - 1);
+  Value* x = flat(b, node.input(0));
+  const Dim count = x->type.shape[0];
+  auto number = [&](Dim value) { return b.dims_tensor({value}, {}); };
+  auto op = [&](ScalarOp scalar, Value* p, Value* q) { return b.scalar_op(scalar, {p, q}); };
+  const Dim zero_dim = b.dim(0), one = b.dim(1);
+  auto [values, order] = ascending(b, x);
+  Value* at = b.iota(DType::I64, {count}, 0);
+  Value* before = b.gather(values, op(ScalarOp::Max, b.sub(at, number(one)), number(zero_dim)), 0);
+  Value* begins = op(ScalarOp::Or, op(ScalarOp::Equal, at, number(zero_dim)), op(ScalarOp::NotEqual, values, before));
+  Value* first = positions(b, begins);
+  const Dim runs = first->type.shape[0];
+  Value* all = b.iota(DType::I64, {runs}, 0);
+  Value* last = op(ScalarOp::Equal, all, number(b.module.dims.sub(runs, one)));
+  Value* following =
+      b.gather(first, op(ScalarOp::Min, b.add(all, number(one)), number(b.module.dims.sub(runs, one))), 0);
+  Value* counts = b.sub(b.select(last, number(count), following), first);
+  Value *result = b.gather(values, first, 0), *places = b.gather(order, first, 0);
+  Params sums{{"axis", int64_t{0}}, {"op", std::string(name_of(ScalarOp::Add))}};
+  Value* run = b.sub(b.create(OpKind::Scan, {b.convert(begins, DType::I64)}, sums).result(), number(one));
+  Value* inverse = b.scatter(b.splat(DType::I64, {count}, 0), order, run, 0, true, "none");
+  if (node.integer("sorted") == 0) {  // by first occurrence
+    auto [found, by_place] = ascending(b, places);
+    Value* rank = b.scatter(b.splat(DType::I64, {runs}, 0), by_place, all, 0, true, "none");
+    result = b.gather(result, by_place, 0), counts = b.gather(counts, by_place, 0);
+    inverse = b.gather(rank, inverse, 0), places = found;
+  }
+  return {result, places, inverse, counts};
+}
+
+// Of a tensor, which an optional is when it has an element.
+Values has_element(Node& node) {
+  return {node.build.dims_tensor({node.build.dim(node.input(0) != nullptr)}, {}, DType::Bool)};
+}
+
+Values get_element(Node& node) {
+  if (!node.input(0)) fail("the optional has no element");
+  return {node.input(0)};
+}
+
 // Boxes as least and greatest corners, whichever way they are given.
 Value* corners(Node& node, Value* boxes) {
   GraphBuilder& b = node.build;
@@ -102,7 +151,12 @@ Values non_max_suppression(Node& node) {
   return {b.concat(columns, 1)};
 }
 
-constexpr OpEntry kOps[] = {{"Compress", compress}, {"NonMaxSuppression", non_max_suppression}, {"NonZero", non_zero}};
+constexpr OpEntry kOps[] = {{"Compress", compress},
+                            {"NonMaxSuppression", non_max_suppression},
+                            {"NonZero", non_zero},
+                            {"OptionalGetElement", get_element},
+                            {"OptionalHasElement", has_element},
+                            {"Unique", unique}};
 
 }  // namespace
 
