@@ -41,6 +41,7 @@ void check_indices(Node& node, const Value* indices, std::span<const Dim> extent
 IndexTuples index_tuples(Node& node, const Shape& shape, Value* indices) {
   GraphBuilder& build = node.build;
   const auto number = [&](Dim value) { return build.dims_tensor({value}, {}, DType::I64); };
+  indices = build.convert(indices, DType::I64);
   const int last = indices->type.rank() - 1;
   std::optional<int64_t> width = last >= 0 ? value_of(indices->type.shape[last]) : std::nullopt;
   if (!width) unsupported("index tuples of unknown length");

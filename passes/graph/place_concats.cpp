@@ -7,6 +7,7 @@
 //
 // Placed are parts in channel blocks that begin at a block, and dense parts that are one piece of memory in the result
 // or rows of it. Not placed: the model's inputs, constants, results of the function, a second copy of the same value.
+// Nor in a whole whose size only a run can tell: it would have to be known before the first part is written.
 // Halos are as wide as the widest of the values that share the buffer. Test: test/passes/place_concats/.
 #include <algorithm>
 #include <map>
@@ -68,6 +69,7 @@ class Placement {
 
  private:
   void place_parts(Op& group, const Op& concat) {
+    if (std::ranges::any_of(group.type().shape, speaks_of_elements)) return;
     const int64_t axis = concat.params.integer("axis");
     std::vector<int64_t> placed;
     Dim begin = dims_.constant(0);

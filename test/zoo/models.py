@@ -19,7 +19,7 @@ MODELS = {
     "squeezenet1_1": 5, "googlenet": 27, "unet": 31, "vit_b_16": 346, "bert_base": 435, "gpt2": 652,
     "llama_tiny": 426, "bilstm_tagger": 48, "mx_resnet18_v2": 47, "tf_mobilenet_v2": 14,
     "deepspeech2": 61, "resnet50_int8_qdq": 26, "bert_base_dynint8": 109, "llama_tiny_int4": 94, "squeezenet1_1_fp16": 2,
-    "bert_base_ortopt": 435, "lightgbm_600x63": 3, "sk_scaler_rf": 3,
+    "bert_base_ortopt": 435, "lightgbm_600x63": 3, "sk_scaler_rf": 3, "tf_lstm_gru": 6, "ssdlite_detector": 14,
 }
 
 
@@ -64,6 +64,10 @@ def other_inputs(name):
         feeds |= {f"past_{part}{layer}": normal(3, 4, 20, 64) for layer in range(8) for part in "kv"}
         return feeds
     first = example_inputs(name + ".onnx")
+    if name == "ssdlite_detector":   # one picture of that size
+        return {"x": rng.random((1, 3, 320, 320), dtype=np.float32)}
+    if name == "tf_lstm_gru":
+        return {"x": rng.integers(0, 1000, (3, 32)).astype(np.int32)}
     if name == "mx_resnet18_v2":   # its batch is fixed
         return {key: normal(*value.shape) for key, value in first.items()}
     return {key: normal(3, *value.shape[1:]).astype(value.dtype) for key, value in first.items()}
