@@ -9,6 +9,7 @@
 #include <set>
 
 #include "frontend/importer.h"
+#include "frontend/ops/common.h"
 
 namespace lapidary::frontend {
 namespace {
@@ -45,10 +46,8 @@ bool speaks_of(Dim dim, const std::set<uint32_t>& ids) {
 }
 
 bool is_true(const Module& module, const Value* value) {
-  if (value->elements.size() == 1) return value_of(value->elements[0]) == 1;
-  if (!value->producer || !value->producer->is(OpKind::Constant)) return false;
-  const ConstantId id = value->producer->params.constant("value");
-  return module.constants[id].elements() == 1 && module.constants.scalars_of(id)[0].integer != 0;
+  const auto known = scalar_of(module, value);
+  return known && known->integer != 0;
 }
 
 // Some exporters declare conditions and counts with one axis of one element.
@@ -66,8 +65,6 @@ Value* as_declared(GraphBuilder& build, Value* scalar, const onnx::ValueInfoProt
 Dim element_of(GraphBuilder& build, Value* scalar, Interval interval = {kDimMin, kDimMax}) {
   return build.to_host(scalar, interval)->elements.at(0);
 }
-
-std::string shape_text(const Type& type) { return to_string(type); }
 
 }  // namespace
 
@@ -133,10 +130,10 @@ std::vector<Value*> Importer::import_if(const NodeProto& node, const Attributes&
   for (size_t i = 0; i < count; ++i) {
     const Type &then = branches[0].results[i]->type, &otherwise = branches[1].results[i]->type;
     if (then.dtype != otherwise.dtype)
-      fail("output {} is {} in one branch and {} in the other", i, shape_text(then), shape_text(otherwise));
+      fail("output {} is {} in one branch and {} in the other", i, to_string(then), to_string(otherwise));
     if (then.rank() != otherwise.rank())
       unsupported("output {} is {} in one branch and {} in the other: a rank that only a run can tell", i,
-                  shape_text(then), shape_text(otherwise));
+                  to_string(then), to_string(otherwise));
     types.push_back(then);
     holders.push_back(then.shape == otherwise.shape ? -1 : static_cast<int64_t>(count + shapes[0].size()));
     if (holders.back() < 0) continue;
@@ -276,14 +273,14 @@ Importer::Attempt Importer::try_body(LoopBody& loop, Scope& scope, const Frame& 
   if (loop.counts) {
     attempt.condition_after = as_scalar(build, results[next++], "the body's condition");
     if (attempt.condition_after->type.dtype != DType::Bool)
-      fail("the body's condition is {}, expected bool", shape_text(attempt.condition_after->type));
+      fail("the body's condition is {}, expected bool", to_string(attempt.condition_after->type));
   }
   for (size_t i = 0; i < loop.carried.size(); ++i) attempt.yielded.push_back(results[next++]);
   attempt.slices.assign(results.begin() + static_cast<int64_t>(next), results.end());
   for (size_t i = 0; i < loop.carried.size(); ++i) {
     const Type &from = attempt.carried[i]->type, &to = attempt.yielded[i]->type;
     if (from.dtype != to.dtype || from.rank() != to.rank())
-      unsupported("loop-carried value {} starts as {} and becomes {}", i, shape_text(from), shape_text(to));
+      unsupported("loop-carried value {} starts as {} and becomes {}", i, to_string(from), to_string(to));
     for (size_t axis = 0; axis < from.shape.size(); ++axis)
       if (from.shape[axis] != to.shape[axis] && loop.changing.insert({i, axis}).second) attempt.held = false;
   }
@@ -341,11 +338,11 @@ std::vector<Value*> Importer::finish_loop(LoopBody& loop, Attempt& attempt, Scop
   if (asks)
     carry(loop.condition ? loop.condition : build.scalar(DType::Bool, 1), attempt.condition_before,
           attempt.condition_after);
-  auto stays = [&](size_t i) { return attempt.yielded[i] == attempt.carried[i]; };
+  auto stays = [&](size_t i) { return attempt.yielded[i] == attempt.carried[i] && !attempt.holders[i]; };
   for (size_t i = 0; i < loop.carried.size(); ++i)
     if (!stays(i)) place[i] = carry(loop.carried[i], attempt.carried[i], attempt.yielded[i]);
   for (size_t i = 0; i < loop.carried.size(); ++i) {
-    if (stays(i) || !attempt.holders[i]) continue;
+    if (!attempt.holders[i]) continue;
     const size_t holder = carry(build.shape_of(loop.carried[i]), attempt.holders[i], in.shape_of(attempt.yielded[i]));
     holders[place[i]] = static_cast<int64_t>(holder);
   }
@@ -372,12 +369,6 @@ std::vector<Value*> Importer::finish_loop(LoopBody& loop, Attempt& attempt, Scop
   operands.insert(operands.end(), attempt.writer->captures.begin(), attempt.writer->captures.end());
   arguments.insert(arguments.end(), attempt.writer->arguments.begin(), attempt.writer->arguments.end());
   arguments.insert(arguments.begin(), attempt.iteration);
-  for (size_t i = 0; i < loop.carried.size(); ++i)  // of a value that stays, its holder is its shape
-    if (stays(i) && attempt.holders[i]) {
-      operands.push_back(build.shape_of(loop.carried[i]));
-      arguments.push_back(attempt.holders[i]);
-      attempt.carried[i]->type = loop.carried[i]->type;
-    }
   arrange_arguments(*attempt.region, arguments);
   in.yield(yields);
 

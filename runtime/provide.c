@@ -52,10 +52,9 @@ lpd_status lpd_reserve(lpd_instance *instance, uint32_t reg, int64_t bytes, int 
   lpd_block *block = &instance->registers[reg];
   if (bytes < 0) return lpd_fail(instance, LPD_WRONG_INPUT, "a tensor would have %lld bytes", (long long)bytes);
   if (bytes <= block->bytes && block->data) return LPD_OK;
-  int64_t wanted = bytes < kLeast ? kLeast : bytes;
-  if (keep && !__builtin_add_overflow(wanted, block->bytes / 2, &wanted) && wanted > instance->max_bytes &&
-      instance->max_bytes > 0)
-    wanted = bytes;
+  int64_t wanted = bytes < kLeast ? kLeast : bytes, roomy;
+  const int has_room = keep && !__builtin_add_overflow(wanted, block->bytes / 2, &roomy);
+  if (has_room && (instance->max_bytes == 0 || roomy <= instance->max_bytes)) wanted = roomy;
   const lpd_status status = grow(instance, block, wanted, keep, "a tensor");
   ++instance->pointers_version;
   return status;
