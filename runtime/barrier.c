@@ -22,7 +22,7 @@ static void spin_hint(void) {
 #endif
 }
 
-static int64_t now(void) {
+int64_t lpd_now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
@@ -66,7 +66,7 @@ static void wait_gate(lpd_gate *gate, uint32_t epoch, int64_t spin_nanoseconds) 
       if (reached(atomic_load_explicit(&gate->value, memory_order_acquire), epoch)) return;
       spin_hint();
     }
-    int64_t time = now();
+    int64_t time = lpd_now();
     if (deadline == 0) deadline = time + spin_nanoseconds;
     if (time > deadline) break;
   }

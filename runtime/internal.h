@@ -100,6 +100,9 @@ struct lpd_instance {
 /* Fills every slot but the LPD_DIM_EXTENT ones, which hold their values already; LPD_DIM_LATER ones are 0. LPD_LIMIT on
  * overflow. */
 lpd_status lpd_evaluate_dims(const lpd_dim *, uint32_t count, const int64_t *constants, int64_t *slots);
+static inline int64_t lpd_slot_or(const int64_t *slots, uint32_t slot, int64_t otherwise) {
+  return slot == LPD_NO_SLOT ? otherwise : slots[slot];
+}
 /* The slots listed; *changed becomes 1 when one did. */
 lpd_status lpd_evaluate_later(const lpd_dim *, const uint32_t *which, uint32_t count, const int64_t *constants,
                               int64_t *slots, int *changed);

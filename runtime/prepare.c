@@ -71,14 +71,10 @@ static lpd_status compute_dims(lpd_instance *instance) {
 
 /* --- how much memory ------------------------------------------------------------------------------------------ */
 
-static int64_t slot_or(const int64_t *dims, uint32_t slot, int64_t otherwise) {
-  return slot == LPD_NO_SLOT ? otherwise : dims[slot];
-}
-
 const lpd_variant *lpd_chosen_variant(const lpd_model *model, const int64_t *dims, const lpd_step *step) {
   const lpd_variant *variants = &model->variants[step->first_variant];
   for (uint32_t v = 0; v < step->variant_count; ++v)
-    if (slot_or(dims, variants[v].when, 1) != 0) return &variants[v];
+    if (lpd_slot_or(dims, variants[v].when, 1) != 0) return &variants[v];
   return NULL;
 }
 
@@ -98,8 +94,8 @@ int64_t lpd_entry_stage_bytes(const lpd_model *model, const int64_t *dims, uint3
   for (uint32_t s = 0; s < table->step_count; ++s) {
     const lpd_step *step = &model->steps[table->first_step + s];
     const lpd_variant *variant = step->kind == LPD_STEP_KERNEL ? lpd_chosen_variant(model, dims, step) : NULL;
-    if (!variant || dims[variant->tasks] <= 0 || slot_or(dims, variant->rounds, 1) <= 0) continue;
-    const int64_t bytes = slot_or(dims, variant->stage_bytes, 0);
+    if (!variant || dims[variant->tasks] <= 0 || lpd_slot_or(dims, variant->rounds, 1) <= 0) continue;
+    const int64_t bytes = lpd_slot_or(dims, variant->stage_bytes, 0);
     if (bytes > most || bytes < 0) most = bytes;
     if (bytes < 0) break;
   }

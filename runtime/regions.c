@@ -1,16 +1,12 @@
 /* Regions: from dim slots to jobs ready to walk. */
 #include "internal.h"
 
-static int64_t slot_or(const int64_t *dims, uint32_t slot, int64_t otherwise) {
-  return slot == LPD_NO_SLOT ? otherwise : dims[slot];
-}
-
 static void split(const lpd_instance *instance, const lpd_step *step, const lpd_variant *variant, lpd_job *job) {
   const int64_t tasks = instance->dims[variant->tasks], grain = step->grain > 0 ? step->grain : 1;
   int64_t threads = step->flags & LPD_STEP_SERIAL ? 1 : tasks / grain;
   if (threads > instance->threads) threads = instance->threads;
   if (threads < 1) threads = 1;
-  job->rounds = slot_or(instance->dims, variant->rounds, 1);
+  job->rounds = lpd_slot_or(instance->dims, variant->rounds, 1);
   job->threads = tasks > 0 && job->rounds > 0 ? (uint32_t)threads : 0;
   job->tasks_each = tasks / threads;
   job->tasks_left = (uint32_t)(tasks % threads);
@@ -68,7 +64,7 @@ int lpd_moves(const lpd_buffer_ref *ref) {
 }
 
 void *lpd_address(const lpd_instance *instance, const lpd_buffer_ref *ref) {
-  const int64_t offset = slot_or(instance->dims, ref->offset, 0);
+  const int64_t offset = lpd_slot_or(instance->dims, ref->offset, 0);
   switch ((enum lpd_base)ref->base) {
     case LPD_BASE_NONE:
       break;
@@ -113,7 +109,7 @@ static lpd_status make_jobs(lpd_instance *instance, const lpd_step *steps, lpd_j
     fill_pointers(instance, &steps[s], &jobs[s]);
     if (jobs[s].threads > region->threads) region->threads = jobs[s].threads;
     const lpd_variant *variant = lpd_chosen_variant(instance->model, instance->dims, &steps[s]);
-    const int64_t bytes = jobs[s].threads > 0 ? slot_or(instance->dims, variant->stage_bytes, 0) : 0;
+    const int64_t bytes = jobs[s].threads > 0 ? lpd_slot_or(instance->dims, variant->stage_bytes, 0) : 0;
     if (bytes < 0) return lpd_fail(instance, LPD_LIMIT, "the workspaces' size overflows for these input shapes");
     if (bytes > stage) stage = bytes;
   }

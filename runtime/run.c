@@ -4,8 +4,6 @@
  * Cancelling: thread 0 polls the flag and, before it enters a barrier, may name that barrier as the last; the others
  * read this behind it. Since nobody can be two barriers ahead, all leave at the same one. */
 #define _GNU_SOURCE
-#include <time.h>
-
 #include "internal.h"
 
 typedef struct {
@@ -18,12 +16,6 @@ typedef struct {
   atomic_uint last_barrier; /* number of the barrier at which all leave; 0: none */
   int64_t *nanoseconds;     /* NULL: not profiled */
 } region;
-
-static int64_t now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 /* Kernels run in the default floating-point environment whatever the calling program has set, and leave its own. */
 #if defined(__x86_64__)
@@ -76,7 +68,7 @@ static int run_rounds(region *r, const lpd_job *job, uint32_t thread, void *stag
 
 /* A step's time runs from its start on thread 0 to the next one's: its waiting for the others is its own. */
 static void stamp(const region *r, const lpd_job *job, int64_t *since) {
-  const int64_t time = now();
+  const int64_t time = lpd_now();
   if (job > r->jobs) r->nanoseconds[job - r->jobs - 1] += time - *since;
   *since = time;
 }

@@ -1,6 +1,5 @@
 /* A run: the steps of an entry point in order, host steps here, regions of kernels through run.c. */
 #include <string.h>
-#include <time.h>
 
 #include "internal.h"
 
@@ -102,12 +101,6 @@ static lpd_status host_step(const run *r, const lpd_step *step, uint32_t *next) 
   return status;
 }
 
-static int64_t now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static lpd_status take_steps(const run *r, uint32_t entry) {
   lpd_instance *instance = r->instance;
   lpd_plan *plan = &instance->plans[entry];
@@ -121,9 +114,9 @@ static lpd_status take_steps(const run *r, uint32_t entry) {
       if (!status) status = lpd_run_region(instance, entry, region, r->cancel);
       s += region->step_count;
     } else {
-      const int64_t since = instance->profiling ? now() : 0;
+      const int64_t since = instance->profiling ? lpd_now() : 0;
       status = host_step(r, &steps[s], &s);
-      if (instance->profiling) plan->nanoseconds[step] += now() - since;
+      if (instance->profiling) plan->nanoseconds[step] += lpd_now() - since;
     }
     if (status) return status;
   }

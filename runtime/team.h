@@ -30,6 +30,8 @@ typedef struct {
 lpd_barrier *lpd_barrier_create(const lpd_alloc *, uint32_t threads); /* NULL: no memory */
 void lpd_barrier_destroy(const lpd_alloc *, lpd_barrier *);
 void lpd_barrier_wait(lpd_barrier *, uint32_t thread);
+/* Nanoseconds of a clock that only goes forwards. */
+int64_t lpd_now(void);
 
 /* A word that changes once and many threads wait for. */
 void lpd_word_wait(atomic_uint *, uint32_t while_it_is);
