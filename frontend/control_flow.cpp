@@ -14,7 +14,6 @@
 namespace lapidary::frontend {
 namespace {
 
-constexpr Interval kExtents{0, INT64_C(1) << 40};
 // At bodies of loops, within each other too, and of the nodes in all of them.
 constexpr int kMostAttempts = 1000;
 constexpr int64_t kMostAttemptedNodes = 500'000;

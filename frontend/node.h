@@ -39,6 +39,8 @@ std::vector<int64_t> axes_from(int first, int rank);
 std::string to_text(const std::vector<int64_t>&);      // "[1, 3]"
 std::string counted(int64_t count, const char* noun);  // "1 input", "2 inputs"
 
+constexpr Interval kExtents{0, INT64_C(1) << 40};  // what the host holds an extent or count it reads to
+
 class Node {
  public:
   Node(GraphBuilder& build, const NodeProto& proto, const OpSchema& schema, Attributes attributes,
@@ -95,7 +97,7 @@ class Node {
   // Integer operands that shapes are made of: their elements as Dims (of the host's, where only a run can tell), or as
   // numbers known now.
   Shape extents(int input, Interval within = {kDimMin, kDimMax}) const;
-  Shape sizes(int input) const { return extents(input, {0, INT64_C(1) << 40}); }  // checked when the host reads them
+  Shape sizes(int input) const { return extents(input, kExtents); }  // checked when the host reads them
   std::vector<int64_t> constants(int input) const;
   int64_t constant(int input) const;                                  // of one element
   Dim extent(int input, Interval within = {kDimMin, kDimMax}) const;  // of one element

@@ -106,7 +106,7 @@ std::vector<ResizedAxis> axes_by_told(Node& node, const std::vector<int64_t>& ax
         fit, fmt::format("{}: scales must be above 0 and at most {}", build.module.describe(build.origin), kMostScale));
   Value* scaled = build.mul(extents, given);
   Value* whole = build.convert(build.scalar_op(ScalarOp::Floor, {scaled}), DType::I64);
-  const Shape to = build.to_host(whole, {0, INT64_C(1) << 40})->elements;
+  const Shape to = build.to_host(whole, kExtents)->elements;
   std::vector<ResizedAxis> result;
   for (size_t i = 0; i < axes.size(); ++i)
     result.push_back({static_cast<int>(axes[i]), from[i], to[i], {.told = scales[i]}});

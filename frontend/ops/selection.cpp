@@ -6,12 +6,11 @@ namespace lapidary::frontend {
 namespace {
 
 using Values = std::vector<Value*>;
-constexpr Interval kCounts{0, INT64_C(1) << 40};
 
 // The positions of the true elements of a mask of rank 1.
 Value* positions(GraphBuilder& b, Value* mask) {
   Value* count = b.reduce(OpKind::ReduceSum, b.convert(mask, DType::I64), {0});
-  return b.true_positions(mask, b.to_host(count, kCounts)->elements.at(0));
+  return b.true_positions(mask, b.to_host(count, kExtents)->elements.at(0));
 }
 
 Value* flat(GraphBuilder& b, Value* x) { return b.reshape(x, {b.module.dims.product(x->type.shape)}); }
@@ -87,16 +86,6 @@ Values unique(Node& node) {
   return {result, places, inverse, counts};
 }
 
-// Of a tensor, which an optional is when it has an element.
-Values has_element(Node& node) {
-  return {node.build.dims_tensor({node.build.dim(node.input(0) != nullptr)}, {}, DType::Bool)};
-}
-
-Values get_element(Node& node) {
-  if (!node.input(0)) fail("the optional has no element");
-  return {node.input(0)};
-}
-
 // Boxes as least and greatest corners, whichever way they are given.
 Value* corners(Node& node, Value* boxes) {
   GraphBuilder& b = node.build;
@@ -151,12 +140,8 @@ Values non_max_suppression(Node& node) {
   return {b.concat(columns, 1)};
 }
 
-constexpr OpEntry kOps[] = {{"Compress", compress},
-                            {"NonMaxSuppression", non_max_suppression},
-                            {"NonZero", non_zero},
-                            {"OptionalGetElement", get_element},
-                            {"OptionalHasElement", has_element},
-                            {"Unique", unique}};
+constexpr OpEntry kOps[] = {
+    {"Compress", compress}, {"NonMaxSuppression", non_max_suppression}, {"NonZero", non_zero}, {"Unique", unique}};
 
 }  // namespace
 

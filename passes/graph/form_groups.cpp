@@ -85,7 +85,7 @@ void copy_yielded(Module& module, Region& body) {
 
 class Grouping {
  public:
-  Grouping(Module& module, Region& body) : module_(module), body_(body), host_reads_(body) {}
+  Grouping(Module& module, Region& body) : module_(module), body_(body) {}
 
   std::vector<Cluster> run() {
     for (Op& op : body_.ops)
@@ -404,7 +404,7 @@ class Grouping {
 
   Module& module_;
   Region& body_;
-  HostReads host_reads_;
+  HostReads host_reads_;  // once views are copied
   std::vector<Cluster> clusters_;
   std::unordered_map<const Op*, int> cluster_of_, anchored_, space_of_;
   std::unordered_set<const Op*> before_anchor_;

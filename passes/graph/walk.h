@@ -35,6 +35,7 @@ std::set<uint32_t> elements_spoken_of(const Module&);
 // The same as an order among the ops of one body: an op comes after the to_host ops whose elements it needs.
 class HostReads {
  public:
+  HostReads() = default;
   explicit HostReads(const Region& body);
   const std::vector<const Op*>& needed_by(const Op&) const;
 
