@@ -4,7 +4,8 @@
 // The graph's types are static but for extents, so an extent that a loop changes must be named. Which do is found by
 // trying: the body is imported as if every carried value kept its shape; an axis that comes out different is then one
 // whose extent the loop carries beside the value (a holder, i64[rank], read by the host in each iteration), and the
-// body is imported again.
+// body is imported again. So it is when the body hands a value on as it is: that one is no longer carried but read from
+// outside, a constant as such, which kernels can prepare for.
 #include <algorithm>
 #include <set>
 
@@ -198,13 +199,14 @@ struct Importer::LoopBody {
   std::vector<Value*> carried;  // what they start as
   std::vector<Scanned> scanned;
   std::set<std::pair<size_t, size_t>> changing;  // (carried value, axis)
+  std::set<size_t> kept;  // carried values that the body hands on as they are: no part of the loop
 
   bool changes(size_t i) const {
     return std::ranges::any_of(changing, [&](const auto& entry) { return entry.first == i; });
   }
 };
 
-// A body imported on the assumption of LoopBody::changing.
+// A body imported on the assumption of LoopBody::changing and kept.
 struct Importer::Attempt {
   std::unique_ptr<Region> region;
   std::unique_ptr<RegionWriter> writer;
@@ -236,6 +238,11 @@ Importer::Attempt Importer::try_body(LoopBody& loop, Scope& scope, const Frame& 
   for (size_t i = 0; i < loop.carried.size(); ++i) {
     Type type = loop.carried[i]->type;
     attempt.holders.push_back(nullptr);
+    if (loop.kept.contains(i)) {
+      attempt.carried.push_back(inside(*attempt.writer, loop.carried[i]));
+      bind(attempt.carried.back());
+      continue;
+    }
     if (loop.changes(i)) {
       attempt.holders[i] = add_argument(*module_, *attempt.region, Type::tensor(DType::I64, {build.dim(type.rank())}));
       const Value* extents = build.to_host(attempt.holders[i], kExtents);
@@ -277,12 +284,17 @@ Importer::Attempt Importer::try_body(LoopBody& loop, Scope& scope, const Frame& 
   for (size_t i = 0; i < loop.carried.size(); ++i) attempt.yielded.push_back(results[next++]);
   attempt.slices.assign(results.begin() + static_cast<int64_t>(next), results.end());
   for (size_t i = 0; i < loop.carried.size(); ++i) {
+    if (loop.kept.contains(i)) continue;
     const Type &from = attempt.carried[i]->type, &to = attempt.yielded[i]->type;
     if (from.dtype != to.dtype || from.rank() != to.rank())
       unsupported("loop-carried value {} starts as {} and becomes {}", i, to_string(from), to_string(to));
     for (size_t axis = 0; axis < from.shape.size(); ++axis)
       if (from.shape[axis] != to.shape[axis] && loop.changing.insert({i, axis}).second) attempt.held = false;
   }
+  if (!attempt.held) return attempt;
+  for (size_t i = 0; i < loop.carried.size(); ++i)
+    if (attempt.yielded[i] == attempt.carried[i] && !attempt.holders[i] && loop.kept.insert(i).second)
+      attempt.held = false;
   return attempt;
 }
 
@@ -337,9 +349,8 @@ std::vector<Value*> Importer::finish_loop(LoopBody& loop, Attempt& attempt, Scop
   if (asks)
     carry(loop.condition ? loop.condition : build.scalar(DType::Bool, 1), attempt.condition_before,
           attempt.condition_after);
-  auto stays = [&](size_t i) { return attempt.yielded[i] == attempt.carried[i] && !attempt.holders[i]; };
   for (size_t i = 0; i < loop.carried.size(); ++i)
-    if (!stays(i)) place[i] = carry(loop.carried[i], attempt.carried[i], attempt.yielded[i]);
+    if (!loop.kept.contains(i)) place[i] = carry(loop.carried[i], attempt.carried[i], attempt.yielded[i]);
   for (size_t i = 0; i < loop.carried.size(); ++i) {
     if (!attempt.holders[i]) continue;
     const size_t holder = carry(build.shape_of(loop.carried[i]), attempt.holders[i], in.shape_of(attempt.yielded[i]));
@@ -363,8 +374,6 @@ std::vector<Value*> Importer::finish_loop(LoopBody& loop, Attempt& attempt, Scop
   const auto carried = static_cast<int64_t>(operands.size());
   yields.insert(yields.end(), attempt.slices.begin(), attempt.slices.end());
   holders.insert(holders.end(), slice_holders.begin(), slice_holders.end());
-  for (size_t i = 0; i < loop.carried.size(); ++i)
-    if (stays(i)) operands.push_back(loop.carried[i]), arguments.push_back(attempt.carried[i]);
   operands.insert(operands.end(), attempt.writer->captures.begin(), attempt.writer->captures.end());
   arguments.insert(arguments.end(), attempt.writer->arguments.begin(), attempt.writer->arguments.end());
   arguments.insert(arguments.begin(), attempt.iteration);
@@ -395,9 +404,12 @@ std::vector<Value*> Importer::finish_loop(LoopBody& loop, Attempt& attempt, Scop
   };
   std::vector<Value*> results;
   for (size_t i = 0; i < loop.carried.size(); ++i) {
-    results.push_back(stays(i) ? loop.carried[i] : result(static_cast<int64_t>(place[i])));
-    if (!stays(i))
-      name_extents(results[i], holders[place[i]], 0, [&](size_t axis) { return loop.changing.contains({i, axis}); });
+    if (loop.kept.contains(i)) {
+      results.push_back(loop.carried[i]);
+      continue;
+    }
+    results.push_back(result(static_cast<int64_t>(place[i])));
+    name_extents(results[i], holders[place[i]], 0, [&](size_t axis) { return loop.changing.contains({i, axis}); });
   }
   for (size_t i = 0; i < attempt.slices.size(); ++i) {
     Value* stack = result(carried + static_cast<int64_t>(i));

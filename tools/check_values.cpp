@@ -20,7 +20,15 @@ struct Watched {
   std::string what;  // which result of which kernel
 };
 
-// Makes every group's results outputs, dense as outputs are; those that are outputs already stay what they are.
+// What a loop starts with lies where the loop carries it.
+bool is_carried(const Value& value) {
+  return std::ranges::any_of(value.uses, [](const Use& use) {
+    return use.op->is(OpKind::Loop) && use.operand < static_cast<uint64_t>(use.op->params.integer("carried"));
+  });
+}
+
+// Makes every group's results outputs, dense as outputs are; those that are outputs already stay what they are. Where a
+// result cannot be one itself, a copy is.
 std::vector<Watched> watch_all(Module& module) {
   Function& function = *module.function("run");
   Region& body = *function.body;
@@ -37,9 +45,9 @@ std::vector<Watched> watch_all(Module& module) {
         watched.push_back({static_cast<size_t>(own - body.results().begin()), what});
         continue;
       }
-      if (!value->type.layout.dense()) {
+      if (!value->type.layout.dense() || is_carried(*value)) {
         Type dense = Type::tensor(value->type.dtype, value->type.shape);
-        value = passes::relayout_group(module, value, dense, std::prev(body.ops.end()), op->origin).result();
+        value = passes::relayout_group(module, value, dense, std::next(op), op->origin).result();
         copies.insert(value->producer);
       }
       watched.push_back({body.results().size(), what});
