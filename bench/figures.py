@@ -69,7 +69,7 @@ def speed_figures(rows, threads):
 
 def speed(args):
     for threads in (1, 2):
-        args.threads = threads
+        args.threads, args.peer, args.peer_python = threads, "onnxruntime", sys.executable
         yield from speed_figures(compare.measure(models.MODELS, args), threads)
 
 
