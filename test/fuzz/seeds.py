@@ -66,20 +66,17 @@ def kernels(lapidary):
                 yield f"{op}_{i}", text if text.startswith(b"kernel ") else b"kernel " + text
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", default="build")
-    parser.add_argument("--out", required=True)
-    arguments = parser.parse_args()
-    out = pathlib.Path(arguments.out)
+def write(out, build):
+    """A folder of files for each target."""
     for name, content in models():
         put(out / "import", name, content)
+        put(out / "passes", name, content)
         put(out / "wire_scan", name, content)
     for name, content in texts("graph"):
         put(out / "module_text", name, content)
     for name, content in texts("loops"):
         put(out / "kernel_text", name, content)
-    lapidary = os.path.join(arguments.build, "tools", "lapidary")
+    lapidary = os.path.join(build, "tools", "lapidary")
     if os.path.exists(lapidary):
         for name, content in kernels(lapidary):
             put(out / "kernel_text", name, content)
@@ -89,6 +86,15 @@ def main():
         put(out / "tensor_file", f"{i}.pb", content)
     for i in range(16):
         put(out / "product", str(i), bytes((i * 37 + k * k * 11) % 256 for k in range(400)))
+
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--out", required=True)
+    arguments = parser.parse_args()
+    write(pathlib.Path(arguments.out), arguments.build)
 
 
 if __name__ == "__main__":

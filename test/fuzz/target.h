@@ -4,9 +4,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -42,6 +45,34 @@ class MemoryFile {
 
  private:
   int descriptor_;
+};
+
+// Decisions read off the input; zeros once it is used up.
+class Choices {
+ public:
+  Choices(const uint8_t* data, size_t size) : left_(data, size) {}
+
+  template <typename T>
+  T any() {
+    T value{};
+    const size_t count = std::min(sizeof value, left_.size());
+    std::memcpy(&value, left_.data(), count);
+    left_ = left_.subspan(count);
+    return value;
+  }
+  size_t left() const { return left_.size(); }
+  bool flag() { return any<uint8_t>() & 1; }
+  template <typename T>
+  T in_range(T low, T high) {  // fewer than 2^16 values
+    return static_cast<T>(low + static_cast<T>(any<uint16_t>() % static_cast<uint64_t>(high - low + 1)));
+  }
+  template <typename T, size_t N>
+  T one_of(const std::array<T, N>& values) {
+    return values[in_range<size_t>(0, N - 1)];
+  }
+
+ private:
+  std::span<const uint8_t> left_;
 };
 
 }  // namespace lapidary::fuzz
