@@ -222,12 +222,14 @@ void Importer::import_node(const NodeProto& node, Scope& scope, const Frame& fra
   if (!failed) {
     Origin origin = module_->add_origin({frame.prefix + label_of(node), node.op_type(), opset});
     scope.writer.build.origin = origin;
+    const size_t known_checks = module_->checks.size();
     try {
       results = function
                     ? call(*function, node, attributes, inputs,
                            function_opsets_.try_emplace(function, function->opset_import(), report_).first->second,
                            scope, frame)
                     : import_operator(node, *schema, opset, std::move(attributes), std::move(inputs), scope, frame);
+      name_checks(known_checks, origin);
     } catch (const Error& error) {
       if (error.fault == Fault::Internal) throw;
       report_.error(module_->describe(origin) + ": " + error.what(), error.fault);
@@ -242,6 +244,14 @@ void Importer::import_node(const NodeProto& node, Scope& scope, const Frame& fra
     scope.values[name] = {value, !value};
     auto declared = scope.declared.find(name);
     if (value && declared != scope.declared.end()) signature_.compare(*declared->second, value->type);
+  }
+}
+
+// What a node left to be checked at run time names it; what nodes inside of it left names them already.
+void Importer::name_checks(size_t first, Origin origin) {
+  for (size_t i = first; i < module_->checks.size(); ++i) {
+    std::string& message = module_->checks[i].message;
+    if (!message.starts_with("node '")) message = module_->describe(origin) + ": " + message;
   }
 }
 

@@ -71,6 +71,7 @@ class Importer {
 
   void import_body(const Body&, Scope&, const Frame&);
   void import_node(const NodeProto&, Scope&, const Frame&);
+  void name_checks(size_t first, Origin origin);
   std::vector<Value*> import_operator(const NodeProto&, const OpSchema&, int opset, Attributes,
                                       std::vector<Value*> inputs, Scope&, const Frame&);
   std::vector<Value*> call(const FunctionProto&, const NodeProto&, const Attributes&, const std::vector<Value*>& inputs,

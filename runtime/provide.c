@@ -50,7 +50,6 @@ lpd_status lpd_provide_stages(lpd_instance *instance, int64_t bytes_each, uint32
 lpd_status lpd_reserve(lpd_instance *instance, uint32_t reg, int64_t bytes, int keep) {
   enum { kLeast = 4096 };
   lpd_block *block = &instance->registers[reg];
-  if (bytes < 0) return lpd_fail(instance, LPD_WRONG_INPUT, "a tensor would have %lld bytes", (long long)bytes);
   if (bytes <= block->bytes && block->data) return LPD_OK;
   int64_t wanted = bytes < kLeast ? kLeast : bytes, roomy;
   const int has_room = keep && !__builtin_add_overflow(wanted, block->bytes / 2, &roomy);

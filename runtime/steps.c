@@ -23,7 +23,8 @@ static int64_t element(const void *data, uint32_t dtype, uint32_t index) {
   return ((const uint8_t *)data)[index] != 0;
 }
 
-static lpd_status read_elements(lpd_instance *instance, const lpd_host_step *step, const void *data) {
+static lpd_status read_elements(lpd_instance *instance, const lpd_host_step *step, const void *data,
+                                const char *origin) {
   const lpd_model *model = instance->model;
   lpd_status status = check_flags(instance);
   if (status) return status;
@@ -37,7 +38,7 @@ static lpd_status read_elements(lpd_instance *instance, const lpd_host_step *ste
   }
   if (lpd_evaluate_later(model->dims, model->integer_slots + step->first_formula, step->formula_count, model->constants,
                          instance->dims, &changed))
-    return lpd_fail(instance, LPD_LIMIT, "a size overflows for these input values");
+    return lpd_fail(instance, LPD_LIMIT, "%.400s: a size overflows for these input values", origin);
   if (changed) ++instance->dims_version;
   for (uint32_t i = 0; i < step->check_count; ++i) {
     const lpd_check *check = &model->checks[step->first_check + i];
@@ -46,13 +47,13 @@ static lpd_status read_elements(lpd_instance *instance, const lpd_host_step *ste
   return LPD_OK;
 }
 
-static lpd_status next_iteration(const run *r, int64_t *counter, int64_t trips, int *done) {
+static lpd_status next_iteration(const run *r, int64_t *counter, int64_t trips, int *done, const char *origin) {
   lpd_instance *instance = r->instance;
   *done = ++*counter >= trips;
   if (*done) return LPD_OK;
   if (r->cancel && *r->cancel) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
   if (instance->max_loop > 0 && *counter >= instance->max_loop)
-    return lpd_fail(instance, LPD_LIMIT, "a loop of more than max_loop = %lld iterations",
+    return lpd_fail(instance, LPD_LIMIT, "%.400s: a loop of more than max_loop = %lld iterations", origin,
                     (long long)instance->max_loop);
   return LPD_OK;
 }
@@ -71,8 +72,11 @@ static lpd_status host_step(const run *r, const lpd_step *step, uint32_t *next) 
     case LPD_STEP_KERNEL:
       break;
     case LPD_STEP_ELEMENTS:
-      return read_elements(instance, host, lpd_address(instance, refs));
+      return read_elements(instance, host, lpd_address(instance, refs), step->origin);
     case LPD_STEP_RESERVE:
+      if (amount < 0)
+        return lpd_fail(instance, LPD_WRONG_INPUT, "%.400s: its result would have %lld bytes", step->origin,
+                        (long long)amount);
       status = lpd_reserve(instance, refs->index, amount, (int)host->keep);
       break;
     case LPD_STEP_PROVIDE:
@@ -87,7 +91,7 @@ static lpd_status host_step(const run *r, const lpd_step *step, uint32_t *next) 
       *(int64_t *)lpd_address(instance, refs) = -1;
       break;
     case LPD_STEP_LOOP_NEXT:
-      status = next_iteration(r, lpd_address(instance, refs), amount, &done);
+      status = next_iteration(r, lpd_address(instance, refs), amount, &done, step->origin);
       if (done) *next = host->target;
       break;
     case LPD_STEP_SWAP: {

@@ -71,8 +71,7 @@ Dim told_count(Node& node, DType type, double most) {
   auto bound = [&](int i) { return b.convert(node.input(i), type); };
   Value* steps = b.scalar_op(ScalarOp::Ceil, {b.div(b.sub(bound(1), bound(0)), bound(2))});
   Value* fits = b.convert(b.scalar_op(ScalarOp::LessEqual, {steps, b.like(steps, most)}), DType::I64);
-  b.module.check(b.to_host(fits, {0, 1})->elements.at(0),
-                 fmt::format("{}: bounds and delta make no range", b.module.describe(b.origin)));
+  b.module.check(b.to_host(fits, {0, 1})->elements.at(0), "bounds and delta make no range");
   Value* clamped =
       b.scalar_op(ScalarOp::Max, {b.scalar_op(ScalarOp::Min, {steps, b.like(steps, most)}), b.like(steps, 0)});
   return b.to_host(b.convert(clamped, DType::I64), {0, static_cast<int64_t>(most)})->elements.at(0);
@@ -91,8 +90,7 @@ Values range(Node& node) {
     if (step == 0) fail("delta is 0");
     DimPool& dims = node.dims();
     Dim zero = dims.constant(0), up = dims.less(zero, delta);
-    node.build.module.check(dims.sub(dims.constant(1), dims.equal(delta, zero)),
-                            fmt::format("{}: delta is 0", node.build.module.describe(node.build.origin)));
+    node.build.module.check(dims.sub(dims.constant(1), dims.equal(delta, zero)), "delta is 0");
     Dim span = dims.select(up, dims.sub(limit, start), dims.sub(start, limit));
     Dim size = dims.max(dims.constant(1), dims.max(delta, dims.neg(delta)));
     Dim count = dims.max(zero, dims.ceildiv(span, size));

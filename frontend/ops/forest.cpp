@@ -183,8 +183,7 @@ void Forest::add_trees(Node& node, composites::TreeEnsemble& of) {
   Dim columns = of.x->type.shape[1];
   if (auto known = value_of(columns); known && most >= *known) fail("a split asks for feature {} of {}", most, *known);
   module.check(node.dims().less(node.dims().constant(most), columns),
-               fmt::format("{}: a split asks for feature {}, the input has {}", module.describe(node.build.origin),
-                           most, to_string(columns)));
+               fmt::format("a split asks for feature {}, the input has {}", most, to_string(columns)));
 }
 
 Value* Forest::scores(Node& node, Value* x, int64_t targets, OpKind reduce) {

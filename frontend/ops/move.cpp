@@ -185,9 +185,7 @@ Values split(Node& node) {
   if (known_unequal(sum, extent))
     fail("split sizes sum to {}, axis {} has {}", to_string(sum), axis, to_string(extent));
   if (!known_equal(sum, extent))
-    node.build.module.check(
-        node.dims().equal(sum, extent),
-        fmt::format("{}: split sizes must sum to axis {}", node.build.module.describe(node.build.origin), axis));
+    node.build.module.check(node.dims().equal(sum, extent), fmt::format("split sizes must sum to axis {}", axis));
   Values results;
   for (Dim size : sizes) {
     results.push_back(node.build.slice_axis(x, axis, at, size));
@@ -203,9 +201,8 @@ void require_elements(Node& node, int axis, const std::string& mode) {
   Dim extent = node.type(0).shape[axis], none = node.dims().constant(0);
   if (value_of(extent) == 0) fail("mode '{}' needs elements along axis {}", mode, axis);
   if (range(extent).lo > 0) return;
-  Module& module = node.build.module;
-  module.check(node.dims().less(none, extent), fmt::format("{}: mode '{}' needs elements along axis {}",
-                                                           module.describe(node.build.origin), mode, axis));
+  node.build.module.check(node.dims().less(none, extent),
+                          fmt::format("mode '{}' needs elements along axis {}", mode, axis));
 }
 
 Values pad(Node& node) {

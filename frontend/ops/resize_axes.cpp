@@ -102,8 +102,7 @@ std::vector<ResizedAxis> axes_by_told(Node& node, const std::vector<int64_t>& ax
                                       build.scalar_op(ScalarOp::LessEqual, {given, build.like(given, kMostScale)})}),
       DType::I64);
   for (Dim fit : build.to_host(fits, {0, 1})->elements)
-    build.module.check(
-        fit, fmt::format("{}: scales must be above 0 and at most {}", build.module.describe(build.origin), kMostScale));
+    build.module.check(fit, fmt::format("scales must be above 0 and at most {}", kMostScale));
   Value* scaled = build.mul(extents, given);
   Value* whole = build.convert(build.scalar_op(ScalarOp::Floor, {scaled}), DType::I64);
   const Shape to = build.to_host(whole, kExtents)->elements;

@@ -116,7 +116,7 @@ Values non_max_suppression(Node& node) {
     const Dim other = scores[axis == 0 ? 0 : 2];
     if (known_unequal(boxes[axis], other))
       fail("boxes and scores disagree: {} and {}", to_string(boxes[axis]), to_string(other));
-    b.module.check(dims.equal(boxes[axis], other), b.module.describe(b.origin) + ": boxes and scores must agree");
+    b.module.check(dims.equal(boxes[axis], other), "boxes and scores must agree");
   }
   auto scalar = [&](int i, double otherwise) {
     return node.input(i) ? b.reshape(node.input(i), {}) : b.scalar(DType::F32, otherwise);

@@ -49,7 +49,7 @@ Shape told_shape(Node& node, const Shape& from, const Shape& wanted, bool copies
   for (size_t i = 0; i < extents.size(); ++i)
     extents[i] = dims.max(dims.select(dims.equal(wanted[i], rest), inferred, extents[i]), zero);
   node.build.module.check(dims.equal(dims.product(from), dims.product(extents)),
-                          node.build.module.describe(node.build.origin) + ": the shape has another number of elements");
+                          "the shape has another number of elements");
   return extents;
 }
 

@@ -12,9 +12,8 @@ Dim opposite(DimPool& dims, Dim flag) { return dims.sub(dims.constant(1), flag);
 }  // namespace
 
 void must_hold(Node& node, Dim condition, const std::string& otherwise) {
-  Module& module = node.build.module;
   if (value_of(condition) == 0) fail("{}", otherwise);
-  module.check(condition, module.describe(node.build.origin) + ": " + otherwise);
+  node.build.module.check(condition, otherwise);
 }
 
 bool is_told(const Shape& list) {

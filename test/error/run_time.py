@@ -6,6 +6,7 @@ from command_line import Command, check_command, npy
 
 MINIMUM, MAXIMUM = -(1 << 63), (1 << 63) - 1
 LIMITS = ["--max-memory", str(256 << 20), "--max-loop", "10000"]
+NAMED = ("model.onnx: node '", "model.onnx: output '", "model.onnx: arena and workspaces")  # what a line begins with
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
@@ -17,7 +18,7 @@ def data(name, body, arrays, line=None, exit=WRONG, declared=None, **arguments):
     message = model(f"[n] {body}", inputs=inputs, **{"outputs": "y", **arguments}).SerializeToString()
     files = {"model.onnx": message, **{f"{key}.npy": npy(value) for key, value in arrays.items()}}
     flags = [part for key in arrays for part in ("--input", f"{key}={key}.npy")]
-    return Command(f"data: {name}", ["run", "-q", "model.onnx", *LIMITS, *flags], exit, [] if exit == FINE else [line or ""], files)
+    return Command(f"data: {name}", ["run", "-q", "model.onnx", *LIMITS, *flags], exit, [] if exit == FINE else [line or NAMED], files)
 
 
 def i64(*values):

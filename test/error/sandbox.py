@@ -37,13 +37,15 @@ def text_of(file):
 
 
 def problems_of(result, exit, lines, written, starts=("",)):
-    """What of a result is not as it must be: one line for each of `lines`, which it holds."""
+    """What of a result is not as it must be: one line for each of `lines`, which it holds (of several: one)."""
     problems = []
     if result.exit != exit:
         problems.append(f"exit code {result.exit}, expected {exit}")
     if len(result.errors) != len(lines):
         problems.append(f"{len(result.errors)} lines, expected {len(lines)}")
-    problems += [f"no '{expected}'" for line, expected in zip(result.errors, lines) if expected not in line]
+    for line, expected in zip(result.errors, lines):
+        if not any(part in line for part in ((expected,) if isinstance(expected, str) else expected)):
+            problems.append(f"no {expected!r}")
     for line in result.errors:
         if not line.startswith(starts):
             problems.append("the file is not named")

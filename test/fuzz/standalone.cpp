@@ -34,7 +34,8 @@ size_t below(size_t bound) { return randomness() % bound; }
 
 // The handler ends the program: that it allocates is no harm that the fault has not done already.
 extern "C" void ended(int signal) {
-  std::ofstream(kept_at, std::ios::binary).write(reinterpret_cast<const char*>(input.data()), static_cast<long>(input.size()));
+  std::ofstream(kept_at, std::ios::binary)
+      .write(reinterpret_cast<const char*>(input.data()), static_cast<long>(input.size()));
   std::fprintf(stderr, "%s: %s; the input is kept in %s\n", input_name.c_str(),
                signal == SIGALRM ? "took too long" : strsignal(signal), kept_at.c_str());
   _exit(1);
