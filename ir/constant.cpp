@@ -57,6 +57,8 @@ namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+}  // namespace
+
 std::vector<int64_t> shape_after(const Transform& transform, std::vector<int64_t> shape) {
   switch (transform.kind) {
     case Transform::Kind::Convert:
@@ -97,11 +99,14 @@ std::vector<int64_t> shape_after(const Transform& transform, std::vector<int64_t
       return {inputs * inputs, ceil_div(shape[0], transform.block),
               ceil_div(shape[1], transform.shape[1]) * transform.shape[1], transform.block};
     }
+    case Transform::Kind::WinogradAxis: {
+      const int64_t taps = transform.shape[1], unit = transform.shape[2];
+      return {transform.shape[0] + taps - 1, ceil_div(shape[0], transform.block), shape[2],
+              ceil_div(shape[3], taps),      ceil_div(shape[1], unit) * unit,     transform.block};
+    }
   }
   LPD_UNREACHABLE("unknown transform");
 }
-
-}  // namespace
 
 ConstantId ConstantTable::transformed(ConstantId of, Transform transform) {
   Constant constant = (*this)[of];
@@ -146,6 +151,7 @@ bool ConstantTable::is_splat(ConstantId id, Scalar* value) const {
       case Transform::Kind::PackConvDots:
       case Transform::Kind::Sums:
       case Transform::Kind::Winograd:
+      case Transform::Kind::WinogradAxis:
         return false;
     }
   }

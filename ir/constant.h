@@ -29,7 +29,7 @@ struct Seeded {
   double mean, deviation;
 };  // normal, counter-based: the same on every machine
 
-// One pending change, applied in order. Shapes after it: `result_shape_of`.
+// One pending change, applied in order. Shapes after it: `shape_after`.
 struct Transform {
   enum class Kind : uint8_t {
     Convert,    // to `dtype`
@@ -48,6 +48,9 @@ struct Transform {
     Sums,          // integers [d…] → i32: summed over all axes but axes[0]
     Winograd,  // [O, I, 3, 3] → [a·a][ceil(O/block)][I'][block] with a = shape[0] + 2 (F(shape[0], 3)), I' = I up to
                // shape[1]
+    WinogradAxis,  // [O, I, b, a] → [n][ceil(O/block)][b][groups][I'][block]: groups of r = shape[1] taps of the last
+                   // axis through F(m = shape[0], r) of n = m + r - 1 points, the last group padded; I' = I up to
+                   // shape[2]
   };
   Kind kind;
   DType dtype = DType::Undefined;
@@ -55,6 +58,8 @@ struct Transform {
   int64_t block = 0;
   ConstantId other{};
 };
+
+std::vector<int64_t> shape_after(const Transform&, std::vector<int64_t> shape);
 
 struct Constant {
   DType dtype = DType::Undefined;  // after all transforms

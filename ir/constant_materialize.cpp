@@ -86,6 +86,7 @@ bool apply_to_view(View& view, DType dtype, const Transform& transform, const Co
     case Transform::Kind::Convert:
     case Transform::Kind::SpreadGroups:
     case Transform::Kind::Winograd:
+    case Transform::Kind::WinogradAxis:
       return false;
   }
   LPD_UNREACHABLE();
@@ -211,9 +212,9 @@ void transform_filters(const Matrix& g, const double (*w)[kLanes], double (*u)[k
 }
 
 // Fills panels [begin, end) of out [n·n][O/block][I'][block] from dense filters [O][I][3][3], in double.
-void fill_winograd(const float* filters, const std::vector<int64_t>& shape, const Transform& transform, float* out,
-                   int64_t begin, int64_t end) {
-  const Matrix& g = winograd_matrices(static_cast<int>(transform.shape[0])).g;
+void fill_winograd_square(const float* filters, const std::vector<int64_t>& shape, const Transform& transform,
+                          float* out, int64_t begin, int64_t end) {
+  const Matrix& g = winograd_matrices(static_cast<int>(transform.shape[0]), 3).g;
   int64_t outputs = shape[0], inputs = shape[1], block = transform.block,
           points = static_cast<int64_t>(g.size() * g.size());
   int64_t panels = (outputs + block - 1) / block, unit = transform.shape[1];
@@ -238,17 +239,47 @@ void fill_winograd(const float* filters, const std::vector<int64_t>& shape, cons
   }
 }
 
-std::vector<int64_t> winograd_shape(const std::vector<int64_t>& shape, const Transform& transform) {
-  int64_t edge = transform.shape[0] + 2, unit = transform.shape[1];
-  return {edge * edge, (shape[0] + transform.block - 1) / transform.block, (shape[1] + unit - 1) / unit * unit,
-          transform.block};
+// The same of out [points][O/block][b][groups][I'][block] from dense filters [O][I][b][a].
+void fill_winograd_axis(const float* filters, const std::vector<int64_t>& shape, const Transform& transform, float* out,
+                        int64_t begin, int64_t end) {
+  const WinogradMatrices& matrices =
+      winograd_matrices(static_cast<int>(transform.shape[0]), static_cast<int>(transform.shape[1]));
+  const int64_t outputs = shape[0], inputs = shape[1], rows = shape[2], taps = shape[3], block = transform.block,
+                unit = transform.shape[2], padded = (inputs + unit - 1) / unit * unit,
+                groups = (taps + matrices.taps - 1) / matrices.taps, panels = (outputs + block - 1) / block;
+  for (int64_t point = 0; point < matrices.inputs; point++) {
+    const std::vector<double>& g = matrices.g[static_cast<size_t>(point)];
+    float* to = out + (point * panels + begin) * rows * groups * padded * block;
+    for (int64_t panel = begin; panel < end; panel++)
+      for (int64_t row = 0; row < rows; row++)
+        for (int64_t group = 0; group < groups; group++)
+          for (int64_t i = 0; i < padded; i++)
+            for (int64_t lane = 0; lane < block; lane++, to++) {
+              const int64_t o = panel * block + lane, first = group * matrices.taps;
+              double sum = 0;
+              for (int64_t k = 0; k < matrices.taps && first + k < taps && o < outputs && i < inputs; k++)
+                sum += g[static_cast<size_t>(k)] * filters[((o * inputs + i) * rows + row) * taps + first + k];
+              *to = static_cast<float>(sum);
+            }
+  }
+}
+
+// Of either kind, in parts by panels: axis 1 of the result.
+void fill_winograd(const float* filters, const std::vector<int64_t>& shape, const Transform& transform, float* out,
+                   int64_t begin, int64_t end) {
+  if (transform.kind == Transform::Kind::Winograd)
+    fill_winograd_square(filters, shape, transform, out, begin, end);
+  else
+    fill_winograd_axis(filters, shape, transform, out, begin, end);
 }
 
 void winograd_elements(Work& work, const Transform& transform) {
   LPD_CHECK(work.dtype == DType::F32, "Winograd weights of {}", name_of(work.dtype));
   work.make_dense();
-  std::vector<int64_t> shape = winograd_shape(work.view.shape(), transform);
-  Bytes result(static_cast<size_t>(shape[0] * shape[1] * shape[2] * shape[3]) * 4);
+  const std::vector<int64_t> shape = shape_after(transform, work.view.shape());
+  int64_t elements = 1;
+  for (int64_t extent : shape) elements *= extent;
+  Bytes result(static_cast<size_t>(elements) * 4);
   fill_winograd(reinterpret_cast<const float*>(work.bytes.data()), work.view.shape(), transform,
                 reinterpret_cast<float*>(result.data()), 0, shape[1]);
   work.become(DType::F32, shape, std::move(result));
@@ -266,6 +297,7 @@ void apply_to_elements(Work& work, const Transform& transform, const ConstantTab
     case Transform::Kind::Sums:
       return sum_elements(work, static_cast<size_t>(transform.axes[0]));
     case Transform::Kind::Winograd:
+    case Transform::Kind::WinogradAxis:
       return winograd_elements(work, transform);
     case Transform::Kind::Reshape:
       work.make_dense();
@@ -352,7 +384,8 @@ void ConstantTable::materialize(ConstantId id, std::span<std::byte> out, int par
       return view.copy_rows(out.data(), rows * part / parts, rows * (part + 1) / parts);
     }
     const Transform& next = constant.transforms[taken];
-    if (taken + 1 == all && next.kind == Transform::Kind::Winograd && constant.dtype == DType::F32) {
+    const bool winograd = next.kind == Transform::Kind::Winograd || next.kind == Transform::Kind::WinogradAxis;
+    if (taken + 1 == all && winograd && constant.dtype == DType::F32) {
       std::vector<int64_t> shape = view.shape();
       int64_t panels = constant.shape[1], begin = panels * part / parts, end = panels * (part + 1) / parts;
       if (begin == end) return;

@@ -1,7 +1,7 @@
-// The matrices of Winograd's minimal filtering F(m, 3): y = Aᵀ[(G g) ⊙ (Bᵀ d)] for m outputs of a filter of 3 taps over
-// m + 2 inputs, in one dimension; two dimensions apply them to rows and columns (Lavin and Gray 2015). Built by Toom
-// and Cook's construction from m + 1 finite points and infinity; weights go through G when the artifact is written,
-// inputs and outputs through Bᵀ and Aᵀ in kernels, so all three must come from here.
+// The matrices of Winograd's minimal filtering F(m, r): y = Aᵀ[(G g) ⊙ (Bᵀ d)] for m outputs of a filter of r taps over
+// m + r - 1 inputs, in one dimension; two dimensions apply them to rows and columns (Lavin and Gray 2015). Built by
+// Toom and Cook's construction from m + r - 2 finite points and infinity; weights go through G when the artifact is
+// written, inputs and outputs through Bᵀ and Aᵀ in kernels, so all three must come from here.
 #pragma once
 
 #include <vector>
@@ -11,12 +11,12 @@ namespace lapidary {
 using Matrix = std::vector<std::vector<double>>;
 
 struct WinogradMatrices {
-  int outputs, inputs;  // m, m + 2
-  Matrix at, g, bt;     // [m][m + 2], [m + 2][3], [m + 2][m + 2]
+  int outputs, taps, inputs;  // m, r, m + r - 1
+  Matrix at, g, bt;           // [m][inputs], [inputs][r], [inputs][inputs]
 };
 
-// m = 2 or 4. Points: see winograd.cpp. Row 2i of bt is row 2i - 1 with the signs of odd columns, or of even ones,
-// turned, for 1 <= i <= m / 2: points come in pairs ±a.
-const WinogradMatrices& winograd_matrices(int m);
+// F(2, 3), F(4, 3) or F(4, 4). Points: see winograd.cpp. They come in pairs ±a, side by side: of such a pair's rows of
+// bt, and columns of at, one is the other with the signs of its odd places, or of its even ones, turned.
+const WinogradMatrices& winograd_matrices(int m, int r);
 
 }  // namespace lapidary

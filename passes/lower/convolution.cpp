@@ -86,6 +86,11 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   }
   if (!strict && blocked && form.weight && winograd_pays(form) && winograd_is_exact(context.module, form))
     return lower_winograd(context, group, form);
+  if (!strict && blocked && form.weight) {
+    const auto choice = winograd_axis(context.target(), form);
+    if (choice && winograd_is_exact(context.module, form, *choice))
+      return lower_winograd_axis(context, group, form, *choice);
+  }
   if (blocked || dense) return lower_direct_convolution(context, group, form);
   return lower_plain(context, group);
 }

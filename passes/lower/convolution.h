@@ -31,9 +31,15 @@ struct ImageStrides {
 ImageStrides image_strides(DimPool&, const Type&);
 
 LoweredGroup lower_direct_convolution(Context&, const Op& group, const ConvForm&);
-bool winograd_pays(const ConvForm&);                                       // by its sizes
-bool winograd_is_exact(Module&, const ConvForm&);                          // with its weights: see winograd_check.cpp
-LoweredGroup lower_winograd(Context&, const Op& group, const ConvForm&);   // input in blocks, with a halo of its pads
+bool winograd_pays(const ConvForm&);                                      // by its sizes
+bool winograd_is_exact(Module&, const ConvForm&);                         // with its weights: see winograd_check.cpp
+LoweredGroup lower_winograd(Context&, const Op& group, const ConvForm&);  // input in blocks, with a halo of its pads
+struct WinogradAxis {
+  int axis, taps;  // the spatial axis along which filters are cut into groups of this many taps
+};
+std::optional<WinogradAxis> winograd_axis(const Target&, const ConvForm&);  // the best, if it pays
+bool winograd_is_exact(Module&, const ConvForm&, WinogradAxis);
+LoweredGroup lower_winograd_axis(Context&, const Op& group, const ConvForm&, WinogradAxis);  // input as above
 LoweredGroup lower_depthwise(Context&, const Op& group, const ConvForm&);  // groups of 1, 2, 4 or 8 channels
 LoweredGroup lower_convolution(Context&, const Op& group);                 // the family: picks one of them
 LoweredGroup lower_pool(Context&, const Op& group);

@@ -17,6 +17,7 @@
 #include "passes/lower/contraction_form.h"
 #include "passes/lower/convolution.h"
 #include "passes/lower/register_tile.h"
+#include "passes/lower/winograd_transform.h"
 
 namespace lapidary::lowering {
 
@@ -28,66 +29,6 @@ constexpr int kOutputs = 4, kInputs = kOutputs + 2, kPoints = kInputs * kInputs;
 constexpr int kUnroll = 8;
 constexpr int kStripPanels = 2;
 constexpr int kLeastTiles = 16, kLeastChannels = 32;
-
-// Σ coefficient · x, one multiply-add a term.
-Expr combine(Block& block, const std::vector<double>& coefficients, const std::vector<Expr>& x) {
-  Expr sum = nullptr;
-  for (size_t k = 0; k < x.size(); ++k) {
-    if (coefficients[k] == 0) continue;
-    float c = static_cast<float>(coefficients[k]);
-    int lanes = x[k]->type.lanes;
-    if (!sum)
-      sum = c == 1 ? x[k] : mul(real(c, lanes), x[k]);
-    else if (c == 1)
-      sum = add(sum, x[k]);
-    else if (c == -1)
-      sum = sub(sum, x[k]);
-    else
-      sum = loops::fma(real(c, lanes), x[k], sum);
-  }
-  return sum ? block.let("c", sum) : real(0, x[0]->type.lanes);
-}
-
-// Bᵀ x. Rows of a pair of points ±a differ in the signs of every other column, so each pair shares its two halves.
-std::vector<Expr> transform_inputs(Block& block, const Matrix& bt, const std::vector<Expr>& x) {
-  std::vector<Expr> result;
-  for (size_t row = 0; row < bt.size(); ++row) {
-    bool pair = row >= 1 && row + 2 < bt.size() && row % 2 == 1;
-    if (!pair) {
-      result.push_back(combine(block, bt[row], x));
-      continue;
-    }
-    std::vector<double> even = bt[row], odd = bt[row];
-    for (size_t k = 0; k < even.size(); ++k) (k % 2 ? even : odd)[k] = 0;
-    Expr e = combine(block, even, x), o = combine(block, odd, x);
-    bool even_kept = true;  // whether the partner's even half has the same sign
-    for (size_t k = 0; k < even.size(); k += 2) even_kept &= std::abs(bt[row + 1][k] - even[k]) < 1e-12;
-    result.push_back(block.let("v", add(e, o)));
-    result.push_back(block.let("v", even_kept ? sub(e, o) : sub(o, e)));
-    ++row;
-  }
-  return result;
-}
-
-// Aᵀ x. Columns of a pair ±a agree up to the sign in odd rows: work on sums and differences.
-std::vector<Expr> transform_outputs(Block& block, const Matrix& at, std::vector<Expr> x) {
-  Matrix matrix = at;
-  for (size_t k = 1; k + 2 < x.size(); k += 2) {
-    Expr sum = block.let("s", add(x[k], x[k + 1])), difference = block.let("d", sub(x[k], x[k + 1]));
-    x[k] = sum;
-    x[k + 1] = difference;
-    for (size_t row = 0; row < matrix.size(); ++row) {
-      double a = at[row][k], b = at[row][k + 1];
-      matrix[row][k] = (a + b) / 2;
-      matrix[row][k + 1] = (a - b) / 2;
-      if (std::abs(matrix[row][k]) < 1e-12) matrix[row][k] = 0;
-      if (std::abs(matrix[row][k + 1]) < 1e-12) matrix[row][k + 1] = 0;
-    }
-  }
-  std::vector<Expr> result;
-  for (const std::vector<double>& row : matrix) result.push_back(combine(block, row, x));
-  return result;
-}
 
 class WinogradLowering {
  public:
@@ -101,7 +42,7 @@ class WinogradLowering {
         builder_(module_, target_, "conv", "winograd F(4,3)"),
         emit_(builder_, group),
         lanes_(target_.f32_lanes()),
-        matrices_(winograd_matrices(kOutputs)) {
+        matrices_(winograd_matrices(kOutputs, 3)) {
     input_ = group.operand(conv_.operand(0)->index);
     const Shape& out = conv_.type().shape;
     height_ = *lapidary::value_of(out[2]);
@@ -205,7 +146,7 @@ class WinogradLowering {
           Expr at_column = inner.let("xc", add(base, load(column_offsets, j)));
           std::vector<Expr> d;
           for (int i = 0; i < kInputs; ++i) d.push_back(inner.let("d", load(x_, add(at_column, rows[i]), lanes_)));
-          std::vector<Expr> turned = transform_inputs(inner, matrices_.bt, d);
+          std::vector<Expr> turned = winograd_inputs(inner, matrices_.bt, d);
           for (int i = 0; i < kInputs; ++i) {
             inner.add(
                 loops::store(t_, add(integer(int64_t{i} * kInputs * kPanel), mul(j, integer(kPanel))), turned[i]));
@@ -215,7 +156,7 @@ class WinogradLowering {
           std::vector<Expr> d;
           for (int j = 0; j < kInputs; ++j)
             d.push_back(inner.let("d", load(t_, add(mul(i, integer(kInputs * kPanel)), integer(j * kPanel)), lanes_)));
-          std::vector<Expr> turned = transform_inputs(inner, matrices_.bt, d);
+          std::vector<Expr> turned = winograd_inputs(inner, matrices_.bt, d);
           for (int j = 0; j < kInputs; ++j) {
             Expr point = add(mul(i, integer(kInputs)), integer(j));
             Expr at = add(mul(add(mul(point, integer(block_tiles_)), tile), integer(row_stride_)), c);
@@ -286,7 +227,7 @@ class WinogradLowering {
             m.push_back(
                 column.let("m", load(m_, add(base, mul(point, integer(block_tiles_ * strip_columns()))), lanes_)));
           }
-          std::vector<Expr> turned = transform_outputs(column, matrices_.at, m);
+          std::vector<Expr> turned = winograd_outputs(column, matrices_.at, m);
           for (int i = 0; i < kOutputs; ++i) {
             column.add(
                 loops::store(t_, add(integer(int64_t{i} * kInputs * kPanel), mul(j, integer(kPanel))), turned[i]));
@@ -298,7 +239,7 @@ class WinogradLowering {
           std::vector<Expr> m;
           for (int j = 0; j < kInputs; ++j)
             m.push_back(row.let("m", load(t_, add(mul(i, integer(kInputs * kPanel)), integer(j * kPanel)), lanes_)));
-          std::vector<Expr> turned = transform_outputs(row, matrices_.at, m);
+          std::vector<Expr> turned = winograd_outputs(row, matrices_.at, m);
           for (int j = 0; j < kOutputs; ++j) {
             Block kept;
             store(kept, channel, mask, add(where.row, i), add(where.column, integer(j)), turned[j]);

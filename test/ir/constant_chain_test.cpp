@@ -127,6 +127,7 @@ Reference apply(const Reference& x, const Transform& t, const std::vector<Scalar
       return result;
     }
     case Transform::Kind::Winograd:
+    case Transform::Kind::WinogradAxis:
       break;  // its own test
   }
   return x;
@@ -228,6 +229,7 @@ class RandomChain {
         t.axes = {pick(static_cast<int64_t>(shape.size()))};
         return true;
       case Transform::Kind::Winograd:
+      case Transform::Kind::WinogradAxis:
         return false;
     }
     return false;
@@ -265,7 +267,7 @@ TEST(ConstantChains, EveryChainIsItsTransformsOneByOne) {
   }
 }
 
-// The panels of Winograd's transform made apart, after a scale: the same as made at once.
+// The panels of Winograd's transforms made apart, after a scale: the same as made at once.
 TEST(ConstantChains, WinogradInParts) {
   ConstantTable table;
   std::vector<Scalar> values, factors;
@@ -274,12 +276,16 @@ TEST(ConstantChains, WinogradInParts) {
   ConstantId scaled = table.transformed(
       table.add_scalars(DType::F32, {40, 3, 3, 3}, values),
       {.kind = Transform::Kind::Scale, .axes = {0}, .other = table.add_scalars(DType::F32, {40}, factors)});
-  ConstantId u = table.transformed(scaled, {.kind = Transform::Kind::Winograd, .shape = {4, 16}, .block = 16});
-  std::vector<std::byte> whole = table.bytes_of(u);
-  for (int parts : {2, 3, 5}) {
-    std::vector<std::byte> bytes(whole.size());
-    for (int part = 0; part < parts; part++) table.materialize(u, bytes, part, parts);
-    EXPECT_EQ(bytes, whole) << parts;
+  const Transform transforms[] = {{.kind = Transform::Kind::Winograd, .shape = {4, 16}, .block = 16},
+                                  {.kind = Transform::Kind::WinogradAxis, .shape = {4, 4, 16}, .block = 16}};
+  for (const Transform& transform : transforms) {
+    ConstantId u = table.transformed(scaled, transform);
+    std::vector<std::byte> whole = table.bytes_of(u);
+    for (int parts : {2, 3, 5}) {
+      std::vector<std::byte> bytes(whole.size());
+      for (int part = 0; part < parts; part++) table.materialize(u, bytes, part, parts);
+      EXPECT_EQ(bytes, whole) << parts;
+    }
   }
 }
 

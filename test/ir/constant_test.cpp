@@ -118,26 +118,27 @@ TEST_F(Fixture, ConvertAndSplat) {
 
 // The matrices compute a correlation exactly (in double), and U is G w Gᵀ in its place.
 TEST_F(Fixture, Winograd) {
-  for (int m : {2, 4}) {
-    const WinogradMatrices& matrices = winograd_matrices(m);
-    std::vector<double> d, g = {0.3, -1.2, 0.7};
+  for (auto [m, r] : {std::pair{2, 3}, std::pair{4, 3}, std::pair{4, 4}}) {
+    const WinogradMatrices& matrices = winograd_matrices(m, r);
+    std::vector<double> d, g = {0.3, -1.2, 0.7, 0.4};
     for (int i = 0; i < matrices.inputs; ++i) d.push_back(std::sin(i + 1));
     for (int y = 0; y < m; ++y) {
-      double sum = 0;
+      double sum = 0, expected = 0;
       for (int p = 0; p < matrices.inputs; ++p) {
         double v = 0, u = 0;
         for (int i = 0; i < matrices.inputs; ++i) v += matrices.bt[p][i] * d[i];
-        for (int k = 0; k < 3; ++k) u += matrices.g[p][k] * g[k];
+        for (int k = 0; k < r; ++k) u += matrices.g[p][k] * g[k];
         sum += matrices.at[y][p] * u * v;
       }
-      EXPECT_NEAR(sum, g[0] * d[y] + g[1] * d[y + 1] + g[2] * d[y + 2], 1e-14);
+      for (int k = 0; k < r; ++k) expected += g[k] * d[y + k];
+      EXPECT_NEAR(sum, expected, 1e-14);
     }
   }
   ConstantId u =
       table.transformed(counting({17, 2, 3, 3}), {.kind = Transform::Kind::Winograd, .shape = {4, 16}, .block = 16});
   EXPECT_EQ(table[u].shape, (Shape64{36, 2, 16, 16}));
   std::vector<float> got = floats(u);
-  const Matrix& g = winograd_matrices(4).g;
+  const Matrix& g = winograd_matrices(4, 3).g;
   for (int64_t point = 0; point < 36; ++point)
     for (int64_t o = 0; o < 32; ++o)
       for (int64_t i = 0; i < 16; ++i) {
@@ -148,6 +149,30 @@ TEST_F(Fixture, Winograd) {
         ASSERT_NEAR(got[static_cast<size_t>(((point * 2 + o / 16) * 16 + i) * 16 + o % 16)], expected,
                     std::abs(expected) * 1e-6 + 1e-5);
       }
+}
+
+// Of one axis: each group of four taps through G, the last one padded.
+TEST_F(Fixture, WinogradAxis) {
+  constexpr int64_t kRows = 2, kTaps = 7;
+  ConstantId u = table.transformed(counting({17, 3, kRows, kTaps}),
+                                   {.kind = Transform::Kind::WinogradAxis, .shape = {4, 4, 16}, .block = 16});
+  EXPECT_EQ(table[u].shape, (Shape64{7, 2, kRows, 2, 16, 16}));
+  std::vector<float> got = floats(u);
+  const Matrix& g = winograd_matrices(4, 4).g;
+  size_t at = 0;
+  for (size_t point = 0; point < 7; ++point)
+    for (int64_t panel = 0; panel < 2; ++panel)
+      for (int64_t row = 0; row < kRows; ++row)
+        for (int64_t group = 0; group < 2; ++group)
+          for (int64_t i = 0; i < 16; ++i)
+            for (int64_t lane = 0; lane < 16; ++lane) {
+              const int64_t o = panel * 16 + lane;
+              double expected = 0;
+              for (int64_t k = 0; k < 4 && group * 4 + k < kTaps && o < 17 && i < 3; ++k)
+                expected += g[point][static_cast<size_t>(k)] *
+                            static_cast<double>(((o * 3 + i) * kRows + row) * kTaps + group * 4 + k + 1);
+              ASSERT_NEAR(got[at++], expected, std::abs(expected) * 1e-6 + 1e-4);
+            }
 }
 
 }  // namespace

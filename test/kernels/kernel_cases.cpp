@@ -474,7 +474,7 @@ Cases convolution_cases() {
   add(conv_case("first_layer", "conv direct", {3, 23, 29}, 32, {7, 7}, {.strides = {2, 2}, .pads = {3, 3, 3, 3}}));
   add(conv_case("first_layer_ragged", "conv direct", {3, 9, 9}, 24, {3, 3}, {.strides = {2, 2}, .pads = {0, 0, 1, 1}}));
   add(conv_case("first_layer_of_one", "conv direct", {1, 8, 13}, 17, {5, 5}, {.pads = {2, 2, 2, 2}}));
-  add(conv_case("oblong_window", "conv direct", {16, 7, 15}, 16, {1, 7}, {.pads = {0, 3, 0, 3}}));
+  add(conv_case("oblong_window", "conv direct", {16, 7, 15}, 16, {1, 7}, {.strides = {1, 2}, .pads = {0, 3, 0, 3}}));
   add(conv_case("uneven_pads", "conv direct", {16, 7, 15}, 16, {3, 2}, {.pads = {2, 0, 0, 3}}));
   add(conv_case("dilated", "conv direct", {17, 9, 16}, 18, {3, 3}, {.dilations = {2, 3}, .pads = {2, 3, 2, 3}}));
   add(conv_case("line", "conv direct", {18, 1, 40}, 33, {5}, {.strides = {2}, .pads = {2, 2}}));
@@ -604,6 +604,50 @@ Cases winograd_cases() {
        {Extents{32, 32, 16, 16, 1}, {33, 47, 13, 17, 1}, {40, 64, 18, 15, 0}, {64, 33, 31, 9, 1}, {48, 80, 14, 14, 2}})
     cases.push_back(conv_case(fmt::format("{}_{}_{}x{}_{}", in, out, height, width, pad), "winograd",
                               {in, height, width}, out, {3, 3}, {.pads = {pad, pad, pad, pad}}, kError));
+  return cases;
+}
+
+Cases winograd_axis_cases() {
+  constexpr double kError = 10;  // as above
+  Cases cases;
+  const auto add = [&](const std::string& name, const std::string& schedule, Image image, int64_t outputs,
+                       std::vector<int64_t> window, ConvOptions options) {
+    cases.push_back(conv_case(name, schedule, image, outputs, std::move(window), std::move(options), kError));
+  };
+  const char *four = "winograd F(4,4) along", *three = "winograd F(4,3) along";
+  add("row_of_7", four, {47, 17, 17}, 80, {1, 7}, {.pads = {0, 3, 0, 3}});
+  add("column_of_7", four, {48, 17, 17}, 33, {7, 1}, {.pads = {3, 0, 3, 0}});
+  add("row_of_3", three, {64, 12, 16}, 65, {1, 3}, {.pads = {0, 1, 0, 1}});
+  add("column_of_9", three, {32, 23, 13}, 70, {9, 1}, {.strides = {1, 2}});
+  add("square_of_5", three, {32, 13, 15}, 17, {5, 5}, {.pads = {2, 2, 2, 2}});
+  add("strided_lines", four, {32, 21, 30}, 33, {7, 11}, {.strides = {2, 1}, .pads = {3, 5, 3, 5}});
+  add("dilated_lines", four, {31, 15, 16}, 32, {3, 8}, {.dilations = {3, 1}, .pads = {3, 2, 0, 4}});
+  add("line", four, {32, 1, 150}, 47, {11}, {.pads = {5, 5}});
+  add("line_of_9", three, {48, 1, 91}, 64, {9}, {.pads = {0, 3}, .bias = false});
+  // Extents that only the call knows.
+  const auto symbolic = [&](const std::string& name, bool width_alone, std::vector<int64_t> window,
+                            ConvOptions options) {
+    const double terms = 32.0 * static_cast<double>(window[0] * window[1]) + 1;
+    cases.push_back({.name = name,
+                     .kernel = four,
+                     .build =
+                         [=](CaseModel& m) {
+                           DimPool& d = m.module.dims;
+                           Dim height = width_alone ? d.constant(13) : d.symbol("H", {1, 1 << 20});
+                           Value* x = m.input({m.symbol("N"), d.constant(32), height, d.symbol("W", {1, 1 << 20})});
+                           m.result({m.relu(m.conv(x, 34, window, options))});
+                         },
+                     .values = {{{"N", 1}, {"H", 1}, {"W", 1}},
+                                {{"N", 2}, {"H", 4}, {"W", 13}},
+                                {{"N", 1}, {"H", 13}, {"W", 4}},
+                                {{"N", 1}, {"H", 6}, {"W", 150}},
+                                {{"N", 1}, {"H", 150}, {"W", 7}},
+                                {{"N", 0}, {"H", 3}, {"W", 14}}},
+                     .terms = terms * kError * kError});
+  };
+  symbolic("run_time_width", true, {5, 11}, {.strides = {2, 1}, .pads = {2, 5, 2, 5}});
+  symbolic("run_time_image", false, {3, 7}, {.pads = {1, 3, 1, 3}});
+  symbolic("run_time_column", false, {8, 2}, {.strides = {1, 2}, .pads = {4, 1, 3, 1}});
   return cases;
 }
 
@@ -884,6 +928,7 @@ const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases
                                                                       {"convolution", convolution_cases()},
                                                                       {"depthwise", depthwise_cases()},
                                                                       {"winograd", winograd_cases()},
+                                                                      {"winograd_axis", winograd_axis_cases()},
                                                                       {"pool", pool_cases()},
                                                                       {"placed", placed_cases()},
                                                                       {"attention", attention_cases()},
