@@ -1,23 +1,24 @@
 // Winograd convolution along one axis: filters of several taps and stride 1 along it, any extent, stride and dilation
 // along the other. deepspeech2's 21×11 filters take 3 · 7 / 4 = 5.25 multiplications a row and output instead of 11.
 //
-// The taps of a row are cut into groups of r, and each group is an F(4, r). A sum of filters is a sum in the transformed
-// domain, so groups, rows and input channels add up there, and one transform of outputs is left for all of them:
+// The taps of a row are cut into groups of r, and each group is an F(4, r). A sum of filters is a sum in the
+// transformed domain, so groups, rows and input channels add up there, and one transform of outputs is left for all of
+// them:
 //
 //   M[point][line][tile] += V[point][line · stride + row · dilation][tile, group] · U[point][row][group]
 //
 // A line is a position of the other axis, a tile four outputs along this one. For each point this is a direct
-// convolution whose pixels are tiles and whose taps are groups, on the same register tiles. With r = 4 group g of a tile
-// reads the inputs of group 0 of the g-th tile after it, so every input is transformed once; with r = 3 once a group.
-// Either way the groups of a tile lie one behind the other, one run of products for each row of the filter.
+// convolution whose pixels are tiles and whose taps are groups, on the same register tiles. With r = 4 group g of a
+// tile reads the inputs of group 0 of the g-th tile after it, so every input is transformed once; with r = 3 once a
+// group. Either way the groups of a tile lie one behind the other, one run of products for each row of the filter.
 //
 // A task owns a block of lines and tiles of one image and some strips of output channels. The rows of a register tile
 // are the block's lines or its tiles, whichever divide better: Inception's 17×17 maps have 5 tiles and 17 lines.
 //
 // Large filters are cut into small ones by Huang et al., "DWM: a decomposable Winograd method" (2020), too, who add up
-// after the transform of outputs. How exact it is: winograd_check.cpp. Measured on one core of Zen 4, against the direct
-// convolution: deepspeech2's 21×11 1.9 times as fast, 7×7 on 56×56×64 1.8, Inception's 1×7 on 17×17×192 1.55 and 1×3 on
-// 8×8×384 1.8, 31 taps of a line of 64 channels 2.0.
+// after the transform of outputs. How exact it is: winograd_check.cpp. Measured on one core of Zen 4, against the
+// direct convolution: deepspeech2's 21×11 1.9 times as fast, 7×7 on 56×56×64 1.8, Inception's 1×7 on 17×17×192 1.55 and
+// 1×3 on 8×8×384 1.8, 31 taps of a line of 64 channels 2.0.
 //
 // Test: test/passes/lower/winograd_axis.graph, winograd_axis_cases in test/kernels/kernel_cases.cpp.
 #include <algorithm>
@@ -40,7 +41,9 @@ constexpr int kOutputs = 4;
 constexpr int kUnroll = 8;
 constexpr int kStripPanels = 2;
 constexpr int64_t kWantedTasks = 8;
-constexpr int64_t kUnknownExtent = 64;  // what a symbolic extent is taken for where blocks are chosen
+constexpr int64_t kUnknownExtent = 64;   // what a symbolic extent is taken for where blocks are chosen
+constexpr int64_t kLargestBlock = 4096;  // lines, tiles
+constexpr int64_t kLargestStep = 256;    // stride and dilation of the other axis: a task transforms what lies between
 constexpr int64_t kLeastPlaces = 16, kLeastRows = 6;
 constexpr double kLargestShare = 0.75;  // of the direct convolution's cost
 
@@ -104,14 +107,15 @@ Blocks choose_blocks(const Target& target, const Geometry& geometry) {
   const int64_t strips = ceil_div(geometry.panels, strip_panels(target, geometry.panels));
   const int64_t all_lines = geometry.known_lines().value_or(kUnknownExtent),
                 all_tiles = geometry.known_tiles().value_or(kUnknownExtent);
-  Blocks blocks{std::max<int64_t>(all_lines, 1), std::max<int64_t>(all_tiles, 1), 1,
-                tile_height(geometry.known_lines(), most) > tile_height(geometry.known_tiles(), most)};
+  Blocks blocks{std::clamp<int64_t>(all_lines, 1, kLargestBlock), std::clamp<int64_t>(all_tiles, 1, kLargestBlock), 1,
+                tile_height(geometry.known_lines(), most) >= tile_height(geometry.known_tiles(), most)};
   int64_t &rows = blocks.rows_are_lines ? blocks.lines : blocks.tiles,
           &others = blocks.rows_are_lines ? blocks.tiles : blocks.lines;
   // The inputs of one point stay in the second cache when they are read once; those of all when strips come back.
   const int64_t fitting = strips == 1 ? target.l2_bytes / 4 : target.l2_bytes * 3 / 5 / geometry.points;
   auto too_large = [&] {
-    return geometry.input_lines(blocks.lines) * geometry.windows(blocks.tiles) * geometry.window_elements() * 4 > fitting;
+    return geometry.input_lines(blocks.lines) * geometry.windows(blocks.tiles) * geometry.window_elements() * 4 >
+           fitting;
   };
   auto count = [&] { return ceil_div(all_lines, blocks.lines) * ceil_div(all_tiles, blocks.tiles); };
   auto fewer_rows = [&] { rows = std::max<int64_t>(most, ceil_div(rows / 2, most) * most); };
@@ -180,8 +184,8 @@ class WinogradAxisLowering {
     LoweredStep step = single_step(builder_.finish(dims_.product(task_axes)));
     int64_t taps = 1;
     for (int64_t extent : form_.kernel) taps *= extent;
-    step.flops = dims_.product(std::vector<Dim>{
-        dims_.constant(2 * taps), dims_.mul(form_.channels, form_.outputs), conv_.type().shape[0], line_extent_, geometry_.extent});
+    step.flops = dims_.product(std::vector<Dim>{dims_.constant(2 * taps), dims_.mul(form_.channels, form_.outputs),
+                                                conv_.type().shape[0], line_extent_, geometry_.extent});
     LoweredGroup result;
     result.steps.push_back(std::move(step));
     return result;
@@ -209,13 +213,14 @@ class WinogradAxisLowering {
     ConstantId weight = *form_.weight;
     if (form_.spatial == 1) {
       const std::vector<int64_t> shape = constants[weight].shape;
-      weight = constants.transformed(weight, {.kind = Transform::Kind::Reshape, .shape = {shape[0], shape[1], 1, shape[2]}});
+      weight =
+          constants.transformed(weight, {.kind = Transform::Kind::Reshape, .shape = {shape[0], shape[1], 1, shape[2]}});
     } else if (geometry_.choice.axis == 0) {
       weight = constants.transformed(weight, {.kind = Transform::Kind::Transpose, .axes = {0, 1, 3, 2}});
     }
-    return constants.transformed(weight, {.kind = Transform::Kind::WinogradAxis,
-                                          .shape = {kOutputs, geometry_.choice.taps, kPanel},
-                                          .block = kPanel});
+    return constants.transformed(
+        weight,
+        {.kind = Transform::Kind::WinogradAxis, .shape = {kOutputs, geometry_.choice.taps, kPanel}, .block = kPanel});
   }
 
   // V = Bᵀ d of the block's windows. Windows that overhang the image repeat its last input: what they give is dropped,
@@ -302,10 +307,11 @@ class WinogradAxisLowering {
     const int64_t v_row = by_lines ? geometry_.stride * line_elements_ : geometry_.window_elements(),
                   v_other = by_lines ? geometry_.window_elements() : geometry_.stride * line_elements_,
                   m_row = by_lines ? sums_line_ : strip_columns_, m_other = by_lines ? strip_columns_ : sums_line_;
-    const RowSplit split = heights_of(by_lines ? line_split_ : tile_split_, by_lines ? line_extent_ : tile_extent_, most);
-    Expr pieces =
-        block.let("pieces", max(floordiv(add(rows.count, integer(most - 1)), integer(most)), integer(1)));
-    Expr height = block.let("height", floordiv(rows.count, pieces)), longer = block.let("longer", mod(rows.count, pieces));
+    const RowSplit split =
+        heights_of(by_lines ? line_split_ : tile_split_, by_lines ? line_extent_ : tile_extent_, most);
+    Expr pieces = block.let("pieces", max(floordiv(add(rows.count, integer(most - 1)), integer(most)), integer(1)));
+    Expr height = block.let("height", floordiv(rows.count, pieces)),
+         longer = block.let("longer", mod(rows.count, pieces));
     const int64_t filter_row = geometry_.depth() * kPanel, panel = geometry_.kernel_lines * filter_row;
     serial(block, "point", integer(0), integer(geometry_.points), 1, [&](Block& point_block, Expr point) {
       Expr u_first = point_block.let(
@@ -419,8 +425,9 @@ double winograd_axis_cost(const Target& target, const Geometry& geometry) {
   outputs *= lines;
   const double points = geometry.points, panels = static_cast<double>(geometry.panels);
   const double products = points * static_cast<double>(geometry.depth() * geometry.kernel_lines) * lines * tiles;
-  const double vectors = points * static_cast<double>(geometry.input_lines(blocks.lines) *
-                                                      geometry.windows(blocks.tiles) * geometry.window_elements() / kPanel);
+  const double vectors =
+      points * static_cast<double>(geometry.input_lines(blocks.lines) * geometry.windows(blocks.tiles) *
+                                   geometry.window_elements() / kPanel);
   const double weight_bytes = points * static_cast<double>(geometry.depth() * geometry.kernel_lines * kPanel * 4);
   const double streaming =
       weight_bytes * panels > static_cast<double>(target.l2_bytes) / 2 ? weight_bytes / kCacheBytes : 0;
@@ -438,12 +445,15 @@ std::optional<WinogradAxis> winograd_axis(const Target& target, const ConvForm& 
   for (int axis = 0; axis < form.spatial; ++axis) {
     const auto at = static_cast<size_t>(axis);
     if (form.strides[at] != 1 || form.dilations[at] != 1 || form.kernel[at] < 3) continue;
+    const auto too_far = [](int64_t step) { return step > kLargestStep; };
+    if (std::ranges::any_of(form.strides, too_far) || std::ranges::any_of(form.dilations, too_far)) continue;
     for (int taps : {3, 4}) {
       const Geometry geometry(form, {axis, taps});
       const int most = max_rows(target, strip_panels(target, geometry.panels));
       const auto lines = geometry.known_lines(), tiles = geometry.known_tiles();
       if (lines && tiles && *lines * *tiles < kLeastPlaces) continue;
-      if (std::max(tile_height(lines, most), tile_height(tiles, most)) < std::min<double>(kLeastRows, 0.6 * most)) continue;
+      if (std::max(tile_height(lines, most), tile_height(tiles, most)) < std::min<double>(kLeastRows, 0.6 * most))
+        continue;
       const double cost = winograd_axis_cost(target, geometry);
       if (cost >= least) continue;
       least = cost;

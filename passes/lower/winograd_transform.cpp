@@ -1,4 +1,5 @@
-// Points ±a come side by side (ir/winograd.h), so what the two of a pair have in common is computed once: half the work.
+// Points ±a come side by side (ir/winograd.h), so what the two of a pair have in common is computed once: half the
+// work.
 #include "passes/lower/winograd_transform.h"
 
 #include <cmath>
