@@ -45,7 +45,7 @@ constexpr int64_t kUnknownExtent = 64;   // what a symbolic extent is taken for 
 constexpr int64_t kLargestBlock = 4096;  // lines, tiles
 constexpr int64_t kLargestStep = 256;    // stride and dilation of the other axis: a task transforms what lies between
 constexpr int64_t kLeastPlaces = 16, kLeastRows = 6;
-constexpr double kLargestShare = 0.75;  // of the direct convolution's cost
+constexpr double kLargestShare = 0.9;  // of the direct convolution's cost
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
