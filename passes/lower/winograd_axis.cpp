@@ -21,6 +21,8 @@
 // 1×3 on 8×8×384 1.8, 31 taps of a line of 64 channels 2.0.
 //
 // Test: test/passes/lower/winograd_axis.graph, winograd_axis_cases in test/kernels/kernel_cases.cpp.
+#include "passes/lower/winograd_axis.h"
+
 #include <algorithm>
 
 #include "ir/error.h"
@@ -37,95 +39,9 @@ using namespace loops;
 
 namespace {
 
-constexpr int kOutputs = 4;
 constexpr int kUnroll = 8;
-constexpr int kStripPanels = 2;
-constexpr int64_t kWantedTasks = 8;
-constexpr int64_t kUnknownExtent = 64;   // what a symbolic extent is taken for where blocks are chosen
-constexpr int64_t kLargestBlock = 4096;  // lines, tiles
-constexpr int64_t kLargestStep = 256;    // stride and dilation of the other axis: a task transforms what lies between
-constexpr int64_t kLeastPlaces = 16, kLeastRows = 6;
-constexpr double kLargestShare = 0.9;  // of the direct convolution's cost
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// The axis of the transform, the other one, and what follows from the choice.
-struct Geometry {
-  WinogradAxis choice;
-  int points;
-  int64_t groups;
-  int64_t kernel_lines = 1, stride = 1, dilation = 1;  // of the other axis
-  Dim extent, lines;                                   // of the output; lines null: there is no other axis
-  int64_t channels, panels;                            // input channels up to whole panels
-
-  Geometry(const ConvForm& form, WinogradAxis choice)
-      : choice(choice),
-        points(kOutputs + choice.taps - 1),
-        groups(ceil_div(form.kernel[choice.axis], choice.taps)),
-        extent(form.conv->type().shape[2 + choice.axis]),
-        lines(nullptr),
-        channels(ceil_div(*lapidary::value_of(form.channels), kPanel) * kPanel),
-        panels(ceil_div(*lapidary::value_of(form.outputs), kPanel)) {
-    if (form.spatial == 1) return;
-    const auto other = static_cast<size_t>(1 - choice.axis);
-    kernel_lines = form.kernel[other];
-    stride = form.strides[other];
-    dilation = form.dilations[other];
-    lines = form.conv->type().shape[2 + other];
-  }
-
-  std::optional<int64_t> known_lines() const { return lines ? lapidary::value_of(lines) : 1; }
-  std::optional<int64_t> known_tiles() const {
-    const auto known = lapidary::value_of(extent);
-    return known ? std::optional(ceil_div(*known, kOutputs)) : std::nullopt;
-  }
-  bool shared() const { return choice.taps == kOutputs; }
-  int64_t depth() const { return groups * channels; }  // of one row of the filter
-  int64_t windows(int64_t tiles) const { return shared() ? tiles + groups - 1 : tiles; }
-  int64_t window_elements() const { return shared() ? channels : depth(); }  // from a tile to the next
-  int64_t input_lines(int64_t count) const { return (count - 1) * stride + (kernel_lines - 1) * dilation + 1; }
-};
-
-// The mean height of register tiles over this many rows.
-double tile_height(std::optional<int64_t> rows, int most) {
-  if (!rows || *rows < 1) return kLeastRows;
-  return static_cast<double>(*rows) / static_cast<double>(ceil_div(*rows, most));
-}
-
-int strip_panels(const Target& target, int64_t panels) {
-  return target.f32_lanes() < kPanel ? 1 : static_cast<int>(std::min<int64_t>(kStripPanels, panels));
-}
-
-// The lines and tiles of a task at most, and whether the rows of a register tile are lines.
-struct Blocks {
-  int64_t lines, tiles, strip_groups;
-  bool rows_are_lines;
-};
-
-Blocks choose_blocks(const Target& target, const Geometry& geometry) {
-  const int most = max_rows(target, strip_panels(target, geometry.panels));
-  const int64_t strips = ceil_div(geometry.panels, strip_panels(target, geometry.panels));
-  const int64_t all_lines = geometry.known_lines().value_or(kUnknownExtent),
-                all_tiles = geometry.known_tiles().value_or(kUnknownExtent);
-  Blocks blocks{std::clamp<int64_t>(all_lines, 1, kLargestBlock), std::clamp<int64_t>(all_tiles, 1, kLargestBlock), 1,
-                tile_height(geometry.known_lines(), most) >= tile_height(geometry.known_tiles(), most)};
-  int64_t &rows = blocks.rows_are_lines ? blocks.lines : blocks.tiles,
-          &others = blocks.rows_are_lines ? blocks.tiles : blocks.lines;
-  // The inputs of one point stay in the second cache when they are read once; those of all when strips come back.
-  const int64_t fitting = strips == 1 ? target.l2_bytes / 4 : target.l2_bytes * 3 / 5 / geometry.points;
-  auto too_large = [&] {
-    return geometry.input_lines(blocks.lines) * geometry.windows(blocks.tiles) * geometry.window_elements() * 4 >
-           fitting;
-  };
-  auto count = [&] { return ceil_div(all_lines, blocks.lines) * ceil_div(all_tiles, blocks.tiles); };
-  auto fewer_rows = [&] { rows = std::max<int64_t>(most, ceil_div(rows / 2, most) * most); };
-  while (too_large() && others > 1) others = ceil_div(others, 2);
-  while (too_large() && rows > most) fewer_rows();
-  while (count() < kWantedTasks && others > 2) others = ceil_div(others, 2);
-  while (count() < kWantedTasks && rows > 2 * most) fewer_rows();
-  blocks.strip_groups = std::min(strips, ceil_div(kWantedTasks / 2, std::max<int64_t>(count(), 1)));
-  return blocks;
-}
 
 class WinogradAxisLowering {
  public:
@@ -137,9 +53,9 @@ class WinogradAxisLowering {
         conv_(*form.conv),
         geometry_(form, choice),
         blocks_(choose_blocks(target_, geometry_)),
-        matrices_(winograd_matrices(kOutputs, choice.taps)),
+        matrices_(winograd_matrices(kAxisOutputs, choice.taps)),
         input_(group.operand(conv_.operand(0)->index)),
-        builder_(module_, target_, "conv", fmt::format("winograd F({},{}) along one axis", kOutputs, choice.taps)),
+        builder_(module_, target_, "conv", fmt::format("winograd F({},{}) along one axis", kAxisOutputs, choice.taps)),
         emit_(builder_, group),
         lanes_(target_.f32_lanes()),
         strip_panels_(strip_panels(target_, geometry_.panels)),
@@ -147,7 +63,7 @@ class WinogradAxisLowering {
 
   LoweredGroup lower() {
     line_extent_ = geometry_.lines ? geometry_.lines : dims_.constant(1);
-    tile_extent_ = dims_.ceildiv(geometry_.extent, dims_.constant(kOutputs));
+    tile_extent_ = dims_.ceildiv(geometry_.extent, dims_.constant(kAxisOutputs));
     line_split_ = split_rows(dims_, line_extent_, static_cast<int>(blocks_.lines));
     tile_split_ = split_rows(dims_, tile_extent_, static_cast<int>(blocks_.tiles));
     const int64_t most_lines = largest(line_split_, blocks_.lines), most_tiles = largest(tile_split_, blocks_.tiles);
@@ -218,9 +134,9 @@ class WinogradAxisLowering {
     } else if (geometry_.choice.axis == 0) {
       weight = constants.transformed(weight, {.kind = Transform::Kind::Transpose, .axes = {0, 1, 3, 2}});
     }
-    return constants.transformed(
-        weight,
-        {.kind = Transform::Kind::WinogradAxis, .shape = {kOutputs, geometry_.choice.taps, kPanel}, .block = kPanel});
+    return constants.transformed(weight, {.kind = Transform::Kind::WinogradAxis,
+                                          .shape = {kAxisOutputs, geometry_.choice.taps, kPanel},
+                                          .block = kPanel});
   }
 
   // V = Bᵀ d of the block's windows. Windows that overhang the image repeat its last input: what they give is dropped,
@@ -269,7 +185,7 @@ class WinogradAxisLowering {
       };
       const int64_t more = geometry_.windows(0), separate = geometry_.shared() ? 1 : geometry_.groups;
       serial(line_block, "tile", integer(0), add(tiles_.count, integer(more)), 1, [&](Block& tile_block, Expr tile) {
-        Expr start = tile_block.let("start", mul(add(tiles_.first, tile), integer(kOutputs)));
+        Expr start = tile_block.let("start", mul(add(tiles_.first, tile), integer(kAxisOutputs)));
         Expr to = tile_block.let(
             "to", add(mul(line, integer(line_elements_)), mul(tile, integer(geometry_.window_elements()))));
         serial(tile_block, "group", integer(0), integer(separate), 1, [&](Block& block, Expr group) {
@@ -352,7 +268,7 @@ class WinogradAxisLowering {
     const int64_t outputs = *lapidary::value_of(form_.outputs);
     serial(block, "line", integer(0), lines_.count, 1, [&](Block& line_block, Expr line) {
       serial(line_block, "tile", integer(0), tiles_.count, 1, [&](Block& tile_block, Expr tile) {
-        Expr first = tile_block.let("first", mul(add(tiles_.first, tile), integer(kOutputs)));
+        Expr first = tile_block.let("first", mul(add(tiles_.first, tile), integer(kAxisOutputs)));
         Expr sums = tile_block.let("sums", add(mul(line, integer(sums_line_)), mul(tile, integer(strip_columns_))));
         serial(tile_block, "o", integer(0), integer(int64_t{panels} * kPanel), lanes_, [&](Block& inner, Expr o) {
           Expr channel = inner.let("channel", add(mul(strip, integer(strip_columns_)), o));
@@ -363,11 +279,11 @@ class WinogradAxisLowering {
             m.push_back(inner.let("m", load(m_, add(add(sums, o), integer(point * sums_point_)), lanes_)));
           const std::vector<Expr> turned = winograd_outputs(inner, matrices_.at, m);
           const auto known = lapidary::value_of(geometry_.extent);
-          for (int j = 0; j < kOutputs; ++j) {
+          for (int j = 0; j < kAxisOutputs; ++j) {
             Expr place = add(first, integer(j));
             Block kept;
             store(kept, channel, mask, add(lines_.first, line), place, turned[j]);
-            if (j == 0 || (known && *known % kOutputs == 0)) {
+            if (j == 0 || (known && *known % kAxisOutputs == 0)) {
               for (Stmt& statement : kept.take()) inner.add(std::move(statement));
             } else {
               inner.add(if_then(less(place, builder_.literal(geometry_.extent)), kept.take()));
@@ -391,8 +307,8 @@ class WinogradAxisLowering {
   const Target& target_;
   const ConvForm& form_;
   const Op& conv_;
-  const Geometry geometry_;
-  const Blocks blocks_;
+  const AxisGeometry geometry_;
+  const AxisBlocks blocks_;
   const WinogradMatrices& matrices_;
   const Value* input_;
   KernelBuilder builder_;
@@ -408,60 +324,7 @@ class WinogradAxisLowering {
   Run lines_, tiles_;
 };
 
-// Cycles for an output of 16 channels, of a core with one multiply-add a cycle.
-double direct_cost(const ConvForm& form) {
-  double cost = static_cast<double>(*lapidary::value_of(form.channels));
-  for (int64_t extent : form.kernel) cost *= static_cast<double>(extent);
-  return cost;
-}
-
-double winograd_axis_cost(const Target& target, const Geometry& geometry) {
-  constexpr double kInputVector = 6, kOutputVectors = 36, kCacheBytes = 16;  // instructions; bytes a cycle
-  const Blocks blocks = choose_blocks(target, geometry);
-  const auto lines = static_cast<double>(blocks.lines), tiles = static_cast<double>(blocks.tiles);
-  double outputs = kOutputs * tiles;
-  if (const auto extent = lapidary::value_of(geometry.extent); extent && *extent > 0)
-    outputs *= static_cast<double>(*extent) / static_cast<double>(*geometry.known_tiles() * kOutputs);
-  outputs *= lines;
-  const double points = geometry.points, panels = static_cast<double>(geometry.panels);
-  const double products = points * static_cast<double>(geometry.depth() * geometry.kernel_lines) * lines * tiles;
-  const double vectors =
-      points * static_cast<double>(geometry.input_lines(blocks.lines) * geometry.windows(blocks.tiles) *
-                                   geometry.window_elements() / kPanel);
-  const double weight_bytes = points * static_cast<double>(geometry.depth() * geometry.kernel_lines * kPanel * 4);
-  const double streaming =
-      weight_bytes * panels > static_cast<double>(target.l2_bytes) / 2 ? weight_bytes / kCacheBytes : 0;
-  return (products + vectors * kInputVector * static_cast<double>(blocks.strip_groups) / panels +
-          kOutputVectors * lines * tiles + streaming) /
-         outputs;
-}
-
 }  // namespace
-
-std::optional<WinogradAxis> winograd_axis(const Target& target, const ConvForm& form) {
-  if (form.transposed || form.group != 1 || !form.weight) return std::nullopt;
-  std::optional<WinogradAxis> best;
-  double least = kLargestShare * direct_cost(form);
-  for (int axis = 0; axis < form.spatial; ++axis) {
-    const auto at = static_cast<size_t>(axis);
-    if (form.strides[at] != 1 || form.dilations[at] != 1 || form.kernel[at] < 3) continue;
-    const auto too_far = [](int64_t step) { return step > kLargestStep; };
-    if (std::ranges::any_of(form.strides, too_far) || std::ranges::any_of(form.dilations, too_far)) continue;
-    for (int taps : {3, 4}) {
-      const Geometry geometry(form, {axis, taps});
-      const int most = max_rows(target, strip_panels(target, geometry.panels));
-      const auto lines = geometry.known_lines(), tiles = geometry.known_tiles();
-      if (lines && tiles && *lines * *tiles < kLeastPlaces) continue;
-      if (std::max(tile_height(lines, most), tile_height(tiles, most)) < std::min<double>(kLeastRows, 0.6 * most))
-        continue;
-      const double cost = winograd_axis_cost(target, geometry);
-      if (cost >= least) continue;
-      least = cost;
-      best = geometry.choice;
-    }
-  }
-  return best;
-}
 
 LoweredGroup lower_winograd_axis(Context& context, const Op& group, const ConvForm& form, WinogradAxis choice) {
   return WinogradAxisLowering(context, group, form, choice).lower();
