@@ -140,6 +140,7 @@ bool ConstantTable::is_splat(ConstantId id, Scalar* value) const {
       case Transform::Kind::Reshape:
         break;
       case Transform::Kind::Convert:
+        if (!transform.shape.empty()) return false;
         found = convert(found, transform.dtype);
         break;
       case Transform::Kind::Scale:

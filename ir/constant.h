@@ -32,7 +32,7 @@ struct Seeded {
 // One pending change, applied in order. Shapes after it: `shape_after`.
 struct Transform {
   enum class Kind : uint8_t {
-    Convert,    // to `dtype`
+    Convert,    // to `dtype`; integers after shape[0] was added, where there is one
     Transpose,  // by `axes`
     Reshape,    // to `shape`
     Pad,        // each axis to `shape` at the high end, with zeros

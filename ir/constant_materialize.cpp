@@ -148,6 +148,15 @@ void convert_elements(Work& work, DType to) {
   work.become(to, work.view.shape(), std::move(result));
 }
 
+// As i64.
+void add_to_elements(Work& work, int64_t number) {
+  convert_elements(work, DType::I64);
+  for (int64_t i = 0; i < work.view.elements(); i++) {
+    const int64_t sum = load_element(DType::I64, work.bytes.data(), i).integer + number;
+    store_element(Scalar::of_integer(DType::I64, sum), work.bytes.data(), i);
+  }
+}
+
 void scale_elements(Work& work, size_t axis, const std::vector<Scalar>& factors) {
   work.make_dense();
   int64_t inner = work.view.axes[axis].stride, extent = work.view.axes[axis].extent, count = work.view.elements();
@@ -289,6 +298,7 @@ void apply_to_elements(Work& work, const Transform& transform, const ConstantTab
   if (apply_to_view(work.view, work.dtype, transform, table)) return;
   switch (transform.kind) {
     case Transform::Kind::Convert:
+      if (!transform.shape.empty()) add_to_elements(work, transform.shape[0]);
       return convert_elements(work, transform.dtype);
     case Transform::Kind::Scale:
       return scale_elements(work, static_cast<size_t>(transform.axes[0]), table.scalars_of(transform.other));

@@ -59,7 +59,7 @@ enum class ExprKind : uint8_t {
              // touch no memory
   Apply,     // `op` on args, lanewise
   Fma,       // args[0] * args[1] + args[2], rounded once
-  Dot,       // lane l: args[2][l] + Σ args[0][j] · args[1][G·l + j], G lanes of args[0]; u8 and i8 in i32, wrapping
+  Dot,       // lane l: args[2][l] + Σ args[0][j or G·l + j] · args[1][G·l + j], j < G; u8 and i8 in i32, wrapping
   Convert,   // args[0] to the type's dtype, by scalar.h's convert
   Splat,     // args[0] (one lane) in every lane
   Ramp,      // args[0] + lane * args[1] (both I64 or I32 scalars)
@@ -93,7 +93,7 @@ Expr variable(const Var&);
 Expr load(const Buffer&, Expr index, int lanes = 1, Expr mask = nullptr);
 Expr apply(ScalarOp, std::vector<Expr> args);
 Expr fma(Expr a, Expr b, Expr c);
-Expr dot(Expr a, Expr b, Expr c);  // the same G numbers of a for every lane of c
+Expr dot(Expr a, Expr b, Expr c);  // of a the same G numbers for every lane of c, or, where it has as many as b, its own
 Expr convert(Expr, DType to);
 Expr splat(Expr, int lanes);
 Expr ramp(Expr start, Expr step, int lanes);

@@ -242,10 +242,11 @@ class Machine {
   }
 
   Scalar dot(const ExprNode& e, const std::vector<size_t>& args, size_t lane) const {
-    const size_t group = e.args[0]->type.lanes;
+    const size_t group = e.args[1]->type.lanes / e.type.lanes;
+    const size_t own = e.args[0]->type.lanes == e.args[1]->type.lanes ? lane * group : 0;
     int64_t sum = values_[args[2] + lane].integer;
     for (size_t j = 0; j < group; j++)
-      sum += values_[args[0] + j].integer * values_[args[1] + lane * group + j].integer;
+      sum += values_[args[0] + own + j].integer * values_[args[1] + lane * group + j].integer;
     return lapidary::convert(Scalar::of_integer(DType::I64, sum), e.type.dtype);
   }
 

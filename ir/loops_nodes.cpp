@@ -280,8 +280,10 @@ Expr fma(Expr a, Expr b, Expr c) {
 Expr dot(Expr a, Expr b, Expr c) {
   const bool signs = (a->type.dtype == DType::U8 && b->type.dtype == DType::I8) ||
                      (a->type.dtype == DType::I8 && b->type.dtype == DType::U8);
-  LPD_CHECK(signs && c->type.dtype == DType::I32 && b->type.lanes == a->type.lanes * c->type.lanes,
-            "dot of {}, {} and {}", describe(a->type), describe(b->type), describe(c->type));
+  const bool lanes = b->type.lanes % c->type.lanes == 0 &&
+                     (a->type.lanes == b->type.lanes || a->type.lanes * c->type.lanes == b->type.lanes);
+  LPD_CHECK(signs && c->type.dtype == DType::I32 && lanes, "dot of {}, {} and {}", describe(a->type), describe(b->type),
+            describe(c->type));
   ExprNode node = node_of(ExprKind::Dot, c->type);
   node.args = {std::move(a), std::move(b), std::move(c)};
   return finish(std::move(node));

@@ -43,12 +43,15 @@ llvm::Intrinsic::ID pairs_of(unsigned lanes) {
 // On other machines, and for other widths: four multiplications of 32 bits.
 Value* plain_dot(Builder& b, Value* x, Value* y, Value* sum, bool x_is_signed) {
   const int lanes = static_cast<int>(lanes_of(sum));
+  const bool one_for_all = lanes_of(x) == 4;
   for (int j = 0; j < 4; j++) {
-    llvm::SmallVector<int, 16> every_fourth;
+    llvm::SmallVector<int, 16> every_fourth, same(static_cast<size_t>(lanes), j);
     for (int lane = 0; lane < lanes; lane++) every_fourth.push_back(4 * lane + j);
-    Value* left = b.CreateIntCast(b.CreateExtractElement(x, static_cast<uint64_t>(j)), b.getInt32Ty(), x_is_signed);
-    Value* right = b.CreateIntCast(b.CreateShuffleVector(y, every_fourth), sum->getType(), !x_is_signed);
-    sum = b.CreateAdd(sum, b.CreateMul(splat(b, left, lanes_of(sum)), right));
+    auto widened = [&](Value* bytes, const llvm::SmallVector<int, 16>& from, bool is_signed) {
+      return b.CreateIntCast(b.CreateShuffleVector(bytes, from), sum->getType(), is_signed);
+    };
+    Value* left = widened(x, one_for_all ? same : every_fourth, x_is_signed);
+    sum = b.CreateAdd(sum, b.CreateMul(left, widened(y, every_fourth, !x_is_signed)));
   }
   return sum;
 }
@@ -66,9 +69,12 @@ bool is_x86(Builder& b) { return b.GetInsertBlock()->getModule()->getTargetTripl
 Value* emit_dot(const Emission& e, Value* a, Value* b, Value* sum, bool a_is_signed) {
   Builder& build = e.build;
   const unsigned lanes = lanes_of(sum);
-  LPD_CHECK(lanes_of(a) == 4 && lanes_of(b) == 4 * lanes, "a dot of {} numbers", lanes_of(a));
+  LPD_CHECK((lanes_of(a) == 4 || lanes_of(a) == 4 * lanes) && lanes_of(b) == 4 * lanes, "a dot of {} numbers",
+            lanes_of(a));
   if (!is_x86(build) || (lanes != 4 && lanes != 8 && lanes != 16)) return plain_dot(build, a, b, sum, a_is_signed);
-  Value* repeated = splat(build, build.CreateBitCast(a, build.getInt32Ty()), lanes);
+  const bool one_for_all = lanes_of(a) == 4;
+  Value* repeated = one_for_all ? splat(build, build.CreateBitCast(a, build.getInt32Ty()), lanes)
+                                : build.CreateBitCast(a, sum->getType());
   if (e.target.byte_dots)  // unsigned bytes first
     return call_with(build, dot_of(lanes), {sum, a_is_signed ? b : repeated, a_is_signed ? repeated : b});
   llvm::Type* halves = vector_like(build, sum, 16);

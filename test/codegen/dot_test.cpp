@@ -9,13 +9,14 @@ namespace {
 
 using namespace loops;
 
-// c[i] = dot(a[4·i …], b[4·lanes·i …], c[i])
-Kernel dot_kernel(int lanes, DType left, DType right) {
+// c[i] = dot(a[4·i …], b[4·lanes·i …], c[i]), or of as many of a as of b
+Kernel dot_kernel(int lanes, DType left, DType right, bool own) {
   const Buffer a = make_global("a", left, false), b = make_global("b", right, false);
   const Buffer c = make_global("c", DType::I32, true, true);
   const Var task = make_var("task", {}, 0, 1 << 20);
   const Expr i = variable(task), at = mul(i, integer(lanes));
-  const Expr sum = dot(load(a, mul(i, integer(4)), 4), load(b, mul(at, integer(4)), 4 * lanes), load(c, at, lanes));
+  const Expr numbers = load(a, mul(own ? at : i, integer(4)), own ? 4 * lanes : 4);
+  const Expr sum = dot(numbers, load(b, mul(at, integer(4)), 4 * lanes), load(c, at, lanes));
   Kernel kernel;
   kernel.family = "dot";
   kernel.buffers = {a, b, c};
@@ -47,12 +48,14 @@ TEST(Dot, GivesTheInterpretersSums) {
       const DType left = lanes > 0 ? DType::U8 : DType::I8, right = lanes > 0 ? DType::I8 : DType::U8;
       lanes = std::abs(lanes);
       if (lanes > target.f32_lanes()) continue;
-      const Kernel kernel = dot_kernel(lanes, left, right);
-      std::vector<Array> buffers = {bytes(left, 4 * kTasks, 3), bytes(right, 4 * lanes * kTasks, 5),
-                                    Array(DType::I32, lanes * kTasks)};
-      const auto expected = run_interpreted(kernel, buffers, {}, kTasks);
-      EXPECT_EQ(run_compiled(kernel, buffers, {}, kTasks, target)[2].bytes, expected[2].bytes)
-          << name << ", " << lanes << " lanes";
+      for (bool own : {false, true}) {
+        const Kernel kernel = dot_kernel(lanes, left, right, own);
+        std::vector<Array> buffers = {bytes(left, 4 * lanes * kTasks, 3), bytes(right, 4 * lanes * kTasks, 5),
+                                      Array(DType::I32, lanes * kTasks)};
+        const auto expected = run_interpreted(kernel, buffers, {}, kTasks);
+        EXPECT_EQ(run_compiled(kernel, buffers, {}, kTasks, target)[2].bytes, expected[2].bytes)
+            << name << ", " << lanes << " lanes" << (own ? ", numbers of its own for each" : "");
+      }
     }
   }
 }
