@@ -6,107 +6,27 @@
 //
 //   conv %x, %w, -zx·Σw  to=i32 fill=zx  →  convert f32  →  · sx·sw  →  + bias
 //
-// Padding is 0, whose code is zx, so that is what the integer convolution is padded with. Σ w is a transform of the
-// weights, made when the artifact is written. Products that are integers already (MatMulInteger) lose their zero point
-// the same way, also one known only at run time. What follows stays as it is, elementwise ops that the kernel's
-// epilogue takes in: a quantize there becomes a multiplication by 1/scale, which joins the one before; where x/scale
-// lies on a rounding boundary its code may differ by 1. Max-pools and moves between dequantize and quantize act on
-// codes.
+// Products and convolutions that are integers already (MatMulInteger, QLinearConv) lose their zero points the same way:
+// integer_sums.h. What follows stays as it is, elementwise ops that the kernel's epilogue takes in: a quantize there
+// becomes a multiplication by 1/scale, which joins the one before; where x/scale lies on a rounding boundary its code
+// may differ by 1. Max-pools and moves between dequantize and quantize act on codes.
 //
-// Not folded: live weights, convolutions of weights with a zero point, groups, scales known only at run time (bar those
-// of MatMulInteger, which come after the product anyway). Weights dequantised for a product in floats become floats in
-// the artifact. Test: test/passes/fold_quantization/.
+// Not folded: live weights, scales known only at run time (bar those of the integer operators, which come after the
+// product anyway). Weights dequantised for a product in floats become floats in the artifact. Test:
+// test/passes/fold_quantization/.
 #include <algorithm>
 #include <cmath>
 
 #include "ir/composites.h"
 #include "ir/contract_spec.h"
-#include "ir/interpreter.h"
-#include "ir/shape_rules.h"
 #include "passes/graph/graph_passes.h"
-#include "passes/graph/match.h"
+#include "passes/graph/integer_sums.h"
+#include "passes/graph/known_values.h"
 #include "passes/graph/walk.h"
 
 namespace lapidary::passes {
 
 namespace {
-
-constexpr int64_t kMostParameters = 64 << 10;  // elements of a scale, zero point or bias that is computed now
-
-// A value computed from constants by a few ops: scales, zero points, biases.
-std::optional<Tensor> evaluated(const Module& module, const Value* value, int depth = 6) {
-  auto extents = constant_extents(value->type.shape);
-  if (!extents || !value->producer || depth == 0 || value->producer->results.size() != 1) return std::nullopt;
-  int64_t count = 1;
-  for (int64_t extent : *extents)
-    if (__builtin_mul_overflow(count, extent, &count) || count > kMostParameters) return std::nullopt;
-  std::vector<Tensor> operands;
-  for (const Value* operand : value->producer->operands) {
-    auto tensor = evaluated(module, operand, depth - 1);
-    if (!tensor) return std::nullopt;
-    operands.push_back(std::move(*tensor));
-  }
-  auto results = interpret_op(module, *value->producer, operands);
-  return results ? std::optional((*results)[0]) : std::nullopt;
-}
-
-// The only number a value holds.
-std::optional<Scalar> evaluated_scalar(const Module& module, const Value* value) {
-  auto tensor = evaluated(module, without_broadcast(const_cast<Value*>(value)));
-  return tensor && tensor->elements() == 1 ? std::optional(tensor->at(0)) : std::nullopt;
-}
-
-bool is_zero(const Module& module, const Value* value) {
-  auto tensor = evaluated(module, value);
-  if (!tensor) return false;
-  for (int64_t i = 0; i < tensor->elements(); ++i)
-    if (tensor->at(i).integer != 0) return false;
-  return true;
-}
-
-// A number for each index of `axis`, or one for all, as `axis` of the result it belongs to.
-std::optional<std::vector<double>> along_axis(const Module& module, const Value* value, int axis, int rank) {
-  auto tensor = evaluated(module, value);
-  if (!tensor) return std::nullopt;
-  const int own = axis - (rank - value->type.rank());  // scales broadcast to the trailing axes
-  for (int i = 0; i < value->type.rank(); ++i)
-    if (i != own && tensor->shape[static_cast<size_t>(i)] != 1) return std::nullopt;
-  std::vector<double> numbers;
-  for (int64_t i = 0; i < tensor->elements(); ++i) numbers.push_back(tensor->at(i).number);
-  return numbers;
-}
-
-bool is_byte(const Value* value) { return value->type.dtype == DType::U8 || value->type.dtype == DType::I8; }
-
-// --- operands --------------------------------------------------------------------------------------------------------
-
-// Codes less a zero point of any integer type; null: 0.
-struct Codes {
-  Value* codes = nullptr;
-  Value* zero = nullptr;
-  bool has_one_zero() const {
-    return !zero || std::ranges::all_of(zero->type.shape, [](Dim extent) { return value_of(extent) == 1; });
-  }
-};
-
-// sub(convert(codes, i32), zero), moved or not
-std::optional<Codes> centred_codes(GraphBuilder& b, Value* value) {
-  if (Op* move = value->producer; move && (move->is(OpKind::Reshape) || move->is(OpKind::Transpose))) {
-    auto found = centred_codes(b, move->operand(0));
-    if (!found || !found->has_one_zero()) return std::nullopt;
-    found->codes = b.create(move->kind, {found->codes}, move->params).result();
-    return found;
-  }
-  Codes found;
-  if (Op* sub = producer_of_kind(value, OpKind::Sub)) {
-    found.zero = without_broadcast(sub->operand(1));
-    value = sub->operand(0);
-  }
-  Op* convert = producer_of_kind(value, OpKind::Convert);
-  if (!convert || convert->type().dtype != DType::I32 || !is_byte(convert->operand(0))) return std::nullopt;
-  found.codes = convert->operand(0);
-  return found;
-}
 
 Op* dequantize_of(const Value* value) {
   Op* op = value->producer;
@@ -119,26 +39,6 @@ Value* zero_point_of(const Op& dequantize) { return dequantize.operands.size() >
 // Constant weights of a byte with a zero point known now, one for all or one for each output channel.
 bool known_weights(const Module& module, const Value* codes, const Value* zero) {
   return is_byte(codes) && constant_of(codes) && (!zero || evaluated(module, zero));
-}
-
-// Signed constant weights whose zero point is 0.
-bool symmetric_weights(const Module& module, const Value* codes, const Value* zero) {
-  return codes->type.dtype == DType::I8 && constant_of(codes) && (!zero || is_zero(module, zero));
-}
-
-Value* as_i32(GraphBuilder& b, Value* x) { return b.convert(x, DType::I32); }
-
-// Codes of this type of what `codes` stand for: from i8 to u8 they and their zero point move up by 128, or down.
-Codes codes_of(GraphBuilder& b, Codes x, DType dtype) {
-  if (x.codes->type.dtype == dtype) return x;
-  Value* offset = b.scalar(DType::I32, dtype == DType::U8 ? 128 : -128);
-  Value* zero = x.zero ? b.add(as_i32(b, x.zero), offset) : offset;
-  Op* quantize = x.codes->producer;
-  if (quantize && quantize->is_composite("quantize")) {
-    Value* moved = b.convert(b.add(as_i32(b, quantize->operand(2)), offset), dtype);
-    return {composites::quantize(b, quantize->operand(0), quantize->operand(1), moved), zero};
-  }
-  return {b.convert(b.add(as_i32(b, x.codes), offset), dtype), zero};
 }
 
 // --- products --------------------------------------------------------------------------------------------------------
@@ -177,59 +77,28 @@ class Folding {
     return nullptr;
   }
 
-  // factor · Σ w over all axes but one.
-  Value* sums_of(GraphBuilder& b, Value* weights, int axis, int64_t factor = 1) {
-    ConstantTable& constants = module_.constants;
-    ConstantId sums = constants.transformed(*constant_of(weights), {.kind = Transform::Kind::Sums, .axes = {axis}});
-    if (factor == 1) return b.constant(sums);
-    ConstantId by = constants.add_splat(DType::I32, constants[sums].shape, Scalar::of_integer(DType::I32, factor));
-    return b.constant(constants.transformed(sums, {.kind = Transform::Kind::Scale, .axes = {0}, .other = by}));
-  }
-
-  // y along its axis `axis`: a vector as it broadcasts to `like`.
-  static Value* spread(GraphBuilder& b, Value* vector, int axis, const Value* like) {
-    return b.broadcast(vector, {axis}, like->type.shape);
-  }
   Value* spread(GraphBuilder& b, const std::vector<double>& numbers, int axis, const Value* like) {
     if (numbers.size() == 1) return b.broadcast_to(b.scalar(DType::F32, numbers[0]), like->type.shape);
     std::vector<Scalar> scalars;
     for (double number : numbers) scalars.push_back(Scalar::of_float(DType::F32, round_to(DType::F32, number)));
     ConstantId id = module_.constants.add_scalars(DType::F32, {static_cast<int64_t>(numbers.size())}, scalars);
-    return spread(b, b.constant(id), axis, like);
-  }
-
-  // Σ x·w - zero·Σ w for a convolution of codes; null when the zero point is known only at run time.
-  Value* integer_conv(GraphBuilder& b, const Op& op, Codes x, Value* weights, Value* bias) {
-    if (op.params.integer("group") != 1 || !x.has_one_zero()) return nullptr;
-    x = codes_of(b, x, DType::U8);
-    auto zero = x.zero ? evaluated_scalar(module_, x.zero) : Scalar::of_integer(DType::I32, 0);
-    if (!zero) return nullptr;
-    std::vector<Value*> operands = {x.codes, weights};
-    if (zero->integer != 0) {
-      Value* correction = sums_of(b, weights, 0, -zero->integer);
-      bias = bias ? b.add(bias, correction) : correction;
-    }
-    if (bias) operands.push_back(bias);
-    Params params = op.params;
-    params.set("to", DType::I32);
-    if (zero->integer != 0) params.set("fill", zero->integer);
-    return b.create(OpKind::Conv, std::move(operands), std::move(params)).result();
+    return spread_along(b, b.constant(id), axis, like);
   }
 
   Value* fold_integer_conv(GraphBuilder& b, Op& op) {
     if (op.type().dtype != DType::I32 || op.params.has("to")) return nullptr;
     auto x = centred_codes(b, op.operand(0)), w = centred_codes(b, op.operand(1));
-    if (!x || !w || !symmetric_weights(module_, w->codes, w->zero)) return nullptr;
-    return integer_conv(b, op, *x, w->codes, op.operands.size() > 2 ? op.operand(2) : nullptr);
+    if (!x || !w || !known_weights(module_, w->codes, w->zero)) return nullptr;
+    return integer_conv(b, op, *x, *w, op.operands.size() > 2 ? op.operand(2) : nullptr);
   }
 
   Value* fold_float_conv(GraphBuilder& b, Op& op) {
     Op *x = dequantize_of(op.operand(0)), *w = dequantize_of(op.operand(1));
-    if (!x || !w || !symmetric_weights(module_, w->operand(0), zero_point_of(*w))) return nullptr;
+    if (!x || !w || !known_weights(module_, w->operand(0), zero_point_of(*w))) return nullptr;
     auto x_scale = evaluated_scalar(module_, x->operand(1));
     auto w_scales = along_axis(module_, w->operand(1), 0, w->type().rank());
     if (!x_scale || !w_scales) return nullptr;
-    Value* sum = integer_conv(b, op, {x->operand(0), zero_point_of(*x)}, w->operand(0), nullptr);
+    Value* sum = integer_conv(b, op, {x->operand(0), zero_point_of(*x)}, {w->operand(0), zero_point_of(*w)}, nullptr);
     return sum ? scaled_sum(b, sum, x_scale->number, *w_scales, 1, op.operands.size() > 2 ? op.operand(2) : nullptr)
                : nullptr;
   }
@@ -240,86 +109,10 @@ class Folding {
     Value* y = b.mul(b.convert(sum, DType::F32), spread(b, w_scales, axis, sum));
     if (!bias) return y;
     auto known = evaluated(module_, bias);
-    if (!known) return b.add(y, spread(b, bias, axis, y));
+    if (!known) return b.add(y, spread_along(b, bias, axis, y));
     std::vector<double> numbers;
     for (int64_t i = 0; i < known->elements(); ++i) numbers.push_back(known->at(i).number);
     return b.add(y, spread(b, numbers, axis, y));
-  }
-
-  // The one letter of the weights that the result has, and nothing else of both operands: their output channels.
-  static std::optional<char> columns_of(const Op& contract) {
-    const ContractSpec spec = contract_spec(contract);
-    std::optional<char> found;
-    for (char letter : spec.right) {
-      if (spec.result.find(letter) == std::string::npos) continue;
-      if (found || spec.left.find(letter) != std::string::npos) return std::nullopt;
-      found = letter;
-    }
-    return found;
-  }
-
-  // Σ (x - x_zero)·(w - w_zero) = Σ x·w - x_zero·Σ w - w_zero·(Σ x - K·x_zero) for a product of codes with weights on
-  // the right. A dot is of unsigned and signed bytes: x takes the sign that the weights leave.
-  Value* integer_contract(GraphBuilder& b, const Op& op, Codes x, Codes w) {
-    auto column = columns_of(op);
-    if (!column || !x.has_one_zero()) return nullptr;
-    const ContractSpec spec = contract_spec(op);
-    const int column_axis = static_cast<int>(spec.right.find(*column));
-    if (w.zero && is_zero(module_, w.zero)) w.zero = nullptr;
-    if (w.zero && !w.has_one_zero() && !is_along(w.zero, column_axis, w.codes)) return nullptr;
-    x = codes_of(b, x, w.codes->type.dtype == DType::I8 ? DType::U8 : DType::I8);
-    Value* sum = product_less_x_zero(b, spec, *column, x, w.codes);
-    return w.zero ? b.sub(sum, w_zero_part(b, spec, *column, x, w, sum)) : sum;
-  }
-
-  // Has the value, which broadcasts to trailing axes, one element for each index of the axis of `of`?
-  static bool is_along(const Value* value, int axis, const Value* of) {
-    const int own = axis - (of->type.rank() - value->type.rank());
-    for (int i = 0; i < value->type.rank(); ++i)
-      if (value->type.shape[i] != (i == own ? of->type.shape[axis] : value->type.shape[i]) ||
-          (i != own && value_of(value->type.shape[i]) != 1))
-        return false;
-    return own >= 0;
-  }
-
-  // w_zero·(Σ x - K·x_zero), of the shape of `sum`.
-  Value* w_zero_part(GraphBuilder& b, const ContractSpec& spec, char column, const Codes& x, const Codes& w,
-                     const Value* sum) {
-    std::vector<int64_t> summed, places;
-    Dim depth = b.dim(1);
-    for (size_t i = 0; i < spec.left.size(); ++i) {
-      const size_t place = spec.result.find(spec.left[i]);
-      if (place != std::string::npos) {
-        places.push_back(static_cast<int64_t>(place));
-      } else {
-        summed.push_back(static_cast<int64_t>(i));
-        depth = module_.dims.mul(depth, w.codes->type.shape[spec.right.find(spec.left[i])]);
-      }
-    }
-    Value* rows = b.reduce(OpKind::ReduceSum, as_i32(b, x.codes), summed);
-    if (x.zero) {
-      Value* count = b.scalar(Scalar::of_integer(DType::I32, value_of(depth).value_or(0)));
-      rows = b.sub(rows, b.mul(count, b.reshape(as_i32(b, x.zero), {})));
-    }
-    Value* zero = as_i32(b, w.zero);
-    zero = w.has_one_zero() ? b.broadcast_to(b.reshape(zero, {}), sum->type.shape)
-                            : spread(b, b.reshape(zero, {w.codes->type.shape[spec.right.find(column)]}),
-                                     static_cast<int>(spec.result.find(column)), sum);
-    return b.mul(b.broadcast(rows, places, sum->type.shape), zero);
-  }
-
-  Value* product_less_x_zero(GraphBuilder& b, const ContractSpec& spec, char column, const Codes& x, Value* weights) {
-    Value* sum =
-        b.create(OpKind::Contract, {x.codes, weights}, {{"spec", to_string(spec)}, {"to", DType::I32}}).result();
-    if (!x.zero || is_zero(module_, x.zero)) return sum;
-    const int column_axis = static_cast<int>(spec.right.find(column));
-    if (auto known = evaluated_scalar(module_, x.zero)) {
-      Value* correction = sums_of(b, weights, column_axis, -known->integer);
-      return b.add(sum, spread(b, correction, static_cast<int>(spec.result.find(column)), sum));
-    }
-    Value* sums = sums_of(b, weights, column_axis);
-    Value* zero = b.reshape(as_i32(b, x.zero), {});
-    return b.sub(sum, spread(b, b.mul(sums, zero), static_cast<int>(spec.result.find(column)), sum));
   }
 
   Value* fold_integer_contract(GraphBuilder& b, Op& op) {

@@ -96,7 +96,8 @@ bool is_constant_weight(const Value* value) {
 // Constant weights of 4 or 8 bits in whole blocks.
 bool keeps_packed(const Op& op) {
   const int64_t bits = op.params.integer("bits");
-  const bool whole = op.params.integer("k") % op.params.integer("block") == 0;
+  const int64_t block = op.params.integer("block");
+  const bool whole = op.params.integer("k") % block == 0 && block % 16 == 0;
   return (bits == 4 || bits == 8) && whole && op.type().dtype == DType::F32 &&
          std::ranges::all_of(std::span(op.operands).subspan(1), is_constant_weight) &&
          (op.operands.size() < 4 || op.operand(3)->type.dtype == DType::U8);

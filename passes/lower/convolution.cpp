@@ -71,7 +71,9 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
     const bool are_bytes = input.dtype == DType::U8 && conv.operand(1)->type.dtype == DType::I8;
     const bool padded =
         input.layout.halo.empty() || input.layout.fill == static_cast<double>(conv.params.integer_or("fill", 0));
-    if (!blocked || !form.weight || form.group > 1 || !are_bytes || !padded) return lower_plain(context, group);
+    if (!blocked || !form.weight || !are_bytes || !padded) return lower_plain(context, group);
+    if (form.group > 1 && form.group_channels() == 1 && form.group_outputs() == 1)
+      return lower_depthwise(context, group, form);
     return lower_direct_convolution(context, group, form);
   }
   const bool strict = context.options.numerics == passes::Numerics::Strict;

@@ -75,34 +75,53 @@ Cases product_cases() {
 Cases conv_cases() {
   Cases cases;
   struct Form {
-    int64_t channels, outputs, kernel, stride, pad;
+    int64_t channels, outputs, kernel, stride, pad, group = 1, dilation = 1, width = 15;
+    bool depthwise() const { return group == channels && group == outputs; }
+    std::string name() const {
+      return fmt::format("bytes_conv_{}to{}_{}x{}{}{}{}{}", channels, outputs, kernel, kernel,
+                         group > 1 ? fmt::format("_in_{}", group) : "", stride > 1 ? fmt::format("_by_{}", stride) : "",
+                         dilation > 1 ? "_dilated" : "", width < 15 ? "_narrow" : "");
+    }
   };
   for (const Form& f : {Form{3, 16, 7, 2, 3},
                         {4, 17, 3, 1, 1},
                         {16, 32, 1, 1, 0},
                         {17, 48, 3, 1, 1},
                         {40, 33, 3, 2, 1},
-                        {64, 16, 1, 2, 0}})
-    cases.push_back({.name = fmt::format("bytes_conv_{}to{}_{}x{}", f.channels, f.outputs, f.kernel, f.kernel),
-                     .kernel = "conv direct",
-                     .build =
-                         [=](CaseModel& m) {
-                           DimPool& d = m.module.dims;
-                           Value* x = bytes(m, {m.symbol("N"), d.constant(f.channels), m.symbol("H"), d.constant(15)});
-                           Value* w = codes(m, DType::I8, {f.outputs, f.channels, f.kernel, f.kernel});
-                           Value* y = m.build
-                                          .create(OpKind::Conv, {x, w, codes(m, DType::I32, {f.outputs})},
-                                                  {{"group", int64_t{1}},
-                                                   {"strides", std::vector<int64_t>{f.stride, f.stride}},
-                                                   {"dilations", std::vector<int64_t>{1, 1}},
-                                                   {"pads", Shape(4, d.constant(f.pad))},
-                                                   {"to", DType::I32},
-                                                   {"fill", int64_t{131}}})
-                                          .result();
-                           m.result({m.build.convert(y, DType::F32)});
-                         },
-                     .values = {{{"N", 1}, {"H", 9}}, {{"N", 2}, {"H", 14}}, {{"N", 1}, {"H", 33}}},
-                     .tolerance = 0});
+                        {64, 16, 1, 2, 0},
+                        {32, 32, 3, 1, 1, 2},
+                        {48, 96, 3, 2, 1, 3},
+                        {40, 40, 3, 1, 1, 10},
+                        {20, 40, 3, 1, 1, 20},
+                        {16, 16, 3, 1, 1, 16},
+                        {35, 35, 3, 2, 1, 35},
+                        {16, 16, 5, 1, 2, 16},
+                        {24, 24, 7, 2, 3, 24},
+                        {16, 16, 3, 1, 2, 16, 2},
+                        {16, 16, 3, 1, 0, 16, 1, 3},
+                        {16, 16, 2, 2, 0, 16, 1, 4},
+                        {16, 16, 1, 1, 0, 16}})
+    cases.push_back(
+        {.name = f.name(),
+         .kernel = f.depthwise() ? "conv depthwise" : "conv direct",
+         .build =
+             [=](CaseModel& m) {
+               DimPool& d = m.module.dims;
+               Value* x = bytes(m, {m.symbol("N"), d.constant(f.channels), m.symbol("H"), d.constant(f.width)});
+               Value* w = codes(m, DType::I8, {f.outputs, f.channels / f.group, f.kernel, f.kernel});
+               Value* y = m.build
+                              .create(OpKind::Conv, {x, w, codes(m, DType::I32, {f.outputs})},
+                                      {{"group", f.group},
+                                       {"strides", std::vector<int64_t>{f.stride, f.stride}},
+                                       {"dilations", std::vector<int64_t>{f.dilation, f.dilation}},
+                                       {"pads", Shape(4, d.constant(f.pad))},
+                                       {"to", DType::I32},
+                                       {"fill", int64_t{131}}})
+                              .result();
+               m.result({m.build.convert(y, DType::F32)});
+             },
+         .values = {{{"N", 1}, {"H", 9}}, {{"N", 2}, {"H", 14}}, {{"N", 1}, {"H", 33}}},
+         .tolerance = 0});
   return cases;
 }
 

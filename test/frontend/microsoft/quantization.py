@@ -47,6 +47,13 @@ CASES = [
          {"pads": [3, 3, 3, 3], "strides": [2, 2]}, domain="", constants=(1, 2, 3, 4, 5, 6, 7), codes=1, symbolic=False, note="folded, first layer"),
     Case("QLinearConv", [make.u8(1, 16, 9, 9), scalar(0.02), scalar(128, np.uint8), make.i8(16, 1, 3, 3), scalar(0.03), scalar(0, np.int8), scalar(0.5), scalar(100, np.uint8)],
          {"group": 16}, domain="", constants=(1, 2, 3, 4, 5, 6, 7), codes=1, symbolic=False, note="depthwise"),
+    Case("ConvInteger", [make.u8(2, 20, 9, 11), make.i8(24, 20, 3, 3), scalar(12, np.uint8)], {"pads": [1, 1, 1, 1]}, domain="", constants=(1,), symbolic=False,
+         note="a zero point known now"),
+    Case("ConvInteger", [make.u8(2, 20, 9, 11), make.u8(24, 20, 3, 3), scalar(12, np.uint8), scalar(100, np.uint8)], {"pads": [0, 1, 2, 1]}, domain="", constants=(1, 3), symbolic=False,
+         note="weights with a zero point"),
+    Case("ConvInteger", [make.u8(1, 16, 19), make.u8(24, 16, 3), scalar(12, np.uint8), scalar(128, np.uint8)], {"pads": [1, 1]}, domain="", constants=(1, 2, 3), symbolic=False),
+    Case("ConvInteger", [make.u8(1, 16, 5, 6, 7), make.u8(24, 16, 3, 2, 1), scalar(12, np.uint8), scalar(100, np.uint8)], {"pads": [1, 1, 0, 1, 0, 0]}, domain="",
+         constants=(1, 2, 3), symbolic=False),
     Case("QLinearMatMul", [make.u8(3, 7, 40), scalar(0.02), scalar(9, np.uint8), make.i8(40, 33), make.uniform(33), make.i8(33, low=0, high=0), scalar(0.5), scalar(100, np.uint8)],
          domain="", constants=(1, 2, 3, 4, 5, 6, 7), codes=1, note="folded"),
     Case("QLinearMatMul", [make.i8(5, 67), scalar(0.02), scalar(9, np.int8), make.i8(67, 20), scalar(0.1), scalar(0, np.int8), scalar(0.5), scalar(-3, np.int8)],
@@ -72,6 +79,7 @@ CASES = [
          {"axis": -1}, codes=1, constants=(0, 1, 3, 4, 6, 7), symbolic=False),
     Case("QLinearWhere", [make.rng.random((3, 5)) < 0.5, make.u8(3, 5), scalar(0.02), scalar(7, np.uint8), make.u8(5), scalar(0.03), scalar(4, np.uint8), scalar(0.06),
                           scalar(100, np.uint8)], codes=1),
+    Case("MatMulInteger16", [make.integers(np.int16, 5, 17, low=-2000, high=2000), make.integers(np.int16, 17, 33, low=-2000, high=2000)]),
     Case("QLinearGlobalAveragePool", [make.u8(2, 5, 7, 6), scalar(0.02), scalar(7, np.uint8), scalar(0.01), scalar(9, np.uint8)], codes=1),
     Case("QLinearGlobalAveragePool", [make.u8(2, 7, 6, 5), scalar(0.02), scalar(7, np.uint8), scalar(0.01), scalar(9, np.uint8)], {"channels_last": 1}, codes=1),
     Case("QLinearAveragePool", [make.u8(2, 5, 7, 6), scalar(0.02), scalar(7, np.uint8), scalar(0.01), scalar(9, np.uint8)],
@@ -80,6 +88,26 @@ CASES = [
          {"kernel_shape": [2, 3], "channels_last": 1}, codes=1, symbolic=False),
 ]
 
+
+
+def conv(channels, outputs, kernel, group=1, zeros=None, dtype=np.uint8, width=11, **attributes):
+    """A QLinearConv whose parameters are known; zeros: of the weights, one or one for each output channel."""
+    make_weights = make.u8 if dtype == np.uint8 else make.i8
+    zeros = np.array(zeros or 0, dtype)
+    scales = make.uniform(outputs) if zeros.ndim else scalar(0.03)
+    inputs = [make.u8(2, channels, 9, width), scalar(0.02), scalar(130, np.uint8), make_weights(outputs, channels // group, *kernel), scales, zeros, scalar(0.5), scalar(100, np.uint8),
+              make.i32(outputs)]
+    return Case("QLinearConv", inputs, {"group": group, **attributes}, domain="", constants=tuple(range(1, 9)), codes=1, symbolic=False, note=f"zero points {np.unique(zeros)}")
+
+
+CASES += [
+    conv(24, 20, (3, 3), zeros=128, pads=[1, 1, 1, 1]), conv(24, 20, (3, 3), zeros=100, pads=[1, 1, 1, 1]), conv(24, 20, (3, 3), zeros=[*range(100, 120)], pads=[1, 0, 1, 2]),
+    conv(24, 24, (3, 3), zeros=-3, dtype=np.int8, pads=[1, 1, 1, 1], strides=[2, 2]), conv(3, 16, (7, 7), zeros=[*range(120, 136)], pads=[3, 3, 3, 3], strides=[2, 2]),
+    conv(32, 32, (3, 3), group=2, dtype=np.int8, pads=[1, 1, 1, 1]), conv(32, 64, (3, 3), group=4, zeros=[*range(64)], pads=[1, 1, 1, 1]),
+    conv(24, 24, (3, 3), group=24, dtype=np.int8, pads=[1, 1, 1, 1]), conv(24, 24, (5, 5), group=24, zeros=128, pads=[2, 2, 2, 2], strides=[2, 2]),
+    conv(24, 24, (3, 3), group=24, zeros=[*range(24)], dtype=np.int8, pads=[2, 2, 2, 2], dilations=[2, 2]), conv(24, 24, (3, 3), group=24, dtype=np.int8, width=3),
+    conv(12, 24, (3, 3), group=12, dtype=np.int8, pads=[1, 1, 1, 1]),
+]
 
 def packed(bits, n, k, block, rows, zeros=False, bias=False, dtype=np.float32, **options):
     """A MatMulNBits of those extents."""
@@ -96,3 +124,35 @@ CASES += [
 ]
 CASES += [packed(4, 24, 64, 32, (1,)), packed(4, 24, 64, 32, (5,), zeros=True), packed(4, 17, 96, 32, (2, 3), zeros=True, bias=True), packed(4, 33, 100, 32, (20,), bias=True),
           packed(8, 24, 64, 32, (1,)), packed(8, 24, 160, 32, (4,), zeros=True), packed(4, 1, 16, 16, (3,)), packed(4, 40, 512, 128, (1,), zeros=True)]
+
+
+def no_kernel(operator, inputs, attributes, expected, **options):
+    """What ONNX Runtime has no kernel for on the CPU."""
+    return Case(operator, inputs, attributes, expected=[expected], symbolic=False, **options)
+
+
+def mean(axes, keep):
+    x = make.u8(3, 4, 17)
+    y = np.rint((x.astype(np.float64) - 7).mean(tuple(axes), keepdims=bool(keep)) * 0.02 / 0.01) + 9
+    return no_kernel("QLinearReduceMean", [x, scalar(0.02), scalar(7, np.uint8), scalar(0.01), scalar(9, np.uint8)], {"axes": axes, "keepdims": keep}, y.clip(0, 255).astype(np.uint8), codes=1)
+
+
+def product(dtype, a_zero, b_zero):
+    a, b = make.integers(dtype, 3, 17), make.integers(dtype, 17)
+    y = (a.astype(np.int32) - (a_zero or 0)) * (b.astype(np.int32) - (b_zero or 0))
+    return no_kernel("MulInteger", [a, None if a_zero is None else scalar(a_zero, dtype), b, None if b_zero is None else scalar(b_zero, dtype)], {}, y)
+
+
+def embedding(dtype, segments=True, mask=True):
+    batch, length, hidden = 2, 5, 16
+    zero = 0 if dtype == np.int8 else 120
+    tables = [make.integers(dtype, rows, hidden) for rows in (30, 8, 2)] + [make.integers(dtype, hidden) for _ in range(2)]
+    if not segments:
+        tables[2] = None
+    inputs = [make.i32(batch, length, low=0, high=29), make.i32(batch, length, low=0, high=1) if segments else None, *tables,
+              np.array([[1] * 5, [1, 1, 0, 0, 0]], np.int32) if mask else None]
+    inputs += [None if table is None else scalar(0.01 * (i + 1)) for i, table in enumerate(tables)] + [None if table is None else scalar(zero + i, dtype) for i, table in enumerate(tables)]
+    return Case("QEmbedLayerNormalization", inputs, {"epsilon": 1e-6}, constants=tuple(range(2, 7)) + tuple(range(8, 18)), outputs=2, symbolic=False, tolerance=2e-5)
+
+
+CASES += [mean([1], 1), mean([0, 2], 0), mean([-1], 0), product(np.int8, 3, None), product(np.uint8, 130, 7), embedding(np.int8), embedding(np.uint8), embedding(np.uint8, segments=False, mask=False)]
