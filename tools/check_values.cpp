@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <set>
 
 #include "ir/error.h"
 #include "ir/interpreter.h"
@@ -20,41 +19,42 @@ struct Watched {
   std::string what;  // which result of which kernel
 };
 
-// What a loop starts with lies where the loop carries it.
+}  // namespace
+
 bool is_carried(const Value& value) {
   return std::ranges::any_of(value.uses, [](const Use& use) {
     return use.op->is(OpKind::Loop) && use.operand < static_cast<uint64_t>(use.op->params.integer("carried"));
   });
 }
 
-// Makes every group's results outputs, dense as outputs are; those that are outputs already stay what they are. Where a
-// result cannot be one itself, a copy is.
-std::vector<Watched> watch_all(Module& module) {
+size_t result_of(Module& module, Value& of) {
   Function& function = *module.function("run");
   Region& body = *function.body;
-  std::vector<Watched> watched;
-  std::set<const Op*> copies;
-  for (auto op = body.ops.begin(); op != body.ops.end(); ++op) {
-    if (!op->is(OpKind::Group) || copies.contains(&*op)) continue;
-    for (const auto& result : op->results) {
-      Value* value = result.get();
-      std::string what = fmt::format("result {} of a {} kernel of {}", result->index, op->params.text("family"),
-                                     module.describe(op->origin));
-      const auto own = std::ranges::find(body.results(), value);
-      if (own != body.results().end()) {
-        watched.push_back({static_cast<size_t>(own - body.results().begin()), what});
-        continue;
-      }
-      if (!value->type.layout.dense() || is_carried(*value)) {
-        Type dense = Type::tensor(value->type.dtype, value->type.shape);
-        value = passes::relayout_group(module, value, dense, std::next(op), op->origin).result();
-        copies.insert(value->producer);
-      }
-      watched.push_back({body.results().size(), what});
-      body.yield().add_operand(value);
-      function.result_names.push_back(fmt::format("value {}", watched.size()));
-    }
+  const auto own = std::ranges::find(body.results(), &of);
+  if (own != body.results().end()) return static_cast<size_t>(own - body.results().begin());
+  Value* value = &of;
+  if (!of.type.layout.dense() || is_carried(of)) {
+    const Op& group = *of.producer;
+    const Type dense = Type::tensor(of.type.dtype, of.type.shape);
+    value = passes::relayout_group(module, value, dense, std::next(group.self), group.origin).result();
   }
+  body.yield().add_operand(value);
+  function.result_names.push_back(fmt::format("value {}", body.results().size()));
+  return body.results().size() - 1;
+}
+
+namespace {
+
+std::vector<Watched> watch_all(Module& module) {
+  std::vector<Op*> groups;  // copies of results are none of them
+  for (Op& op : module.function("run")->body->ops)
+    if (op.is(OpKind::Group)) groups.push_back(&op);
+  std::vector<Watched> watched;
+  for (Op* group : groups)
+    for (const auto& result : group->results)
+      watched.push_back(
+          {result_of(module, *result), fmt::format("result {} of a {} kernel of {}", result->index,
+                                                   group->params.text("family"), module.describe(group->origin))});
   return watched;
 }
 

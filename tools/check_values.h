@@ -11,4 +11,10 @@ namespace lapidary::tools {
 // all agree, 1 otherwise.
 int check_every_value(const CompileOptions&, const std::vector<HostTensor>& inputs);
 
+// What a loop starts with lies where the loop carries it.
+bool is_carried(const Value&);
+// Makes the result of a group an output, dense as outputs are, and gives its number; one that is an output already
+// stays what it is. Where it cannot be one itself, a copy is.
+size_t result_of(Module&, Value&);
+
 }  // namespace lapidary::tools

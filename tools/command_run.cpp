@@ -1,5 +1,6 @@
 // lapidary run model.onnx: compiles into a temporary folder and runs once. With --check-every-value, every value that a
-// kernel writes becomes an output and is compared with the interpreter's, and the first that differs is named.
+// kernel writes becomes an output and is compared with the interpreter's, and the first that differs is named;
+// --check-each-kernel does it kernel by kernel.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -7,6 +8,7 @@
 
 #include "ir/error.h"
 #include "ir/interpreter.h"
+#include "tools/check_kernels.h"
 #include "tools/check_values.h"
 #include "tools/commands.h"
 #include "tools/inputs.h"
@@ -22,6 +24,7 @@ struct Arguments {
   std::vector<std::string> outputs;
   RunLimits limits;
   std::string check_every_value;  // against what; empty: no check
+  bool check_each_kernel = false;
 };
 
 // The first few elements, for a look.
@@ -53,6 +56,7 @@ int run(Arguments& arguments) {
   const Inputs made = make_inputs(model, arguments.inputs);  // the artifact has the extents of --shape
   const std::vector<HostTensor>& inputs = made.tensors;
   if (!arguments.compile.quiet) warn_of_guesses(made);
+  if (arguments.check_each_kernel) return check_each_kernel(arguments.compile, inputs);
   if (!arguments.check_every_value.empty()) return check_every_value(arguments.compile, inputs);
   about_model(arguments.compile, [&] {
     for (size_t i = 0; i < inputs.size(); ++i) model.bind_input(static_cast<int>(i), inputs[i]);
@@ -87,6 +91,9 @@ void add_run_command(CLI::App& app, std::function<int()>& action) {
       ->add_flag("--check-every-value{interpreter}", arguments->check_every_value,
                  "compare each kernel's results with the interpreter's")
       ->check(CLI::IsMember({"interpreter", "onnxruntime"}));
+  command->add_flag("--check-each-kernel", arguments->check_each_kernel,
+                    "the same with every kernel on the interpreter's inputs: integers equal, codes at most one apart "
+                    "in at most 0.1 %");
   command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
 }
 

@@ -16,7 +16,8 @@ double number(const Scalar& scalar) {
   return is_float(scalar.dtype) ? scalar.number : static_cast<double>(scalar.integer);
 }
 
-// Infinite where the two cannot be compared: other types, other shapes, NaN against a number.
+}  // namespace
+
 double relative_l2(const Tensor& got, const Tensor& expected) {
   if (got.dtype != expected.dtype || got.shape != expected.shape) return INFINITY;
   double error = 0, scale = 0;
@@ -28,8 +29,6 @@ double relative_l2(const Tensor& got, const Tensor& expected) {
   }
   return std::isfinite(error) ? std::sqrt(error / (scale > 0 ? scale : 1)) : INFINITY;
 }
-
-}  // namespace
 
 void ValueReport::add(const std::string& what, const Tensor& got, const Tensor& expected) {
   const double error = relative_l2(got, expected);

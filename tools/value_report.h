@@ -8,6 +8,9 @@
 
 namespace lapidary::tools {
 
+// Infinite where the two cannot be compared: other types, other shapes, NaN against a number.
+double relative_l2(const Tensor& got, const Tensor& expected);
+
 class ValueReport {
  public:
   // `what` names the value in the lines: "result 0 of a conv kernel of node 'c' (Conv, opset 17)".
