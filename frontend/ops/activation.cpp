@@ -187,8 +187,44 @@ Values bias_softmax(Node& node) {
   })};
 }
 
+// Of inference: nothing is dropped.
+Values bias_dropout(Node& node) {
+  Value* training = node.input(4);
+  const auto trains = training ? scalar_of(node.build.module, training) : std::nullopt;
+  if (training && (!trains || trains->integer != 0)) unsupported("training_mode");
+  Value* y = with_bias(node);
+  if (node.input(2)) y = node.build.add(y, node.input(2));
+  return {y, node.wants(1) ? node.build.splat(DType::Bool, y->type.shape, 1) : nullptr};
+}
+
+// G · sigmoid(alpha · G) · (L + beta), where G and L are gate and up, bounded by `limit` when that is above 0. Without
+// an operand `up` the gate's right half is it.
+Values swiglu(Node& node) {
+  if (node.integer("round_activation") != 0 && node.type(0).dtype != DType::F32) unsupported("round_activation");
+  GraphBuilder& build = node.build;
+  Value *gate = node.input(0), *up = node.input(1);
+  const DType dtype = gate->type.dtype;
+  if (gate->type.rank() == 0) fail("gate is a scalar");
+  if (!up) {
+    const int last = gate->type.rank() - 1;
+    Dim half = node.dims().floordiv(gate->type.shape[last], build.dim(2));
+    up = build.slice_axis(gate, last, half, half);
+    gate = build.slice_axis(gate, last, build.dim(0), half);
+  }
+  gate = build.convert(gate, DType::F32), up = build.convert(up, DType::F32);
+  if (const double limit = node.number("limit"); limit > 0) {
+    gate = minimum(node, gate, build.like(gate, limit));
+    up = minimum(node, maximum(node, up, build.like(up, -limit)), build.like(up, limit));
+  }
+  Value* active = build.mul(gate, op(node, ScalarOp::Sigmoid, scaled(node, gate, node.number("activation_alpha"))));
+  return {build.convert(build.mul(active, shifted(node, up, node.number("activation_beta"))), dtype)};
+}
+
 constexpr OpEntry kOps[] = {
     {"BiasAdd", bias_add, "X: T, bias: T, skip: T -> Y: T | | T = f16 f32"},
+    {"BiasDropout", bias_dropout,
+     "data: T, bias: T, residual?: T, ratio?: T1, training_mode?: bool -> output: T, mask?: bool | seed?: int |"
+     " T = f16 f32 f64 bf16, T1 = f16 f32 f64 bf16"},
     {"BiasGelu", biased_gelu<false>, "A: T, B: T -> C: T | | T = f16 f32 f64 bf16"},
     {"BiasSoftmax", bias_softmax,
      "data: T, bias: T -> output: T | is_inner_broadcast: int, axis = 1 | T = f16 f32 f64"},
@@ -211,6 +247,9 @@ constexpr OpEntry kOps[] = {
     {"Softmax", softmax},
     {"Softplus", softplus},
     {"Softsign", softsign},
+    {"SwiGLU", swiglu,
+     "gate: T, up?: T -> output: T | activation_alpha = 1.0, activation_beta = 0.0, limit = 0.0, round_activation = 0 |"
+     " T = f16 bf16 f32"},
     {"Swish", swish},
     {"ThresholdedRelu", thresholded_relu},
 };

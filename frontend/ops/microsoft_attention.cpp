@@ -88,6 +88,21 @@ Value* behind(Node& node, Value* past, Value* present) {
   return node.build.concat({past, present}, 2);
 }
 
+// One more place of a buffer [B, H, capacity, D] filled.
+Value* put_at(Node& node, Value* buffer, Dim place, Value* fresh) {
+  GraphBuilder& build = node.build;
+  DimPool& dims = node.dims();
+  check_rank(buffer, 4, "the past state");
+  for (int axis : {0, 1, 3}) require_same(node, buffer->type.shape[axis], fresh->type.shape[axis], "the past state");
+  require_same(node, fresh->type.shape[2], dims.constant(1), "new places and 1");
+  build.module.check(dims.less(place, buffer->type.shape[2]),
+                     fmt::format("{}: the buffer of states is full", build.module.describe(build.origin)));
+  Value* index =
+      build.iota(DType::I64, {dims.constant(1), dims.constant(1), buffer->type.shape[2], dims.constant(1)}, 2);
+  Value* here = build.scalar_op(ScalarOp::Equal, {index, build.dims_tensor({place}, {})});
+  return build.select(here, build.broadcast_to(fresh, buffer->type.shape), buffer);
+}
+
 Value* columns(Node& node, Value* x, Dim from, Dim count) {
   return node.build.slice_axis(x, x->type.rank() - 1, from, count);
 }
@@ -142,24 +157,30 @@ Value* unpacked(Node& node, Value* packed, int64_t parts, int64_t index) {
   return build.transpose(build.drop_axes(part, {3}), {0, 2, 1, 3});
 }
 
+// Which input is what, in two operators that are one.
+struct Inputs {
+  int bias, mask, attention_bias, past_key, past_value;
+  int past_length = -1;  // of states in a buffer longer than they are
+};
+
 // Queries, keys and values of one attention, projected before. Keys and values are [B, T, H·D], or whole states
 // [B, H, T, D], or packed with the queries or with each other.
-Values multi_head_attention(Node& node) {
+Values projected_attention(Node& node, const Inputs& at, bool causal) {
   GraphBuilder& build = node.build;
   DimPool& dims = node.dims();
   const int64_t heads = node.integer("num_heads");
   check_heads(heads);
-  Value *q = node.input(0), *k = node.input(1), *v = node.input(2), *bias = node.input(3);
-  if (node.input(8) || node.input(9)) unsupported("states in a shared buffer (inputs 8 and 9)");
-  if (!node.input(6) != !node.input(7)) fail("past_key and past_value go together");
-  Dim at = dims.constant(0);
+  Value *q = node.input(0), *k = node.input(1), *v = node.input(2), *bias = node.input(at.bias);
+  Value *past_key = node.input(at.past_key), *past_value = node.input(at.past_value);
+  if (!past_key != !past_value) fail("past_key and past_value go together");
+  Dim place = dims.constant(0);
   // The next part of the bias, [H·D], added to a tensor as it is packed.
   auto biased = [&](Value* x) {  // [B, H, S, D]
     if (!bias) return x;
     const Shape& shape = x->type.shape;
     Dim width = dims.mul(shape[1], shape[3]);
-    Value* part = build.reshape(build.slice_axis(bias, 0, at, width), {shape[1], dims.constant(1), shape[3]});
-    at = dims.add(at, width);
+    Value* part = build.reshape(build.slice_axis(bias, 0, place, width), {shape[1], dims.constant(1), shape[3]});
+    place = dims.add(place, width);
     return build.add(x, part);
   };
   if (bias) check_rank(bias, 1, "bias");
@@ -184,11 +205,38 @@ Values multi_head_attention(Node& node) {
   }
   require_same(node, q->type.shape[3], k->type.shape[3], "head sizes of query and key");
   require_same(node, k->type.shape[2], v->type.shape[2], "lengths of key and value");
-  k = behind(node, node.input(6), k), v = behind(node, node.input(7), v);
-  Dim before = node.input(6) ? node.type(6).shape[2] : dims.constant(0);
-  const Heads all{q, k, v, node.input(4), node.input(5), node.integer("unidirectional") != 0};
+  Dim before = past_key ? past_key->type.shape[2] : dims.constant(0);
+  Values present;
+  if (at.past_length >= 0 && past_key) {
+    before = node.extent(at.past_length, kExtents);
+    present = {put_at(node, past_key, before, k), put_at(node, past_value, before, v)};
+    auto seen = [&](Value* x) { return build.slice_axis(x, 2, dims.constant(0), dims.add(before, dims.constant(1))); };
+    k = seen(present[0]), v = seen(present[1]);
+  } else {
+    k = behind(node, past_key, k), v = behind(node, past_value, v);
+    present = {k, v};
+  }
+  const Heads all{q, k, v, node.input(at.mask), node.input(at.attention_bias), causal};
   Attended result = attended(node, all, before, node.wants(3));
-  return {merge_heads(node, result.y), k, v, result.weights};
+  return {merge_heads(node, result.y), present[0], present[1], result.weights};
+}
+
+Values multi_head_attention(Node& node) {
+  if (node.input(8) || node.input(9)) unsupported("states in a shared buffer (inputs 8 and 9)");
+  return projected_attention(node, {.bias = 3, .mask = 4, .attention_bias = 5, .past_key = 6, .past_value = 7},
+                             node.integer("unidirectional") != 0);
+}
+
+// One query for each sequence, without beams. States may lie in buffers longer than they are.
+Values decoder_attention(Node& node) {
+  for (int i : {8, 9})
+    if (node.input(i)) unsupported("{}", i == 8 ? "beam_width" : "cache_indirection");
+  if (node.wants(3)) unsupported("the scores (output 3)");
+  const bool shared = node.integer_or("past_present_share_buffer", 0) != 0;
+  if (shared && node.input(5) && !node.input(7)) fail("past_present_share_buffer without past_sequence_length");
+  const Inputs at{
+      .bias = 10, .mask = 3, .attention_bias = 4, .past_key = 5, .past_value = 6, .past_length = shared ? 7 : -1};
+  return projected_attention(node, at, false);
 }
 
 // (u·(r·eco_a - 1) + 2) · rel_pos, where u and r are the sigmoids of sums of half a head's projection each.
@@ -209,12 +257,59 @@ Values gated_relative_position_bias(Node& node) {
   return {build.mul(build.add(factor, build.like(factor, 2)), node.input(2))};
 }
 
+// Which row of the table the distance between a query and a key takes: near ones each their own, far ones in steps that
+// grow with their logarithm.
+Value* distance_bucket(Node& node, Value* distance, int64_t buckets, int64_t most, bool both_ways) {
+  GraphBuilder& build = node.build;
+  auto number = [&](int64_t value) { return build.scalar(Scalar::of_integer(DType::I64, value)); };
+  Value* base = number(0);
+  if (both_ways) {
+    buckets /= 2;
+    Value* after = build.scalar_op(ScalarOp::Less, {number(0), distance});
+    base = build.select(after, number(buckets), number(0));
+    distance = build.scalar_op(ScalarOp::Abs, {distance});
+  } else {
+    distance = build.scalar_op(ScalarOp::Max, {build.neg(distance), number(0)});
+  }
+  const int64_t exact = buckets / 2;
+  if (exact < 1 || most <= exact) fail("max_distance {} for {} buckets", most, buckets);
+  Value* ratio = build.div(build.convert(build.scalar_op(ScalarOp::Max, {distance, number(exact)}), DType::F32),
+                           build.scalar(DType::F32, static_cast<double>(exact)));
+  const double per_unit =
+      static_cast<double>(buckets - exact) / std::log(static_cast<double>(most) / static_cast<double>(exact));
+  Value* step = build.mul(build.scalar_op(ScalarOp::Log, {ratio}), build.scalar(DType::F32, per_unit));
+  Value* far =
+      build.scalar_op(ScalarOp::Min, {build.add(build.convert(step, DType::I64), number(exact)), number(buckets - 1)});
+  Value* is_near = build.scalar_op(ScalarOp::Less, {distance, number(exact)});
+  return build.add(base, build.select(is_near, distance, far));
+}
+
+// bias_table [buckets, heads] by the distances of queries and keys: [1, heads, S, T].
+Values relative_position_bias(Node& node) {
+  GraphBuilder& build = node.build;
+  Value* table = node.input(0);
+  check_rank(table, 2, "bias_table");
+  std::optional<int64_t> buckets = value_of(table->type.shape[0]);
+  if (!buckets) unsupported("a table of an extent known only at run time");
+  const Dim queries = node.extent(1, kExtents), keys = node.extent(2, kExtents);
+  const AttentionPositions at = attention_positions(node, queries, keys, nullptr);
+  Value* bucket = distance_bucket(node, build.sub(at.key, at.query), *buckets, node.integer("max_distance"),
+                                  node.integer("is_bidirectional") != 0);
+  Value* bias = build.gather(table, bucket, 0, /*inside=*/true);
+  return {build.expand_axes(build.transpose(bias, {2, 0, 1}), {0})};
+}
+
 constexpr OpEntry kOps[] = {
     {"Attention", attention,
      "input: T, weights: T, bias?: T, mask_index?: i32, past?: T, attention_bias?: T, past_sequence_length?: i32 ->"
      " output: T, present?: T | num_heads: int, unidirectional = 0, scale?: float, mask_filter_value?: float,"
      " do_rotary?: int, past_present_share_buffer?: int, qkv_hidden_sizes?: ints, rotary_embedding_dim?: int |"
      " T = f32 f16 bf16"},
+    {"DecoderMaskedMultiHeadAttention", decoder_attention,
+     "query: T, key?: T, value?: T, mask_index?: i32, attention_bias?: T, past_key?: T, past_value?: T,"
+     " past_sequence_length?: i32, beam_width?: i32, cache_indirection?: i32, bias?: T -> output: T, present_key?: T,"
+     " present_value?: T, qk?: QK | num_heads: int, past_present_share_buffer?: int, scale?: float,"
+     " mask_filter_value?: float, output_qk?: int | T = f32 f16, QK = f32 f16"},
     {"GatedRelativePositionBias", gated_relative_position_bias,
      "query_layer: T, query_bias: T, rel_pos: T, weight: T, bias: T, eco_a: T, token_offset?: i32 -> output: T |"
      " num_heads: int | T = f32 f16"},
@@ -223,6 +318,9 @@ constexpr OpEntry kOps[] = {
      " past_value?: T, past_sequence_length?: i32, cache_indirection?: i32 -> output: T, present_key?: T,"
      " present_value?: T, qk?: T | num_heads: int, unidirectional = 0, scale?: float, mask_filter_value?: float |"
      " T = f32 f16 bf16"},
+    {"RelativePositionBias", relative_position_bias,
+     "bias_table: T, query_length: i64, key_length: i64 -> output: T | max_distance: int, is_bidirectional = 0 |"
+     " T = f32 f16"},
 };
 
 }  // namespace

@@ -225,26 +225,27 @@ Values simplified_layer_norm(Node& node) {
   return {same_type(node, y, node.type(1).dtype)};
 }
 
-// Word, position and segment embeddings, their sum, and its normalisation.
-Values embed_layer_norm(Node& node) {
+// Word, position and segment embeddings, their sum, and its normalisation. `inside` makes of rows of the table at input
+// i, or of all of it, what is computed with.
+template <typename Inside>
+Values embedded(Node& node, Value* position_ids, Inside inside) {
   GraphBuilder& build = node.build;
   DimPool& dims = node.dims();
-  Value *ids = node.input(0), *segments = node.input(1), *positions = node.input(3), *at = node.input(8);
+  Value *ids = node.input(0), *segments = node.input(1), *positions = node.input(3);
   if (ids->type.rank() != 2) fail("input_ids has rank {}, expected 2", ids->type.rank());
   for (int i : {2, 3}) {
     if (node.rank(i) != 2) fail("input {} has rank {}, expected 2", i, node.rank(i));
   }
-  const DType dtype = node.type(2).dtype, inside = inner_type(dtype);
   Dim length = ids->type.shape[1];
-  Value* place = at ? build.gather(positions, at, 0) : build.slice_axis(positions, 0, dims.constant(0), length);
-  Value* sum = build.add(same_type(node, build.gather(node.input(2), ids, 0), inside), same_type(node, place, inside));
+  Value* place = position_ids ? build.gather(positions, position_ids, 0)
+                              : build.slice_axis(positions, 0, dims.constant(0), length);
+  Value* sum = build.add(inside(2, build.gather(node.input(2), ids, 0)), inside(3, place));
   if (node.input(4)) {
-    Value* table = node.input(4);
     if (!segments) fail("segment_embedding without segment_ids");
-    sum = build.add(sum, same_type(node, build.gather(table, segments, 0), inside));
+    sum = build.add(sum, inside(4, build.gather(node.input(4), segments, 0)));
   }
-  Values results = composites::layer_norm(build, sum, same_type(node, node.input(5), inside),
-                                          same_type(node, node.input(6), inside), 2, node.number("epsilon"));
+  Values results =
+      composites::layer_norm(build, sum, inside(5, node.input(5)), inside(6, node.input(6)), 2, node.number("epsilon"));
   Value* count = nullptr;
   if (node.wants(1)) {
     const Dim batch = ids->type.shape[0];
@@ -254,7 +255,46 @@ Values embed_layer_norm(Node& node) {
           build.reduce(OpKind::ReduceSum,
                        build.convert(build.scalar_op(ScalarOp::Equal, {mask, build.like(mask, 1)}), DType::I32), {1});
   }
-  return {same_type(node, results[0], dtype), count, same_type(node, sum, dtype)};
+  return {results[0], count, sum};
+}
+
+Values embed_layer_norm(Node& node) {
+  const DType dtype = node.type(2).dtype;
+  Values results =
+      embedded(node, node.input(8), [&](int, Value* rows) { return same_type(node, rows, inner_type(dtype)); });
+  return {same_type(node, results[0], dtype), results[1], same_type(node, results[2], dtype)};
+}
+
+// The tables at inputs 2 to 6 have scales at 8 to 12 and zero points at 13 to 17.
+Values quantized_embed_layer_norm(Node& node) {
+  return embedded(node, nullptr, [&](int i, Value* rows) {
+    if (!node.input(i + 6)) fail("input {} is left out", i + 6);
+    return composites::dequantize(node.build, rows, node.build.reshape(node.input(i + 6), {}),
+                                  node.input(i + 11) ? node.build.reshape(node.input(i + 11), {}) : nullptr);
+  });
+}
+
+// x / sqrt(mean(x²) + ε) · scale · activation(gate), over rows as long as the scale.
+Values gated_rms_norm(Node& node) {
+  GraphBuilder& build = node.build;
+  const std::string activation = node.text("activation");
+  if (activation != "silu" && activation != "swish" && activation != "sigmoid")
+    fail("activation '{}' is unknown", printable(activation));
+  Value *x = build.convert(node.input(0), DType::F32), *scale = build.convert(node.input(1), DType::F32),
+        *gate = build.convert(node.input(2), DType::F32);
+  if (scale->type.rank() != 1 || x->type.rank() < 1)
+    fail("X has rank {}, scale {}", x->type.rank(), scale->type.rank());
+  const Shape shape = x->type.shape;
+  Shape rows = shape;
+  rows.back() = node.dims().floordiv(shape.back(), scale->type.shape[0]);
+  rows.push_back(scale->type.shape[0]);
+  require_same(node, node.dims().mul(rows[rows.size() - 2], rows.back()), shape.back(), "rows of the scale in X");
+  Value* y = build.reshape(composites::rms_norm(build, build.reshape(x, rows), scale, static_cast<int>(shape.size()),
+                                                node.number("epsilon")),
+                           shape);
+  Value* factor = build.scalar_op(ScalarOp::Sigmoid, {gate});
+  if (activation != "sigmoid") factor = build.mul(gate, factor);
+  return {build.convert(build.mul(y, factor), node.type(0).dtype)};
 }
 
 // Groups of channels, which lie last unless channels_last = 0; SiLU behind it when activation = 1.
@@ -308,6 +348,8 @@ constexpr OpEntry kOps[] = {
      "input_ids: i32, segment_ids?: i32, word_embedding: T, position_embedding: T, segment_embedding?: T, gamma: T,"
      " beta: T, mask?: i32, position_ids?: i32 -> output: T, mask_index?: i32, embedding_sum?: T |"
      " epsilon = 1.0e-12, mask_index_type?: int | T = f32 f16"},
+    {"GatedRMSNorm", gated_rms_norm,
+     "X: T, scale: T, gate: T -> Y: T | activation = \"silu\", epsilon = 1.0e-5 | T = f32 f16 bf16"},
     {"GroupNorm", microsoft_group_norm,
      "X: T, gamma: M, beta: M -> Y: T | epsilon = 1.0e-5, groups: int, activation: int, channels_last = 1 |"
      " T = f16 f32, M = f16 f32"},
@@ -319,6 +361,13 @@ constexpr OpEntry kOps[] = {
      " T = f16 f32 f64 bf16, U = f32 f64, V = f16 f32 f64 bf16"},
     {"LpNormalization", lp_norm},
     {"MeanVarianceNormalization", mean_variance_norm},
+    {"QEmbedLayerNormalization", quantized_embed_layer_norm,
+     "input_ids: i32, segment_ids?: i32, word_embedding_quant: T2, position_embedding_quant: T2, segment_embedding?: "
+     "T2,"
+     " gamma_quant: T2, beta_quant: T2, mask?: i32, word_embedding_scale: f32, position_embedding_scale: f32,"
+     " segment_embedding_scale?: f32, gamma_scale: f32, beta_scale: f32, word_embedding_zero_point: T2,"
+     " position_embedding_zero_point: T2, segment_embedding_zero_point?: T2, gamma_zero_point: T2,"
+     " beta_zero_point: T2 -> layernorm_out: f32, mask_index_out: i32 | epsilon = 1.0e-12 | T2 = i8 u8"},
     {"RMSNormalization", rms_norm},
     {"SimplifiedLayerNormalization", simplified_layer_norm,  // written with the domain ai.onnx
      "X: T, scale: V -> Y: V, inv_std_var?: U | axis = -1, epsilon = 1.0e-5, stash_type = 1 |"

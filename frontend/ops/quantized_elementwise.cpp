@@ -93,11 +93,24 @@ Values global_average_pool(Node& node) {
                 [&](Value* x) { return node.build.reduce(OpKind::ReduceMean, x, axes_from(2, x->type.rank()), true); });
 }
 
+// data, data_scale, data_zero_point, reduced_scale, reduced_zero_point
+Values reduce_mean(Node& node) {
+  const std::vector<int64_t> axes = normalized_axes(node.integers("axes"), node.rank());
+  Value* y = node.build.reduce(OpKind::ReduceMean, operand(node, 0), axes, node.integer("keepdims") != 0);
+  return result(node, y, 3, node.type(0).dtype);
+}
+
+// Products of integers less their zero points.
+Values mul_integer(Node& node) {
+  return {node.build.mul(centred(node, node.input(0), node.input(1)), centred(node, node.input(2), node.input(3)))};
+}
+
 constexpr std::string_view kBinary =
     "A: T, A_scale: f32, A_zero_point?: T, B: T, B_scale: f32, B_zero_point?: T, C_scale: f32, C_zero_point?: T -> C: T"
     "|| T = u8 i8";
 
 constexpr OpEntry kOps[] = {
+    {"MulInteger", mul_integer, "A: T, A_zero_point?: T, B: T, B_zero_point?: T -> C: i32 || T = u8 i8"},
     {"QLinearAdd", binary<ScalarOp::Add>, kBinary},
     {"QLinearAveragePool", average_pool,
      "X: T, X_scale: f32, X_zero_point?: T, Y_scale: f32, Y_zero_point?: T -> Y: T"
@@ -110,6 +123,9 @@ constexpr OpEntry kOps[] = {
      "X: T, X_scale: f32, X_zero_point?: T, Y_scale: f32, Y_zero_point?: T -> Y: T"
      "| alpha = 0.01 | T = u8 i8"},
     {"QLinearMul", binary<ScalarOp::Mul>, kBinary},
+    {"QLinearReduceMean", reduce_mean,
+     "data: T, data_scale: f32, data_zero_point?: T, reduced_scale: f32, reduced_zero_point?: T -> reduced: T |"
+     " axes: ints, keepdims: int | T = u8 i8"},
     {"QLinearSigmoid", sigmoid,
      "X: T, X_scale: f32, X_zero_point?: T, Y_scale: f32, Y_zero_point?: T -> Y: T"
      "|| T = u8 i8"},

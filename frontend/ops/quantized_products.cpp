@@ -42,6 +42,13 @@ Values matmul_integer(Node& node) {
   return {integer_product(node, node.input(0), node.input(2), node.input(1), node.input(3))};
 }
 
+// Integers of 16 bits, summed in 32.
+Values matmul_integer16(Node& node) {
+  const bool is_signed = node.type(0).dtype == DType::I16 || node.type(1).dtype == DType::I16;
+  const DType sum = is_signed ? DType::I32 : DType::U32;
+  return {node.build.matmul(node.build.convert(node.input(0), sum), node.build.convert(node.input(1), sum))};
+}
+
 Values qlinear_matmul(Node& node) {
   Value* sum = integer_product(node, node.input(0), node.input(2), node.input(3), node.input(5));
   Value* multiplier = multiplier_of(node, for_rows(node, node.input(1)), node.input(4), for_rows(node, node.input(6)));
@@ -179,6 +186,7 @@ constexpr OpEntry kOps[] = {
     {"DynamicQuantizeMatMul", dynamic_quantize_matmul,
      "A: f32, B: T2, b_scale: f32, b_zero_point?: T2, bias?: f32 -> Y: f32 || T2 = i8 u8"},
     {"MatMulInteger", matmul_integer},
+    {"MatMulInteger16", matmul_integer16, "A: T1, B: T2 -> Y: T3 || T1 = i16 u16, T2 = i16 u16, T3 = i32 u32"},
     {"MatMulIntegerToFloat", matmul_integer_to_float,
      "A: T1, B: T2, a_scale: T3, b_scale: T3, a_zero_point?: T1, b_zero_point?: T2, bias?: T3 -> Y: T3 ||"
      " T1 = i8 u8, T2 = i8 u8, T3 = f32 f16"},

@@ -29,10 +29,10 @@ void check_plain(Node& node, std::vector<std::string> usual) {
   }
 }
 
-Layer layer_of(Node& node, int gates) {
+Layer layer_of(Node& node, int gates, Value* w, Value* r) {
   Layer layer{node.input(0),
-              node.input(1),
-              node.input(2),
+              w,
+              r,
               node.input(3),
               node.input(4),
               node.input(5),
@@ -81,6 +81,8 @@ Layer layer_of(Node& node, int gates) {
   return layer;
 }
 
+Layer layer_of(Node& node, int gates) { return layer_of(node, gates, node.input(1), node.input(2)); }
+
 // The layer behind the importer's checks: `bias` is of all gates and may be null, the cell's own operands are set.
 Values finish(Node& node, const Layer& layer, composites::Recurrence of, Value* bias) {
   DType dtype = layer.x->type.dtype;
@@ -120,6 +122,31 @@ Values lstm(Node& node) {
   return finish(node, layer, {.cell = "lstm"}, both_biases(node, layer, 4));
 }
 
+// [D, I, 4·H] with a scale and a zero point for each direction, or for each of its columns: as floats [D, 4·H, I].
+Value* dequantised_weights(Node& node, int codes, int scale) {
+  Value* w = node.input(codes);
+  if (w->type.rank() != 3) fail("input {} has rank {}, expected 3", codes, w->type.rank());
+  auto parameter = [&](int index) {
+    Value* x = node.input(index);
+    const int rank = x->type.rank();
+    if (rank != 1 && rank != 2) fail("input {} has rank {}, expected 1 or 2", index, rank);
+    check_extent(x, 0, w->type.shape[0], "a scale or zero point");
+    if (rank == 2) check_extent(x, 1, w->type.shape[2], "a scale or zero point");
+    return node.build.expand_axes(x, rank == 1 ? std::vector<int64_t>{1, 2} : std::vector<int64_t>{1});
+  };
+  return node.build.transpose(composites::dequantize(node.build, w, parameter(scale), parameter(scale + 1)), {0, 2, 1});
+}
+
+// Weights are stored in bytes, and computed with as the floats they stand for: ONNX Runtime quantises X and the hidden
+// states on the way too, to the same end.
+Values dynamic_quantize_lstm(Node& node) {
+  check_plain(node, {"Sigmoid", "Tanh", "Tanh"});
+  if (node.input(7)) unsupported("peepholes (P)");
+  if (node.integer_or("input_forget", 0) != 0) unsupported("input_forget");
+  Layer layer = layer_of(node, 4, dequantised_weights(node, 1, 8), dequantised_weights(node, 2, 10));
+  return finish(node, layer, {.cell = "lstm"}, both_biases(node, layer, 4));
+}
+
 Values gru(Node& node) {
   check_plain(node, {"Sigmoid", "Tanh"});
   Layer layer = layer_of(node, 3);
@@ -142,7 +169,16 @@ Values rnn(Node& node) {
   return finish(node, layer, {.cell = relu ? "rnn_relu" : "rnn"}, both_biases(node, layer, 1));
 }
 
-constexpr OpEntry kOps[] = {{"GRU", gru}, {"LSTM", lstm}, {"RNN", rnn}};
+constexpr OpEntry kOps[] = {
+    {"DynamicQuantizeLSTM", dynamic_quantize_lstm,
+     "X: f32, W: T2, R: T2, B?: f32, sequence_lens?: i32, initial_h?: f32, initial_c?: f32, P?: f32, W_scale: f32,"
+     " W_zero_point: T2, R_scale: f32, R_zero_point: T2 -> Y?: f32, Y_h?: f32, Y_c?: f32 | direction = \"forward\","
+     " hidden_size?: int, activations?: strs, activation_alpha?: floats, activation_beta?: floats, clip?: float,"
+     " input_forget = 0 | T2 = u8 i8"},
+    {"GRU", gru},
+    {"LSTM", lstm},
+    {"RNN", rnn},
+};
 
 }  // namespace
 

@@ -174,7 +174,12 @@ Values deform_conv(Node& node) {
   return {build.convert(y, x->type.dtype)};
 }
 
-constexpr OpEntry kOps[] = {{"DeformConv", deform_conv}, {"GridSample", grid_sample}};
+constexpr OpEntry kOps[] = {
+    {"DeformConv", deform_conv},
+    {"GridSample", grid_sample},
+    {"GridSample", grid_sample,
+     "X: T1, Grid: T1 -> Y: T1 | mode = \"bilinear\", padding_mode = \"zeros\", align_corners = 0 | T1 = f16 f32 f64"},
+};
 
 }  // namespace
 

@@ -113,3 +113,52 @@ def gated_bias(batch=2, length=5, heads=3, size=8, width=6):
 
 
 CASES += [gated_bias(), gated_bias(batch=1, length=1, heads=1)]  # no kernel for the CPU
+
+
+def position_bias(buckets, heads, queries, keys, both_ways, most=128):
+    """T5's buckets; ONNX Runtime has no kernel for the CPU."""
+    table = make.normal(buckets, heads)
+    apart = np.arange(keys)[None, :] - np.arange(queries)[:, None]
+    base, half = 0, buckets
+    if both_ways:
+        half //= 2
+        base, apart = (apart > 0) * half, np.abs(apart)
+    else:
+        apart = np.maximum(-apart, 0)
+    exact = half // 2
+    with np.errstate(divide="ignore"):
+        far = exact + (np.log(apart / exact) / np.log(most / exact) * (half - exact)).clip(0).astype(int)
+    bucket = base + np.where(apart < exact, apart, np.minimum(far, half - 1))
+    return Case("RelativePositionBias", [table, np.array([queries]), np.array([keys])], {"max_distance": most, "is_bidirectional": int(both_ways)}, constants=(1, 2), symbolic=False,
+                expected=[table[bucket].transpose(2, 0, 1)[None]])
+
+
+CASES += [position_bias(32, 4, 40, 40, True), position_bias(32, 3, 200, 200, False), position_bias(32, 2, 1, 7, True), position_bias(16, 1, 5, 1, False, 20)]
+
+
+def decoder(batch=2, heads=3, size=16, past=4, capacity=9, bias=False, mask=None, cross=0, **attributes):
+    hidden = heads * size
+    if cross:
+        keys = [make.normal(batch, heads, cross, size), make.normal(batch, heads, cross, size)]
+        return Case("DecoderMaskedMultiHeadAttention", [make.normal(batch, 1, hidden), *keys, mask], {"num_heads": heads, **attributes}, symbolic=False, tolerance=2e-5)
+    # ONNX Runtime's kernel for the CPU fails where there are no beams.
+    new = [make.normal(batch, 1, hidden) for _ in range(3)]
+    states = [make.normal(batch, heads, capacity, size) for _ in range(2)]
+    added = make.normal(3 * hidden) if bias else None
+    q, k, v = ((x + (added[i * hidden : (i + 1) * hidden] if bias else 0)).reshape(batch, heads, 1, size) for i, x in enumerate(new))
+    present = [state.copy() for state in states]
+    for state, x in zip(present, (k, v)):
+        state[:, :, past : past + 1] = x
+    keys, values = (state[:, :, : past + 1].astype(np.float64) for state in present)
+    scores = q @ keys.swapaxes(2, 3) * attributes.get("scale", size**-0.5)
+    if mask is not None:
+        scores = scores + np.where(mask, 0, -10000.0)[:, None, None]
+    power = np.exp(scores - scores.max(3, keepdims=True))
+    y = (power / power.sum(3, keepdims=True) @ values).reshape(batch, 1, hidden)
+    inputs = [*new, mask, None, *states, np.array([past], np.int32), None, None, added]
+    return Case("DecoderMaskedMultiHeadAttention", inputs, {"num_heads": heads, "past_present_share_buffer": 1, **attributes}, outputs=3, symbolic=False, tolerance=2e-5,
+                expected=[x.astype(np.float32) for x in (y, *present)])
+
+
+CASES += [decoder(), decoder(bias=True), decoder(past=0), decoder(past=8), decoder(mask=ones_until([5, 3], 5)), decoder(scale=0.2, batch=1, heads=1), decoder(cross=6),
+          decoder(cross=6, mask=ones_until([6, 2], 6))]

@@ -100,3 +100,32 @@ def without_kernel():
 
 
 CASES += list(without_kernel())
+
+
+def gated(x, scale, gate, activation):
+    rows = x.reshape(-1, scale.size).astype(np.float64)
+    normal = (rows / np.sqrt((rows**2).mean(1, keepdims=True) + 1e-5) * scale).reshape(x.shape)
+    factor = 1 / (1 + np.exp(-gate.astype(np.float64)))
+    return (normal * factor * (1 if activation == "sigmoid" else gate)).astype(np.float32)
+
+
+def gated_norm(*shape, width, activation):
+    x, scale, gate = make.normal(*shape), make.normal(width), make.normal(*shape)
+    return Case("GatedRMSNorm", [x, scale, gate], {"activation": activation}, constants=(1,), symbolic=False, expected=[gated(x, scale, gate, activation)], tolerance=2e-5)
+
+
+def swiglu(gate, up, alpha=1.0, beta=0.0, limit=0.0):
+    g, l = (np.split(gate, 2, -1) if up is None else (gate, up))
+    if limit > 0:
+        g, l = np.minimum(g, limit), np.clip(l, -limit, limit)
+    return Case("SwiGLU", [gate] + ([] if up is None else [up]), {"activation_alpha": alpha, "activation_beta": beta, "limit": limit}, symbolic=False,
+                expected=[g / (1 + np.exp(-alpha * g)) * (l + np.float32(beta))])
+
+
+CASES += [
+    gated_norm(3, 16, width=16, activation="silu"), gated_norm(2, 3, 32, width=8, activation="sigmoid"), swiglu(make.normal(3, 17), make.normal(3, 17)),
+    swiglu(make.normal(3, 34) * 4, None, 1.702, 1.0, 3.0),
+    Case("BiasDropout", [make.normal(3, 17), make.normal(17), make.normal(3, 17)], expected=[]),
+]
+drop = CASES[-1]
+drop.expected = [drop.inputs[0] + drop.inputs[1] + drop.inputs[2]]

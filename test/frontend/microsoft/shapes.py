@@ -18,6 +18,8 @@ CASES = [
     Case("Inverse", [make.normal(5, 5)], symbolic=False, tolerance=1e-4),
     Case("Inverse", [make.normal(2, 3, 7, 7)], symbolic=False, tolerance=1e-3),
     Case("Inverse", [make.normal(1, 1, dtype=np.float64)], symbolic=False),
+    Case("GridSample", [make.normal(2, 3, 5, 7), make.uniform(2, 4, 6, 2, low=-1.2, high=1.2)], symbolic=False),
+    Case("GridSample", [make.normal(2, 3, 5, 7), make.uniform(2, 4, 6, 2, low=-1.2, high=1.2)], {"padding_mode": "border", "align_corners": 1}, symbolic=False),
     Case("NhwcMaxPool", [make.u8(2, 9, 7, 5)], {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 1, 0]}, symbolic=False),
     Case("NhwcMaxPool", [make.i8(1, 9, 7, 3)], {"kernel_shape": [2, 2], "dilations": [2, 1]}, symbolic=False),
 ]
