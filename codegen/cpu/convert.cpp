@@ -178,15 +178,19 @@ bool is_signed_value(DType dtype) { return is_signed_integer(dtype); }
 
 // To 8 or 16 bits: LLVM takes vectors apart for its own saturating conversions of that width. Clamped as floats, by
 // comparisons that are single instructions; NaN, which fails them, becomes 0.
-Value* float_to_small_integer(Builder& b, Value* x, DType to) {
+Value* clamped(Builder& b, Value* x, DType to, int offset) {
   const int bits = bit_width(to);
   const bool is_signed = is_signed_value(to);
-  llvm::Constant* low = real(x, is_signed ? -std::ldexp(1.0, bits - 1) : 0);
-  llvm::Constant* high = real(x, std::ldexp(1.0, is_signed ? bits - 1 : bits) - 1);
-  if (is_signed) x = b.CreateSelect(is_nan(b, x), real(x, 0), x);
+  llvm::Constant* low = real(x, (is_signed ? -std::ldexp(1.0, bits - 1) : 0) - offset);
+  llvm::Constant* high = real(x, std::ldexp(1.0, is_signed ? bits - 1 : bits) - 1 - offset);
+  if (is_signed) x = b.CreateSelect(is_nan(b, x), real(x, -offset), x);
   x = b.CreateSelect(b.CreateFCmpOGT(x, low), x, low);
-  x = b.CreateSelect(b.CreateFCmpOLT(x, high), x, high);
-  return b.CreateTrunc(b.CreateFPToSI(x, same_lanes(b.getInt32Ty(), x)), same_lanes(b.getIntNTy(bits), x));
+  return b.CreateSelect(b.CreateFCmpOLT(x, high), x, high);
+}
+
+Value* float_to_small_integer(Builder& b, Value* x, DType to) {
+  Value* whole_number = b.CreateFPToSI(clamped(b, x, to, 0), same_lanes(b.getInt32Ty(), x));
+  return b.CreateTrunc(whole_number, same_lanes(b.getIntNTy(bit_width(to)), x));
 }
 
 Value* float_to_integer(Builder& b, Value* x, DType to) {
@@ -220,6 +224,15 @@ Value* to_bool(Builder& b, Value* x) {
 }
 
 }  // namespace
+
+Value* emit_rounded(const Emission& e, Value* x, int offset, DType to) {
+  Builder& b = e.build;
+  Value* bounded = clamped(b, x, to, offset);
+  llvm::Type* type = same_lanes(b.getInt32Ty(), x);
+  Value* number = b.CreateIntrinsic(llvm::Intrinsic::lrint, {type, x->getType()}, {bounded});
+  if (offset != 0) number = b.CreateAdd(number, whole(number, offset));
+  return b.CreateTrunc(number, same_lanes(b.getIntNTy(bit_width(to)), x));
+}
 
 Value* emit_convert(const Emission& e, Value* x, DType from, DType to) {
   Builder& b = e.build;

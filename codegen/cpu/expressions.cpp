@@ -2,6 +2,8 @@
 #include "codegen/cpu/expressions.h"
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
 
 #include "codegen/cpu/convert.h"
 #include "codegen/cpu/dot.h"
@@ -32,6 +34,33 @@ Value* concatenated(Builder& b, Value* low, Value* high) {
   llvm::SmallVector<int, 64> lanes;
   for (int lane = 0; lane < 2 * elements_of(low); lane++) lanes.push_back(lane);
   return b.CreateShuffleVector(low, high, lanes);
+}
+
+// convert(round(x) + offset) to an integer of 8 or 16 bits, of f32: what x is, and the offset, a whole number.
+struct Rounding {
+  const loops::Expr* x;
+  int offset = 0;
+};
+
+std::optional<Rounding> rounding_of(const ExprNode& node) {
+  if (node.kind != ExprKind::Convert || is_float(node.type.dtype) || node.type.dtype == DType::Bool ||
+      bit_width(node.type.dtype) > 16 || node.args[0]->type.dtype != DType::F32)
+    return std::nullopt;
+  auto applied = [](const loops::Expr& expr, ScalarOp op) { return expr->kind == ExprKind::Apply && expr->op == op; };
+  const loops::Expr* rounded = &node.args[0];
+  int offset = 0;
+  if (applied(*rounded, ScalarOp::Add)) {
+    const ExprNode& by = *(*rounded)->args[1];
+    const ExprNode& constant = by.kind == ExprKind::Splat ? *by.args[0] : by;
+    constexpr double kMost = 1 << 16;
+    if (constant.kind != ExprKind::Const || constant.constant.number != std::trunc(constant.constant.number) ||
+        std::abs(constant.constant.number) > kMost)
+      return std::nullopt;
+    offset = static_cast<int>(constant.constant.number);
+    rounded = &(*rounded)->args[0];
+  }
+  if (!applied(*rounded, ScalarOp::Round)) return std::nullopt;
+  return Rounding{&(*rounded)->args[0], offset};
 }
 
 }  // namespace
@@ -65,6 +94,11 @@ ExpressionEmitter::Computed ExpressionEmitter::compute(const ExprNode& node) {
     case ExprKind::Fma:
     case ExprKind::Dot:
     case ExprKind::Convert:
+      if (const auto rounding = rounding_of(node)) {
+        const Computed x = operand(*rounding->x);
+        return {emit_rounded(emission_, x.value, rounding->offset, node.type.dtype), x.depth};
+      }
+      return compute_from_operands(node);
     case ExprKind::Splat:
     case ExprKind::Ramp:
     case ExprKind::Reduce:

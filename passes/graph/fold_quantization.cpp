@@ -167,8 +167,32 @@ class Folding {
                                [&](const Value* operand) { return comes_from_codes(operand, depth - 1); });
   }
 
-  // x · factor, into the constants x, or both terms of it, were last multiplied and added by. `free_only`: null when it
-  // takes a multiplication.
+  // A bound that a value was given, and what it was before: max(x, 0), min(x, 6).
+  struct Bounded {
+    Value* x;
+    double bound;
+    ScalarOp op;
+  };
+  std::optional<Bounded> bounded(const Value* value) {
+    for (OpKind kind : {OpKind::Max, OpKind::Min})
+      if (Op* op = producer_of_kind(value, kind))
+        if (auto bound = number_of(module_, op->operand(1))) return Bounded{op->operand(0), *bound, scalar_op(kind)};
+    return std::nullopt;
+  }
+
+  // What a value to be quantised was before bounds that lie at or beyond those of the codes.
+  Value* without_bounds(Value* x, double scale, double zero, DType to) {
+    const double low = to == DType::U8 ? 0 : -128, high = low + 255;
+    while (auto inner = bounded(x)) {
+      const double code = inner->bound / scale + zero;
+      if (inner->op == ScalarOp::Max ? !(code <= low) : !(code >= high)) break;
+      x = inner->x;
+    }
+    return x;
+  }
+
+  // x · factor, a positive one, into the constants x, or both terms of it, were last multiplied and added by, bounds
+  // between or not. `free_only`: null when it takes a multiplication.
   Value* scaled(GraphBuilder& b, Value* x, double factor, int depth = 3, bool free_only = false) {
     auto constant_part = [&](Value* part) -> Value* {
       Op* broadcast = producer_of_kind(part, OpKind::Broadcast);
@@ -181,6 +205,11 @@ class Folding {
       return b.broadcast(scaled, broadcast->params.integers("axes"), part->type.shape);
     };
     if (x->has_one_use()) {
+      if (auto inner = bounded(x); inner && depth > 0) {
+        Value* y = scaled(b, inner->x, factor, depth - 1, free_only);
+        return y ? b.scalar_op(inner->op, {y, b.scalar(DType::F32, round_to(DType::F32, inner->bound * factor))})
+                 : nullptr;
+      }
       if (Op* dequantize = dequantize_of(x); dequantize && depth > 0) {
         auto scale = evaluated_scalar(module_, dequantize->operand(1));
         Value* zero = zero_point_of(*dequantize);
@@ -215,7 +244,10 @@ class Folding {
     }
     auto known = evaluated_scalar(module_, scale);
     if (!known || x->type.dtype != DType::F32 || known->dtype != DType::F32 || !is_byte(op.result())) return nullptr;
-    if (!std::isnormal(known->number) || !std::isnormal(1 / known->number) || !comes_from_codes(x)) return nullptr;
+    if (!std::isnormal(known->number) || !std::isnormal(1 / known->number) || known->number < 0 || !comes_from_codes(x))
+      return nullptr;
+    if (auto offset = evaluated_scalar(module_, zero))
+      x = without_bounds(x, known->number, static_cast<double>(offset->integer), op.type().dtype);
     Value* y = b.scalar_op(ScalarOp::Round, {scaled(b, x, 1 / known->number)});
     if (!is_zero(module_, zero)) y = b.add(y, b.convert(zero, DType::F32));
     return b.convert(y, op.type().dtype);

@@ -124,5 +124,31 @@ TEST_P(Conversions, AgreeWithTheirDefinition) {
 INSTANTIATE_TEST_SUITE_P(All, Conversions, ::testing::ValuesIn(kTypes),
                          [](const auto& info) { return std::string(name_of(info.param)); });
 
+// y = convert(round(x) + offset), which is one conversion.
+TEST(RoundedConversions, AreRoundingsThenConversions) {
+  const Array x = floats(DType::F32);
+  for (DType to : {DType::U8, DType::I8, DType::I16, DType::U16})
+    for (int lanes : {1, 8, 16})
+      for (float offset : {0.f, 120.f, -7.f, 0.5f}) {
+        Kernel kernel;
+        kernel.family = "rounded";
+        kernel.buffers = {make_global("x", DType::F32, false), make_global("y", to, true)};
+        const Var task = make_var("task", {}, 0, 1 << 20);
+        const Expr index = mul(variable(task), integer(lanes));
+        Expr number = apply(ScalarOp::Round, {load(kernel.buffers[0], index, lanes)});
+        if (offset != 0) number = add(number, real(offset, lanes));
+        kernel.body = block({for_loop(task, integer(0), integer(1 << 20), 1, LoopKind::Task,
+                                      {store(kernel.buffers[1], index, convert(number, to))})});
+        const std::vector<Array> buffers = {x, Array(to, x.elements)};
+        const int64_t tasks = x.elements / lanes;
+        const auto expected = run_interpreted(kernel, buffers, {}, tasks);
+        for (const std::string& target : targets_of_all_levels()) {
+          const auto got = run_compiled(kernel, buffers, {}, tasks, codegen::resolve_target(target));
+          EXPECT_EQ(got[1].bytes, expected[1].bytes)
+              << name_of(to) << "x" << lanes << " + " << offset << " on " << target;
+        }
+      }
+}
+
 }  // namespace
 }  // namespace lapidary::testing
