@@ -95,7 +95,10 @@ LoweredGroup lower_elementwise(Context& context, const Op& group) {
       members.push_back(j);
       done[j] = true;
     }
-    lowered.steps.push_back(results_together(context, group, "elementwise", members));
+    if (members.size() == 1 && has_narrow_blocks(context.target(), group.type(static_cast<int>(i))))
+      lowered.steps.push_back(narrow_blocks_step(context, group, i));
+    else
+      lowered.steps.push_back(results_together(context, group, "elementwise", members));
   }
   return lowered;
 }

@@ -15,6 +15,11 @@ namespace lapidary::lowering {
 LoweredStep map_step(Context&, const Op& group, const std::string& family, const Type& type,
                      const std::function<void(GroupEmitter&, const Coords&)>& element);
 
+// The same of results in blocks of fewer channels than a vector has lanes, all channels in one block:
+// narrow_blocks.cpp.
+bool has_narrow_blocks(const Target&, const Type&);
+LoweredStep narrow_blocks_step(Context&, const Op& group, uint32_t result);
+
 // Emits into `outer` the loop over begin <= i < end in vectors. `body` gets the first element, the number of lanes and
 // the mask of a tail (null in full vectors); it emits into the block it is given. `extent` is a Dim that end - begin
 // is a multiple of, or null: when it is a multiple of the lanes there is no tail.

@@ -80,11 +80,15 @@ Cases conv_cases() {
     std::string name() const {
       return fmt::format("bytes_conv_{}to{}_{}x{}{}{}{}{}", channels, outputs, kernel, kernel,
                          group > 1 ? fmt::format("_in_{}", group) : "", stride > 1 ? fmt::format("_by_{}", stride) : "",
-                         dilation > 1 ? "_dilated" : "", width < 15 ? "_narrow" : "");
+                         dilation > 1 ? "_dilated" : "",
+                         width < 15   ? "_narrow"
+                         : width > 15 ? "_wide"
+                                      : "");
     }
   };
   for (const Form& f : {Form{3, 16, 7, 2, 3},
                         {4, 17, 3, 1, 1},
+                        {3, 16, 3, 1, 1, 1, 1, 40},
                         {16, 32, 1, 1, 0},
                         {17, 48, 3, 1, 1},
                         {40, 33, 3, 2, 1},
