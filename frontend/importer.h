@@ -1,4 +1,4 @@
-// Private to import.cpp and control_flow.cpp: the importer's one walk over the bodies of a model.
+// Private to this folder: the importer's one walk over the bodies of a model.
 #pragma once
 
 #include <memory>
@@ -81,7 +81,7 @@ class Importer {
   void note_missing(const NodeProto&, const OpSchema*, int opset);
   void sum_up_missing();
 
-  // --- control_flow.cpp
+  // --- if.cpp, loop.cpp, scan.cpp
   struct Branch;
   struct LoopBody;
   struct Attempt;

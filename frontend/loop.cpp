@@ -1,5 +1,4 @@
-// If, Loop and Scan: graphs inside nodes become regions. A branch that is known now is imported in place; else both
-// are, and the condition is a Dim that the host reads. Scan is a Loop whose iterations gather their slices.
+// Loop: its body becomes a region. Scan is a Loop whose iterations gather their slices (scan.cpp).
 //
 // The graph's types are static but for extents, so an extent that a loop changes must be named. Which do is found by
 // trying: the body is imported as if every carried value kept its shape; an axis that comes out different is then one
@@ -7,9 +6,8 @@
 // body is imported again. So it is when the body hands a value on as it is: that one is no longer carried but read from
 // outside, a constant as such, which kernels can prepare for.
 #include <algorithm>
-#include <set>
 
-#include "frontend/importer.h"
+#include "frontend/control_flow.h"
 #include "frontend/ops/common.h"
 
 namespace lapidary::frontend {
@@ -18,19 +16,6 @@ namespace {
 // At bodies of loops, within each other too, and of the nodes in all of them.
 constexpr int kMostAttempts = 1000;
 constexpr int64_t kMostAttemptedNodes = 500'000;
-
-// The region's arguments in this order; those not listed are not used.
-void arrange_arguments(Region& region, const std::vector<Value*>& order) {
-  std::vector<std::unique_ptr<Value>> arranged;
-  for (Value* wanted : order) {
-    auto found = std::ranges::find(region.arguments, wanted, [](const auto& argument) { return argument.get(); });
-    LPD_CHECK(found != region.arguments.end(), "value %{} is no argument of the region", wanted->id);
-    arranged.push_back(std::move(*found));
-    arranged.back()->index = static_cast<uint32_t>(arranged.size() - 1);
-  }
-  for (const auto& left : region.arguments) LPD_CHECK(!left || left->uses.empty(), "an argument in use is left out");
-  region.arguments = std::move(arranged);
-}
 
 std::set<uint32_t> elements_read_in(const Region& region) {
   std::set<uint32_t> ids;
@@ -50,161 +35,12 @@ bool is_true(const Module& module, const Value* value) {
   return known && known->integer != 0;
 }
 
-// Some exporters declare conditions and counts with one axis of one element.
-Value* as_scalar(GraphBuilder& build, Value* value, const char* what) {
-  for (Dim extent : value->type.shape)
-    if (value_of(extent) != 1) fail("{} is {}, expected one element", what, to_string(value->type));
-  return value->type.rank() == 0 ? value : build.reshape(value, {});
-}
-
 Value* as_declared(GraphBuilder& build, Value* scalar, const onnx::ValueInfoProto& declared) {
   const bool one_axis = declared.type().tensor_type().shape().dim_size() == 1;
   return one_axis ? build.reshape(scalar, {build.dim(1)}) : scalar;
 }
 
-Dim element_of(GraphBuilder& build, Value* scalar, Interval interval = {kDimMin, kDimMax}) {
-  return build.to_host(scalar, interval)->elements.at(0);
-}
-
 }  // namespace
-
-std::vector<Value*> Importer::import_graph(const GraphProto& graph, Scope& scope, const Frame& frame) {
-  load_initializers(graph, scope);
-  const Body body = Body::of(graph);
-  import_body(body, scope, frame);
-  std::vector<Value*> results = results_of(body, scope);
-  if (std::ranges::find(results, nullptr) != results.end()) throw Reported{};
-  return results;
-}
-
-// --- If ------------------------------------------------------------------------------------------------------------
-
-struct Importer::Branch {
-  std::unique_ptr<Region> region;
-  std::unique_ptr<RegionWriter> writer;
-  std::vector<Value*> results;
-};
-
-// Checks the branch leaves hold only where it is taken.
-Importer::Branch Importer::import_branch(const GraphProto& graph, Dim condition, Scope& scope, const Frame& frame) {
-  Branch branch{std::make_unique<Region>(), nullptr, {}};
-  branch.writer = std::make_unique<RegionWriter>(*module_, *branch.region);
-  Scope inner{*branch.writer, &scope};
-  const size_t first_check = module_->checks.size();
-  branch.results = import_graph(graph, inner, frame);
-  DimPool& dims = module_->dims;
-  for (size_t i = first_check; i < module_->checks.size(); ++i) {
-    Dim& check = module_->checks[i].must_hold;
-    check = dims.select(condition, check, dims.constant(1));
-  }
-  return branch;
-}
-
-std::vector<Value*> Importer::import_if(const NodeProto& node, const Attributes& attributes, Value* condition,
-                                        Scope& scope, const Frame& frame) {
-  for (const char* name : {"then_branch", "else_branch"}) {
-    const GraphProto& branch = attributes.at(name)->g();
-    if (branch.input_size() > 0) fail("{} takes {}, expected none", name, counted(branch.input_size(), "input"));
-    if (branch.output_size() != node.output_size())
-      fail("{} yields {}, the node has {}", name, counted(branch.output_size(), "value"),
-           counted(node.output_size(), "output"));
-  }
-  GraphBuilder& build = scope.writer.build;
-  const Origin origin = build.origin;
-  DimPool& dims = module_->dims;
-  const Dim chosen = element_of(build, as_scalar(build, condition, "the condition"));
-  if (const auto known = value_of(chosen)) {
-    Scope inner{scope.writer, &scope};
-    return import_graph(attributes.at(*known ? "then_branch" : "else_branch")->g(), inner, frame);
-  }
-  Branch branches[] = {
-      import_branch(attributes.at("then_branch")->g(), chosen, scope, frame),
-      import_branch(attributes.at("else_branch")->g(), dims.sub(dims.constant(1), chosen), scope, frame)};
-  build.origin = origin;
-
-  // Where the extents of a result differ, another result says what they are.
-  std::vector<Type> types;
-  std::vector<int64_t> holders;
-  std::vector<Value*> shapes[2];
-  const size_t count = branches[0].results.size();
-  for (size_t i = 0; i < count; ++i) {
-    const Type &then = branches[0].results[i]->type, &otherwise = branches[1].results[i]->type;
-    if (then.dtype != otherwise.dtype)
-      fail("output {} is {} in one branch and {} in the other", i, to_string(then), to_string(otherwise));
-    if (then.rank() != otherwise.rank())
-      unsupported("output {} is {} in one branch and {} in the other: a rank that only a run can tell", i,
-                  to_string(then), to_string(otherwise));
-    types.push_back(then);
-    holders.push_back(then.shape == otherwise.shape ? -1 : static_cast<int64_t>(count + shapes[0].size()));
-    if (holders.back() < 0) continue;
-    for (int k = 0; k < 2; ++k) {
-      branches[k].writer->build.origin = origin;
-      shapes[k].push_back(branches[k].writer->build.shape_of(branches[k].results[i]));
-    }
-  }
-  for (const Value* shape : shapes[0]) {
-    types.push_back(shape->type);
-    holders.push_back(-1);
-  }
-  std::vector<Value*> operands = branches[0].writer->captures;
-  for (Value* capture : branches[1].writer->captures)
-    if (std::ranges::find(operands, capture) == operands.end()) operands.push_back(capture);
-  for (int k = 0; k < 2; ++k) {
-    RegionWriter& writer = *branches[k].writer;
-    std::vector<Value*> arguments;
-    for (Value* operand : operands) {
-      auto found = std::ranges::find(writer.captures, operand);
-      arguments.push_back(found != writer.captures.end()
-                              ? writer.arguments[static_cast<size_t>(found - writer.captures.begin())]
-                              : add_argument(*module_, *branches[k].region, operand->type));
-    }
-    arrange_arguments(*branches[k].region, arguments);
-    std::vector<Value*> yielded = branches[k].results;
-    yielded.insert(yielded.end(), shapes[k].begin(), shapes[k].end());
-    writer.build.yield(yielded);
-  }
-  Params params{{"condition", chosen}};
-  if (!shapes[0].empty()) params.set("shapes", holders);
-  Op& op = insert_op(*module_, build.region, build.before, OpKind::If, operands, std::move(params), types, origin);
-  for (Branch& branch : branches) {
-    branch.region->owner = &op;
-    op.regions.push_back(std::move(branch.region));
-  }
-  std::vector<Value*> results;
-  for (size_t i = 0; i < count; ++i) {
-    Value* result = op.result(static_cast<int>(i));
-    if (holders[i] >= 0) {
-      const Value* extents = build.to_host(op.result(static_cast<int>(holders[i])), kExtents);
-      const Shape& otherwise = branches[1].results[i]->type.shape;
-      for (size_t axis = 0; axis < otherwise.size(); ++axis)
-        if (result->type.shape[axis] != otherwise[axis]) result->type.shape[axis] = extents->elements[axis];
-    }
-    results.push_back(result);
-  }
-  return results;
-}
-
-// --- Loop ----------------------------------------------------------------------------------------------------------
-
-struct Importer::LoopBody {
-  struct Scanned {
-    Value* whole;
-    int axis;
-    bool reverse;
-  };
-  const GraphProto& graph;
-  Dim trips;
-  bool counts;                  // Loop: the body takes the iteration and a condition, and yields a condition first
-  Value* condition;             // before the first iteration; null: true
-  std::vector<Value*> carried;  // what they start as
-  std::vector<Scanned> scanned;
-  std::set<std::pair<size_t, size_t>> changing;  // (carried value, axis)
-  std::set<size_t> kept;  // carried values that the body hands on as they are: no part of the loop
-
-  bool changes(size_t i) const {
-    return std::ranges::any_of(changing, [&](const auto& entry) { return entry.first == i; });
-  }
-};
 
 // A body imported on the assumption of LoopBody::changing and kept.
 struct Importer::Attempt {
@@ -442,80 +278,6 @@ std::vector<Value*> Importer::import_loop(const NodeProto& node, const Attribute
     loop.carried.push_back(input(i + 2));
   }
   return write_loop(loop, scope, frame);
-}
-
-// --- Scan ----------------------------------------------------------------------------------------------------------
-
-std::vector<Value*> Importer::import_scan(const NodeProto& node, int opset, const Attributes& attributes,
-                                          const std::vector<Value*>& inputs, Scope& scope, const Frame& frame) {
-  GraphBuilder& build = scope.writer.build;
-  const GraphProto& graph = attributes.at("body")->g();
-  const bool batched = opset < 9;  // Scan-8: lengths first, and an axis of batches before all others
-  std::vector<Value*> given(inputs.begin() + (batched ? std::min<int64_t>(1, std::ssize(inputs)) : 0), inputs.end());
-  if (batched && !inputs.empty() && inputs[0]) unsupported("sequence_lens of Scan before opset 9");
-  if (std::ranges::find(given, nullptr) != given.end()) fail("an input is left out");
-  const int64_t scanned = attributes.at("num_scan_inputs")->i(), count = std::ssize(given);
-  if (scanned < 1 || scanned > count) fail("num_scan_inputs is {}, there are {}", scanned, counted(count, "input"));
-  const int64_t states = count - scanned, slices = graph.output_size() - states;
-  if (graph.input_size() != count) fail("the body takes {}, expected {}", counted(graph.input_size(), "input"), count);
-  if (slices < 0 || graph.output_size() != node.output_size())
-    fail("the body yields {}, the node has {}", counted(graph.output_size(), "value"),
-         counted(node.output_size(), "output"));
-  auto list = [&](const char* name, int64_t size) {
-    std::vector<int64_t> values(static_cast<size_t>(size), 0);
-    auto found = attributes.find(name);
-    if (found == attributes.end()) return values;
-    if (found->second->ints_size() != size)
-      fail("{} has {} entries, expected {}", name, found->second->ints_size(), size);
-    return std::vector<int64_t>(found->second->ints().begin(), found->second->ints().end());
-  };
-  if (batched)
-    for (Value*& value : given) {
-      if (value->type.rank() < 1 || value_of(value->type.shape[0]) != 1)
-        unsupported("Scan before opset 9 over a batch of more than 1");
-      value = build.drop_axes(value, {0});
-    }
-  for (const char* name : {"directions", "scan_input_directions", "scan_output_directions"}) {
-    auto found = attributes.find(name);
-    if (found == attributes.end()) continue;
-    for (int64_t direction : found->second->ints())
-      if (direction != 0 && direction != 1) fail("{} has {}, expected 0 or 1", name, direction);
-  }
-  LoopBody loop{graph, nullptr, false, nullptr, {given.begin(), given.begin() + states}, {}, {}};
-  const std::vector<int64_t> axes = list("scan_input_axes", scanned),
-                             directions = list(batched ? "directions" : "scan_input_directions", scanned);
-  DimPool& dims = module_->dims;
-  for (size_t i = 0; i < static_cast<size_t>(scanned); ++i) {
-    Value* whole = given[static_cast<size_t>(states) + i];
-    if (whole->type.rank() == 0) fail("scanned input {} has rank 0", i);
-    const int axis = normalized_axis(axes[i], whole->type.rank());
-    const Dim extent = whole->type.shape[static_cast<size_t>(axis)];
-    if (!loop.trips) loop.trips = extent;
-    if (known_unequal(loop.trips, extent))
-      fail("scanned inputs have {} and {} elements along their axes", to_string(loop.trips), to_string(extent));
-    module_->check(dims.equal(loop.trips, extent),
-                   module_->describe(build.origin) + ": scanned inputs must have one number of slices");
-    loop.scanned.push_back({whole, axis, directions[i] != 0});
-  }
-  std::vector<Value*> results = write_loop(loop, scope, frame);
-  const std::vector<int64_t> out_axes = list("scan_output_axes", slices),
-                             out_directions = list("scan_output_directions", slices);
-  for (size_t i = 0; i < static_cast<size_t>(slices); ++i) {
-    Value*& stack = results[static_cast<size_t>(states) + i];
-    const int rank = stack->type.rank();
-    if (out_directions[i] != 0) {
-      Shape starts(static_cast<size_t>(rank), dims.constant(0));
-      std::vector<int64_t> steps(static_cast<size_t>(rank), 1);
-      starts[0] = dims.sub(stack->type.shape[0], dims.constant(1)), steps[0] = -1;
-      stack = build.slice(stack, starts, steps, stack->type.shape);
-    }
-    std::vector<int64_t> perm = axes_from(1, rank);
-    perm.insert(perm.begin() + normalized_axis(out_axes[i], rank), 0);
-    stack = build.transpose(stack, perm);
-  }
-  if (batched)
-    for (Value*& value : results) value = build.expand_axes(value, {0});
-  return results;
 }
 
 }  // namespace lapidary::frontend
