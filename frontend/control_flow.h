@@ -1,5 +1,5 @@
-// What the graphs inside nodes have in common; private to if.cpp, loop.cpp and scan.cpp. A graph inside a node is
-// imported as a region.
+// What the graphs inside nodes have in common; private to if.cpp, loop.cpp, scan.cpp and unroll.cpp. A graph inside a
+// node is imported as a region.
 #pragma once
 
 #include <set>
@@ -8,10 +8,12 @@
 
 namespace lapidary::frontend {
 
+constexpr int64_t kMostUnrolled = 1000;  // iterations of a loop
+
 // The region's arguments in this order; those not listed are not used.
 void arrange_arguments(Region&, const std::vector<Value*>& order);
-// Some exporters declare conditions and counts with one axis of one element.
-Value* as_scalar(GraphBuilder&, Value*, const char* what);
+// The iteration or the condition as the body takes it, which may be with one axis.
+Value* as_declared(GraphBuilder&, Value* scalar, const onnx::ValueInfoProto& declared);
 // The one element of a scalar, read by the host where only a run can tell.
 Dim element_of(GraphBuilder&, Value* scalar, Interval = {kDimMin, kDimMax});
 
@@ -23,15 +25,24 @@ struct Importer::LoopBody {
   };
   const GraphProto& graph;
   Dim trips;
-  bool counts;                  // Loop: the body takes the iteration and a condition, and yields a condition first
-  Value* condition;             // before the first iteration; null: true
-  std::vector<Value*> carried;  // what they start as
-  std::vector<Scanned> scanned;
-  std::set<std::pair<size_t, size_t>> changing;  // (carried value, axis)
-  std::set<size_t> kept;  // carried values that the body hands on as they are: no part of the loop
+  bool counts;       // Loop: the body takes the iteration and a condition, and yields a condition first
+  Value* condition;  // before the first iteration; null: true
+  Bindings given;    // what the carried names start as
+  std::vector<Scanned> scanned = {};
 
-  bool changes(size_t i) const {
-    return std::ranges::any_of(changing, [&](const auto& entry) { return entry.first == i; });
+  // What the body is taken to do, until it turns out otherwise.
+  std::set<size_t> growing = {};                      // sequences among `given` that it only appends to
+  std::set<std::pair<size_t, size_t>> changing = {};  // (tensor, axis)
+  std::set<size_t> kept = {};                         // tensors that it hands on as they are: no part of the loop
+
+  // The tensors that are carried, indexed in `changing` and `kept`: those of all that is given, but of no growing one.
+  std::vector<Value*> carried() const;
+  bool changes(size_t tensor) const {
+    return std::ranges::any_of(changing, [&](const auto& entry) { return entry.first == tensor; });
+  }
+  void assume_growing(size_t index) {
+    growing.insert(index);
+    changing.clear(), kept.clear();
   }
 };
 

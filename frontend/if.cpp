@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "frontend/control_flow.h"
+#include "frontend/ops/common.h"
 
 namespace lapidary::frontend {
 
@@ -18,38 +19,40 @@ void arrange_arguments(Region& region, const std::vector<Value*>& order) {
   region.arguments = std::move(arranged);
 }
 
-Value* as_scalar(GraphBuilder& build, Value* value, const char* what) {
-  for (Dim extent : value->type.shape)
-    if (value_of(extent) != 1) fail("{} is {}, expected one element", what, to_string(value->type));
-  return value->type.rank() == 0 ? value : build.reshape(value, {});
-}
-
 Dim element_of(GraphBuilder& build, Value* scalar, Interval interval) {
   return build.to_host(scalar, interval)->elements.at(0);
 }
 
-std::vector<Value*> Importer::import_graph(const GraphProto& graph, Scope& scope, const Frame& frame) {
+Importer::Bindings Importer::import_graph(const GraphProto& graph, Scope& scope, const Frame& frame) {
   load_initializers(graph, scope);
+  return graph_results(graph, scope, frame);
+}
+
+Importer::Bindings Importer::graph_results(const GraphProto& graph, Scope& scope, const Frame& frame) {
   const Body body = Body::of(graph);
   import_body(body, scope, frame);
-  std::vector<Value*> results = results_of(body, scope);
-  if (std::ranges::find(results, nullptr) != results.end()) throw Reported{};
+  Bindings results = results_of(body, scope);
+  for (const Binding& result : results)
+    if (result.failed || result.left_out()) throw Reported{};
   return results;
 }
 
 struct Importer::Branch {
   std::unique_ptr<Region> region;
   std::unique_ptr<RegionWriter> writer;
-  std::vector<Value*> results;
+  Bindings results;
+  std::vector<Value*> tensors;  // they are made of
 };
 
 // Checks the branch leaves hold only where it is taken.
 Importer::Branch Importer::import_branch(const GraphProto& graph, Dim condition, Scope& scope, const Frame& frame) {
-  Branch branch{std::make_unique<Region>(), nullptr, {}};
+  Branch branch{std::make_unique<Region>(), nullptr, {}, {}};
   branch.writer = std::make_unique<RegionWriter>(*module_, *branch.region);
   Scope inner{*branch.writer, &scope};
   const size_t first_check = module_->checks.size();
   branch.results = import_graph(graph, inner, frame);
+  for (const Binding& result : branch.results)
+    for (Value* tensor : tensors_of(result)) branch.tensors.push_back(tensor);
   DimPool& dims = module_->dims;
   for (size_t i = first_check; i < module_->checks.size(); ++i) {
     Dim& check = module_->checks[i].must_hold;
@@ -58,8 +61,25 @@ Importer::Branch Importer::import_branch(const GraphProto& graph, Dim condition,
   return branch;
 }
 
-std::vector<Value*> Importer::import_if(const NodeProto& node, const Attributes& attributes, Value* condition,
-                                        Scope& scope, const Frame& frame) {
+// What a result is but for its tensors' extents must not depend on the run.
+void Importer::check_forms(const Bindings& then, const Bindings& otherwise) {
+  for (size_t i = 0; i < then.size(); ++i) {
+    const Binding &a = then[i], &b = otherwise[i];
+    const auto differ = [&](const auto& one, const auto& other) {
+      return fmt::format("output {} is {} in one branch and {} in the other", i, to_string(one), to_string(other));
+    };
+    if (a.optional != b.optional || (a.exists() && b.exists() && schema_name(a) != schema_name(b)))
+      fail("{}", differ(a, b));
+    if (!same_form(a, b)) unsupported("{}: a form that only a run can tell", differ(a, b));
+    const std::vector<Value*> mine = tensors_of(a), theirs = tensors_of(b);
+    for (size_t k = 0; k < mine.size(); ++k)
+      if (mine[k]->type.rank() != theirs[k]->type.rank())
+        unsupported("{}: a rank that only a run can tell", differ(mine[k]->type, theirs[k]->type));
+  }
+}
+
+Importer::Bindings Importer::import_if(const NodeProto& node, const Attributes& attributes, Value* condition,
+                                       Scope& scope, const Frame& frame) {
   for (const char* name : {"then_branch", "else_branch"}) {
     const GraphProto& branch = attributes.at(name)->g();
     if (branch.input_size() > 0) fail("{} takes {}, expected none", name, counted(branch.input_size(), "input"));
@@ -79,25 +99,22 @@ std::vector<Value*> Importer::import_if(const NodeProto& node, const Attributes&
       import_branch(attributes.at("then_branch")->g(), chosen, scope, frame),
       import_branch(attributes.at("else_branch")->g(), dims.sub(dims.constant(1), chosen), scope, frame)};
   build.origin = origin;
+  check_forms(branches[0].results, branches[1].results);
 
   // Where the extents of a result differ, another result says what they are.
   std::vector<Type> types;
   std::vector<int64_t> holders;
   std::vector<Value*> shapes[2];
-  const size_t count = branches[0].results.size();
+  const size_t count = branches[0].tensors.size();
   for (size_t i = 0; i < count; ++i) {
-    const Type &then = branches[0].results[i]->type, &otherwise = branches[1].results[i]->type;
-    if (then.dtype != otherwise.dtype)
-      fail("output {} is {} in one branch and {} in the other", i, to_string(then), to_string(otherwise));
-    if (then.rank() != otherwise.rank())
-      unsupported("output {} is {} in one branch and {} in the other: a rank that only a run can tell", i,
-                  to_string(then), to_string(otherwise));
+    const Type& then = branches[0].tensors[i]->type;
+    const bool same = then.shape == branches[1].tensors[i]->type.shape;
     types.push_back(then);
-    holders.push_back(then.shape == otherwise.shape ? -1 : static_cast<int64_t>(count + shapes[0].size()));
+    holders.push_back(same ? -1 : static_cast<int64_t>(count + shapes[0].size()));
     if (holders.back() < 0) continue;
     for (int k = 0; k < 2; ++k) {
       branches[k].writer->build.origin = origin;
-      shapes[k].push_back(branches[k].writer->build.shape_of(branches[k].results[i]));
+      shapes[k].push_back(branches[k].writer->build.shape_of(branches[k].tensors[i]));
     }
   }
   for (const Value* shape : shapes[0]) {
@@ -117,7 +134,7 @@ std::vector<Value*> Importer::import_if(const NodeProto& node, const Attributes&
                               : add_argument(*module_, *branches[k].region, operand->type));
     }
     arrange_arguments(*branches[k].region, arguments);
-    std::vector<Value*> yielded = branches[k].results;
+    std::vector<Value*> yielded = branches[k].tensors;
     yielded.insert(yielded.end(), shapes[k].begin(), shapes[k].end());
     writer.build.yield(yielded);
   }
@@ -128,17 +145,18 @@ std::vector<Value*> Importer::import_if(const NodeProto& node, const Attributes&
     branch.region->owner = &op;
     op.regions.push_back(std::move(branch.region));
   }
-  std::vector<Value*> results;
   for (size_t i = 0; i < count; ++i) {
+    if (holders[i] < 0) continue;
+    const Value* extents = build.to_host(op.result(static_cast<int>(holders[i])), kExtents);
     Value* result = op.result(static_cast<int>(i));
-    if (holders[i] >= 0) {
-      const Value* extents = build.to_host(op.result(static_cast<int>(holders[i])), kExtents);
-      const Shape& otherwise = branches[1].results[i]->type.shape;
-      for (size_t axis = 0; axis < otherwise.size(); ++axis)
-        if (result->type.shape[axis] != otherwise[axis]) result->type.shape[axis] = extents->elements[axis];
-    }
-    results.push_back(result);
+    const Shape& otherwise = branches[1].tensors[i]->type.shape;
+    for (size_t axis = 0; axis < otherwise.size(); ++axis)
+      if (result->type.shape[axis] != otherwise[axis]) result->type.shape[axis] = extents->elements[axis];
   }
+  int next = 0;
+  Bindings results;
+  for (const Binding& result : branches[0].results)
+    results.push_back(with_tensors(result, [&](Value*) { return op.result(next++); }));
   return results;
 }
 

@@ -49,21 +49,37 @@ void Importer::load_initializers(const GraphProto& graph, Scope& scope) {
 }
 
 // An input with an initializer of the same name has a default value; we take it as the constant it nearly always is.
+// A sequence is as many inputs as it has parts, an optional without an element none.
 void Importer::declare_inputs(Function& function, Scope& scope) {
-  auto is_input = [&](const onnx::ValueInfoProto& input) {
-    return !scope.initializers.contains(input.name()) && !scope.values.contains(input.name());
-  };
-  for (const auto& input : model_.graph().input()) {
-    if (is_input(input)) signature_.collect(input);
-  }
+  std::vector<DeclaredInput> inputs;
+  for (const auto& input : model_.graph().input())
+    if (!scope.initializers.contains(input.name()) && !scope.values.contains(input.name()))
+      inputs.push_back(signature_.declare(input));
+  for (const DeclaredInput& input : inputs)
+    for (const auto& tensor : input.tensors) signature_.collect(tensor);
   signature_.finish_collecting();
-  for (const auto& input : model_.graph().input()) {
-    if (!is_input(input)) continue;
-    Type type = signature_.type_of(input);
-    bool failed = type.is_error();
-    Value* value = failed ? nullptr : add_argument(*module_, *function.body, type);
-    scope.values[input.name()] = {value, failed};
-    function.argument_names.push_back(input.name());
+  std::set<std::string> names;
+  for (const DeclaredInput& input : inputs) {
+    std::vector<Value*> values;
+    bool failed = input.failed;
+    for (const auto& tensor : input.tensors) {
+      if (!names.insert(tensor.name()).second && !report_.failed())
+        report_.error(fmt::format("two inputs are named '{}'", printable(tensor.name())));
+      const Type type = signature_.type_of(tensor);
+      failed |= type.is_error();
+      values.push_back(failed ? nullptr : add_argument(*module_, *function.body, type));
+      function.argument_names.push_back(tensor.name());
+    }
+    Binding& binding = scope.values[input.name];
+    if (input.sequence && !failed) {
+      Sequence sequence{input.dtype};
+      for (Value* part : values) sequence.runs.push_back({part});
+      binding = sequence;
+    } else if (!values.empty()) {
+      binding = values[0];
+    }
+    binding.optional = input.optional;
+    binding.failed = failed;
   }
   for (const auto& [name, id] : scope.initializers) {
     const Constant& constant = module_->constants[id];
@@ -72,6 +88,31 @@ void Importer::declare_inputs(Function& function, Scope& scope) {
     auto declared = scope.declared.find(name);
     if (declared != scope.declared.end()) signature_.compare(*declared->second, Type::tensor(constant.dtype, shape));
   }
+}
+
+// What inputs are, outputs are: a sequence its parts, an optional what it has.
+void Importer::yield_results(Function& function, const Body& body, const Bindings& results, GraphBuilder& build) {
+  std::vector<Value*> values;
+  std::set<std::string> names;
+  auto add = [&](std::string name, Value* value) {
+    if (!names.insert(name).second) report_.error(fmt::format("two outputs are named '{}'", printable(name)));
+    function.result_names.push_back(std::move(name));
+    values.push_back(value);
+  };
+  build.origin = 0;
+  for (size_t i = 0; i < results.size(); ++i) {
+    const std::string name(body.outputs[i]);
+    if (results[i].value) add(name, results[i].value);
+    if (!results[i].sequence) continue;
+    try {
+      const std::vector<Value*> parts = parts_of(build, *results[i].sequence);
+      for (size_t k = 0; k < parts.size(); ++k) add(part_name(name, k), parts[k]);
+    } catch (const Error& error) {
+      if (error.fault == Fault::Internal) throw;
+      report_.error(fmt::format("output '{}': {}", printable(name), error.what()), error.fault);
+    }
+  }
+  build.yield(values);
 }
 
 std::unique_ptr<Module> Importer::run(const std::string& name) {
@@ -89,11 +130,10 @@ std::unique_ptr<Module> Importer::run(const std::string& name) {
 
   Body body = Body::of(model_.graph());
   import_body(body, scope, Frame{opsets, {}, "", 0});
-  std::vector<Value*> results = results_of(body, scope);
+  const Bindings results = results_of(body, scope);
   sum_up_missing();
+  if (!report_.failed()) yield_results(function, body, results, writer.build);
   if (report_.failed()) return nullptr;
-  function.result_names.assign(body.outputs.begin(), body.outputs.end());
-  writer.build.yield(results);
   refresh_dims(*module_);
   return std::move(module_);
 }
@@ -108,7 +148,7 @@ std::optional<ConstantId> Importer::find_initializer(std::string_view name, cons
   return std::nullopt;
 }
 
-// A value of the region around as one of this region: constants and known integers are written again, all else is
+// A tensor of the region around as one of this region: constants and known integers are written again, all else is
 // handed in as an argument.
 Value* Importer::inside(RegionWriter& writer, Value* outside) {
   GraphBuilder& build = writer.build;
@@ -135,10 +175,12 @@ Binding Importer::find(std::string_view name, Scope& scope) {
     return scope.values[name] = {scope.writer.build.constant(*constant), false};
   }
   LPD_CHECK(scope.outer, "name '{}' passed the structure check", printable(name));
-  Binding found = find(name, *scope.outer);
-  if (&scope.outer->writer == &scope.writer || !found.value) return found;
-  scope.writer.build.origin = found.value->producer ? found.value->producer->origin : 0;
-  return scope.values[name] = {inside(scope.writer, found.value), false};
+  const Binding found = find(name, *scope.outer);
+  if (&scope.outer->writer == &scope.writer || !found.exists()) return found;
+  return scope.values[name] = with_tensors(found, [&](Value* outside) {
+           scope.writer.build.origin = outside->producer ? outside->producer->origin : 0;
+           return inside(scope.writer, outside);
+         });
 }
 
 void Importer::import_body(const Body& body, Scope& scope, const Frame& frame) {
@@ -149,9 +191,9 @@ void Importer::import_body(const Body& body, Scope& scope, const Frame& frame) {
   for (int index : structure_.order_of(body)) import_node(body.nodes->Get(index), scope, frame);
 }
 
-std::vector<Value*> Importer::results_of(const Body& body, Scope& scope) {
-  std::vector<Value*> results;
-  for (std::string_view name : body.outputs) results.push_back(find(name, scope).value);
+Importer::Bindings Importer::results_of(const Body& body, Scope& scope) {
+  Bindings results;
+  for (std::string_view name : body.outputs) results.push_back(find(name, scope));
   return results;
 }
 
@@ -172,7 +214,8 @@ Attributes Importer::resolve(const NodeProto& node, const Frame& frame) {
 namespace {
 
 bool is_control_flow(const OpSchema& schema) {
-  return schema.domain().empty() && (schema.Name() == "If" || schema.Name() == "Loop" || schema.Name() == "Scan");
+  constexpr std::string_view kNames[] = {"If", "Loop", "Scan", "SequenceMap"};
+  return schema.domain().empty() && std::ranges::find(kNames, schema.Name()) != std::end(kNames);
 }
 
 const FunctionProto* body_of(const OpSchema& schema, int opset) {
@@ -207,18 +250,17 @@ void Importer::import_node(const NodeProto& node, Scope& scope, const Frame& fra
   int opset = frame.opsets.version(node.domain());
   bool failed = !function && !schema;
   if (!function) note_missing(node, schema, opset);
-  std::vector<Value*> inputs;
+  Bindings inputs;
   for (const std::string& name : node.input()) {
-    Binding binding = name.empty() ? Binding{} : find(name, scope);
-    failed |= binding.failed;
-    inputs.push_back(binding.value);
+    inputs.push_back(name.empty() ? Binding() : find(name, scope));
+    failed |= inputs.back().failed;
   }
-  while (!inputs.empty() && !inputs.back()) inputs.pop_back();
+  while (!inputs.empty() && inputs.back().left_out()) inputs.pop_back();
   Attributes attributes = resolve(node, frame);
   if (schema && !check_node(node, *schema, opset, attributes, inputs, report_)) failed = true;
   if (schema && !failed && !check_operands(node, *schema, opset, inputs, report_)) failed = true;
 
-  std::vector<Value*> results;
+  Bindings results;
   if (!failed) {
     Origin origin = module_->add_origin({frame.prefix + label_of(node), node.op_type(), opset});
     scope.writer.build.origin = origin;
@@ -239,11 +281,12 @@ void Importer::import_node(const NodeProto& node, Scope& scope, const Frame& fra
   for (int i = 0; i < node.output_size(); ++i) {
     const std::string& name = node.output(i);
     if (name.empty()) continue;
-    Value* value = i < static_cast<int>(results.size()) ? results[i] : nullptr;
-    if (!failed && !value) report_.error(node, opset, fmt::format("output {}", i), Fault::Unsupported);
-    scope.values[name] = {value, !value};
+    Binding result = i < static_cast<int>(results.size()) ? results[i] : Binding();
+    result.failed = result.left_out();
+    if (!failed && result.failed) report_.error(node, opset, fmt::format("output {}", i), Fault::Unsupported);
     auto declared = scope.declared.find(name);
-    if (value && declared != scope.declared.end()) signature_.compare(*declared->second, value->type);
+    if (result.value && declared != scope.declared.end()) signature_.compare(*declared->second, result.value->type);
+    scope.values[name] = std::move(result);
   }
 }
 
@@ -255,16 +298,17 @@ void Importer::name_checks(size_t first, Origin origin) {
   }
 }
 
-std::vector<Value*> Importer::import_operator(const NodeProto& proto, const OpSchema& schema, int opset,
-                                              Attributes attributes, std::vector<Value*> inputs, Scope& scope,
-                                              const Frame& frame) {
-  if (schema.domain().empty() && schema.Name() == "If") return import_if(proto, attributes, inputs[0], scope, frame);
-  if (schema.domain().empty() && schema.Name() == "Loop") return import_loop(proto, attributes, inputs, scope, frame);
-  if (schema.domain().empty() && schema.Name() == "Scan")
-    return import_scan(proto, opset, attributes, inputs, scope, frame);
-  if (ImportFunction import = find_importer(schema.domain(), schema.Name())) {
+Importer::Bindings Importer::import_operator(const NodeProto& proto, const OpSchema& schema, int opset,
+                                             Attributes attributes, Bindings inputs, Scope& scope, const Frame& frame) {
+  if (is_control_flow(schema)) {
+    if (schema.Name() == "If") return import_if(proto, attributes, inputs[0].value, scope, frame);
+    if (schema.Name() == "Loop") return import_loop(proto, attributes, inputs, scope, frame);
+    if (schema.Name() == "Scan") return import_scan(proto, opset, attributes, inputs, scope, frame);
+    return import_sequence_map(proto, attributes, inputs, scope, frame);
+  }
+  if (const OpEntry* entry = find_importer(schema.domain(), schema.Name())) {
     Node node(scope.writer.build, proto, schema, std::move(attributes), std::move(inputs), tensors_);
-    std::vector<Value*> results = import(node);
+    Bindings results = entry->import(node);
     for (const std::string& warning : node.warnings)
       report_.warning(module_->describe(scope.writer.build.origin) + ": " + warning);
     return results;
@@ -279,9 +323,8 @@ std::vector<Value*> Importer::import_operator(const NodeProto& proto, const OpSc
 
 // --- bodies inside nodes -------------------------------------------------------------------------------------------
 
-std::vector<Value*> Importer::call(const FunctionProto& function, const NodeProto& node, const Attributes& given,
-                                   const std::vector<Value*>& inputs, const Opsets& opsets, Scope& around,
-                                   const Frame& outer) {
+Importer::Bindings Importer::call(const FunctionProto& function, const NodeProto& node, const Attributes& given,
+                                  const Bindings& inputs, const Opsets& opsets, Scope& around, const Frame& outer) {
   if (outer.depth >= kMaxBodyDepth) fail("bodies within bodies, more than {} deep", kMaxBodyDepth);
   if (static_cast<int>(inputs.size()) > function.input_size())
     fail("takes {}, got {}", counted(function.input_size(), "input"), inputs.size());
@@ -295,17 +338,16 @@ std::vector<Value*> Importer::call(const FunctionProto& function, const NodeProt
   }
   Scope scope{around.writer};
   for (int i = 0; i < function.input_size(); ++i)
-    scope.values[function.input(i)] = {i < static_cast<int>(inputs.size()) ? inputs[i] : nullptr, false};
+    scope.values[function.input(i)] = i < static_cast<int>(inputs.size()) ? inputs[i] : Binding();
   Body body = Body::of(function);
   Frame frame{opsets, std::move(attributes), fmt::format("{}{}/", outer.prefix, label_of(node)), outer.depth + 1};
   report_.set_call(frame.prefix);
   import_body(body, scope, frame);
   report_.set_call(outer.prefix);
-  std::vector<Value*> results;
+  Bindings results;
   for (int i = 0; i < node.output_size(); ++i) {
-    Binding result = find(body.outputs[i], scope);
-    if (result.failed) throw Reported{};
-    results.push_back(result.value);
+    results.push_back(find(body.outputs[i], scope));
+    if (results.back().failed) throw Reported{};
   }
   return results;
 }

@@ -13,6 +13,8 @@ namespace lapidary::frontend {
 
 struct ImportOptions {
   std::map<std::string, std::vector<int64_t>> shapes;  // --shape: fixes an input's extents (-1 keeps one symbolic)
+  std::map<std::string, int64_t> lengths;              // --length: how many parts an input has that is a sequence
+  std::map<std::string, bool> present;                 // --optional: whether an optional input has an element
   int max_nesting = 100;
 };
 

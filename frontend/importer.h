@@ -13,12 +13,6 @@ namespace lapidary::frontend {
 
 constexpr int kMaxBodyDepth = 100;  // of operators' own bodies within each other
 
-// What a name stands for: a value, nothing because an optional operand was left out, or nothing because of a failure.
-struct Binding {
-  Value* value = nullptr;
-  bool failed = false;
-};
-
 // A region of the graph being written. What its ops need from outside becomes an operand of the region's owner and an
 // argument of the region.
 struct RegionWriter {
@@ -50,6 +44,8 @@ struct Reported {};
 
 class Importer {
  public:
+  using Bindings = std::vector<Binding>;
+
   Importer(const ModelProto& model, const ImportOptions& options, TensorReader tensors, Report& report)
       : model_(model),
         options_(options),
@@ -72,29 +68,45 @@ class Importer {
   void import_body(const Body&, Scope&, const Frame&);
   void import_node(const NodeProto&, Scope&, const Frame&);
   void name_checks(size_t first, Origin origin);
-  std::vector<Value*> import_operator(const NodeProto&, const OpSchema&, int opset, Attributes,
-                                      std::vector<Value*> inputs, Scope&, const Frame&);
-  std::vector<Value*> call(const FunctionProto&, const NodeProto&, const Attributes&, const std::vector<Value*>& inputs,
-                           const Opsets&, Scope&, const Frame&);
+  Bindings import_operator(const NodeProto&, const OpSchema&, int opset, Attributes, Bindings inputs, Scope&,
+                           const Frame&);
+  Bindings call(const FunctionProto&, const NodeProto&, const Attributes&, const Bindings& inputs, const Opsets&,
+                Scope&, const Frame&);
   static Attributes resolve(const NodeProto&, const Frame&);
-  std::vector<Value*> results_of(const Body&, Scope&);
+  Bindings results_of(const Body&, Scope&);
+  void yield_results(Function&, const Body&, const Bindings& results, GraphBuilder&);
   void note_missing(const NodeProto&, const OpSchema*, int opset);
   void sum_up_missing();
 
-  // --- if.cpp, loop.cpp, scan.cpp
+  // --- if.cpp
   struct Branch;
+  Bindings import_graph(const GraphProto&, Scope&, const Frame&);
+  Bindings graph_results(const GraphProto&, Scope&, const Frame&);
+  Bindings import_if(const NodeProto&, const Attributes&, Value* condition, Scope&, const Frame&);
+  Branch import_branch(const GraphProto&, Dim condition, Scope&, const Frame&);
+  static void check_forms(const Bindings& then, const Bindings& otherwise);
+
+  // --- loop.cpp
   struct LoopBody;
   struct Attempt;
-  using Imported = std::vector<Value*>;
-  Imported import_graph(const GraphProto&, Scope&, const Frame&);
-  Imported import_if(const NodeProto&, const Attributes&, Value* condition, Scope&, const Frame&);
-  Branch import_branch(const GraphProto&, Dim condition, Scope&, const Frame&);
-  Imported import_loop(const NodeProto&, const Attributes&, const std::vector<Value*>& inputs, Scope&, const Frame&);
-  Imported import_scan(const NodeProto&, int opset, const Attributes&, const std::vector<Value*>& inputs, Scope&,
-                       const Frame&);
-  Imported write_loop(LoopBody&, Scope&, const Frame&);
+  Bindings import_loop(const NodeProto&, const Attributes&, const Bindings& inputs, Scope&, const Frame&);
+  Bindings roll(LoopBody&, Scope&, const Frame&);
+  Bindings roll_or_unroll(LoopBody&, int64_t trips, Scope&, const Frame&);
   Attempt try_body(LoopBody&, Scope&, const Frame&, bool silent);
-  Imported finish_loop(LoopBody&, Attempt&, Scope&);
+  void bind_arguments(LoopBody&, Attempt&, Scope& inner);
+  void take_carried(LoopBody&, Attempt&, size_t index);
+  void take_results(LoopBody&, Attempt&, const Bindings& results);
+  Bindings finish_loop(LoopBody&, Attempt&, Scope&);
+  static Bindings results_after(const LoopBody&, const Attempt&, const std::vector<Value*>& last,
+                                const std::vector<Value*>& stacks, GraphBuilder&);
+
+  // --- scan.cpp
+  Bindings import_scan(const NodeProto&, int opset, const Attributes&, const Bindings& inputs, Scope&, const Frame&);
+
+  // --- unroll.cpp
+  std::optional<Bindings> unroll(const LoopBody&, int64_t trips, Scope&, const Frame&);
+  Bindings import_sequence_map(const NodeProto&, const Attributes&, const Bindings& inputs, Scope&, const Frame&);
+  void count_unrolled(const GraphProto&);
 
   const ModelProto& model_;
   const ImportOptions& options_;
@@ -108,6 +120,8 @@ class Importer {
       missing_;                  // operators we have no importer for, also where a failure before them hides them
   int attempts_ = 0;             // at bodies of loops
   int64_t attempted_nodes_ = 0;  // in all of them
+  int64_t unrolled_nodes_ = 0;
+  uint32_t grown_ = 0;                         // loops' sequences that grow, so far
   std::vector<std::string> attempt_warnings_;  // of the last one
 };
 

@@ -37,6 +37,12 @@ std::string counted(int64_t count, const char* noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
+std::vector<Value*> Node::inputs() const {
+  std::vector<Value*> tensors;
+  for (const Binding& binding : inputs_) tensors.push_back(binding.value);
+  return tensors;
+}
+
 const AttributeProto* Node::find(std::string_view name) const {
   auto own = attributes_.find(name);
   if (own != attributes_.end()) return own->second;

@@ -1,7 +1,8 @@
-// One node of the model as the operator functions in ops/ see it: operands as values of the graph under construction,
-// attributes with the schema's defaults filled in, and a builder to write primitives with. Arity, attribute types and
-// element types were checked against the schema before; what a function finds wrong beyond that it throws through
-// fail() or unsupported(), and the importer puts the node in front of the message.
+// One node of the model as the operator functions in ops/ see it: operands as values of the graph under construction
+// (sequences and optionals: as bindings), attributes with the schema's defaults filled in, and a builder to write
+// primitives with. Arity, attribute types and element types were checked against the schema before; what a function
+// finds wrong beyond that it throws through fail() or unsupported(), and the importer puts the node in front of the
+// message.
 #pragma once
 
 #include <string>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "frontend/attribute_list.h"
+#include "frontend/binding.h"
 #include "frontend/onnx_proto.h"
 #include "frontend/tensors.h"
 #include "ir/error.h"
@@ -44,7 +46,7 @@ constexpr Interval kExtents{0, INT64_C(1) << 40};  // what the host holds an ext
 class Node {
  public:
   Node(GraphBuilder& build, const NodeProto& proto, const OpSchema& schema, Attributes attributes,
-       std::vector<Value*> inputs, TensorReader& tensors)
+       std::vector<Binding> inputs, TensorReader& tensors)
       : build(build),
         version(schema.since_version()),
         proto(proto),
@@ -60,8 +62,10 @@ class Node {
 
   DimPool& dims() const { return build.module.dims; }
   int input_count() const { return static_cast<int>(inputs_.size()); }
-  Value* input(int index) const { return index < input_count() ? inputs_[index] : nullptr; }  // null when left out
-  std::vector<Value*> inputs() const { return inputs_; }
+  Binding binding(int index) const { return index < input_count() ? inputs_[index] : Binding(); }
+  Value* input(int index) const { return binding(index).value; }  // null when left out
+  std::vector<Value*> inputs() const;
+  const Sequence& sequence(int index) const { return *inputs_[index].sequence; }
   const Type& type(int index) const { return input(index)->type; }
   int rank(int index = 0) const { return type(index).rank(); }
   int output_count() const { return proto.output_size(); }
@@ -112,7 +116,7 @@ class Node {
   const OpSchema& schema_;
   TensorReader& tensors_;
   Attributes attributes_;
-  std::vector<Value*> inputs_;  // null: left out
+  std::vector<Binding> inputs_;
 };
 
 }  // namespace lapidary::frontend

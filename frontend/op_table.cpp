@@ -30,9 +30,15 @@ const Table& table() {
 
 }  // namespace
 
-ImportFunction find_importer(std::string_view domain, std::string_view name) {
+std::vector<Binding> OpEntry::import(Node& node) const {
+  if (bindings) return bindings(node);
+  const std::vector<Value*> results = tensors(node);
+  return {results.begin(), results.end()};
+}
+
+const OpEntry* find_importer(std::string_view domain, std::string_view name) {
   auto found = table().find({domain, name});
-  return found == table().end() ? nullptr : found->second->import;
+  return found == table().end() ? nullptr : found->second;
 }
 
 std::vector<std::string_view> imported_operators() {

@@ -12,14 +12,23 @@ namespace lapidary::frontend {
 
 // Returns the node's results; those it does not want may be null or missing at the end.
 using ImportFunction = std::vector<Value*> (*)(Node&);
+// The same of an operator whose results may be sequences or optionals.
+using BindingFunction = std::vector<Binding> (*)(Node&);
 
 struct OpEntry {
+  constexpr OpEntry(std::string_view op, ImportFunction function, std::string_view microsoft = {})
+      : name(op), tensors(function), schema(microsoft) {}
+  constexpr OpEntry(std::string_view op, BindingFunction function) : name(op), bindings(function) {}
+
+  std::vector<Binding> import(Node&) const;
+
   std::string_view name;
-  ImportFunction import;
+  ImportFunction tensors = nullptr;  // one of the two
+  BindingFunction bindings = nullptr;
   std::string_view schema = {};  // of an operator of com.microsoft, as microsoft_schemas.h spells it; else ONNX's own
 };
 
-ImportFunction find_importer(std::string_view domain, std::string_view name);  // null when there is none
+const OpEntry* find_importer(std::string_view domain, std::string_view name);  // null when there is none
 std::vector<std::string_view> imported_operators();                            // of ONNX's domains, sorted by name
 std::vector<const OpEntry*> microsoft_operators();
 

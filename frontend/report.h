@@ -26,7 +26,12 @@ class Report {
   void set_call(const std::string& prefix) { call_ = prefix; }  // of the nodes reported from now on: "call/"
   // What follows goes there; returns where it went before.
   Diagnostics* redirect(Diagnostics* to) { return std::exchange(diagnostics_, to); }
-  void repeat_warning(const std::string& message) { diagnostics_->warning(message); }  // of a diagnostics it went to
+  // What went elsewhere.
+  void repeat_warning(const std::string& message) { diagnostics_->warning(message); }
+  void repeat(const Diagnostics& all) {
+    for (const Diagnostic& error : all.errors()) diagnostics_->error(error.fault, error.message);
+    for (const Diagnostic& warning : all.warnings()) repeat_warning(warning.message);
+  }
   bool failed() const { return diagnostics_->failed(); }
 
  private:

@@ -5,13 +5,14 @@
 
 namespace lapidary::frontend {
 
-std::vector<Value*> Importer::import_scan(const NodeProto& node, int opset, const Attributes& attributes,
-                                          const std::vector<Value*>& inputs, Scope& scope, const Frame& frame) {
+Importer::Bindings Importer::import_scan(const NodeProto& node, int opset, const Attributes& attributes,
+                                         const Bindings& inputs, Scope& scope, const Frame& frame) {
   GraphBuilder& build = scope.writer.build;
   const GraphProto& graph = attributes.at("body")->g();
   const bool batched = opset < 9;  // Scan-8: lengths first, and an axis of batches before all others
-  std::vector<Value*> given(inputs.begin() + (batched ? std::min<int64_t>(1, std::ssize(inputs)) : 0), inputs.end());
-  if (batched && !inputs.empty() && inputs[0]) unsupported("sequence_lens of Scan before opset 9");
+  std::vector<Value*> given;
+  for (size_t i = batched ? 1 : 0; i < inputs.size(); ++i) given.push_back(inputs[i].value);
+  if (batched && !inputs.empty() && inputs[0].value) unsupported("sequence_lens of Scan before opset 9");
   if (std::ranges::find(given, nullptr) != given.end()) fail("an input is left out");
   const int64_t scanned = attributes.at("num_scan_inputs")->i(), count = std::ssize(given);
   if (scanned < 1 || scanned > count) fail("num_scan_inputs is {}, there are {}", scanned, counted(count, "input"));
@@ -40,7 +41,7 @@ std::vector<Value*> Importer::import_scan(const NodeProto& node, int opset, cons
     for (int64_t direction : found->second->ints())
       if (direction != 0 && direction != 1) fail("{} has {}, expected 0 or 1", name, direction);
   }
-  LoopBody loop{graph, nullptr, false, nullptr, {given.begin(), given.begin() + states}, {}, {}};
+  LoopBody loop{graph, nullptr, false, nullptr, {given.begin(), given.begin() + states}};
   const std::vector<int64_t> axes = list("scan_input_axes", scanned),
                              directions = list(batched ? "directions" : "scan_input_directions", scanned);
   DimPool& dims = module_->dims;
@@ -56,11 +57,11 @@ std::vector<Value*> Importer::import_scan(const NodeProto& node, int opset, cons
                    module_->describe(build.origin) + ": scanned inputs must have one number of slices");
     loop.scanned.push_back({whole, axis, directions[i] != 0});
   }
-  std::vector<Value*> results = write_loop(loop, scope, frame);
+  Bindings results = roll(loop, scope, frame);
   const std::vector<int64_t> out_axes = list("scan_output_axes", slices),
                              out_directions = list("scan_output_directions", slices);
   for (size_t i = 0; i < static_cast<size_t>(slices); ++i) {
-    Value*& stack = results[static_cast<size_t>(states) + i];
+    Value*& stack = results[static_cast<size_t>(states) + i].value;
     const int rank = stack->type.rank();
     if (out_directions[i] != 0) {
       Shape starts(static_cast<size_t>(rank), dims.constant(0));
@@ -73,7 +74,7 @@ std::vector<Value*> Importer::import_scan(const NodeProto& node, int opset, cons
     stack = build.transpose(stack, perm);
   }
   if (batched)
-    for (Value*& value : results) value = build.expand_axes(value, {0});
+    for (Binding& result : results) result.value = build.expand_axes(result.value, {0});
   return results;
 }
 

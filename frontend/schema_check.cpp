@@ -107,7 +107,7 @@ class NodeCheck {
   NodeCheck(const NodeProto& node, const OpSchema& schema, int opset, Report& report)
       : node_(node), schema_(schema), opset_(opset), report_(report) {}
 
-  bool run(const Attributes& attributes, std::span<Value* const> inputs) {
+  bool run(const Attributes& attributes, std::span<const Binding> inputs) {
     arity("input", node_.input(), schema_.inputs(), schema_.min_input(), schema_.max_input());
     arity("output", node_.output(), schema_.outputs(), schema_.min_output(), schema_.max_output());
     check_attributes(attributes);
@@ -120,7 +120,7 @@ class NodeCheck {
   template <typename Names>
   void arity(const char* what, const Names& names, const Parameters& parameters, int least, int most);
   void check_attributes(const Attributes&);
-  void element_types(std::span<Value* const> inputs);
+  void element_types(std::span<const Binding> inputs);
   static const OpSchema::FormalParameter& parameter(const Parameters& all, int index) {
     return all[std::min<size_t>(index, all.size() - 1)];
   }
@@ -176,23 +176,31 @@ void NodeCheck::check_attributes(const Attributes& attributes) {
   }
 }
 
-void NodeCheck::element_types(std::span<Value* const> inputs) {
-  std::map<std::string, std::pair<int, DType>> bound;  // type variable → the input that fixed it
+bool takes(const OpSchema::FormalParameter& formal, const Binding& operand) {
+  return std::ranges::any_of(formal.GetTypes(), [&](const std::string* type) {
+    return operand.exists() ? *type == schema_name(operand) : type->starts_with("optional(");
+  });
+}
+
+std::string element_name(const Binding& operand) {
+  return operand.value && !operand.optional ? std::string(name_of(operand.value->type.dtype)) : to_string(operand);
+}
+
+void NodeCheck::element_types(std::span<const Binding> inputs) {
+  std::map<std::string, size_t> bound;  // type variable → the input that fixed it
   for (size_t i = 0; i < inputs.size(); ++i) {
-    if (!inputs[i] || schema_.inputs().empty()) continue;
+    if (inputs[i].left_out() || schema_.inputs().empty()) continue;
     const auto& formal = parameter(schema_.inputs(), static_cast<int>(i));
-    DType dtype = inputs[i]->type.dtype;
-    const auto& allowed = formal.GetTypes();
-    if (std::none_of(allowed.begin(), allowed.end(),
-                     [&](const std::string* type) { return *type == schema_name(dtype); })) {
-      problem(fmt::format("input {} ({}) cannot be {}", i, formal.GetName(), name_of(dtype)));
+    if (!takes(formal, inputs[i])) {
+      problem(fmt::format("input {} ({}) cannot be {}", i, formal.GetName(), element_name(inputs[i])));
       continue;
     }
-    if (!formal.GetIsHomogeneous() || formal.GetTypeStr().find('(') != std::string::npos) continue;
-    auto [first, fresh] = bound.emplace(formal.GetTypeStr(), std::pair(static_cast<int>(i), dtype));
-    if (!fresh && first->second.second != dtype) {
-      problem(fmt::format("inputs {} and {} must have one element type, got {} and {}", first->second.first, i,
-                          name_of(first->second.second), name_of(dtype)));
+    if (!formal.GetIsHomogeneous() || formal.GetTypeStr().find('(') != std::string::npos || !inputs[i].exists())
+      continue;
+    const size_t first = bound.emplace(formal.GetTypeStr(), i).first->second;
+    if (schema_name(inputs[first]) != schema_name(inputs[i])) {
+      problem(fmt::format("inputs {} and {} must have one element type, got {} and {}", first, i,
+                          element_name(inputs[first]), element_name(inputs[i])));
     }
   }
 }
@@ -259,6 +267,13 @@ const char* schema_name(DType dtype) {
   LPD_UNREACHABLE();
 }
 
+std::string schema_name(const Binding& binding) {
+  std::string name = binding.sequence ? fmt::format("seq({})", schema_name(binding.sequence->dtype))
+                     : binding.value  ? schema_name(binding.value->type.dtype)
+                                      : "";
+  return binding.optional ? fmt::format("optional({})", name) : name;
+}
+
 Opsets::Opsets(const google::protobuf::RepeatedPtrField<onnx::OperatorSetIdProto>& imports, Report& report) {
   for (const auto& import : imports) {
     std::string domain(canonical_domain(import.domain()));
@@ -310,16 +325,16 @@ const OpSchema* find_schema(const NodeProto& node, const Opsets& opsets, Report&
 }
 
 bool check_node(const NodeProto& node, const OpSchema& schema, int opset, const Attributes& attributes,
-                std::span<Value* const> inputs, Report& report) {
+                std::span<const Binding> inputs, Report& report) {
   return NodeCheck(node, schema, opset, report).run(attributes, inputs);
 }
 
-bool check_operands(const NodeProto& node, const OpSchema& schema, int opset, std::span<Value* const> inputs,
+bool check_operands(const NodeProto& node, const OpSchema& schema, int opset, std::span<const Binding> inputs,
                     Report& report) {
   const bool may_have_gaps =  // variadic ones: those of control flow are checked there
       schema.domain() == kMicrosoft || schema.Name() == "Loop" || schema.Name() == "Scan";
   for (size_t i = 0; i < static_cast<size_t>(node.input_size()); ++i) {
-    if ((i < inputs.size() && inputs[i]) || schema.inputs().empty()) continue;
+    if ((i < inputs.size() && !inputs[i].left_out()) || schema.inputs().empty()) continue;
     const auto& formal = schema.inputs()[std::min(i, schema.inputs().size() - 1)];
     const bool trailing =
         i >= inputs.size() && formal.GetOption() == OpSchema::Variadic && node.input(static_cast<int>(i)).empty();

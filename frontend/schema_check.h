@@ -23,15 +23,16 @@ class Opsets {
 // The schema in force, or null after a report.
 const OpSchema* find_schema(const NodeProto&, const Opsets&, Report&);
 
-// The spelling of ONNX's schemas for a tensor of this type: "tensor(float)".
+// The spelling of ONNX's schemas for a tensor of this type: "tensor(float)"; and for what a binding is.
 const char* schema_name(DType);
+std::string schema_name(const Binding&);
 
-// Whether the node fits. Operands are null when left out.
-bool check_node(const NodeProto&, const OpSchema&, int opset, const Attributes&, std::span<Value* const> inputs,
+// Whether the node fits.
+bool check_node(const NodeProto&, const OpSchema&, int opset, const Attributes&, std::span<const Binding> inputs,
                 Report&);
 
 // Operands that must be there: one may be an input of a function that the call leaves out.
-bool check_operands(const NodeProto& node, const OpSchema& schema, int opset, std::span<Value* const> inputs,
+bool check_operands(const NodeProto& node, const OpSchema& schema, int opset, std::span<const Binding> inputs,
                     Report& report);
 
 }  // namespace lapidary::frontend

@@ -27,9 +27,82 @@ std::string shown(const std::string& name) { return "'" + printable(name) + "'";
 
 }  // namespace
 
+std::string part_name(const std::string& sequence, size_t index) { return fmt::format("{}[{}]", sequence, index); }
+
+// An axis that a sequence's type names is each part's own.
+void Signature::declare_parts(const onnx::TypeProto& type, DeclaredInput& declared) {
+  if (!type.has_tensor_type()) unsupported("a sequence whose parts are not tensors");
+  const auto dtype = dtype_of(type.tensor_type().elem_type());
+  if (!dtype) fail("unknown data_type {}", type.tensor_type().elem_type());
+  declared.dtype = *dtype;
+  const std::string name(declared.name);
+  const auto length = options_.lengths.find(name);
+  if (length == options_.lengths.end())
+    unsupported("a sequence; say how many parts it has: --length {}=N", printable(name));
+  if (length->second > kMostParts)
+    throw Error(Fault::Usage, fmt::format("--length gives {}, the most is {}", length->second, kMostParts));
+  for (int64_t i = 0; i < length->second; ++i) {
+    onnx::ValueInfoProto& part = declared.tensors.emplace_back();
+    part.set_name(part_name(name, static_cast<size_t>(i)));
+    *part.mutable_type() = type;
+    if (type.tensor_type().has_shape())
+      for (Dimension& extent : *part.mutable_type()->mutable_tensor_type()->mutable_shape()->mutable_dim())
+        extent.clear_dim_param();
+    sequence_of_[part.name()] = name;
+  }
+}
+
+// A length says that the optional has a sequence.
+bool Signature::is_present(const std::string& name) const {
+  const auto said = options_.present.find(name);
+  if (said != options_.present.end()) return said->second;
+  if (options_.lengths.contains(name)) return true;
+  unsupported("an optional; say whether it has an element: --optional {0}=present or --optional {0}=absent",
+              printable(name));
+}
+
+void Signature::declare_type(const onnx::TypeProto& type, DeclaredInput& declared) {
+  if (type.has_sequence_type()) {
+    declared.sequence = true;
+    return declare_parts(type.sequence_type().elem_type(), declared);
+  }
+  onnx::ValueInfoProto& tensor = declared.tensors.emplace_back();
+  tensor.set_name(std::string(declared.name));
+  *tensor.mutable_type() = type;
+}
+
+void Signature::check_options_of(const onnx::ValueInfoProto& input) const {
+  const bool optional = input.type().has_optional_type();
+  const onnx::TypeProto& type = optional ? input.type().optional_type().elem_type() : input.type();
+  if (options_.lengths.contains(input.name()) && !type.has_sequence_type())
+    throw Error(Fault::Usage, "--length gives it parts, it is no sequence");
+  if (options_.present.contains(input.name()) && !optional)
+    throw Error(Fault::Usage, "--optional names it, it is no optional");
+}
+
+DeclaredInput Signature::declare(const onnx::ValueInfoProto& input) {
+  DeclaredInput declared{input.name()};
+  inputs_.insert(input.name());
+  try {
+    check_options_of(input);
+    declared.optional = input.type().has_optional_type();
+    if (!declared.optional)
+      declare_type(input.type(), declared);
+    else if (is_present(input.name()))
+      declare_type(input.type().optional_type().elem_type(), declared);
+  } catch (const Error& error) {
+    report_.error(fmt::format("input {}: {}", shown(input.name()), error.what()), error.fault);
+    declared.failed = true;
+  }
+  return declared;
+}
+
+// A shape given for a sequence is that of each part that has none of its own.
 const std::vector<int64_t>* Signature::wanted_shape(const std::string& input) const {
   auto found = options_.shapes.find(input);
-  return found == options_.shapes.end() ? nullptr : &found->second;
+  if (found != options_.shapes.end()) return &found->second;
+  auto sequence = sequence_of_.find(input);
+  return sequence == sequence_of_.end() ? nullptr : wanted_shape(sequence->second);
 }
 
 std::string Signature::symbol_name(const std::string& wanted) {
@@ -57,10 +130,14 @@ void Signature::collect(const onnx::ValueInfoProto& input) {
 }
 
 void Signature::finish_collecting() {
-  for (const auto& [name, shape] : options_.shapes) {
-    if (!inputs_.contains(name))
-      report_.error(fmt::format("--shape names {}, which is no input of the model", shown(name)), Fault::Usage);
-  }
+  const auto check_names = [&](const char* option, const auto& given) {
+    for (const auto& [name, wanted] : given)
+      if (!inputs_.contains(name))
+        report_.error(fmt::format("{} names {}, which is no input of the model", option, shown(name)), Fault::Usage);
+  };
+  check_names("--shape", options_.shapes);
+  check_names("--length", options_.lengths);
+  check_names("--optional", options_.present);
 }
 
 Dim Signature::extent_of(const onnx::ValueInfoProto& input, int axis) {

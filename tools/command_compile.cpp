@@ -16,6 +16,13 @@ void add_compile_options(CLI::App& command, CompileOptions& options) {
   command.add_option("--target", options.target, "native; x86-64 for any; x86-64-v3, x86-64-v4, znver4, …; aarch64")
       ->capture_default_str();
   command.add_option("--shape", options.shapes, "fixes an input's extents: NAME=1x3x224x224")->allow_extra_args(false);
+  command
+      .add_option("--length", options.lengths,
+                  "parts of an input that is a sequence: NAME=3; inputs NAME[0] to NAME[2]")
+      ->allow_extra_args(false);
+  command
+      .add_option("--optional", options.optionals, "whether an optional input is there: NAME=present or NAME=absent")
+      ->allow_extra_args(false);
   command.add_option("--numerics", options.numerics, "how exact")
       ->check(CLI::IsMember({"strict", "default", "fast"}))
       ->capture_default_str();

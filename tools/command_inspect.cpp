@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <climits>
 #include <thread>
 
 #include "ir/error.h"
@@ -20,22 +19,8 @@ struct Arguments {
   bool json = false;
 };
 
-Extents parse_hints(const std::vector<std::string>& texts) {
-  Extents extents;
-  for (const std::string& text : texts) {
-    const size_t equals = text.rfind('=');
-    const std::string number = equals == std::string::npos ? "" : text.substr(equals + 1);
-    char* stop = nullptr;
-    const long long extent = std::strtoll(number.c_str(), &stop, 10);
-    if (equals == 0 || number.empty() || *stop || extent < 0 || extent == LLONG_MAX)
-      throw Error(Fault::Usage, fmt::format("--hint takes SYMBOL=128, got '{}'", printable(text)));
-    extents[text.substr(0, equals)] = extent;
-  }
-  return extents;
-}
-
 int run(const Arguments& arguments) {
-  const Inspection inspection = inspect(arguments.compile, parse_hints(arguments.hints));
+  const Inspection inspection = inspect(arguments.compile, parse_counts("--hint", "SYMBOL=128", arguments.hints));
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   const int threads = arguments.compile.threads > 0 ? std::min(arguments.compile.threads, cores) : cores;
   std::vector<Estimate> estimates;

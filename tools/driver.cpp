@@ -43,10 +43,43 @@ std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::
   return shapes;
 }
 
+std::map<std::string, int64_t> parse_counts(const char* option, const char* example,
+                                            const std::vector<std::string>& texts) {
+  std::map<std::string, int64_t> counts;
+  for (const std::string& text : texts) {
+    const size_t equals = text.rfind('=');  // names may hold '=' themselves
+    const std::string number = equals == std::string::npos ? "" : text.substr(equals + 1);
+    char* stop = nullptr;
+    const long long count = std::strtoll(number.c_str(), &stop, 10);
+    if (equals == 0 || number.empty() || *stop || count < 0 || count == LLONG_MAX)
+      throw Error(Fault::Usage, fmt::format("{} takes {}, got '{}'", option, example, printable(text)));
+    counts[text.substr(0, equals)] = count;
+  }
+  return counts;
+}
+
+namespace {
+
+std::map<std::string, bool> parse_optionals(const std::vector<std::string>& texts) {
+  std::map<std::string, bool> present;
+  for (const std::string& text : texts) {
+    const size_t equals = text.rfind('=');
+    const std::string said = equals == std::string::npos ? "" : text.substr(equals + 1);
+    if (equals == 0 || (said != "present" && said != "absent"))
+      throw Error(Fault::Usage, fmt::format("--optional takes NAME=present or NAME=absent, got '{}'", printable(text)));
+    present[text.substr(0, equals)] = said == "present";
+  }
+  return present;
+}
+
+}  // namespace
+
 std::unique_ptr<Module> import(const CompileOptions& options) {
   Diagnostics diagnostics;
   frontend::ImportOptions import_options;
   import_options.shapes = parse_shapes(options.shapes);
+  import_options.lengths = parse_counts("--length", "NAME=3", options.lengths);
+  import_options.present = parse_optionals(options.optionals);
   std::unique_ptr<Module> module = frontend::import_model(options.model, import_options, diagnostics);
   if (!options.quiet) {
     for (const Diagnostic& warning : diagnostics.warnings()) fmt::print(stderr, "warning: {}\n", warning.message);

@@ -17,7 +17,9 @@ struct CompileOptions {
   std::string model;
   std::string target = "native";
   std::string numerics = "default";
-  std::vector<std::string> shapes;  // "x=1x3x224x224"
+  std::vector<std::string> shapes;     // "x=1x3x224x224"
+  std::vector<std::string> lengths;    // "x=3"
+  std::vector<std::string> optionals;  // "x=present", "x=absent"
   std::vector<std::string> skip_passes;
   std::vector<std::string> dump_after;  // "import", pass names, or "all"
   int jobs = 0;                         // 0: one for each core
@@ -57,6 +59,8 @@ Compiled compile(const CompileOptions&);        // both
 void write(const Compiled&, const CompileOptions&, const std::string& symbol, const codegen::Products&);
 
 std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::string>& texts);
+// "NAME=128" each; wrong ones are wrong usage of that option.
+std::map<std::string, int64_t> parse_counts(const char* option, const char* example, const std::vector<std::string>&);
 std::string stem(const std::string& path);  // "dir/resnet50.onnx" → "resnet50"
 
 // A folder under $TMPDIR (or /tmp) that is removed with its contents at the end of its life.

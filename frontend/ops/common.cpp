@@ -81,6 +81,12 @@ void check_rank(const Value* value, int rank, const char* what) {
   if (value->type.rank() != rank) fail("{} has rank {}, expected {}", what, value->type.rank(), rank);
 }
 
+Value* as_scalar(GraphBuilder& build, Value* value, const char* what) {
+  for (Dim extent : value->type.shape)
+    if (value_of(extent) != 1) fail("{} is {}, expected one element", what, to_string(value->type));
+  return value->type.rank() == 0 ? value : build.reshape(value, {});
+}
+
 void require_same(Node& node, Dim a, Dim b, const char* what) {
   Module& module = node.build.module;
   if (known_unequal(a, b)) fail("{} are {} and {}, expected equal", what, to_string(a), to_string(b));

@@ -31,8 +31,12 @@ struct IndexTuples {
 };
 IndexTuples index_tuples(Node&, const Shape&, Value* indices);
 void check_rank(const Value*, int rank, const char* what);
+// Some exporters give single numbers one axis of one element.
+Value* as_scalar(GraphBuilder&, Value*, const char* what);
 void require_same(Node&, Dim, Dim, const char* what);  // now, or when shapes are bound
 
+// Parts of these sizes, one after the other along an axis.
+std::vector<Value*> split_into(Node&, Value* x, int axis, const Shape& sizes);  // ops/move.cpp
 // a as rank 2: all axes before `axis`, and all others.
 Value* flattened(Node&, Value* a, int axis);
 // Computes in at least float32: f16 and bf16 are converted before and the result after `compute`.

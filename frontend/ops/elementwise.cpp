@@ -114,7 +114,7 @@ Values cast(Node& node) {
 }
 
 Values cast_like(Node& node) { return converted(node, node.type(1).dtype); }
-Values identity(Node& node) { return {node.input(0)}; }
+std::vector<Binding> identity(Node& node) { return {node.binding(0)}; }
 Values where(Node& node) { return {node.build.select(node.input(0), node.input(1), node.input(2))}; }
 
 constexpr OpEntry kOps[] = {

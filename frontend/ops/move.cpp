@@ -171,27 +171,12 @@ Shape split_sizes(Node& node, Dim extent) {
 
 Values split(Node& node) {
   Value* x = node.input(0);
-  int axis = normalized_axis(node.integer_or("axis", 0), x->type.rank());
-  Dim extent = x->type.shape[axis], at = node.dims().constant(0);
-  Shape sizes = split_sizes(node, extent);
+  const int axis = normalized_axis(node.integer_or("axis", 0), x->type.rank());
+  const Shape sizes = split_sizes(node, x->type.shape[axis]);
   if (static_cast<int>(sizes.size()) != node.output_count())
     fail("{} for {}", counted(static_cast<int64_t>(sizes.size()), "split size"),
          counted(node.output_count(), "output"));
-  Dim sum = at;
-  for (Dim size : sizes) {
-    if (range(size).hi < 0) fail("split size {}", to_string(size));
-    sum = node.dims().add(sum, size);
-  }
-  if (known_unequal(sum, extent))
-    fail("split sizes sum to {}, axis {} has {}", to_string(sum), axis, to_string(extent));
-  if (!known_equal(sum, extent))
-    node.build.module.check(node.dims().equal(sum, extent), fmt::format("split sizes must sum to axis {}", axis));
-  Values results;
-  for (Dim size : sizes) {
-    results.push_back(node.build.slice_axis(x, axis, at, size));
-    at = node.dims().add(at, size);
-  }
-  return results;
+  return split_into(node, x, axis, sizes);
 }
 
 // --- Pad, Tile -------------------------------------------------------------------------------------------------------
@@ -356,6 +341,26 @@ constexpr OpEntry kOps[] = {
     {"Transpose", transpose}};
 
 }  // namespace
+
+Values split_into(Node& node, Value* x, int axis, const Shape& sizes) {
+  const Dim extent = x->type.shape[axis], none = node.dims().constant(0);
+  Dim sum = none;
+  for (Dim size : sizes) {
+    if (range(size).hi < 0) fail("split size {}", to_string(size));
+    sum = node.dims().add(sum, size);
+  }
+  if (known_unequal(sum, extent))
+    fail("split sizes sum to {}, axis {} has {}", to_string(sum), axis, to_string(extent));
+  if (!known_equal(sum, extent))
+    node.build.module.check(node.dims().equal(sum, extent), fmt::format("split sizes must sum to axis {}", axis));
+  Values results;
+  Dim at = none;
+  for (Dim size : sizes) {
+    results.push_back(node.build.slice_axis(x, axis, at, size));
+    at = node.dims().add(at, size);
+  }
+  return results;
+}
 
 std::span<const OpEntry> move_ops() { return kOps; }
 

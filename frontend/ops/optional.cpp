@@ -1,21 +1,31 @@
-// Optionals: of a tensor, which an optional is when it has an element.
+// Optionals: of a tensor or a sequence, which an optional is when it has an element.
 #include "frontend/ops/common.h"
 
 namespace lapidary::frontend {
 namespace {
 
-using Values = std::vector<Value*>;
+using Bindings = std::vector<Binding>;
 
-Values has_element(Node& node) {
-  return {node.build.dims_tensor({node.build.dim(node.input(0) != nullptr)}, {}, DType::Bool)};
+Bindings optional(Node& node) {
+  Binding element = node.binding(0);
+  if (!element.exists() && !node.has("type")) fail("neither an element nor a type");
+  element.optional = true;
+  return {element};
 }
 
-Values get_element(Node& node) {
-  if (!node.input(0)) fail("the optional has no element");
-  return {node.input(0)};
+std::vector<Value*> has_element(Node& node) {
+  return {node.build.dims_tensor({node.build.dim(node.binding(0).exists())}, {}, DType::Bool)};
 }
 
-constexpr OpEntry kOps[] = {{"OptionalGetElement", get_element}, {"OptionalHasElement", has_element}};
+Bindings get_element(Node& node) {
+  Binding element = node.binding(0);
+  if (!element.exists()) fail("the optional has no element");
+  element.optional = false;
+  return {element};
+}
+
+constexpr OpEntry kOps[] = {
+    {"Optional", optional}, {"OptionalGetElement", get_element}, {"OptionalHasElement", has_element}};
 
 }  // namespace
 

@@ -4,7 +4,7 @@
     runner.py --build BUILD --target=aarch64 --emulator "qemu-aarch64 -L /usr/aarch64-linux-gnu" […]
 
 A model whose operands decide shapes is compiled as it is first. Where that is not supported, its inputs after the first
-become initializers; cases that pass in that form alone are counted apart, since a product then holds the operands.
+(all that are tensors, where some are not) become initializers; cases that pass in that form alone are counted apart, since a product then holds the operands.
 unsupported.txt beside this file names the cases that are not supported, and those that are so in that form alone, each
 with the reason. With an emulator the cases run as programs (--emit=exe) in it, tensors in files. A case fails when its result is wrong, when compiling or running ends in anything but "not supported",
 when it crashes or hangs, or when the table says otherwise of it; --write writes the table anew.
@@ -53,13 +53,14 @@ def reason_of(stderr):
     return re.sub(r"^node .*? \(\w+, [^)]*\): ", "", line)
 
 
-def compile_model(options, model, folder, name):
+def compile_model(options, model, forms, folder, name):
     path, product = folder / f"{name}.onnx", folder / f"{name}.so"
     path.write_bytes(model.SerializeToString())
     kind = "exe" if options.emulator else "so"
+    told = [f"--{option}={name}={value}" for option, name, value in forms]
     try:
-        done = subprocess.run([options.lapidary, "compile", "-q", "-j1", f"--target={options.target}", f"--emit={kind}", path,
-                               "-o", product], capture_output=True, text=True, timeout=SECONDS["compile"])
+        done = subprocess.run([options.lapidary, "compile", "-q", "-j1", f"--target={options.target}", f"--emit={kind}", *told,
+                               path, "-o", product], capture_output=True, text=True, timeout=SECONDS["compile"])
     except subprocess.TimeoutExpired:
         raise AssertionError(f"compiling takes longer than {SECONDS['compile']} s")
     if done.returncode == UNSUPPORTED:
@@ -68,24 +69,23 @@ def compile_model(options, model, folder, name):
     return product
 
 
-def run_in_library(library, names, data_sets):
-    """The outputs for each data set. An input that the product does not have is one that it does not need."""
+def run_in_library(library, inputs_of_runs):
+    """The outputs of each run. An input that the product does not have is one that it does not need."""
     with Product(library, threads=2) as model:
-        for inputs, _ in data_sets:
-            given = dict(zip(names, inputs))
+        for given in inputs_of_runs:
             for slot, (name, code, _) in enumerate(model.inputs):
                 assert given[name].data_type == code, f"input {name} is of type {code}, the case has {given[name].data_type}"
                 shape, data = suite.content(given[name])
                 model.bind_bytes(slot, code, shape, np.frombuffer(data, np.uint8).copy())   # bytes may be at any address
             model.step()
-            yield [suite.tensor_of(*model.result_bytes(i)) for i in range(len(model.outputs))]
+            yield {name: suite.tensor_of(*model.result_bytes(i)) for i, (name, *_) in enumerate(model.outputs)}
 
 
-def run_as_program(emulator, program, names, outputs, data_sets):
+def run_as_program(emulator, program, inputs_of_runs, outputs):
     """The same, through files."""
-    for inputs, _ in data_sets:
+    for given in inputs_of_runs:
         arguments = []
-        for i, (name, value) in enumerate(zip(names, inputs)):
+        for i, (name, value) in enumerate(given.items()):
             path = program.with_name(f"input_{i}.pb")
             path.write_bytes(value.SerializeToString())
             arguments += ["--input", f"{name}={path}"]
@@ -95,23 +95,27 @@ def run_as_program(emulator, program, names, outputs, data_sets):
         done = subprocess.run([*emulator, program, "--threads=2", *arguments], capture_output=True, text=True,
                               errors="replace", timeout=SECONDS["compile"])
         assert done.returncode == 0, f"the program ends with {done.returncode}: {done.stderr.strip()}"
-        yield [numpy_helper.to_array(onnx.TensorProto.FromString(file.read_bytes())) for file in files]
+        yield {name: numpy_helper.to_array(onnx.TensorProto.FromString(file.read_bytes())) for name, file in zip(outputs, files)}
 
 
 def check_case(case, options, folder, constant):
     """Raises Refused or AssertionError, or nothing."""
-    model, names = suite.baked(case) if constant else (case.model, [value.name for value in case.inputs()])
-    product = compile_model(options, model, folder, "constant" if constant else "model")
+    declared, outputs = case.inputs(), case.model.graph.output
+    model, kept = suite.baked(case) if constant else (case.model, declared)
+    forms = suite.forms(declared, case.data_sets[0][0])
+    product = compile_model(options, model, forms, folder, "constant" if constant else "model")
     data_sets = case.data_sets[:1] if constant else case.data_sets
+    runs = [suite.named(kept, [value for info, value in zip(declared, inputs) if info in kept]) for inputs, _ in data_sets]
+    results = [suite.named(outputs, values) for _, values in data_sets]
     if options.emulator:
-        results = run_as_program(options.emulator, product, names, [value.name for value in model.graph.output], data_sets)
+        found = run_as_program(options.emulator, product, runs, list(results[0]))
     else:
-        results = run_in_library(product, names, data_sets)
-    for got, (_, expected) in zip(results, data_sets):
-        assert len(got) == len(expected), f"{len(got)} outputs, expected {len(expected)}"
-        for i, (mine, theirs) in enumerate(zip(got, expected)):
-            wrong = suite.difference(mine, numpy_helper.to_array(theirs), case.rtol, case.atol, case.name)
-            assert not wrong, f"output {i} {wrong}"
+        found = run_in_library(product, runs)
+    for got, expected in zip(found, results):
+        assert list(got) == list(expected), f"outputs {list(got)}, expected {list(expected)}"
+        for name in expected:
+            wrong = suite.difference(got[name], numpy_helper.to_array(expected[name]), case.rtol, case.atol, case.name)
+            assert not wrong, f"output {name} {wrong}"
 
 
 def verdict_on(case, options, folder):

@@ -2,7 +2,8 @@
 
 Of five kinds: node tests; simple models; models converted from PyTorch, two folders of them; and light models, the
 graphs of nine well-known networks with generated weights and inputs. Values are TensorProtos, or what is none: a list
-(sequence), None (an absent optional), an array of strings.
+(sequence), None (an optional without an element), an array of strings. Products have tensors alone: those that stand for
+a value are in `named`, and what the compiler must be told of it in `forms`.
 """
 import contextlib
 import dataclasses
@@ -107,25 +108,58 @@ def every_case():
 
 
 def not_a_tensor(value):
-    """Why a value cannot be bound; None when it is a tensor of numbers."""
+    """Why a value cannot be bound; None when it is made of tensors of numbers."""
     if isinstance(value, (list, tuple)):
-        return "a sequence"
-    if value is None:
-        return "an optional"
-    return None if isinstance(value, onnx.TensorProto) else "strings"
+        return next((f"a sequence of {what}" for part in value if (what := not_a_tensor(tensor(part)))), None)
+    return None if value is None or isinstance(value, onnx.TensorProto) else "strings"
+
+
+def named(declared, values):
+    """{name: tensor}: a sequence as its parts, x[0], x[1], …, and nothing for an optional without an element."""
+    found = {}
+    for info, value in zip(declared, values):
+        if isinstance(value, (list, tuple)):
+            found |= {f"{info.name}[{i}]": tensor(part) for i, part in enumerate(value)}
+        elif value is not None:
+            found[info.name] = value
+    return found
+
+
+def shapeless(type_proto):
+    """Does the type leave the rank of a sequence's parts open?"""
+    if type_proto.HasField("optional_type"):
+        return shapeless(type_proto.optional_type.elem_type)
+    return not type_proto.sequence_type.elem_type.tensor_type.HasField("shape")
+
+
+def forms(declared, values):
+    """What the compiler is told of inputs that are no tensors, as its options: (option, name, value) each."""
+    told = []
+    for info, value in zip(declared, values):
+        if info.type.HasField("optional_type"):
+            told.append(("optional", info.name, "absent" if value is None else "present"))
+        if not isinstance(value, (list, tuple)):
+            continue
+        told.append(("length", info.name, str(len(value))))
+        if shapeless(info.type):
+            told += [("shape", name, "x".join(map(str, part.dims))) for name, part in named([info], [value]).items()]
+    return told
 
 
 def baked(case):
-    """The model with its inputs after the first (a lone one too) as initializers, and how many inputs that leaves."""
+    """The model with inputs as initializers, and those that stay: what is no tensor, else the first (but a lone one)."""
     model = onnx.ModelProto()
     model.CopyFrom(case.model)
     values = list(zip(case.inputs(), case.data_sets[0][0]))
-    kept = values[:1] if len(values) > 1 else []
-    for declared, value in values[len(kept):]:
+    kept = [declared for declared, _ in values if not declared.type.HasField("tensor_type")]
+    kept = kept or [declared for declared, _ in values[:1] if len(values) > 1]
+    for declared, value in values:
+        if declared in kept:
+            continue
         constant = model.graph.initializer.add()
         constant.CopyFrom(value)
         constant.name = declared.name
-    return model, [declared.name for declared, _ in kept]
+    return model, kept
 
 
 def content(proto):

@@ -106,7 +106,6 @@ CASES = [
     node("y = Add(x, w)", "value 'w' is declared with rank 1, computed f32[]", name="input with a default of another shape", inputs="float[2,3] x, float[7] w", initializers="float w = {1}"),
     node("y = Relu(x)", "input 'x': its rank is not known; give its extents with --shape", name="input of unknown rank", exit=UNSUPPORTED,
          change=lambda m: m.graph.input[0].type.tensor_type.ClearField("shape")),
-    node("y = SequenceLength(x)", "input 'x': inputs that are not tensors", name="input that is a sequence", inputs="seq(float[2]) x", outputs="int64 y", exit=UNSUPPORTED),
 
     external("fine", None, exit=0, location="w.bin"),
     external("in a folder below", None, exit=0, location="sub/w.bin", offset="0", length="24", checksum="da39a3"),

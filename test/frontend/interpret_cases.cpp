@@ -1,6 +1,8 @@
 // Imports models and runs them in the Graph interpreter: the tool behind node_tests.py. Each argument is a folder with
-// model.onnx, `inputs` (a name on each line) and input_0, input_1, …: a line "dtype extent extent …", then the bytes.
-// Writes output_0, … in the same form and prints a line for each folder: ok, unsupported or error, and the message.
+// model.onnx, `inputs` (a name on each line) and input_0, input_1, …: a line "dtype extent extent …", then the bytes;
+// and `forms`, of inputs that are no tensors: "length 3 x", "shape 2x3 x[0]" or "optional absent y" on each line.
+// Writes `outputs`, output_0, … in the same form and prints a line for each folder: ok, unsupported or error, and the
+// message.
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -38,9 +40,23 @@ void write_tensor(const fs::path& path, const Tensor& tensor) {
   file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
 }
 
+frontend::ImportOptions read_forms(const fs::path& path) {
+  frontend::ImportOptions options;
+  std::ifstream file(path);
+  std::string what, name;
+  for (std::string told; file >> what >> told && std::getline(file >> std::ws, name);) {
+    if (what == "length") options.lengths[name] = std::stoll(told);
+    if (what == "optional") options.present[name] = told == "present";
+    if (what != "shape") continue;
+    std::istringstream extents(told);
+    for (std::string extent; std::getline(extents, extent, 'x');) options.shapes[name].push_back(std::stoll(extent));
+  }
+  return options;
+}
+
 void run_case(const fs::path& folder) {
   Diagnostics diagnostics;
-  auto module = frontend::import_model(folder / "model.onnx", {}, diagnostics);
+  auto module = frontend::import_model(folder / "model.onnx", read_forms(folder / "forms"), diagnostics);
   if (!module) throw Error(diagnostics.errors()[0].fault, diagnostics.errors()[0].message);
   std::vector<std::string> problems = verify(*module);
   LPD_CHECK(problems.empty(), "{}", problems[0]);
@@ -52,6 +68,8 @@ void run_case(const fs::path& folder) {
   for (const std::string& name : function.argument_names)
     inputs.push_back(read_tensor(folder / fmt::format("input_{}", place.at(name))));
   std::vector<Tensor> outputs = interpret(*module, function, inputs);
+  std::ofstream result_names(folder / "outputs");
+  for (const std::string& name : function.result_names) result_names << name << '\n';
   for (size_t i = 0; i < outputs.size(); ++i) write_tensor(folder / fmt::format("output_{}", i), outputs[i]);
 }
 

@@ -6,7 +6,7 @@ Every case of onnx.backend.test is written to a folder, run by interpret_cases, 
 A case whose shapes depend on a run-time operand is tried again with its operands after the first as initializers.
 unsupported.txt beside this file says which cases are not supported, and why: a case fails when its result is wrong, when
 it is refused and not in there, or in there and not refused for that reason (any more). --write writes that file anew.
-The last line is "N passed, N failed, N skipped"; skipped are the unsupported, and those not on tensors of numbers.
+The last line is "N passed, N failed, N skipped"; skipped are the unsupported, and those on strings.
 """
 import argparse
 import pathlib
@@ -44,9 +44,12 @@ def write_case(case, folder, baked):
     folder.mkdir(parents=True)
     model = suite.baked(case)[0] if baked else case.model
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    (folder / "inputs").write_text("\n".join(value.name for value in case.inputs()) + "\n")
-    for i, value in enumerate(case.data_sets[0][0]):
+    declared, values = case.inputs(), case.data_sets[0][0]
+    tensors = suite.named(declared, values)
+    (folder / "inputs").write_text("".join(f"{name}\n" for name in tensors))
+    for i, value in enumerate(tensors.values()):
         write_tensor(folder / f"input_{i}", value)
+    (folder / "forms").write_text("".join(f"{option} {told} {name}\n" for option, name, told in suite.forms(declared, values)))
 
 
 def run(tool, cases, root, baked):
@@ -67,9 +70,12 @@ def run(tool, cases, root, baked):
 
 
 def difference(case, folder):
-    for i, expected in enumerate(case.data_sets[0][1]):
-        if wrong := suite.difference(read_tensor(folder / f"output_{i}"), numpy_helper.to_array(expected), case.rtol, case.atol,
-                                   case.name):
+    expected = suite.named(case.model.graph.output, case.data_sets[0][1])
+    names = (folder / "outputs").read_text().splitlines()
+    if names != list(expected):
+        return f"outputs {names}, expected {list(expected)}"
+    for i, value in enumerate(expected.values()):
+        if wrong := suite.difference(read_tensor(folder / f"output_{i}"), numpy_helper.to_array(value), case.rtol, case.atol, case.name):
             return f"output {i} {wrong}"
     return None
 

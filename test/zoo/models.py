@@ -20,6 +20,7 @@ MODELS = {
     "llama_tiny": 426, "bilstm_tagger": 48, "mx_resnet18_v2": 47, "tf_mobilenet_v2": 14,
     "deepspeech2": 61, "resnet50_int8_qdq": 26, "bert_base_dynint8": 109, "llama_tiny_int4": 94, "squeezenet1_1_fp16": 2,
     "bert_base_ortopt": 435, "lightgbm_600x63": 3, "sk_scaler_rf": 3, "tf_lstm_gru": 6, "ssdlite_detector": 14,
+    "greedy_decoder": 1,
 }
 
 
@@ -66,6 +67,8 @@ def other_inputs(name):
     first = example_inputs(name + ".onnx")
     if name == "ssdlite_detector":   # one picture of that size
         return {"x": rng.random((1, 3, 320, 320), dtype=np.float32)}
+    if name == "greedy_decoder":
+        return {"start": np.array([7, 0, 42, 99, 3]), "steps": np.array(12)}   # each step multiplies rounding errors
     if name == "tf_lstm_gru":
         return {"x": rng.integers(0, 1000, (3, 32)).astype(np.int32)}
     if name == "mx_resnet18_v2":   # its batch is fixed
