@@ -29,12 +29,21 @@ std::string tensor_line(int slot, const char* role, const TensorInfo& tensor) {
                      comment_text(shape));
 }
 
+// "x[0]": as the importer names the parts of a sequence.
+bool may_be_part(const TensorInfo& tensor) {
+  const size_t digits = tensor.name.rfind('[') + 1;
+  return digits > 0 && tensor.name.ends_with(']') &&
+         tensor.name.find_first_not_of("0123456789", digits) + 1 == tensor.name.size();
+}
+
 std::string introduction(const Program& program, const std::string& symbol) {
   const EntryPoint& entry = program.entries.at(0);
   std::string text = fmt::format("/* The model '{}', compiled by Lapidary. Slots:\n", comment_text(program.name));
   int slot = 0;
   for (const TensorInfo& input : entry.inputs) text += tensor_line(slot++, "input", input);
   for (const TensorInfo& output : entry.outputs) text += tensor_line(slot++, "output", output);
+  if (std::ranges::any_of(entry.inputs, may_be_part) || std::ranges::any_of(entry.outputs, may_be_part))
+    text += " * A sequence x of the model is the slots x[0], x[1], and so on, one for each part.\n";
   text += fmt::format(R"( *
  * lpd_instance *instance;
  * {0}_create(NULL, &instance);

@@ -23,6 +23,7 @@ import limits  # noqa: E402
 import operators  # noqa: E402
 import quantization  # noqa: E402
 import run_time  # noqa: E402
+import sequences  # noqa: E402
 import tensors  # noqa: E402
 import trees  # noqa: E402
 import valid  # noqa: E402
@@ -49,7 +50,7 @@ def main():
     parser.add_argument("texts", nargs="*")
     arguments = parser.parse_args()
     sandbox = Sandbox(os.path.join(arguments.build, "tools", "lapidary"))
-    checks = [(case.name, check_model, case) for family in (container, graphs, control_flow, operators, quantization, trees, tensors, limits, valid) for case in family.CASES]
+    checks = [(case.name, check_model, case) for family in (container, graphs, control_flow, operators, quantization, sequences, trees, tensors, limits, valid) for case in family.CASES]
     checks += [c for c in command_line.CHECKS if not (sandbox.sanitized and c[0] in command_line.NOT_SANITIZED)]
     checks += run_time.CHECKS
     wanted = [c for c in checks if not arguments.texts or any(text in c[0] for text in arguments.texts)]

@@ -60,7 +60,12 @@ def listed_pb(array, count=None):
 
 ONE = np.array([[-1, 2, -3], [4, -5, 6]], np.float32)
 RELU = model("y = Relu(x)").SerializeToString()
+SEQUENCE = model("y = ConcatFromSequence <axis = 0> (s)", inputs="seq(float[N]) s", outputs="float[M] y")
+TAKEN = model("z = ConcatFromSequence <axis = 0> (s) y = Add(z, q)", inputs="seq(float[N]) s, float q", outputs="float[M] y")
+TAKEN.graph.input[1].name = TAKEN.graph.node[1].input[1] = "s[1]"
 FILES = {
+    "sequence.onnx": SEQUENCE.SerializeToString(), "taken.onnx": TAKEN.SerializeToString(),
+    "optional.onnx": model("b = OptionalHasElement(o) y = Cast <to = 1> (b)", inputs="optional(float[N]) o", outputs="float y", opset=18).SerializeToString(),
     "model.onnx": RELU,
     "symbols.onnx": model("y = Add(x, z)", inputs="float[N,3] x, float[N,3] z", outputs="float[N,3] y").SerializeToString(),
     "scatter.onnx": model("y = ScatterND <reduction = \"add\"> (x, i, u)", inputs="float[2,3] x, int64[N,2] i, float[N] u", outputs="float[2,3] y", opset=18).SerializeToString(),
@@ -147,6 +152,19 @@ COMMANDS = [
     compile_("output that is a folder", "model.onnx -o folder", FILE, "cannot write 'folder': not a regular file"),
     compile_("output that is a FIFO", "model.onnx -o fifo", FILE, "cannot write 'fifo': not a regular file", files={"fifo": fifo}),
     compile_("header of the library's name", "model.onnx -o x.h", USAGE, "x.h"),
+    *(compile_(f"{option} {text}", f"--{option} {text} model.onnx", USAGE, f"--{option} takes {form}, got '{text}'")
+      for option, form, texts in (("length", "NAME=3", ("x", "x=", "=3", "x=-1", "x=a", "x=99999999999999999999")),
+                                  ("optional", "NAME=present or NAME=absent", ("x", "x=", "=present", "x=there"))) for text in texts),
+    compile_("length of no input", "--length q=3 model.onnx", USAGE, "model.onnx: --length names 'q', which is no input of the model"),
+    compile_("length of a tensor", "--length x=3 model.onnx", USAGE, "model.onnx: input 'x': --length gives it parts, it is no sequence"),
+    compile_("optional that is none", "--optional x=absent model.onnx", USAGE, "model.onnx: input 'x': --optional names it, it is no optional"),
+    compile_("sequence of a trillion parts", "--length s=1000000000000 sequence.onnx", USAGE, "sequence.onnx: input 's': --length gives 1000000000000, the most is 10000"),
+    compile_("sequence of another rank", "--length s=2 --shape s[1]=2x3 sequence.onnx", USAGE, "sequence.onnx: input 's[1]': --shape gives 2 extents, it has rank 1"),
+    compile_("shape of a part that is not there", "--length s=2 --shape s[2]=3 sequence.onnx", USAGE, "sequence.onnx: --shape names 's[2]', which is no input of the model"),
+    compile_("parts of a taken name", "--length s=2 taken.onnx", WRONG, "taken.onnx: two inputs are named 's[1]'"),
+    compile_("sequence", "--length s=2 --shape s=3 sequence.onnx", FINE, written=["sequence.h", "sequence.so"]),
+    compile_("optional that is there", "--optional o=present optional.onnx", FINE, written=["optional.h", "optional.so"]),
+    compile_("optional that is not", "--optional o=absent optional.onnx", FINE, written=["optional.h", "optional.so"]),
     compile_("several products", "--emit=so,obj,archive,exe model.onnx", FINE, written=["model", "model.a", "model.h", "model.o", "model.so"]),
     compile_("several products of one name", "--emit=archive,obj model.onnx -o x.y", FINE, written=["x.a", "x.h", "x.o"]),
     compile_("header alone", "--emit=header model.onnx", FINE, written=["model.h"]),

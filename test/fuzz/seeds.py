@@ -19,6 +19,7 @@ import control_flow  # noqa: E402
 import graphs  # noqa: E402
 import operators  # noqa: E402
 import quantization  # noqa: E402
+import sequences  # noqa: E402
 import tensors  # noqa: E402
 import trees  # noqa: E402
 import valid  # noqa: E402
@@ -42,7 +43,7 @@ def models():
             continue
         seen.add(key)
         yield case.name, case.model.SerializeToString()
-    for family in (container, graphs, control_flow, operators, quantization, trees, tensors, valid):
+    for family in (container, graphs, control_flow, operators, quantization, sequences, trees, tensors, valid):
         for i, case in enumerate(family.CASES):
             yield f"{family.__name__}_{i}", case.model
 
