@@ -148,16 +148,19 @@ std::optional<ConstantId> Importer::find_initializer(std::string_view name, cons
   return std::nullopt;
 }
 
-// A tensor of the region around as one of this region: constants and known integers are written again, all else is
-// handed in as an argument.
+// A tensor of the region around as one of this region: constants and integers known there, by the host too, are written
+// again, all else is handed in as an argument.
 Value* Importer::inside(RegionWriter& writer, Value* outside) {
   GraphBuilder& build = writer.build;
   if (outside->producer && outside->producer->is(OpKind::Constant))
     return build.constant(outside->producer->params.constant("value"));
-  if (!outside->elements.empty()) {
+  const Value* known = outside;
+  for (const Use& use : outside->uses)
+    if (use.op->is(OpKind::ToHost)) known = use.op->result();
+  if (!known->elements.empty()) {
     std::vector<int64_t> shape;
     for (Dim extent : outside->type.shape) shape.push_back(*value_of(extent));
-    return build.dims_tensor(outside->elements, shape, outside->type.dtype);
+    return build.dims_tensor(known->elements, shape, outside->type.dtype);
   }
   for (size_t i = 0; i < writer.captures.size(); ++i)
     if (writer.captures[i] == outside) return writer.arguments[i];
