@@ -1,5 +1,7 @@
 // Sequences of tensors. What they hold is known now, part by part or as a stack (frontend/binding.h): these operators
 // arrange tensors, and only those that give a tensor write ops.
+#include "frontend/ops/sequence.h"
+
 #include <algorithm>
 
 #include "frontend/ops/common.h"
@@ -44,6 +46,11 @@ Bindings sequence_insert(Node& node) {
     sequence.runs.push_back({part});
     return {sequence};
   }
+  const auto position = scalar_of(node.build.module, node.input(2));
+  if (position && position->integer == 0) {
+    sequence.runs.insert(sequence.runs.begin(), {part});
+    return {sequence};
+  }
   Values parts = parts_of(node.build, sequence);
   parts.insert(parts.begin() + place_of(node, 2, std::ssize(parts), std::ssize(parts)), part);
   return {of_parts(sequence.dtype, parts)};
@@ -63,19 +70,6 @@ Bindings sequence_erase(Node& node) {
   return {of_parts(sequence.dtype, parts)};
 }
 
-// All parts, which must have one shape, along a new first axis.
-Value* stacked(GraphBuilder& build, const Sequence& sequence) {
-  Values stacks;
-  const Type first = sequence.runs[0].part();
-  for (const Run& run : sequence.runs) {
-    if (run.part().shape != first.shape)
-      unsupported("a position that only a run can tell, among parts {} and {}", to_string(first),
-                  to_string(run.part()));
-    stacks.push_back(run.kind == Run::Kind::Part ? build.expand_axes(run.value, {0}) : run.value);
-  }
-  return build.concat(stacks, 0);
-}
-
 // A position that only a run can tell is an index into the stack of all parts.
 Values sequence_at(Node& node) {
   const Sequence& sequence = node.sequence(0);
@@ -84,7 +78,7 @@ Values sequence_at(Node& node) {
   if (length && scalar_of(node.build.module, position))
     return {part_at(node.build, sequence, place_of(node, 1, *length, *length - 1))};
   if (sequence.runs.empty()) fail("the sequence is empty");
-  return {node.build.gather(stacked(node.build, sequence), position, 0)};
+  return {node.build.gather(stack_of(node.build, sequence, "a position that only a run can tell"), position, 0)};
 }
 
 // --- to and from tensors ---------------------------------------------------------------------------------------------
@@ -159,6 +153,18 @@ constexpr OpEntry kOps[] = {{"ConcatFromSequence", concat_from_sequence},
                             {"SplitToSequence", split_to_sequence}};
 
 }  // namespace
+
+Value* stack_of(GraphBuilder& build, const Sequence& sequence, const char* what) {
+  length_of(build.module.dims, sequence);  // throws where it cannot be read
+  Values stacks;
+  const Type first = sequence.runs[0].part();
+  for (const Run& run : sequence.runs) {
+    if (run.part().shape != first.shape)
+      unsupported("{}, among parts {} and {}", what, to_string(first), to_string(run.part()));
+    stacks.push_back(run.kind == Run::Kind::Part ? build.expand_axes(run.value, {0}) : run.value);
+  }
+  return stacks.size() == 1 ? stacks[0] : build.concat(stacks, 0);
+}
 
 std::span<const OpEntry> sequence_ops() { return kOps; }
 

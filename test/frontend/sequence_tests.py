@@ -59,6 +59,10 @@ CASES = {  # name: (inputs, outputs, body, sets of inputs)
         "s = SequenceEmpty() " + loop("l = Identity(k) m = Mod(i, twos) b = Cast <to = 9> (m) w = If (b) <then_branch = o () => (seq(float[a,b]) w0) { w0 = SequenceInsert(u, x) }, else_branch = e () => (seq(float[a,b]) w1) { h = Neg(x) w1 = SequenceInsert(u, h) }>")
         + " y = ConcatFromSequence <axis = 0> (t)", COUNTS),
     "a window of three parts": (LOOP_INPUTS, "float[a,b] y", f"h = Mul(x, two) s = SequenceConstruct(h, h, x) {loop(SCALED.replace('w =', 'v = SequenceErase(u, first) w =').replace('(u, q)', '(v, q)'))} y = ConcatFromSequence <axis = 0> (t)", COUNTS),
+    "read by the loop that appends to it": (LOOP_INPUTS, "float[a,b] y, int64 length, float[d,e] at",
+        "h = Mul(x, two) s = SequenceConstruct(x, h) " + loop("l = Identity(k) z = SequenceAt(u, last) m = SequenceLength(u) f = Cast <to = 1> (m) q = Add(z, f) w = SequenceInsert(u, q)")
+        + " y = ConcatFromSequence <axis = 1> (t) length = SequenceLength(t) at = SequenceAt(t, n)", COUNTS),
+    "prepended to by a loop": (LOOP_INPUTS, "float[a,b] y", f"s = SequenceConstruct(x, x) {loop(SCALED.replace('(u, q)', '(u, q, first)'))} y = ConcatFromSequence <axis = 0> (t)", COUNTS),
     "sequences of an inner loop, put together by an outer one": (LOOP_INPUTS, "float[a,b] y",
         "s = SequenceEmpty() " + loop("l = Identity(k) s1 = SequenceEmpty() t1 = Loop (n, c, s1) <body = inner (int64 i1, bool k1, seq(float[d,e]) u1) => (bool l1, seq(float[d,e]) w1) { l1 = Identity(k1) h = Add(i, i1) f = Cast <to = 1> (h) q = Mul(x, f) w1 = SequenceInsert(u1, q) }>"
                                      " row = ConcatFromSequence <axis = 1> (t1) w = SequenceInsert(u, row)") + " y = ConcatFromSequence <axis = 0> (t)", COUNTS),
