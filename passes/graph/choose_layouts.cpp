@@ -122,8 +122,8 @@ class LayoutChoice {
                    (op.is(OpKind::Concat) && op.params.integer("axis") == 1);
       if (!stays) return false;
       if (op.is(OpKind::Concat)) {
-        for (const Value* part : op.operands) {
-          if (value_of(part->type.shape[1]).value_or(1) % kBlock != 0 && part != op.operands.back()) return false;
+        for (size_t i = 0; i + 1 < op.operands.size(); ++i) {  // each part begins at a block
+          if (value_of(op.operand(static_cast<int>(i))->type.shape[1]).value_or(1) % kBlock != 0) return false;
         }
       }
     }

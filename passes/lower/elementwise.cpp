@@ -40,9 +40,9 @@ const Op* root_concat(const Op& group, uint32_t index) {
   const Layout& layout = group.type(static_cast<int>(index)).layout;
   const int64_t axis = value->producer->params.integer("axis");
   if (layout.blocked_axis != axis) return value->producer;
-  for (const Value* part : value->producer->operands)  // parts begin at blocks
-    if (part != value->producer->operands.back() && !known_multiple(part->type.shape[axis], layout.block))
-      return nullptr;
+  const std::vector<Value*>& parts = value->producer->operands;
+  for (size_t i = 0; i + 1 < parts.size(); ++i)  // each begins at a block; one value may be several parts
+    if (!known_multiple(parts[i]->type.shape[axis], layout.block)) return nullptr;
   return value->producer;
 }
 

@@ -242,11 +242,12 @@ Expr GroupEmitter::concat(const Op& op, const Coords& coords) {
   const Coord flat = flatten(coords.axes[axis], op.type().shape[axis]);
   Dim begin = builder.dim(0);
   std::vector<std::pair<Expr, Expr>> parts;  // inside, value
-  for (const Value* operand : op.operands) {
-    const bool only = operand == op.operands.back() && parts.empty();
+  for (size_t i = 0; i < op.operands.size(); ++i) {
+    const Value* operand = op.operands[i];
+    const bool only = i + 1 == op.operands.size() && parts.empty();
     if (value_of(operand->type.shape[axis]) == 0 && !only) continue;
     Dim end = dims.add(begin, operand->type.shape[axis]);
-    if (end == begin && operand != op.operands.front())
+    if (end == begin && i > 0)
       continue;  // nothing, which no range can tell from its neighbour
     const bool first = value_of(begin) == 0, last = end == op.type().shape[axis];
     Expr inside = in_range(flat, first ? nullptr : builder.parameter(begin), last ? nullptr : builder.parameter(end),

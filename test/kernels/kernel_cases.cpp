@@ -730,6 +730,15 @@ Cases placed_cases() {
     m.result({m.conv(m.build.concat({b, input, a, b}, 1), 17, {3, 3}, padded),
               m.build.reduce(OpKind::ReduceMean, a, {2, 3})});
   });
+  for (int64_t channels : {1, 5, 16, 20}) {  // one value as several parts, which begin at blocks or within them
+    add(fmt::format("repeated_{}", channels), "conv", images, [=](CaseModel& m) {
+      DimPool& d = m.module.dims;
+      Value* x = m.input({m.symbol("N"), d.constant(3), d.constant(5), d.constant(7)});
+      Value* a = m.conv(x, channels, {1, 1}, {});
+      m.result({m.conv(m.relu(m.build.concat({a, a}, 1)), 4, {1, 1}, {}), m.build.concat({a, a, a}, 1),
+                m.conv(m.build.concat({a, a}, 1), 4, {1, 1}, {})});
+    });
+  }
   add("pooled", "pool", images, [=](CaseModel& m) {
     Value* x = m.conv(
         m.input({m.symbol("N"), m.module.dims.constant(3), m.module.dims.constant(8), m.module.dims.constant(8)}), 16,
