@@ -10,13 +10,22 @@ static int64_t held_bytes(const lpd_instance *instance) {
   return total;
 }
 
+/* What is held beside a block that grows: a block whose contents are kept is there until they are copied. */
+static int64_t held_beside(const lpd_instance *instance, const lpd_block *block, int keep) {
+  return held_bytes(instance) - (keep ? 0 : block->bytes);
+}
+
+static int allowed(const lpd_instance *instance, int64_t held, int64_t bytes) {
+  return instance->max_bytes == 0 || (bytes <= instance->max_bytes && held <= instance->max_bytes - bytes);
+}
+
 /* A block of at least so many bytes. What it held is kept, or lost when it must grow. */
 static lpd_status grow(lpd_instance *instance, lpd_block *block, int64_t bytes, int keep, const char *what) {
   if (bytes <= block->bytes) return LPD_OK;
-  const int64_t total = held_bytes(instance) - block->bytes;
-  if (instance->max_bytes > 0 && (bytes > instance->max_bytes || total > instance->max_bytes - bytes))
+  const int64_t held = held_beside(instance, block, keep);
+  if (!allowed(instance, held, bytes))
     return lpd_fail(instance, LPD_LIMIT, "arena and workspaces need %lld bytes, max_bytes allows %lld",
-                    (long long)total + bytes, (long long)instance->max_bytes);
+                    (long long)held + bytes, (long long)instance->max_bytes);
   if (!keep) {
     lpd_give(&instance->alloc, block->data, block->bytes);
     *block = (lpd_block){NULL, 0};
@@ -53,7 +62,7 @@ lpd_status lpd_reserve(lpd_instance *instance, uint32_t reg, int64_t bytes, int 
   if (bytes <= block->bytes && block->data) return LPD_OK;
   int64_t wanted = bytes < kLeast ? kLeast : bytes, roomy;
   const int has_room = keep && !__builtin_add_overflow(wanted, block->bytes / 2, &roomy);
-  if (has_room && (instance->max_bytes == 0 || roomy <= instance->max_bytes)) wanted = roomy;
+  if (has_room && allowed(instance, held_beside(instance, block, keep), roomy)) wanted = roomy;
   const lpd_status status = grow(instance, block, wanted, keep, "a tensor");
   ++instance->pointers_version;
   return status;
@@ -129,11 +138,17 @@ static lpd_status check_bound_output(lpd_instance *instance, uint32_t slot, int6
   return LPD_OK;
 }
 
-/* Kernels may assume that what they write overlaps nothing else they see. */
+/* Kernels may assume that what they write overlaps nothing else they see. Outputs of known extents come first, in order,
+ * those that the run sizes later; of such a one all of its memory counts. */
 static lpd_status check_overlap(lpd_instance *instance, uint32_t output, int64_t bytes) {
-  for (uint32_t other = 0; other < output; ++other) {
-    if (!instance->slots[other].bound ||
-        !overlap(instance->slots[output].data, bytes, instance->slots[other].data, needed_bytes(instance, other)))
+  const lpd_model *model = instance->model;
+  const uint32_t all = model->input_count + model->output_count;
+  const uint32_t slots = lpd_signature_of(model, (int)output)->later ? all : output;
+  for (uint32_t other = 0; other < slots; ++other) {
+    const lpd_slot *slot = &instance->slots[other];
+    if (other == output || !slot->bound) continue;
+    const int later = other >= model->input_count && lpd_signature_of(model, (int)other)->later;
+    if (!overlap(instance->slots[output].data, bytes, slot->data, later ? slot->bytes : needed_bytes(instance, other)))
       continue;
     char text[LPD_SLOT_TEXT], other_text[LPD_SLOT_TEXT];
     return lpd_fail(instance, LPD_WRONG_INPUT, "%s overlaps %s in memory",

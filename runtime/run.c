@@ -20,17 +20,24 @@ typedef struct {
 /* Kernels run in the default floating-point environment whatever the calling program has set, and leave its own. */
 #if defined(__x86_64__)
 enum { kDefaultMxcsr = 0x1f80, kStickyFlags = 0x3f };
-static unsigned enter_float_environment(void) {
+static uint64_t enter_float_environment(void) {
   unsigned before = __builtin_ia32_stmxcsr();
   if ((before & ~(unsigned)kStickyFlags) != kDefaultMxcsr) __builtin_ia32_ldmxcsr(kDefaultMxcsr);
   return before;
 }
-static void leave_float_environment(unsigned before) {
-  if ((before & ~(unsigned)kStickyFlags) != kDefaultMxcsr) __builtin_ia32_ldmxcsr(before);
+static void leave_float_environment(uint64_t before) {
+  if ((before & ~(uint64_t)kStickyFlags) != kDefaultMxcsr) __builtin_ia32_ldmxcsr((unsigned)before);
 }
-#else
-static unsigned enter_float_environment(void) { return 0; }
-static void leave_float_environment(unsigned before) { (void)before; }
+#elif defined(__aarch64__)
+static uint64_t enter_float_environment(void) {
+  uint64_t before;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+  if (before) __asm__ volatile("msr fpcr, %0" ::"r"(UINT64_C(0)));
+  return before;
+}
+static void leave_float_environment(uint64_t before) {
+  if (before) __asm__ volatile("msr fpcr, %0" ::"r"(before));
+}
 #endif
 
 /* Nonzero: leave. `passed` counts this thread's barriers in this run. */
@@ -77,7 +84,7 @@ static void walk(void *argument, int thread_number) {
   region *r = argument;
   const uint32_t thread = (uint32_t)thread_number;
   const int profiled = r->nanoseconds && thread == 0;
-  const unsigned environment = enter_float_environment();
+  const uint64_t environment = enter_float_environment();
   void *stage = r->stage + r->stage_bytes * thread;
   uint32_t passed = 0;
   int64_t since = 0;

@@ -209,6 +209,8 @@ void write_file(std::optional<codegen::OutputFile>& file, const std::string& tex
 int run(Arguments& arguments) {
   CompileOptions& options = arguments.compile;
   must_run_here(options);
+  must_not_overwrite({options.model}, {arguments.html, arguments.trace});
+  must_not_overwrite(arguments.against, {arguments.html, arguments.trace});
   if (options.threads == 0) options.threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   std::vector<Peer> peers;
   for (const std::string& file : arguments.against)

@@ -7,6 +7,7 @@
 #include "codegen/output_file.h"
 #include "ir/error.h"
 #include "ir/text.h"
+#include "runtime/lapidary.h"
 #include "tools/commands.h"
 
 namespace lapidary::tools {
@@ -28,8 +29,9 @@ void add_compile_options(CLI::App& command, CompileOptions& options) {
       ->capture_default_str();
   command
       .add_option("--threads", options.threads, "threads the product is tuned for and run with; 0: one for each core")
-      ->check(CLI::NonNegativeNumber);
-  command.add_option("-j,--jobs", options.jobs, "compile threads; 0: one for each core")->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, LPD_MAX_THREADS));
+  command.add_option("-j,--jobs", options.jobs, "compile threads; 0: one for each core")
+      ->check(CLI::Range(0, LPD_MAX_THREADS));
   command.add_option("--skip-passes", options.skip_passes, "leave passes out, by name")
       ->delimiter(',')
       ->allow_extra_args(false);
@@ -107,6 +109,7 @@ codegen::Products products_of(const Arguments& arguments) {
 int emit_text(const Arguments& arguments) {
   const std::string& kind = arguments.emit[0];
   if (arguments.emit.size() > 1) throw Error(Fault::Usage, "--emit: a stage as text comes alone");
+  must_not_overwrite({arguments.compile.model}, {arguments.output});
   if (kind == "graph") {
     write_text(arguments.output, print_module(*compile_graph(arguments.compile).module, {.origins = true}));
     return 0;
@@ -127,6 +130,8 @@ int emit_text(const Arguments& arguments) {
 int run(const Arguments& arguments) {
   if (std::ranges::any_of(arguments.emit, is_text)) return emit_text(arguments);
   const codegen::Products products = products_of(arguments);
+  must_not_overwrite({arguments.compile.model},
+                     {products.library, products.object, products.archive, products.program, products.header});
   const std::string& named_after = arguments.output.empty() ? arguments.compile.model : arguments.output;
   Compiled compiled = compile(arguments.compile);
   write(compiled, arguments.compile, codegen::c_identifier(stem(named_after)), products);

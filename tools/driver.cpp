@@ -96,6 +96,15 @@ std::unique_ptr<Module> import(const CompileOptions& options) {
   throw Error(fault, all);
 }
 
+void must_not_overwrite(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs) {
+  for (const std::string& output : outputs) {
+    std::error_code none;
+    for (const std::string& input : inputs)
+      if (!output.empty() && std::filesystem::equivalent(input, output, none))
+        throw Error(Fault::Usage, fmt::format("'{}' would be overwritten, and it is read", printable(output)));
+  }
+}
+
 passes::Options pass_options(const CompileOptions& options, const Target& target) {
   if (options.numerics == "fast") throw Error(Fault::Unsupported, "numerics 'fast' is not supported yet");
   passes::Options result;

@@ -61,6 +61,8 @@ void write(const Compiled&, const CompileOptions&, const std::string& symbol, co
 std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::string>& texts);
 // "NAME=128" each; wrong ones are wrong usage of that option.
 std::map<std::string, int64_t> parse_counts(const char* option, const char* example, const std::vector<std::string>&);
+// Throws wrong usage when an output is one of the files read, by whatever name.
+void must_not_overwrite(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs);
 std::string stem(const std::string& path);  // "dir/resnet50.onnx" → "resnet50"
 
 // A folder under $TMPDIR (or /tmp) that is removed with its contents at the end of its life.
