@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""The figures the core answers for: each is measured, printed beside its limit, and the exit status is 1 when one is
+"""The figures we answer for: each is measured, printed beside its limit, and the exit status is 1 when one is
 missed. Wants a machine that does nothing else.
 
-    figures.py [--build BUILD] [--seconds 3] [--rounds 5] [--write] [PART ...]
+    figures.py [--build BUILD] [--seconds 3] [--rounds 5] [--openvino-python PYTHON] [--write] [PART ...]
 
     speed      every test model against ONNX Runtime, with 1 and 2 threads, on minima and on medians
+    kinds      quantised, tree, recurrent and detector models, with 1 and 2 threads, each against its own limit; also
+               against OpenVINO, when there is a Python that has it
+    trees      compiling a tree model of 50 MB
     gemm       1024³, one thread: constant B, both operands live, symbolic M
     conv       ResNet-50's convolution layers, one thread; those of Winograd do less arithmetic and are only shown
     compile    time and memory of a compile, the model's file not in memory before
@@ -18,6 +21,7 @@ import argparse
 import contextlib
 import datetime
 import importlib.util
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -34,6 +38,11 @@ import layers  # noqa: E402
 import models  # noqa: E402
 
 LEAST_MEAN, LEAST_RATIO = 1.0, 0.75                      # of ONNX Runtime's time over ours
+LEVEL = 0.97                                             # as good, as far as can be measured
+LEAST_OF_KIND = {"resnet50_int8_qdq": LEVEL, "bert_base_dynint8": LEVEL, "llama_tiny_int4": LEVEL, "lightgbm_600x63": 2,
+                 "sk_scaler_rf": 2, "deepspeech2": 1.2, "tf_lstm_gru": 1.2, "ssdlite_detector": 1}
+AGAINST_OPENVINO = ["resnet50_int8_qdq", "bert_base_dynint8", "llama_tiny_int4"]
+TREE_SECONDS, TREE_MEMORY = 1, 3                         # of compiling; memory in sizes of the model's file
 GEMM_SHARES = {"constant B": 0.90, "both live": 0.80}    # of the measured peak of one core
 SYMBOLIC_SHARE = 0.97                                    # symbolic M, of the same product with M known
 CONV_SHARE = 0.80                                        # of the peak, geometric mean of the direct layers
@@ -71,6 +80,57 @@ def speed(args):
     for threads in (1, 2):
         args.threads, args.peer, args.peer_python = threads, "onnxruntime", sys.executable
         yield from speed_figures(compare.measure(models.MODELS, args), threads)
+
+
+def kind_figures(rows, names, threads, peer):
+    for name, row in zip(names, rows):
+        yield Figure(f"{name}, {threads} thread{'s'[:threads > 1]}: {peer}'s time over ours", row["ratio_min"] if row else 0, LEAST_OF_KIND[name])
+
+
+def kinds(args):
+    peers = [("onnxruntime", sys.executable, list(LEAST_OF_KIND))]
+    if args.openvino_python:
+        peers.append(("openvino", args.openvino_python, AGAINST_OPENVINO))
+    for args.peer, args.peer_python, names in peers:
+        for args.threads in (1, 2):
+            yield from kind_figures(compare.measure(names, args), names, args.threads, args.peer)
+
+
+def tree_model(path, trees=650, depth=10):
+    """Complete trees of random splits and leaves: some 50 MB."""
+    import numpy as np
+    import onnx
+    from onnx import helper
+
+    rng = np.random.default_rng(0)
+    inner, nodes = 2 ** depth - 1, 2 ** (depth + 1) - 1
+    ids, is_leaf = np.arange(nodes), np.arange(nodes) >= inner
+    each = lambda values: np.tile(values, trees)  # noqa: E731
+    leaves = np.tile(is_leaf, trees)
+    numbers = np.repeat(np.arange(trees), nodes)
+    node = helper.make_node(
+        "TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1, nodes_treeids=numbers, nodes_nodeids=each(ids),
+        nodes_featureids=rng.integers(0, 30, trees * nodes), nodes_values=rng.standard_normal(trees * nodes, dtype=np.float32),
+        nodes_hitrates=np.ones(trees * nodes, np.float32), nodes_modes=["LEAF" if leaf else "BRANCH_LEQ" for leaf in leaves],
+        nodes_truenodeids=each(np.where(is_leaf, 0, 2 * ids + 1)), nodes_falsenodeids=each(np.where(is_leaf, 0, 2 * ids + 2)),
+        target_treeids=numbers[leaves], target_nodeids=each(ids)[leaves], target_ids=np.zeros(leaves.sum(), int),
+        target_weights=rng.standard_normal(leaves.sum(), dtype=np.float32))
+    graph = helper.make_graph([node], "trees", [helper.make_tensor_value_info("x", 1, ["N", 30])], [helper.make_tensor_value_info("y", 1, ["N", 1])])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)], ir_version=9), path)
+
+
+def trees(args):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "trees.onnx")
+        maker = multiprocessing.get_context("spawn").Process(target=tree_model, args=(path,))   # a compiler forked from
+        maker.start()                                                                           # here begins with our memory
+        maker.join()
+        process = subprocess.Popen([args.lapidary, "compile", "-q", path, "-o", os.path.join(folder, "trees.so")])
+        _, status, usage = os.wait4(process.pid, 0)
+        megabytes = os.path.getsize(path) / 1e6
+    what = f"compile of {megabytes:.0f} MB of trees"
+    yield Figure(f"{what}, CPU time", usage.ru_utime + usage.ru_stime if status == 0 else float("inf"), TREE_SECONDS, " s", at_most=True)
+    yield Figure(f"{what}, memory over its size", usage.ru_maxrss * 1024 / 1e6 / megabytes, TREE_MEMORY, at_most=True)
 
 
 def gemm_figures(shares):
@@ -133,7 +193,7 @@ def memory(args):
             yield Figure(f"{what}: beside weights, arena and tensors", megabytes, artifact.ALLOWANCE >> 20, " MB", at_most=True)
 
 
-PARTS = {"speed": speed, "gemm": gemm, "conv": conv, "compile": compiling, "open": opening, "memory": memory}
+PARTS = {"speed": speed, "kinds": kinds, "trees": trees, "gemm": gemm, "conv": conv, "compile": compiling, "open": opening, "memory": memory}
 
 
 def head(args):
@@ -183,7 +243,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
     parser.add_argument("--seconds", type=float, default=3, help="for each measurement")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each side, in speed")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each side, in speed and kinds")
+    parser.add_argument("--openvino-python", help="a Python that has openvino, onnx and numpy")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     args = parser.parse_args()

@@ -44,6 +44,7 @@ struct Report {
   std::vector<Peer> peers;
 };
 
+std::string share_text(double share);  // "97%"; of rows that the caches served: "cache"
 std::string report_text(const Report&);
 std::string report_json(const Report&);
 std::string report_html(const Report&, const Inspection&);  // one file that needs no other

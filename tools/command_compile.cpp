@@ -25,7 +25,7 @@ void add_compile_options(CLI::App& command, CompileOptions& options) {
       .add_option("--optional", options.optionals, "whether an optional input is there: NAME=present or NAME=absent")
       ->allow_extra_args(false);
   command.add_option("--numerics", options.numerics, "how exact")
-      ->check(CLI::IsMember({"strict", "default", "fast"}))
+      ->check(CLI::IsMember({"strict", "default"}))
       ->capture_default_str();
   command
       .add_option("--threads", options.threads, "threads the product is tuned for and run with; 0: one for each core")

@@ -16,6 +16,7 @@ namespace {
 struct Arguments {
   CompileOptions compile;
   std::vector<std::string> hints;
+  OwnCosts costs;
   bool json = false;
 };
 
@@ -24,7 +25,7 @@ int run(const Arguments& arguments) {
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   const int threads = arguments.compile.threads > 0 ? std::min(arguments.compile.threads, cores) : cores;
   std::vector<Estimate> estimates;
-  if (inspection.open.empty()) estimates = estimate(inspection, threads);
+  if (inspection.open.empty()) estimates = estimate(inspection, threads, arguments.costs);
   if (arguments.json)
     fmt::print(
         "{}\n",
@@ -43,6 +44,10 @@ void add_inspect_command(CLI::App& app, std::function<int()>& action) {
   add_compile_options(*command, arguments->compile);
   command->add_option("--hint", arguments->hints, "SYMBOL=128: an extent to put into the formulas, which stay symbolic")
       ->allow_extra_args(false);
+  command->add_option("--watts", arguments->costs.watts, "what this machine draws under load, for its row of the devices")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--dollars-per-hour", arguments->costs.dollars_per_hour, "what this machine costs, likewise")
+      ->check(CLI::NonNegativeNumber);
   command->add_flag("--json", arguments->json, "a JSON report, with every step and buffer");
   command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
 }

@@ -106,7 +106,6 @@ void must_not_overwrite(const std::vector<std::string>& inputs, const std::vecto
 }
 
 passes::Options pass_options(const CompileOptions& options, const Target& target) {
-  if (options.numerics == "fast") throw Error(Fault::Unsupported, "numerics 'fast' is not supported yet");
   passes::Options result;
   result.target = target;
   result.numerics = options.numerics == "strict" ? passes::Numerics::Strict : passes::Numerics::Default;

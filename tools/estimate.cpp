@@ -32,10 +32,11 @@ Estimate estimate_on(const Device& device, const Inspection& inspection, std::op
   return result;
 }
 
-Device this_cpu(int threads) {
+Device this_cpu(int threads, const OwnCosts& costs) {
   const MachinePeak peak = measure_peak(threads);
   const double memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-  return {"this CPU", memory * 1e-9, peak.gflops * threads * 1e-3, peak.gbytes, 0, 0};
+  return {"this CPU", memory * 1e-9, peak.gflops * threads * 1e-3, peak.gbytes,
+          costs.watts, costs.dollars_per_hour};
 }
 
 }  // namespace
@@ -51,11 +52,11 @@ std::optional<int64_t> memory_needed(const Inspection& inspection) {
   return known ? std::optional<int64_t>(sum) : std::nullopt;
 }
 
-std::vector<Estimate> estimate(const Inspection& inspection, int threads) {
+std::vector<Estimate> estimate(const Inspection& inspection, int threads, const OwnCosts& costs) {
   const std::optional<int64_t> needed = memory_needed(inspection);
   std::vector<Estimate> result;
   for (const Device& device : device_table()) result.push_back(estimate_on(device, inspection, needed));
-  result.push_back(estimate_on(this_cpu(threads), inspection, needed));
+  result.push_back(estimate_on(this_cpu(threads, costs), inspection, needed));
   return result;
 }
 

@@ -20,7 +20,10 @@ struct Estimate {
 };
 
 std::optional<int64_t> memory_needed(const Inspection&);
-// The table's devices, then this CPU as it is measured now.
-std::vector<Estimate> estimate(const Inspection&, int threads);
+// The table's devices, then this CPU as it is measured now, with the power and price that it is said to have (0: not).
+struct OwnCosts {
+  double watts = 0, dollars_per_hour = 0;
+};
+std::vector<Estimate> estimate(const Inspection&, int threads, const OwnCosts&);
 
 }  // namespace lapidary::tools

@@ -140,7 +140,6 @@ COMMANDS = [
     compile_("unknown target", "--target=pentium model.onnx", USAGE, "pentium"),
     compile_("target of another kind", "--target=riscv64 model.onnx", USAGE, "riscv64"),
     compile_("unknown numerics", "--numerics=sloppy model.onnx", USAGE, "sloppy"),
-    compile_("numerics that are planned", "--numerics=fast model.onnx", UNSUPPORTED, "numerics 'fast' is not supported yet"),
     compile_("unknown emit", "--emit=pdf model.onnx", USAGE, "pdf"),
     compile_("negative jobs", "-j -1 model.onnx", USAGE, "jobs"),
     compile_("unknown pass to skip", "--skip-passes=nonsense model.onnx", USAGE, "no pass 'nonsense'; there are"),

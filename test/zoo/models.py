@@ -20,7 +20,7 @@ MODELS = {
     "llama_tiny": 426, "bilstm_tagger": 48, "mx_resnet18_v2": 47, "tf_mobilenet_v2": 14,
     "deepspeech2": 61, "resnet50_int8_qdq": 26, "bert_base_dynint8": 109, "llama_tiny_int4": 94, "squeezenet1_1_fp16": 2,
     "bert_base_ortopt": 435, "lightgbm_600x63": 3, "sk_scaler_rf": 3, "tf_lstm_gru": 6, "ssdlite_detector": 14,
-    "greedy_decoder": 1,
+    "greedy_decoder": 1, "dynamo_encoder": 18, "dynamo_mobilenet_v2": 14,
 }
 
 
