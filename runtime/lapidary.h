@@ -2,7 +2,8 @@
  * symbols: lpd_run is NAME_run. What takes a model here takes none there, where it is always the one.
  *
  * Threads: a model is read-only and may be shared; an instance belongs to one thread at a time; different instances
- * run at the same time. Errors: every call returns a status, none aborts, prints, or reads the environment.
+ * run at the same time. After fork() the child must not use the parent's instances: their threads are not there. It may
+ * create its own. Errors: every call returns a status, none aborts, prints, or reads the environment.
  * Memory: shapes, names and signatures returned live as long as the library; data pointers returned by lpd_output
  * until the next run, bind, or destroy of that instance. One of them may be bound as an input: the runs that read it
  * write the output elsewhere.

@@ -6,10 +6,7 @@ namespace lapidary::tools {
 
 const char* const kEstimatesAre =
     "roofline estimates, not measurements: of each step the larger of flops / peak and bytes / bandwidth, summed";
-const char* const kFiguresAreFrom =
-    "memory, float32 peak outside tensor cores, bandwidth and board power are of the vendors' data sheets; energy is "
-    "time at that power; prices are RunPod's of March 2026, where it lists the card (the A100's is that of its 80 GB "
-    "model)";
+const char* const kFiguresAreFrom = "by vendors' data sheets and a price list of March 2026";
 
 namespace {
 
