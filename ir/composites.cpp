@@ -1,7 +1,6 @@
 // The definitions of the composites, in primitives.
 #include "ir/composites.h"
 
-#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -120,125 +119,6 @@ Value* attention(GraphBuilder& builder, Value* q, Value* k, Value* v, Value* mas
   })[0];
 }
 
-namespace {
-
-// One time step of one direction.
-struct CellStep {
-  GraphBuilder& b;
-  std::string_view cell;
-  Dim hidden;
-  Value *x, *h, *c, *r, *r_bias;  // x [B, G·H], h and c [B, H], r [G·H, H], r_bias [H]
-
-  Value* part(Value* of, int axis, int gate, int count = 1) {
-    return b.slice_axis(of, axis, b.module.dims.mul(hidden, b.dim(gate)), b.module.dims.mul(hidden, b.dim(count)));
-  }
-  Value* apply(ScalarOp op, Value* value) { return b.scalar_op(op, {value}); }
-  Value* product(Value* left, Value* rows) { return b.contract(left, rows, "bk,gk->bg"); }
-
-  // → the next h, and for an LSTM the next c.
-  std::vector<Value*> next() {
-    if (cell == "gru") return {gru()};
-    if (cell == "gru_linear") return {gru_linear()};
-    Value* gates = b.add(x, product(h, r));
-    if (cell == "rnn") return {apply(ScalarOp::Tanh, gates)};
-    if (cell == "rnn_relu") return {b.scalar_op(ScalarOp::Max, {gates, b.like(gates, 0)})};
-    Value *in = apply(ScalarOp::Sigmoid, part(gates, 1, 0)), *out = apply(ScalarOp::Sigmoid, part(gates, 1, 1));
-    Value *forget = apply(ScalarOp::Sigmoid, part(gates, 1, 2)), *cell_gate = apply(ScalarOp::Tanh, part(gates, 1, 3));
-    Value* next_c = b.add(b.mul(forget, c), b.mul(in, cell_gate));
-    return {b.mul(out, apply(ScalarOp::Tanh, next_c)), next_c};
-  }
-
-  // (1 - z)·n + z·h
-  Value* mixed(Value* z, Value* n) { return b.add(n, b.mul(z, b.sub(h, n))); }
-
-  Value* gru() {
-    Value* zr = apply(ScalarOp::Sigmoid, b.add(part(x, 1, 0, 2), product(h, part(r, 0, 0, 2))));
-    Value* kept = b.mul(part(zr, 1, 1), h);
-    return mixed(part(zr, 1, 0), apply(ScalarOp::Tanh, b.add(part(x, 1, 2), product(kept, part(r, 0, 2)))));
-  }
-
-  Value* gru_linear() {
-    Value* sums = product(h, r);
-    Value* zr = apply(ScalarOp::Sigmoid, b.add(part(x, 1, 0, 2), part(sums, 1, 0, 2)));
-    Value* linear = b.mul(part(zr, 1, 1), b.add(part(sums, 1, 2), r_bias));
-    return mixed(part(zr, 1, 0), apply(ScalarOp::Tanh, b.add(part(x, 1, 2), linear)));
-  }
-};
-
-// Element `index` of an axis.
-Value* taken(GraphBuilder& b, Value* value, int axis, int index) {
-  return b.drop_axes(b.slice_axis(value, axis, b.dim(index), b.dim(1)), {axis});
-}
-
-// One direction: y [S, B, H] and the last states.
-std::vector<Value*> direction_loop(GraphBuilder& b, const Recurrence& of, int index, bool reverse) {
-  const bool has_c = of.c0;
-  const Dim time = of.xw->type.shape[0], hidden = of.h0->type.shape[2];
-  std::vector<Value*> carried = {taken(b, of.h0, 0, index)},
-                      captures = {taken(b, of.xw, 2, index), taken(b, of.r, 0, index)};
-  if (has_c) carried.push_back(taken(b, of.c0, 0, index));
-  if (of.r_bias) captures.push_back(taken(b, of.r_bias, 0, index));
-  if (of.lengths) captures.push_back(b.expand_axes(b.convert(of.lengths, DType::I64), {1}));
-  std::vector<Value*> done = b.loop(time, carried, captures, reverse, [&](GraphBuilder& step, Values at) {
-    Value* t = at[0];
-    if (reverse) t = step.sub(step.dims_tensor({step.module.dims.sub(time, step.dim(1))}, {}), t);
-    const std::span state = at.subspan(1, carried.size()), in = at.subspan(1 + carried.size());
-    CellStep cell{step,     of.cell,
-                  hidden,   step.gather(in[0], t, 0),
-                  state[0], has_c ? state[1] : nullptr,
-                  in[1],    of.r_bias ? in[2] : nullptr};
-    std::vector<Value*> next = cell.next();
-    Value* y = next[0];
-    if (of.lengths) {
-      Value* inside = step.scalar_op(ScalarOp::Less, {t, in.back()});
-      for (size_t i = 0; i < next.size(); ++i) next[i] = step.select(inside, next[i], state[i]);
-      y = step.select(inside, y, step.like(y, 0));
-    }
-    next.push_back(y);
-    return next;
-  });
-  std::rotate(done.begin(), done.end() - 1, done.end());
-  return done;
-}
-
-}  // namespace
-
-int gates_of(std::string_view cell) { return cell == "lstm" ? 4 : cell == "gru" || cell == "gru_linear" ? 3 : 1; }
-
-std::vector<Value*> recurrent(GraphBuilder& builder, const Recurrence& of) {
-  std::vector<Value*> operands = {of.xw, of.r, of.h0};
-  for (Value* optional : {of.c0, of.r_bias, of.lengths})
-    if (optional) operands.push_back(optional);
-  Params params{{"cell", of.cell}, {"direction", int64_t{of.direction}}, {"lengths", int64_t{of.lengths != nullptr}}};
-  return builder.composite("recurrent", params, operands, [&](GraphBuilder& b, Values in) {
-    Recurrence inner = of;
-    inner.xw = in[0], inner.r = in[1], inner.h0 = in[2];
-    size_t next = 3;
-    for (Value** optional : {&inner.c0, &inner.r_bias, &inner.lengths})
-      if (*optional) *optional = in[next++];
-    const int directions = of.direction == kBothDirections ? 2 : 1;
-    std::vector<std::vector<Value*>> results(of.c0 ? 3 : 2);
-    for (int index = 0; index < directions; ++index) {
-      const std::vector<Value*> done = direction_loop(b, inner, index, of.direction == kReverse || index == 1);
-      for (size_t i = 0; i < done.size(); ++i) results[i].push_back(b.expand_axes(done[i], {i == 0 ? 1 : 0}));
-    }
-    std::vector<Value*> joined;
-    for (size_t i = 0; i < results.size(); ++i)
-      joined.push_back(directions == 1 ? results[i][0] : b.concat(results[i], i == 0 ? 1 : 0));
-    return joined;
-  });
-}
-
-std::vector<Value*> recurrent_layer(GraphBuilder& builder, Value* x, Value* w, Value* bias, Recurrence of) {
-  const Shape xs = x->type.shape, ws = w->type.shape;
-  Value* rows = builder.reshape(x, {builder.module.dims.mul(xs[0], xs[1]), xs[2]});
-  Dim columns = builder.module.dims.mul(ws[0], ws[1]);
-  Value* gates = builder.contract(rows, builder.reshape(w, {columns, ws[2]}), "mk,nk->mn");
-  if (bias) gates = builder.add(gates, builder.reshape(bias, {columns}));
-  of.xw = builder.reshape(gates, {xs[0], xs[1], ws[0], ws[1]});
-  return recurrent(builder, of);
-}
-
 // --- quantisation ------------------------------------------------------------------------------------------------
 
 namespace {
@@ -262,8 +142,8 @@ Value* dequantize(GraphBuilder& builder, Value* x, Value* scale, Value* zero_poi
   })[0];
 }
 
-// The conversion to 8 bits and more saturates. The floats of 8 and 4 bits have no zero point but 0, and are rounded by
-// the conversion.
+// The conversion to 8 bits and more saturates. The floats of 4 bits have no zero point but 0, and are rounded by the
+// conversion.
 Value* quantize(GraphBuilder& builder, Value* x, Value* scale, Value* zero_point) {
   return builder.composite("quantize", {}, {x, scale, zero_point}, [&](GraphBuilder& b, Values in) {
     DType to = in[2]->type.dtype, wide = is_half(in[1]->type.dtype) ? DType::F32 : in[1]->type.dtype;

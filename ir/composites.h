@@ -39,11 +39,22 @@ Value* attention_values(GraphBuilder&, Value* weights, Value* v);
 // xw [S, B, D, G·H], r [D, G·H, H], h0 and c0 [D, B, H], r_bias [D, H], lengths i32[B] → y [S, D, B, H], h and c [D, B,
 // H]. With lengths, y is 0 from there on and the states are those of each sequence's own end; in reverse a sequence
 // begins at its own last element.
+// What kernels do not know is no composite but its definition: other activations, clip, peepholes, coupled gates.
 enum RecurrentDirection { kForward = 0, kReverse = 1, kBothDirections = 2 };
+// Of a cell: one of those that ONNX's RNN-14 lists, by that name in small letters.
+struct CellActivation {
+  std::string name;
+  double alpha = 0, beta = 0;
+};
 struct Recurrence {
   std::string cell;
   int direction = kForward;
   Value *r = nullptr, *h0 = nullptr, *c0 = nullptr, *r_bias = nullptr, *lengths = nullptr, *xw = nullptr;
+  std::vector<CellActivation> activations = {};  // those of each direction in turn; empty: the cell's usual ones
+  double clip = 0;                               // what the gates' activations take is within ±clip; 0: as it is
+  Value* peepholes = nullptr;                    // of lstm, [D, 3·H]: c into the gates i, o, f
+  bool coupled = false;                          // of lstm: f = 1 - i
+  bool is_usual() const { return activations.empty() && clip == 0 && !peepholes && !coupled; }
 };
 int gates_of(std::string_view cell);
 std::vector<Value*> recurrent(GraphBuilder&, const Recurrence&);

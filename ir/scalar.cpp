@@ -25,8 +25,6 @@ constexpr OpInfo kOps[] = {
 #undef SCALAR_OP
 };
 
-constexpr double kLargestF8E5M2 = 57344;
-
 const OpInfo& info(ScalarOp op) { return kOps[static_cast<size_t>(op)]; }
 
 bool is_unsigned(DType dtype) { return !is_signed_integer(dtype); }
@@ -403,7 +401,6 @@ Scalar convert(const Scalar& x, DType to, bool round) {
   if (is_integer(to)) return Scalar::of_integer(to, is_float(x.dtype) ? saturate(to, x.number) : wrap(to, x.integer));
   double value = is_float(x.dtype) ? x.number : integer_to_double(x.dtype, x.integer, round && to != DType::F64);
   if (!round) return Scalar::of_float(to, value);
-  if (to == DType::F8E5M2 && std::isinf(value)) value = std::copysign(kLargestF8E5M2, value);  // Cast saturates
   return Scalar::of_float(to, round_to(to, value));
 }
 

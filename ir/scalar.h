@@ -40,7 +40,7 @@ struct Scalar {
 Scalar evaluate(ScalarOp, std::span<const Scalar> operands, bool round = true);
 
 // float → integer saturates and NaN gives 0, but 4 and 2 bits are the last ones of an i32; integer → integer wraps;
-// anything → bool is x != 0; float → float rounds to nearest even (8- and 4-bit floats: as ONNX's Cast, saturating).
+// anything → bool is x != 0; float → float rounds to nearest even; in 8 and 4 bits finite numbers saturate.
 Scalar convert(const Scalar&, DType to, bool round = true);
 
 double round_to(DType, double);                              // nearest value of a float type, as a double

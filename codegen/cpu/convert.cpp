@@ -31,7 +31,8 @@ Format format_of(DType dtype) {
   return {5, 2, 16, true};
 }
 
-// What is too large becomes this code: the largest finite one, of f16 infinity. Above are NaN, and for f8e5m2 infinity.
+// What is too large becomes this code: the largest finite one, of f16 infinity. Above are NaN, and for f8e5m2 infinity,
+// which infinity alone becomes.
 int largest_code(DType dtype) {
   if (dtype == DType::F16) return 0x7c00;
   if (dtype == DType::F8E5M2) return 0x7b;
@@ -121,6 +122,8 @@ Value* encode_by_hand(Builder& b, Value* x, DType dtype) {
   Value* over = b.CreateICmpUGE(magnitude, whole(bits, int64_t{127 + 64} << 23));  // past any of them, infinity too
   code = b.CreateSelect(over, whole(bits, largest_code(dtype)), code);
   code = b.CreateBinaryIntrinsic(llvm::Intrinsic::umin, code, whole(bits, largest_code(dtype)));
+  if (dtype == DType::F8E5M2)
+    code = b.CreateSelect(b.CreateICmpEQ(magnitude, whole(bits, 0x7f800000)), whole(bits, 0x7c), code);
   Value* sign = b.CreateAnd(b.CreateLShr(bits, 31 - f.exponent_bits - f.mantissa_bits), whole(bits, f.sign()));
   Value* signed_code = b.CreateOr(code, sign);
   if (f.negative_zero_is_nan) signed_code = b.CreateSelect(b.CreateICmpEQ(code, whole(bits, 0)), code, signed_code);

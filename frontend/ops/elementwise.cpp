@@ -1,6 +1,7 @@
 // Operators that are one scalar operation, or nearly: maths, comparison, logic, bits, casts, variadic min, max, sum,
 // mean.
 #include "frontend/ops/common.h"
+#include "frontend/ops/float8.h"
 #include "ir/shape_rules.h"
 
 namespace lapidary::frontend {
@@ -97,9 +98,9 @@ Values clip(Node& node) {
 
 Values converted(Node& node, DType to) {
   if (to == DType::String || node.type(0).dtype == DType::String) unsupported("tensors of strings");
-  bool to_float8 = is_float(to) && bit_width(to) == 8;
-  if (to_float8 && node.integer_or("saturate", 1) == 0) unsupported("casts to {} that do not saturate", name_of(to));
-  return {node.build.convert(node.input(0), to)};
+  if (!is_float8(to)) return {node.build.convert(node.input(0), to)};
+  return {to_float8(node, node.input(0), to, node.integer_or("saturate", 1) != 0,
+                    node.version >= 24 ? node.text("round_mode") : "up")};
 }
 
 // Cast-1 gives the type's name.

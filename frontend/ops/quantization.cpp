@@ -1,4 +1,5 @@
 // Quantising and dequantising, of ai.onnx and of com.microsoft.
+#include "frontend/ops/float8.h"
 #include "frontend/ops/quantized.h"
 #include "ir/shape_rules.h"
 
@@ -65,11 +66,17 @@ Operands operands_of(Node& node) {
   return operands;
 }
 
-bool is_float8(DType dtype) { return dtype >= DType::F8E4M3FN && dtype <= DType::F8E5M2FNUZ; }
-
 // The element type that attribute of a DataType number names; `otherwise` when it is 0 or absent.
 DType dtype_or(Node& node, const char* attribute, DType otherwise) {
   return node.integer_or(attribute, 0) == 0 ? otherwise : node.dtype(attribute);
+}
+
+Value* as_float8(Node& node, Value* x, const Operands& operands, DType to) {
+  GraphBuilder& build = node.build;
+  const DType precision = operands.scale->type.dtype, inside = bit_width(precision) < 32 ? DType::F32 : precision;
+  Value* y = build.div(build.convert(x, inside), build.convert(operands.scale, inside));
+  if (operands.zero_point) y = build.add(y, build.convert(operands.zero_point, inside));
+  return to_float8(node, y, to, node.integer_or("saturate", 1) != 0);
 }
 
 Values quantize_linear(Node& node) {
@@ -77,14 +84,13 @@ Values quantize_linear(Node& node) {
   DType to = dtype_or(node, "output_dtype", node.input(2) ? node.type(2).dtype : DType::U8);
   if (node.input(2) && node.type(2).dtype != to)
     fail("output_dtype {} differs from the zero point's {}", name_of(to), name_of(node.type(2).dtype));
-  if (is_float8(to) && node.integer_or("saturate", 1) == 0)
-    unsupported("quantising to {} without saturation", name_of(to));
   Operands operands = operands_of(node);
   DType precision = dtype_or(node, "precision", DType::Undefined);
   if (precision != DType::Undefined) {
     x = node.build.convert(x, precision);
     operands.scale = node.build.convert(operands.scale, precision);
   }
+  if (is_float8(to)) return {as_float8(node, x, operands, to)};
   return {composites::quantize(node.build, x, operands.scale, zero_point_or(node, operands.zero_point, to))};
 }
 

@@ -91,9 +91,11 @@ TEST(SmallFloats, RangesAndOverflow) {
                                      {DType::F8E5M2, 57344},
                                      {DType::F8E5M2FNUZ, 57344},
                                      {DType::F4E2M1, 6}};
-  for (auto [dtype, value] : largest) {  // Cast saturates, infinity too
+  for (auto [dtype, value] : largest) {  // infinity saturates too, where there is none
     EXPECT_EQ(round_to(dtype, 1e30), value) << name_of(dtype);
-    EXPECT_EQ(convert(Scalar::of_float(DType::F32, -kInfinity), dtype).number, -value) << name_of(dtype);
+    EXPECT_EQ(convert(Scalar::of_float(DType::F32, -kInfinity), dtype).number,
+              dtype == DType::F8E5M2 ? -kInfinity : -value)
+        << name_of(dtype);
   }
   EXPECT_EQ(round_to(DType::F16, 65519.99), 65504);
   EXPECT_EQ(round_to(DType::F16, 65520), kInfinity);
