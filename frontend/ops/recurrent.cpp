@@ -1,4 +1,7 @@
 // Recurrent layers, each one composite for all its directions.
+#include <algorithm>
+#include <cctype>
+
 #include "frontend/ops/common.h"
 #include "ir/composites.h"
 
@@ -21,12 +24,63 @@ void check_extent(const Value* value, int axis, Dim expected, const char* what) 
          to_string(expected));
 }
 
-void check_plain(Node& node, std::vector<std::string> usual) {
-  if (node.has("clip")) unsupported("clip");
-  std::vector<std::string> activations = node.texts("activations");
-  for (size_t i = 0; i < activations.size(); ++i) {
-    if (activations[i] != usual[i % usual.size()]) unsupported("activation '{}'", printable(activations[i]));
+// The activations that ONNX lists, and how many of alpha and beta each takes, with what they are when not given.
+struct KnownActivation {
+  std::string_view name;
+  int numbers = 0;
+  std::optional<double> alpha = {}, beta = {};
+};
+constexpr KnownActivation kActivations[] = {{"sigmoid"},
+                                            {"tanh"},
+                                            {"relu"},
+                                            {"softsign"},
+                                            {"softplus"},
+                                            {"leakyrelu", 1, 0.01},
+                                            {"elu", 1, 1.0},
+                                            {"thresholdedrelu", 1, 1.0},
+                                            {"scaledtanh", 2},
+                                            {"hardsigmoid", 2, 0.2, 0.5},
+                                            {"affine", 2, 1.0, 0.0}};
+
+// Those that take an alpha or a beta get the next one of the node's lists.
+std::vector<composites::CellActivation> activations_of(Node& node, size_t count) {
+  std::vector<composites::CellActivation> activations;
+  const std::vector<double> alphas = node.numbers("activation_alpha"), betas = node.numbers("activation_beta");
+  size_t next_alpha = 0, next_beta = 0;
+  auto number = [&](const std::vector<double>& list, size_t& next, std::optional<double> otherwise, const char* what,
+                    const std::string& of) {
+    if (next < list.size()) return list[next++];
+    if (!otherwise) fail("activation '{}' without {}", of, what);
+    return *otherwise;
+  };
+  for (const std::string& given : node.texts("activations")) {
+    std::string name;
+    for (char c : given) name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const auto* known = std::ranges::find(kActivations, name, &KnownActivation::name);
+    if (known == std::end(kActivations)) fail("activation '{}' is unknown", printable(given));
+    composites::CellActivation activation{name};
+    if (known->numbers > 0) activation.alpha = number(alphas, next_alpha, known->alpha, "activation_alpha", given);
+    if (known->numbers > 1) activation.beta = number(betas, next_beta, known->beta, "activation_beta", given);
+    activations.push_back(activation);
   }
+  if (!activations.empty() && activations.size() < count)
+    fail("{} activations, expected {}", activations.size(), count);
+  activations.resize(activations.empty() ? 0 : count);  // RNN-1 lists two for one direction
+  return activations;
+}
+
+bool is_usual(const std::vector<composites::CellActivation>& activations, std::vector<std::string_view> usual) {
+  for (size_t i = 0; i < activations.size(); ++i)
+    if (activations[i].name != usual[i % usual.size()]) return false;
+  return true;
+}
+
+// What is not as cells usually are.
+void set_options(Node& node, const Layer& layer, composites::Recurrence& of, std::vector<std::string_view> usual) {
+  auto activations = activations_of(node, usual.size() * static_cast<size_t>(layer.directions));
+  if (!is_usual(activations, usual)) of.activations = std::move(activations);
+  of.clip = node.number_or("clip", 0);
+  if (!(of.clip >= 0)) fail("clip {}", of.clip);
 }
 
 Layer layer_of(Node& node, int gates, Value* w, Value* r) {
@@ -43,7 +97,7 @@ Layer layer_of(Node& node, int gates, Value* w, Value* r) {
               {},
               {},
               false};
-  std::string direction = node.text("direction");
+  const std::string direction = node.has("direction") ? node.text("direction") : "forward";  // GRU-1 misspells it
   if (direction != "forward" && direction != "reverse" && direction != "bidirectional")
     fail("direction '{}' is unknown", printable(direction));
   layer.directions = direction == "bidirectional" ? 2 : 1;
@@ -115,11 +169,17 @@ Value* both_biases(Node& node, const Layer& layer, int gates) {
 }
 
 Values lstm(Node& node) {
-  check_plain(node, {"Sigmoid", "Tanh", "Tanh"});
-  if (node.input(7)) unsupported("peepholes (P)");
-  if (node.integer_or("input_forget", 0) != 0) unsupported("input_forget");
   Layer layer = layer_of(node, 4);
-  return finish(node, layer, {.cell = "lstm"}, both_biases(node, layer, 4));
+  composites::Recurrence of{.cell = "lstm"};
+  set_options(node, layer, of, {"sigmoid", "tanh", "tanh"});
+  of.coupled = node.integer_or("input_forget", 0) != 0;
+  of.peepholes = node.input(7);
+  if (of.peepholes) {
+    check_rank(of.peepholes, 2, "P");
+    check_extent(of.peepholes, 0, node.dims().constant(layer.directions), "P");
+    check_extent(of.peepholes, 1, node.dims().mul(node.dims().constant(3), layer.hidden), "P");
+  }
+  return finish(node, layer, of, both_biases(node, layer, 4));
 }
 
 // [D, I, 4·H] with a scale and a zero point for each direction, or for each of its columns: as floats [D, 4·H, I].
@@ -148,25 +208,25 @@ Values dynamic_quantize_lstm(Node& node) {
 }
 
 Values gru(Node& node) {
-  check_plain(node, {"Sigmoid", "Tanh"});
   Layer layer = layer_of(node, 3);
-  if (node.integer_or("linear_before_reset", 0) == 0)
-    return finish(node, layer, {.cell = "gru"}, both_biases(node, layer, 3));
-  DType dtype = layer.x->type.dtype;
-  Value* zeros = node.build.splat(dtype, {node.dims().constant(layer.directions), layer.hidden}, 0);
-  if (!layer.b) return finish(node, layer, {.cell = "gru_linear", .r_bias = zeros}, nullptr);
+  composites::Recurrence of{.cell = "gru"};
+  set_options(node, layer, of, {"sigmoid", "tanh"});
+  if (node.integer_or("linear_before_reset", 0) == 0) return finish(node, layer, of, both_biases(node, layer, 3));
+  of.cell = "gru_linear";
+  of.r_bias = node.build.splat(layer.x->type.dtype, {node.dims().constant(layer.directions), layer.hidden}, 0);
+  if (!layer.b) return finish(node, layer, of, nullptr);
   Value* recurrent =
-      node.build.concat({bias_rows(node, layer, 3, 1, 0, 2), zeros}, 1);  // the candidate's is under the reset gate
-  Value* bias = node.build.add(bias_rows(node, layer, 3, 0, 0, 3), recurrent);
-  return finish(node, layer, {.cell = "gru_linear", .r_bias = bias_rows(node, layer, 3, 1, 2, 1)}, bias);
+      node.build.concat({bias_rows(node, layer, 3, 1, 0, 2), of.r_bias}, 1);  // the candidate's is under the reset gate
+  of.r_bias = bias_rows(node, layer, 3, 1, 2, 1);
+  return finish(node, layer, of, node.build.add(bias_rows(node, layer, 3, 0, 0, 3), recurrent));
 }
 
 Values rnn(Node& node) {
-  const std::vector<std::string> activations = node.texts("activations");
-  const bool relu = !activations.empty() && activations[0] == "Relu";
-  check_plain(node, {relu ? "Relu" : "Tanh"});
   Layer layer = layer_of(node, 1);
-  return finish(node, layer, {.cell = relu ? "rnn_relu" : "rnn"}, both_biases(node, layer, 1));
+  composites::Recurrence of{.cell = "rnn"};
+  set_options(node, layer, of, {"tanh"});
+  if (is_usual(of.activations, {"relu"}) && !of.activations.empty()) of.cell = "rnn_relu", of.activations.clear();
+  return finish(node, layer, of, both_biases(node, layer, 1));
 }
 
 constexpr OpEntry kOps[] = {

@@ -44,7 +44,7 @@ def model_of(case):
             inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(x.dtype), shape))
     results = [onnx.ValueInfoProto(name=name) for name in outputs]
     graph = helper.make_graph([node], "case", inputs, results, initializers)
-    return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)])
+    return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", case.opset), helper.make_opsetid("com.microsoft", 1)])
 
 
 def reference(model, feeds):

@@ -12,6 +12,7 @@ class Case:
     constants: tuple = ()        # indices of inputs that are initializers
     outputs: int = 1
     domain: str = "com.microsoft"
+    opset: int = 21              # of ONNX's own domain
     tolerance: float = 1e-5      # relative to the largest element, for floats
     codes: int = 0               # by how much integers may differ
     symbolic: bool = True        # extents of inputs that are no constants are symbols
