@@ -216,9 +216,15 @@ Attributes Importer::resolve(const NodeProto& node, const Frame& frame) {
 
 namespace {
 
-bool is_control_flow(const OpSchema& schema) {
+bool is_flex_attention(const OpSchema& schema) {
+  return schema.domain() == "ai.onnx.preview" && schema.Name() == "FlexAttention";
+}
+
+// Imported here, not by a table of operators.
+bool has_graphs(const OpSchema& schema) {
   constexpr std::string_view kNames[] = {"If", "Loop", "Scan", "SequenceMap"};
-  return schema.domain().empty() && std::ranges::find(kNames, schema.Name()) != std::end(kNames);
+  return (schema.domain().empty() && std::ranges::find(kNames, schema.Name()) != std::end(kNames)) ||
+         is_flex_attention(schema);
 }
 
 const FunctionProto* body_of(const OpSchema& schema, int opset) {
@@ -230,8 +236,7 @@ const FunctionProto* body_of(const OpSchema& schema, int opset) {
 void Importer::note_missing(const NodeProto& node, const OpSchema* schema, int opset) {
   if (!schema) {
     if (node.domain() == "com.microsoft") ++missing_["com.microsoft." + printable(node.op_type())];
-  } else if (!is_control_flow(*schema) && !find_importer(schema->domain(), schema->Name()) &&
-             !body_of(*schema, opset)) {
+  } else if (!has_graphs(*schema) && !find_importer(schema->domain(), schema->Name()) && !body_of(*schema, opset)) {
     ++missing_[schema->Name()];
   }
 }
@@ -303,15 +308,16 @@ void Importer::name_checks(size_t first, Origin origin) {
 
 Importer::Bindings Importer::import_operator(const NodeProto& proto, const OpSchema& schema, int opset,
                                              Attributes attributes, Bindings inputs, Scope& scope, const Frame& frame) {
-  if (is_control_flow(schema)) {
+  if (has_graphs(schema) && !is_flex_attention(schema)) {
     if (schema.Name() == "If") return import_if(proto, attributes, inputs[0].value, scope, frame);
     if (schema.Name() == "Loop") return import_loop(proto, attributes, inputs, scope, frame);
     if (schema.Name() == "Scan") return import_scan(proto, opset, attributes, inputs, scope, frame);
     return import_sequence_map(proto, attributes, inputs, scope, frame);
   }
-  if (const OpEntry* entry = find_importer(schema.domain(), schema.Name())) {
-    Node node(scope.writer.build, proto, schema, std::move(attributes), std::move(inputs), tensors_);
-    Bindings results = entry->import(node);
+  const OpEntry* entry = find_importer(schema.domain(), schema.Name());
+  if (entry || is_flex_attention(schema)) {
+    Node node(scope.writer.build, proto, schema, attributes, std::move(inputs), tensors_);
+    Bindings results = entry ? entry->import(node) : import_flex_attention(node, attributes, scope, frame);
     for (const std::string& warning : node.warnings)
       report_.warning(module_->describe(scope.writer.build.origin) + ": " + warning);
     return results;

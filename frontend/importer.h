@@ -108,6 +108,10 @@ class Importer {
   Bindings import_sequence_map(const NodeProto&, const Attributes&, const Bindings& inputs, Scope&, const Frame&);
   void count_unrolled(const GraphProto&);
 
+  // --- flex_attention.cpp
+  Bindings import_flex_attention(Node&, const Attributes&, Scope&, const Frame&);
+  Value* modified(Node&, const Attributes&, const char* modifier, Value* x, Scope&, const Frame&);
+
   const ModelProto& model_;
   const ImportOptions& options_;
   TensorReader tensors_;
