@@ -1,5 +1,7 @@
 // Operators whose result is as large as the data say: what is selected is counted, the host reads the count, and then
 // it is an extent like any other.
+#include <tuple>
+
 #include "frontend/ops/common.h"
 
 namespace lapidary::frontend {
@@ -53,25 +55,59 @@ std::pair<Value*, Value*> ascending(GraphBuilder& b, Value* x) {
   return {op.result(0), op.result(1)};
 }
 
-// Sorted, equal elements lie together: the first of each run is one of the result, how far the next run is its count.
+// The order of the slices x[i] of x [n, m], by their first element, then their second, and so on: sorted by the last
+// one first, and what is equal keeps its order.
+Value* order_of_slices(GraphBuilder& b, Value* x) {
+  const Dim count = x->type.shape[0], width = x->type.shape[1];
+  const auto sort_by = [&](GraphBuilder& step, std::span<Value* const> at) {
+    Value* last = step.dims_tensor({step.module.dims.sub(width, step.dim(1))}, {});
+    Value* column = step.gather(at[2], step.sub(last, at[0]), 1, true);
+    return std::vector<Value*>{
+        step.gather(at[1], ascending(step, step.gather(column, at[1], 0, true)).second, 0, true)};
+  };
+  return b.loop(width, {b.iota(DType::I64, {count}, 0)}, {x}, false, sort_by)[0];
+}
+
+// Sorted, equal slices lie together: the first of each run is one of the result, how far the next run is its count.
 Values unique(Node& node) {
   GraphBuilder& b = node.build;
-  if (node.has("axis") && node.rank() != 1) unsupported("unique slices of rank {}", node.rank() - 1);
-  Value* x = flat(b, node.input(0));
-  const Dim count = x->type.shape[0];
+  DimPool& dims = node.dims();
+  Value* x = node.input(0);
+  const bool slices = node.has("axis") && x->type.rank() != 1;
+  const int axis = node.has("axis") ? node.axis("axis", x->type.rank()) : 0;
+  std::vector<int64_t> perm = axes_from(0, x->type.rank());  // its own inverse
+  if (slices) {
+    std::swap(perm[0], perm[static_cast<size_t>(axis)]);
+    x = b.transpose(x, perm);
+  } else {
+    x = flat(b, x);
+  }
+  Shape shape = x->type.shape;
+  const Dim count = shape[0];
   auto number = [&](Dim value) { return b.dims_tensor({value}, {}); };
   auto op = [&](ScalarOp scalar, Value* p, Value* q) { return b.scalar_op(scalar, {p, q}); };
   const Dim zero_dim = b.dim(0), one = b.dim(1);
-  auto [values, order] = ascending(b, x);
+  Value *values, *order;
+  if (slices) {
+    x = b.reshape(x, {count, dims.product(std::span(shape).subspan(1))});
+    order = order_of_slices(b, x);
+    values = b.gather(x, order, 0, true);
+  } else {
+    std::tie(values, order) = ascending(b, x);
+  }
   Value* at = b.iota(DType::I64, {count}, 0);
   Value* before = b.gather(values, op(ScalarOp::Max, b.sub(at, number(one)), number(zero_dim)), 0);
-  Value* begins = op(ScalarOp::Or, op(ScalarOp::Equal, at, number(zero_dim)), op(ScalarOp::NotEqual, values, before));
+  Value* differs = op(ScalarOp::NotEqual, values, before);
+  if (slices) {
+    Value* unlike = b.reduce(OpKind::ReduceSum, b.convert(differs, DType::I64), {1});
+    differs = op(ScalarOp::Less, number(zero_dim), unlike);
+  }
+  Value* begins = op(ScalarOp::Or, op(ScalarOp::Equal, at, number(zero_dim)), differs);
   Value* first = positions(b, begins);
   const Dim runs = first->type.shape[0];
   Value* all = b.iota(DType::I64, {runs}, 0);
-  Value* last = op(ScalarOp::Equal, all, number(b.module.dims.sub(runs, one)));
-  Value* following =
-      b.gather(first, op(ScalarOp::Min, b.add(all, number(one)), number(b.module.dims.sub(runs, one))), 0);
+  Value* last = op(ScalarOp::Equal, all, number(dims.sub(runs, one)));
+  Value* following = b.gather(first, op(ScalarOp::Min, b.add(all, number(one)), number(dims.sub(runs, one))), 0);
   Value* counts = b.sub(b.select(last, number(count), following), first);
   Value *result = b.gather(values, first, 0), *places = b.gather(order, first, 0);
   Params sums{{"axis", int64_t{0}}, {"op", std::string(name_of(ScalarOp::Add))}};
@@ -82,6 +118,10 @@ Values unique(Node& node) {
     Value* rank = b.scatter(b.splat(DType::I64, {runs}, 0), by_place, all, 0, true, "none");
     result = b.gather(result, by_place, 0), counts = b.gather(counts, by_place, 0);
     inverse = b.gather(rank, inverse, 0), places = found;
+  }
+  if (slices) {
+    shape[0] = runs;
+    result = b.transpose(b.reshape(result, shape), perm);
   }
   return {result, places, inverse, counts};
 }
