@@ -1,4 +1,6 @@
-// Operators that read images at positions that are data: GridSample, DeformConv.
+// Operators that read images at positions that are data, GridSample and DeformConv; and AffineGrid, which makes some.
+#include <array>
+
 #include "frontend/ops/interpolation.h"
 #include "frontend/ops/windows.h"
 
@@ -174,7 +176,57 @@ Values deform_conv(Node& node) {
   return {build.convert(y, x->type.dtype)};
 }
 
+// --- AffineGrid ------------------------------------------------------------------------------------------------------
+
+// The middles of `extent` equal parts of [-1, 1], or as many points from end to end; a single one is at -1.
+Value* positions_along(GraphBuilder& build, Dim extent, DType dtype, bool align_corners) {
+  DimPool& dims = build.module.dims;
+  const auto number = [&](Dim value) { return build.convert(build.dims_tensor({value}, {}), dtype); };
+  const Dim one = dims.constant(1);
+  Value* place = build.convert(build.iota(DType::I64, {extent}, 0), dtype);
+  if (!align_corners) place = build.add(place, build.like(place, 0.5));
+  Value* parts = number(dims.max(align_corners ? dims.sub(extent, one) : extent, one));
+  return build.sub(build.div(build.mul(place, build.like(place, 2)), parts), build.like(place, 1));
+}
+
+// theta [N, 2, 3] or [N, 3, 4], times (x, y, 1) or (x, y, z, 1) of every place of an image.
+Values affine_grid(Node& node) {
+  GraphBuilder& build = node.build;
+  DimPool& dims = node.dims();
+  const Shape size = node.sizes(1);
+  const int axes = static_cast<int>(size.size()) - 2;
+  if (axes != 2 && axes != 3) fail("size has {} elements, expected 4 or 5", size.size());
+  check_rank(node.input(0), 3, "theta");
+  const Shape& given = node.type(0).shape;
+  const std::array expected = {size[0], dims.constant(axes), dims.constant(axes + 1)};
+  for (size_t i = 0; i < expected.size(); ++i) require_same(node, given[i], expected[i], "extents of theta");
+  Shape shape = {size[0]};
+  shape.insert(shape.end(), size.begin() + 2, size.end());
+  Shape of_batch(shape.size(), dims.constant(1));
+  of_batch[0] = size[0];
+  return {in_float32(node, node.input(0), [&](Value* theta) {
+    const auto entry = [&](int row, int column) {
+      Value* one = build.slice_axis(build.slice_axis(theta, 1, dims.constant(row), dims.constant(1)), 2,
+                                    dims.constant(column), dims.constant(1));
+      return build.reshape(one, of_batch);
+    };
+    Values rows;
+    for (int row = 0; row < axes; ++row) {
+      Value* sum = entry(row, axes);
+      for (int axis = 0; axis < axes; ++axis) {  // x runs along the last axis
+        const auto at = static_cast<size_t>(axes - axis);
+        Value* places = positions_along(build, shape[at], theta->type.dtype, node.integer("align_corners") != 0);
+        places = build.broadcast(places, {static_cast<int64_t>(at)}, shape);
+        sum = build.add(build.mul(entry(row, axis), places), sum);
+      }
+      rows.push_back(build.expand_axes(sum, {axes + 1}));
+    }
+    return build.concat(rows, axes + 1);
+  })};
+}
+
 constexpr OpEntry kOps[] = {
+    {"AffineGrid", affine_grid},
     {"DeformConv", deform_conv},
     {"GridSample", grid_sample},
     {"GridSample", grid_sample,

@@ -117,8 +117,10 @@ Values squeeze(Node& node) {
   } else {
     for (int i = 0; i < x->type.rank(); ++i) {
       if (value_of(x->type.shape[i]) == 1) axes.push_back(i);
-      if (!value_of(x->type.shape[i]) && range(x->type.shape[i]).lo <= 1)
-        unsupported("squeezing all axes while axis {} is not known", i);
+      if (value_of(x->type.shape[i])) continue;
+      must_hold(
+          node, node.dims().sub(node.dims().constant(1), node.dims().equal(x->type.shape[i], node.dims().constant(1))),
+          fmt::format("axis {} must not have extent 1: squeezing it, unnamed, would change the rank of the result", i));
     }
   }
   for (int64_t axis : axes) {
