@@ -103,11 +103,10 @@ Shape Node::extents(int index, Interval within) const {
   if (value->type.rank() > 1) fail("input {} has rank {}, expected 1", index, value->type.rank());
   if (value->has_elements()) return value->elements;
   auto scalars = scalars_of(build.module, value);
-  if (!is_integer(value->type.dtype)) unsupported("input {} is known only at run time", index);
   if (!scalars) return read_by_host(index, within);
-  Shape elements;  // exporters' INT64_MAX, "to the end", is beyond what Dims hold
+  Shape elements;  // exporters' INT64_MAX, "to the end", is beyond what Dims hold; first versions took floats
   for (const Scalar& scalar : *scalars)
-    elements.push_back(dims().constant(std::clamp(scalar.integer, kDimMin, kDimMax)));
+    elements.push_back(dims().constant(std::clamp(convert(scalar, DType::I64).integer, kDimMin, kDimMax)));
   return elements;
 }
 

@@ -17,6 +17,13 @@ void check_channels(Node& node, const Value* vector, const char* what) {
     fail("{} has {} elements, input has {} channels", what, *extent, *channels);
 }
 
+void check_elements(Node& node, const Value* parameter, const char* what) {
+  const Shape& x = node.type(0).shape;
+  check_rank(parameter, static_cast<int>(x.size()) - 1, what);
+  for (size_t axis = 1; axis < x.size(); ++axis)
+    require_same(node, parameter->type.shape[axis - 1], x[axis], "extents of the input and of its statistics");
+}
+
 // [C] → [C, 1, …], so that it broadcasts over [N, C, spatial…].
 Value* per_channel(Node& node, Value* vector, int rank, const char* what) {
   check_channels(node, vector, what);
@@ -52,15 +59,20 @@ Values batch_norm_in_training(Node& node) {
   return {same_type(node, y, dtype), moved(3, mean), moved(4, variance)};
 }
 
-// x · s + t with s = scale / √(var + ε) and t = B - mean · s, both of the channels alone.
+// x · s + t with s = scale / √(var + ε) and t = B - mean · s, both without the batch.
 Values batch_norm(Node& node) {
   Value* x = node.input(0);
   int rank = x->type.rank();
   if (rank < 2) fail("input has rank {}, expected 2 or more", rank);
   if (node.version < 7 && node.integer_or("is_test", 0) == 0 && node.output_count() > 1) unsupported("training mode");
-  if (node.integer_or("spatial", 1) == 0) unsupported("statistics for each element (spatial = 0)");
+  const bool of_elements = node.integer_or("spatial", 1) == 0;  // as old versions may have it, instead of channels
   const char* kParameters[] = {"scale", "B", "mean", "variance"};
-  for (int i = 0; i < 4; ++i) check_channels(node, node.input(i + 1), kParameters[i]);
+  for (int i = 0; i < 4; ++i) {
+    if (of_elements)
+      check_elements(node, node.input(i + 1), kParameters[i]);
+    else
+      check_channels(node, node.input(i + 1), kParameters[i]);
+  }
   if (node.integer_or("training_mode", 0) != 0) return batch_norm_in_training(node);
   for (int i = 1; i < node.output_count(); ++i) {
     if (node.wants(i)) unsupported("statistics (output {})", i);
@@ -71,8 +83,8 @@ Values batch_norm(Node& node) {
   Value *mean = node.input(3), *variance = same_type(node, node.input(4), inside);
   Value* s = build.div(scale, root(node, shifted(node, variance, node.number("epsilon"))));
   Value* t = build.sub(bias, build.mul(mean, s));
-  Value* y = build.add(build.mul(same_type(node, x, inside), per_channel(node, s, rank, "scale")),
-                       per_channel(node, t, rank, "B"));
+  if (!of_elements) s = per_channel(node, s, rank, "scale"), t = per_channel(node, t, rank, "B");
+  Value* y = build.add(build.mul(same_type(node, x, inside), s), t);
   return {same_type(node, y, dtype)};
 }
 
