@@ -12,6 +12,7 @@ void add_compile_command(CLI::App&, std::function<int()>& action);
 void add_run_command(CLI::App&, std::function<int()>& action);
 void add_bench_command(CLI::App&, std::function<int()>& action);
 void add_inspect_command(CLI::App&, std::function<int()>& action);
+void add_operators_command(CLI::App&, std::function<int()>& action);
 
 // The options every command that compiles takes.
 void add_compile_options(CLI::App&, CompileOptions&);

@@ -63,6 +63,7 @@ int main(int argc, char** argv) {
   tools::add_run_command(app, action);
   tools::add_bench_command(app, action);
   tools::add_inspect_command(app, action);
+  tools::add_operators_command(app, action);
   if (const auto wrong = unknown_command(app, argc, argv)) {
     say(*wrong);
     return exit_code(Fault::Usage);
