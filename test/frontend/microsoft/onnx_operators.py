@@ -30,6 +30,7 @@ CASES = [
     pool(2, 3, 9, kernel_shape=[3]), pool(2, 3, 9, 7, kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1]),
     pool(1, 2, 9, 7, kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), pool(1, 2, 5, 6, 7, kernel_shape=[2, 3, 2]),
     pool(2, 2, 9, 7, kernel_shape=[2, 2], dilations=[3, 2], storage_order=1), pool(1, 1, 5, 5, kernel_shape=[5, 5], auto_pad="SAME_UPPER"),
+    *(onnx("NonZero", (make.normal(*shape) > limit).astype(np.float32)) for shape in ((7,), (3, 50, 700)) for limit in (9, 2.5, 0, -9)),
     onnx("Det", make.normal(5, 5), tolerance=1e-4), onnx("Det", make.normal(2, 3, 8, 8), tolerance=1e-4),
     onnx("Det", np.ones((2, 3, 3), np.float32)), onnx("Det", make.normal(2, 1, 1)),
     onnx("GatherND", make.normal(2, 3, 4, 5), make.integers(np.int64, 2, 6, 2, low=-3, high=2), batch_dims=1),
