@@ -14,6 +14,8 @@ using namespace loops;
 
 namespace {
 
+constexpr int64_t kStrip = 4;  // vectors of lines that a task sums side by side
+
 OpKind reduction_for(ScalarOp op) {
   if (op == ScalarOp::Mul) return OpKind::ReduceProd;
   if (op == ScalarOp::Max) return OpKind::ReduceMax;
@@ -40,18 +42,18 @@ class ScanLowering {
     const bool rows = axis_ + 1 == shape.size();
     std::vector<Dim> tasks = shape;
     tasks[axis_] = dims_.constant(1);
-    if (!rows) tasks.back() = dims_.ceildiv(shape.back(), dims_.constant(lanes_));
+    if (!rows) tasks.back() = dims_.ceildiv(shape.back(), dims_.constant(kStrip * lanes_));
     place_ = builder_.split_task(tasks);
     extent_ = builder_.parameter(shape[axis_]);
     Block& body = builder_.body;
-    carry_ = body.local("carry", identity_->type, 1);
-    body.add(store(carry_, integer(0), identity_));
+    carry_ = body.local("carry", identity_->type, rows ? 1 : kStrip);
+    for (int64_t i = 0; i < (rows ? 1 : kStrip); ++i) body.add(store(carry_, integer(i), identity_));
     if (rows)
       along_row(body);
     else
       across(body, shape.back());
     LoweredStep step = single_step(builder_.finish(dims_.product(tasks)));
-    step.grain = grain_for(guess(shape[axis_]) * (rows ? 1 : lanes_));
+    step.grain = grain_for(guess(shape[axis_]) * (rows ? 1 : kStrip * lanes_));
     const auto total = lapidary::value_of(dims_.product(shape));
     step.serial = total && *total <= 4096;
     return step;
@@ -61,20 +63,24 @@ class ScanLowering {
   Expr carried() const { return load(carry_, integer(0)); }
   Expr combined(const Expr& a, const Expr& b) const { return apply(combine_, {a, b}); }
 
-  // One sum in each lane, each of a line of its own.
+  // One sum in each lane, each of a line of its own; a task has several vectors of them, so that it reads enough of
+  // each row for the prefetchers.
   void across(Block& body, Dim width) {
-    Expr column = mul(place_.back(), integer(lanes_));
-    Expr mask = known_multiple(width, lanes_)
-                    ? nullptr
-                    : body.let("mask", first_lanes(sub(builder_.parameter(width), column), lanes_));
-    serial(body, "u", integer(0), extent_, 1, [&](Block& block, Expr step) {
-      GroupEmitter::Scope scope(emit_, block);
-      Coords coords{coords_at(at(from_front(step))), lanes_, mask};
-      coords.axes.back() = along(column);
-      Expr before = block.let("before", carried());
-      Expr sum = block.let("sum", combined(before, emit_.value(op_.operand(0), coords)));
-      emit_.store(0, coords, exclusive_ ? before : sum);
-      block.add(store(carry_, integer(0), sum));
+    Expr column = body.let("column", mul(place_.back(), integer(kStrip * lanes_)));
+    Expr count = body.let("count", min(sub(builder_.parameter(width), column), integer(kStrip * lanes_)));
+    serial(body, "u", integer(0), extent_, 1, [&](Block& row, Expr step) {
+      const Expr along_axis = row.let("at", from_front(step));
+      vector_loop(row, integer(0), count, lanes_, !known_multiple(width, lanes_),
+                  [&](Block& block, const Expr& first, const Expr& mask) {
+                    GroupEmitter::Scope scope(emit_, block);
+                    Coords coords{coords_at(at(along_axis)), lanes_, mask};
+                    coords.axes.back() = along(add(column, first));
+                    const Expr vector = floordiv(first, integer(lanes_));
+                    Expr before = block.let("before", load(carry_, vector));
+                    Expr sum = block.let("sum", combined(before, emit_.value(op_.operand(0), coords)));
+                    emit_.store(0, coords, exclusive_ ? before : sum);
+                    block.add(store(carry_, vector, sum));
+                  });
     });
   }
 
@@ -123,7 +129,7 @@ class ScanLowering {
   const Expr identity_;
   std::vector<Expr> place_;  // of the task, by axis
   Expr extent_;
-  Buffer carry_;  // the sum so far: a lane for each line, or the same in all
+  Buffer carry_;  // the sums so far: a lane for each line, or one sum in all
 };
 
 }  // namespace
