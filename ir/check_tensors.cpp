@@ -12,12 +12,13 @@ Tensor random_tensor(DType dtype, std::vector<int64_t> shape, uint64_t seed, int
   for (int64_t i = 0; i < tensor.elements(); ++i) {
     state = state * 6364136223846793005u + 1442695040888963407u;
     const double unit = static_cast<double>(state >> 11) / static_cast<double>(UINT64_C(1) << 53);
+    const auto integer = static_cast<int64_t>(unit * static_cast<double>(integers_below));
     if (is_float(dtype))
       tensor.set(i, Scalar::of_float(dtype, round_to(dtype, 4 * unit - 2)));
+    else if (dtype == DType::String)
+      tensor.set(i, Scalar::of_integer(dtype, integer));
     else
-      tensor.set(
-          i, convert(Scalar::of_integer(DType::I64, static_cast<int64_t>(unit * static_cast<double>(integers_below))),
-                     dtype));
+      tensor.set(i, convert(Scalar::of_integer(DType::I64, integer), dtype));
   }
   return tensor;
 }

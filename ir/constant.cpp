@@ -45,6 +45,12 @@ ConstantId ConstantTable::add_scalars(DType dtype, std::vector<int64_t> shape, s
   return add_bytes(dtype, std::move(shape), std::move(bytes));
 }
 
+ConstantId ConstantTable::add_strings(std::vector<int64_t> shape, std::span<const std::string> texts) {
+  std::vector<Scalar> numbers;
+  for (const std::string& text : texts) numbers.push_back(Scalar::of_integer(DType::String, strings->number_of(text)));
+  return add_scalars(DType::String, std::move(shape), numbers);
+}
+
 ConstantId ConstantTable::add_splat(DType dtype, std::vector<int64_t> shape, Scalar value) {
   Constant constant;
   constant.dtype = dtype;
@@ -172,6 +178,12 @@ std::vector<Scalar> ConstantTable::scalars_of(ConstantId id) const {
   for (int64_t i = 0; i < (*this)[id].elements(); ++i)
     values.push_back(load_scalar((*this)[id].dtype, bytes.data(), i));
   return values;
+}
+
+std::vector<std::string> ConstantTable::strings_of(ConstantId id) const {
+  std::vector<std::string> texts;
+  for (const Scalar& scalar : scalars_of(id)) texts.push_back((*strings)[scalar.integer]);
+  return texts;
 }
 
 }  // namespace lapidary

@@ -11,6 +11,7 @@
 
 #include "ir/dtype.h"
 #include "ir/scalar.h"
+#include "ir/strings.h"
 
 namespace lapidary {
 
@@ -81,6 +82,7 @@ class ConstantTable {
   ConstantId add_splat(DType, std::vector<int64_t> shape, Scalar);
   // A new constant: `of` with one more transform.
   ConstantId transformed(ConstantId of, Transform);
+  ConstantId add_strings(std::vector<int64_t> shape, std::span<const std::string> texts);
   const Constant& operator[](ConstantId id) const { return constants_[static_cast<uint32_t>(id)]; }
   uint32_t size() const { return static_cast<uint32_t>(constants_.size()); }
 
@@ -93,6 +95,10 @@ class ConstantTable {
   void materialize(ConstantId, std::span<std::byte> out, int part = 0, int parts = 1) const;
   std::vector<std::byte> bytes_of(ConstantId) const;  // small ones: folding, tests
   std::vector<Scalar> scalars_of(ConstantId) const;
+  std::vector<std::string> strings_of(ConstantId) const;
+
+  // The texts of all strings of the module, those of constants and what interpreting it makes.
+  const std::shared_ptr<StringPool> strings = std::make_shared<StringPool>();
 
  private:
   std::vector<Constant> constants_;

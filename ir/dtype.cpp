@@ -16,7 +16,7 @@ struct Entry {
 constexpr std::array<Entry, 27> kTypes = {{
     {"undefined", 0, Class::None},   {"f32", 32, Class::Float},    {"u8", 8, Class::Unsigned},
     {"i8", 8, Class::Signed},        {"u16", 16, Class::Unsigned}, {"i16", 16, Class::Signed},
-    {"i32", 32, Class::Signed},      {"i64", 64, Class::Signed},   {"string", 0, Class::None},
+    {"i32", 32, Class::Signed},      {"i64", 64, Class::Signed},   {"string", 64, Class::None},
     {"bool", 8, Class::Bool},        {"f16", 16, Class::Float},    {"f64", 64, Class::Float},
     {"u32", 32, Class::Unsigned},    {"u64", 64, Class::Unsigned}, {"c64", 64, Class::Complex},
     {"c128", 128, Class::Complex},   {"bf16", 16, Class::Float},   {"f8e4m3fn", 8, Class::Float},

@@ -38,7 +38,8 @@ enum class DType : uint8_t {
   I2 = 26,
 };
 
-// Bits of one element as stored; sub-byte types are packed as in ONNX. String and Undefined have none (0).
+// Bits of one element as stored; sub-byte types are packed as in ONNX. Undefined has none (0); a string is the number
+// of its text (ir/strings.h).
 int bit_width(DType);
 
 bool is_float(DType);    // f16, bf16, f32, f64 and the 8- and 4-bit floats

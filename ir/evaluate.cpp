@@ -26,7 +26,7 @@ class Evaluator {
       const auto known = value_of(extent);
       if (!known || *known > kMostElements || (count *= *known) > kMostElements) return false;
     }
-    return type.kind == Type::Kind::Tensor && type.dtype != DType::String;
+    return type.kind == Type::Kind::Tensor;
   }
 
   std::optional<Tensor> compute(const Value* value, int depth) {

@@ -97,7 +97,9 @@ Value* GraphBuilder::constant(ConstantId id) { return create(OpKind::Constant, {
 
 Value* GraphBuilder::scalar(Scalar value) { return constant(module.constants.add_splat(value.dtype, {}, value)); }
 
+// The one string that is a number is 0, "": what pads.
 Value* GraphBuilder::scalar(DType dtype, double value) {
+  if (dtype == DType::String && value == 0) return scalar(Scalar::of_integer(dtype, 0));
   Scalar number = is_float(dtype) ? Scalar::of_float(dtype, round_to(dtype, value))
                                   : lapidary::convert(Scalar::of_float(DType::F64, value), dtype);
   return scalar(number);

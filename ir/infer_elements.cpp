@@ -375,6 +375,7 @@ std::optional<std::vector<Dim>> elements_of(Module& module, OpKind kind, std::sp
     case OpKind::ConvTranspose:
     case OpKind::MaxPool:
     case OpKind::AveragePool:
+    case OpKind::HostCall:
     case OpKind::ToHost:  // names its own, below
     case OpKind::TruePositions:
     case OpKind::Suppress:

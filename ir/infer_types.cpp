@@ -1,5 +1,6 @@
 // Which rule infers an op's result types, and the rules of ops with regions. The rules themselves are in
 // infer_shape_ops.cpp, infer_index_ops.cpp, infer_math_ops.cpp and infer_window_ops.cpp, one function per op.
+#include "ir/host_functions.h"
 #include "ir/infer.h"
 #include "ir/signature.h"
 
@@ -105,6 +106,11 @@ Type infer_true_positions(const Inference& op) {
   return Type::tensor(DType::I64, {op.params.dim("count")});
 }
 
+Type infer_host_call(const Inference& op) {
+  if (!is_host_function(op.params.text("function"))) op.fail("no host function '{}'", op.params.text("function"));
+  return Type::tensor(op.params.dtype("to"), op.params.has("shape") ? op.params.dims("shape") : op.shape(0));
+}
+
 Type infer_constant(const Inference& op) {
   const Constant& constant = op.module.constants[op.params.constant("value")];
   Shape shape;
@@ -172,6 +178,8 @@ std::vector<Type> infer_primitive(const Inference& op) {
       return {infer_true_positions(op)};
     case OpKind::Suppress:
       return {infer_suppress(op)};
+    case OpKind::HostCall:
+      return {infer_host_call(op)};
     case OpKind::Loop:
       return infer_loop(op);
     case OpKind::If:

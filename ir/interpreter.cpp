@@ -81,7 +81,8 @@ void Interpreter::check_pending() {
 }
 
 void Interpreter::remember_elements(const Value& value, const TensorRef& tensor) {
-  if (is_float(tensor->dtype) || tensor->elements() > kMostElements) return;
+  const bool whole = is_integer(tensor->dtype) || tensor->dtype == DType::Bool;
+  if (!whole || tensor->elements() > kMostElements) return;
   elements_[value.id] = tensor;
   if (!pending_.empty()) check_pending();
 }
@@ -309,6 +310,8 @@ Tensor Interpreter::run_plain(const Execution& x) {
       return run_true_positions(x);
     case OpKind::Suppress:
       return run_suppress(x);
+    case OpKind::HostCall:
+      return run_host_call(x);
     case OpKind::TopK:
     case OpKind::Loop:
     case OpKind::If:
@@ -365,6 +368,13 @@ std::optional<std::vector<Tensor>> interpret_op(const Module& module, const Op& 
     for (size_t i = 0; i < references.size(); i++) interpreter.remember_elements(*op.operands[i], references[i]);
     return interpreter.run_op(op, references);
   } catch (const UnknownDim&) { return std::nullopt; }
+}
+
+Tensor interpret_host_call(const Module& module, const Op& op, std::span<const Tensor> operands,
+                           std::function<int64_t(Dim)> value) {
+  std::vector<TensorRef> references;
+  for (const Tensor& operand : operands) references.push_back(std::make_shared<const Tensor>(operand));
+  return run_host_call({module, op, std::move(references), true, std::move(value)});
 }
 
 }  // namespace lapidary

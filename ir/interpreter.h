@@ -15,7 +15,7 @@ struct Tensor {
   DType dtype = DType::Undefined;
   std::vector<int64_t> shape;
   std::vector<double> numbers;    // floats
-  std::vector<int64_t> integers;  // integers and bool
+  std::vector<int64_t> integers;  // integers, bool and strings
 
   int64_t elements() const;
   Scalar at(int64_t index) const;
@@ -37,5 +37,9 @@ std::vector<Tensor> interpret(const Module&, const Function&, std::span<const Te
 
 // One op on known operand values (constant folding). Nothing when it needs symbols that have no value.
 std::optional<std::vector<Tensor>> interpret_op(const Module&, const Op&, std::span<const Tensor> operands);
+
+// A host_call alone, with the values that Dims have.
+Tensor interpret_host_call(const Module&, const Op&, std::span<const Tensor> operands,
+                           std::function<int64_t(Dim)> value);
 
 }  // namespace lapidary

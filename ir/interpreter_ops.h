@@ -112,6 +112,8 @@ Tensor run_scalar_op(const Execution&);
 Tensor run_convert(const Execution&);
 Tensor run_reduce(const Execution&);
 Tensor run_contract(const Execution&);
+// interpreter_strings.cpp
+Tensor run_host_call(const Execution&);
 // interpreter_window.cpp
 Tensor run_conv(const Execution&);
 Tensor run_conv_transpose(const Execution&);

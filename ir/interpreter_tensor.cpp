@@ -58,7 +58,7 @@ void Tensor::set(int64_t index, const Scalar& value) {
 }
 
 Tensor Tensor::zeros(DType dtype, std::vector<int64_t> shape) {
-  if (!is_float(dtype) && !is_integer(dtype) && dtype != DType::Bool)
+  if (!is_float(dtype) && !is_integer(dtype) && dtype != DType::Bool && dtype != DType::String)
     throw Error(Fault::Unsupported, fmt::format("interpreting values of type {}", name_of(dtype)));
   auto count = static_cast<size_t>(checked_count(shape));
   Tensor result{dtype, std::move(shape), {}, {}};

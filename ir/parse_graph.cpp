@@ -216,7 +216,6 @@ class GraphParser {
   }
 
   ConstantId constant_value(DType element, const std::vector<int64_t>& shape, int64_t count) {
-    if (lexer_.at("strings")) lexer_.fail("constants of strings have no text form");
     if (lexer_.accept("splat")) return module_->constants.add_splat(element, shape, scalar(element));
     if (lexer_.accept("bytes")) return stand_in(element, shape, count);
     std::vector<Scalar> scalars;
@@ -233,6 +232,8 @@ class GraphParser {
   }
 
   Scalar scalar(DType dtype) {
+    if (dtype == DType::String)
+      return Scalar::of_integer(dtype, module_->constants.strings->number_of(lexer_.string()));
     if (is_float(dtype)) return Scalar::of_float(dtype, round_to(dtype, lexer_.number()));
     return convert(Scalar::of_integer(DType::I64, lexer_.integer()), dtype);
   }

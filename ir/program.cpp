@@ -76,6 +76,9 @@ std::string variant_text(const Program& program, const Variant& variant) {
 
 std::string host_step_text(const Program& program, const Step& step) {
   std::string text = fmt::format("{} ({})", name_of(step.kind), listed(step.buffers, buffer_text));
+  if (step.call) text += " " + step.call->params.text("function");
+  if (!step.integers.empty())
+    text += fmt::format(" integers=[{}]", listed(step.integers, [](Dim dim) { return to_string(dim); }));
   if (step.amount) text += " " + to_string(step.amount);
   if (step.keep) text += " keep";
   if (!step.elements.empty())
@@ -120,7 +123,7 @@ std::string entry_text(const Program& program, const EntryPoint& entry) {
 
 std::string_view name_of(StepKind kind) {
   static constexpr const char* kNames[] = {"step",          "elements",   "reserve",   "provide", "branch",
-                                           "branch_unless", "loop_begin", "loop_next", "swap"};
+                                           "branch_unless", "loop_begin", "loop_next", "swap",    "host_call"};
   return kNames[static_cast<size_t>(kind)];
 }
 

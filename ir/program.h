@@ -50,6 +50,8 @@ enum class StepKind : uint8_t {
   LoopBegin,     // the counter of iterations, an i64 in buffer 0, is -1
   LoopNext,      // adds 1 to the counter in buffer 0; to `target` when it has reached `amount`
   Swap,          // the registers buffer 0 and buffer 1 exchange what they hold
+  HostCall,  // `call`, a function of the runtime: buffer 0 is the dictionary of strings, where it needs one, the last
+             // one its result; `integers` are the result's elements and what else it is told
 };
 std::string_view name_of(StepKind);
 inline bool jumps(StepKind kind) {
@@ -74,6 +76,8 @@ struct Step {
   bool keep = false;
   DType dtype{};              // Elements: of the integers
   std::vector<Dim> elements;  // Elements: leaves, in the order of the buffer
+  const Op* call = nullptr;   // HostCall: the op in the module
+  std::vector<Dim> integers;
 };
 
 struct ArenaBuffer {

@@ -1,5 +1,6 @@
 #include "ir/program_walk.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace lapidary {
@@ -30,6 +31,22 @@ void ProgramWalk::read_elements(const Step& step) {
   check();
 }
 
+void ProgramWalk::host_call(const Step& step) {
+  const auto bytes_at = [&](const BufferRef& buffer, DType dtype, int64_t elements) {
+    return std::span(address(buffer), static_cast<size_t>(*byte_size(dtype, elements)));
+  };
+  std::vector<Tensor> operands;
+  for (size_t i = 0; i < step.call->operands.size(); ++i) {
+    const Type& type = step.call->operands[i]->type;
+    Tensor operand = Tensor::zeros(type.dtype, value_.shape(type.shape));
+    const auto bytes = bytes_at(step.buffers[i + 1], type.dtype, operand.elements());
+    operands.push_back(Tensor::from_bytes(type.dtype, operand.shape, bytes));
+  }
+  const Tensor result =
+      interpret_host_call(*program_.module, *step.call, operands, [&](Dim dim) { return value_(dim); });
+  std::ranges::copy(result.to_bytes(), bytes_at(step.buffers.back(), result.dtype, result.elements()).begin());
+}
+
 uint32_t ProgramWalk::host_step(const Step& step, uint32_t index) {
   auto counter = [&] { return reinterpret_cast<int64_t*>(address(step.buffers[0])); };
   switch (step.kind) {
@@ -53,6 +70,9 @@ uint32_t ProgramWalk::host_step(const Step& step, uint32_t index) {
       break;
     case StepKind::LoopNext:
       return ++*counter() >= value_(step.amount) ? step.target : index + 1;
+    case StepKind::HostCall:
+      host_call(step);
+      break;
     case StepKind::Swap:
       swap(slot(step.buffers[0]), slot(step.buffers[1]));
       break;

@@ -305,7 +305,7 @@ Scalar evaluate_integer(ScalarOp op, DType dtype, int64_t a, int64_t b) {
 }
 
 void check_numeric(DType dtype) {
-  if (is_float(dtype) || is_integer(dtype) || dtype == DType::Bool) return;
+  if (is_float(dtype) || is_integer(dtype) || dtype == DType::Bool || dtype == DType::String) return;
   throw Error(Fault::Unsupported, fmt::format("values of type {}", name_of(dtype)));
 }
 
@@ -362,7 +362,7 @@ bool accepts(ScalarOp op, DType dtype) {
     case Types::Boolean:
       return boolean;
     case Types::Any:
-      return is_float(dtype) || is_integer(dtype) || boolean;
+      return is_float(dtype) || is_integer(dtype) || boolean || dtype == DType::String;
     case Types::Bits:
       return is_integer(dtype) || boolean;
   }
@@ -397,6 +397,8 @@ Scalar evaluate(ScalarOp op, std::span<const Scalar> operands, bool round) {
 Scalar convert(const Scalar& x, DType to, bool round) {
   check_numeric(x.dtype);
   check_numeric(to);
+  if (to == x.dtype && to == DType::String) return x;
+  LPD_CHECK(to != DType::String && x.dtype != DType::String, "a string is converted by the host");
   if (to == DType::Bool) return Scalar::of_bool(is_float(x.dtype) ? x.number != 0 : x.integer != 0);
   if (is_integer(to)) return Scalar::of_integer(to, is_float(x.dtype) ? saturate(to, x.number) : wrap(to, x.integer));
   double value = is_float(x.dtype) ? x.number : integer_to_double(x.dtype, x.integer, round && to != DType::F64);

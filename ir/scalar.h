@@ -25,7 +25,7 @@ DType result_type(ScalarOp, std::span<const DType> operands);
 // A function of mathematics, computed by a polynomial or by libm: some thirty vector instructions.
 inline bool is_maths(ScalarOp op) { return (op >= ScalarOp::Exp && op <= ScalarOp::Sigmoid) || op == ScalarOp::Pow; }
 
-// One element of any numeric type: floats in `number`, integers and bool in `integer` (unsigned 64-bit as its bits).
+// One element of any type: floats in `number`, integers, bool and strings in `integer` (unsigned 64-bit as its bits).
 struct Scalar {
   DType dtype = DType::F32;
   double number = 0;

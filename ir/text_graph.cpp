@@ -264,7 +264,11 @@ class Printer {
   }
 
   std::string constant_value(const Constant& constant, ConstantId id) {
-    if (constant.dtype == DType::String) return "strings";
+    if (constant.dtype == DType::String) {
+      std::vector<std::string> texts = module_->constants.strings_of(id);
+      for (std::string& text : texts) text = quote(text);
+      return fmt::format("{{{}}}", fmt::join(texts, ", "));
+    }
     Scalar splat;
     if (module_->constants.is_splat(id, &splat)) return "splat " + scalar_text(splat);
     bool plain = is_float(constant.dtype) || is_integer(constant.dtype) || constant.dtype == DType::Bool;

@@ -25,6 +25,7 @@ const std::vector<Pass>& graph_passes() {
       {"recognise-attention", recognise_attention,
        "a product, a softmax and a product are one kernel that never stores the scores"},
       {"fold-batch-norms", fold_batch_norms, "a scale and a shift of channels vanish into weights and bias"},
+      {"intern-strings", intern_strings, "strings are numbers of texts: kernels do not know them"},
       {"widen-subbytes", widen_subbytes, "2- and 4-bit numbers are computed in bytes: kernels do not know them"},
       {"widen-halves", widen_halves, "f16 and bf16 are computed in f32 and rounded: kernels know f32 alone"},
       {"drop-dead", drop_dead, "what those left behind goes"},
@@ -83,11 +84,12 @@ std::string outside_of_groups(const Region& body) {
     for (const auto& region : op.regions)
       if (std::string found = op.is_control() ? outside_of_groups(*region) : ""; !found.empty()) return found;
     if (!op.is(OpKind::Group) && !op.is(OpKind::Constant) && !op.is(OpKind::Yield) && !op.is(OpKind::ToHost) &&
-        !op.is_control())
+        !op.is(OpKind::HostCall) && !op.is_control())
       return std::string(name_of(op.kind));
   }
   for (const Value* result : body.results())
-    if (!result->producer || !result->producer->is(OpKind::Group)) return "result";
+    if (!result->producer || (!result->producer->is(OpKind::Group) && !result->producer->is(OpKind::HostCall)))
+      return "result";
   return "";
 }
 

@@ -70,6 +70,18 @@ typedef struct {
   uint32_t first_stage, stage_count;     /* into integer_slots: byte offsets of the Stage buffers, in order */
 } lpd_variant;
 
+/* A function that the host runs between kernels: buffers and integers of a LPD_STEP_HOST_CALL. `dictionary`: the
+ * strings of the model's constants, laid out as ir/strings.h says; NULL where none are needed. */
+typedef struct {
+  lpd_instance *instance;
+  const char *origin;
+  const void *dictionary;
+  void *const *operands; /* the last one is the result */
+  const int64_t *integers;
+} lpd_call;
+typedef lpd_status (*lpd_host_function)(const lpd_call *);
+enum { LPD_MOST_OPERANDS = 4, LPD_MOST_ARGUMENTS = 4 };
+
 /* What each does: StepKind in ir/program.h. */
 enum lpd_step_kind {
   LPD_STEP_KERNEL,
@@ -80,7 +92,8 @@ enum lpd_step_kind {
   LPD_STEP_BRANCH_UNLESS,
   LPD_STEP_LOOP_BEGIN,
   LPD_STEP_LOOP_NEXT,
-  LPD_STEP_SWAP
+  LPD_STEP_SWAP,
+  LPD_STEP_HOST_CALL
 };
 enum lpd_step_flags { LPD_STEP_BARRIER_BEFORE = 1, LPD_STEP_SERIAL = 2, LPD_STEP_BEGINS_REGION = 4 };
 typedef struct {
@@ -95,9 +108,10 @@ typedef struct {
 
 typedef struct {
   uint32_t amount;                       /* slot or LPD_NO_SLOT */
-  uint32_t target;                       /* a step of the entry */
+  uint32_t target;                       /* a step of the entry; HOST_CALL: into functions */
   uint32_t keep, dtype;                  /* RESERVE; ELEMENTS */
-  uint32_t first_element, element_count; /* ELEMENTS: into integer_slots: the slots to fill, or LPD_NO_SLOT */
+  uint32_t first_element, element_count; /* into integer_slots. ELEMENTS: the slots to fill, or LPD_NO_SLOT;
+                                            HOST_CALL: its integers */
   uint32_t first_formula, formula_count; /* into integer_slots: what is evaluated then, in order */
   uint32_t first_check, check_count;     /* into checks: what must hold then */
 } lpd_host_step;
@@ -140,6 +154,7 @@ struct lpd_model {
   const lpd_buffer_ref *buffer_refs;
   const uint32_t *integer_slots;
   const lpd_kernel *kernels;
+  const lpd_host_function *functions;
   const char *const *kernel_names; /* of the same kernels: for reports */
   /* A symbol is read off an input's extent, the LPD_DIM_EXTENT in its slot; every other extent of the signature is
    * checked against its formula. */

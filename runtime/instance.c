@@ -150,6 +150,7 @@ void lpd_destroy(lpd_instance *instance) {
     for (int k = 0; k < 2; ++k) lpd_give(&alloc, instance->slots[i].owned[k], instance->slots[i].owned_bytes[k]);
   for (uint32_t i = 0; i < instance->model->register_count; ++i)
     lpd_give(&alloc, instance->registers[i].data, instance->registers[i].bytes);
+  lpd_strings_destroy(instance);
   lpd_give(&alloc, instance->stages.data, instance->stages.bytes);
   lpd_give(&alloc, instance->arena.data, instance->arena.bytes);
   lpd_give(&alloc, instance, instance->block_bytes);

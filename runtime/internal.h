@@ -70,6 +70,18 @@ typedef struct {
   int64_t bytes;
 } lpd_block;
 
+/* The strings of a run that are none of the model's constants, by number; texts that the run makes, in pieces. */
+typedef struct lpd_text_piece {
+  struct lpd_text_piece *before;
+  int64_t bytes, used; /* of it, this head counted */
+} lpd_text_piece;
+typedef struct {
+  lpd_block views, table; /* lpd_string each; u32 number + 1 of each slot, or 0 */
+  int64_t count, slots;
+  lpd_text_piece *texts;
+  int64_t text_bytes; /* of all pieces */
+} lpd_strings;
+
 enum { LPD_ERROR_BYTES = 512, LPD_ALIGNMENT = 64 };
 
 struct lpd_instance {
@@ -89,6 +101,7 @@ struct lpd_instance {
 
   lpd_block arena, stages; /* stages: one for each thread */
   lpd_block *registers;    /* of the model's register_count */
+  lpd_strings strings;
   int64_t max_loop;
   uint64_t dims_version, pointers_version; /* count changes; from 1 */
   uint8_t dims_known;                      /* they fit the bound extents */
@@ -151,6 +164,14 @@ lpd_status lpd_reserve(lpd_instance *, uint32_t reg, int64_t bytes, int keep);
 /* Memory for outputs, the caller's or the instance's: of all whose extents are known when shapes are bound; of one. */
 lpd_status lpd_provide_outputs(lpd_instance *);
 lpd_status lpd_provide_output(lpd_instance *, uint32_t slot);
+
+/* A block of at least so many bytes, within max_bytes. What it held is kept, or lost when it must grow. */
+lpd_status lpd_grow(lpd_instance *, lpd_block *, int64_t bytes, int keep, const char *what);
+lpd_status lpd_check_limit(lpd_instance *, int64_t more, const char *what); /* may so much more be taken? */
+
+/* --- strings.c ----------------------------------------------------------------------------------------------- */
+void lpd_strings_reset(lpd_instance *);
+void lpd_strings_destroy(lpd_instance *);
 
 /* --- regions.c ----------------------------------------------------------------------------------------------- */
 int lpd_moves(const lpd_buffer_ref *); /* may its address change while dims do not? */

@@ -32,7 +32,8 @@ typedef enum {
   LPD_SYSTEM = 7           /* threads could not be started */
 } lpd_status;
 
-/* Element types are ONNX's TensorProto.DataType codes: 1 float, 6 int32, 7 int64, 9 bool, 10 float16, 11 double, … */
+/* Element types are ONNX's TensorProto.DataType codes: 1 float, 6 int32, 7 int64, 9 bool, 10 float16, 11 double, … A
+ * string (8) is a lpd_string. */
 
 typedef struct {
   uint32_t size;  /* sizeof(lpd_tensor) */
@@ -43,6 +44,15 @@ typedef struct {
   const int64_t *dims;    /* rank of them */
   const int64_t *strides; /* in elements; NULL: dense row-major, the only form taken today */
 } lpd_tensor;
+
+/* An element of a tensor of strings (type 8): UTF-8, not ended by a zero byte. Of an input, the bytes at data must stay
+ * valid and unchanged until the run is over and its outputs are no longer read; those of an output lie in the library,
+ * in an input, or in the instance, and are valid until its next run or its end, which is why such an output cannot be
+ * bound as an input: its strings must be copied. Bytes that are no UTF-8 are kept as they are. */
+typedef struct {
+  const char *data;
+  int64_t size;
+} lpd_string;
 
 /* A team of threads that runs body(arg, 0) … body(arg, threads - 1), all at the same time (they wait for each other
  * inside), and returns when all are done. The caller's thread may be one of them. Instances that share an executor and
@@ -65,7 +75,7 @@ typedef struct {
   const lpd_executor *executor; /* NULL: a team of the instance's own */
   const lpd_alloc *alloc;       /* NULL: malloc */
   int64_t max_bytes;            /* of arena_bytes + threads * workspace_bytes, and of tensors whose size only a run
-                                   can tell; of each output that is not bound, too; 0: no limit */
+                                   can tell, and new strings; of each output that is not bound, too; 0: no limit */
   int64_t max_loop;             /* iterations of a loop; 0: no limit */
 } lpd_options;
 

@@ -45,16 +45,21 @@ static const char *value_of(const char *header, const char *key) {
   return found;
 }
 
-static uint8_t type_of(const char *path, const char *header) {
+/* *width: of strings, in characters. */
+static uint8_t type_of(const char *path, const char *header, int64_t *width, int *wide) {
   const char *text = value_of(header, "'descr':");
-  if (!text || *text++ != '\'' || !strchr("<|=>", *text) || text[1] < 'a' || text[1] > 'z')
+  if (!text || *text++ != '\'' || !strchr("<|=>", *text) || (text[1] | 0x20) < 'a' || (text[1] | 0x20) > 'z')
     lpd_end(EXIT_WRONG_INPUT, "%s: the header names no simple type", lpd_printable(path));
   if (*text == '>') lpd_end(EXIT_UNSUPPORTED, "%s: big-endian data is not supported", lpd_printable(path));
   const char *name = text + 1, *end = strchr(name, '\'');
-  if (!end || end - name > 8) lpd_end(EXIT_WRONG_INPUT, "%s: the header names no simple type", lpd_printable(path));
+  if (!end || end - name > 10) lpd_end(EXIT_WRONG_INPUT, "%s: the header names no simple type", lpd_printable(path));
   for (size_t i = 0; i < sizeof kTypes / sizeof *kTypes; ++i)
     if (strlen(kTypes[i].name) == (size_t)(end - name) && memcmp(kTypes[i].name, name, (size_t)(end - name)) == 0)
       return kTypes[i].dtype;
+  char *after;
+  *width = strtoll(name + 1, &after, 10);
+  *wide = *name == 'U';
+  if ((*wide || *name == 'S') && after == end && *width >= 0) return LPD_STRING_TYPE;
   char type[16];
   memcpy(type, name, (size_t)(end - name));
   type[end - name] = 0;
@@ -92,15 +97,25 @@ static void read_shape(const char *path, const char *header, lpd_array *array) {
 lpd_array lpd_read_npy(const char *path) {
   lpd_bytes file = lpd_read_file(path);
   const char *header = header_text(path, &file);
-  lpd_array array = {.dtype = type_of(path, header), .data = (void *)file.at, .bytes = file.end - file.at};
+  int64_t width = 0;
+  int wide = 0;
+  lpd_array array = {
+      .dtype = type_of(path, header, &width, &wide), .data = (void *)file.at, .bytes = file.end - file.at};
   if (strstr(header, "'fortran_order': True"))
     lpd_end(EXIT_UNSUPPORTED, "%s: Fortran order is not supported", lpd_printable(path));
   read_shape(path, header, &array);
-  const int64_t bytes = lpd_tensor_bytes(array.dtype, array.rank, array.dims);
+  const int strings = array.dtype == LPD_STRING_TYPE;
+  int64_t bytes = lpd_tensor_bytes(array.dtype, array.rank, array.dims), count = bytes / (int64_t)sizeof(lpd_string);
+  if (strings && bytes >= 0 && __builtin_mul_overflow(count, width * (wide ? 4 : 1), &bytes)) bytes = -1;
   if (bytes < 0) lpd_end(EXIT_WRONG_INPUT, "%s: the shape overflows", lpd_printable(path));
   if (bytes != array.bytes)
     lpd_end(EXIT_WRONG_INPUT, "%s: the shape needs %lld bytes of data, the file has %lld", lpd_printable(path),
             (long long)bytes, (long long)array.bytes);
+  if (strings) {
+    array.data = lpd_unpad_strings(array.data, count, width, wide);
+    array.bytes = count * (int64_t)sizeof(lpd_string);
+    return array;
+  }
   void *aligned = lpd_take(&lpd_default_alloc, bytes + 1); /* the header's length may leave data anywhere */
   if (!aligned) lpd_end(EXIT_FILE, "out of memory");
   memcpy(aligned, array.data, (size_t)bytes);
@@ -110,6 +125,16 @@ lpd_array lpd_read_npy(const char *path) {
 
 void lpd_write_npy(const char *path, const lpd_tensor *tensor) {
   const char *type = NULL;
+  char wide[32];
+  const void *data = tensor->data;
+  int64_t bytes = tensor->bytes;
+  if (tensor->dtype == LPD_STRING_TYPE) {
+    const int64_t count = bytes / (int64_t)sizeof(lpd_string), width = lpd_string_width(data, count);
+    data = lpd_pad_strings(data, count, width);
+    bytes = 4 * count * width;
+    snprintf(wide, sizeof wide, "U%lld", (long long)width);
+    type = wide;
+  }
   for (size_t i = 0; i < sizeof kTypes / sizeof *kTypes; ++i)
     if (kTypes[i].dtype == tensor->dtype) type = kTypes[i].name;
   if (!type)
@@ -117,8 +142,9 @@ void lpd_write_npy(const char *path, const lpd_tensor *tensor) {
             lpd_short_type(tensor->dtype));
   char head[4096]; /* of any rank: 64 extents of at most 20 digits */
   size_t length = 10;
-  length += (size_t)snprintf(head + length, sizeof head - length,
-                             "{'descr': '%c%s', 'fortran_order': False, 'shape': (", type[1] == '1' ? '|' : '<', type);
+  length +=
+      (size_t)snprintf(head + length, sizeof head - length, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
+                       *type != 'U' && type[1] == '1' ? '|' : '<', type);
   for (int axis = 0; axis < tensor->rank; ++axis)
     length += (size_t)snprintf(head + length, sizeof head - length, "%lld, ", (long long)tensor->dims[axis]);
   length += (size_t)snprintf(head + length, sizeof head - length, "), }");
@@ -127,5 +153,5 @@ void lpd_write_npy(const char *path, const lpd_tensor *tensor) {
   memcpy(head, kMagic, kMagicBytes);
   head[6] = 1, head[7] = 0;
   head[8] = (char)((length - 10) & 255), head[9] = (char)((length - 10) >> 8);
-  lpd_write_file(path, head, length, tensor->data, tensor->bytes);
+  lpd_write_file(path, head, length, data, bytes);
 }

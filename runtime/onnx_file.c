@@ -82,6 +82,14 @@ static void take_number(reader *r, int field, uint64_t number) {
   ++r->elements;
 }
 
+/* It stays in the file's bytes. */
+static void take_string(reader *r, lpd_bytes text) {
+  if (r->field != 0 && r->field != kStrings) wrong(r, "elements in two fields");
+  r->field = kStrings;
+  if (r->into) ((lpd_string *)r->into)[r->elements] = (lpd_string){(const char *)text.at, text.end - text.at};
+  ++r->elements;
+}
+
 /* A repeated field of numbers, each alone or many packed. `kind` is that of one number. */
 static void take_numbers(reader *r, lpd_bytes *in, int field, int kind, int found) {
   if (found == kind) {
@@ -134,10 +142,12 @@ static void take_field(reader *r, lpd_bytes *in, uint64_t field, int kind) {
     case kLocation:
       if (kind != (field == kExternal ? kBytes : kVarint)) wrong(r, "not an ONNX tensor");
       lpd_end(EXIT_WRONG_INPUT, "%s: external data is not for files of one tensor", lpd_printable(r->path));
-    case kSegment:
     case kStrings:
-      lpd_end(EXIT_UNSUPPORTED, "%s: %s are not supported", lpd_printable(r->path),
-              field == kStrings ? "strings" : "segments of a tensor");
+      if (kind != kBytes) wrong(r, "not an ONNX tensor");
+      take_string(r, read_bytes(r, in));
+      return;
+    case kSegment:
+      lpd_end(EXIT_UNSUPPORTED, "%s: segments of a tensor are not supported", lpd_printable(r->path));
     default:
       if (field == 0) wrong(r, "not an ONNX tensor");
       skip(r, in, kind);
@@ -165,11 +175,18 @@ lpd_array lpd_read_onnx(const char *path) {
   reader r = {.path = path};
   if (file.at == file.end) wrong(&r, "empty file");
   walk(&r, file);
+  const int strings = r.array.dtype == LPD_STRING_TYPE;
+  if (strings && r.raw) wrong(&r, "strings cannot be in raw_data");
+  if (r.elements > 0 && strings != (r.field == kStrings)) wrong(&r, "its list is of another type");
   const unsigned bits = lpd_type_bits(r.array.dtype);
   if (bits == 0) lpd_end(EXIT_WRONG_INPUT, "%s: unknown data_type %d", lpd_printable(path), r.array.dtype);
   const int64_t bytes = lpd_tensor_bytes(r.array.dtype, r.array.rank, r.array.dims);
   if (bytes < 0) wrong(&r, "the shape overflows");
-  r.width = r.field == kFloats ? 4 : r.field == kDoubles || bits > 64 ? 8 : bits < 8 ? 1 : (int)bits / 8;
+  r.width = strings                            ? (int)sizeof(lpd_string)
+            : r.field == kFloats               ? 4
+            : r.field == kDoubles || bits > 64 ? 8
+            : bits < 8                         ? 1
+                                               : (int)bits / 8;
   const int64_t found = r.raw ? r.raw_bytes : r.elements * r.width;
   if (found != bytes)
     lpd_end(EXIT_WRONG_INPUT, "%s: %s[%s] needs %lld bytes, %s has %lld", lpd_printable(path),
@@ -193,6 +210,22 @@ static char *put_varint(char *to, uint64_t value) {
   return to;
 }
 
+static void write_strings(const char *path, const char *head, const char *head_end, const lpd_tensor *tensor) {
+  const lpd_string *texts = tensor->data;
+  const int64_t count = tensor->bytes / (int64_t)sizeof *texts;
+  int64_t bytes = head_end - head;
+  for (int64_t i = 0; i < count; ++i) bytes += 11 + texts[i].size;
+  char *content = lpd_memory(bytes), *to = content;
+  memcpy(to, head, (size_t)(head_end - head));
+  to += head_end - head;
+  for (int64_t i = 0; i < count; ++i) {
+    to = put_varint(put_varint(to, kStrings << 3 | kBytes), (uint64_t)texts[i].size);
+    if (texts[i].size > 0) memcpy(to, texts[i].data, (size_t)texts[i].size);
+    to += texts[i].size;
+  }
+  lpd_write_file(path, content, (size_t)(to - content), NULL, 0);
+}
+
 void lpd_write_onnx(const char *path, const char *name, const lpd_tensor *tensor) {
   const size_t length = strlen(name);
   char *head = lpd_memory((int64_t)length + 64 + 11 * tensor->rank), *to = head;
@@ -201,6 +234,11 @@ void lpd_write_onnx(const char *path, const char *name, const lpd_tensor *tensor
   to = put_varint(put_varint(to, kDataType << 3), tensor->dtype);
   to = put_varint(put_varint(to, kName << 3 | kBytes), length);
   memcpy(to, name, length);
-  to = put_varint(put_varint(to + length, kRaw << 3 | kBytes), (uint64_t)tensor->bytes);
+  to += length;
+  if (tensor->dtype == LPD_STRING_TYPE) {
+    write_strings(path, head, to, tensor);
+    return;
+  }
+  to = put_varint(put_varint(to, kRaw << 3 | kBytes), (uint64_t)tensor->bytes);
   lpd_write_file(path, head, (size_t)(to - head), tensor->data, tensor->bytes);
 }

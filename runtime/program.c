@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "strings.h"
+
 const lpd_model *lpd_product_signature(void);
 const char *lpd_product_missing_cpu_feature(void);
 lpd_status lpd_product_create(const lpd_options *, lpd_instance **);
@@ -185,7 +187,9 @@ static void fill(lpd_array *array) {
   const int64_t count = array->bytes * 8 / bits, width = bits / 8;
   memset(array->data, 0, (size_t)array->bytes);
   for (int64_t i = 0; i < count && width > 0; ++i) {
-    if (array->dtype == 1)
+    if (array->dtype == LPD_STRING_TYPE)
+      ((lpd_string *)array->data)[i] = (lpd_string){"ab" + (random_bits() >> 8 & 1), 1};
+    else if (array->dtype == 1)
       ((float *)array->data)[i] = (float)random_normal();
     else if (array->dtype == 11)
       ((double *)array->data)[i] = random_normal();
@@ -266,6 +270,21 @@ static double small_float(uint32_t code, int exponent_bits, int mantissa_bits) {
   return code >> (exponent_bits + mantissa_bits) & 1 ? -value : value;
 }
 
+/* The beginning of a string, on one line. */
+static void string_text(lpd_string string, char text[32]) {
+  char *to = text;
+  int64_t at = 0;
+  *to++ = '\'';
+  while (at < string.size && to < text + 20) {
+    const uint32_t c = lpd_next_code_point(string, &at);
+    if (c >= kNoCodePoint || c < 0x20 || (c >= 0x7f && c < 0xa0))
+      to += snprintf(to, 6, "\\x%02x", c & 255);
+    else
+      to = lpd_put_code_point(to, c);
+  }
+  strcpy(to, at < string.size ? "…'" : "'");
+}
+
 /* Element i as text; "…" for types that have no short one. */
 static void element_text(const lpd_tensor *t, int64_t i, char text[32]) {
   union {
@@ -275,6 +294,10 @@ static void element_text(const lpd_tensor *t, int64_t i, char text[32]) {
     uint16_t half;
   } value = {.whole = 0};
   const int width = (int)lpd_type_bits(t->dtype) / 8;
+  if (t->dtype == LPD_STRING_TYPE) {
+    string_text(((const lpd_string *)t->data)[i], text);
+    return;
+  }
   memcpy(&value, (const char *)t->data + i * width, (size_t)(width <= 8 ? width : 0));
   const int is_signed = t->dtype == 3 || t->dtype == 5 || t->dtype == 6 || t->dtype == 7;
   if (t->dtype == 1)

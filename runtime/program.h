@@ -9,7 +9,7 @@
 #include "internal.h"
 
 enum exit_code { EXIT_WRONG_INPUT = 1, EXIT_USAGE = 2, EXIT_UNSUPPORTED = 3, EXIT_FILE = 4 };
-enum { LPD_MOST_RANK = 64 };
+enum { LPD_MOST_RANK = 64, LPD_STRING_TYPE = 8 };
 
 typedef struct {
   uint8_t dtype, rank;
@@ -40,6 +40,10 @@ void lpd_write_file(const char *path, const void *head, size_t head_bytes, const
 /* --- npy_file.c, onnx_file.c --------------------------------------------------------------------------------- */
 lpd_array lpd_read_npy(const char *path);
 void lpd_write_npy(const char *path, const lpd_tensor *);
+/* npy_strings.c: elements of a fixed width, UTF-32 or bytes, to strings and back; the width in characters. */
+void *lpd_unpad_strings(const void *elements, int64_t count, int64_t width, int wide);
+int64_t lpd_string_width(const lpd_string *, int64_t count);
+void *lpd_pad_strings(const lpd_string *, int64_t count, int64_t width);
 lpd_array lpd_read_onnx(const char *path);
 void lpd_write_onnx(const char *path, const char *name, const lpd_tensor *);
 

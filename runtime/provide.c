@@ -5,7 +5,9 @@
 #include "internal.h"
 
 static int64_t held_bytes(const lpd_instance *instance) {
+  const lpd_strings *strings = &instance->strings;
   int64_t total = instance->arena.bytes + instance->stages.bytes;
+  total += strings->views.bytes + strings->table.bytes + strings->text_bytes;
   for (uint32_t i = 0; i < instance->model->register_count; ++i) total += instance->registers[i].bytes;
   return total;
 }
@@ -19,13 +21,20 @@ static int allowed(const lpd_instance *instance, int64_t held, int64_t bytes) {
   return instance->max_bytes == 0 || (bytes <= instance->max_bytes && held <= instance->max_bytes - bytes);
 }
 
-/* A block of at least so many bytes. What it held is kept, or lost when it must grow. */
-static lpd_status grow(lpd_instance *instance, lpd_block *block, int64_t bytes, int keep, const char *what) {
+static lpd_status check_limit(lpd_instance *instance, int64_t more, int64_t held, const char *what) {
+  if (allowed(instance, held, more)) return LPD_OK;
+  return lpd_fail(instance, LPD_LIMIT, "%s need %lld bytes, max_bytes allows %lld", what, (long long)held + more,
+                  (long long)instance->max_bytes);
+}
+
+lpd_status lpd_check_limit(lpd_instance *instance, int64_t more, const char *what) {
+  return check_limit(instance, more, held_bytes(instance), what);
+}
+
+lpd_status lpd_grow(lpd_instance *instance, lpd_block *block, int64_t bytes, int keep, const char *what) {
   if (bytes <= block->bytes) return LPD_OK;
-  const int64_t held = held_beside(instance, block, keep);
-  if (!allowed(instance, held, bytes))
-    return lpd_fail(instance, LPD_LIMIT, "arena and workspaces need %lld bytes, max_bytes allows %lld",
-                    (long long)held + bytes, (long long)instance->max_bytes);
+  const lpd_status status = check_limit(instance, bytes, held_beside(instance, block, keep), "arena and workspaces");
+  if (status) return status;
   if (!keep) {
     lpd_give(&instance->alloc, block->data, block->bytes);
     *block = (lpd_block){NULL, 0};
@@ -41,7 +50,7 @@ static lpd_status grow(lpd_instance *instance, lpd_block *block, int64_t bytes, 
 lpd_status lpd_provide_arena(lpd_instance *instance, int64_t bytes) {
   if (bytes < 0) return lpd_fail(instance, LPD_LIMIT, "the arena's size overflows for these input shapes");
   const void *before = instance->arena.data;
-  const lpd_status status = grow(instance, &instance->arena, bytes, 0, "an arena");
+  const lpd_status status = lpd_grow(instance, &instance->arena, bytes, 0, "an arena");
   if (instance->arena.data == before) return status;
   ++instance->dims_version; /* all frames point into the one before */
   for (uint32_t e = 0; e < instance->model->entry_count; ++e) instance->plans[e].ready = 0;
@@ -52,7 +61,7 @@ lpd_status lpd_provide_stages(lpd_instance *instance, int64_t bytes_each, uint32
   int64_t total;
   if (bytes_each < 0 || __builtin_mul_overflow(bytes_each, (int64_t)threads, &total))
     return lpd_fail(instance, LPD_LIMIT, "the workspaces' size overflows for these input shapes");
-  return grow(instance, &instance->stages, total, 0, "workspaces");
+  return lpd_grow(instance, &instance->stages, total, 0, "workspaces");
 }
 
 /* Room to spare where contents are kept: what grows by a row at a time is copied a logarithm of times. */
@@ -63,7 +72,7 @@ lpd_status lpd_reserve(lpd_instance *instance, uint32_t reg, int64_t bytes, int 
   int64_t wanted = bytes < kLeast ? kLeast : bytes, roomy;
   const int has_room = keep && !__builtin_add_overflow(wanted, block->bytes / 2, &roomy);
   if (has_room && allowed(instance, held_beside(instance, block, keep), roomy)) wanted = roomy;
-  const lpd_status status = grow(instance, block, wanted, keep, "a tensor");
+  const lpd_status status = lpd_grow(instance, block, wanted, keep, "a tensor");
   ++instance->pointers_version;
   return status;
 }

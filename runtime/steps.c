@@ -58,6 +58,20 @@ static lpd_status next_iteration(const run *r, int64_t *counter, int64_t trips, 
   return LPD_OK;
 }
 
+static lpd_status host_call(lpd_instance *instance, const lpd_step *step, const lpd_host_step *host) {
+  const lpd_model *model = instance->model;
+  const lpd_buffer_ref *refs = &model->buffer_refs[step->first_buffer];
+  void *operands[LPD_MOST_OPERANDS];
+  int64_t integers[LPD_MOST_ARGUMENTS];
+  lpd_status status = check_flags(instance);
+  if (status) return status;
+  for (uint32_t i = 1; i < step->buffer_count; ++i) operands[i - 1] = lpd_address(instance, &refs[i]);
+  for (uint32_t i = 0; i < host->element_count; ++i)
+    integers[i] = instance->dims[model->integer_slots[host->first_element + i]];
+  const lpd_call call = {instance, step->origin, lpd_address(instance, &refs[0]), operands, integers};
+  return model->functions[host->target](&call);
+}
+
 /* Gives the step to go on with in *next. */
 static lpd_status host_step(const run *r, const lpd_step *step, uint32_t *next) {
   lpd_instance *instance = r->instance;
@@ -94,6 +108,8 @@ static lpd_status host_step(const run *r, const lpd_step *step, uint32_t *next) 
       status = next_iteration(r, lpd_address(instance, refs), amount, &done, step->origin);
       if (done) *next = host->target;
       break;
+    case LPD_STEP_HOST_CALL:
+      return host_call(instance, step, host);
     case LPD_STEP_SWAP: {
       const lpd_block block = instance->registers[refs[0].index];
       instance->registers[refs[0].index] = instance->registers[refs[1].index];
@@ -137,6 +153,7 @@ lpd_status lpd_run(lpd_instance *instance, int entry, const volatile int *cancel
   if (cancel && *cancel) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
   memset(instance->flags, 0, instance->model->flag_count * sizeof *instance->flags);
   instance->has_run = 0;
+  lpd_strings_reset(instance);
   const run r = {instance, &instance->model->entries[entry], cancel};
   if ((status = take_steps(&r, (uint32_t)entry))) return status;
   instance->plans[entry].profiled_runs += instance->profiling;

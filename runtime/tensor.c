@@ -5,12 +5,14 @@
 
 #include "internal.h"
 
+enum { kString = 8 };
+
 /* By ONNX's TensorProto.DataType. */
 static const struct {
   const char *name;
   uint8_t bits;
 } kTypes[] = {{"undefined", 0},      {"float32", 32},  {"uint8", 8},        {"int8", 8},           {"uint16", 16},
-              {"int16", 16},         {"int32", 32},    {"int64", 64},       {"string", 0},         {"bool", 8},
+              {"int16", 16},         {"int32", 32},    {"int64", 64},       {"string", 128},       {"bool", 8},
               {"float16", 16},       {"float64", 64},  {"uint32", 32},      {"uint64", 64},        {"complex64", 64},
               {"complex128", 128},   {"bfloat16", 16}, {"float8e4m3fn", 8}, {"float8e4m3fnuz", 8}, {"float8e5m2", 8},
               {"float8e5m2fnuz", 8}, {"uint4", 4},     {"int4", 4},         {"float4e2m1", 4},     {"float8e8m0", 8},
@@ -96,6 +98,21 @@ static lpd_status check_tensor(lpd_instance *instance, int slot, const lpd_tenso
   return LPD_OK;
 }
 
+/* Strings of an output are gone when the next run begins. */
+static lpd_status check_strings(lpd_instance *instance, int slot, const lpd_tensor *tensor) {
+  const lpd_model *model = instance->model;
+  if ((uint32_t)slot >= model->input_count) return LPD_OK;
+  for (uint32_t i = model->input_count; i < model->input_count + model->output_count; ++i)
+    for (int k = 0; k < 2; ++k) {
+      const char *owned = instance->slots[i].owned[k], *given = tensor->data;
+      char text[LPD_SLOT_TEXT];
+      if (owned && given && given >= owned && given < owned + instance->slots[i].owned_bytes[k])
+        return lpd_fail(instance, LPD_WRONG_INPUT, "%s: strings of an output must be copied to be an input",
+                        lpd_slot_text(model, slot, text));
+    }
+  return LPD_OK;
+}
+
 static void keep_input(lpd_instance *instance, lpd_slot *slot, const lpd_tensor *tensor, uint32_t rank) {
   if (slot->bound && (rank == 0 || memcmp(slot->dims, tensor->dims, rank * sizeof(int64_t)) == 0)) return;
   if (rank > 0) memcpy(slot->dims, tensor->dims, rank * sizeof(int64_t));
@@ -115,6 +132,7 @@ lpd_status lpd_bind(lpd_instance *instance, int slot, const lpd_tensor *given) {
     return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: tensor struct of %u bytes, this library knows %u",
                     lpd_slot_text(instance->model, slot, text), given->size, (unsigned)sizeof known);
   lpd_status status = check_tensor(instance, slot, tensor);
+  if (!status && signature->dtype == kString) status = check_strings(instance, slot, tensor);
   if (status) return status;
 
   lpd_slot *kept = &instance->slots[slot];

@@ -27,6 +27,7 @@ class TableBuilder {
  private:
   void add_step(const Step&, bool begins_region);
   void add_host_step(const Step&);
+  uint32_t function_index(const std::string& symbol);
   void add_reads(const Step&);
   void finish_host_steps();
   lpd_variant variant(const Variant&);
@@ -57,6 +58,7 @@ class TableBuilder {
   std::vector<lpd_buffer_ref> refs_;
   std::vector<uint32_t> integer_slots_;
   std::vector<lpd_host_step> host_steps_;
+  std::vector<std::string> functions_;        // of the runtime, that host calls name
   std::vector<std::vector<uint32_t>> reads_;  // the slots each of those fills
   struct CheckEntry {
     uint32_t slot;
@@ -153,11 +155,24 @@ void TableBuilder::add_host_step(const Step& step) {
   result.target = step.target;
   result.keep = step.keep;
   result.dtype = static_cast<uint32_t>(step.dtype);
+  if (step.kind == StepKind::HostCall) {
+    result.target = function_index("lpd_" + step.call->params.text("function"));
+    result.element_count = static_cast<uint32_t>(step.integers.size());
+    result.first_element = add_slots(step.integers);
+    LPD_CHECK(step.buffers.size() <= LPD_MOST_OPERANDS + 1 && step.integers.size() <= LPD_MOST_ARGUMENTS);
+  }
   if (step.kind == StepKind::Elements) {
     result.element_count = static_cast<uint32_t>(step.elements.size());
     result.first_element = add_slots(step.elements);
   }
   host_steps_.push_back(result);
+}
+
+uint32_t TableBuilder::function_index(const std::string& symbol) {
+  const auto found = std::ranges::find(functions_, symbol);
+  const auto index = static_cast<uint32_t>(found - functions_.begin());
+  if (found == functions_.end()) functions_.push_back(symbol);
+  return index;
 }
 
 // Before any formula is: elements have their slots from the steps that read them.
@@ -303,6 +318,10 @@ void TableBuilder::emit_kernels(uint64_t model) {
   for (uint32_t i = 0; i < program_.kernels.size(); ++i)
     out_.point_to_symbol(kernels + i * sizeof(lpd_kernel), cpu::kernel_symbol(i, level_));
   out_.point(model + offsetof(lpd_model, kernels), kernels);
+  const uint64_t functions = out_.add_zeros(functions_.size() * sizeof(lpd_host_function), alignof(lpd_host_function));
+  for (size_t i = 0; i < functions_.size(); ++i)
+    out_.point_to_symbol(functions + i * sizeof(lpd_host_function), functions_[i]);
+  out_.point(model + offsetof(lpd_model, functions), functions);
   std::vector<std::string> names;
   for (const loops::Kernel& kernel : program_.kernels) names.push_back(kernel_text(kernel));
   out_.point(model + offsetof(lpd_model, kernel_names), emit_strings(names, false));

@@ -194,7 +194,7 @@ class LayoutChoice {
     static constexpr std::string_view kDense[] = {
         "contraction", "attention", "recurrent", "packed", "linear_attention", "trees", "row", "positions",
         "suppress",    "scatter",   "scan",      "top_k",  "bit_cast"};
-    bool dense = op.is_control() || op.is(OpKind::ToHost) ||
+    bool dense = op.is_control() || op.is(OpKind::ToHost) || op.is(OpKind::HostCall) ||
                  std::ranges::any_of(kDense, [&](auto family) { return in_family(op, family); });
     if (!dense) return false;
     bool changed = false;

@@ -74,7 +74,7 @@ Value* as_dims(GraphBuilder& b, Op& op) {
 // The elements of a constant, of a broadcast of one, or of a row that counts.
 std::optional<Tensor> known_tensor(const Module& module, const Value* value) {
   auto count = known_elements(value->type);
-  if (!count || *count > kMaxRead || value->type.dtype == DType::String) return std::nullopt;
+  if (!count || *count > kMaxRead) return std::nullopt;
   if (auto id = constant_of(value))
     return Tensor::from_bytes(value->type.dtype, module.constants[*id].shape, module.constants.bytes_of(*id));
   if (Op* iota = producer_of_kind(value, OpKind::Iota); iota && value->type.rank() == 1 && *count <= kMaxFolded) {
@@ -101,8 +101,7 @@ bool may_evaluate(const Op& op) {
   if (op.is(OpKind::Constant) || op.is(OpKind::Broadcast) || op.is(OpKind::Yield) || op.is(OpKind::Iota)) return false;
   if (op.is_control()) return false;  // it may take for ever
   for (const auto& result : op.results)
-    if (auto count = known_elements(result->type); !count || *count > kMaxFolded || result->type.dtype == DType::String)
-      return false;
+    if (auto count = known_elements(result->type); !count || *count > kMaxFolded) return false;
   return true;
 }
 

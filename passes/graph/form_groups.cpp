@@ -51,7 +51,9 @@ void inline_unknown_composites(Module& module, Region& body) {
 }
 
 // What the host does itself, between kernels.
-bool is_hosts(const Op& op) { return op.is_control() || op.is(OpKind::ToHost); }
+bool is_hosts(const Op& op) { return op.is_control() || op.is(OpKind::ToHost) || op.is(OpKind::HostCall); }
+// Does it write its result where it is told to?
+bool writes_result(const Op& op) { return !op.is(OpKind::Constant) && (!is_hosts(op) || op.is(OpKind::HostCall)); }
 
 // What a loop starts with is made by a group of its own, which writes it where the loop carries it.
 void copy_carried(Module& module, Region& body) {
@@ -59,8 +61,7 @@ void copy_carried(Module& module, Region& body) {
     if (!op.is(OpKind::Loop)) continue;
     for (uint32_t i = 0; i < op.params.integer("carried"); ++i) {
       Value* start = op.operands[i];
-      const bool own = start->has_one_use() && start->producer && !start->producer->is(OpKind::Constant) &&
-                       !is_hosts(*start->producer);
+      const bool own = start->has_one_use() && start->producer && writes_result(*start->producer);
       if (own) continue;
       Op& copy = insert_op(module, body, op.self, OpKind::Reshape, {start}, {{"shape", start->type.shape}},
                            {start->type}, op.origin);
@@ -76,7 +77,7 @@ void copy_yielded(Module& module, Region& body) {
   for (uint32_t i = 0; i < yield.operands.size(); ++i) {
     Value* value = yield.operands[i];
     bool twice = std::find(yield.operands.begin(), yield.operands.begin() + i, value) != yield.operands.begin() + i;
-    if (!twice && value->producer && !value->producer->is(OpKind::Constant) && !is_hosts(*value->producer)) continue;
+    if (!twice && value->producer && writes_result(*value->producer)) continue;
     Op& copy =
         insert_op(module, body, yield.self, OpKind::Reshape, {value}, {{"shape", value->type.shape}}, {value->type}, 0);
     yield.set_operand(i, copy.result());

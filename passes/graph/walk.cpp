@@ -109,7 +109,7 @@ std::optional<Scalar> splat_of(const Module& module, const Value* value) {
   Scalar scalar;
   if (module.constants.is_splat(*id, &scalar)) return scalar;
   const Constant& constant = module.constants[*id];
-  if (constant.elements() != 1 || constant.dtype == DType::String) return std::nullopt;
+  if (constant.elements() != 1) return std::nullopt;
   return module.constants.scalars_of(*id)[0];
 }
 

@@ -13,6 +13,8 @@
 // A carried value has two registers, one that the body reads and one that it writes, which change places after each
 // iteration. What it starts as is written straight into the first by the group that makes it (copy_carried in
 // form_groups sees to it that there is one). A stack's slices are written where they belong in it.
+#include <algorithm>
+
 #include "ir/error.h"
 #include "ir/layout.h"
 #include "passes/lower/function_lowering.h"
@@ -27,6 +29,20 @@ void FunctionLowering::lower_to_host(const Op& op) {
         .origin = op.origin,
         .dtype = value->type.dtype,
         .elements = op.result()->elements});
+}
+
+// The result's elements come first among the integers, then the call's own arguments.
+void FunctionLowering::lower_host_call(const Op& op) {
+  Step step{.kind = StepKind::HostCall, .origin = op.origin, .call = &op};
+  step.buffers.push_back({});
+  if (op.params.has("dictionary"))
+    step.buffers[0] = {BufferRef::Base::Weights, add_weight(program_, op.params.constant("dictionary"))};
+  for (const Value* operand : op.operands) step.buffers.push_back(place_of(operand));
+  place_result(op.result());
+  step.buffers.push_back(places_.at(op.result()));
+  step.integers.push_back(element_count(module_.dims, op.type()));
+  if (op.params.has("arguments")) std::ranges::copy(op.params.dims("arguments"), std::back_inserter(step.integers));
+  push(std::move(step));
 }
 
 // --- branches ----------------------------------------------------------------------------------------------------

@@ -174,6 +174,7 @@ Expr GroupEmitter::compute(const Value* value, const Coords& coords) {
     case OpKind::AveragePool:
       return emit_op_loops(*this, op, coords);
     case OpKind::ToHost:
+    case OpKind::HostCall:
     case OpKind::TruePositions:
     case OpKind::Suppress:
     case OpKind::Scatter:

@@ -46,7 +46,8 @@ void FunctionLowering::place_signature() {
   for (uint32_t i = 0; i < body.results().size(); ++i) {
     const Value* value = body.results()[i];
     entry_.outputs.push_back({function_.result_names[i], value->type.dtype, value->type.shape});
-    LPD_CHECK(value->producer && value->producer->is(OpKind::Group), "result {} is not made by a group", i);
+    LPD_CHECK(value->producer && (value->producer->is(OpKind::Group) || value->producer->is(OpKind::HostCall)),
+              "result {} is not made by a group", i);
     LPD_CHECK(value->type.layout.dense(), "result {} is not dense", i);
     const bool first = places_.emplace(value, BufferRef{BufferRef::Base::Output, i}).second;
     LPD_CHECK(first, "one value is two results");
@@ -60,6 +61,8 @@ void FunctionLowering::lower_region(Region& region) {
     if (op.is(OpKind::Constant) || op.is(OpKind::Yield)) continue;
     if (op.is(OpKind::ToHost)) {
       lower_to_host(op);
+    } else if (op.is(OpKind::HostCall)) {
+      lower_host_call(op);
     } else if (op.is(OpKind::Loop)) {
       lower_loop(op);
     } else if (op.is(OpKind::If)) {

@@ -77,6 +77,7 @@ Dim flops_of(Module& module, const Op& op) {
     case OpKind::TruePositions:
       return element_count(module.dims, op.operand(0)->type);
     case OpKind::Suppress:
+    case OpKind::HostCall:
     case OpKind::If:  // of which one branch runs
     case OpKind::ToHost:
     case OpKind::Constant:

@@ -124,7 +124,7 @@ TEST(Types, NamesAndSizes) {
   EXPECT_EQ(byte_size(DType::I4, 3), 2);
   EXPECT_EQ(byte_size(DType::U2, 5), 2);
   EXPECT_EQ(byte_size(DType::F64, INT64_MAX / 4), std::nullopt);
-  EXPECT_EQ(byte_size(DType::String, 1), std::nullopt);
+  EXPECT_EQ(byte_size(DType::Undefined, 1), std::nullopt);
 }
 
 TEST(Storage, SubByteElementsArePackedFromTheLowEnd) {
