@@ -12,12 +12,12 @@ namespace lapidary::frontend {
 struct TensorFile {
   DType dtype;
   std::vector<int64_t> dims;
-  std::vector<std::byte> bytes;
+  std::vector<std::byte> bytes;      // of numbers
+  std::vector<std::string> strings;  // else
 };
 
 // Checked like an initializer; external data is refused. Throws Error naming the file.
 TensorFile read_tensor_file(const std::string& path);
-std::string tensor_message(const std::string& name, DType, const std::vector<int64_t>& dims,
-                           std::span<const std::byte> bytes);
+std::string tensor_message(const std::string& name, const TensorFile&);
 
 }  // namespace lapidary::frontend

@@ -167,14 +167,27 @@ ByteSource TensorReader::bytes_of(const TensorProto& tensor, DType dtype, int64_
   return source;
 }
 
+namespace {
+
+ConstantId read_strings(const TensorProto& tensor, int64_t elements, ConstantTable& constants) {
+  if (tensor.has_raw_data() || tensor.has_segment()) fail("strings cannot be in raw_data");
+  if (tensor.data_location() == TensorProto::EXTERNAL) fail("strings cannot be external data");
+  for (const FieldUse& use : used_fields(tensor))
+    if (use.field != TypedField::None) fail(fmt::format("{} cannot hold strings", use.name));
+  if (tensor.string_data_size() != elements)
+    fail(fmt::format("string[{}] needs {} strings, string_data has {}", fmt::join(tensor.dims(), ", "), elements,
+                     tensor.string_data_size()));
+  return constants.add_strings({tensor.dims().begin(), tensor.dims().end()},
+                               std::vector<std::string>(tensor.string_data().begin(), tensor.string_data().end()));
+}
+
+}  // namespace
+
 ConstantId TensorReader::read(const TensorProto& tensor, ConstantTable& constants) {
   std::optional<DType> dtype = dtype_of(tensor.data_type());
   if (!dtype) fail(fmt::format("unknown data_type {}", tensor.data_type()));
   int64_t elements = checked_elements(tensor.dims());
-  if (*dtype == DType::String) {
-    if (tensor.has_raw_data() || tensor.has_segment()) fail("strings cannot be in raw_data");
-    throw Error(Fault::Unsupported, "tensors of strings");
-  }
+  if (*dtype == DType::String) { return read_strings(tensor, elements, constants); }
   Constant constant;
   constant.dtype = constant.source_dtype = *dtype;
   constant.shape.assign(tensor.dims().begin(), tensor.dims().end());
@@ -188,7 +201,8 @@ ConstantId TensorReader::read(const TensorProto& tensor, ConstantTable& constant
 ConstantId TensorReader::read_sparse(const onnx::SparseTensorProto& sparse, ConstantTable& constants) {
   constexpr int64_t kMaxDenseBytes = INT64_C(1) << 30;
   std::optional<DType> dtype = dtype_of(sparse.values().data_type());
-  if (!dtype || bit_width(*dtype) < 8) fail(fmt::format("data_type {} cannot be sparse", sparse.values().data_type()));
+  if (!dtype || bit_width(*dtype) < 8 || dtype == DType::String)
+    fail(fmt::format("data_type {} cannot be sparse", sparse.values().data_type()));
   int64_t elements = checked_elements(sparse.dims()), rank = sparse.dims_size();
   std::optional<int64_t> size = byte_size(*dtype, elements);
   if (!size || *size > kMaxDenseBytes)

@@ -33,6 +33,12 @@ Values constant(Node& node) {
     return integers({node.integer("value_int")}), Values{vector_of(node, DType::I64, values, true)};
   if (node.has("value_ints"))
     return integers(node.integers("value_ints")), Values{vector_of(node, DType::I64, values, false)};
+  ConstantTable& constants = node.build.module.constants;
+  if (node.has("value_string")) return {node.build.constant(constants.add_strings({}, {{node.text("value_string")}}))};
+  if (node.has("value_strings")) {
+    const std::vector<std::string> texts = node.texts("value_strings");
+    return {node.build.constant(constants.add_strings({static_cast<int64_t>(texts.size())}, texts))};
+  }
   unsupported("attribute '{}'", printable(node.proto.attribute(0).name()));
 }
 

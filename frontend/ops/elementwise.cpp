@@ -1,7 +1,7 @@
 // Operators that are one scalar operation, or nearly: maths, comparison, logic, bits, casts, variadic min, max, sum,
 // mean.
-#include "frontend/ops/common.h"
 #include "frontend/ops/float8.h"
+#include "frontend/ops/strings.h"
 #include "ir/shape_rules.h"
 
 namespace lapidary::frontend {
@@ -97,7 +97,8 @@ Values clip(Node& node) {
 }
 
 Values converted(Node& node, DType to) {
-  if (to == DType::String || node.type(0).dtype == DType::String) unsupported("tensors of strings");
+  if (to == DType::String) return {formatted(node, node.input(0))};
+  if (node.type(0).dtype == DType::String) return {parsed(node, node.input(0), to)};
   if (!is_float8(to)) return {node.build.convert(node.input(0), to)};
   return {to_float8(node, node.input(0), to, node.integer_or("saturate", 1) != 0,
                     node.version >= 24 ? node.text("round_mode") : "up")};

@@ -1,9 +1,10 @@
-// Operators of ai.onnx.ml that prepare features and map labels, on tensors of numbers.
+// Operators of ai.onnx.ml that prepare features and map labels.
 #include <algorithm>
 #include <cmath>
 #include <map>
 
 #include "frontend/ops/ml_scores.h"
+#include "frontend/ops/strings.h"
 
 namespace lapidary::frontend {
 namespace {
@@ -122,16 +123,27 @@ Values feature_vectorizer(Node& node) {
   return {node.build.concat(parts, 1)};
 }
 
-Values one_hot_encoder(Node& node) {
-  if (!node.texts("cats_strings").empty()) unsupported("categories that are strings");
-  const std::vector<int64_t> categories = node.integers("cats_int64s");
-  if (categories.empty()) fail("attribute 'cats_int64s' is missing");
-  if (node.integer("zeros") == 0) unsupported("zeros = 0, which makes an unknown category an error");
-  std::vector<int64_t> sorted = categories;
+template <typename T>
+std::vector<T> categories_of(std::vector<T> categories, const char* name) {
+  if (categories.empty()) fail("attribute '{}' is missing", name);
+  std::vector<T> sorted = categories;
   std::sort(sorted.begin(), sorted.end());
   if (std::ranges::adjacent_find(sorted) != sorted.end()) fail("a category is there twice");
-  Value* x = node.build.convert(node.input(0), DType::I64);
-  Value* all = whole_numbers(node, {static_cast<int64_t>(categories.size())}, categories);
+  return categories;
+}
+
+Values one_hot_encoder(Node& node) {
+  if (node.integer("zeros") == 0) unsupported("zeros = 0, which makes an unknown category an error");
+  const bool texts = node.type(0).dtype == DType::String;
+  Value *x = node.input(0), *all;
+  if (texts) {
+    const std::vector<std::string> categories = categories_of(node.texts("cats_strings"), "cats_strings");
+    all = strings(node, {static_cast<int64_t>(categories.size())}, categories);
+  } else {
+    const std::vector<int64_t> categories = categories_of(node.integers("cats_int64s"), "cats_int64s");
+    x = node.build.convert(x, DType::I64);
+    all = whole_numbers(node, {static_cast<int64_t>(categories.size())}, categories);
+  }
   Value* equal = node.build.scalar_op(ScalarOp::Equal, {node.build.expand_axes(x, {x->type.rank()}), all});
   return {node.build.convert(equal, DType::F32)};
 }
@@ -141,14 +153,11 @@ Values one_hot_encoder(Node& node) {
 // The attribute of keys (values) that is given, as a tensor.
 ConstantId table_of(Node& node, const std::string& what) {
   ConstantTable& constants = node.build.module.constants;
-  if (!node.texts(what + "_strings").empty()) unsupported("{} that are strings", what);
+  if (const std::vector<std::string> texts = node.texts(what + "_strings"); !texts.empty())
+    return constants.add_strings({static_cast<int64_t>(texts.size())}, texts);
+  if (node.has(what + "_tensor")) return node.tensor(what + "_tensor");
   std::vector<Scalar> scalars;
   DType dtype = DType::I64;
-  if (node.has(what + "_tensor")) {
-    const ConstantId id = node.tensor(what + "_tensor");
-    if (constants[id].dtype == DType::String) unsupported("{} that are strings", what);
-    return id;
-  }
   if (node.has(what + "_floats")) {
     dtype = DType::F32;
     for (double value : node.numbers(what + "_floats")) scalars.push_back(Scalar::of_float(dtype, value));
@@ -159,6 +168,10 @@ ConstantId table_of(Node& node, const std::string& what) {
   return constants.add_scalars(dtype, {static_cast<int64_t>(scalars.size())}, scalars);
 }
 
+Scalar text_scalar(Node& node, const std::string& text) {
+  return Scalar::of_integer(DType::String, node.build.module.constants.strings->number_of(text));
+}
+
 Scalar default_value(Node& node, DType dtype) {
   if (node.has("default_tensor")) {
     const ConstantId id = node.tensor("default_tensor");
@@ -167,6 +180,7 @@ Scalar default_value(Node& node, DType dtype) {
       fail("default_tensor is no {} of one element", name_of(dtype));
     return constants.scalars_of(id)[0];
   }
+  if (dtype == DType::String) return text_scalar(node, node.text("default_string"));
   return is_float(dtype) ? Scalar::of_float(dtype, node.number("default_float"))
                          : Scalar::of_integer(dtype, node.integer("default_int64"));
 }
@@ -174,6 +188,7 @@ Scalar default_value(Node& node, DType dtype) {
 // The place of the last key that equals x, from opset 4 on NaN too; the number of keys when there is none.
 Value* key_place(Node& node, Value* x, ConstantId keys, int64_t count) {
   GraphBuilder& b = node.build;
+  if (x->type.dtype == DType::String) return place_among(node, x, b.module.constants.strings_of(keys));
   Value *each = b.expand_axes(x, {x->type.rank()}), *all = b.constant(keys);
   Value* equal = b.scalar_op(ScalarOp::Equal, {each, all});
   if (is_float(x->type.dtype) && node.version >= 4) {
@@ -188,9 +203,47 @@ Value* key_place(Node& node, Value* x, ConstantId keys, int64_t count) {
   return b.select(missing, b.scalar(Scalar::of_integer(DType::I64, count)), last);
 }
 
+// The texts in place of indices; in place of any other index the default.
+Value* texts_at(Node& node, Value* index, std::vector<std::string> texts) {
+  GraphBuilder& b = node.build;
+  const auto count = static_cast<int64_t>(texts.size());
+  texts.push_back(node.text("default_string"));
+  Value *none = whole_numbers(node, {}, {count}), *zero = whole_numbers(node, {}, {0});
+  Value* place = b.select(b.scalar_op(ScalarOp::Less, {index, zero}), none, b.scalar_op(ScalarOp::Min, {index, none}));
+  return b.gather(strings(node, {count + 1}, texts), place, 0, true);
+}
+
+// Opset 1: a list of classes that are strings, to their places and back.
+Values label_encoder_of_classes(Node& node) {
+  GraphBuilder& b = node.build;
+  const std::vector<std::string> classes = node.texts("classes_strings");
+  if (node.type(0).dtype != DType::String) return {texts_at(node, node.input(0), classes)};
+  const auto count = static_cast<int64_t>(classes.size());
+  Value* place = place_among(node, node.input(0), classes);
+  Value* missing = b.scalar_op(ScalarOp::Equal, {place, whole_numbers(node, {}, {count})});
+  return {b.select(missing, whole_numbers(node, {}, {node.integer("default_int64")}), place)};
+}
+
+// Two lists side by side, from strings to integers or back.
+Values category_mapper(Node& node) {
+  GraphBuilder& b = node.build;
+  const std::vector<std::string> texts = node.texts("cats_strings");
+  std::vector<int64_t> numbers = node.integers("cats_int64s");
+  const auto count = static_cast<int64_t>(texts.size());
+  if (texts.empty() || numbers.size() != texts.size())
+    fail("{} cats_int64s and {} cats_strings", numbers.size(), texts.size());
+  if (node.type(0).dtype == DType::String) {
+    numbers.push_back(node.integer("default_int64"));
+    return {b.gather(whole_numbers(node, {count + 1}, numbers), place_among(node, node.input(0), texts), 0, true)};
+  }
+  std::vector<Scalar> keys;
+  for (int64_t number : numbers) keys.push_back(Scalar::of_integer(DType::I64, number));
+  const ConstantId table = b.module.constants.add_scalars(DType::I64, {count}, keys);
+  return {texts_at(node, key_place(node, node.input(0), table, count), texts)};
+}
+
 Values label_encoder(Node& node) {
-  if (node.version < 2) unsupported("labels that are strings");
-  if (node.type(0).dtype == DType::String) unsupported("labels that are strings");
+  if (node.version < 2) return label_encoder_of_classes(node);
   ConstantTable& constants = node.build.module.constants;
   const ConstantId keys = table_of(node, "keys"), values = table_of(node, "values");
   const int64_t count = constants[keys].elements();
@@ -217,6 +270,7 @@ Values zip_map(Node& node) {
 
 constexpr OpEntry kOps[] = {{"ArrayFeatureExtractor", array_feature_extractor},
                             {"Binarizer", binarizer},
+                            {"CategoryMapper", category_mapper},
                             {"FeatureVectorizer", feature_vectorizer},
                             {"Imputer", imputer},
                             {"LabelEncoder", label_encoder},

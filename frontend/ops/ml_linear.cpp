@@ -290,10 +290,11 @@ Values svm_classifier(Node& node) {
   return {label, transformed(node, scores, classes)};
 }
 
-constexpr OpEntry kOps[] = {{"LinearClassifier", linear_classifier},
-                            {"LinearRegressor", linear_regressor},
-                            {"SVMClassifier", svm_classifier},
-                            {"SVMRegressor", svm_regressor}};
+constexpr OpEntry kOps[] = {
+    {"LinearClassifier", [](Node& node) { return with_texts(node, "classlabels_strings", linear_classifier(node)); }},
+    {"LinearRegressor", linear_regressor},
+    {"SVMClassifier", [](Node& node) { return with_texts(node, "classlabels_strings", svm_classifier(node)); }},
+    {"SVMRegressor", svm_regressor}};
 
 }  // namespace
 

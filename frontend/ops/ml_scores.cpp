@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "frontend/ops/strings.h"
 #include "ir/composites.h"
 
 namespace lapidary::frontend {
@@ -68,8 +69,20 @@ Value* of_one_score(Node& node, Value* score, const std::string& transform, bool
 }
 
 std::vector<int64_t> class_labels(Node& node, const char* integers, const char* strings) {
-  if (!node.texts(strings).empty()) unsupported("class labels that are strings ({})", strings);
-  return node.integers(integers);
+  const size_t texts = node.texts(strings).size();
+  if (texts == 0) return node.integers(integers);
+  if (texts == 1) unsupported("one class label, a string ({})", strings);
+  std::vector<int64_t> places(texts);
+  for (size_t i = 0; i < texts; ++i) places[i] = static_cast<int64_t>(i);
+  return places;
+}
+
+std::vector<Value*> with_texts(Node& node, const char* strings, std::vector<Value*> results) {
+  const std::vector<std::string> texts = node.texts(strings);
+  if (texts.empty()) return results;
+  Value* all = frontend::strings(node, {static_cast<int64_t>(texts.size())}, texts);
+  results[0] = node.build.gather(all, results[0], 0, true);
+  return results;
 }
 
 Value* first_greatest(Node& node, Value* scores) {

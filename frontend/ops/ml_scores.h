@@ -18,8 +18,10 @@ Value* logistic(Node&, Value* x);
 Value* beside(Node&, Value* no, Value* yes);
 // The probabilities of two classes of which the second has this score; of a probability the first has what is left.
 Value* of_one_score(Node&, Value* score, const std::string& transform, bool is_probability);
-// The integer labels of classifiers; strings are unsupported.
+// The labels of classifiers; in place of strings 0, 1, …, which with_texts turns into the strings of result 0 at the
+// end.
 std::vector<int64_t> class_labels(Node&, const char* integers, const char* strings);
+std::vector<Value*> with_texts(Node&, const char* strings, std::vector<Value*> results);
 // The first of the greatest, over the last axis: i64[N].
 Value* first_greatest(Node&, Value* scores);
 // labels[index] as i64.

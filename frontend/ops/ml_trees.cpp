@@ -428,9 +428,11 @@ Values tree_ensemble(Node& node) {
                     {reduce, aggregate == 0, kTransforms[transform], {}}, result);
 }
 
-constexpr OpEntry kOps[] = {{"TreeEnsemble", tree_ensemble},
-                            {"TreeEnsembleClassifier", tree_ensemble_classifier},
-                            {"TreeEnsembleRegressor", tree_ensemble_regressor}};
+constexpr OpEntry kOps[] = {
+    {"TreeEnsemble", tree_ensemble},
+    {"TreeEnsembleClassifier",
+     [](Node& node) { return with_texts(node, "classlabels_strings", tree_ensemble_classifier(node)); }},
+    {"TreeEnsembleRegressor", tree_ensemble_regressor}};
 
 }  // namespace
 

@@ -1,8 +1,9 @@
 // Operators whose result is as large as the data say: what is selected is counted, the host reads the count, and then
 // it is an extent like any other.
 #include <tuple>
+#include <utility>
 
-#include "frontend/ops/common.h"
+#include "frontend/ops/strings.h"
 
 namespace lapidary::frontend {
 namespace {
@@ -72,7 +73,7 @@ Value* order_of_slices(GraphBuilder& b, Value* x) {
 Values unique(Node& node) {
   GraphBuilder& b = node.build;
   DimPool& dims = node.dims();
-  Value* x = node.input(0);
+  Value *x = node.input(0), *texts = nullptr;
   const bool slices = node.has("axis") && x->type.rank() != 1;
   const int axis = node.has("axis") ? node.axis("axis", x->type.rank()) : 0;
   std::vector<int64_t> perm = axes_from(0, x->type.rank());  // its own inverse
@@ -83,6 +84,7 @@ Values unique(Node& node) {
     x = flat(b, x);
   }
   Shape shape = x->type.shape;
+  if (x->type.dtype == DType::String) texts = std::exchange(x, host_call(node, "rank_texts", {x}, DType::I64));
   const Dim count = shape[0];
   auto number = [&](Dim value) { return b.dims_tensor({value}, {}); };
   auto op = [&](ScalarOp scalar, Value* p, Value* q) { return b.scalar_op(scalar, {p, q}); };
@@ -119,6 +121,7 @@ Values unique(Node& node) {
     result = b.gather(result, by_place, 0), counts = b.gather(counts, by_place, 0);
     inverse = b.gather(rank, inverse, 0), places = found;
   }
+  if (texts) result = b.gather(texts, places, 0);
   if (slices) {
     shape[0] = runs;
     result = b.transpose(b.reshape(result, shape), perm);

@@ -1,0 +1,25 @@
+// Private to regex*.cpp: a pattern as a tree.
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace lapidary::frontend::regex {
+
+using Ranges = std::vector<std::pair<uint32_t, uint32_t>>;  // of code points, both ends counted; sorted, apart
+
+struct Tree {
+  enum class Kind { Set, Sequence, Choice, Repeat, Begin, End };
+  Kind kind = Kind::Sequence;
+  Ranges set = {};
+  std::vector<Tree> parts = {};
+  int least = 0, most = -1;  // of a Repeat; -1: any number
+};
+
+constexpr int kMostRepeats = 1000;
+
+Tree parse(std::string_view pattern);
+
+}  // namespace lapidary::frontend::regex
