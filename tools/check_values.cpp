@@ -46,16 +46,26 @@ size_t result_of(Module& module, Value& of) {
 namespace {
 
 std::vector<Watched> watch_all(Module& module) {
-  std::vector<Op*> groups;  // copies of results are none of them
+  std::vector<Op*> makers;  // copies of results are none of them
   for (Op& op : module.function("run")->body->ops)
-    if (op.is(OpKind::Group)) groups.push_back(&op);
+    if (op.is(OpKind::Group) || op.is(OpKind::HostCall)) makers.push_back(&op);
   std::vector<Watched> watched;
-  for (Op* group : groups)
-    for (const auto& result : group->results)
-      watched.push_back(
-          {result_of(module, *result), fmt::format("result {} of a {} kernel of {}", result->index,
-                                                   group->params.text("family"), module.describe(group->origin))});
+  for (Op* maker : makers) {
+    const std::string name =
+        maker->is(OpKind::Group) ? maker->params.text("family") + " kernel" : maker->params.text("function");
+    for (const auto& result : maker->results)
+      watched.push_back({result_of(module, *result), fmt::format("result {} of a {} of {}", result->index, name,
+                                                                 module.describe(maker->origin))});
+  }
   return watched;
+}
+
+Tensor tensor_of(const HostTensor& host, StringPool& pool) {
+  if (static_cast<DType>(host.dtype) != DType::String)
+    return Tensor::from_bytes(static_cast<DType>(host.dtype), host.dims, host.bytes);
+  Tensor tensor = Tensor::zeros(DType::String, host.dims);
+  for (size_t i = 0; i < host.strings.size(); ++i) tensor.integers[i] = pool.number_of(host.strings[i]);
+  return tensor;
 }
 
 }  // namespace
@@ -70,18 +80,18 @@ int check_every_value(const CompileOptions& options, const std::vector<HostTenso
   std::string library = folder.path() + "/watched.so";
   write(compiled, options, "watched", {.library = library});
   LoadedModel model(library, "watched", options.threads);
+  StringPool& pool = *module.constants.strings;
   std::vector<Tensor> tensors;
   for (size_t i = 0; i < inputs.size(); ++i) {
     model.bind_input(static_cast<int>(i), inputs[i]);
-    tensors.push_back(Tensor::from_bytes(static_cast<DType>(inputs[i].dtype), inputs[i].dims, inputs[i].bytes));
+    tensors.push_back(tensor_of(inputs[i], pool));
   }
   model.run();
   std::vector<Tensor> expected = interpret(module, *module.function("run"), tensors);
   ValueReport report;
   for (const Watched& value : watched) {
     HostTensor host = model.output(static_cast<int>(value.output));
-    report.add(value.what, Tensor::from_bytes(static_cast<DType>(host.dtype), host.dims, host.bytes),
-               expected[value.output]);
+    report.add(value.what, tensor_of(host, pool), expected[value.output]);
   }
   fmt::print("{}", report.text());
   return report.good() ? 0 : 1;

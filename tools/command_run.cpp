@@ -27,10 +27,30 @@ struct Arguments {
   bool check_each_kernel = false;
 };
 
+// Readable on one line: control characters and what is no UTF-8 as \xNN, and no more than its beginning.
+std::string shown(const std::string& text) {
+  constexpr size_t kMost = 60;
+  std::string line = "'";
+  size_t at = 0;
+  for (; at < text.size() && line.size() < kMost;) {
+    const uint32_t c = next_code_point(text, at);
+    if (c >= kNoCodePoint || c < 0x20 || (c >= 0x7f && c < 0xa0))
+      line += fmt::format("\\x{:02x}", c >= kNoCodePoint ? c - kNoCodePoint : c);
+    else
+      append_code_point(line, c);
+  }
+  return line + (at < text.size() ? "…'" : "'");
+}
+
 // The first few elements, for a look.
 std::string preview(const HostTensor& tensor) {
   constexpr int64_t kMost = 8;
   int64_t count = tensor.elements();
+  if (static_cast<DType>(tensor.dtype) == DType::String) {
+    std::vector<std::string> texts;
+    for (int64_t i = 0; i < std::min(count, kMost); ++i) texts.push_back(shown(tensor.strings[static_cast<size_t>(i)]));
+    return fmt::format("{}{}", fmt::join(texts, ", "), count > kMost ? ", …" : "");
+  }
   Tensor values = Tensor::from_bytes(static_cast<DType>(tensor.dtype), tensor.dims, tensor.bytes);
   std::string text;
   for (int64_t i = 0; i < std::min(count, kMost); ++i) {

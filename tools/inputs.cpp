@@ -29,7 +29,7 @@ std::pair<int, std::string> split_binding(const std::string& text, const std::ve
 
 namespace {
 
-// Normal floats; small non-negative integers, so that they are valid indices and masks.
+// Normal floats; small non-negative integers, so that they are valid indices and masks; strings "a" and "b".
 template <typename T>
 void fill(HostTensor& tensor, std::mt19937_64& generator) {
   T* data = reinterpret_cast<T*>(tensor.bytes.data());
@@ -70,13 +70,17 @@ void note_extents(const SlotInfo& slot, const std::vector<int64_t>& dims, Extent
 }
 
 HostTensor random_tensor(const SlotInfo& slot, std::vector<int64_t> dims, std::mt19937_64& generator) {
-  HostTensor tensor{slot.dtype, std::move(dims), {}};
+  HostTensor tensor{slot.dtype, std::move(dims)};
   int64_t count = 1;
   for (int64_t dim : tensor.dims) {
     if (__builtin_mul_overflow(count, dim, &count))
       throw Error(Fault::Usage, fmt::format("--shape of input '{}': too many elements", printable(slot.name)));
   }
   DType dtype = static_cast<DType>(slot.dtype);
+  if (dtype == DType::String) {
+    for (int64_t i = 0; i < tensor.elements(); ++i) tensor.strings.emplace_back(1, "ab"[generator() % 2]);
+    return tensor;
+  }
   std::optional<int64_t> bytes = byte_size(dtype, count);
   if (!bytes)
     throw Error(Fault::Unsupported,

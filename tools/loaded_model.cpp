@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 
+#include "ir/dtype.h"
 #include "ir/error.h"
 
 namespace lapidary::tools {
@@ -80,8 +82,13 @@ LoadedModel::~LoadedModel() {
 void LoadedModel::bind_input(int index, const HostTensor& tensor) {
   lpd_tensor bound = {};
   bound.size = sizeof bound;
-  bound.data = const_cast<std::byte*>(tensor.bytes.data());
-  bound.bytes = static_cast<int64_t>(tensor.bytes.size());
+  std::vector<lpd_string>& views = views_[index];
+  views.clear();
+  for (const std::string& text : tensor.strings) views.push_back({text.data(), static_cast<int64_t>(text.size())});
+  const bool strings = tensor.dtype == static_cast<uint8_t>(DType::String);
+  const std::span bytes = strings ? std::as_bytes(std::span(views)) : std::span(tensor.bytes);
+  bound.data = const_cast<std::byte*>(bytes.data());
+  bound.bytes = static_cast<int64_t>(bytes.size());
   bound.dtype = tensor.dtype;
   bound.rank = static_cast<uint8_t>(tensor.dims.size());
   bound.dims = tensor.dims.data();
@@ -95,6 +102,12 @@ HostTensor LoadedModel::output(int index) {
   found.size = sizeof found;
   check(symbol<decltype(&lpd_output)>("output")(instance_, static_cast<int>(inputs_.size()) + index, &found));
   HostTensor tensor{found.dtype, std::vector<int64_t>(found.dims, found.dims + found.rank), {}};
+  if (found.dtype == static_cast<uint8_t>(DType::String)) {
+    const auto* texts = static_cast<const lpd_string*>(found.data);
+    for (int64_t i = 0; i < tensor.elements(); ++i)
+      tensor.strings.emplace_back(texts[i].data, static_cast<size_t>(texts[i].size));
+    return tensor;
+  }
   const auto* data = static_cast<const std::byte*>(found.data);
   tensor.bytes.assign(data, data + found.bytes);
   return tensor;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -10,11 +11,12 @@
 
 namespace lapidary::tools {
 
-// A dense host tensor: raw bytes with an ONNX type code.
+// A dense host tensor with an ONNX type code: raw bytes, or strings.
 struct HostTensor {
   uint8_t dtype = 0;
   std::vector<int64_t> dims;
-  std::vector<std::byte> bytes;
+  std::vector<std::byte> bytes = {};
+  std::vector<std::string> strings = {};
   int64_t elements() const;
 };
 
@@ -40,7 +42,7 @@ class LoadedModel {
 
   const std::vector<SlotInfo>& inputs() const { return inputs_; }
   const std::vector<SlotInfo>& outputs() const { return outputs_; }
-  // The tensor must outlive the runs that read it.
+  // The tensor must outlive the runs that read it, and strings those that follow while outputs are read.
   void bind_input(int index, const HostTensor&);
   void run();
   HostTensor output(int index);
@@ -61,6 +63,7 @@ class LoadedModel {
   std::string symbol_;
   lpd_instance* instance_ = nullptr;
   std::vector<SlotInfo> inputs_, outputs_;
+  std::map<int, std::vector<lpd_string>> views_;  // of inputs that are strings
   decltype(&lpd_run) run_ = nullptr;
 };
 

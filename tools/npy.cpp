@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <regex>
@@ -11,6 +13,7 @@
 #include "frontend/mapped_file.h"
 #include "ir/dtype.h"
 #include "ir/error.h"
+#include "ir/strings.h"
 
 namespace lapidary::tools {
 
@@ -74,6 +77,50 @@ std::vector<int64_t> parse_shape(const std::string& path, const std::string& tex
   return shape;
 }
 
+// Strings fill their width with zeros: UTF-32, or bytes. What UTF-8 cannot be has the code points that Python gives it:
+// U+DC00 + byte.
+constexpr char32_t kBytes = 0xdc00;
+
+std::string text_of(std::span<const std::byte> element, bool wide) {
+  std::string text;
+  if (!wide) {
+    for (std::byte b : element) text += static_cast<char>(b);
+    return text.substr(0, text.find_last_not_of('\0') + 1);
+  }
+  size_t length = element.size() / 4;
+  const auto code_point = [&](size_t i) {
+    uint32_t c;
+    std::memcpy(&c, element.data() + 4 * i, sizeof c);
+    return c;
+  };
+  while (length > 0 && code_point(length - 1) == 0) --length;
+  for (size_t i = 0; i < length; ++i) {
+    const uint32_t c = code_point(i);
+    const bool byte = c >= kBytes + 0x80 && c <= kBytes + 0xff;
+    append_code_point(text, byte ? kNoCodePoint + (c - kBytes) : c < kNoCodePoint ? c : 0xfffd);
+  }
+  return text;
+}
+
+std::string padded(const std::vector<std::string>& texts, size_t& width) {
+  std::vector<std::u32string> wide;
+  width = 1;
+  for (const std::string& text : texts) {
+    std::u32string& points = wide.emplace_back();
+    for (size_t at = 0; at < text.size();) {
+      const uint32_t c = next_code_point(text, at);
+      points += c >= kNoCodePoint ? kBytes + (c - kNoCodePoint) : c;
+    }
+    width = std::max(width, points.size());
+  }
+  std::string content;
+  for (std::u32string& points : wide) {
+    points.resize(width);
+    content.append(reinterpret_cast<const char*>(points.data()), 4 * width);
+  }
+  return content;
+}
+
 }  // namespace
 
 HostTensor read_npy(const std::string& path) {
@@ -81,50 +128,69 @@ HostTensor read_npy(const std::string& path) {
   std::string_view file(reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size());
   Header header = read_header(path, file);
   std::smatch found;
-  if (!std::regex_search(header.text, found, std::regex("'descr': *'([<|=>])([a-z][0-9]+)'")))
+  if (!std::regex_search(header.text, found, std::regex("'descr': *'([<|=>])([a-zA-Z][0-9]*)'")))
     wrong(path, "the header names no simple type");
   if (found[1] == ">") unsupported(path, "big-endian data");
+  if (found[2] == "O")
+    unsupported(path, "element type O, pickled objects (numpy.save of array.astype(str) writes strings)");
+  const std::string descr = found[2];
+  const bool texts = descr[0] == 'U' || descr[0] == 'S';
+  if (texts && (descr.size() < 2 || descr.size() > 10)) wrong(path, fmt::format("element type {}", printable(descr)));
   std::optional<DType> dtype;
   for (const TypeName& type : kTypes) {
-    if (found[2] == type.numpy) dtype = type.dtype;
+    if (descr == type.numpy) dtype = type.dtype;
   }
-  if (!dtype) unsupported(path, fmt::format("element type {}", found[2].str()));
+  if (texts) dtype = DType::String;
+  if (!dtype) unsupported(path, fmt::format("element type {}", descr));
   if (header.text.find("'fortran_order': True") != std::string::npos) unsupported(path, "Fortran order");
   if (!std::regex_search(header.text, found, std::regex("'shape': *\\(([0-9, ]*)\\)")))
     wrong(path, "the header has no shape");
-  HostTensor tensor{static_cast<uint8_t>(*dtype), parse_shape(path, found[1]), {}};
+  HostTensor tensor{static_cast<uint8_t>(*dtype), parse_shape(path, found[1])};
   int64_t count = 1;
   for (int64_t extent : tensor.dims) {
     if (__builtin_mul_overflow(count, extent, &count)) wrong(path, "the shape overflows");
   }
   std::optional<int64_t> bytes = byte_size(*dtype, count);
+  const int64_t width = texts ? std::stoll(descr.substr(1)) * (descr[0] == 'U' ? 4 : 1) : 0;  // of a string
+  if (int64_t total; texts) bytes = __builtin_mul_overflow(count, width, &total) ? std::nullopt : std::optional(total);
   if (!bytes || *bytes != static_cast<int64_t>(file.size() - header.bytes)) {
     wrong(path, fmt::format("the shape needs {} bytes of data, the file has {}", bytes.value_or(-1),
                             file.size() - header.bytes));
   }
   std::span<const std::byte> data = mapped->bytes().subspan(header.bytes);
+  if (texts) {
+    for (int64_t i = 0; i < count; ++i)
+      tensor.strings.push_back(
+          text_of(data.subspan(static_cast<size_t>(i * width), static_cast<size_t>(width)), descr[0] == 'U'));
+    return tensor;
+  }
   tensor.bytes.assign(data.begin(), data.end());
   return tensor;
 }
 
 std::string npy_content(const std::string& path, const HostTensor& tensor) {
-  const char* type = nullptr;
+  std::string type, data(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
+  if (tensor.dtype == static_cast<uint8_t>(DType::String)) {
+    size_t width;
+    data = padded(tensor.strings, width);
+    type = fmt::format("U{}", width);
+  }
   for (const TypeName& name : kTypes) {
     if (static_cast<uint8_t>(name.dtype) == tensor.dtype) type = name.numpy;
   }
-  if (!type)
+  if (type.empty())
     wrong(path, fmt::format(".npy has no element type for {}", name_of(static_cast<DType>(tensor.dtype))),
           Fault::Unsupported);
   std::string shape;
   for (int64_t extent : tensor.dims) shape += fmt::format("{}, ", extent);
-  bool byte_sized = type[1] == '1';
+  bool byte_sized = type[0] != 'U' && type[1] == '1';
   std::string text =
       fmt::format("{{'descr': '{}{}', 'fortran_order': False, 'shape': ({}), }}", byte_sized ? "|" : "<", type, shape);
   text.append((64 - (10 + text.size() + 1) % 64) % 64, ' ');
   text += '\n';
   std::string content(kMagic, kMagicBytes);
   for (size_t byte : {size_t{1}, size_t{0}, text.size() & 255, text.size() >> 8}) content += static_cast<char>(byte);
-  return content + text + std::string(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
+  return content + text + data;
 }
 
 }  // namespace lapidary::tools
