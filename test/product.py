@@ -8,14 +8,30 @@ import os
 
 import numpy as np
 
+STRING = 8
 DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
-          10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64}
+          10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64, STRING: np.object_}
 CODES = {np.dtype(v): k for k, v in DTYPES.items()}
 
 
 class Tensor(c.Structure):
     _fields_ = [("size", c.c_uint32), ("device", c.c_int32), ("data", c.c_void_p), ("bytes", c.c_int64),
                 ("dtype", c.c_uint8), ("rank", c.c_uint8), ("dims", c.POINTER(c.c_int64)), ("strides", c.POINTER(c.c_int64))]
+
+
+def packed(texts):
+    """Strings or bytes as one array of bytes: before each its length in eight of them."""
+    texts = [text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text for text in texts]
+    return np.frombuffer(b"".join(len(text).to_bytes(8, "little") + text for text in texts), np.uint8)
+
+
+def unpacked(data):
+    data, texts = bytes(data), []
+    while data:
+        end = 8 + int.from_bytes(data[:8], "little")
+        texts.append(data[8:end])
+        data = data[end:]
+    return texts
 
 
 class Options(c.Structure):
@@ -28,6 +44,10 @@ class TensorInfo(c.Structure):
                 ("dim_names", c.POINTER(c.c_char_p))]
 
 
+class _Views(np.ndarray):
+    """An array that keeps alive what it points to."""
+
+
 class ProductError(Exception):
     """status and message of a call that failed."""
 
@@ -35,11 +55,11 @@ class ProductError(Exception):
 class Product:
     """One instance of a model. Not for use by several threads at once; open one for each."""
 
-    def __init__(self, library, symbol=None, threads=0):
+    def __init__(self, library, symbol=None, threads=0, max_bytes=0):
         self.library = c.CDLL(os.path.abspath(library))
         self.symbol = symbol or os.path.basename(library)[: -len(".so")]
         self.instance = c.c_void_p()
-        options = Options(size=c.sizeof(Options), threads=threads)
+        options = Options(size=c.sizeof(Options), threads=threads, max_bytes=max_bytes)
         self._check(self._function("create")(c.byref(options), c.byref(self.instance)))
         self.inputs = [self._describe(i) for i in range(self._function("input_count", c.c_int32)())]
         count = self._function("output_count", c.c_int32)()
@@ -64,30 +84,67 @@ class Product:
     def bind(self, feeds):
         for slot, (name, code, _) in enumerate(self.inputs):
             array = np.asarray(feeds[name], order="C")
+            if code == STRING:
+                self.bind_bytes(slot, code, array.shape, packed(array.ravel().tolist()))
+                continue
             if array.dtype != DTYPES[code]:
                 raise TypeError(f"input {name}: expected {DTYPES[code].__name__}, got {array.dtype}")
             self.bind_bytes(slot, code, array.shape, array)
 
     def bind_bytes(self, slot, code, shape, array):
-        """A tensor of any type, its bytes in an array of whatever type."""
+        """A tensor of any type, its bytes in an array of whatever type; strings as `packed` gives them."""
+        if code == STRING:
+            array = self._views(unpacked(array))
+        self.bind_memory(slot, code, shape, array)
+
+    def bind_memory(self, slot, code, shape, array):
+        """The bytes of an array as they lie there."""
         dims = (c.c_int64 * max(len(shape), 1))(*shape)
         tensor = Tensor(c.sizeof(Tensor), 0, array.ctypes.data, array.nbytes, code, len(shape), dims, None)
         self._check(self._function("bind")(self.instance, slot, c.byref(tensor)))
         self._bound[slot] = (array, dims)
 
+    @staticmethod
+    def _views(texts):
+        """As the library reads them: each where it lies in one block, and its size."""
+        block = np.frombuffer(b"".join(texts) + b"\0", np.uint8)
+        sizes = np.array([len(text) for text in texts], np.int64)
+        views = np.zeros(len(texts), np.dtype([("data", np.int64), ("size", np.int64)]))
+        views["data"], views["size"] = block.ctypes.data + np.cumsum(sizes) - sizes, sizes
+        holder = views.view(_Views)
+        holder.block = block
+        return holder
+
     def step(self):
         self._check(self._function("run")(self.instance, 0, None))
+
+    def output_address(self, index):
+        tensor = Tensor(size=c.sizeof(Tensor))
+        self._check(self._function("output")(self.instance, len(self.inputs) + index, c.byref(tensor)))
+        return tensor.data
 
     def result_bytes(self, index):
         """(type's code, shape, bytes) of an output."""
         tensor = Tensor(size=c.sizeof(Tensor))
         self._check(self._function("output")(self.instance, len(self.inputs) + index, c.byref(tensor)))
         data = c.string_at(tensor.data, tensor.bytes) if tensor.bytes else b""
+        if tensor.dtype == STRING:
+            views = np.frombuffer(data, np.int64).reshape(-1, 2)
+            data = packed(c.string_at(int(at), int(size)) for at, size in views).tobytes()
         return tensor.dtype, [tensor.dims[k] for k in range(tensor.rank)], data
 
     def results(self):
         found = [self.result_bytes(i) for i in range(len(self.outputs))]
-        return [np.frombuffer(data, DTYPES[code]).reshape(shape).copy() for code, shape, data in found]
+        return [self._array(*one) for one in found]
+
+    @staticmethod
+    def _array(code, shape, data):
+        if code != STRING:
+            return np.frombuffer(data, DTYPES[code]).reshape(shape).copy()
+        texts = [text.decode("utf-8", "surrogateescape") for text in unpacked(data)]
+        array = np.empty(len(texts), object)
+        array[:] = texts
+        return array.reshape(shape)
 
     def run(self, feeds):
         self.bind(feeds)

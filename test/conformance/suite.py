@@ -2,8 +2,8 @@
 
 Of five kinds: node tests; simple models; models converted from PyTorch, two folders of them; and light models, the
 graphs of nine well-known networks with generated weights and inputs. Values are TensorProtos, or what is none: a list
-(sequence), None (an optional without an element), an array of strings. Products have tensors alone: those that stand for
-a value are in `named`, and what the compiler must be told of it in `forms`.
+(sequence), or None (an optional without an element). Products have tensors alone: those that stand for a value are in
+`named`, and what the compiler must be told of it in `forms`.
 """
 import contextlib
 import dataclasses
@@ -39,11 +39,11 @@ class Case:
 
 
 def tensor(value):
-    """A value of the suite as TensorProto where it is a tensor of numbers, else as it is."""
+    """A value of the suite as TensorProto where it is a tensor, else as it is."""
     if isinstance(value, (list, tuple, type(None), onnx.TensorProto)):
         return value
     array = np.asarray(value)
-    return array if array.dtype.kind in "OUS" else numpy_helper.from_array(array)
+    return numpy_helper.from_array(array.astype(object) if array.dtype.kind in "US" else array)
 
 
 def node_cases():
@@ -66,8 +66,7 @@ def load_value(path, type_proto):
         return numpy_helper.to_list(onnx.SequenceProto.FromString(content))
     if kind == "optional_type":
         return numpy_helper.to_optional(onnx.OptionalProto.FromString(content))
-    proto = onnx.TensorProto.FromString(content)
-    return numpy_helper.to_array(proto) if proto.data_type == onnx.TensorProto.STRING else proto
+    return onnx.TensorProto.FromString(content)
 
 
 def load_values(folder, what, declared):
@@ -105,13 +104,6 @@ def every_case():
     for kind in FOLDERS:
         cases += [folder_case(f"{kind}/{folder.name}", folder) for folder in sorted((DATA / kind).iterdir()) if folder.is_dir()]
     return cases + [light_case(path) for path in sorted((DATA / "light").glob("*.onnx"))]
-
-
-def not_a_tensor(value):
-    """Why a value cannot be bound; None when it is made of tensors of numbers."""
-    if isinstance(value, (list, tuple)):
-        return next((f"a sequence of {what}" for part in value if (what := not_a_tensor(tensor(part)))), None)
-    return None if value is None or isinstance(value, onnx.TensorProto) else "strings"
 
 
 def named(declared, values):
@@ -163,13 +155,35 @@ def baked(case):
 
 
 def content(proto):
-    """Shape and bytes as the IR has them; small types are packed."""
+    """Shape and bytes as the IR has them; small types are packed; before each string its length in eight bytes."""
+    if proto.data_type == onnx.TensorProto.STRING:
+        return list(proto.dims), b"".join(len(text).to_bytes(8, "little") + text for text in proto.string_data)
     packed = proto if proto.HasField("raw_data") else numpy_helper.from_array(numpy_helper.to_array(proto))
     return list(packed.dims), packed.raw_data
 
 
+def texts_in(data):
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        yield data[8:8 + length]
+        data = data[8 + length:]
+
+
 def tensor_of(code, shape, data):
+    if code == onnx.TensorProto.STRING:
+        return array_of(onnx.TensorProto(data_type=code, dims=shape, string_data=list(texts_in(data))))
     return numpy_helper.to_array(onnx.TensorProto(data_type=code, dims=shape, raw_data=data))
+
+
+def array_of(proto):
+    """Strings as an array of objects, whatever this version of onnx makes of them."""
+    array = numpy_helper.to_array(proto)
+    if proto.data_type != onnx.TensorProto.STRING:
+        return array
+    texts = [text.decode() if isinstance(text, bytes) else str(text) for text in array.ravel()]
+    result = np.empty(len(texts), object)
+    result[:] = texts
+    return result.reshape(list(proto.dims))
 
 
 # Results are random: of these the shape and the type alone can be compared.
@@ -186,6 +200,9 @@ def difference(got, expected, rtol, atol, name=""):
         return f"is {got.dtype}{list(got.shape)}, expected {expected.dtype}{list(expected.shape)}"
     if is_random(name):
         return None
+    if got.dtype == object:
+        unlike = [k for k in np.ndindex(*got.shape) if got[k] != expected[k]]
+        return f"at {list(unlike[0])}: {got[unlike[0]]!r}, expected {expected[unlike[0]]!r}" if unlike else None
     wide = [x if x.dtype.kind in "biuc" else x.astype(np.float64) for x in (got, expected)]
     # What cancels out is known to a last place of the largest.
     numbers = wide[1][np.isfinite(wide[1])] if got.dtype.kind not in "biuc" else np.zeros(0)

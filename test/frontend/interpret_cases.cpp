@@ -1,9 +1,11 @@
 // Imports models and runs them in the Graph interpreter: the tool behind node_tests.py. Each argument is a folder with
 // model.onnx, `inputs` (a name on each line) and input_0, input_1, …: a line "dtype extent extent …", then the bytes;
-// and `forms`, of inputs that are no tensors: "length 3 x", "shape 2x3 x[0]" or "optional absent y" on each line.
-// Writes `outputs`, output_0, … in the same form and prints a line for each folder: ok, unsupported or error, and the
-// message.
+// of strings, the length of each in eight bytes before it. And `forms`, of inputs that are no tensors: "length 3 x",
+// "shape 2x3 x[0]" or "optional absent y" on each line. Writes `outputs`, output_0, … in the same form and prints a line
+// for each folder: ok, unsupported or error, and the message.
+#include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -18,7 +20,29 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Tensor read_tensor(const fs::path& path) {
+Tensor strings_from(std::string_view bytes, std::vector<int64_t> shape, StringPool& pool) {
+  Tensor tensor = Tensor::zeros(DType::String, std::move(shape));
+  for (int64_t& number : tensor.integers) {
+    uint64_t length;
+    std::memcpy(&length, bytes.data(), sizeof length);
+    number = pool.number_of(bytes.substr(sizeof length, length));
+    bytes.remove_prefix(sizeof length + length);
+  }
+  return tensor;
+}
+
+std::vector<std::byte> bytes_of(const Tensor& tensor, const StringPool& pool) {
+  if (tensor.dtype != DType::String) return tensor.to_bytes();
+  std::vector<std::byte> bytes;
+  for (int64_t number : tensor.integers) {
+    const uint64_t length = pool[number].size();
+    std::ranges::copy(std::as_bytes(std::span(&length, 1)), std::back_inserter(bytes));
+    std::ranges::copy(std::as_bytes(std::span(pool[number])), std::back_inserter(bytes));
+  }
+  return bytes;
+}
+
+Tensor read_tensor(const fs::path& path, StringPool& pool) {
   std::ifstream file(path, std::ios::binary);
   std::string header;
   std::getline(file, header);
@@ -28,14 +52,15 @@ Tensor read_tensor(const fs::path& path) {
   std::vector<int64_t> shape;
   for (int64_t extent; words >> extent;) shape.push_back(extent);
   std::string bytes(std::istreambuf_iterator<char>(file), {});
+  if (static_cast<DType>(dtype) == DType::String) return strings_from(bytes, shape, pool);
   return Tensor::from_bytes(static_cast<DType>(dtype), shape, std::as_bytes(std::span(bytes)));
 }
 
-void write_tensor(const fs::path& path, const Tensor& tensor) {
+void write_tensor(const fs::path& path, const Tensor& tensor, const StringPool& pool) {
   std::ofstream file(path, std::ios::binary);
   file << static_cast<int>(tensor.dtype);
   for (int64_t extent : tensor.shape) file << ' ' << extent;
-  std::vector<std::byte> bytes = tensor.to_bytes();
+  std::vector<std::byte> bytes = bytes_of(tensor, pool);
   file << '\n';
   file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
 }
@@ -64,13 +89,14 @@ void run_case(const fs::path& folder) {
   std::ifstream names(folder / "inputs");
   for (std::string name; std::getline(names, name);) place.emplace(name, static_cast<int>(place.size()));
   const Function& function = *module->functions[0];
+  StringPool& pool = *module->constants.strings;
   std::vector<Tensor> inputs;
   for (const std::string& name : function.argument_names)
-    inputs.push_back(read_tensor(folder / fmt::format("input_{}", place.at(name))));
+    inputs.push_back(read_tensor(folder / fmt::format("input_{}", place.at(name)), pool));
   std::vector<Tensor> outputs = interpret(*module, function, inputs);
   std::ofstream result_names(folder / "outputs");
   for (const std::string& name : function.result_names) result_names << name << '\n';
-  for (size_t i = 0; i < outputs.size(); ++i) write_tensor(folder / fmt::format("output_{}", i), outputs[i]);
+  for (size_t i = 0; i < outputs.size(); ++i) write_tensor(folder / fmt::format("output_{}", i), outputs[i], pool);
 }
 
 }  // namespace

@@ -350,7 +350,6 @@ STUMP = {"nodes_treeids": [0, 0, 0], "nodes_nodeids": [0, 1, 2], "nodes_featurei
          "nodes_modes": ["BRANCH_LEQ", "LEAF", "LEAF"], "nodes_truenodeids": [1, 0, 0], "nodes_falsenodeids": [2, 0, 0],
          "class_treeids": [0, 0], "class_nodeids": [1, 2], "class_ids": [0, 0], "class_weights": [0.25, 0.75]}
 REFUSED = [
-    ("string classes", "class labels that are strings", "TreeEnsembleClassifier", 2, {**STUMP, "classlabels_strings": ["a", "b"]}),
     ("PROBIT of one score", "PROBIT of two classes with one score", "TreeEnsembleClassifier", 2,
      {**STUMP, "classlabels_int64s": [0, 1], "post_transform": "PROBIT"}),
     ("a circle", "leads back to itself", "TreeEnsembleClassifier", 2, {**STUMP, "classlabels_int64s": [0, 1], "nodes_truenodeids": [0, 0, 0]}),
@@ -362,8 +361,6 @@ REFUSED = [
      {**STUMP, "classlabels_int64s": [0, 1], "nodes_modes": ["BRANCH_XOR", "LEAF", "LEAF"]}),
     ("lists of two lengths", "attribute 'nodes_values' has 2 elements, expected 3", "TreeEnsembleClassifier", 2,
      {**STUMP, "classlabels_int64s": [0, 1], "nodes_values": [0.0, 0.0]}),
-    ("string categories", "categories that are strings", "OneHotEncoder", 1, {"cats_strings": ["a"]}),
-    ("string labels", "values that are strings", "LabelEncoder", 1, {"keys_floats": [1.0], "values_strings": ["a"]}),
     ("scale of other length", "scale has 2 elements, expected 1 or 3", "Scaler", 1, {"scale": [1.0, 2.0]}),
     ("unknown norm", "norm 'L3' is unknown", "Normalizer", 1, {"norm": "L3"}),
 ]
