@@ -19,7 +19,7 @@ using regex::Tree;
 constexpr size_t kMostParts = 20000, kMostStates = 4096;
 constexpr int64_t kMostWork = 100'000'000;  // steps of the construction: about a second
 
-enum class When : uint8_t { Always, AtBegin, AtEnd };
+enum class When : uint8_t { Always, AtBegin, AtEnd, AtBoundary, OffBoundary };
 struct ByteEdge {
   uint8_t first, last;
   int to;
@@ -39,6 +39,7 @@ class Parts {
   explicit Parts(const Tree& tree) { start = add(tree, last = make()); }
 
   int start = 0, last = 0;
+  bool has_boundaries = false;
   const Part& operator[](int i) const { return parts_[static_cast<size_t>(i)]; }
   size_t size() const { return parts_.size(); }
 
@@ -64,11 +65,13 @@ class Parts {
       case Tree::Kind::Repeat:
         return add_repeat(tree, then);
       case Tree::Kind::Begin:
-      case Tree::Kind::End: {
-        const int part = make();
-        link(part, tree.kind == Tree::Kind::Begin ? When::AtBegin : When::AtEnd, then);
-        return part;
-      }
+        return add_condition(When::AtBegin, then);
+      case Tree::Kind::End:
+        return add_condition(When::AtEnd, then);
+      case Tree::Kind::Boundary:
+      case Tree::Kind::NoBoundary:
+        has_boundaries = true;
+        return add_condition(tree.kind == Tree::Kind::Boundary ? When::AtBoundary : When::OffBoundary, then);
       case Tree::Kind::Set: {
         const int part = make();
         for (const auto& [first, last] : tree.set) add_range(part, first, last, then);
@@ -76,6 +79,12 @@ class Parts {
       }
     }
     LPD_UNREACHABLE();
+  }
+
+  int add_condition(When when, int then) {
+    const int part = make();
+    link(part, when, then);
+    return part;
   }
 
   int add_repeat(const Tree& tree, int then) {
@@ -146,17 +155,40 @@ class Parts {
   std::vector<Part> parts_;
 };
 
-// Sets of parts as states.
+bool is_word(int byte) { return byte == '_' || (byte < 0x80 && isalnum(byte)); }
+
+// What is known of the place between two bytes. Whether a word begins or ends there, only when the next byte is.
+struct Place {
+  bool begins, ends;
+  std::optional<bool> is_boundary = {};
+
+  bool holds(When when) const {
+    switch (when) {
+      case When::Always:
+        return true;
+      case When::AtBegin:
+        return begins;
+      case When::AtEnd:
+        return ends;
+      case When::AtBoundary:
+      case When::OffBoundary:
+        return is_boundary && *is_boundary == (when == When::AtBoundary);
+    }
+    LPD_UNREACHABLE();
+  }
+};
+
+// Sets of parts as states, and where words have boundaries, whether the byte before is part of one.
 class States {
  public:
   explicit States(const Parts& parts) : parts_(parts) { find_classes(); }
 
   std::vector<int32_t> table() {
-    sets_.push_back(closure({parts_.start}, true, false));
-    accepts_.push_back(ends(sets_[0], true));
-    for (size_t state = 0; state < sets_.size(); ++state)
+    states_.push_back({closure({parts_.start}, {true, false}), false});
+    accepts_.push_back(ends(states_[0], true));
+    for (size_t state = 0; state < states_.size(); ++state)
       for (int c = 0; c < classes_; ++c) next_.push_back(follow(state, first_byte_[static_cast<size_t>(c)]));
-    std::vector<int32_t> table = {static_cast<int32_t>(sets_.size()), classes_};
+    std::vector<int32_t> table = {static_cast<int32_t>(states_.size()), classes_};
     table.insert(table.end(), class_of_.begin(), class_of_.end());
     table.insert(table.end(), accepts_.begin(), accepts_.end());
     table.insert(table.end(), next_.begin(), next_.end());
@@ -165,11 +197,14 @@ class States {
 
  private:
   using Set = std::vector<int>;  // sorted
+  using State = std::pair<Set, bool>;
 
   void find_classes() {
     std::set<int> begins = {0};
     for (size_t i = 0; i < parts_.size(); ++i)
       for (const ByteEdge& edge : parts_[static_cast<int>(i)].bytes) begins.insert({edge.first, edge.last + 1});
+    for (int byte = 1; parts_.has_boundaries && byte < 256; ++byte)
+      if (is_word(byte) != is_word(byte - 1)) begins.insert(byte);
     for (int byte = 0; byte < 256; ++byte) {
       if (begins.contains(byte)) first_byte_.push_back(static_cast<uint8_t>(byte));
       class_of_.push_back(static_cast<int32_t>(first_byte_.size()) - 1);
@@ -182,7 +217,7 @@ class States {
     if (work_ > kMostWork) unsupported("a pattern whose automaton takes this long to make");
   }
 
-  Set closure(Set open, bool at_begin, bool at_end) {
+  Set closure(Set open, Place place) {
     std::vector<bool> seen(parts_.size());
     Set set;
     for (int part : open) seen[static_cast<size_t>(part)] = true;
@@ -192,8 +227,7 @@ class States {
       set.push_back(part);
       spend(1 + parts_[part].free.size());
       for (const FreeEdge& edge : parts_[part].free) {
-        const bool holds = edge.when == When::Always || (edge.when == When::AtBegin ? at_begin : at_end);
-        if (!holds || seen[static_cast<size_t>(edge.to)]) continue;
+        if (!place.holds(edge.when) || seen[static_cast<size_t>(edge.to)]) continue;
         seen[static_cast<size_t>(edge.to)] = true;
         open.push_back(edge.to);
       }
@@ -202,14 +236,15 @@ class States {
     return set;
   }
 
-  bool ends(const Set& set, bool at_begin) {
-    const Set whole = closure(set, at_begin, true);
+  bool ends(const State& state, bool begins) {
+    const Set whole = closure(state.first, {begins, true, state.second});
     return std::ranges::binary_search(whole, parts_.last);
   }
 
   int32_t follow(size_t state, uint8_t byte) {
-    Set reached;
-    for (int part : sets_[state]) {
+    Set reached, here = states_[state].first;
+    if (parts_.has_boundaries) here = closure(here, {state == 0, false, states_[state].second != is_word(byte)});
+    for (int part : here) {
       spend(1 + parts_[part].bytes.size());
       for (const ByteEdge& edge : parts_[part].bytes)
         if (byte >= edge.first && byte <= edge.last) reached.push_back(edge.to);
@@ -217,11 +252,11 @@ class States {
     std::ranges::sort(reached);
     reached.erase(std::ranges::unique(reached).begin(), reached.end());
     spend(parts_.size() / 64);
-    Set set = closure(std::move(reached), false, false);
-    const auto [found, is_new] = numbers_.try_emplace(std::move(set), static_cast<int32_t>(sets_.size()));
+    State next{closure(std::move(reached), {false, false}), parts_.has_boundaries && is_word(byte)};
+    const auto [found, is_new] = numbers_.try_emplace(std::move(next), static_cast<int32_t>(states_.size()));
     if (is_new) {
-      if (sets_.size() >= kMostStates) unsupported("a pattern whose automaton has more than {} states", kMostStates);
-      sets_.push_back(found->first);
+      if (states_.size() >= kMostStates) unsupported("a pattern whose automaton has more than {} states", kMostStates);
+      states_.push_back(found->first);
       accepts_.push_back(ends(found->first, false));
     }
     return found->second;
@@ -231,8 +266,8 @@ class States {
   std::vector<int32_t> class_of_, accepts_, next_;
   std::vector<uint8_t> first_byte_;  // of each class
   int32_t classes_ = 0;
-  std::vector<Set> sets_;
-  std::map<Set, int32_t> numbers_;  // of all but the first: it alone is at the text's begin
+  std::vector<State> states_;
+  std::map<State, int32_t> numbers_;  // of all but the first: it alone is at the text's begin
   int64_t work_ = 0;
 };
 

@@ -178,6 +178,8 @@ class Parser {
     if (accept("[")) return Tree{.kind = Tree::Kind::Set, .set = bracket()};
     if (accept("\\A") || accept("^")) return Tree{.kind = Tree::Kind::Begin};
     if (accept("\\z") || accept("$")) return Tree{.kind = Tree::Kind::End};
+    if (accept("\\b")) return Tree{.kind = Tree::Kind::Boundary};
+    if (accept("\\B")) return Tree{.kind = Tree::Kind::NoBoundary};
     if (accept("."))
       return Tree{.kind = Tree::Kind::Set, .set = negated(flags_.dot_all ? Ranges{} : Ranges{{'\n', '\n'}})};
     if (looking_at("*") || looking_at("+") || looking_at("?")) wrong("nothing to repeat");
@@ -317,9 +319,6 @@ class Parser {
         return '\v';
       case 'x':
         return hexadecimal();
-      case 'b':
-      case 'B':
-        not_yet("word boundaries, \\b");
       case 'C':
         not_yet("single bytes, \\C");
       default:

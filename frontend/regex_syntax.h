@@ -11,7 +11,7 @@ namespace lapidary::frontend::regex {
 using Ranges = std::vector<std::pair<uint32_t, uint32_t>>;  // of code points, both ends counted; sorted, apart
 
 struct Tree {
-  enum class Kind { Set, Sequence, Choice, Repeat, Begin, End };
+  enum class Kind { Set, Sequence, Choice, Repeat, Begin, End, Boundary, NoBoundary };  // the last two: of words
   Kind kind = Kind::Sequence;
   Ranges set = {};
   std::vector<Tree> parts = {};

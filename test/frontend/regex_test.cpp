@@ -95,6 +95,19 @@ TEST(Regex, KnowsWhereTextsBeginAndEnd) {
   EXPECT_TRUE(matches("\\A(^$)*\\z", ""));
 }
 
+TEST(Regex, KnowsWhereWordsBeginAndEnd) {
+  EXPECT_TRUE(matches("\\ba\\b", "a"));
+  EXPECT_TRUE(matches("a\\b.*", "a b"));
+  EXPECT_FALSE(matches("a\\b.*", "ab"));
+  EXPECT_TRUE(matches("a\\B.*", "ab"));
+  EXPECT_FALSE(matches("a\\B", "a"));
+  EXPECT_TRUE(matches("\\B", ""));
+  EXPECT_FALSE(matches("\\b", ""));
+  EXPECT_TRUE(matches("^\\b\\w+\\b \\b\\w+$", "two words"));
+  EXPECT_TRUE(matches("www\\.[\\w.-]+\\.\\bcom\\b", "www.google.com"));
+  EXPECT_TRUE(matches("é\\Bé", "éé"));  // letters of ASCII make words
+}
+
 TEST(Regex, RefusesWhatRe2Refuses) {
   for (const char* pattern : {"(", ")", "a)", "[a", "*", "a**", "a{3}{2}", "a{2,1}", "a{1001}", "[b-a]", "\\", "\\q",
                               "\\1", "(?=a)", "(?P<>a)", "(?P<a", "[[:nope:]]", "\\x{110000}", "\xff", "(?i"})
@@ -102,7 +115,7 @@ TEST(Regex, RefusesWhatRe2Refuses) {
 }
 
 TEST(Regex, SaysWhatIsNotSupported) {
-  for (const char* pattern : {"\\ba", "\\pL", "(?m)^a", "\\C", "((((a{100}){100}){100}){100})", "(a|b)*a(a|b){14}"})
+  for (const char* pattern : {"\\pL", "(?m)^a", "\\C", "((((a{100}){100}){100}){100})", "(a|b)*a(a|b){14}"})
     EXPECT_EQ(fault_of(pattern), Fault::Unsupported) << pattern;
   EXPECT_EQ(fault_of(std::string(1000, '(') + std::string(1000, ')')), Fault::Unsupported);
 }

@@ -167,7 +167,7 @@ def patterns():
     x = s("", "a", "aaa", "abc", "ABC", "a\nb", "é", "日本", "a1_b", "foo@gmail.com", "x.y-z", "αβγ", "ΑΒΓ", "]", "-", "0x1F", "\t", "aXbXc")
     for pattern in ("", "a*", ".*", "(?s).*", "a+b?c{0,2}", "[a-z]+", "[^a-z]+", "(?i)abc", "(?i)αβγ", "\\w+", "\\W", "[[:upper:]]+", "^a.*c$",
                     "(a|b|c)*", "[\\w.]+@(gmail|yahoo)\\.com", ".", "..", "\\S{3,}", "[α-ω]*", "(?i)[α-ω]+", "\\x{65e5}\\x{672c}", "[]-]",
-                    "0x[0-9A-Fa-f]+", "a(?:X[bc])*", "(?i)a(?-i)XbXc", "\\Qx.y\\E.*", "[^\\d\\s]+", "(a{2}){1,2}a?", "$", "a$|^b"):
+                    "0x[0-9A-Fa-f]+", "a(?:X[bc])*", "(?i)a(?-i)XbXc", "\\Qx.y\\E.*", "[^\\d\\s]+", "(a{2}){1,2}a?", "$", "a$|^b", "\\b.*\\b", ".*\\B", "\\w*\\b\\W*\\B"):
         yield Case(f"RegexFullMatch {pattern}", n("RegexFullMatch", pattern=pattern), x)
 
 
