@@ -270,8 +270,8 @@ Cases resample_cases() {
 
 std::vector<KernelCase> index_cases() {
   Cases cases;
-  for (const Cases& family :
-       {scatter_cases(), scan_cases(), top_k_cases(), bit_cast_cases(), subbyte_cases(), resample_cases()})
+  for (const Cases& family : {scatter_cases(), scan_cases(), top_k_cases(), suppress_cases(), bit_cast_cases(),
+                              subbyte_cases(), resample_cases()})
     cases.insert(cases.end(), family.begin(), family.end());
   return cases;
 }

@@ -22,7 +22,8 @@ struct KernelCase {
   std::vector<std::string> passes = {};  // none: all of them
 };
 
-std::vector<KernelCase> index_cases();  // index_cases.cpp
+std::vector<KernelCase> index_cases();     // index_cases.cpp
+std::vector<KernelCase> suppress_cases();  // suppress_cases.cpp
 
 // By family: "elementwise", "movement", "row", "contraction", "convolution", "depthwise", "winograd", "pool",
 // "placed", "attention", "linear_attention", "recurrent", "quantized", "trees".
