@@ -106,7 +106,7 @@ Cases top_k_cases() {
       for (bool largest : {false, true})
         cases.push_back(
             {.name = fmt::format("top_k_{}_axis{}_{}", name_of(dtype), axis, largest ? "largest" : "least"),
-             .kernel = axis ? "top_k select" : "top_k merge",
+             .kernel = axis ? "top_k select" : "top_k threshold",
              .build =
                  [=](CaseModel& m) {
                    Shape shape = {m.symbol("M"), m.symbol("N")};
@@ -124,26 +124,32 @@ Cases top_k_cases() {
                         {{"M", 2}, {"N", 100}, {"K", 65}},
                         {{"M", 2}, {"N", 129}, {"K", 129}},
                         {{"M", 1}, {"N", 1000}, {"K", 70}},
+                        {{"M", 1}, {"N", 5000}, {"K", 300}},
                         {{"M", 1}, {"N", 16}, {"K", 0}},
                         {{"M", 0}, {"N", 3}, {"K", 2}}},
              .tolerance = 0});
-  // Ties, and NaN from 0/0.
-  cases.push_back({.name = "top_k_nan",
-                   .kernel = "top_k select",
-                   .build =
-                       [](CaseModel& m) {
-                         GraphBuilder& b = m.build;
-                         Value* x = b.convert(m.input({m.symbol("N")}, DType::I32), DType::F32);
-                         Value* few = b.scalar_op(ScalarOp::FloorMod, {x, b.like(x, 5)});
-                         Value* y = b.div(few, few);
-                         Op& op = b.create(OpKind::TopK, {b.mul(y, few)},
-                                           {{"axis", int64_t{0}}, {"k", b.dim(3)}, {"largest", int64_t{1}}});
-                         m.result({op.result(0), op.result(1)});
-                       },
-                   .values = {{{"N", 3}}, {{"N", 40}}},
-                   .tolerance = 0});
+  // Ties, -0 among them, and NaN from 0/0.
+  for (int64_t k : {3, 150})
+    for (int64_t largest : {0, 1})
+      cases.push_back(
+          {.name = fmt::format("top_k_{}_nan_{}", k, largest ? "largest" : "least"),
+           .kernel = k == 3 ? "top_k select" : "top_k threshold",
+           .build =
+               [=](CaseModel& m) {
+                 GraphBuilder& b = m.build;
+                 Value* x = b.convert(m.input({m.symbol("N")}, DType::I32), DType::F32);
+                 Value* few = b.scalar_op(ScalarOp::FloorMod, {x, b.like(x, 5)});
+                 Value* y = b.div(few, few);
+                 Value* signs = b.sub(few, b.like(few, 3));
+                 Value* z = b.select(b.scalar_op(ScalarOp::Less, {few, b.like(few, 2)}), b.mul(y, few),
+                                     b.mul(b.mul(signs, b.like(few, 0)), b.like(few, -1)));
+                 Op& op = b.create(OpKind::TopK, {z}, {{"axis", int64_t{0}}, {"k", b.dim(k)}, {"largest", largest}});
+                 m.result({op.result(1)});
+               },
+           .values = {{{"N", 150}}, {{"N", 400}}, {{"N", 3000}}},
+           .tolerance = 0});
   cases.push_back({.name = "top_k_places_alone",
-                   .kernel = "top_k merge",
+                   .kernel = "top_k threshold",
                    .build =
                        [](CaseModel& m) {
                          Value* x = m.input({m.symbol("M"), m.module.dims.constant(70)});
