@@ -11,6 +11,7 @@
 #include "ir/layout.h"
 #include "passes/lower/barriers.h"
 #include "passes/lower/function_lowering.h"
+#include "passes/lower/gather_rooms.h"
 #include "passes/lower/halo.h"
 #include "passes/lower/plan_memory.h"
 #include "passes/lower/work.h"
@@ -31,7 +32,9 @@ EntryPoint FunctionLowering::run() {
   entry_.name = function_.name;
   place_signature();
   lower_region(*function_.body);
+  gather_rooms(entry_);
   plan_memory(module_.dims, entry_);
+  keep_what_lives(entry_);
   place_barriers(program_, entry_);
   return std::move(entry_);
 }
