@@ -33,6 +33,8 @@ const std::vector<Pass>& graph_passes() {
       {"form-groups", form_groups, "each group becomes one kernel: what can share a pass over memory does"},
       {"choose-layouts", choose_layouts,
        "images in channel blocks with halos, so that kernels load whole vectors and have no borders"},
+      {"postpone-host-reads", postpone_host_reads,
+       "what the host reads between kernels, all at once where it can; layouts may have added groups"},
       {"place-concats", place_concats, "parts of a concatenation are written where they belong"},
   };
   return passes;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <functional>
 #include <queue>
+#include <tuple>
 #include <unordered_set>
 
 #include "ir/error.h"
@@ -94,7 +95,7 @@ void build_groups(Module& module, Region& body, std::vector<Cluster>& clusters) 
   sort_by_definition(body);
 }
 
-void sort_by_definition(Region& body) {
+void sort_by_definition(Region& body, int (*class_of)(const Op&)) {
   auto positions = positions_of(body);
   std::vector<Op*> ops;
   for (Op& op : body.ops) ops.push_back(&op);
@@ -110,16 +111,20 @@ void sort_by_definition(Region& body) {
       if (operand->producer) comes_after(op, operand->producer);
     for (const Op* read : host_reads.needed_by(*op)) comes_after(op, read);
   }
-  std::priority_queue<int, std::vector<int>, std::greater<>> ready;
+  using Turn = std::tuple<int, int, int>;  // round, class, position
+  std::priority_queue<Turn, std::vector<Turn>, std::greater<>> ready;
+  int round = 0;
+  auto get_ready = [&](int i) { ready.emplace(round, class_of ? class_of(*ops[i]) : 0, i); };
   for (size_t i = 0; i + 1 < ops.size(); ++i)
-    if (waiting[i] == 0) ready.push(static_cast<int>(i));
+    if (waiting[i] == 0) get_ready(static_cast<int>(i));
   size_t placed = 1;  // the yield stays where it is
   for (; !ready.empty(); ++placed) {
-    int next = ready.top();
+    const auto [turn, kind, next] = ready.top();
+    round = turn + (kind > 0);
     ready.pop();
     move_before(*ops[next], body, ops.back()->self);
     for (int reader : readers[next])
-      if (--waiting[reader] == 0 && ops[reader] != ops.back()) ready.push(reader);
+      if (--waiting[reader] == 0 && ops[reader] != ops.back()) get_ready(reader);
   }
   LPD_CHECK(placed == ops.size(), "the ops of a body depend on each other in a circle");
 }

@@ -22,6 +22,8 @@ std::unordered_map<const Op*, int> positions_of(const Region& body);
 void build_groups(Module&, Region& body, std::vector<Cluster>&);
 
 // Reorders a body so that every value is defined before it is used; among ops that are ready the earlier goes first.
-void sort_by_definition(Region& body);
+// With classes, all ready ops of class 0 go first, then those of class 1, …; what gets ready only through an op of a
+// higher class waits for the others of that class.
+void sort_by_definition(Region& body, int (*class_of)(const Op&) = nullptr);
 
 }  // namespace lapidary::passes

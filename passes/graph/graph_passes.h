@@ -20,6 +20,7 @@ bool widen_halves(Module&, const Options&);
 bool nest_concats(Module&, const Options&);
 bool form_groups(Module&, const Options&);
 bool choose_layouts(Module&, const Options&);
+bool postpone_host_reads(Module&, const Options&);
 bool place_concats(Module&, const Options&);
 
 }  // namespace lapidary::passes
