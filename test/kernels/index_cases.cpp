@@ -163,6 +163,26 @@ Cases top_k_cases() {
   return cases;
 }
 
+// Many true in a row, few, none.
+Cases positions_cases() {
+  Cases cases;
+  for (double bound : {-0.5, 0.9, 5.0})
+    cases.push_back({.name = fmt::format("positions_above_{}", static_cast<int>(bound * 10 + 5)),
+                     .kernel = "positions",
+                     .build =
+                         [=](CaseModel& m) {
+                           GraphBuilder& b = m.build;
+                           Value* x = m.input({m.symbol("N")});
+                           Value* mask = b.scalar_op(ScalarOp::Less, {b.like(x, bound), x});
+                           Value* count = b.reduce(OpKind::ReduceSum, b.convert(mask, DType::I64), {0});
+                           Dim found = b.to_host(count, {0, 1 << 20})->elements.at(0);
+                           m.result({b.gather(x, b.true_positions(mask, found), 0)});
+                         },
+                     .values = {{{"N", 0}}, {{"N", 1}}, {{"N", 15}}, {{"N", 16}}, {{"N", 17}}, {{"N", 500}}},
+                     .tolerance = 0});
+  return cases;
+}
+
 Cases bit_cast_cases() {
   Cases cases;
   for (auto [from, to] : {std::pair{DType::F32, DType::I32},
@@ -276,8 +296,8 @@ Cases resample_cases() {
 
 std::vector<KernelCase> index_cases() {
   Cases cases;
-  for (const Cases& family : {scatter_cases(), scan_cases(), top_k_cases(), suppress_cases(), bit_cast_cases(),
-                              subbyte_cases(), resample_cases()})
+  for (const Cases& family : {scatter_cases(), scan_cases(), top_k_cases(), positions_cases(), suppress_cases(),
+                              bit_cast_cases(), subbyte_cases(), resample_cases()})
     cases.insert(cases.end(), family.begin(), family.end());
   return cases;
 }
