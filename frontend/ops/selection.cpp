@@ -10,13 +10,27 @@ namespace {
 
 using Values = std::vector<Value*>;
 
-// The positions of the true elements of a mask of rank 1.
-Value* positions(GraphBuilder& b, Value* mask) {
-  Value* count = b.reduce(OpKind::ReduceSum, b.convert(mask, DType::I64), {0});
-  return b.true_positions(mask, b.to_host(count, kExtents)->elements.at(0));
+// What an op of this kind and of one operand already makes of a value: counts of equal masks would not be known to be
+// equal.
+Value* made_before(Value* from, OpKind kind, const Shape& shape) {
+  for (const Use& use : from->uses)
+    if (use.op->is(kind) && (kind != OpKind::Reshape || use.op->type().shape == shape)) return use.op->result();
+  return nullptr;
 }
 
-Value* flat(GraphBuilder& b, Value* x) { return b.reshape(x, {b.module.dims.product(x->type.shape)}); }
+Value* flat(GraphBuilder& b, Value* x) {
+  const Shape shape{b.module.dims.product(x->type.shape)};
+  Value* before = made_before(x, OpKind::Reshape, shape);
+  return before ? before : b.reshape(x, shape);
+}
+
+// The positions of the true elements of a mask of rank 1.
+Value* positions(GraphBuilder& b, Value* mask) {
+  if (Value* before = made_before(mask, OpKind::TruePositions, {})) return before;
+  Value* count = b.reduce(OpKind::ReduceSum, b.convert(mask, DType::I64), {0});
+  const Interval counts{0, std::min(kExtents.hi, range(mask->type.shape[0]).hi)};
+  return b.true_positions(mask, b.to_host(count, counts)->elements.at(0));
+}
 
 // The coordinates of the elements that are not 0, a row for each axis.
 Values non_zero(Node& node) {
