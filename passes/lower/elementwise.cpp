@@ -17,6 +17,15 @@ namespace {
 
 using Element = std::function<void(GroupEmitter&, const Coords&)>;
 
+// A whole number that fills a range is an argument of the kernel, so that fills by other numbers share it.
+loops::Expr filling(KernelBuilder& builder, const loops::Expr& value) {
+  constexpr int64_t kMost = INT64_C(1) << 40;
+  const bool fills = value->kind == loops::ExprKind::Const && is_integer(value->type.dtype);
+  if (!fills || std::abs(value->constant.integer) > kMost) return value;
+  const loops::Expr number = builder.parameter(builder.dim(value->constant.integer));
+  return splat_to(convert(number, value->type.dtype), value->type.lanes);
+}
+
 // Results `members` in one kernel that walks the first of them.
 LoweredStep results_together(Context& context, const Op& group, const std::string& family,
                              const std::vector<uint32_t>& members) {
@@ -27,7 +36,7 @@ LoweredStep results_together(Context& context, const Op& group, const std::strin
       Coords where = coords;
       if (yielded[member]->type.shape != walked.shape)
         where.axes = emit.reshape(coords.axes, walked.shape, yielded[member]->type.shape, coords.lanes);
-      emit.store(member, where, emit.value(yielded[member], where));
+      emit.store(member, where, filling(emit.builder, emit.value(yielded[member], where)));
     }
   };
   return map_step(context, group, family, walked, element);
@@ -60,9 +69,12 @@ LoweredStep concat_part(Context& context, const Op& group, uint32_t index, const
   const Element element = [&](GroupEmitter& emit, const Coords& coords) {
     Coords where = coords;
     where.axes[axis] = emit.shift(coords.axes[axis], begin, nullptr, coords.lanes);
-    emit.store(index, where, emit.value(part, coords));
+    emit.store(index, where, filling(emit.builder, emit.value(part, coords)));
   };
-  return map_step(context, group, "concat", walked, element);
+  LoweredStep step = map_step(context, group, "concat", walked, element);
+  DimPool& dims = context.module.dims;
+  step.bytes = dims.mul(dims.product(part->type.shape), dims.constant(2 * bit_width(part->type.dtype) / 8));
+  return step;
 }
 
 }  // namespace
