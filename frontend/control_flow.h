@@ -23,6 +23,7 @@ bool speaks_of(Dim, const std::set<uint32_t>& ids);
 
 struct Importer::LoopBody {
   struct Scanned {
+    int input;  // of the body
     Value* whole;
     int axis;
     bool reverse;

@@ -106,6 +106,8 @@ class Importer {
   // --- unroll.cpp
   std::optional<Bindings> unroll(const LoopBody&, int64_t trips, Scope&, const Frame&);
   Bindings import_sequence_map(const NodeProto&, const Attributes&, const Bindings& inputs, Scope&, const Frame&);
+  Bindings map_stacks(const GraphProto&, const Bindings& inputs, Scope&, const Frame&);
+  Bindings map_parts(const GraphProto&, const Bindings& inputs, Scope&, const Frame&);
   void count_unrolled(const GraphProto&);
 
   // --- flex_attention.cpp

@@ -129,6 +129,7 @@ void Importer::bind_arguments(LoopBody& loop, Attempt& attempt, Scope& inner) {
   for (const LoopBody::Scanned& scanned : loop.scanned) {
     Value* at = attempt.iteration;
     if (scanned.reverse) at = build.sub(build.dims_tensor({module_->dims.sub(loop.trips, build.dim(1))}, {}), at);
+    input = scanned.input;
     bind(build.gather(inside(*attempt.writer, scanned.whole), at, scanned.axis));
   }
 }

@@ -55,7 +55,7 @@ Importer::Bindings Importer::import_scan(const NodeProto& node, int opset, const
       fail("scanned inputs have {} and {} elements along their axes", to_string(loop.trips), to_string(extent));
     module_->check(dims.equal(loop.trips, extent),
                    module_->describe(build.origin) + ": scanned inputs must have one number of slices");
-    loop.scanned.push_back({whole, axis, directions[i] != 0});
+    loop.scanned.push_back({static_cast<int>(states) + static_cast<int>(i), whole, axis, directions[i] != 0});
   }
   Bindings results = roll(loop, scope, frame);
   const std::vector<int64_t> out_axes = list("scan_output_axes", slices),

@@ -1,12 +1,22 @@
 // Bodies imported once for each iteration: of a Loop that cannot be one in the graph, such as one whose sequences have
 // parts of different shapes, and of SequenceMap. The number of iterations, and of nodes in all of them, is limited.
+#include <algorithm>
+
 #include "frontend/control_flow.h"
 #include "frontend/ops/common.h"
+#include "frontend/ops/sequence.h"
 
 namespace lapidary::frontend {
 namespace {
 
 constexpr int64_t kMostUnrolledNodes = 20'000;
+
+// Of elements that the host reads of a value made since.
+bool speaks_of_later(Dim dim, uint32_t first) {
+  if (!speaks_of_elements(dim)) return false;
+  if (dim->kind == DimKind::Element) return dim->value_id >= first;
+  return std::ranges::any_of(dim->operands, [&](Dim operand) { return speaks_of_later(operand, first); });
+}
 
 }  // namespace
 
@@ -64,14 +74,51 @@ std::optional<Importer::Bindings> Importer::unroll(const LoopBody& loop, int64_t
 // The body once for each part of the first sequence, with the same part of the others; tensors are for all.
 Importer::Bindings Importer::import_sequence_map(const NodeProto& node, const Attributes& attributes,
                                                  const Bindings& inputs, Scope& scope, const Frame& frame) {
-  GraphBuilder& build = scope.writer.build;
-  const Origin origin = build.origin;
   const GraphProto& graph = attributes.at("body")->g();
   if (graph.input_size() != node.input_size())
     fail("the body takes {}, expected {}", counted(graph.input_size(), "input"), node.input_size());
   if (graph.output_size() != node.output_size())
     fail("the body yields {}, the node has {}", counted(graph.output_size(), "value"),
          counted(node.output_size(), "output"));
+  for (const Binding& input : inputs)
+    if (input.sequence && !known_length(module_->dims, *input.sequence)) return map_stacks(graph, inputs, scope, frame);
+  return map_parts(graph, inputs, scope, frame);
+}
+
+// As many parts as only a run can tell: a loop over stacks.
+Importer::Bindings Importer::map_stacks(const GraphProto& graph, const Bindings& inputs, Scope& scope,
+                                        const Frame& frame) {
+  GraphBuilder& build = scope.writer.build;
+  Scope around{scope.writer, &scope};
+  LoopBody loop{graph, length_of(module_->dims, *inputs[0].sequence), false, nullptr, {}};
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const onnx::ValueInfoProto& argument = graph.input(static_cast<int>(i));
+    if (!inputs[i].sequence) {
+      around.values[argument.name()] = inputs[i];
+      continue;
+    }
+    if (inputs[i].sequence->runs.empty()) unsupported("an empty sequence beside one whose length only a run can tell");
+    Value* stack = stack_of(build, *inputs[i].sequence, "a length that only a run can tell");
+    module_->check(module_->dims.equal(loop.trips, stack->type.shape[0]),
+                   module_->describe(build.origin) + ": sequences must have one length");
+    loop.scanned.push_back({static_cast<int>(i), stack, 0, false});
+  }
+  const uint32_t first = module_->next_value_id;
+  Bindings results = roll(loop, around, frame);
+  for (Binding& result : results) {
+    const Type& type = result.value->type;
+    for (size_t axis = 1; axis < type.shape.size(); ++axis)
+      if (speaks_of_later(type.shape[axis], first))
+        unsupported("parts of different shapes, as many as only a run can tell");
+    result = Sequence{type.dtype, {{result.value, Sequence::Run::Kind::Stack}}};
+  }
+  return results;
+}
+
+Importer::Bindings Importer::map_parts(const GraphProto& graph, const Bindings& inputs, Scope& scope,
+                                       const Frame& frame) {
+  GraphBuilder& build = scope.writer.build;
+  const Origin origin = build.origin;
   std::vector<std::vector<Value*>> parts;  // of each input
   for (const Binding& input : inputs) {
     parts.push_back(input.sequence ? parts_of(build, *input.sequence) : std::vector<Value*>());

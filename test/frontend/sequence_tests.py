@@ -89,6 +89,9 @@ CASES = {  # name: (inputs, outputs, body, sets of inputs)
     "a map over parts, one of two sequences and a tensor": ("seq(float[N,3]) s, seq(float[M,3]) t, float[3] x", "seq(float[a,b]) y, seq(int64[d]) shapes",
         "y, shapes = SequenceMap (s, t, x) <body = body (float[N,3] p, float[M,3] q, float[3] r) => (float[a,b] o, int64[d] h) { e = Concat <axis = 0> (p, q) f = Mul(e, r) o = Add(f, one) h = Shape(o) }>",
         [{"s": [normal(2, 3), normal(1, 3)], "t": [normal(1, 3), normal(4, 3)], "x": normal(3)}]),
+    "a map over as many parts as the run has": ("float[N,3] x, float[3] z", "float[a,b] y, float[d,e] sums",
+        "s = SplitToSequence(x) t = SplitToSequence <keepdims = 0> (x) v, w = SequenceMap (s, z, t) <body = body (float[a,b] p, float[d] r, float[e] q) => (float[f,g] o, float[h] m) { e = Concat <axis = 0> (p, p) o = Mul(e, r) g = Add(q, one) m = Neg(g) }>"
+        " y = ConcatFromSequence <axis = 0> (v) sums = ConcatFromSequence <axis = 0, new_axis = 1> (w)", [{"x": normal(n, 3), "z": normal(3)} for n in (1, 5)]),
     "an optional that is there": ("optional(float[N]) o, float[N] x", "float[N] y, bool b",
         "b = OptionalHasElement(o) y = If (b) <then_branch = t () => (float[N] y0) { e = OptionalGetElement(o) y0 = Add(e, x) }, else_branch = f () => (float[N] y1) { y1 = Neg(x) }>", [{"o": normal(4), "x": normal(4, seed=1)}]),
 }
