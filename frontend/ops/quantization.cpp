@@ -55,8 +55,9 @@ Operands operands_of(Node& node) {
   int64_t block = node.integer_or("block_size", 0);
   if (block < 0 || block > kMostBlock) fail("block_size must be from 0 to {}, got {}", kMostBlock, block);
   Value *scale = node.input(1), *zero_point = node.input(2);
-  if (zero_point && scale->type.rank() == 0 && zero_point->type.rank() == 1 && value_of(zero_point->type.shape[0]) == 1)
-    zero_point = node.build.reshape(zero_point, {});
+  for (auto [one, other] : {std::pair(&scale, zero_point), std::pair(&zero_point, scale)})  // as quantisers write them
+    if (*one && other && (*one)->type.rank() == 1 && other->type.rank() == 0 && value_of((*one)->type.shape[0]) == 1)
+      *one = node.build.reshape(*one, {});
   if (zero_point && zero_point->type.rank() != scale->type.rank())
     fail("scale has rank {}, zero point {}", scale->type.rank(), zero_point->type.rank());
   bool axis_matters = block > 0 || (scale->type.rank() > 0 && value_of(scale->type.shape[0]) != 1);

@@ -67,6 +67,8 @@ CASES = [
     Case("MatMulInteger", [make.i8(13, 64), make.u8(64, 70), scalar(-3, np.int8), make.u8(70)], domain="", constants=(1, 3), note="a zero point for each column"),
     Case("DynamicQuantizeMatMul", [make.normal(7, 40), make.u8(40, 17), make.uniform(17), make.u8(17), make.normal(17)], constants=(1, 2, 3, 4), symbolic=False),
     Case("MatMulInteger", [make.u8(2, 20, 33), make.u8(2, 33, 50), scalar(3, np.uint8), scalar(120, np.uint8)], domain="", note="live batch"),
+    # ONNX Runtime's own quantiser writes a scale of one element beside a scalar zero point
+    Case("DequantizeLinear", [make.i32(3, 5), np.array([0.02], np.float32), scalar(0, np.int32)], domain="", constants=(1, 2)),
     # elementwise
     Case("QLinearAdd", [make.u8(3, 17), scalar(0.02), scalar(7, np.uint8), make.u8(17), scalar(0.03), scalar(90, np.uint8), scalar(0.06), scalar(100, np.uint8)], codes=1),
     Case("QLinearAdd", [make.i8(3, 17), scalar(0.02), scalar(-9, np.int8), make.i8(3, 17), scalar(0.03), scalar(0, np.int8), scalar(0.06)], codes=1),
