@@ -16,6 +16,7 @@
 // test/passes/fold_quantization/.
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "ir/composites.h"
 #include "ir/contract_spec.h"
@@ -48,7 +49,8 @@ class Folding {
   Folding(Module& module, Region& body) : module_(module), body_(body) {}
 
   bool run() {
-    bool changed = sweep(&Folding::fold);
+    bool changed = sweep(&Folding::unsign);
+    changed = sweep(&Folding::fold) || changed;
     return sweep(&Folding::spell_out) || changed;  // what no product took
   }
 
@@ -66,6 +68,29 @@ class Folding {
       changed = true;
     }
     return changed;
+  }
+
+  // Signed codes that are only dequantised are unsigned ones, which products take and images lie in blocks of.
+  Value* unsign(GraphBuilder& b, Op& op) {
+    if (!op.is_composite("dequantize") || op.operand(0)->type.dtype != DType::I8) return nullptr;
+    const Value* codes = op.operand(0);
+    Op* quantize = codes->producer;
+    const bool only_dequantised = std::ranges::all_of(codes->uses, [](const Use& use) {
+      return use.operand == 0 && use.op->is_composite("dequantize") && use.op->type().dtype == DType::F32;
+    });
+    if (!quantize || !quantize->is_composite("quantize") || !only_dequantised) return nullptr;
+    auto moved = [](GraphBuilder& build, Value* zero) {
+      return build.convert(build.add(build.convert(zero, DType::I32), build.scalar(DType::I32, 128)), DType::U8);
+    };
+    Value*& unsigned_codes = unsigned_codes_[codes->id];
+    if (!unsigned_codes) {
+      GraphBuilder before(module_, body_, quantize->self);
+      before.origin = quantize->origin;
+      unsigned_codes =
+          composites::quantize(before, quantize->operand(0), quantize->operand(1), moved(before, quantize->operand(2)));
+    }
+    Value* zero = zero_point_of(op);
+    return composites::dequantize(b, unsigned_codes, op.operand(1), zero ? moved(b, zero) : b.scalar(DType::U8, 128));
   }
 
   Value* fold(GraphBuilder& b, Op& op) {
@@ -297,6 +322,7 @@ class Folding {
 
   Module& module_;
   Region& body_;
+  std::map<uint32_t, Value*> unsigned_codes_;  // by the id of the signed ones
 };
 
 }  // namespace

@@ -4,7 +4,7 @@
 
     exactness.py --build BUILD [--all] [NAME ...]
 
-Without names a small network of all forms of quantised layers; with --all the zoo's quantised models too, which take
+Without names a small network of all forms of quantised layers, with unsigned and signed codes; with --all the zoo's quantised models too, which take
 the interpreter minutes. The figures of each are printed; the last line is "N passed, N failed".
 """
 import argparse
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 
+import numpy as np
 import onnx
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -20,13 +21,14 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..")]
 import models  # noqa: E402
 import quantised_cnn  # noqa: E402
 
+SMALL = {"small": np.uint8, "small, signed": np.int8}
 SHAPES = {"resnet50_int8_qdq": ["x=1x3x224x224"], "bert_base_dynint8": ["ids=1x16", "mask=1x16"]}
 
 
 def check(name, lapidary, folder):
     path = os.path.join(folder, name + ".onnx")
-    if name == "small":
-        onnx.save(quantised_cnn.small(), path)
+    if name in SMALL:
+        onnx.save(quantised_cnn.small(SMALL[name]), path)
     else:
         path = models.path_of(name)
     command = [lapidary, "run", "-q", path, "--check-each-kernel"]
@@ -44,7 +46,7 @@ def main():
     parser.add_argument("--all", action="store_true")
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
-    names = args.names or ["small", *(SHAPES if args.all else ())]
+    names = args.names or [*SMALL, *(SHAPES if args.all else ())]
     lapidary = os.path.join(args.build, "tools", "lapidary")
     with tempfile.TemporaryDirectory() as folder:
         good = [check(name, lapidary, folder) for name in names]

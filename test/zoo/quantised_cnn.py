@@ -6,8 +6,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 class Network:
-    def __init__(self, seed=0):
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, seed=0, codes=np.uint8):
+        self.rng, self.codes = np.random.default_rng(seed), codes
         self.nodes, self.initializers, self.count = [], [], 0
 
     def constant(self, array):
@@ -22,7 +22,8 @@ class Network:
         return name
 
     def quantised(self, x, scale, zero=128):
-        scale, zero = self.constant(np.float32(scale)), self.constant(np.uint8(zero))
+        zero = self.codes(zero if self.codes == np.uint8 else zero - 128)
+        scale, zero = self.constant(np.float32(scale)), self.constant(zero)
         return self.op("DequantizeLinear", [self.op("QuantizeLinear", [x, scale, zero]), scale, zero])
 
     def weights(self, shape, dtype=np.int8, zeros=None, by_channel=True):
@@ -47,8 +48,8 @@ class Network:
         return onnx.shape_inference.infer_shapes(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)]))
 
 
-def small():
-    net = Network()
+def small(codes=np.uint8):
+    net = Network(codes=codes)
     x = net.conv(net.quantised("x", 0.02, 120), 16, 3, stride=2)
     x = net.conv(x, 16, 16, group=16)                                                   # depthwise
     a = net.conv(x, 24, 16, kernel=1, relu=False)
