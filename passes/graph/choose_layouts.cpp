@@ -7,9 +7,9 @@
 //   conv → flatten → gemm       a relayout to dense between the two
 //
 // Blocked are the results of convolutions, of pools of blocked values, and of elementwise groups in the shape of, or
-// concatenating, or resampling the pixels of blocked values. Results of the function are dense. Where what a reader
-// needs and what a value is differ (a model's input without halo, a blocked value for a matrix product), a relayout of
-// its own stands between.
+// concatenating, padding, or resampling the pixels of blocked values. Results of the function are dense. Where what a
+// reader needs and what a value is differ (a model's input without halo, a blocked value for a matrix product), a
+// relayout of its own stands between.
 #include <algorithm>
 
 #include "ir/error.h"
@@ -98,8 +98,9 @@ class LayoutChoice {
     return a.size() > 2 && b.size() > 2 && a[0] == b[0] && a[1] == b[1];
   }
 
-  // Pixels gathered, or repeated: [N, C, H, W] → [N, C, H, 2, W, 2] → [N, C, 2H, 2W].
+  // Pixels gathered, padded, or repeated: [N, C, H, W] → [N, C, H, 2, W, 2] → [N, C, 2H, 2W].
   static bool resamples(const Op& op) {
+    if (op.is(OpKind::Pad)) return keeps_channels(op.operand(0)->type.shape, op.type().shape);
     if (op.is(OpKind::Gather))
       return op.params.integer("axis") >= 2 && op.operand(1)->type.rank() == 1 &&
              keeps_channels(op.operand(0)->type.shape, op.type().shape);
@@ -139,7 +140,8 @@ class LayoutChoice {
     bool changed = false;
     for (auto& result : op.results) {
       Type& type = result->type;
-      if (!is_image(type) || is_result(*result)) continue;
+      const bool sums = has_image_shape(type) && type.dtype == DType::I32;
+      if ((!is_image(type) && !sums) || is_result(*result)) continue;
       // A group may end in a shape op: then it is not the convolution's own result that is stored.
       bool own = takes_blocks(op) && type.shape == anchor_of(op).type().shape;
       if (!own && !follows_blocks(op, type)) continue;
