@@ -48,10 +48,25 @@ void Importer::load_initializers(const GraphProto& graph, Scope& scope) {
     load(sparse.values().name(), [&] { return tensors_.read_sparse(sparse, module_->constants); });
 }
 
+// Before version 4 of the IR every initializer had to be an input too.
+void Importer::note_defaults(const Scope& scope) {
+  std::vector<std::string> names;
+  for (const auto& input : model_.graph().input())
+    if (scope.initializers.contains(input.name())) names.push_back(fmt::format("'{}'", printable(input.name())));
+  if (model_.ir_version() < 4 || names.empty()) return;
+  constexpr size_t kShown = 3;
+  const bool more = names.size() > kShown;
+  const size_t count = names.size();
+  names.resize(std::min(count, kShown));
+  report_.warning(fmt::format("{} with a default value, {} compiled in as that constant: {}{}", counted(count, "input"),
+                              count == 1 ? "is" : "are", fmt::join(names, ", "), more ? ", …" : ""));
+}
+
 // An input with an initializer of the same name has a default value; we take it as the constant it nearly always is.
 // A sequence is as many inputs as it has parts, an optional without an element none.
 void Importer::declare_inputs(Function& function, Scope& scope) {
   std::vector<DeclaredInput> inputs;
+  note_defaults(scope);
   for (const auto& input : model_.graph().input())
     if (!scope.initializers.contains(input.name()) && !scope.values.contains(input.name()))
       inputs.push_back(signature_.declare(input));

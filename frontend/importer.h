@@ -59,6 +59,7 @@ class Importer {
  private:
   // --- import.cpp
   bool check_versions() const;
+  void note_defaults(const Scope&);
   void declare_inputs(Function&, Scope&);
   void load_initializers(const GraphProto&, Scope&);
   Binding find(std::string_view name, Scope&);
@@ -124,8 +125,8 @@ class Importer {
   std::map<const FunctionProto*, Opsets> function_opsets_;
   std::map<std::string, int>
       missing_;                  // operators we have no importer for, also where a failure before them hides them
-  int attempts_ = 0;             // at bodies of loops
-  int64_t attempted_nodes_ = 0;  // in all of them
+  int64_t all_nodes_ = 0;        // of the model
+  int64_t attempted_nodes_ = 0;  // in attempts at bodies of loops
   int64_t unrolled_nodes_ = 0;
   uint32_t grown_ = 0;                         // loops' sequences that grow, so far
   std::vector<std::string> attempt_warnings_;  // of the last one

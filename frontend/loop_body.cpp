@@ -22,8 +22,16 @@ namespace {
 using Kind = Sequence::Run::Kind;
 
 // At bodies of loops, within each other too, and of the nodes in all of them.
-constexpr int kMostAttempts = 1000;
-constexpr int64_t kMostAttemptedNodes = 500'000;
+constexpr int64_t kLeastBudget = 500'000, kCostOfAttempt = 50;  // in nodes
+
+// With those of the graphs inside.
+int64_t nodes_in(const GraphProto& graph) {
+  int64_t count = graph.node_size();
+  for (const NodeProto& node : graph.node())
+    for (const auto& attribute : node.attribute())
+      if (attribute.has_g()) count += nodes_in(attribute.g());
+  return count;
+}
 
 }  // namespace
 
@@ -209,10 +217,11 @@ void Importer::take_results(LoopBody& loop, Attempt& attempt, const Bindings& re
       attempt.held = false;
 }
 
+// Attempts at loops within loops multiply: the budget is some for each node of the model.
 Importer::Attempt Importer::try_body(LoopBody& loop, Scope& scope, const Frame& frame, bool silent) {
-  attempted_nodes_ += loop.graph.node_size();
-  if (++attempts_ > kMostAttempts ||
-      attempted_nodes_ > std::max<int64_t>(kMostAttemptedNodes, 2 * loop.graph.node_size()))
+  if (all_nodes_ == 0) all_nodes_ = nodes_in(model_.graph());
+  attempted_nodes_ += loop.graph.node_size() + kCostOfAttempt;
+  if (attempted_nodes_ > std::max(kLeastBudget, 2 * kCostOfAttempt * all_nodes_))
     unsupported("loops within loops whose shapes change in too many ways");
   Attempt attempt{std::make_unique<Region>(), nullptr};
   attempt.writer = std::make_unique<RegionWriter>(*module_, *attempt.region);

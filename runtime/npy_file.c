@@ -94,6 +94,26 @@ static void read_shape(const char *path, const char *header, lpd_array *array) {
   array->rank = (uint8_t)rank;
 }
 
+/* Elements that lie first index fastest, as Fortran has them, brought into our order; a copy in any case, since the
+ * header's length may leave the data anywhere. */
+static void *ordered(const lpd_array *array, int64_t bytes, int64_t width, int fortran) {
+  char *result = lpd_take(&lpd_default_alloc, bytes + 1);
+  if (!result) lpd_end(EXIT_FILE, "out of memory");
+  if (!fortran) return memcpy(result, array->data, (size_t)bytes);
+  int64_t strides[LPD_MOST_RANK], index[LPD_MOST_RANK] = {0}, stride = width, from = 0;
+  for (int axis = 0; axis < array->rank; stride *= array->dims[axis++]) strides[axis] = stride;
+  for (int64_t to = 0; to < bytes; to += width) {
+    memcpy(result + to, (const char *)array->data + from, (size_t)width);
+    for (int axis = array->rank - 1; axis >= 0; --axis) {
+      from += strides[axis];
+      if (++index[axis] < array->dims[axis]) break;
+      from -= strides[axis] * array->dims[axis];
+      index[axis] = 0;
+    }
+  }
+  return result;
+}
+
 lpd_array lpd_read_npy(const char *path) {
   lpd_bytes file = lpd_read_file(path);
   const char *header = header_text(path, &file);
@@ -101,25 +121,22 @@ lpd_array lpd_read_npy(const char *path) {
   int wide = 0;
   lpd_array array = {
       .dtype = type_of(path, header, &width, &wide), .data = (void *)file.at, .bytes = file.end - file.at};
-  if (strstr(header, "'fortran_order': True"))
-    lpd_end(EXIT_UNSUPPORTED, "%s: Fortran order is not supported", lpd_printable(path));
   read_shape(path, header, &array);
   const int strings = array.dtype == LPD_STRING_TYPE;
-  int64_t bytes = lpd_tensor_bytes(array.dtype, array.rank, array.dims), count = bytes / (int64_t)sizeof(lpd_string);
+  int64_t bytes = lpd_tensor_bytes(array.dtype, array.rank, array.dims), count = bytes < 0 ? -1 : 1;
+  for (int axis = 0; axis < array.rank && count > 0; ++axis) count *= array.dims[axis];
   if (strings && bytes >= 0 && __builtin_mul_overflow(count, width * (wide ? 4 : 1), &bytes)) bytes = -1;
   if (bytes < 0) lpd_end(EXIT_WRONG_INPUT, "%s: the shape overflows", lpd_printable(path));
   if (bytes != array.bytes)
     lpd_end(EXIT_WRONG_INPUT, "%s: the shape needs %lld bytes of data, the file has %lld", lpd_printable(path),
             (long long)bytes, (long long)array.bytes);
+  const int fortran = strstr(header, "'fortran_order': True") != NULL && count > 0 && bytes > 0;
+  array.data = ordered(&array, bytes, bytes / (count > 0 ? count : 1), fortran);
   if (strings) {
     array.data = lpd_unpad_strings(array.data, count, width, wide);
     array.bytes = count * (int64_t)sizeof(lpd_string);
     return array;
   }
-  void *aligned = lpd_take(&lpd_default_alloc, bytes + 1); /* the header's length may leave data anywhere */
-  if (!aligned) lpd_end(EXIT_FILE, "out of memory");
-  memcpy(aligned, array.data, (size_t)bytes);
-  array.data = aligned;
   return array;
 }
 

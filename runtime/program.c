@@ -1,7 +1,7 @@
-/* A model as a program: app [--input NAME=FILE] [--output NAME=FILE] [--shape NAME=1x3] [--threads N] [--help]
+/* A model as a program: app [--input NAME=FILE] [--output NAME=FILE] [--shape NAME=1x3] [--threads N]
+ *                          [--max-memory BYTES] [--max-loop N] [--help]
  *
- * Runs the model once and prints the first elements of each output. Inputs not given are random: normal floats, zeros
- * and ones of other types; extents that nothing fixes are 1. Files are .npy, or ONNX tensors when the name ends in .pb.
+ * Runs the model once and prints the first elements of each output. Inputs not given are random (see fill); extents that nothing fixes are 1. Files are .npy, or ONNX tensors when the name ends in .pb.
  * It does what `lapidary run` does, in its words. Test: test/artifact/products.py, test/error/command_line.py. */
 #include "program.h"
 
@@ -29,7 +29,7 @@ static struct {
   const char **shapes; /* of the inputs: "1x3" of --shape */
   extent *extents;     /* known ones */
   int extent_count;
-  long threads;
+  int64_t threads, max_bytes, max_loop;
 } app;
 
 static const lpd_signature *signature(int slot) { return lpd_signature_of(app.model, slot); }
@@ -49,7 +49,8 @@ static const char *shape_text(int rank, const int64_t *dims, const char *const *
 
 static void print_help(void) {
   lpd_print("Runs the model '%s' once.\n\n", lpd_printable(lpd_model_name(app.model)));
-  lpd_print("%s [--input NAME=FILE] [--output NAME=FILE] [--shape NAME=1x3] [--threads N]\n\n", app.name);
+  lpd_print("%s [--input NAME=FILE] [--output NAME=FILE] [--shape NAME=1x3] [--threads N]\n%*s [--max-memory BYTES] "
+            "[--max-loop N]\n\n", app.name, (int)strlen(app.name), "");
   for (int slot = 0; slot < app.slots; ++slot) {
     const lpd_signature *s = signature(slot);
     lpd_print("  %-6s  %s: %s %s\n", slot < app.inputs ? "input" : "output", lpd_printable(s->name),
@@ -58,6 +59,8 @@ static void print_help(void) {
   lpd_print(
       "\nFiles are .npy, or ONNX tensors when the name ends in .pb; with one input or output its name may be left "
       "out.\nInputs not given are random, extents that nothing fixes 1. --threads 0: one for each core.\n"
+      "--max-memory: what the run may take beside weights, inputs and outputs of known size; --max-loop: iterations\n"
+      "any loop may take; 0: no limit.\n"
       "Exit codes: 0 fine, 1 wrong input, 2 wrong usage, 3 not supported on this machine, 4 a file or memory.\n");
 }
 
@@ -87,6 +90,14 @@ static int slot_of(const char *option, const char *text, int first, int end, con
   lpd_end(EXIT_USAGE, "%s takes NAME=FILE with NAME one of: %s; got '%s'", option, known, lpd_printable(text));
 }
 
+static int64_t number_of(const char *option, const char *text, int64_t most) {
+  char *end;
+  const long long value = strtoll(text, &end, 10);
+  if (*end || end == text || value < 0 || value > most)
+    lpd_end(EXIT_USAGE, "%s takes a number up to %lld, got '%s'", option, (long long)most, lpd_printable(text));
+  return value;
+}
+
 static void take_option(const char *option, const char *value) {
   if (strcmp(option, "--input") == 0 || strcmp(option, "--output") == 0) {
     const int is_input = option[2] == 'i';
@@ -102,16 +113,16 @@ static void take_option(const char *option, const char *value) {
     if (slot < 0)
       lpd_end(EXIT_USAGE, "--shape takes NAME=1x3x224x224 with the name of an input, got '%s'", lpd_printable(value));
     app.shapes[slot] = shape;
+  } else if (strcmp(option, "--threads") == 0) {
+    app.threads = number_of(option, value, LPD_MAX_THREADS);
   } else {
-    char *end;
-    app.threads = strtol(value, &end, 10);
-    if (*end || end == value || app.threads < 0 || app.threads > LPD_MAX_THREADS)
-      lpd_end(EXIT_USAGE, "--threads takes a number up to %d, got '%s'", LPD_MAX_THREADS, lpd_printable(value));
+    *(strcmp(option, "--max-loop") == 0 ? &app.max_loop : &app.max_bytes) = number_of(option, value, INT64_MAX - 1);
   }
 }
 
 static void read_arguments(int count, char **arguments) {
-  static const char *const options[] = {"--input", "--output", "--shape", "--threads"};
+  static const char *const options[] = {"--input",   "--output",     "--shape",
+                                        "--threads", "--max-memory", "--max-loop"};
   for (int i = 1; i < count; ++i) {
     const char *option = NULL, *value = NULL;
     if (strcmp(arguments[i], "--help") == 0 || strcmp(arguments[i], "-h") == 0) {
@@ -182,17 +193,35 @@ static double random_normal(void) { /* of twelve uniform ones, the sum has varia
   return sum;
 }
 
+/* The upper half of a float; an IEEE half of one that is neither denormal nor too large. */
+static uint16_t short_float(float x, int is_half) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  if (!is_half) return (uint16_t)(bits >> 16);
+  const uint32_t magnitude = bits & 0x7fffffff;
+  return (uint16_t)((bits >> 16 & 0x8000) | (magnitude < 0x38800000 ? 0 : (magnitude - 0x38000000) >> 13));
+}
+
+/* Floats are normally distributed, codes of a byte or less any, truths and whole numbers 0 and 1: the latter are often
+ * indices. */
 static void fill(lpd_array *array) {
   const unsigned bits = lpd_type_bits(array->dtype);
   const int64_t count = array->bytes * 8 / bits, width = bits / 8;
   memset(array->data, 0, (size_t)array->bytes);
-  for (int64_t i = 0; i < count && width > 0; ++i) {
+  const int is_code = bits <= 8 && array->dtype != 9;
+  for (int64_t i = 0; is_code && i < array->bytes; ++i) {
+    const uint32_t code = random_bits() >> 8 & 255;
+    ((unsigned char *)array->data)[i] = array->dtype >= 17 && array->dtype <= 20 ? code & 0xbf : code; /* f8: below 2 */
+  }
+  for (int64_t i = 0; i < count && !is_code; ++i) {
     if (array->dtype == LPD_STRING_TYPE)
       ((lpd_string *)array->data)[i] = (lpd_string){"ab" + (random_bits() >> 8 & 1), 1};
     else if (array->dtype == 1)
       ((float *)array->data)[i] = (float)random_normal();
     else if (array->dtype == 11)
       ((double *)array->data)[i] = random_normal();
+    else if (array->dtype == 10 || array->dtype == 16)
+      ((uint16_t *)array->data)[i] = short_float((float)random_normal(), array->dtype == 10);
     else
       ((unsigned char *)array->data)[i * width] = random_bits() >> 8 & 1; /* the low byte */
   }
@@ -212,7 +241,7 @@ static void make_input(int slot, char *guessed, size_t room) {
     const extent *known = extent_of(s->dim_names[axis]);
     array->dims[axis] = known ? known->extent : 1;
     if (known) continue;
-    note_extents(slot, (int)s->rank, array->dims);
+    app.extents[app.extent_count++] = (extent){s->dim_names[axis], 1};
     if (strlen(guessed) + 400 < room)
       snprintf(guessed + strlen(guessed), 400, "%s'%s'", *guessed ? ", " : "", lpd_printable(s->dim_names[axis]));
   }
@@ -348,7 +377,10 @@ int lpd_program_main(int count, char **arguments) {
   read_model(count > 0 ? arguments[0] : "model");
   read_arguments(count, arguments);
   lpd_instance *instance = NULL;
-  const lpd_options options = {.size = sizeof options, .threads = (int32_t)app.threads};
+  const lpd_options options = {.size = sizeof options,
+                               .threads = (int32_t)app.threads,
+                               .max_bytes = app.max_bytes,
+                               .max_loop = app.max_loop};
   check(lpd_product_create(&options, &instance), NULL);
   make_inputs();
   for (int slot = 0; slot < app.inputs; ++slot) {

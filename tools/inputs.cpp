@@ -8,6 +8,8 @@
 
 #include "ir/dtype.h"
 #include "ir/error.h"
+#include "ir/scalar.h"
+#include "ir/small_floats.h"
 #include "tools/tensor_file.h"
 
 namespace lapidary::tools {
@@ -29,7 +31,7 @@ std::pair<int, std::string> split_binding(const std::string& text, const std::ve
 
 namespace {
 
-// Normal floats; small non-negative integers, so that they are valid indices and masks; strings "a" and "b".
+// Normal floats; whole numbers 0 and 1, often indices and masks; codes of a byte or less, any; strings "a" and "b".
 template <typename T>
 void fill(HostTensor& tensor, std::mt19937_64& generator) {
   T* data = reinterpret_cast<T*>(tensor.bytes.data());
@@ -101,8 +103,21 @@ HostTensor random_tensor(const SlotInfo& slot, std::vector<int64_t> dims, std::m
     case DType::U64:
       fill<int64_t>(tensor, generator);
       break;
+    case DType::I16:
+    case DType::U16:
+      fill<int16_t>(tensor, generator);
+      break;
+    case DType::Bool:
+      fill<bool>(tensor, generator);
+      break;
     default:
-      fill<uint8_t>(tensor, generator);  // one byte or none of meaning: small values in the low bytes
+      if (is_small_float(dtype)) {
+        std::normal_distribution<double> normal;
+        for (int64_t i = 0; i < count; ++i)
+          store_scalar(Scalar::of_float(dtype, round_to(dtype, normal(generator))), tensor.bytes.data(), i);
+      } else {  // codes of a byte or less: any
+        for (std::byte& byte : tensor.bytes) byte = static_cast<std::byte>(generator());
+      }
   }
   return tensor;
 }

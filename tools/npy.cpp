@@ -102,6 +102,27 @@ std::string text_of(std::span<const std::byte> element, bool wide) {
   return text;
 }
 
+// Elements that lie first index fastest, as Fortran has them, brought into our order.
+std::vector<std::byte> last_index_fastest(std::span<const std::byte> data, const std::vector<int64_t>& dims,
+                                          size_t width) {
+  std::vector<size_t> strides(dims.size(), width);
+  for (size_t axis = 1; axis < dims.size(); ++axis)
+    strides[axis] = strides[axis - 1] * static_cast<size_t>(dims[axis - 1]);
+  std::vector<int64_t> index(dims.size());
+  std::vector<std::byte> result(data.size());
+  size_t from = 0;
+  for (size_t to = 0; to < data.size(); to += width) {
+    std::copy_n(data.data() + from, width, result.data() + to);
+    for (size_t axis = dims.size(); axis-- > 0;) {
+      from += strides[axis];
+      if (++index[axis] < dims[axis]) break;
+      from -= strides[axis] * static_cast<size_t>(dims[axis]);
+      index[axis] = 0;
+    }
+  }
+  return result;
+}
+
 std::string padded(const std::vector<std::string>& texts, size_t& width) {
   std::vector<std::u32string> wide;
   width = 1;
@@ -142,7 +163,6 @@ HostTensor read_npy(const std::string& path) {
   }
   if (texts) dtype = DType::String;
   if (!dtype) unsupported(path, fmt::format("element type {}", descr));
-  if (header.text.find("'fortran_order': True") != std::string::npos) unsupported(path, "Fortran order");
   if (!std::regex_search(header.text, found, std::regex("'shape': *\\(([0-9, ]*)\\)")))
     wrong(path, "the header has no shape");
   HostTensor tensor{static_cast<uint8_t>(*dtype), parse_shape(path, found[1])};
@@ -158,6 +178,9 @@ HostTensor read_npy(const std::string& path) {
                             file.size() - header.bytes));
   }
   std::span<const std::byte> data = mapped->bytes().subspan(header.bytes);
+  std::vector<std::byte> reordered;
+  if (count > 0 && *bytes > 0 && header.text.find("'fortran_order': True") != std::string::npos)
+    data = reordered = last_index_fastest(data, tensor.dims, static_cast<size_t>(*bytes / count));
   if (texts) {
     for (int64_t i = 0; i < count; ++i)
       tensor.strings.push_back(

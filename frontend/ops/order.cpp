@@ -1,5 +1,4 @@
 // Operators along the order of an axis: sorting, running sums, reversal.
-#include "frontend/ops/common.h"
 #include "frontend/ops/told_axes.h"
 
 namespace lapidary::frontend {
@@ -56,6 +55,7 @@ Values reverse_sequence(Node& node) {
   GraphBuilder& build = node.build;
   const Shape& shape = x->type.shape;
   Dim steps = shape[static_cast<size_t>(time)];
+  must_be_lengths(node, lengths, steps);
   const auto number = [&](Dim value) { return build.dims_tensor({value}, {}, DType::I64); };
   Value* length = build.reshape(build.convert(lengths, DType::I64), {shape[static_cast<size_t>(batch)], build.dim(1)});
   Value* step = build.iota(DType::I64, {steps}, 0);

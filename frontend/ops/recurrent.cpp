@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "frontend/ops/common.h"
+#include "frontend/ops/told_axes.h"
 #include "ir/composites.h"
 
 namespace lapidary::frontend {
@@ -124,6 +124,7 @@ Layer layer_of(Node& node, int gates, Value* w, Value* r) {
   if (layer.lengths) {
     if (layer.lengths->type.rank() != 1) fail("sequence_lens has rank {}, expected 1", layer.lengths->type.rank());
     check_extent(layer.lengths, 0, layer.batch, "sequence_lens");
+    must_be_lengths(node, layer.lengths, layer.x->type.shape[0]);
   }
   for (auto [state, what] : {std::pair(&layer.h0, "initial_h"), std::pair(&layer.c0, "initial_c")}) {
     if (!*state) continue;

@@ -16,6 +16,18 @@ void must_hold(Node& node, Dim condition, const std::string& otherwise) {
   node.build.module.check(condition, otherwise);
 }
 
+void must_be_lengths(Node& node, Value* lengths, Dim steps) {
+  GraphBuilder& b = node.build;
+  Value* given = b.convert(lengths, DType::I64);
+  Value* most = b.dims_tensor({steps}, {});
+  Value* wrong = b.scalar_op(ScalarOp::Or, {b.scalar_op(ScalarOp::Less, {given, b.like(given, 0)}),
+                                            b.scalar_op(ScalarOp::Less, {most, given})});
+  Value* count = b.reduce(OpKind::ReduceSum, b.convert(wrong, DType::I64), {0});
+  const Dim none = b.dim(0);
+  must_hold(node, b.module.dims.equal(b.to_host(count, {0, INT32_MAX})->elements.at(0), none),
+            fmt::format("sequence_lens must be from 0 to {}", to_string(steps)));
+}
+
 bool is_told(const Shape& list) {
   return std::ranges::any_of(list, [](Dim element) { return !value_of(element); });
 }

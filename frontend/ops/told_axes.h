@@ -12,6 +12,9 @@ bool is_told_operand(Node&, int input);  // the same for an operand that may be 
 // Now, or when the run knows; the node is put in front of the message.
 void must_hold(Node&, Dim condition, const std::string& otherwise);
 
+// Lengths of sequences, as data: each from 0 to the time steps there are.
+void must_be_lengths(Node&, Value* lengths, Dim steps);
+
 // An axis counted from the front; that it is one, is checked by the run.
 Dim told_axis(Node&, Dim axis, int rank);
 // For each of `rank` axes whether the list has it, 1 or 0; the run checks that they are axes, and none is there twice.
