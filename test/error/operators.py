@@ -101,7 +101,7 @@ CASES = [
     one('y = GridSample <padding_mode = "fog"> (x, x)', "padding_mode 'fog' is unknown", "GridSample", inputs="float[1,3,8,8] x", outputs="float[a,b,c,d] y"),
     one("y = GridSample (x, w)", "grid of shape", "GridSample", initializers="float[1,1,1,3] w = {0, 0, 0}", inputs="float[1,3,8,8] x", outputs="float[a,b,c,d] y"),
     one("y = DFT <axis = 2> (x)", "axis 2 is that of the complex parts", "DFT", inputs="float[1,4,2] x", outputs="float[a,b,c] y"),
-    one("y = DFT (x, i)", "a transform of length 0", "DFT", inputs="float[1,4,2] x", initializers="int64 i = {0}", outputs="float[a,b,c] y"),
+    one("y = DFT (x, i)", "a transform must have a length of 1 or more", "DFT", inputs="float[1,4,2] x", initializers="int64 i = {0}", outputs="float[a,b,c] y"),
     one("y = BitCast <to = 11> (x)", "bits of f32 cannot be read as f64", "BitCast", opset=26, outputs="double[a,b] y"),
     one("y = Col2Im (x, i, j)", "an extent 0 of block_shape", "Col2Im", initializers="int64[2] i = {4, 4}, int64[2] j = {0, 2}", inputs="float[1,4,4] x", outputs="float[a,b,c,d] y", opset=18),
     one("y = RoiAlign <output_height = 0> (x, r, b)", "output_height must be from 1 to 65536, got 0", "RoiAlign", initializers="float[1,4] r = {0, 0, 1, 1}, int64[1] b = {0}", **IMAGE),

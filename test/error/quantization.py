@@ -31,7 +31,6 @@ CASES = [
     one("<block_size = 2> (x, s)", "", "QuantizeLinear", initializers="float[2,1] s = {1, 2}", outputs=CODES),
     one("<output_dtype = 3> (x, s, z)", "output_dtype i8 differs from the zero point's u8", "QuantizeLinear", initializers="float s = {1}, uint8 z = {1}", outputs=CODES),
     one("<output_dtype = 99> (x, s)", "attribute 'output_dtype': unknown data_type 99", "QuantizeLinear", initializers="float s = {1}", outputs=CODES),
-    one("<output_dtype = 17, saturate = 0> (x, s)", "quantising to f8e4m3fn without saturation", "QuantizeLinear", exit=UNSUPPORTED, initializers="float s = {1}", outputs=CODES),
     nbits("K = 64, N = 4, block_size = 32, bits = 3", "3 bits", exit=UNSUPPORTED),
     nbits("K = 64, N = 4, block_size = 32", "g_idx", exit=UNSUPPORTED, operands="x, b, s, , g", initializers="int32[64] g = {" + ", ".join("0" * 64) + "}"),
     nbits("K = 64, N = 5, block_size = 32", "B has 128 elements, expected 160"),
