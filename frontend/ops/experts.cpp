@@ -147,6 +147,8 @@ class PackedExperts : public Experts {
     auto known = [&](int axis) {
       auto extent = value_of(codes->type.shape[static_cast<size_t>(axis)]);
       if (!extent) unsupported("weights of extents known only at run time");
+      constexpr int64_t kMost = 1 << 20;
+      if (*extent < 1 || *extent > kMost) unsupported("weights of extent {}", *extent);
       return *extent;
     };
     const int64_t experts = known(0), rows = known(1), depth = known(2) * 8 / bits;

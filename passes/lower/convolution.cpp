@@ -72,7 +72,8 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
     const bool padded =
         input.layout.halo.empty() || input.layout.fill == static_cast<double>(conv.params.integer_or("fill", 0));
     if (!blocked || !form.weight || !are_bytes || !padded) return lower_plain(context, group);
-    if (form.group > 1 && form.group_channels() == 1 && form.group_outputs() == 1)
+    constexpr int64_t kMostTaps = 64;  // of a row, which are written out
+    if (form.group > 1 && form.group_channels() == 1 && form.group_outputs() == 1 && form.kernel.back() <= kMostTaps)
       return lower_depthwise(context, group, form);
     return lower_direct_convolution(context, group, form);
   }
