@@ -93,7 +93,7 @@ Expr variable(const Var&);
 Expr load(const Buffer&, Expr index, int lanes = 1, Expr mask = nullptr);
 Expr apply(ScalarOp, std::vector<Expr> args);
 Expr fma(Expr a, Expr b, Expr c);
-Expr dot(Expr a, Expr b, Expr c);  // of a the same G numbers for every lane of c, or, where it has as many as b, its own
+Expr dot(Expr a, Expr b, Expr c);  // the same G numbers of a for every lane of c, or each its own
 Expr convert(Expr, DType to);
 Expr splat(Expr, int lanes);
 Expr ramp(Expr start, Expr step, int lanes);
