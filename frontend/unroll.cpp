@@ -75,8 +75,8 @@ std::optional<Importer::Bindings> Importer::unroll(const LoopBody& loop, int64_t
 Importer::Bindings Importer::import_sequence_map(const NodeProto& node, const Attributes& attributes,
                                                  const Bindings& inputs, Scope& scope, const Frame& frame) {
   const GraphProto& graph = attributes.at("body")->g();
-  if (graph.input_size() != node.input_size())
-    fail("the body takes {}, expected {}", counted(graph.input_size(), "input"), node.input_size());
+  if (graph.input_size() != std::ssize(inputs))
+    fail("the body takes {}, expected {}", counted(graph.input_size(), "input"), inputs.size());
   if (graph.output_size() != node.output_size())
     fail("the body yields {}, the node has {}", counted(graph.output_size(), "value"),
          counted(node.output_size(), "output"));

@@ -58,6 +58,8 @@ CASES = [
     sequence("map of sequences of two lengths", f"{SEQUENCE} t = SequenceConstruct(x, x) u = SequenceMap <body = b (float[2,3] p, float[2,3] q) => (float[2,3] r) {{ r = Add(p, q) }}> (s, t) y = SequenceLength(u)",
              "sequences of 3 parts and 2 parts", "SequenceMap", node_name="u", **LENGTH),
     sequence("map whose body takes too little", f"{SEQUENCE} u = SequenceMap <body = b () => (float[2,3] r) {{ r = Relu(x) }}> (s) y = SequenceLength(u)", "the body takes 0 inputs, expected 1", "SequenceMap", node_name="u", **LENGTH),
+    sequence("map with an operand left out", f'{SEQUENCE} u = SequenceMap <body = b (float[2,3] p, float[2,3] q) => (float[2,3] r) {{ r = Add(p, q) }}> (s) y = SequenceLength(u)', "the body takes 2 inputs, expected 1", "SequenceMap", node_name="u", **LENGTH,
+             change=lambda m: m.graph.node[1].input.append("") if len(m.graph.node[1].input) < 2 else None),
     sequence("map whose body yields a sequence", f"{SEQUENCE} u = SequenceMap <body = b (float[2,3] p) => (seq(float[2,3]) r) {{ r = SequenceConstruct(p) }}> (s) y = SequenceLength(u)",
              "the body yields a sequence of 1 part of f32, expected a tensor", "SequenceMap", node_name="u", **LENGTH),
     sequence("that becomes another type in a loop", appending("w = SequenceInsert(u, i)"), "the sequence holds f32, the tensor is i64[]", "SequenceInsert", node_name="w", **LOOP),
