@@ -1,5 +1,6 @@
-// Trees → automata. Thompson's construction over bytes, a code point being a sequence of one to four; then sets of states
-// become states (Rabin and Scott), over classes of bytes that nothing tells apart. Patterns whose automaton explodes, like
+// Trees → automata. Thompson's construction over bytes, a code point being a sequence of one to four; then sets of
+// states become states (Rabin and Scott), over classes of bytes that nothing tells apart. Patterns whose automaton
+// explodes, like
 // (.*a.{20}), are refused. Test: test/frontend/regex_test.cpp, test/frontend/strings_tests.py against ONNX Runtime.
 #include "frontend/regex.h"
 
@@ -146,7 +147,8 @@ class Parts {
         lo = end_of_first + 1;
         continue;
       }
-      const uint32_t whole = ((hi + 1) & ~low_bits) - 1;  // the last code point before what the last first byte has in part
+      const uint32_t whole =
+          ((hi + 1) & ~low_bits) - 1;  // the last code point before what the last first byte has in part
       if (whole >= lo && whole <= hi) piece(lo, whole), lo = whole + 1;
       if (lo <= hi && whole < hi) return piece(lo, hi);
     }

@@ -8,7 +8,8 @@
 
 namespace lapidary::frontend {
 
-// Throws Error{Fault::Input} on what RE2 does not take, {Fault::Unsupported} on Unicode's classes (\pL), lines ((?m)), single bytes (\C), and on patterns whose automaton is too large.
+// Throws Error{Fault::Input} on what RE2 does not take, {Fault::Unsupported} on Unicode's classes (\pL), lines ((?m)),
+// single bytes (\C), and on patterns whose automaton is too large.
 std::vector<int32_t> automaton_of(std::string_view pattern);
 
 }  // namespace lapidary::frontend

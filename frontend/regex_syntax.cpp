@@ -196,8 +196,7 @@ class Parser {
       if (accept("P<") || accept("<")) {
         const size_t end = pattern_.find('>', at_);
         const auto part_of_name = [](unsigned char c) { return isalnum(c) || c == '_'; };
-        if (end == pattern_.npos || end == at_ ||
-            !std::ranges::all_of(pattern_.substr(at_, end - at_), part_of_name))
+        if (end == pattern_.npos || end == at_ || !std::ranges::all_of(pattern_.substr(at_, end - at_), part_of_name))
           wrong("a group's name");
         at_ = end + 1;
       } else if (!flags_of_group()) {

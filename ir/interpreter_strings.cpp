@@ -95,8 +95,8 @@ bool is_space(uint32_t c) {
          (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
-// As Python's str.split: at runs of spaces without a delimiter. After `most` splits the rest is one part; of one between
-// spaces, those at its end are none of it.
+// As Python's str.split: at runs of spaces without a delimiter. After `most` splits the rest is one part; of one
+// between spaces, those at its end are none of it.
 std::vector<std::string_view> parts_of(std::string_view text, std::string_view delimiter, int64_t most) {
   std::vector<std::string_view> parts;
   const auto may_split = [&] { return most < 0 || static_cast<int64_t>(parts.size()) < most; };
@@ -207,8 +207,8 @@ void parse_numbers(Call& call) {
 
 // --- n-grams -----------------------------------------------------------------------------------------------------
 
-// The table: columns, least and greatest length, skips, slots; nodes; for each node its column or -1; then for each slot
-// node + 1 (0: free), token, child.
+// The table: columns, least and greatest length, skips, slots; nodes; for each node its column or -1; then for each
+// slot node + 1 (0: free), token, child.
 struct Ngrams {
   explicit Ngrams(const Tensor& table)
       : head(table.integers.data()), columns(head + 6), slots(columns + head[5]), count(head[4]) {}
@@ -224,7 +224,7 @@ struct Ngrams {
 void count_row(const Ngrams& grams, const int64_t* tokens, int64_t length, double* counts) {
   int64_t least = grams.head[1];
   const int64_t most = grams.head[2];
-  for (int64_t distance = 1; distance <= grams.head[3] + 1; distance++) {
+  for (int64_t distance = 1; distance <= std::min(grams.head[3] + 1, length); distance++) {
     for (int64_t begin = 0; begin < length; begin++) {
       int64_t node = 0;
       for (int64_t size = 1, at = begin; size <= most && at < length; size++, at += distance) {

@@ -1,6 +1,6 @@
 /* Counts the n-grams of rows of tokens, for TfIdfVectorizer. The table is a trie in a hash table: columns, least and
- * greatest length, skips, slots (a power of two), nodes; for each node its column or -1; then for each slot node + 1 (0:
- * free), token, child. The root is node 0. */
+ * greatest length, skips, slots (a power of two), nodes; for each node its column or -1; then for each slot node + 1
+ * (0: free), token, child. The root is node 0. */
 #include "internal.h"
 
 typedef struct {

@@ -1,5 +1,5 @@
-/* NumPy's strings, "<U5" and "|S5": each fills its width with zeros, in UTF-32 or bytes. What UTF-8 cannot be has the code
- * points that Python gives it, U+DC00 + byte. */
+/* NumPy's strings, "<U5" and "|S5": each fills its width with zeros, in UTF-32 or bytes. What UTF-8 cannot be has the
+ * code points that Python gives it, U+DC00 + byte. */
 #include <string.h>
 
 #include "program.h"

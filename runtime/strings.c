@@ -104,8 +104,7 @@ lpd_status lpd_text_room(const lpd_call *call, int64_t bytes, char **room) {
   const lpd_status status = lpd_check_limit(instance, wanted, "strings");
   if (status) return status;
   lpd_text_piece *piece = lpd_take(&instance->alloc, wanted);
-  if (!piece)
-    return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for strings of %lld bytes", (long long)wanted);
+  if (!piece) return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for strings of %lld bytes", (long long)wanted);
   *piece = (lpd_text_piece){last, wanted, sizeof *piece};
   strings->texts = piece;
   strings->text_bytes += wanted;

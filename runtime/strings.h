@@ -1,6 +1,6 @@
-/* Strings in a run. Their elements are numbers: first those of the model's constants (the dictionary), then, in the order
- * they come up, those that the instance holds until the next run. Equal texts have one number, so kernels copy and compare
- * numbers and never see a text; what does need texts is a host function, and looks them up here. */
+/* Strings in a run. Their elements are numbers: first those of the model's constants (the dictionary), then, in the
+ * order they come up, those that the instance holds until the next run. Equal texts have one number, so kernels copy
+ * and compare numbers and never see a text; what does need texts is a host function, and looks them up here. */
 #ifndef LAPIDARY_RUNTIME_STRINGS_H
 #define LAPIDARY_RUNTIME_STRINGS_H
 

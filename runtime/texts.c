@@ -1,5 +1,5 @@
-/* Host functions on strings: what each does is said in ir/host_functions.def. Python's str.split and ONNX Runtime's Cast
- * are the models where ONNX leaves details open. */
+/* Host functions on strings: what each does is said in ir/host_functions.def. Python's str.split and ONNX Runtime's
+ * Cast are the models where ONNX leaves details open. */
 #include <string.h>
 
 #include "strings.h"

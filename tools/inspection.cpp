@@ -103,7 +103,8 @@ Inspection::Tensor tensor(DimPool& dims, const TensorInfo& info, const Amounts& 
   const Type type = Type::tensor(info.dtype, info.shape);
   Inspection::Tensor result{printable(info.name), to_string(type), {}};
   result.known_by_run = std::ranges::any_of(info.shape, speaks_of_elements);
-  const int64_t eight = byte_size(info.dtype, 8).value_or(0);  // of eight elements: some have less than a byte
+  // Of eight elements: some have less than a byte. A string has its lpd_string; its text is not counted.
+  const int64_t eight = info.dtype == DType::String ? 8 * 16 : byte_size(info.dtype, 8).value_or(0);
   Dim bits = dims.mul(element_count(dims, type), dims.constant(eight));
   result.bytes = amounts.of(dims.ceildiv(bits, dims.constant(8)));
   return result;

@@ -11,6 +11,8 @@ namespace {
 using Values = std::vector<Value*>;
 
 constexpr size_t kMostNodes = 1 << 26;
+constexpr int64_t kMostColumns = 1 << 24;
+constexpr int64_t kLongest = INT64_C(1) << 40;  // of lengths and skips: no row is longer
 
 struct Pool {
   std::vector<int64_t> tokens;
@@ -85,7 +87,7 @@ Trie trie_of(Node& node, const std::vector<int64_t>& tokens, const std::vector<i
   for (size_t i = 0; i < begins.size(); ++i) {
     const auto length = static_cast<int64_t>(i) + 1;
     const int64_t begin = begins[i], end = i + 1 < begins.size() ? begins[i + 1] : total;
-    if (begin < 0 || begin > end || end > total) fail("ngram_counts [{}] do not ascend within the pool", to_text(begins));
+    if (begin < 0 || begin > end || end > total) fail("ngram_counts {} do not ascend within the pool", to_text(begins));
     if ((end - begin) % length != 0) fail("{} tokens are no {}-grams", end - begin, length);
     for (int64_t at = begin; at < end; at += length, ++ngram) {
       if (ngram >= columns.size()) fail("{} ngram_indexes for a larger pool", columns.size());
@@ -118,21 +120,22 @@ Values tf_idf_vectorizer(Node& node) {
   const int64_t least = node.integer("min_gram_length"), most = node.integer("max_gram_length"),
                 skips = node.integer("max_skip_count");
   if (least < 1 || most < least || skips < 0) fail("lengths from {} to {} with {} skips", least, most, skips);
+  const std::vector<int64_t> lengths = {std::min(least, kLongest), std::min(most, kLongest), std::min(skips, kLongest)};
   const std::vector<int64_t> columns = node.integers("ngram_indexes");
   if (columns.empty() || *std::ranges::min_element(columns) < 0) fail("ngram_indexes are none, or negative");
   const int64_t width = *std::ranges::max_element(columns) + 1;
-  if (width > INT64_C(1) << 31) unsupported("results of {} columns", width);
+  if (width > kMostColumns) unsupported("results of {} columns", width);
   const int rank = node.rank();
   if (rank > 2) fail("input has rank {}, expected 1 or 2", rank);
 
   const Pool pool = pool_of(node);
-  const std::vector<Scalar> table = trie_of(node, pool.tokens, columns).table({width, least, most, skips});
+  const std::vector<Scalar> table =
+      trie_of(node, pool.tokens, columns).table({width, lengths[0], lengths[1], lengths[2]});
   Value* tokens = node.input(0);
   tokens = tokens->type.dtype == DType::String ? place_among(node, tokens, pool.texts) : b.convert(tokens, DType::I64);
   if (rank < 2) tokens = b.reshape(tokens, {b.dim(1), rank == 1 ? tokens->type.shape[0] : b.dim(1)});
   const Shape shape = tokens->type.shape;
-  Value* grams = b.constant(
-      b.module.constants.add_scalars(DType::I64, {static_cast<int64_t>(table.size())}, table));
+  Value* grams = b.constant(b.module.constants.add_scalars(DType::I64, {static_cast<int64_t>(table.size())}, table));
   Params params{{"shape", Shape{shape[0], b.dim(width)}}, {"arguments", std::vector<Dim>{shape[1]}}};
   Value* counts = host_call(node, "count_ngrams", {tokens, grams}, DType::F32, std::move(params));
   if (rank < 2) counts = b.reshape(counts, {b.dim(width)});

@@ -1,5 +1,6 @@
-// Operators on strings. What needs a text is a call of the host's (ir/host_functions.def), all else works on the numbers
-// that strings are inside the compiler: equal texts have one, so to find a text in a list is to look its number up.
+// Operators on strings. What needs a text is a call of the host's (ir/host_functions.def), all else works on the
+// numbers that strings are inside the compiler: equal texts have one, so to find a text in a list is to look its number
+// up.
 #include "frontend/ops/strings.h"
 
 #include <algorithm>
@@ -36,6 +37,11 @@ Value* integers(Node& node, DType dtype, std::vector<int64_t> shape, std::span<c
 
 Value* whole(Node& node, int64_t value) { return node.build.scalar(Scalar::of_integer(DType::I64, value)); }
 
+void check_number(DType dtype) {
+  if (!is_float(dtype) && !is_integer(dtype) && dtype != DType::Bool)
+    unsupported("casts between strings and {}", name_of(dtype));
+}
+
 }  // namespace
 
 // --- numbers -----------------------------------------------------------------------------------------------------
@@ -43,6 +49,7 @@ Value* whole(Node& node, int64_t value) { return node.build.scalar(Scalar::of_in
 Value* formatted(Node& node, Value* x) {
   DType dtype = x->type.dtype;
   if (dtype == DType::String) return x;
+  check_number(dtype);
   if (is_float(dtype) && bit_width(dtype) < 32) dtype = DType::F32;
   if (bit_width(dtype) < 8) dtype = is_signed_integer(dtype) ? DType::I8 : DType::U8;
   return host_call(node, "format_numbers", {node.build.convert(x, dtype)}, DType::String,
@@ -50,6 +57,7 @@ Value* formatted(Node& node, Value* x) {
 }
 
 Value* parsed(Node& node, Value* text, DType to) {
+  check_number(to);
   const DType wide = to == DType::F32 ? DType::F32 : is_float(to) ? DType::F64 : DType::I64;
   Value* numbers = host_call(node, "parse_numbers", {text}, wide, arguments(node, {static_cast<int64_t>(wide)}));
   return node.build.convert(numbers, to);
@@ -126,7 +134,8 @@ Value* in_case(Node& node, Value* text, bool lower) {
 
 uint32_t lower_of(uint32_t c) {
   for (const auto& [first, last, step, distance] : kToLower)
-    if (static_cast<int64_t>(c) >= first && static_cast<int64_t>(c) <= last && (static_cast<int64_t>(c) - first) % step == 0)
+    if (static_cast<int64_t>(c) >= first && static_cast<int64_t>(c) <= last &&
+        (static_cast<int64_t>(c) - first) % step == 0)
       return c + static_cast<uint32_t>(distance);
   return c;
 }
@@ -144,8 +153,7 @@ std::vector<std::string> in_lower_case(const std::vector<std::string>& texts) {
 Value* without_stopwords(Node& node, Value* x, const std::vector<std::string>& words) {
   GraphBuilder& b = node.build;
   const bool exact = node.integer("is_case_sensitive") != 0;
-  Value* place = exact ? place_among(node, x, words)
-                       : place_among(node, in_case(node, x, true), in_lower_case(words));
+  Value* place = exact ? place_among(node, x, words) : place_among(node, in_case(node, x, true), in_lower_case(words));
   Value* stays = b.scalar_op(ScalarOp::Equal, {place, whole(node, static_cast<int64_t>(words.size()))});
   stays = b.reshape(stays, {x->type.shape.back()});
   Value* count = b.reduce(OpKind::ReduceSum, b.convert(stays, DType::I64), {0});

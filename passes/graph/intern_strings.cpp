@@ -64,14 +64,15 @@ class Interning {
     if (op.is(OpKind::Constant) && is_string(op.result())) {
       Constant numbers = module_.constants[op.params.constant("value")];
       numbers.dtype = numbers.source_dtype = DType::I64;
+      if (auto* splat = std::get_if<Splat>(&numbers.source)) splat->value.dtype = DType::I64;
       op.params.set("value", module_.constants.add(std::move(numbers)));
     }
     for (const auto& result : op.results) carry(result.get());
   }
 
   bool reads_string(const Op& op) const {
-    return std::ranges::any_of(
-        op.operands, [&](const Value* operand) { return is_string(operand) || carried_.contains(operand); });
+    return std::ranges::any_of(op.operands,
+                               [&](const Value* operand) { return is_string(operand) || carried_.contains(operand); });
   }
 
   void carry(Value* value) {

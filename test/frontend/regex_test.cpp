@@ -109,8 +109,9 @@ TEST(Regex, KnowsWhereWordsBeginAndEnd) {
 }
 
 TEST(Regex, RefusesWhatRe2Refuses) {
-  for (const char* pattern : {"(", ")", "a)", "[a", "*", "a**", "a{3}{2}", "a{2,1}", "a{1001}", "[b-a]", "\\", "\\q",
-                              "\\1", "(?=a)", "(?P<>a)", "(?P<a", "[[:nope:]]", "\\x{110000}", "\xff", "(?i"})
+  for (const char* pattern :
+       {"(",  ")",   "a)",  "[a",    "*",       "a**",   "a{3}{2}",    "a{2,1}",      "a{1001}", "[b-a]",
+        "\\", "\\q", "\\1", "(?=a)", "(?P<>a)", "(?P<a", "[[:nope:]]", "\\x{110000}", "\xff",    "(?i"})
     EXPECT_EQ(fault_of(pattern), Fault::Input) << pattern;
 }
 

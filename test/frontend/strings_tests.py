@@ -76,6 +76,9 @@ def movement():
                constants=[constant("a", np.array([1]))])
     yield Case("ScatterElements", n("ScatterElements", inputs=("x", "i", "u"), axis=1),
                {"x": x, "i": np.array([[1], [0], [3]]), "u": s("new", "", "u", shape=(3, 1))})
+    yield Case("NonZero", n("NonZero"), s("a", "", "é", ""), expected=[[np.array([[0, 2]])]])
+    yield Case("Pad with nothing", n("Pad", inputs=("x", "p")), x, constants=[constant("p", np.array([0, 1, 1, 0]))],
+               expected=[[np.pad(x, ((0, 1), (1, 0)), constant_values="")]])
     yield Case("Pad", n("Pad", inputs=("x", "p", "v")), x, constants=[constant("p", np.array([0, 1, 1, 0])), constant("v", s("pad", shape=()))],
                expected=[[np.pad(x, ((0, 1), (1, 0)), constant_values="pad")]])
     yield Case("constants", [n("Concat", inputs=("x", "c"), outputs=("k",), axis=0), n("Equal", inputs=("k", "d"))], s("a", "new", ""),
