@@ -2,6 +2,7 @@
 #pragma once
 
 #include <llvm/IR/Module.h>
+#include <llvm/IR/OptBisect.h>
 #include <llvm/Target/TargetMachine.h>
 
 #include <memory>
@@ -24,6 +25,7 @@ class Machine {
   llvm::SmallVector<char, 0> emit(llvm::Module&, llvm::CodeGenFileType) const;
   const bool keeps_order_;  // instructions stay as emitted
   std::unique_ptr<llvm::TargetMachine> machine_;
+  std::unique_ptr<llvm::OptPassGate> left_out_;  // asked by the code generator's passes
 };
 
 }  // namespace lapidary::codegen::cpu
