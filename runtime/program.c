@@ -1,8 +1,9 @@
 /* A model as a program: app [--input NAME=FILE] [--output NAME=FILE] [--shape NAME=1x3] [--threads N]
  *                          [--max-memory BYTES] [--max-loop N] [--help]
  *
- * Runs the model once and prints the first elements of each output. Inputs not given are random (see fill); extents that nothing fixes are 1. Files are .npy, or ONNX tensors when the name ends in .pb.
- * It does what `lapidary run` does, in its words. Test: test/artifact/products.py, test/error/command_line.py. */
+ * Runs the model once and prints the first elements of each output. Inputs not given are random (see fill); extents
+ * that nothing fixes are 1. Files are .npy, or ONNX tensors when the name ends in .pb. It does what `lapidary run`
+ * does, in its words. Test: test/artifact/products.py, test/error/command_line.py. */
 #include "program.h"
 
 #include <stdio.h>
@@ -49,8 +50,10 @@ static const char *shape_text(int rank, const int64_t *dims, const char *const *
 
 static void print_help(void) {
   lpd_print("Runs the model '%s' once.\n\n", lpd_printable(lpd_model_name(app.model)));
-  lpd_print("%s [--input NAME=FILE] [--output NAME=FILE] [--shape NAME=1x3] [--threads N]\n%*s [--max-memory BYTES] "
-            "[--max-loop N]\n\n", app.name, (int)strlen(app.name), "");
+  lpd_print(
+      "%s [--input NAME=FILE] [--output NAME=FILE] [--shape NAME=1x3] [--threads N]\n%*s [--max-memory BYTES] "
+      "[--max-loop N]\n\n",
+      app.name, (int)strlen(app.name), "");
   for (int slot = 0; slot < app.slots; ++slot) {
     const lpd_signature *s = signature(slot);
     lpd_print("  %-6s  %s: %s %s\n", slot < app.inputs ? "input" : "output", lpd_printable(s->name),
@@ -121,8 +124,7 @@ static void take_option(const char *option, const char *value) {
 }
 
 static void read_arguments(int count, char **arguments) {
-  static const char *const options[] = {"--input",   "--output",     "--shape",
-                                        "--threads", "--max-memory", "--max-loop"};
+  static const char *const options[] = {"--input", "--output", "--shape", "--threads", "--max-memory", "--max-loop"};
   for (int i = 1; i < count; ++i) {
     const char *option = NULL, *value = NULL;
     if (strcmp(arguments[i], "--help") == 0 || strcmp(arguments[i], "-h") == 0) {
@@ -377,10 +379,8 @@ int lpd_program_main(int count, char **arguments) {
   read_model(count > 0 ? arguments[0] : "model");
   read_arguments(count, arguments);
   lpd_instance *instance = NULL;
-  const lpd_options options = {.size = sizeof options,
-                               .threads = (int32_t)app.threads,
-                               .max_bytes = app.max_bytes,
-                               .max_loop = app.max_loop};
+  const lpd_options options = {
+      .size = sizeof options, .threads = (int32_t)app.threads, .max_bytes = app.max_bytes, .max_loop = app.max_loop};
   check(lpd_product_create(&options, &instance), NULL);
   make_inputs();
   for (int slot = 0; slot < app.inputs; ++slot) {

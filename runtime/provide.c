@@ -147,8 +147,8 @@ static lpd_status check_bound_output(lpd_instance *instance, uint32_t slot, int6
   return LPD_OK;
 }
 
-/* Kernels may assume that what they write overlaps nothing else they see. Outputs of known extents come first, in order,
- * those that the run sizes later; of such a one all of its memory counts. */
+/* Kernels may assume that what they write overlaps nothing else they see. Outputs of known extents come first, in
+ * order, those that the run sizes later; of such a one all of its memory counts. */
 static lpd_status check_overlap(lpd_instance *instance, uint32_t output, int64_t bytes) {
   const lpd_model *model = instance->model;
   const uint32_t all = model->input_count + model->output_count;

@@ -54,8 +54,8 @@ std::vector<Watched> watch_all(Module& module) {
     const std::string name =
         maker->is(OpKind::Group) ? maker->params.text("family") + " kernel" : maker->params.text("function");
     for (const auto& result : maker->results)
-      watched.push_back({result_of(module, *result), fmt::format("result {} of a {} of {}", result->index, name,
-                                                                 module.describe(maker->origin))});
+      watched.push_back({result_of(module, *result),
+                         fmt::format("result {} of a {} of {}", result->index, name, module.describe(maker->origin))});
   }
   return watched;
 }

@@ -44,7 +44,8 @@ void add_inspect_command(CLI::App& app, std::function<int()>& action) {
   add_compile_options(*command, arguments->compile);
   command->add_option("--hint", arguments->hints, "SYMBOL=128: an extent to put into the formulas, which stay symbolic")
       ->allow_extra_args(false);
-  command->add_option("--watts", arguments->costs.watts, "what this machine draws under load, for its row of the devices")
+  command
+      ->add_option("--watts", arguments->costs.watts, "what this machine draws under load, for its row of the devices")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--dollars-per-hour", arguments->costs.dollars_per_hour, "what this machine costs, likewise")
       ->check(CLI::NonNegativeNumber);

@@ -35,8 +35,7 @@ Estimate estimate_on(const Device& device, const Inspection& inspection, std::op
 Device this_cpu(int threads, const OwnCosts& costs) {
   const MachinePeak peak = measure_peak(threads);
   const double memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-  return {"this CPU", memory * 1e-9, peak.gflops * threads * 1e-3, peak.gbytes,
-          costs.watts, costs.dollars_per_hour};
+  return {"this CPU", memory * 1e-9, peak.gflops * threads * 1e-3, peak.gbytes, costs.watts, costs.dollars_per_hour};
 }
 
 }  // namespace

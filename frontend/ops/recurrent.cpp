@@ -169,8 +169,7 @@ Value* both_biases(Node& node, const Layer& layer, int gates) {
   return node.build.add(bias_rows(node, layer, gates, 0, 0, gates), bias_rows(node, layer, gates, 1, 0, gates));
 }
 
-Values lstm(Node& node) {
-  Layer layer = layer_of(node, 4);
+Values lstm_of(Node& node, const Layer& layer) {
   composites::Recurrence of{.cell = "lstm"};
   set_options(node, layer, of, {"sigmoid", "tanh", "tanh"});
   of.coupled = node.integer_or("input_forget", 0) != 0;
@@ -182,6 +181,8 @@ Values lstm(Node& node) {
   }
   return finish(node, layer, of, both_biases(node, layer, 4));
 }
+
+Values lstm(Node& node) { return lstm_of(node, layer_of(node, 4)); }
 
 // [D, I, 4·H] with a scale and a zero point for each direction, or for each of its columns: as floats [D, 4·H, I].
 Value* dequantised_weights(Node& node, int codes, int scale) {
@@ -201,11 +202,7 @@ Value* dequantised_weights(Node& node, int codes, int scale) {
 // Weights are stored in bytes, and computed with as the floats they stand for: ONNX Runtime quantises X and the hidden
 // states on the way too, to the same end.
 Values dynamic_quantize_lstm(Node& node) {
-  check_plain(node, {"Sigmoid", "Tanh", "Tanh"});
-  if (node.input(7)) unsupported("peepholes (P)");
-  if (node.integer_or("input_forget", 0) != 0) unsupported("input_forget");
-  Layer layer = layer_of(node, 4, dequantised_weights(node, 1, 8), dequantised_weights(node, 2, 10));
-  return finish(node, layer, {.cell = "lstm"}, both_biases(node, layer, 4));
+  return lstm_of(node, layer_of(node, 4, dequantised_weights(node, 1, 8), dequantised_weights(node, 2, 10)));
 }
 
 Values gru(Node& node) {

@@ -248,8 +248,7 @@ Expr GroupEmitter::concat(const Op& op, const Coords& coords) {
     const bool only = i + 1 == op.operands.size() && parts.empty();
     if (value_of(operand->type.shape[axis]) == 0 && !only) continue;
     Dim end = dims.add(begin, operand->type.shape[axis]);
-    if (end == begin && i > 0)
-      continue;  // nothing, which no range can tell from its neighbour
+    if (end == begin && i > 0) continue;  // nothing, which no range can tell from its neighbour
     const bool first = value_of(begin) == 0, last = end == op.type().shape[axis];
     Expr inside = in_range(flat, first ? nullptr : builder.parameter(begin), last ? nullptr : builder.parameter(end),
                            coords.lanes);

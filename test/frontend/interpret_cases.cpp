@@ -1,8 +1,8 @@
 // Imports models and runs them in the Graph interpreter: the tool behind node_tests.py. Each argument is a folder with
 // model.onnx, `inputs` (a name on each line) and input_0, input_1, …: a line "dtype extent extent …", then the bytes;
 // of strings, the length of each in eight bytes before it. And `forms`, of inputs that are no tensors: "length 3 x",
-// "shape 2x3 x[0]" or "optional absent y" on each line. Writes `outputs`, output_0, … in the same form and prints a line
-// for each folder: ok, unsupported or error, and the message.
+// "shape 2x3 x[0]" or "optional absent y" on each line. Writes `outputs`, output_0, … in the same form and prints a
+// line for each folder: ok, unsupported or error, and the message.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>

@@ -13,16 +13,18 @@ void check_npy(const std::string& path) {
   const std::string content = tools::npy_content("again.npy", tensor);
   fuzz::MemoryFile copy(reinterpret_cast<const uint8_t*>(content.data()), content.size());
   const tools::HostTensor again = tools::read_npy(copy.path());
-  if (again.dims != tensor.dims || again.dtype != tensor.dtype || again.bytes != tensor.bytes)
+  if (again.dims != tensor.dims || again.dtype != tensor.dtype || again.bytes != tensor.bytes ||
+      again.strings != tensor.strings)
     fuzz::found("another .npy");
 }
 
 void check_pb(const std::string& path) {
   const frontend::TensorFile tensor = frontend::read_tensor_file(path);
-  const std::string message = frontend::tensor_message("x", tensor.dtype, tensor.dims, tensor.bytes);
+  const std::string message = frontend::tensor_message("x", tensor);
   fuzz::MemoryFile copy(reinterpret_cast<const uint8_t*>(message.data()), message.size());
   const frontend::TensorFile again = frontend::read_tensor_file(copy.path());
-  if (again.dims != tensor.dims || again.dtype != tensor.dtype || again.bytes != tensor.bytes)
+  if (again.dims != tensor.dims || again.dtype != tensor.dtype || again.bytes != tensor.bytes ||
+      again.strings != tensor.strings)
     fuzz::found("another .pb");
 }
 
