@@ -65,8 +65,11 @@ Importer::Bindings Importer::finish_loop(LoopBody& loop, Attempt& attempt, Scope
   if (!asks && loop.condition && !is_true(*module_, loop.condition))
     trips = dims.select(element_of(build, loop.condition), trips, dims.constant(0));
   if (!asks && value_of(trips) == kDimMax) fail("a loop that never ends");
-  if (!asks && attempt.condition_before && !attempt.condition_before->uses.empty())
-    attempt.condition_before->replace_all_uses(in.scalar(DType::Bool, 1));
+  if (!asks && attempt.condition_before && !attempt.condition_before->uses.empty()) {
+    GraphBuilder first = in;
+    first.before = attempt.region->ops.begin();
+    attempt.condition_before->replace_all_uses(first.scalar(DType::Bool, 1));
+  }
 
   // Operands, arguments and yields of the loop, side by side: carried values, holders, then captures.
   std::vector<Value*> operands, arguments, yields;

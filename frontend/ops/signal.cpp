@@ -108,6 +108,7 @@ Values stft(Node& node) {
   if (node.rank() != 2 && node.rank() != 3) fail("signal has rank {}, expected 3", node.rank());
   if (node.rank() == 2) signal = build.expand_axes(signal, {2});
   check_parts(signal);
+  if (window) check_rank(window, 1, "window");
   const Dim zero = dims.constant(0), one = dims.constant(1);
   const Dim step = node.extent(1), total = signal->type.shape[1];
   must_hold(node, dims.less(zero, step), "frame_step must be 1 or more");

@@ -100,6 +100,7 @@ CASES = [
     one(f"y = Resize (x, , , i)", "", "Resize", initializers=f"int64[2] i = {{{HUGE}, {HUGE}}}"),
     one('y = GridSample <padding_mode = "fog"> (x, x)', "padding_mode 'fog' is unknown", "GridSample", inputs="float[1,3,8,8] x", outputs="float[a,b,c,d] y"),
     one("y = GridSample (x, w)", "grid of shape", "GridSample", initializers="float[1,1,1,3] w = {0, 0, 0}", inputs="float[1,3,8,8] x", outputs="float[a,b,c,d] y"),
+    one("y = STFT (x, s, w)", "window has rank 0, expected 1", "STFT", inputs="float[1,128,1] x, float w", initializers="int64 s = {8}", outputs="float[a,b,c,d] y"),
     one("y = DFT <axis = 2> (x)", "axis 2 is that of the complex parts", "DFT", inputs="float[1,4,2] x", outputs="float[a,b,c] y"),
     one("y = DFT (x, i)", "a transform must have a length of 1 or more", "DFT", inputs="float[1,4,2] x", initializers="int64 i = {0}", outputs="float[a,b,c] y"),
     one("y = BitCast <to = 11> (x)", "bits of f32 cannot be read as f64", "BitCast", opset=26, outputs="double[a,b] y"),

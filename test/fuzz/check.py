@@ -12,7 +12,7 @@ import tempfile
 
 import seeds
 
-ROUNDS = {"import": 10, "passes": 5}
+ROUNDS = {"import": 30, "passes": 10}
 USUAL_ROUNDS = 20
 
 
