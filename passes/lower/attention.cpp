@@ -117,14 +117,19 @@ class AttentionLowering {
     });
     Buffer sum = block.local("sum", {DType::F32, static_cast<uint16_t>(lanes_)}, vectors);
     unrolled(block, "j", vectors, [&](Block& inner, Expr j) { inner.add(loops::store(sum, j, real(0, lanes_))); });
-    serial(block, "t", integer(0), key_count_, 1, [&](Block& row, Expr t) {
-      unrolled(row, "j", vectors, [&](Block& inner, Expr j) {
-        Expr index = inner.let("at", add(mul(t, integer(kQueries)), mul(j, integer(lanes_))));
-        Expr power = inner.let("e", apply(ScalarOp::Exp, {sub(load(scores_, index, lanes_), load(most, j, lanes_))}));
-        inner.add(loops::store(scores_, index, power));
-        inner.add(loops::store(sum, j, add(load(sum, j, lanes_), power)));
+    const int at_once =
+        std::min(vectors, target_.vector_registers >= 32 ? 4 : 2);  // with their maxima, sums and constants
+    for (int first = 0; first < vectors; first += at_once) {
+      serial(block, "t", integer(0), key_count_, 1, [&](Block& row, Expr t) {
+        unrolled(row, "i", std::min(at_once, vectors - first), [&](Block& inner, Expr i) {
+          Expr j = add(i, integer(first)),
+               index = inner.let("at", add(mul(t, integer(kQueries)), mul(j, integer(lanes_))));
+          Expr power = inner.let("e", apply(ScalarOp::Exp, {sub(load(scores_, index, lanes_), load(most, j, lanes_))}));
+          inner.add(loops::store(scores_, index, power));
+          inner.add(loops::store(sum, j, add(load(sum, j, lanes_), power)));
+        });
       });
-    });
+    }
     unrolled(block, "j", vectors, [&](Block& inner, Expr j) {
       inner.add(loops::store(sums_, mul(j, integer(lanes_)), load(sum, j, lanes_)));
     });

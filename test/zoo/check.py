@@ -26,14 +26,12 @@ TOLERANCE = 1e-5
 # Where a code next to a rounding boundary may fall to either side, or ONNX Runtime itself rounds to 16 bits.
 ROUNDED = {"resnet50_int8_qdq": 0.15, "bert_base_dynint8": 0.07, "llama_tiny_int4": 1e-2, "squeezenet1_1_fp16": 5e-3}
 # Loops that hold more than their registers, none of them a product's. Counted as skipped.
-KNOWN_SPILLS = {
-    ("mobilenet_v3_large", "native"): "weights of 8 channels, lifted out of the loop over tiles and read back from the stack",
-    ("ssdlite_detector", "native"): "weights of few channels, lifted out of the loop over tiles and read back from the stack",
-    ("ssdlite_detector", "x86-64-v3"): "weights of few channels, lifted out of the loop over tiles and read back from the stack",
-    ("llama_tiny", "native"): "angles of the rotary embedding, computed for each run's positions",
-    ("llama_tiny_int4", "native"): "angles of the rotary embedding, computed for each run's positions",
-    ("llama_tiny_int4", "x86-64-v3"): "exponentials of attention, four vectors at once, with 16 registers",
-    ("bert_base_dynint8", "x86-64-v3"): "exponentials of attention, four vectors at once, with 16 registers",
+KNOWN_SPILLS = {  # at most so many, and why
+    ("mobilenet_v3_large", "native"): (9, "weights of 8 channels, lifted out of the loop over tiles and read back from the stack"),
+    ("ssdlite_detector", "native"): (77, "weights of few channels, lifted out of the loop over tiles and read back from the stack"),
+    ("ssdlite_detector", "x86-64-v3"): (17, "weights of few channels, lifted out of the loop over tiles and read back from the stack"),
+    ("llama_tiny", "native"): (99, "angles of the rotary embedding, computed for each run's positions"),
+    ("llama_tiny_int4", "native"): (99, "angles of the rotary embedding, computed for each run's positions"),
 }
 NO_VECTORS = {"sk_scaler_rf"}  # large trees are walked without
 SMALL_MB = 110
@@ -82,7 +80,9 @@ def check(name, lapidary, target, thread_counts, folder, references):
             same = all(np.array_equal(a, b, equal_nan=True) for n in thread_counts for a, b in zip(got, results[n, what]))
             yield f"{what} shapes, threads", "same bits" if same else "bits differ between thread counts", same
     hot, found = spills(library)
-    known = KNOWN_SPILLS.get((name, target)) if found else None
+    most, known = KNOWN_SPILLS.get((name, target), (0, None))
+    if not 0 < len(found) <= most:
+        known = None
     message = f"{hot}, {len(found)} vector accesses to the stack in them" + (f" (known: {known})" if known else "")
     yield "hot loops", message, None if known else (hot > 0 or name in NO_VECTORS) and not found
     os.remove(library)
@@ -110,6 +110,9 @@ def main():
     names = args.names or [n for n, size in models.MODELS.items() if args.all or size <= SMALL_MB]
     lapidary = os.path.join(args.build, "tools", "lapidary")
     counts = {True: 0, False: 0, None: 0}
+    for name in sorted({os.path.splitext(file)[0] for file in os.listdir(os.path.join(models.HERE, "graphs"))} - set(models.MODELS)):
+        counts[False] += 1
+        print(f"FAIL  {name}: in no list of models")
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             try:

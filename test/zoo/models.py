@@ -38,7 +38,9 @@ def path_of(name):
     if not os.path.exists(path):
         temporary = os.path.join(folder, f".{os.getpid()}")
         os.makedirs(temporary, exist_ok=True)
-        os.replace(materialize.materialize(name, temporary), path)
+        materialize.materialize(name, temporary)
+        for file in sorted(os.listdir(temporary), key=lambda file: file.endswith(".onnx")):   # its data before the model
+            os.replace(os.path.join(temporary, file), os.path.join(folder, file))
         os.rmdir(temporary)
     return path
 
