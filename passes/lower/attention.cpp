@@ -11,6 +11,7 @@
 
 #include "ir/composites.h"
 #include "ir/error.h"
+#include "passes/lower/attention_row.h"
 #include "passes/lower/contraction_form.h"
 #include "passes/lower/family.h"
 #include "passes/lower/register_tile.h"
@@ -24,6 +25,7 @@ namespace {
 
 constexpr int kQueries = 32;  // of a block: the columns of the score tile
 constexpr int kUnroll = 4;
+constexpr int kMostInRows = 4;  // queries that attention_row.cpp takes one by one
 
 class AttentionLowering {
  public:
@@ -258,7 +260,16 @@ class AttentionLowering {
 }  // namespace
 
 LoweredGroup lower_attention(Context& context, const Op& group) {
-  return AttentionLowering(context, group, anchor_of(group)).lower();
+  DimPool& dims = context.module.dims;
+  const Dim few = dims.less(anchor_of(group).operand(0)->type.shape[2], dims.constant(kMostInRows + 1));
+  const auto known = lapidary::value_of(few);
+  std::optional<LoweredVariant> rows;
+  if (known != 0) rows = lower_attention_row(context, group, known ? nullptr : few);
+  LoweredGroup result = AttentionLowering(context, group, anchor_of(group)).lower();
+  std::vector<LoweredVariant>& variants = result.steps[0].variants;
+  if (rows) variants.insert(variants.begin(), std::move(*rows));
+  if (rows && known == 1) variants.pop_back();
+  return result;
 }
 
 }  // namespace lapidary::lowering

@@ -1,6 +1,6 @@
 // The k greatest or least of each line along one axis, in order; a line is a task. Two ways, by k:
 //
-//   select     k up to 64: the best so far are kept in order in scratch. Whole vectors that hold nothing better than
+//   select     k up to 10: the best so far are kept in order in scratch. Whole vectors that hold nothing better than
 //              the last of them are passed over, which on data in random order are almost all; what is better moves in,
 //              the others one down.
 //   threshold  more: see top_k_threshold.cpp.
@@ -15,7 +15,7 @@ using namespace loops;
 
 namespace {
 
-constexpr int64_t kMostSelected = 64;
+constexpr int64_t kMostSelected = 10;
 
 LoweredVariant lower_select(Context& context, const Op& group, Dim when) {
   Line line(context, group, "select");

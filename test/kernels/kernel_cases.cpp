@@ -802,10 +802,25 @@ Cases attention_cases() {
                                 {{"B", 1}, {"S", 31}, {"T", 64}},
                                 {{"B", 1}, {"S", 33}, {"T", 65}},
                                 {{"B", 3}, {"S", 1}, {"T", 27}},
+                                {{"B", 1}, {"S", 4}, {"T", 48}},
+                                {{"B", 1}, {"S", 5}, {"T", 49}},
                                 {{"B", 0}, {"S", 2}, {"T", 3}},
                                 {{"B", 2}, {"S", 0}, {"T", 3}},
                                 {{"B", 2}, {"S", 3}, {"T", 0}}},
                      .tolerance = 2e-5});
+  cases.push_back({.name = "one_query",
+                   .kernel = "attention row",
+                   .build =
+                       [](CaseModel& m) {
+                         DimPool& d = m.module.dims;
+                         const auto input = [&](int64_t heads, Dim length) {
+                           return m.input({m.symbol("B"), d.constant(heads), length, d.constant(64)});
+                         };
+                         Value *q = input(4, d.constant(1)), *k = input(2, m.symbol("T")), *v = input(2, m.symbol("T"));
+                         m.result({composites::attention(m.build, q, k, v, nullptr, 0.125, true)});
+                       },
+                   .values = {{{"B", 1}, {"T", 1}}, {{"B", 3}, {"T", 127}}, {{"B", 1}, {"T", 0}}},
+                   .tolerance = 2e-5});
   // Masks by which of [B, H, S, T] they have; keys and values as an exporter's reshapes and transposes leave them.
   for (const char* mask : {"BHST", "B11T", "1HS1", "11ST", "ST", "1111"})
     cases.push_back({.name = fmt::format("mask_{}", mask),
