@@ -10,6 +10,7 @@ namespace lapidary::frontend {
 
 constexpr int64_t kMostUnrolled = 1000;  // iterations of a loop
 
+int64_t nodes_in(const GraphProto&);  // with those of the graphs inside
 // The region's arguments in this order; those not listed are not used.
 void arrange_arguments(Region&, const std::vector<Value*>& order);
 // The iteration or the condition as the body takes it, which may be with one axis.

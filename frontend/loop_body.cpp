@@ -24,7 +24,8 @@ using Kind = Sequence::Run::Kind;
 // At bodies of loops, within each other too, and of the nodes in all of them.
 constexpr int64_t kLeastBudget = 500'000, kCostOfAttempt = 50;  // in nodes
 
-// With those of the graphs inside.
+}  // namespace
+
 int64_t nodes_in(const GraphProto& graph) {
   int64_t count = graph.node_size();
   for (const NodeProto& node : graph.node())
@@ -32,8 +33,6 @@ int64_t nodes_in(const GraphProto& graph) {
       if (attribute.has_g()) count += nodes_in(attribute.g());
   return count;
 }
-
-}  // namespace
 
 std::set<uint32_t> elements_read_in(const Region& region) {
   std::set<uint32_t> ids;
@@ -220,7 +219,7 @@ void Importer::take_results(LoopBody& loop, Attempt& attempt, const Bindings& re
 // Attempts at loops within loops multiply: the budget is some for each node of the model.
 Importer::Attempt Importer::try_body(LoopBody& loop, Scope& scope, const Frame& frame, bool silent) {
   if (all_nodes_ == 0) all_nodes_ = nodes_in(model_.graph());
-  attempted_nodes_ += loop.graph.node_size() + kCostOfAttempt;
+  attempted_nodes_ += nodes_in(loop.graph) + kCostOfAttempt;
   if (attempted_nodes_ > std::max(kLeastBudget, 2 * kCostOfAttempt * all_nodes_))
     unsupported("loops within loops whose shapes change in too many ways");
   Attempt attempt{std::make_unique<Region>(), nullptr};

@@ -17,7 +17,8 @@ bool imports_graphs(const OpSchema& schema) {
 }
 
 Support support_of(const OpSchema& schema) {
-  constexpr std::string_view kWithGraphs[] = {"FlexAttention", "If", "Loop", "Scan"};  // the importer's own
+  constexpr std::string_view kWithGraphs[] = {"FlexAttention", "If", "Loop", "Scan",
+                                              "SequenceMap"};  // the importer's own
   if (find_importer(schema.domain(), schema.Name())) return Support::Direct;
   if (imports_graphs(schema) && std::ranges::find(kWithGraphs, schema.Name()) != std::end(kWithGraphs))
     return Support::Direct;

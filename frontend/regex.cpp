@@ -18,6 +18,7 @@ using regex::Ranges;
 using regex::Tree;
 
 constexpr size_t kMostParts = 20000, kMostStates = 4096;
+constexpr int kMostAdds = 1'000'000;        // of trees, those that match nothing too
 constexpr int64_t kMostWork = 100'000'000;  // steps of the construction: about a second
 
 enum class When : uint8_t { Always, AtBegin, AtEnd, AtBoundary, OffBoundary };
@@ -54,6 +55,7 @@ class Parts {
 
   // The part where the tree begins, when `then` follows it.
   int add(const Tree& tree, int then) {
+    if (++adds_ > kMostAdds) unsupported("a pattern whose repetitions unfold {} times", kMostAdds);
     switch (tree.kind) {
       case Tree::Kind::Sequence:
         for (size_t i = tree.parts.size(); i-- > 0;) then = add(tree.parts[i], then);
@@ -154,6 +156,7 @@ class Parts {
     }
   }
 
+  int adds_ = 0;
   std::vector<Part> parts_;
 };
 

@@ -391,6 +391,9 @@ class Parser {
 
 }  // namespace
 
-Tree parse(std::string_view pattern) { return Parser(pattern).parse(); }
+Tree parse(std::string_view pattern) {
+  if (pattern.size() > kMostBytes) unsupported("a pattern of {} bytes, more than {}", pattern.size(), kMostBytes);
+  return Parser(pattern).parse();
+}
 
 }  // namespace lapidary::frontend::regex

@@ -19,6 +19,7 @@ struct Tree {
 };
 
 constexpr int kMostRepeats = 1000;
+constexpr size_t kMostBytes = 16 << 10;
 
 Tree parse(std::string_view pattern);
 

@@ -21,7 +21,7 @@ bool speaks_of_later(Dim dim, uint32_t first) {
 }  // namespace
 
 void Importer::count_unrolled(const GraphProto& graph) {
-  unrolled_nodes_ += graph.node_size() + 1;
+  unrolled_nodes_ += nodes_in(graph) + 1;
   if (unrolled_nodes_ > kMostUnrolledNodes) unsupported("bodies of more than {} nodes, unrolled", kMostUnrolledNodes);
 }
 

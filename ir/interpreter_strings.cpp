@@ -183,9 +183,10 @@ bool parse_float(std::string_view text, double& value) {
   return true;
 }
 
-bool parse_whole(std::string_view text, int64_t& value) {
+bool parse_whole(std::string_view text, bool is_unsigned, int64_t& value) {
   if (text.starts_with("-")) return parse(text, value);
   if (text.starts_with("+")) text.remove_prefix(1);
+  if (!is_unsigned) return !text.starts_with("-") && parse(text, value);
   uint64_t magnitude = 0;
   const bool fine = parse(text, magnitude);
   value = static_cast<int64_t>(magnitude);
@@ -197,9 +198,9 @@ void parse_numbers(Call& call) {
   for (int64_t i = 0; i < call.count; i++) {
     const std::string_view text = trimmed(call.text(0, i));
     Scalar value{to, 0, 0};
-    const bool fine = to == DType::I64   ? parse_whole(text, value.integer)
-                      : to == DType::F32 ? parse_float<float>(text, value.number)
-                                         : parse_float<double>(text, value.number);
+    const bool fine = to == DType::I64 || to == DType::U64 ? parse_whole(text, to == DType::U64, value.integer)
+                      : to == DType::F32                   ? parse_float<float>(text, value.number)
+                                                           : parse_float<double>(text, value.number);
     if (!fine) call.fail(fmt::format("'{}' is no number", printable(call.text(0, i))));
     call.result.set(i, value);
   }

@@ -70,6 +70,8 @@ typedef struct {
   int64_t bytes;
 } lpd_block;
 
+enum { LPD_STRING_TYPE = 8 }; /* an lpd_tensor's dtype */
+
 /* The strings of a run that are none of the model's constants, by number; texts that the run makes, in pieces. */
 typedef struct lpd_text_piece {
   struct lpd_text_piece *before;
@@ -170,6 +172,8 @@ lpd_status lpd_grow(lpd_instance *, lpd_block *, int64_t bytes, int keep, const 
 lpd_status lpd_check_limit(lpd_instance *, int64_t more, const char *what); /* may so much more be taken? */
 
 /* --- strings.c ----------------------------------------------------------------------------------------------- */
+lpd_status lpd_check_own_strings(lpd_instance *);
+int lpd_strings_hold(const lpd_instance *, const char *text); /* is it one that a run of this instance made? */
 void lpd_strings_reset(lpd_instance *);
 void lpd_strings_destroy(lpd_instance *);
 

@@ -130,7 +130,11 @@ lpd_array lpd_read_npy(const char *path) {
   if (bytes != array.bytes)
     lpd_end(EXIT_WRONG_INPUT, "%s: the shape needs %lld bytes of data, the file has %lld", lpd_printable(path),
             (long long)bytes, (long long)array.bytes);
-  const int fortran = strstr(header, "'fortran_order': True") != NULL && count > 0 && bytes > 0;
+  const char *order = value_of(header, "'fortran_order':");
+  if (!order || (strncmp(order, "True", 4) != 0 && strncmp(order, "False", 5) != 0))
+    lpd_end(EXIT_WRONG_INPUT, "%s: the header has no order", lpd_printable(path));
+  const int fortran = *order == 'T' && count > 0 && bytes > 0;
+  if (strings && width == 0 && count > 0) lpd_end(EXIT_WRONG_INPUT, "%s: strings of no width", lpd_printable(path));
   array.data = ordered(&array, bytes, bytes / (count > 0 ? count : 1), fortran);
   if (strings) {
     array.data = lpd_unpad_strings(array.data, count, width, wide);

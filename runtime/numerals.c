@@ -178,7 +178,7 @@ static int parse_float(lpd_string text, int64_t type, void *to, int64_t i) {
   return 1;
 }
 
-static int parse_whole(lpd_string text, int64_t *to) {
+static int parse_whole(lpd_string text, int is_unsigned, int64_t *to) {
   const int negative = take_sign(&text);
   uint64_t value = 0;
   for (int64_t i = 0; i < text.size; ++i) {
@@ -186,7 +186,8 @@ static int parse_whole(lpd_string text, int64_t *to) {
         __builtin_add_overflow(value, (uint64_t)(text.data[i] - '0'), &value))
       return 0;
   }
-  if (text.size == 0 || (negative && value > (uint64_t)1 << 63)) return 0;
+  const uint64_t most = is_unsigned && !negative ? UINT64_MAX : (uint64_t)INT64_MAX + negative;
+  if (text.size == 0 || value > most) return 0;
   *to = (int64_t)(negative ? -value : value);
   return 1;
 }
@@ -195,8 +196,10 @@ lpd_status lpd_parse_numbers(const lpd_call *call) {
   const int64_t *numbers = call->operands[0];
   for (int64_t i = 0; i < call->integers[0]; ++i) {
     const lpd_string whole = lpd_text_of(call, numbers[i]), text = trimmed(whole);
-    const int fine = call->integers[1] == kInt64 ? parse_whole(text, (int64_t *)call->operands[1] + i)
-                                                 : parse_float(text, call->integers[1], call->operands[1], i);
+    const int64_t type = call->integers[1];
+    const int fine = type == kInt64 || type == kUint64
+                         ? parse_whole(text, type == kUint64, (int64_t *)call->operands[1] + i)
+                         : parse_float(text, call->integers[1], call->operands[1], i);
     if (fine) continue;
     return lpd_fail(call->instance, LPD_WRONG_INPUT, "%.200s: '%.*s' is no number", call->origin,
                     (int)(whole.size < 80 ? whole.size : 80), whole.size > 0 ? whole.data : "");

@@ -178,6 +178,11 @@ lpd_array lpd_read_onnx(const char *path) {
   const int strings = r.array.dtype == LPD_STRING_TYPE;
   if (strings && r.raw) wrong(&r, "strings cannot be in raw_data");
   if (r.elements > 0 && strings != (r.field == kStrings)) wrong(&r, "its list is of another type");
+  const int wanted = r.array.dtype == 1 || r.array.dtype == 14    ? kFloats
+                     : r.array.dtype == 11 || r.array.dtype == 15 ? kDoubles
+                                                                  : -1;
+  if (r.elements > 0 && !strings && (wanted >= 0 ? r.field != wanted : r.field == kFloats || r.field == kDoubles))
+    wrong(&r, "its list is of another type");
   const unsigned bits = lpd_type_bits(r.array.dtype);
   if (bits == 0) lpd_end(EXIT_WRONG_INPUT, "%s: unknown data_type %d", lpd_printable(path), r.array.dtype);
   const int64_t bytes = lpd_tensor_bytes(r.array.dtype, r.array.rank, r.array.dims);

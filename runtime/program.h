@@ -9,7 +9,7 @@
 #include "internal.h"
 
 enum exit_code { EXIT_WRONG_INPUT = 1, EXIT_USAGE = 2, EXIT_UNSUPPORTED = 3, EXIT_FILE = 4 };
-enum { LPD_MOST_RANK = 64, LPD_STRING_TYPE = 8 };
+enum { LPD_MOST_RANK = 64 };
 
 typedef struct {
   uint8_t dtype, rank;

@@ -151,6 +151,7 @@ lpd_status lpd_run(lpd_instance *instance, int entry, const volatile int *cancel
   lpd_status status = lpd_prepare(instance, (uint32_t)entry);
   if (status) return status;
   if (cancel && *cancel) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
+  if ((status = lpd_check_own_strings(instance))) return status;
   memset(instance->flags, 0, instance->model->flag_count * sizeof *instance->flags);
   instance->has_run = 0;
   lpd_strings_reset(instance);

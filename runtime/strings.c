@@ -129,6 +129,12 @@ static void free_pieces(lpd_instance *instance, lpd_text_piece *piece) {
   }
 }
 
+int lpd_strings_hold(const lpd_instance *instance, const char *text) {
+  for (const lpd_text_piece *piece = instance->strings.texts; piece; piece = piece->before)
+    if (text >= (const char *)piece && text < (const char *)piece + piece->bytes) return 1;
+  return 0;
+}
+
 /* The last piece, mostly the largest, is kept. */
 void lpd_strings_reset(lpd_instance *instance) {
   lpd_strings *strings = &instance->strings;

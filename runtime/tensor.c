@@ -113,6 +113,24 @@ static lpd_status check_strings(lpd_instance *instance, int slot, const lpd_tens
   return LPD_OK;
 }
 
+/* The run forgets the texts of the one before. */
+lpd_status lpd_check_own_strings(lpd_instance *instance) {
+  const lpd_model *model = instance->model;
+  for (uint32_t i = 0; i < model->input_count && instance->strings.texts; ++i) {
+    const lpd_slot *slot = &instance->slots[i];
+    if (model->inputs[i].dtype != LPD_STRING_TYPE || !slot->bound) continue;
+    const int64_t count =
+        lpd_tensor_bytes(LPD_STRING_TYPE, model->inputs[i].rank, slot->dims) / (int64_t)sizeof(lpd_string);
+    const lpd_string *strings = slot->data;
+    char text[LPD_SLOT_TEXT];
+    for (int64_t k = 0; k < count; ++k)
+      if (lpd_strings_hold(instance, strings[k].data))
+        return lpd_fail(instance, LPD_WRONG_INPUT, "%s: strings of an output must be copied to be an input",
+                        lpd_slot_text(model, (int)i, text));
+  }
+  return LPD_OK;
+}
+
 static void keep_input(lpd_instance *instance, lpd_slot *slot, const lpd_tensor *tensor, uint32_t rank) {
   if (slot->bound && (rank == 0 || memcmp(slot->dims, tensor->dims, rank * sizeof(int64_t)) == 0)) return;
   if (rank > 0) memcpy(slot->dims, tensor->dims, rank * sizeof(int64_t));

@@ -103,8 +103,7 @@ class KernelCheck {
   // What each group should give, from what those before it should.
   void interpret_groups() {
     std::vector<Tensor> tensors;
-    for (const HostTensor& input : inputs_)
-      tensors.push_back(Tensor::from_bytes(static_cast<DType>(input.dtype), input.dims, input.bytes));
+    for (const HostTensor& input : inputs_) tensors.push_back(tensor_of(input, *module().constants.strings));
     std::set<CodesName> wanted;
     for (const Op* group : groups_)
       for (const auto& result : group->results)
@@ -185,8 +184,7 @@ class KernelCheck {
     KernelReport report;
     for (const Watched& watched : watched_) {
       const HostTensor host = model.output(static_cast<int>(watched.output));
-      report.add(watched.what, Tensor::from_bytes(static_cast<DType>(host.dtype), host.dims, host.bytes),
-                 expected_.at(watched.value));
+      report.add(watched.what, tensor_of(host, *module().constants.strings), expected_.at(watched.value));
     }
     fmt::print("{}", report.text());
     return report.good() ? 0 : 1;

@@ -60,6 +60,8 @@ std::vector<Watched> watch_all(Module& module) {
   return watched;
 }
 
+}  // namespace
+
 Tensor tensor_of(const HostTensor& host, StringPool& pool) {
   if (static_cast<DType>(host.dtype) != DType::String)
     return Tensor::from_bytes(static_cast<DType>(host.dtype), host.dims, host.bytes);
@@ -67,8 +69,6 @@ Tensor tensor_of(const HostTensor& host, StringPool& pool) {
   for (size_t i = 0; i < host.strings.size(); ++i) tensor.integers[i] = pool.number_of(host.strings[i]);
   return tensor;
 }
-
-}  // namespace
 
 int check_every_value(const CompileOptions& options, const std::vector<HostTensor>& inputs) {
   Compiled compiled = compile_graph(options);

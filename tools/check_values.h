@@ -1,6 +1,7 @@
 // `run --check-every-value`: finds the first kernel whose result differs from the interpreter's.
 #pragma once
 
+#include "ir/interpreter.h"
 #include "tools/driver.h"
 #include "tools/loaded_model.h"
 
@@ -11,6 +12,7 @@ namespace lapidary::tools {
 // all agree, 1 otherwise.
 int check_every_value(const CompileOptions&, const std::vector<HostTensor>& inputs);
 
+Tensor tensor_of(const HostTensor&, StringPool&);
 // What a loop starts with lies where the loop carries it.
 bool is_carried(const Value&);
 // Makes the result of a group an output, dense as outputs are, and gives its number; one that is an output already

@@ -163,6 +163,9 @@ HostTensor read_npy(const std::string& path) {
   }
   if (texts) dtype = DType::String;
   if (!dtype) unsupported(path, fmt::format("element type {}", descr));
+  if (!std::regex_search(header.text, found, std::regex("'fortran_order': *(True|False)")))
+    wrong(path, "the header has no order");
+  const bool fortran = found[1] == "True";
   if (!std::regex_search(header.text, found, std::regex("'shape': *\\(([0-9, ]*)\\)")))
     wrong(path, "the header has no shape");
   HostTensor tensor{static_cast<uint8_t>(*dtype), parse_shape(path, found[1])};
@@ -179,7 +182,8 @@ HostTensor read_npy(const std::string& path) {
   }
   std::span<const std::byte> data = mapped->bytes().subspan(header.bytes);
   std::vector<std::byte> reordered;
-  if (count > 0 && *bytes > 0 && header.text.find("'fortran_order': True") != std::string::npos)
+  if (texts && width == 0 && count > 0) wrong(path, "strings of no width");
+  if (count > 0 && *bytes > 0 && fortran)
     data = reordered = last_index_fastest(data, tensor.dims, static_cast<size_t>(*bytes / count));
   if (texts) {
     for (int64_t i = 0; i < count; ++i)

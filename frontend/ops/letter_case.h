@@ -1,6 +1,6 @@
 // The letters of Unicode 14.0.0 that have one counterpart of one code point in the other case, as runs:
 // first, last, step, and how far each of them moves. From Python's str.lower and str.upper, where those give one
-// letter. Private to normalizer.cpp.
+// letter. Private to strings.cpp and regex_syntax.cpp.
 #pragma once
 
 #include <cstdint>

@@ -173,6 +173,7 @@ Values projected_attention(Node& node, const Inputs& at, bool causal) {
   Value *q = node.input(0), *k = node.input(1), *v = node.input(2), *bias = node.input(at.bias);
   Value *past_key = node.input(at.past_key), *past_value = node.input(at.past_value);
   if (!past_key != !past_value) fail("past_key and past_value go together");
+  if (past_key) check_rank(past_key, 4, "the past state"), check_rank(past_value, 4, "the past state");
   Dim place = dims.constant(0);
   // The next part of the bias, [H·D], added to a tensor as it is packed.
   auto biased = [&](Value* x) {  // [B, H, S, D]

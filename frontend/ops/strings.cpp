@@ -58,7 +58,7 @@ Value* formatted(Node& node, Value* x) {
 
 Value* parsed(Node& node, Value* text, DType to) {
   check_number(to);
-  const DType wide = to == DType::F32 ? DType::F32 : is_float(to) ? DType::F64 : DType::I64;
+  const DType wide = to == DType::F32 ? DType::F32 : is_float(to) ? DType::F64 : to == DType::U64 ? to : DType::I64;
   Value* numbers = host_call(node, "parse_numbers", {text}, wide, arguments(node, {static_cast<int64_t>(wide)}));
   return node.build.convert(numbers, to);
 }

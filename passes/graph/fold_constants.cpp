@@ -8,6 +8,7 @@
 //
 // Broadcasts are kept: they cost nothing inside a kernel and would store copies. Test: test/passes/fold_constants/.
 #include <algorithm>
+#include <cmath>
 
 #include "ir/graph_builder.h"
 #include "ir/interpreter.h"
@@ -97,11 +98,30 @@ std::optional<std::vector<Tensor>> known_operands(const Module& module, const Op
   return tensors;
 }
 
+// Multiplications and comparisons of an op over windows or of products, about.
+double work_of(const Op& op) {
+  const auto count = [](const Value* value) {
+    return static_cast<double>(known_elements(value->type).value_or(INT64_MAX));
+  };
+  const double results = count(op.result());
+  if (op.is(OpKind::Contract)) return std::sqrt(results * count(op.operand(0)) * count(op.operand(1)));
+  if (op.is(OpKind::Conv)) {
+    const auto filters = value_of(op.operand(1)->type.shape[0]);
+    return results * count(op.operand(1)) / static_cast<double>(std::max<int64_t>(filters.value_or(1), 1));
+  }
+  if (!op.params.has("kernel")) return results;
+  double window = 1;
+  for (int64_t extent : op.params.integers("kernel")) window *= static_cast<double>(extent);
+  return results * window;
+}
+
 bool may_evaluate(const Op& op) {
   if (op.is(OpKind::Constant) || op.is(OpKind::Broadcast) || op.is(OpKind::Yield) || op.is(OpKind::Iota)) return false;
-  if (op.is_control()) return false;  // it may take for ever
+  if (op.is_control() || op.is(OpKind::HostCall)) return false;  // they may take for ever
   for (const auto& result : op.results)
     if (auto count = known_elements(result->type); !count || *count > kMaxFolded) return false;
+  constexpr double kMostWork = 5e7;
+  if (work_of(op) > kMostWork) return false;
   return true;
 }
 

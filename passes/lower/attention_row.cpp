@@ -1,8 +1,9 @@
-// Attention of few queries, such as a decoder's step: one (batch, head, query) a task. The lanes run along the head size
-// where a score is summed, along the keys in the softmax, and along the value size in the result; k and v are read in
-// place, row by row, once. A block of 32 queries (attention.cpp) would leave most of its lanes empty.
-#include "ir/error.h"
+// Attention of few queries, such as a decoder's step: one (batch, head, query) a task. The lanes run along the head
+// size where a score is summed, along the keys in the softmax, and along the value size in the result; k and v are read
+// in place, row by row, once. A block of 32 queries (attention.cpp) would leave most of its lanes empty.
 #include "passes/lower/attention_row.h"
+
+#include "ir/error.h"
 #include "passes/lower/contraction_form.h"
 #include "passes/lower/map_kernel.h"
 #include "passes/lower/register_tile.h"
@@ -73,7 +74,8 @@ class RowLowering {
       for (int j = 0; j < vectors; ++j) {
         const Expr x = load(k.buffer, add(begin, integer(int64_t{j} * lanes_)), lanes_);
         Expr& sum = sums[j % 2];
-        sum = row.let("s", sum ? loops::fma(query[static_cast<size_t>(j)], x, sum) : mul(query[static_cast<size_t>(j)], x));
+        sum = row.let("s",
+                      sum ? loops::fma(query[static_cast<size_t>(j)], x, sum) : mul(query[static_cast<size_t>(j)], x));
       }
       row.add(loops::store(scores_, t, reduce(ScalarOp::Add, sums[1] ? add(sums[0], sums[1]) : sums[0])));
     });
@@ -115,7 +117,8 @@ class RowLowering {
       std::vector<Coord> where = {at(batch_), at(head_), at(query_), along(t)};
       where.erase(where.begin(), where.begin() + (4 - mask->type.rank()));
       for (int axis = 0; axis < mask->type.rank(); ++axis)
-        if (lapidary::value_of(mask->type.shape[static_cast<size_t>(axis)]) == 1) where[static_cast<size_t>(axis)] = at(integer(0));
+        if (lapidary::value_of(mask->type.shape[static_cast<size_t>(axis)]) == 1)
+          where[static_cast<size_t>(axis)] = at(integer(0));
       score = add(score, splat_to(emit_.value(mask, Coords{where, lanes_, lanes_in}), lanes_));
     }
     if (op_.params.integer_or("causal", 0)) {  // key t is seen by queries from t - (keys - queries) on
@@ -134,11 +137,11 @@ class RowLowering {
       if (shape.vectors() < 8) shape.phases = 2;
       Block strip;
       RegisterTile tile(strip, shape);
-      RegisterTile::Operands operands{
-          scores_, v.buffer, [](Expr, Expr t) { return t; },
-          [=, this](Expr j, Expr t) {
-            return add(add(base, mul(t, v.row_stride)), add(integer(e), mul(j, integer(lanes_))));
-          }};
+      RegisterTile::Operands operands{scores_, v.buffer, [](Expr, Expr t) { return t; },
+                                      [=, this](Expr j, Expr t) {
+                                        return add(add(base, mul(t, v.row_stride)),
+                                                   add(integer(e), mul(j, integer(lanes_))));
+                                      }};
       tile.multiply(strip, operands, keys_, kUnroll);
       tile.join_phases(strip);
       tile.for_each(strip, [&](Block& inner, Expr, Expr j, Expr value) {

@@ -45,10 +45,11 @@ void gather_rooms(EntryPoint& entry) {
   entry.steps = std::move(steps);
   const auto move = [&](auto& life) {
     if (life.first_step >= count) return;
+    const uint32_t last = std::min(life.last_step, count - 1);  // a life may last beyond the steps: to the end
     uint32_t first = life.first_step;
-    while (first < life.last_step && makes_room(entry.steps[place[first]])) ++first;
+    while (first < last && makes_room(entry.steps[place[first]])) ++first;
     life.first_step = place[first];
-    life.last_step = place[life.last_step];
+    if (life.last_step < count) life.last_step = place[life.last_step];
   };
   std::ranges::for_each(entry.arena, move);
   std::ranges::for_each(entry.registers, move);

@@ -84,6 +84,11 @@ def compile_(name, arguments, exit, *lines, **more):
     return Command(f"compile: {name}", ["compile", *arguments.split()], exit, list(lines), **more)
 
 
+def onnx_floats_as_integers():
+    import onnx
+    return onnx.TensorProto(data_type=onnx.TensorProto.FLOAT, dims=[2, 3], int32_data=[1, 2, 3, 4, 5, 6]).SerializeToString()
+
+
 def inspect(name, arguments, exit, *lines, **more):
     return Command(f"inspect: {name}", ["inspect", *arguments.split()], exit, list(lines), **more)
 
@@ -209,6 +214,10 @@ COMMANDS = [
     wrong_file(".npy of objects", npy(np.array([None, {}])), "element type O", exit=UNSUPPORTED),
     wrong_file(".npy of complex numbers", npy(np.zeros(2, np.complex64)), "element type c8 is not supported", exit=UNSUPPORTED),
     wrong_file(".npy of big-endian numbers", npy(ONE.astype(">f4")), "big-endian data is not supported", exit=UNSUPPORTED),
+    wrong_file(".npy of no order", npy(ONE).replace(b"False", b"Maybe"), "the header has no order"),
+    wrong_file(".npy of strings of no width", header("{'descr': '<U0', 'fortran_order': False, 'shape': (200000000,), }\n"), "strings of no width"),
+    wrong_file(".pb with a list of another type", onnx_floats_as_integers(), "", file="bad.pb"),
+    run(".npy in Fortran order without a space", "--input x=f.npy", FINE, output="y: f32 2x3: 0, 2, 0, 4, 0, 6", files={"f.npy": npy(np.asfortranarray(ONE)).replace(b"'fortran_order': True,", b"'fortran_order':True, ")}),
     run(".npy in Fortran order", "--input x=f.npy", FINE, output="y: f32 2x3: 0, 2, 0, 4, 0, 6", files={"f.npy": npy(np.asfortranarray(ONE))}),
     wrong_file(".npy of a shape that overflows", header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({1 << 39}, {1 << 39}), }}\n"), "the shape overflows"),
     wrong_file(".npy of a huge shape", header(f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({1 << 39},), }}\n"), "the shape needs 2199023255552 bytes of data, the file has 0"),

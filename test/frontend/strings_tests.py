@@ -322,6 +322,15 @@ def outputs_as_inputs(library):
         return refusal(lambda: product.bind_memory(0, 8, [2], memory), "must be copied")
 
 
+def copied_views(library):
+    """The elements are copied, the texts that they point to are not."""
+    with Product(library) as product:
+        product.run({"x": s("a", "b")})
+        memory = np.ctypeslib.as_array((ctypes.c_int64 * 4).from_address(product.output_address(0))).copy()
+        product.bind_memory(0, 8, [2], memory)
+        return refusal(product.step, "must be copied")
+
+
 def many_runs(library):
     with Product(library) as product:
         for i in range(300):
@@ -333,7 +342,7 @@ def many_runs(library):
 
 HOSTILE = [("bytes that are no text", bytes_that_are_no_text), ("a negative size", lambda library: views(library, 64, -1, "is no string")),
            ("a null", lambda library: views(library, 0, 5, "is no string")), ("a limit of memory", limit),
-           ("an output as an input", outputs_as_inputs), ("many runs", many_runs)]
+           ("an output as an input", outputs_as_inputs), ("an output's texts as an input", copied_views), ("many runs", many_runs)]
 
 
 def hostile(act, folder, lapidary):
