@@ -71,14 +71,17 @@ class Copy {
     for (size_t w = 0; w < weights_.size(); w++) at_[w] += (*weights_[w])[axis] * steps;
   }
 
+  // Of a constant without elements there is no byte to begin at.
+  static const std::byte* moved(const std::byte* from, int64_t bytes) { return from ? from + bytes : nullptr; }
+
   void walk(size_t axis, const std::byte* from, int64_t begin, int64_t end) {
     int64_t stride = view_.axes[axis].stride * static_cast<int64_t>(sizeof(T));
     move(axis, begin);
     if (axis + 1 == view_.axes.size()) {
-      run(axis, from + begin * stride, stride, end - begin);
+      run(axis, moved(from, begin * stride), stride, end - begin);
     } else {
       for (int64_t i = begin; i < end; i++, move(axis, 1))
-        walk(axis + 1, from + i * stride, 0, view_.axes[axis + 1].extent);
+        walk(axis + 1, moved(from, i * stride), 0, view_.axes[axis + 1].extent);
       move(axis, -(end - begin));
     }
     move(axis, -begin);
