@@ -9,15 +9,18 @@ namespace {
 constexpr double kMostScale = 1e6;
 constexpr int64_t kMostRank = 32;
 
+// The convergents of a factor up to the first that is it as a float; below 2^24 at most.
 std::pair<int64_t, int64_t> fraction_of(double factor) {
+  constexpr double kMostBelow = 1 << 24;
   int64_t p0 = 0, q0 = 1, p1 = 1, q1 = 0;
   double rest = factor;
   for (int i = 0; i < 24; ++i) {
+    if (i > 0 && std::floor(rest) * static_cast<double>(q1) + static_cast<double>(q0) > kMostBelow) break;
     const auto whole = static_cast<int64_t>(rest);
     const int64_t p = whole * p1 + p0, q = whole * q1 + q0;
     p0 = p1, q0 = q1, p1 = p, q1 = q;
     if (static_cast<float>(static_cast<double>(p) / static_cast<double>(q)) == static_cast<float>(factor)) break;
-    if (q > (1 << 24) || rest == static_cast<double>(whole)) break;
+    if (rest == static_cast<double>(whole)) break;
     rest = 1 / (rest - static_cast<double>(whole));
   }
   return {p1, q1};

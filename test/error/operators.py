@@ -94,6 +94,7 @@ CASES = [
     one("y = Resize (x, , w)", "1 scales for 2 axes", "Resize", initializers="float[1] w = {2}"),
     one("y = Resize (x, , w)", "scale 0 of axis 0", "Resize", initializers="float[2] w = {0, 1}"),
     one("y = Resize (x, , w)", "scale nan of axis 0", "Resize", change=weights_nan),
+    node("y = Resize (x, , w)", name="Resize: a scale of 1e-40", exit=0, inputs="float[2,3] x", outputs="float[a,b] y", initializers="float[2] w = {1e-40, 1}"),
     one("y = Resize (x)", "neither scales nor sizes are given", "Resize"),
     one('y = Resize <mode = "blurry"> (x, , w)', "mode 'blurry' is unknown", "Resize", initializers="float[2] w = {2, 1}"),
     one("y = Resize (x, , , i)", "size -1 of axis 0", "Resize", initializers="int64[2] i = {-1, 1}"),
