@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "frontend/importer.h"
+#include "frontend/control_flow.h"
 #include "frontend/mapped_file.h"
 #include "frontend/op_table.h"
 #include "frontend/refresh_dims.h"
@@ -235,18 +235,17 @@ bool is_flex_attention(const OpSchema& schema) {
   return schema.domain() == "ai.onnx.preview" && schema.Name() == "FlexAttention";
 }
 
-// Imported here, not by a table of operators.
-bool has_graphs(const OpSchema& schema) {
-  constexpr std::string_view kNames[] = {"If", "Loop", "Scan", "SequenceMap"};
-  return (schema.domain().empty() && std::ranges::find(kNames, schema.Name()) != std::end(kNames)) ||
-         is_flex_attention(schema);
-}
-
 const FunctionProto* body_of(const OpSchema& schema, int opset) {
   return schema.HasFunction() ? schema.GetFunction(opset) : nullptr;
 }
 
 }  // namespace
+
+bool has_graphs(const OpSchema& schema) {
+  constexpr std::string_view kNames[] = {"If", "Loop", "Scan", "SequenceMap"};
+  return (schema.domain().empty() && std::ranges::find(kNames, schema.Name()) != std::end(kNames)) ||
+         is_flex_attention(schema);
+}
 
 void Importer::note_missing(const NodeProto& node, const OpSchema* schema, int opset) {
   if (!schema) {

@@ -4,24 +4,15 @@
 #include <map>
 #include <set>
 
+#include "frontend/control_flow.h"
 #include "frontend/microsoft_schemas.h"
 #include "frontend/op_table.h"
 
 namespace lapidary::frontend {
 namespace {
 
-bool imports_graphs(const OpSchema& schema) {
-  for (const auto& [name, attribute] : schema.attributes())
-    if (attribute.type == AttributeProto::GRAPH) return true;
-  return false;
-}
-
 Support support_of(const OpSchema& schema) {
-  constexpr std::string_view kWithGraphs[] = {"FlexAttention", "If", "Loop", "Scan",
-                                              "SequenceMap"};  // the importer's own
-  if (find_importer(schema.domain(), schema.Name())) return Support::Direct;
-  if (imports_graphs(schema) && std::ranges::find(kWithGraphs, schema.Name()) != std::end(kWithGraphs))
-    return Support::Direct;
+  if (has_graphs(schema) || find_importer(schema.domain(), schema.Name())) return Support::Direct;
   return schema.HasFunction() ? Support::ByDefinition : Support::None;
 }
 

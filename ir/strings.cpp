@@ -22,7 +22,7 @@ const std::string& StringPool::operator[](int64_t number) const {
 
 namespace {
 
-// FNV-1a, as lpd_hash in runtime/strings.c.
+// FNV-1a, as hash_of in runtime/strings.c.
 uint64_t hash_of(std::string_view text) {
   uint64_t hash = UINT64_C(0xcbf29ce484222325);
   for (char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * UINT64_C(0x100000001b3);

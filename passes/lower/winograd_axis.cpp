@@ -41,8 +41,6 @@ namespace {
 
 constexpr int kUnroll = 8;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 class WinogradAxisLowering {
  public:
   WinogradAxisLowering(Context& context, const Op& group, const ConvForm& form, WinogradAxis choice)

@@ -6,6 +6,8 @@
 
 namespace lapidary::lowering {
 
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 constexpr int kAxisOutputs = 4;  // of a tile
 
 // The axis of the transform, the other one, and what follows from the choice.

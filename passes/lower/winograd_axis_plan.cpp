@@ -19,8 +19,6 @@ constexpr int64_t kLargestStep = 256;    // stride and dilation of the other axi
 constexpr int64_t kLeastPlaces = 16, kLeastRows = 6;
 constexpr double kLargestShare = 0.9;  // of the direct convolution's cost
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // The mean height of register tiles over this many rows.
 double tile_height(std::optional<int64_t> rows, int most) {
   if (!rows || *rows < 1) return kLeastRows;
