@@ -7,7 +7,7 @@
 
 namespace lapidary {
 
-enum class Arch { X86_64, AArch64 };
+enum class Arch { X86_64, AArch64, Cuda };
 
 struct Target {
   Arch arch = Arch::X86_64;
@@ -20,7 +20,7 @@ struct Target {
   int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20, l3_bytes = 16 << 20;  // data caches, L3 as one core's share
   int threads = 1;  // expected at run time: only a hint for grain sizes
   int f32_lanes() const { return vector_bytes / 4; }
-  bool has_fma() const { return arch == Arch::AArch64 || vector_bytes >= 32; }  // and 16-bit floats' conversions
+  bool has_fma() const { return arch != Arch::X86_64 || vector_bytes >= 32; }  // and 16-bit floats' conversions
 };
 
 }  // namespace lapidary

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "codegen/codegen.h"
+#include "codegen/cuda/nvrtc.h"
 #include "codegen/host/embedded.h"
 #include "ir/error.h"
 
@@ -50,6 +51,21 @@ Target aarch64_target() {
   target.l2_bytes = 512 << 10;
   target.l3_bytes = 1 << 20;
   target.threads = 4;
+  return target;
+}
+
+// "cuda:sm_80": a vector is what a thread loads at once, a register file a thread's share at good occupancy.
+Target cuda_target(const std::string& name) {
+  Target target;
+  target.arch = Arch::Cuda;
+  target.name = name;
+  target.cpu = name.substr(name.find(':') + 1);
+  target.vector_bytes = 16;
+  target.vector_registers = 32;
+  target.l1_bytes = 64 << 10;
+  target.l2_bytes = 4 << 20;
+  target.l3_bytes = 4 << 20;
+  target.threads = 1;
   return target;
 }
 
@@ -119,6 +135,10 @@ Target resolve_target(const std::string& name) {
     known += std::string(", ") + cpu.name;
   }
   if (name == "aarch64") return aarch64_target();
+  for (const char* sm : cuda::kArchitectures) {
+    if (name == std::string("cuda:") + sm) return cuda_target(name);
+    known += std::string(", cuda:") + sm;
+  }
   known += ", aarch64, x86-64";
   throw Error(Fault::Usage, fmt::format("unknown target '{}'; known are {}", printable(name), known));
 }

@@ -1,0 +1,225 @@
+#include "codegen/cuda/expressions.h"
+
+#include <cmath>
+
+#include "ir/error.h"
+#include "ir/small_floats.h"
+
+namespace lapidary::codegen::cuda {
+
+using loops::ExprKind;
+using loops::ExprNode;
+
+namespace {
+
+std::string integer_literal(DType dtype, int64_t value) {
+  if (dtype == DType::Bool) return value ? "true" : "false";
+  if (dtype == DType::I64)
+    return value == INT64_MIN ? "i64(-9223372036854775807ll - 1)" : value < 0 ? fmt::format("({}ll)", value) : fmt::format("{}ll", value);
+  if (dtype == DType::U64) return fmt::format("{}ull", static_cast<uint64_t>(value));
+  return fmt::format("{}({}ll)", memory_type(dtype), value);
+}
+
+// Every bit of it: as a hexadecimal number, or by its code.
+std::string float_literal(DType dtype, double value) {
+  const bool is_double = dtype == DType::F64;
+  if (std::isfinite(value)) return fmt::format("{:a}{}", value, is_double ? "" : "f");
+  if (std::isnan(value)) return is_double ? "double_of(0x7ff8000000000000ull)" : "float_of(0x7fc00000u)";
+  const std::string infinity = is_double ? "double_of(0x7ff0000000000000ull)" : "float_of(0x7f800000u)";
+  return value < 0 ? "(-" + infinity + ")" : infinity;
+}
+
+std::string literal(const Scalar& scalar) {
+  if (scalar.dtype == DType::F32 || scalar.dtype == DType::F64) return float_literal(scalar.dtype, scalar.number);
+  if (!is_float(scalar.dtype)) return integer_literal(scalar.dtype, scalar.integer);
+  uint16_t code = 0;
+  store_scalar(scalar, &code, 0);
+  return fmt::format("{}({})", memory_type(scalar.dtype), code);
+}
+
+bool is_trivial(const ExprNode& node) {
+  return node.kind == ExprKind::Variable || (node.kind == ExprKind::Const && node.type.lanes == 1);
+}
+
+std::string lanes_argument(const ExprNode& node) { return fmt::format("<{}>", node.type.lanes); }
+
+}  // namespace
+
+std::string_view memory_type(DType dtype) {
+  switch (dtype) {
+    case DType::Bool:
+    case DType::U8:
+    case DType::F8E4M3FN:
+    case DType::F8E4M3FNUZ:
+    case DType::F8E5M2:
+    case DType::F8E5M2FNUZ:
+    case DType::F8E8M0:
+      return "u8";
+    case DType::F16:
+    case DType::BF16:
+    case DType::U16:
+      return "u16";
+    case DType::F32:
+    case DType::F64:
+    case DType::I8:
+    case DType::I16:
+    case DType::I32:
+    case DType::I64:
+    case DType::U32:
+    case DType::U64:
+      return name_of(dtype);
+    default:
+      LPD_UNREACHABLE("elements of {} in a kernel", name_of(dtype));
+  }
+}
+
+std::string value_type(const loops::ExprType& type) {
+  const std::string_view element = type.dtype == DType::Bool ? "bool" : memory_type(type.dtype);
+  return type.lanes == 1 ? std::string(element) : fmt::format("vec<{}, {}>", element, type.lanes);
+}
+
+std::string ExpressionPrinter::unique(const std::string& name) {
+  std::string clean;
+  for (char c : name) clean += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+  return fmt::format("{}_{}", clean, declared_++);
+}
+
+const std::string& ExpressionPrinter::declare(const loops::Var& var) {
+  return names_[var.get()] = unique(var->name);
+}
+
+const std::string& ExpressionPrinter::declare(const loops::Buffer& buffer) {
+  auto& name = names_[buffer.get()];
+  if (name.empty() || buffer->space == loops::Space::Local) name = unique(buffer->name);
+  return name;
+}
+
+void ExpressionPrinter::begin_statement(const loops::StmtNode& statement) {
+  uses_.clear();
+  computed_.clear();
+  for (const loops::Expr* expr : {&statement.begin, &statement.end, &statement.value, &statement.index, &statement.mask})
+    if (*expr) count(**expr);
+}
+
+void ExpressionPrinter::count(const ExprNode& node) {
+  if (is_trivial(node) || ++uses_[&node] > 1) return;
+  for (const loops::Expr& arg : node.args) count(*arg);
+}
+
+std::string ExpressionPrinter::value(const loops::Expr& expr) {
+  if (auto found = computed_.find(expr.get()); found != computed_.end()) return found->second;
+  if (!is_trivial(*expr) && uses_[expr.get()] > 1) return named(expr);
+  return print(*expr);
+}
+
+std::string ExpressionPrinter::named(const loops::Expr& expr) {
+  if (is_trivial(*expr)) return print(*expr);
+  auto& name = computed_[expr.get()];
+  if (!name.empty()) return name;
+  const std::string text = print(*expr);
+  const std::string given = unique("v");
+  text_.line("const {} {} = {};", value_type(expr->type), given, text);
+  return computed_[expr.get()] = given;
+}
+
+std::string ExpressionPrinter::call(std::string_view function, const ExprNode& node) {
+  std::string text(function);
+  text += '(';
+  for (size_t i = 0; i < node.args.size(); ++i) text += (i ? ", " : "") + value(node.args[i]);
+  return text + ')';
+}
+
+std::string ExpressionPrinter::print(const ExprNode& node) {
+  switch (node.kind) {
+    case ExprKind::Const:
+      return node.type.lanes == 1 ? literal(node.constant)
+                                  : fmt::format("splat<{}>({})", node.type.lanes, literal(node.constant));
+    case ExprKind::Variable: {
+      auto found = names_.find(node.var.get());
+      LPD_CHECK(found != names_.end(), "variable '{}' is not in scope", node.var->name);
+      return found->second;
+    }
+    case ExprKind::Load:
+      return load(node);
+    case ExprKind::Apply:
+      return apply(node);
+    case ExprKind::Fma:
+      return call("op_fma", node);
+    case ExprKind::Dot:
+      return call("dot", node);
+    case ExprKind::Convert:
+      return call(fmt::format("convert_{}_{}", name_of(node.args[0]->type.dtype), name_of(node.type.dtype)), node);
+    case ExprKind::Splat:
+      return call("splat" + lanes_argument(node), node);
+    case ExprKind::Ramp:
+      return call("ramp" + lanes_argument(node), node);
+    case ExprKind::Reduce:
+      return call(fmt::format("reduce_{}", name_of(node.op)), node);
+    case ExprKind::Shuffle:
+      return shuffle(node);
+  }
+  LPD_UNREACHABLE();
+}
+
+// Scalar i64 arithmetic whose interval is known does not wrap, and divides without guards.
+std::string ExpressionPrinter::apply(const ExprNode& node) {
+  if (node.op == ScalarOp::Select) return call("op_select", node);
+  if (node.type == loops::ExprType{DType::I64, 1} && node.args.size() == 2) {
+    const ExprNode &x = *node.args[0], &y = *node.args[1];
+    const bool bounded = node.lo > INT64_MIN && node.hi < INT64_MAX, plain = x.lo >= 0 && y.lo > 0;
+    const auto infix = [&](const char* op) {
+      return fmt::format("({} {} {})", value(node.args[0]), op, value(node.args[1]));
+    };
+    if (node.op == ScalarOp::Add && bounded) return infix("+");
+    if (node.op == ScalarOp::Sub && bounded) return infix("-");
+    if (node.op == ScalarOp::Mul && bounded) return infix("*");
+    if (node.op == ScalarOp::Div && plain) return infix("/");
+    if ((node.op == ScalarOp::FloorMod || node.op == ScalarOp::TruncMod) && plain) return infix("%");
+  }
+  return call(fmt::format("op_{}", name_of(node.op)), node);
+}
+
+std::string ExpressionPrinter::load(const ExprNode& node) {
+  const std::string& buffer = names_.at(node.buffer.get());
+  const std::string index = value(node.args[0]);
+  const std::string mask = node.args.size() > 1 ? ", " + value(node.args[1]) : "";
+  if (node.buffer->element.lanes > 1) return fmt::format("{}[{}]", buffer, index);
+  std::string loaded;
+  if (node.args[0]->type.lanes > 1)
+    loaded = fmt::format("gather({}, {}{})", buffer, index, mask);
+  else if (node.type.lanes == 1)
+    loaded = mask.empty() ? fmt::format("{}[{}]", buffer, index) : fmt::format("load_if({} + {}{})", buffer, index, mask);
+  else
+    loaded = fmt::format("load<{}>({} + {}{})", node.type.lanes, buffer, index, mask);
+  return node.type.dtype == DType::Bool ? "truth(" + loaded + ")" : loaded;
+}
+
+std::string ExpressionPrinter::store(const loops::StmtNode& statement) {
+  const loops::BufferNode& buffer = *statement.buffer;
+  const std::string& name = names_.at(&buffer);
+  std::string data = value(statement.value);
+  const std::string index = value(statement.index);
+  if (buffer.element.lanes > 1) return fmt::format("{}[{}] = {}", name, index, data);
+  if (buffer.element.dtype == DType::Bool) data = "as_byte(" + data + ")";
+  const std::string mask = statement.mask ? ", " + value(statement.mask) : "";
+  if (statement.index->type.lanes > 1) return fmt::format("scatter({}, {}, {}{})", name, index, data, mask);
+  return fmt::format("store({} + {}, {}{})", name, index, data, mask);
+}
+
+// Lane by lane, from sources that have names.
+std::string ExpressionPrinter::shuffle(const ExprNode& node) {
+  const int given = node.args[0]->type.lanes;
+  std::vector<std::string> sources;
+  for (const loops::Expr& arg : node.args) sources.push_back(named(arg));
+  const auto lane = [&](int from) {
+    if (from < 0) return value_type({node.type.dtype, 1}) + "(0)";
+    const std::string& source = sources[static_cast<size_t>(from / given)];
+    return given == 1 ? source : fmt::format("{}.v[{}]", source, from % given);
+  };
+  if (node.type.lanes == 1) return lane(node.lanes_from[0]);
+  std::string text = value_type(node.type) + "{{";
+  for (size_t i = 0; i < node.lanes_from.size(); ++i) text += (i ? ", " : "") + lane(node.lanes_from[i]);
+  return text + "}}";
+}
+
+}  // namespace lapidary::codegen::cuda

@@ -1,0 +1,43 @@
+// Expressions as C++. What one statement uses more than once is computed once, into a constant before it.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+
+#include "codegen/cuda/text.h"
+#include "ir/loops.h"
+
+namespace lapidary::codegen::cuda {
+
+std::string_view memory_type(DType);  // "f32"; bool is kept as u8, small floats as their codes
+std::string value_type(const loops::ExprType&);  // "f32", "vec<f32, 4>"
+
+class ExpressionPrinter {
+ public:
+  explicit ExpressionPrinter(Text& text) : text_(text) {}
+
+  const std::string& declare(const loops::Var&);  // its name from here on
+  const std::string& declare(const loops::Buffer&);
+
+  void begin_statement(const loops::StmtNode&);  // counts what its own expressions use
+  std::string value(const loops::Expr&);         // may add lines before
+  std::string store(const loops::StmtNode&);
+
+ private:
+  void count(const loops::ExprNode&);
+  std::string print(const loops::ExprNode&);
+  std::string apply(const loops::ExprNode&);
+  std::string load(const loops::ExprNode&);
+  std::string shuffle(const loops::ExprNode&);
+  std::string call(std::string_view function, const loops::ExprNode&);
+  std::string named(const loops::Expr&);  // the value under a name
+  std::string unique(const std::string& name);
+
+  Text& text_;
+  int declared_ = 0;
+  std::unordered_map<const void*, std::string> names_;  // of variables and buffers
+  std::unordered_map<const loops::ExprNode*, int> uses_;
+  std::unordered_map<const loops::ExprNode*, std::string> computed_;
+};
+
+}  // namespace lapidary::codegen::cuda

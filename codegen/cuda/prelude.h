@@ -1,0 +1,450 @@
+// What emitted kernels are written in: vectors of lanes, memory, and the scalar operations of ir/scalar_ops.def with the
+// meaning it gives them. Included after device.h or the emulator.
+
+// --- vectors -------------------------------------------------------------------------------------------------------
+template <class T, int N>
+struct vec {
+  T v[N];
+};
+
+#define LANES _Pragma("unroll") for (int i = 0; i < N; ++i)
+
+template <int N, class T>
+DEV vec<T, N> splat(T x) {
+  vec<T, N> r;
+  LANES r.v[i] = x;
+  return r;
+}
+template <int N, class T>
+DEV vec<T, N> ramp(T start, T step) {
+  vec<T, N> r;
+  LANES r.v[i] = start + T(i) * step;
+  return r;
+}
+
+// --- memory: elements need no alignment beyond their own; what is masked off is not touched and loads as 0 ---------
+template <int N, class T>
+DEV vec<T, N> load(const T* p) {
+  vec<T, N> r;
+  LANES r.v[i] = p[i];
+  return r;
+}
+template <int N, class T>
+DEV vec<T, N> load(const T* p, vec<bool, N> mask) {
+  vec<T, N> r;
+  LANES r.v[i] = mask.v[i] ? p[i] : T(0);
+  return r;
+}
+template <class T>
+DEV T load_if(const T* p, bool mask) {
+  return mask ? *p : T(0);
+}
+template <class T, class I, int N>
+DEV vec<T, N> gather(const T* p, vec<I, N> index) {
+  vec<T, N> r;
+  LANES r.v[i] = p[index.v[i]];
+  return r;
+}
+template <class T, class I, int N>
+DEV vec<T, N> gather(const T* p, vec<I, N> index, vec<bool, N> mask) {
+  vec<T, N> r;
+  LANES r.v[i] = mask.v[i] ? p[index.v[i]] : T(0);
+  return r;
+}
+template <class T>
+DEV void store(T* p, T x) {
+  *p = x;
+}
+template <class T>
+DEV void store(T* p, T x, bool mask) {
+  if (mask) *p = x;
+}
+template <class T, int N>
+DEV void store(T* p, vec<T, N> x) {
+  LANES p[i] = x.v[i];
+}
+template <class T, int N>
+DEV void store(T* p, vec<T, N> x, vec<bool, N> mask) {
+  LANES if (mask.v[i]) p[i] = x.v[i];
+}
+template <class T, class I, int N>
+DEV void scatter(T* p, vec<I, N> index, vec<T, N> x) {
+  LANES p[index.v[i]] = x.v[i];
+}
+template <class T, class I, int N>
+DEV void scatter(T* p, vec<I, N> index, vec<T, N> x, vec<bool, N> mask) {
+  LANES if (mask.v[i]) p[index.v[i]] = x.v[i];
+}
+DEV bool truth(u8 x) { return x != 0; }
+DEV u8 as_byte(bool x) { return x; }
+
+// --- lanewise: a function of scalars becomes one of vectors ---------------------------------------------------------
+#define LANEWISE1(name)                                  \
+  template <class T, int N>                              \
+  DEV auto name(vec<T, N> a) -> vec<decltype(name(T())), N> { \
+    vec<decltype(name(T())), N> r;                       \
+    LANES r.v[i] = name(a.v[i]);                         \
+    return r;                                            \
+  }
+#define LANEWISE2(name)                                              \
+  template <class T, int N>                                          \
+  DEV auto name(vec<T, N> a, vec<T, N> b) -> vec<decltype(name(T(), T())), N> { \
+    vec<decltype(name(T(), T())), N> r;                              \
+    LANES r.v[i] = name(a.v[i], b.v[i]);                             \
+    return r;                                                        \
+  }
+LANEWISE1(truth)
+LANEWISE1(as_byte)
+
+// --- floats ----------------------------------------------------------------------------------------------------------
+#define FLOAT1(name, f, d)              \
+  DEV f32 name(f32 x) { return f(x); } \
+  DEV f64 name(f64 x) { return d(x); }
+FLOAT1(op_abs, fabsf, fabs)
+FLOAT1(op_floor, floorf, floor)
+FLOAT1(op_ceil, ceilf, ceil)
+FLOAT1(op_round, rintf, rint)
+FLOAT1(op_trunc, truncf, trunc)
+FLOAT1(op_sqrt, sqrtf, sqrt)
+FLOAT1(op_exp, expf, exp)
+FLOAT1(op_log, logf, log)
+FLOAT1(op_sin, sinf, sin)
+FLOAT1(op_cos, cosf, cos)
+FLOAT1(op_tan, tanf, tan)
+FLOAT1(op_asin, asinf, asin)
+FLOAT1(op_acos, acosf, acos)
+FLOAT1(op_atan, atanf, atan)
+FLOAT1(op_sinh, sinhf, sinh)
+FLOAT1(op_cosh, coshf, cosh)
+FLOAT1(op_tanh, tanhf, tanh)
+FLOAT1(op_asinh, asinhf, asinh)
+FLOAT1(op_acosh, acoshf, acosh)
+FLOAT1(op_atanh, atanhf, atanh)
+FLOAT1(op_erf, erff, erf)
+
+#define FLOATS(F, exp, copysign, fma, fmod, pow)                                              \
+  DEV F op_neg(F x) { return -x; }                                                            \
+  DEV F op_sign(F x) { return x > 0 || x < 0 ? copysign(F(1), x) : x; }                       \
+  DEV F op_sigmoid(F x) { /* never infinite; e is 0 to 1 */                                   \
+    const F e = exp(-op_abs(x)), q = F(1) / (F(1) + e);                                       \
+    return x < 0 ? e * q : q;                                                                 \
+  }                                                                                           \
+  DEV bool op_is_nan(F x) { return x != x; }                                                  \
+  DEV bool op_is_inf(F x) { return x - x != x - x && x == x; }                                \
+  DEV F op_add(F x, F y) { return x + y; }                                                    \
+  DEV F op_sub(F x, F y) { return x - y; }                                                    \
+  DEV F op_mul(F x, F y) { return x * y; }                                                    \
+  DEV F op_div(F x, F y) { return x / y; }                                                    \
+  DEV F op_trunc_mod(F x, F y) { return fmod(x, y); }                                         \
+  DEV F op_floor_mod(F x, F y) {                                                              \
+    const F r = fmod(x, y);                                                                   \
+    return r != 0 && (r < 0) != (y < 0) ? r + y : r;                                          \
+  }                                                                                           \
+  DEV F op_pow(F x, F y) { return pow(x, y); }                                                \
+  DEV F op_min(F x, F y) { return y != y || y < x ? y : x; }                                  \
+  DEV F op_max(F x, F y) { return y != y || y > x ? y : x; }                                  \
+  DEV F op_fma(F x, F y, F z) { return fma(x, y, z); }
+FLOATS(f32, expf, copysignf, fmaf, fmodf, powf)
+FLOATS(f64, exp, copysign, fma, fmod, pow)
+
+// --- integers: arithmetic in the unsigned type wraps; nothing traps --------------------------------------------------
+#define INTEGERS(I, U, is_signed)                                                                      \
+  DEV I op_neg(I x) { return I(U(0) - U(x)); }                                                         \
+  DEV I op_abs(I x) { return x < 0 ? op_neg(x) : x; }                                                  \
+  DEV I op_sign(I x) { return I((x > 0) - (x < 0)); }                                                  \
+  DEV I op_bit_not(I x) { return I(~x); }                                                              \
+  DEV I op_add(I x, I y) { return I(U(x) + U(y)); }                                                    \
+  DEV I op_sub(I x, I y) { return I(U(x) - U(y)); }                                                    \
+  DEV I op_mul(I x, I y) { return I(u64(U(x)) * u64(U(y))); }                                          \
+  DEV I op_div(I x, I y) { return y == 0 ? I(0) : is_signed && y == I(-1) ? op_neg(x) : I(x / y); }    \
+  DEV I op_trunc_mod(I x, I y) { return y == 0 || (is_signed && y == I(-1)) ? I(0) : I(x % y); }       \
+  DEV I op_floor_mod(I x, I y) {                                                                       \
+    const I r = op_trunc_mod(x, y);                                                                    \
+    return r != 0 && (r < 0) != (y < 0) ? I(r + y) : r;                                                \
+  }                                                                                                    \
+  DEV I op_pow(I x, I y) {                                                                             \
+    if (is_signed && y < 0) return x == 1 ? I(1) : x == I(-1) ? ((y & 1) ? I(-1) : I(1)) : I(0);       \
+    I result = 1;                                                                                      \
+    for (U left = U(y); left; left = U(left >> 1), x = op_mul(x, x))                                   \
+      if (left & 1) result = op_mul(result, x);                                                        \
+    return result;                                                                                     \
+  }                                                                                                    \
+  DEV I op_min(I x, I y) { return y < x ? y : x; }                                                     \
+  DEV I op_max(I x, I y) { return y > x ? y : x; }                                                     \
+  DEV I op_and(I x, I y) { return I(x & y); }                                                          \
+  DEV I op_or(I x, I y) { return I(x | y); }                                                           \
+  DEV I op_xor(I x, I y) { return I(x ^ y); }                                                          \
+  DEV I op_shift_left(I x, I y) { return U(y) < 8 * sizeof(I) ? I(U(x) << U(y)) : I(0); }              \
+  DEV I op_shift_right(I x, I y) {                                                                     \
+    return U(y) < 8 * sizeof(I) ? I(x >> y) : is_signed && x < 0 ? I(-1) : I(0);                       \
+  }                                                                                                    \
+  DEV I op_fma(I x, I y, I z) { return op_add(op_mul(x, y), z); }
+INTEGERS(i8, u8, true)
+INTEGERS(i16, u16, true)
+INTEGERS(i32, u32, true)
+INTEGERS(i64, u64, true)
+INTEGERS(u8, u8, false)
+INTEGERS(u16, u16, false)
+INTEGERS(u32, u32, false)
+INTEGERS(u64, u64, false)
+
+DEV bool op_not(bool x) { return !x; }
+DEV bool op_and(bool x, bool y) { return x && y; }
+DEV bool op_or(bool x, bool y) { return x || y; }
+DEV bool op_xor(bool x, bool y) { return x != y; }
+#define COMPARE(T)                                      \
+  DEV bool op_equal(T x, T y) { return x == y; }        \
+  DEV bool op_not_equal(T x, T y) { return x != y; }    \
+  DEV bool op_less(T x, T y) { return x < y; }          \
+  DEV bool op_less_equal(T x, T y) { return x <= y; }
+COMPARE(bool)
+COMPARE(i8)
+COMPARE(i16)
+COMPARE(i32)
+COMPARE(i64)
+COMPARE(u8)
+COMPARE(u16)
+COMPARE(u32)
+COMPARE(u64)
+COMPARE(f32)
+COMPARE(f64)
+
+#define EACH_UNARY(X)                                                                                               \
+  X(op_neg) X(op_abs) X(op_sign) X(op_not) X(op_bit_not) X(op_floor) X(op_ceil) X(op_round) X(op_trunc) X(op_sqrt)   \
+  X(op_exp) X(op_log) X(op_sin) X(op_cos) X(op_tan) X(op_asin) X(op_acos) X(op_atan) X(op_sinh) X(op_cosh)           \
+  X(op_tanh) X(op_asinh) X(op_acosh) X(op_atanh) X(op_erf) X(op_sigmoid) X(op_is_nan) X(op_is_inf)
+#define EACH_BINARY(X)                                                                                              \
+  X(op_add) X(op_sub) X(op_mul) X(op_div) X(op_floor_mod) X(op_trunc_mod) X(op_pow) X(op_min) X(op_max) X(op_and)    \
+  X(op_or) X(op_xor) X(op_shift_left) X(op_shift_right) X(op_equal) X(op_not_equal) X(op_less) X(op_less_equal)
+EACH_UNARY(LANEWISE1)
+EACH_BINARY(LANEWISE2)
+
+template <class T, int N>
+DEV vec<T, N> op_fma(vec<T, N> a, vec<T, N> b, vec<T, N> c) {
+  vec<T, N> r;
+  LANES r.v[i] = op_fma(a.v[i], b.v[i], c.v[i]);
+  return r;
+}
+template <class T>
+DEV T op_select(bool condition, T x, T y) {
+  return condition ? x : y;
+}
+template <class T, int N>
+DEV vec<T, N> op_select(vec<bool, N> condition, vec<T, N> x, vec<T, N> y) {
+  vec<T, N> r;
+  LANES r.v[i] = condition.v[i] ? x.v[i] : y.v[i];
+  return r;
+}
+template <class T, int N>
+DEV vec<T, N> op_select(bool condition, vec<T, N> x, vec<T, N> y) {
+  return condition ? x : y;
+}
+
+// Pairwise: lanes i and i + half, halving.
+#define REDUCE(op)                                                                    \
+  template <class T, int N>                                                           \
+  DEV T reduce_##op(vec<T, N> x) {                                                    \
+    _Pragma("unroll") for (int half = N / 2; half > 0; half /= 2)                     \
+      _Pragma("unroll") for (int i = 0; i < half; ++i)                                \
+        x.v[i] = op_##op(x.v[i], x.v[i + half]);                                      \
+    return x.v[0];                                                                    \
+  }
+REDUCE(add)
+REDUCE(mul)
+REDUCE(min)
+REDUCE(max)
+
+template <class A, int G, class B, int M, int N>
+DEV vec<i32, N> dot(vec<A, G> a, vec<B, M> b, vec<i32, N> c) {
+  LANES _Pragma("unroll") for (int j = 0; j < G; ++j)
+    c.v[i] = op_add(c.v[i], i32(a.v[j]) * i32(b.v[G * i + j]));
+  return c;
+}
+
+// --- conversions: ir/scalar.h says what they mean ----------------------------------------------------------------------
+template <class T>
+struct limits;
+#define LIMITS(T, low, high, is_signed_)          \
+  template <>                                     \
+  struct limits<T> {                              \
+    static constexpr T least = low, most = high;  \
+    static constexpr bool is_signed = is_signed_; \
+  };
+LIMITS(i8, -128, 127, true)
+LIMITS(i16, -32768, 32767, true)
+LIMITS(i32, -2147483647 - 1, 2147483647, true)
+LIMITS(i64, -9223372036854775807ll - 1, 9223372036854775807ll, true)
+LIMITS(u8, 0, 255, false)
+LIMITS(u16, 0, 65535, false)
+LIMITS(u32, 0, 4294967295u, false)
+LIMITS(u64, 0, 18446744073709551615ull, false)
+
+// Saturates, and NaN gives 0. As floats the limits may round outwards, so what reaches them is answered without a cast.
+template <class I, class F>
+DEV I integer_of(F x) {
+  if (x != x) return 0;
+  if (x >= F(limits<I>::most)) return limits<I>::most;
+  if (x <= F(limits<I>::least)) return limits<I>::least;
+  return I(x);
+}
+
+// A 16-bit or smaller float: what its code is made of.
+template <int EXPONENT, int MANTISSA, int BIAS, bool INFINITE, bool NEGATIVE_ZERO_IS_NAN, u32 LARGEST, u32 QUIET>
+struct small_float {
+  static constexpr u32 mask = (1u << (EXPONENT + MANTISSA)) - 1, sign = mask + 1;
+  static DEV_MEMBER f32 decode(u32 code) {
+    const u32 magnitude = code & mask, infinity = ((1u << EXPONENT) - 1) << MANTISSA;
+    const f32 small = f32(magnitude) * float_of(u32(127 + 1 - BIAS - MANTISSA) << 23);
+    u32 bits = magnitude < (1u << MANTISSA) ? bits_of(small) : (magnitude << (23 - MANTISSA)) + (u32(127 - BIAS) << 23);
+    if (INFINITE && magnitude == infinity) bits = 0x7f800000u;
+    bits |= (code & sign) << (31 - EXPONENT - MANTISSA);
+    const bool nan = NEGATIVE_ZERO_IS_NAN ? code == sign : magnitude > (INFINITE ? infinity : 0x7eu);
+    return float_of(nan ? 0x7fc00000u : bits);
+  }
+  static DEV_MEMBER u32 encode(f32 x) {
+    constexpr int cut = 23 - MANTISSA;
+    const u32 bits = bits_of(x), magnitude = bits & 0x7fffffffu;
+    const u32 rounded = magnitude + ((magnitude >> cut) & 1) + (1u << (cut - 1)) - 1;
+    const u32 magic = u32(127 + 1 - BIAS + cut) << 23;  // adding it leaves the count of quanta, rounded to even, below
+    u32 code = magnitude < (u32(128 - BIAS) << 23) ? bits_of(float_of(magnitude) + float_of(magic)) - magic
+                                                   : (rounded >> cut) - (u32(127 - BIAS) << MANTISSA);
+    if (magnitude >= (u32(127 + 64) << 23) || code > LARGEST) code = LARGEST;
+    const u32 minus = (bits >> (31 - EXPONENT - MANTISSA)) & sign;
+    if (x != x) return NEGATIVE_ZERO_IS_NAN ? sign : minus | QUIET;
+    return NEGATIVE_ZERO_IS_NAN && code == 0 ? 0 : code | minus;
+  }
+};
+typedef small_float<4, 3, 7, false, false, 0x7e, 0x7f> e4m3fn;
+typedef small_float<4, 3, 8, false, true, 0x7f, 0> e4m3fnuz;
+typedef small_float<5, 2, 15, true, false, 0x7b, 0x7e> e5m2;
+typedef small_float<5, 2, 16, false, true, 0x7f, 0> e5m2fnuz;
+
+DEV f32 decode_f16(u16 code) { return float_of_half(code); }
+DEV u16 encode_f16(f32 x) { return x != x ? u16(0x7e00u | (bits_of(x) >> 16 & 0x8000u)) : half_of_float(x); }
+DEV f32 decode_bf16(u16 code) { return float_of(u32(code) << 16); }
+DEV u16 encode_bf16(f32 x) {
+  const u32 bits = bits_of(x), upper = bits >> 16;
+  return u16(x != x ? upper | 0x40u : (bits + (upper & 1) + 0x7fffu) >> 16);
+}
+DEV f32 decode_f8e4m3fn(u8 code) { return e4m3fn::decode(code); }
+DEV u8 encode_f8e4m3fn(f32 x) { return u8(e4m3fn::encode(x)); }
+DEV f32 decode_f8e4m3fnuz(u8 code) { return e4m3fnuz::decode(code); }
+DEV u8 encode_f8e4m3fnuz(f32 x) { return u8(e4m3fnuz::encode(x)); }
+DEV f32 decode_f8e5m2(u8 code) { return e5m2::decode(code); }
+DEV u8 encode_f8e5m2(f32 x) { return u8(e5m2::encode(x)); }
+DEV f32 decode_f8e5m2fnuz(u8 code) { return e5m2fnuz::decode(code); }
+DEV u8 encode_f8e5m2fnuz(f32 x) { return u8(e5m2fnuz::encode(x)); }
+DEV f32 decode_f8e8m0(u8 code) {  // 2^(code - 127)
+  return float_of(code == 255 ? 0x7fc00000u : code == 0 ? 0x00400000u : u32(code) << 23);
+}
+DEV u8 encode_f8e8m0(f32 x) {  // the power of two at or above |x|
+  if (x != x) return 255;
+  const u32 magnitude = bits_of(x) & 0x7fffffffu, up = (magnitude + 0x7fffffu) >> 23;
+  const u32 most = up > 254 ? 254 : up;
+  return u8(magnitude <= 0x00400000u ? 0 : most);
+}
+
+// What is cut off remains in the last bit kept, so that a second rounding gives what one would have.
+DEV f32 rounded_to_odd(f64 x) {
+  const f32 nearest = f32(x);
+  const f64 back = nearest;
+  if (back == x || x != x || back - back != back - back) return nearest;
+  u32 bits = bits_of(nearest);
+  if (fabs(back) > fabs(x)) --bits;
+  return float_of(bits | 1u);
+}
+DEV f32 rounded_to_odd(f32 x) { return x; }
+DEV f32 rounded_to_odd(u64 x) {
+  const u64 kept = x >= (u64(1) << 53) ? (x & ~u64(0x7ff)) | (u64((x & 0x7ff) != 0) << 11) : x;
+  return rounded_to_odd(f64(kept));
+}
+DEV f32 rounded_to_odd(i64 x) { return x < 0 ? -rounded_to_odd(u64(0) - u64(x)) : rounded_to_odd(u64(x)); }
+DEV f32 rounded_to_odd(i32 x) { return rounded_to_odd(f64(x)); }
+DEV f32 rounded_to_odd(u32 x) { return rounded_to_odd(f64(x)); }
+DEV f32 rounded_to_odd(i16 x) { return x; }
+DEV f32 rounded_to_odd(u16 x) { return x; }
+DEV f32 rounded_to_odd(i8 x) { return x; }
+DEV f32 rounded_to_odd(u8 x) { return x; }
+DEV f32 rounded_to_odd(bool x) { return x; }
+
+#define CONVERT(from, F, to, T, expression)                      \
+  DEV T convert_##from##_##to(F x) { return T(expression); }     \
+  LANEWISE_AS(convert_##from##_##to, F, T)
+#define LANEWISE_AS(name, F, T)      \
+  template <int N>                   \
+  DEV vec<T, N> name(vec<F, N> a) {  \
+    vec<T, N> r;                     \
+    LANES r.v[i] = name(a.v[i]);     \
+    return r;                        \
+  }
+#define TO_NUMBERS(from, F)                \
+  CONVERT(from, F, f32, f32, x)            \
+  CONVERT(from, F, f64, f64, x)            \
+  CONVERT(from, F, bool, bool, x != F(0))
+#define TO_SMALL(from, F, value)                             \
+  CONVERT(from, F, f16, u16, encode_f16(value))              \
+  CONVERT(from, F, bf16, u16, encode_bf16(value))            \
+  CONVERT(from, F, f8e4m3fn, u8, encode_f8e4m3fn(value))     \
+  CONVERT(from, F, f8e4m3fnuz, u8, encode_f8e4m3fnuz(value)) \
+  CONVERT(from, F, f8e5m2, u8, encode_f8e5m2(value))         \
+  CONVERT(from, F, f8e5m2fnuz, u8, encode_f8e5m2fnuz(value)) \
+  CONVERT(from, F, f8e8m0, u8, encode_f8e8m0(value))
+#define TO_INTEGERS(from, F, how)  \
+  CONVERT(from, F, i8, i8, how(i8))    \
+  CONVERT(from, F, i16, i16, how(i16)) \
+  CONVERT(from, F, i32, i32, how(i32)) \
+  CONVERT(from, F, i64, i64, how(i64)) \
+  CONVERT(from, F, u8, u8, how(u8))    \
+  CONVERT(from, F, u16, u16, how(u16)) \
+  CONVERT(from, F, u32, u32, how(u32)) \
+  CONVERT(from, F, u64, u64, how(u64))
+#define WRAPPED(I) (I) x
+#define SATURATED(I) integer_of<I>(x)
+#define FROM_INTEGER(from, F)         \
+  TO_NUMBERS(from, F)                 \
+  TO_SMALL(from, F, rounded_to_odd(x)) \
+  TO_INTEGERS(from, F, WRAPPED)
+#define FROM_FLOAT(from, F)           \
+  TO_NUMBERS(from, F)                 \
+  TO_SMALL(from, F, rounded_to_odd(x)) \
+  TO_INTEGERS(from, F, SATURATED)
+FROM_INTEGER(bool, bool)
+FROM_INTEGER(i8, i8)
+FROM_INTEGER(i16, i16)
+FROM_INTEGER(i32, i32)
+FROM_INTEGER(i64, i64)
+FROM_INTEGER(u8, u8)
+FROM_INTEGER(u16, u16)
+FROM_INTEGER(u32, u32)
+FROM_INTEGER(u64, u64)
+FROM_FLOAT(f32, f32)
+FROM_FLOAT(f64, f64)
+
+#define DECODED_INTEGER(I) integer_of<I>(DECODED)
+#define FROM_SMALL_(from, F)                 \
+  CONVERT(from, F, f32, f32, DECODED)        \
+  CONVERT(from, F, f64, f64, DECODED)        \
+  CONVERT(from, F, bool, bool, DECODED != 0) \
+  TO_SMALL(from, F, DECODED)                 \
+  TO_INTEGERS(from, F, DECODED_INTEGER)
+#define DECODED decode_f16(x)
+FROM_SMALL_(f16, u16)
+#undef DECODED
+#define DECODED decode_bf16(x)
+FROM_SMALL_(bf16, u16)
+#undef DECODED
+#define DECODED decode_f8e4m3fn(x)
+FROM_SMALL_(f8e4m3fn, u8)
+#undef DECODED
+#define DECODED decode_f8e4m3fnuz(x)
+FROM_SMALL_(f8e4m3fnuz, u8)
+#undef DECODED
+#define DECODED decode_f8e5m2(x)
+FROM_SMALL_(f8e5m2, u8)
+#undef DECODED
+#define DECODED decode_f8e5m2fnuz(x)
+FROM_SMALL_(f8e5m2fnuz, u8)
+#undef DECODED
+#define DECODED decode_f8e8m0(x)
+FROM_SMALL_(f8e8m0, u8)
+#undef DECODED

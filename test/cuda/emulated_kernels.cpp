@@ -1,0 +1,77 @@
+#include "test/cuda/emulated_kernels.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "codegen/cuda/emitter.h"
+#include "codegen/cuda/expressions.h"
+#include "ir/error.h"
+
+namespace lapidary::test {
+namespace {
+
+// Frame → parameters, and a grid of a few threads. One thread has the stage to itself.
+std::string entry_text(const loops::Kernel& kernel, uint32_t number) {
+  std::string arguments;
+  bool staged = false;
+  for (size_t i = 0; i < kernel.buffers.size(); ++i) {
+    const loops::BufferNode& buffer = *kernel.buffers[i];
+    const bool stage = buffer.space == loops::Space::Stage;
+    staged |= stage;
+    arguments += stage ? fmt::format("(i64)frame->buffers[{}], ", i)
+                       : fmt::format("({}*)frame->buffers[{}], ", codegen::cuda::memory_type(buffer.element.dtype), i);
+  }
+  arguments += "begin, end, (char*)stage, 0";
+  for (size_t i = 0; i < kernel.integers.size(); ++i) arguments += fmt::format(", frame->integers[{}]", i);
+  return fmt::format(
+      "extern \"C\" void entry_{0}(const frame* frame, i64 begin, i64 end, void* stage) {{\n"
+      "  emulator::run({1}, emulator::Order({2}), [&] {{ k{0}({3}); }});\n}}\n",
+      number, staged ? "1, 1" : "3, 4", number % 3, arguments);
+}
+
+std::string unit_text(const Program& program) {
+  std::string text = "#include \"test/cuda/emulator.h\"\n" + std::string(codegen::cuda::prelude());
+  text += "struct frame { void* const* buffers; const int64_t* integers; };\n";
+  for (uint32_t i = 0; i < program.kernels.size(); ++i)
+    text += codegen::cuda::kernel_text(program.kernels[i], fmt::format("k{}", i)) + entry_text(program.kernels[i], i);
+  return text;
+}
+
+}  // namespace
+
+EmulatedKernels::EmulatedKernels(const Program& program) {
+  static std::atomic<int> number = 0;
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / fmt::format("lapidary-emulated-{}-{}", getpid(), number++);
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "kernels.cpp") << unit_text(program);
+  const std::string command =
+      fmt::format("{} -std=c++17 -O1 -mf16c -mfma -ffp-contract=off -w -fPIC -shared -I{} {}/kernels.cpp -o {}/kernels.so 2>{}/log",
+                  LAPIDARY_HOST_COMPILER, LAPIDARY_SOURCE_DIR, folder.string(), folder.string(), folder.string());
+  if (std::system(command.c_str()) != 0) {
+    std::ostringstream log;
+    log << std::ifstream(folder / "log").rdbuf();
+    throw Error(Fault::Internal, fmt::format("{}: {}", folder.string(), log.str().substr(0, 3000)));
+  }
+  library_ = dlopen((folder / "kernels.so").c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library_) throw Error(Fault::Internal, dlerror());
+  std::filesystem::remove_all(folder);
+}
+
+EmulatedKernels::~EmulatedKernels() {
+  if (library_) dlclose(library_);
+}
+
+lpd_kernel EmulatedKernels::operator[](uint32_t kernel) const {
+  void* entry = dlsym(library_, fmt::format("entry_{}", kernel).c_str());
+  LPD_CHECK(entry, "no kernel {}", kernel);
+  return reinterpret_cast<lpd_kernel>(entry);
+}
+
+}  // namespace lapidary::test
