@@ -267,10 +267,36 @@ Stmt store(const Buffer& buffer, Expr index, Expr value, Expr mask) {
 }
 
 Stmt alloc(const Buffer& buffer, std::vector<Stmt> body) {
-  LPD_CHECK(buffer->space == Space::Local, "alloc of '{}', which is not local", buffer->name);
+  LPD_CHECK(buffer->space != Space::Global && buffer->space != Space::Stage, "alloc of '{}', which is a parameter",
+            buffer->name);
   StmtNode node = node_of(StmtKind::Alloc);
   node.buffer = buffer;
   node.body = tidy(std::move(body));
+  return finish(std::move(node));
+}
+
+Stmt barrier() { return finish(node_of(StmtKind::Barrier)); }
+
+Stmt combine(const Buffer& fragment, ScalarOp op, int group) {
+  LPD_CHECK(fragment->space == Space::Fragment && group > 0 && (group & (group - 1)) == 0,
+            "'{}' is combined over {} threads", fragment->name, group);
+  if (group == 1) return block({});
+  StmtNode node = node_of(StmtKind::Combine);
+  node.buffer = fragment;
+  node.op = op;
+  node.group = group;
+  return finish(std::move(node));
+}
+
+Stmt product(const Buffer& accumulator, ProductNode product, Expr begin, Expr end) {
+  LPD_CHECK(accumulator->space == Space::Fragment && nodes::is_i64_scalar(begin) && nodes::is_i64_scalar(end) &&
+                product.a.value->type.lanes == 1 && product.b.value->type.lanes == 1,
+            "product into '{}'", accumulator->name);
+  StmtNode node = node_of(StmtKind::Product);
+  node.buffer = accumulator;
+  node.begin = std::move(begin);
+  node.end = std::move(end);
+  node.product = std::make_shared<const ProductNode>(std::move(product));
   return finish(std::move(node));
 }
 
@@ -308,5 +334,20 @@ Buffer make_flag(std::string name) {
 }
 
 Buffer make_stage(std::string name, DType dtype) { return make_buffer(std::move(name), {dtype, 1}, Space::Stage); }
+
+static Buffer make_of_block(std::string name, DType dtype, Space space, int64_t size) {
+  LPD_CHECK(size > 0, "'{}' has {} elements", name, size);
+  BufferNode node = *make_buffer(std::move(name), {dtype, 1}, space);
+  node.size = size;
+  return std::make_shared<const BufferNode>(std::move(node));
+}
+
+Buffer make_shared_memory(std::string name, DType dtype, int64_t size) {
+  return make_of_block(std::move(name), dtype, Space::Shared, size);
+}
+
+Buffer make_fragment(std::string name, DType dtype, int64_t size) {
+  return make_of_block(std::move(name), dtype, Space::Fragment, size);
+}
 
 }  // namespace lapidary::loops

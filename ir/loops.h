@@ -30,6 +30,9 @@ enum class Space : uint8_t {
   Stage,   // a parameter: packed scratch, private to a thread (cpu); size given by the step
   Local,   // an Alloc inside the kernel of constant size: registers when all its indices are constants after
            // unrolling, else the stack
+  // Of kernels whose tasks are done by a block of threads each: an Alloc around Thread loops, of constant size.
+  Shared,    // one for the block
+  Fragment,  // `size` elements for each thread, which sees its own
 };
 struct BufferNode {
   std::string name;
@@ -38,7 +41,7 @@ struct BufferNode {
   bool written = false;           // Global: the kernel stores to it. What one writes no other reads, unless equal.
   bool reads_own_writes = false;  // Global: may be loaded after the kernel stored to it
   bool flag = false;  // Global: an i32 that any task may set to 1 and none reads: what went wrong with the data
-  int64_t size = 0;   // Local: elements
+  int64_t size = 0;   // Local, Shared, Fragment: elements
 };
 using Buffer = std::shared_ptr<const BufferNode>;
 
@@ -126,9 +129,37 @@ enum class LoopKind : uint8_t {
   Serial,
   Unrolled,  // begin, end, step constant: the emitter repeats the body; indices of Local buffers become constants
   Task,      // the outermost loop of a kernel, once: over [task_begin, task_end), which the team splits
+  Thread,    // over the block of threads that does a task, [0, Kernel::threads), an iteration each, in any order or at
+             // once. What is outside of Thread loops all threads do alike
 };
 
-enum class StmtKind : uint8_t { Block, For, Let, If, Store, Alloc };
+enum class StmtKind : uint8_t {
+  Block,
+  For,
+  Let,
+  If,
+  Store,
+  Alloc,
+  // A block's threads together, outside of Thread loops:
+  Barrier,  // what a thread wrote before, to Shared or Global, the others see behind it
+  Combine,  // each element of a Fragment by `op` over `group` adjacent threads; all of them get the result
+  Product,  // see ProductNode
+};
+
+// acc[i, j] += Σ a(i, k) · b(k, j) over k in [begin, end) of the statement; i and j count within a tile. The accumulator
+// is a Fragment; which elements a thread holds, ir/fragment.h says. Operands are scalar expressions of the variables,
+// 0 (by masks) where there is nothing; what they read of Shared was written before a Barrier.
+enum class Atom : uint8_t {
+  Fma,     // f32, f64; i32 of bytes
+  F16,     // tensor cores, f32 of 16-bit floats
+  BF16,
+  TF32,    // f32 rounded to 10 bits of mantissa
+  TF32x3,  // f32 as sums of two of those: nearly exact
+  I8,      // i32 of bytes
+};
+struct ProductOperand;
+struct ProductNode;
+
 struct StmtNode;
 using Stmt = std::shared_ptr<const StmtNode>;
 struct StmtNode {
@@ -137,11 +168,28 @@ struct StmtNode {
   std::vector<Stmt> otherwise;       // If's else
   Var var;                           // For, Let (Let's scope: the rest of the enclosing block)
   LoopKind loop = LoopKind::Serial;  // For
-  Expr begin, end, step;             // For: begin <= i < end in steps of `step` (a positive constant)
+  Expr begin, end, step;             // For: begin <= i < end in steps of `step` (a positive constant). Product: of k
   Expr value;                        // Let: its value. If: condition (bool scalar). Store: what is stored
-  Buffer buffer;                     // Store, Alloc
+  Buffer buffer;                     // Store, Alloc; Combine, Product: the Fragment
+  ScalarOp op = ScalarOp::Add;       // Combine: Add, Mul, Min or Max
+  int group = 1;                     // Combine: a power of two
+  std::shared_ptr<const ProductNode> product;
   Expr index;                        // Store: as in Load; a scalar index with a vector value stores adjacent elements
   Expr mask;                         // Store: null, or bool of the value's lanes
+};
+
+struct ProductOperand {
+  Expr value;           // of one element, of the type it is multiplied in: f32, f64, i8, u8, or a load of f16 or bf16
+  bool along_k = true;  // elements that are adjacent in memory follow k; else the tile's own axis
+  int vector = 1;       // so many of them, from a multiple of it on, are adjacent, aligned, and masked alike
+};
+struct ProductNode {
+  Atom atom = Atom::Fma;
+  int rows = 0, columns = 0, depth = 0;  // of the tile; of k at a time
+  int warp_rows = 1, warp_columns = 1;   // tensor cores: warps over the tile. Fma: threads over it
+  int stages = 1;                        // pieces of k in flight
+  Var row, column, k;
+  ProductOperand a, b;
 };
 
 Stmt block(std::vector<Stmt>);
@@ -150,6 +198,9 @@ Stmt let(const Var&, Expr value);
 Stmt if_then(Expr condition, std::vector<Stmt> then, std::vector<Stmt> otherwise = {});
 Stmt store(const Buffer&, Expr index, Expr value, Expr mask = nullptr);
 Stmt alloc(const Buffer&, std::vector<Stmt> body);
+Stmt barrier();
+Stmt combine(const Buffer& fragment, ScalarOp, int group);
+Stmt product(const Buffer& accumulator, ProductNode, Expr begin, Expr end);
 
 Var make_var(std::string name, ExprType = {}, int64_t lo = INT64_MIN / 4, int64_t hi = INT64_MAX / 4,
              int64_t multiple = 1);
@@ -157,6 +208,8 @@ Buffer make_local(std::string name, ExprType element, int64_t size);
 Buffer make_global(std::string name, DType, bool written, bool reads_own_writes = false);
 Buffer make_flag(std::string name);
 Buffer make_stage(std::string name, DType);
+Buffer make_shared_memory(std::string name, DType, int64_t size);
+Buffer make_fragment(std::string name, DType, int64_t size);
 
 // --- kernels ---------------------------------------------------------------------------------------------------
 // Parameters are positional: a step binds buffers[i] and integers[i]. Kernels carry no node names; two are one when
@@ -167,6 +220,7 @@ struct Kernel {
   std::vector<Buffer> buffers;  // Global and Stage
   std::vector<Var> integers;    // I64: extents, strides, offsets; read-only
   Stmt body;                    // a Block that holds one For of kind Task, maybe after Lets
+  int threads = 0;              // of the block that does a task; 0: a task is one thread's
 };
 std::string canonical_text(const Kernel&);
 

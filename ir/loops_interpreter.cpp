@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "ir/error.h"
+#include "ir/fragment.h"
 #include "ir/loops_memory.h"
 
 namespace lapidary::loops {
@@ -25,7 +26,9 @@ struct Instruction {
 struct Code {
   const StmtNode* stmt;
   std::vector<Instruction> tape;
+  std::vector<Instruction> tapes[2];  // of a product's operands
   size_t var = 0, begin = 0, end = 0, value = 0, index = 0, mask = 0;  // places, where the statement has them
+  size_t operands[2] = {};
   std::vector<Code> body, otherwise;
 };
 
@@ -52,7 +55,8 @@ class Compiler {
     code.stmt = &s;
     places_.clear();
     auto place = [&](const Expr& e) { return e ? append(code.tape, e) : 0; };
-    if (s.kind == StmtKind::For) {
+    if (s.kind == StmtKind::Product) compile_product(code, *s.product);
+    if (s.kind == StmtKind::For || s.kind == StmtKind::Product) {
       code.begin = place(s.begin);
       code.end = place(s.end);
     }
@@ -63,6 +67,14 @@ class Compiler {
     code.body = compile(s.body);
     code.otherwise = compile(s.otherwise);
     return code;
+  }
+
+  void compile_product(Code& code, const ProductNode& product) {
+    for (const Var& var : {product.row, product.column, product.k}) place_of(var);
+    code.operands[0] = append(code.tapes[0], product.a.value);
+    places_.clear();
+    code.operands[1] = append(code.tapes[1], product.b.value);
+    places_.clear();
   }
 
   size_t append(std::vector<Instruction>& tape, const Expr& e) {
@@ -96,6 +108,7 @@ class Machine {
     std::vector<size_t> places;
     for (const Var& var : kernel_.integers) places.push_back(compiler.place_of(var));
     std::vector<Code> code = compiler.compile({kernel_.body});
+    compiler_ = &compiler;
     values_.resize(compiler.lanes());
     for (size_t i = 0; i < integers.size(); i++) bind(*kernel_.integers[i], places[i], integers[i]);
     run(code);
@@ -124,13 +137,80 @@ class Machine {
       case StmtKind::Alloc:
         memory_.allocate(s.buffer);
         return run(code.body);
+      case StmtKind::Barrier:
+        return memory_.barrier();
+      case StmtKind::Combine:
+        return combine(s);
+      case StmtKind::Product:
+        return product(code);
     }
+  }
+
+  // Pairwise, as reduce() goes over lanes.
+  void combine(const StmtNode& s) {
+    for (int64_t i = 0; i < s.buffer->size; i++)
+      for (int64_t first = 0; first < kernel_.threads; first += s.group) {
+        std::vector<Scalar> partial;
+        for (int64_t t = first; t < first + s.group; t++) partial.push_back(of_thread(t, s.buffer, i));
+        for (size_t half = partial.size() / 2; half > 0; half /= 2)
+          for (size_t j = 0; j < half; j++) partial[j] = binary(s.op, partial[j], partial[j + half]);
+        for (int64_t t = first; t < first + s.group; t++) {
+          memory_.begin_thread(t);
+          memory_.store(s.buffer, i, 0, partial[0]);
+        }
+      }
+    memory_.end_threads();
+  }
+
+  Scalar of_thread(int64_t thread, const Buffer& fragment, int64_t index) {
+    memory_.begin_thread(thread);
+    return memory_.load(fragment, index, 0);
+  }
+
+  // Summed in float64 or i64 and rounded once.
+  void product(const Code& code) {
+    const StmtNode& s = *code.stmt;
+    const ProductNode& p = *s.product;
+    const bool whole = !is_float(s.buffer->element.dtype);
+    const int64_t begin = values_[code.begin].integer, end = values_[code.end].integer;
+    std::vector<double> sums(static_cast<size_t>(p.rows * p.columns));
+    std::vector<int64_t> counts(sums.size());
+    std::vector<Scalar> a(static_cast<size_t>(p.rows)), b(static_cast<size_t>(p.columns));
+    for (int64_t k = begin; k < end; k++) {
+      bind(*p.k, compiler_->place_of(p.k), k);
+      for (int64_t i = 0; i < p.rows; i++) a[static_cast<size_t>(i)] = operand(code, 0, p.row, i);
+      for (int64_t j = 0; j < p.columns; j++) b[static_cast<size_t>(j)] = operand(code, 1, p.column, j);
+      for (size_t i = 0; i < a.size(); i++)
+        for (size_t j = 0; j < b.size(); j++) {
+          if (whole)
+            counts[i * b.size() + j] += a[i].integer * b[j].integer;
+          else
+            sums[i * b.size() + j] += a[i].number * b[j].number;
+        }
+    }
+    const DType dtype = s.buffer->element.dtype;
+    for (int64_t t = 0; t < kernel_.threads; t++)
+      for (int64_t e = 0; e < s.buffer->size; e++) {
+        const FragmentPlace place = fragment_place(p, integer(t), integer(e));
+        const auto at = static_cast<size_t>(*value_of(place.row) * p.columns + *value_of(place.column));
+        const Scalar before = of_thread(t, s.buffer, e);
+        memory_.store(s.buffer, e, 0,
+                      whole ? lapidary::convert(Scalar::of_integer(DType::I64, before.integer + counts[at]), dtype)
+                            : lapidary::convert(Scalar::of_float(DType::F64, before.number + sums[at]), dtype));
+      }
+    memory_.end_threads();
+  }
+
+  Scalar operand(const Code& code, int which, const Var& var, int64_t index) {
+    bind(*var, compiler_->place_of(var), index);
+    for (const Instruction& instruction : code.tapes[which]) evaluate(instruction);
+    return values_[code.operands[which]];
   }
 
   void loop(const Code& code) {
     const StmtNode& s = *code.stmt;
     int64_t begin = values_[code.begin].integer, end = values_[code.end].integer, step = *value_of(s.step);
-    bool tasks = s.loop == LoopKind::Task;
+    const bool tasks = s.loop == LoopKind::Task, threads = s.loop == LoopKind::Thread;
     if (tasks) {
       LPD_CHECK(begin <= task_begin_ && task_end_ <= end, "kernel '{}': tasks {} to {} of [{}, {})", kernel_.family,
                 task_begin_, task_end_, begin, end);
@@ -139,9 +219,11 @@ class Machine {
     }
     for (int64_t i = begin; i < end; i += step) {
       if (tasks) memory_.begin_task(i);
+      if (threads) memory_.begin_thread(i);
       bind(*s.var, code.var, i);
       run(code.body);
     }
+    if (threads) memory_.end_threads();
   }
 
   void let(const Code& code) {
@@ -292,6 +374,7 @@ class Machine {
 
   const Kernel& kernel_;
   CheckedMemory memory_;
+  Compiler* compiler_ = nullptr;  // where variables lie
   int64_t task_begin_, task_end_;
   std::vector<Scalar> values_;
 };

@@ -19,7 +19,7 @@ int64_t bytes_of(const BufferNode& buffer, const BoundBuffer& bound) {
 }  // namespace
 
 CheckedMemory::CheckedMemory(const Kernel& kernel, const std::vector<BoundBuffer>& bound)
-    : kernel_(kernel.family), task_(kNoTask) {
+    : kernel_(kernel.family), threads_(kernel.threads), task_(kNoTask) {
   LPD_CHECK(bound.size() == kernel.buffers.size(), "kernel '{}' takes {} buffers, given {}", kernel_,
             kernel.buffers.size(), bound.size());
   find_regions(kernel, bound);
@@ -75,11 +75,39 @@ void CheckedMemory::begin_task(int64_t task) {
   }
 }
 
+void CheckedMemory::begin_thread(int64_t thread) { thread_ = thread; }
+void CheckedMemory::end_threads() { thread_ = -1; }
+
+void CheckedMemory::barrier() {
+  for (auto& [buffer, cells] : cells_) {
+    std::ranges::fill(cells.writer, kNobody);
+    std::ranges::fill(cells.reader, kNobody);
+  }
+}
+
 void CheckedMemory::allocate(const Buffer& buffer) {
   Cells& cells = cells_[buffer.get()];
+  const int copies = buffer->space == Space::Fragment ? threads_ : 1;
   cells.elements = buffer->size;
-  cells.values.resize(static_cast<size_t>(buffer->size) * buffer->element.lanes);
+  cells.values.resize(static_cast<size_t>(buffer->size) * buffer->element.lanes * static_cast<size_t>(copies));
   cells.written.assign(cells.values.size(), false);
+  if (buffer->space != Space::Shared) return;
+  cells.writer.assign(cells.values.size(), kNobody);
+  cells.reader.assign(cells.values.size(), kNobody);
+}
+
+// Two threads touch one element between two barriers, one of them writing.
+void CheckedMemory::check_shared(const Buffer& buffer, Cells& cells, size_t cell, bool writes) {
+  int64_t &writer = cells.writer[cell], &reader = cells.reader[cell];
+  const bool written = writer != kNobody && writer != thread_;
+  const bool read = reader != kNobody && reader != thread_;
+  if (written || (writes && read))
+    fail(fmt::format("race: thread {} {} %{}[{}], which another {} with no barrier between", thread_,
+                     writes ? "writes" : "reads", buffer->name, cell, written ? "wrote" : "read"));
+  if (writes)
+    writer = thread_;
+  else
+    reader = reader == kNobody || reader == thread_ ? thread_ : kSeveral;
 }
 
 Scalar CheckedMemory::load(const Buffer& buffer, int64_t index, int lane) {
@@ -89,9 +117,10 @@ Scalar CheckedMemory::load(const Buffer& buffer, int64_t index, int lane) {
     check_read(buffer, cells, index);
     return load_scalar(buffer->element.dtype, cells.data, index);
   }
-  size_t cell = static_cast<size_t>(index) * buffer->element.lanes + static_cast<size_t>(lane);
+  const size_t cell = cell_of(buffer, index, lane);
   if (cell >= cells.written.size() || !cells.written[cell])
     fail(fmt::format("load of %{}[{}], which nobody wrote", buffer->name, index));
+  if (buffer->space == Space::Shared) check_shared(buffer, cells, cell, false);
   return cells.values[cell];
 }
 
@@ -102,10 +131,17 @@ void CheckedMemory::store(const Buffer& buffer, int64_t index, int lane, const S
     check_write(buffer, cells, index);
     return store_scalar(value, cells.data, index);
   }
-  size_t cell = static_cast<size_t>(index) * buffer->element.lanes + static_cast<size_t>(lane);
+  const size_t cell = cell_of(buffer, index, lane);
   if (cell >= cells.written.size()) fail(fmt::format("store to %{} in front of the task loop", buffer->name));
+  if (buffer->space == Space::Shared) check_shared(buffer, cells, cell, true);
   cells.values[cell] = value;
   cells.written[cell] = true;
+}
+
+// Of a Fragment, the current thread's.
+size_t CheckedMemory::cell_of(const Buffer& buffer, int64_t index, int lane) const {
+  const int64_t own = buffer->space == Space::Fragment ? std::max<int64_t>(thread_, 0) * buffer->size : 0;
+  return static_cast<size_t>(own + index) * buffer->element.lanes + static_cast<size_t>(lane);
 }
 
 CheckedMemory::Cells& CheckedMemory::cells_of(const Buffer& buffer) {
@@ -123,13 +159,13 @@ void CheckedMemory::check_read(const Buffer& buffer, const Cells& cells, int64_t
   const size_t at = cells.first + static_cast<size_t>(index);
   int64_t writer = cells.touched->writer[at];
   int64_t& reader = cells.touched->reader[at];
-  if (writer != kNobody && writer != task_)
-    fail(fmt::format("race: load of %{}[{}], which task {} wrote", buffer->name, index, writer));
-  if (writer == task_ && !buffer->reads_own_writes) {
+  if (writer != kNobody && writer != agent())
+    fail(fmt::format("race: load of %{}[{}], which task {} wrote", buffer->name, index, writer / std::max(threads_, 1)));
+  if (writer == agent() && !buffer->reads_own_writes) {
     fail(fmt::format("load of %{}[{}], which the kernel stored: it is not marked reads_own_writes", buffer->name,
                      index));
   }
-  reader = reader == kNobody || reader == task_ ? task_ : kSeveral;
+  reader = reader == kNobody || reader == agent() ? agent() : kSeveral;
 }
 
 void CheckedMemory::check_write(const Buffer& buffer, const Cells& cells, int64_t index) {
@@ -137,12 +173,12 @@ void CheckedMemory::check_write(const Buffer& buffer, const Cells& cells, int64_
   int64_t &writer = cells.touched->writer[at], reader = cells.touched->reader[at];
   if (!buffer->written) fail(fmt::format("store to %{}, which is not written", buffer->name));
   if (buffer->flag) return;
-  if (writer != kNobody && writer != task_)
-    fail(fmt::format("race: store to %{}[{}], which task {} wrote", buffer->name, index, writer));
+  if (writer != kNobody && writer != agent())
+    fail(fmt::format("race: store to %{}[{}], which task {} wrote", buffer->name, index, writer / std::max(threads_, 1)));
   if (reader == kSeveral) fail(fmt::format("race: store to %{}[{}], which several tasks read", buffer->name, index));
-  if (reader != kNobody && reader != task_)
-    fail(fmt::format("race: store to %{}[{}], which task {} read", buffer->name, index, reader));
-  writer = task_;
+  if (reader != kNobody && reader != agent())
+    fail(fmt::format("race: store to %{}[{}], which task {} read", buffer->name, index, reader / std::max(threads_, 1)));
+  writer = agent();
 }
 
 void CheckedMemory::fail(const std::string& message) const {

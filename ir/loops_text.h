@@ -12,6 +12,7 @@ namespace lapidary::loops {
 std::string type_text(ExprType);  // "i64", "f32x16"
 std::optional<ExprType> parse_type(std::string_view);
 std::string_view loop_kind_text(LoopKind);  // "" for a serial loop
+std::string_view atom_text(Atom);
 bool is_reserved_word(std::string_view);    // no variable is called so
 
 // What a variable's interval and divisor are unless the text says otherwise.

@@ -6,6 +6,8 @@
 //   loops       steps are positive constants; an Unrolled loop has constant bounds and at most kMaxUnrolled rounds;
 //               bounds that are constant agree with the interval and divisor its variable claims
 //   lets        variable and value have one type; a variable with the default interval holds no unbounded data
+//   threads     Thread loops are over [0, threads) by 1, directly in a task, not in each other. Outside of them nothing
+//               is stored, and neither Shared nor Fragment read; Barrier, Combine and Product stand only there
 //   stores      go to Stage, Local, or a Global that is `written`; what a kernel both loads and stores says so
 //               (`reads_own_writes`)
 //   locals      constant size, at most kMaxLocalBytes; accesses affine in variables of known intervals are in bounds
@@ -18,6 +20,7 @@
 #include <unordered_set>
 
 #include "ir/error.h"
+#include "ir/fragment.h"
 #include "ir/loops_nodes.h"
 #include "ir/verifier.h"
 
@@ -69,7 +72,8 @@ class Verifier {
   void parameters() {
     for (const Buffer& buffer : kernel_.buffers) {
       define(buffer);
-      if (buffer->space == Space::Local) report("parameter %{} is local", buffer->name);
+      if (buffer->space != Space::Global && buffer->space != Space::Stage)
+        report("parameter %{} is local", buffer->name);
       if (buffer->element.lanes != 1) report("parameter %{} holds vectors", buffer->name);
     }
     for (const Var& var : kernel_.integers) {
@@ -116,10 +120,53 @@ class Verifier {
         return store(s);
       case StmtKind::Alloc:
         return alloc(s);
+      case StmtKind::Barrier:
+        return of_block("barrier");
+      case StmtKind::Combine:
+        use(s.buffer);
+        if (s.group > kernel_.threads) report("%{} is combined over {} threads", s.buffer->name, s.group);
+        return of_block("combine");
+      case StmtKind::Product:
+        return product(s);
     }
   }
 
+  void of_block(const char* what) {
+    if (kernel_.threads == 0 || in_thread_) report("{} outside of a block of threads, or inside one of them", what);
+  }
+
+  void product(const StmtNode& s) {
+    const ProductNode& p = *s.product;
+    of_block("product");
+    use(s.buffer);
+    expression(s.begin);
+    expression(s.end);
+    const bool plain = p.atom == Atom::Fma;
+    const int threads = product_threads(p), rows = plain ? 1 : 16, columns = plain ? 1 : 8;
+    if (threads != kernel_.threads) report("a product by {} threads of {}", threads, kernel_.threads);
+    if (p.rows < 1 || p.columns < 1 || p.depth < 1 || p.stages < 1 || p.rows % (p.warp_rows * rows) != 0 ||
+        p.columns % (p.warp_columns * columns) != 0)
+      return report("a product of {}x{}x{} over {}x{}", p.rows, p.columns, p.depth, p.warp_rows, p.warp_columns);
+    if (s.buffer->size != fragment_elements(p)) report("%{} is no accumulator of the product", s.buffer->name);
+    for (const bool of_a : {true, false}) {
+      const size_t depth = scope_.size();
+      define(p.k);
+      define(of_a ? p.row : p.column);
+      in_thread_ = true;
+      expression((of_a ? p.a : p.b).value);
+      in_thread_ = false;
+      leave(depth);
+    }
+  }
+
+  void thread_loop(const StmtNode& s) {
+    const bool all = value_of(s.begin) == 0 && value_of(s.end) == kernel_.threads && value_of(s.step) == 1;
+    if (!all || kernel_.threads == 0) report("thread loop '{}' is not over the {} threads", s.var->name, kernel_.threads);
+    if (in_thread_) report("thread loop '{}' inside another", s.var->name);
+  }
+
   void for_loop(const StmtNode& s) {
+    if (s.loop == LoopKind::Thread) thread_loop(s);
     if (s.loop == LoopKind::Task && !at_top_) report("task loop '{}' inside another statement", s.var->name);
     at_top_ = false;
     expression(s.begin);
@@ -132,9 +179,12 @@ class Verifier {
     ranges_[s.var.get()] = {std::max(s.var->lo, s.begin->lo),
                             std::min(s.var->hi, std::max(s.end->hi - 1, s.begin->lo))};
     size_t depth = scope_.size();
+    const bool outside = in_thread_;
+    in_thread_ |= s.loop == LoopKind::Thread;
     define(s.var);
     body(s.body);
     leave(depth);
+    in_thread_ = outside;
   }
 
   void constant_loop(const StmtNode& s, int64_t begin, int64_t end, int64_t step) {
@@ -181,12 +231,18 @@ class Verifier {
     stored_.insert(s.buffer.get());
     if (s.buffer->space == Space::Global && !s.buffer->written)
       report("store to %{}, which is not written", s.buffer->name);
+    if (kernel_.threads > 0 && !in_thread_) report("store to %{} by all threads", s.buffer->name);
     access("store to", s.buffer, s.index, s.value->type.lanes, s.mask != nullptr);
   }
 
   void alloc(const StmtNode& s) {
     const BufferNode& buffer = *s.buffer;
-    if (buffer.space != Space::Local) report("alloc of %{}, which is not local", buffer.name);
+    const bool local = buffer.space == Space::Local;
+    if (buffer.space == Space::Global || buffer.space == Space::Stage)
+      report("alloc of %{}, which is a parameter", buffer.name);
+    if (kernel_.threads > 0 && local != in_thread_)
+      report("{} is allocated {} a thread", buffer.name, in_thread_ ? "inside" : "outside of");
+    if (kernel_.threads == 0 && !local) report("%{} without a block of threads", buffer.name);
     int64_t lanes = buffer.element.lanes,
             limit = kMaxLocalBytes * 8 / std::max(1, bit_width(buffer.element.dtype)) / lanes;
     if (buffer.size < 1 || buffer.size > limit) report("local %{} has {} elements", buffer.name, buffer.size);
@@ -212,6 +268,8 @@ class Verifier {
       if (e->kind == ExprKind::Load) {
         use(e->buffer);
         loaded_.insert(e->buffer.get());
+        const bool of_block = e->buffer->space == Space::Shared || e->buffer->space == Space::Fragment;
+        if (of_block && !in_thread_) report("load of %{} by all threads", e->buffer->name);
         access("load of", e->buffer, e->args[0], e->type.lanes, e->args.size() > 1);
       }
       todo.insert(todo.end(), e->args.begin(), e->args.end());
@@ -219,7 +277,7 @@ class Verifier {
   }
 
   void access(const char* what, const Buffer& buffer, const Expr& index, int lanes, bool masked) {
-    if (buffer->space != Space::Local || index->type.lanes > 1) return;
+    if (buffer->space == Space::Global || buffer->space == Space::Stage || index->type.lanes > 1) return;
     int budget = 256;
     auto range = affine_range(index, budget);
     if (!range) return;
@@ -276,7 +334,7 @@ class Verifier {
   std::unordered_set<const BufferNode*> loaded_, stored_;
   std::unordered_map<const BufferNode*, int> guards_of_;  // Ifs around the Alloc
   int guards_ = 0;                                        // Ifs around the statement
-  bool at_top_ = false;
+  bool at_top_ = false, in_thread_ = false;
 };
 
 }  // namespace

@@ -24,6 +24,10 @@ class Parser {
       lexer_.expect("=");
       kernel.schedule = lexer_.string();
     }
+    if (lexer_.accept("threads")) {
+      lexer_.expect("=");
+      kernel.threads = small_number();
+    }
     lexer_.expect("(");
     while (!lexer_.accept(")")) {
       parameter(kernel);
@@ -174,7 +178,12 @@ class Parser {
     if (lexer_.accept("let")) return let_statement();
     if (lexer_.accept("if")) return if_statement();
     if (lexer_.accept("store")) return store_statement();
-    if (lexer_.accept("local")) return local_statement();
+    if (lexer_.accept("local")) return alloc_statement(make_local_array);
+    if (lexer_.accept("shared")) return alloc_statement(make_shared_array);
+    if (lexer_.accept("fragment")) return alloc_statement(make_fragment_array);
+    if (lexer_.accept("barrier")) return barrier();
+    if (lexer_.accept("combine")) return combine_statement();
+    if (lexer_.accept("product")) return product_statement();
     lexer_.fail("expected a statement");
   }
 
@@ -188,7 +197,7 @@ class Parser {
   // "for task t in", but "for task in": there it is the variable.
   std::pair<LoopKind, std::string> loop_kind_and_variable() {
     std::string word = lexer_.identifier();
-    for (LoopKind kind : {LoopKind::Unrolled, LoopKind::Task}) {
+    for (LoopKind kind : {LoopKind::Unrolled, LoopKind::Task, LoopKind::Thread}) {
       if (word == loop_kind_text(kind) && !lexer_.at("in")) return {kind, lexer_.identifier()};
     }
     return {LoopKind::Serial, word};
@@ -247,7 +256,20 @@ class Parser {
     return built(offset, [&] { return store(buffer, place.index, value, place.mask); });
   }
 
-  Stmt local_statement() {
+  static Buffer make_local_array(const std::string& name, ExprType element, int64_t size) {
+    return make_local(name, element, size);
+  }
+  static Buffer make_shared_array(const std::string& name, ExprType element, int64_t size) {
+    LPD_CHECK(element.lanes == 1, "shared memory of vectors");
+    return make_shared_memory(name, element.dtype, size);
+  }
+  static Buffer make_fragment_array(const std::string& name, ExprType element, int64_t size) {
+    LPD_CHECK(element.lanes == 1, "a fragment of vectors");
+    return make_fragment(name, element.dtype, size);
+  }
+
+  template <class Make>
+  Stmt alloc_statement(Make make_array) {
     size_t offset = lexer_.peek().offset, depth = scope_.size();
     lexer_.expect("%");
     std::string name = lexer_.identifier();
@@ -256,11 +278,102 @@ class Parser {
     lexer_.expect("[");
     int64_t size = lexer_.integer();
     lexer_.expect("]");
-    Buffer buffer = built(offset, [&] { return make_local(name, element, size); });
+    Buffer buffer = built(offset, [&] { return make_array(name, element, size); });
     declare(buffer);
     std::vector<Stmt> stmts = body();
     scope_.resize(depth);
     return alloc(buffer, stmts);
+  }
+
+  int small_number() {
+    const size_t offset = lexer_.peek().offset;
+    const int64_t value = lexer_.integer();
+    if (value < 1 || value > 4096) lexer_.fail_at(offset, "expected a number from 1 to 4096");
+    return static_cast<int>(value);
+  }
+
+  Stmt combine_statement() {
+    const size_t offset = lexer_.peek().offset;
+    const Buffer fragment = buffer_name();
+    const auto op = parse_scalar_op(lexer_.identifier());
+    if (!op) lexer_.fail_at(offset, "no such operation");
+    const int group = small_number();
+    return built(offset, [&] { return loops::combine(fragment, *op, group); });
+  }
+
+  // "128x128x32", "2x4": the lexer takes "128x128x32" apart into a number and words.
+  std::vector<int> extents(size_t count) {
+    const size_t offset = lexer_.peek().offset;
+    std::string text = std::to_string(small_number());
+    if (lexer_.peek().kind == TokenKind::Identifier) text += lexer_.identifier();
+    std::vector<int> result;
+    for (size_t at = 0; at <= text.size() && result.size() < count;) {
+      const size_t end = std::min(text.find('x', at), text.size());
+      const std::string digits = text.substr(at, end - at);
+      if (digits.empty() || digits.size() > 4 || digits.find_first_not_of("0123456789") != std::string::npos) break;
+      result.push_back(std::stoi(digits));
+      at = end + 1;
+    }
+    if (result.size() != count) lexer_.fail_at(offset, fmt::format("expected {} extents", count));
+    return result;
+  }
+
+  Atom atom() {
+    const size_t offset = lexer_.peek().offset;
+    const std::string text = lexer_.identifier();
+    for (Atom atom : {Atom::Fma, Atom::F16, Atom::BF16, Atom::TF32, Atom::TF32x3, Atom::I8})
+      if (text == atom_text(atom)) return atom;
+    lexer_.fail_at(offset, fmt::format("no atom '{}'", text));
+  }
+
+  ProductOperand product_operand() {
+    defined_.clear();
+    while (lexer_.accept("def")) definition();
+    ProductOperand operand;
+    operand.value = expression();
+    lexer_.expect("along");
+    operand.along_k = lexer_.accept("k");
+    if (!operand.along_k) lexer_.expect("tile");
+    operand.vector = small_number();
+    return operand;
+  }
+
+  Stmt product_statement() {
+    const size_t offset = lexer_.peek().offset, depth = scope_.size();
+    const Buffer accumulator = buffer_name();
+    ProductNode product;
+    product.atom = atom();
+    const std::vector<int> tile = extents(3);
+    product.rows = tile[0], product.columns = tile[1], product.depth = tile[2];
+    lexer_.expect("over");
+    const std::vector<int> warps = extents(2);
+    product.warp_rows = warps[0], product.warp_columns = warps[1];
+    lexer_.expect("stages");
+    product.stages = small_number();
+    lexer_.expect("(");
+    std::string names[3];
+    WrittenFacts facts[3] = {};
+    for (int i = 0; i < 3; ++i) {
+      names[i] = lexer_.identifier();
+      facts[i] = written_facts();
+      lexer_.expect(i < 2 ? "," : ")");
+    }
+    lexer_.expect("in");
+    lexer_.expect("[");
+    const Expr begin = expression();
+    lexer_.expect(",");
+    const Expr end = expression();
+    lexer_.expect(")");
+    product.row = make(names[0], {}, facts[0], {0, product.rows - 1, 1});
+    product.column = make(names[1], {}, facts[1], {0, product.columns - 1, 1});
+    product.k = make(names[2], {}, facts[2], facts_of_loop(begin, end, integer(1)));
+    declare(product.row), declare(product.column), declare(product.k);
+    lexer_.expect("{");
+    product.a = product_operand();
+    product.b = product_operand();
+    lexer_.expect("}");
+    scope_.resize(depth);
+    return built(offset, [&] { return loops::product(accumulator, std::move(product), begin, end); });
   }
 
   // --- expressions -------------------------------------------------------------------------------------------

@@ -19,6 +19,14 @@ struct Target {
   bool byte_dots = false;  // VNNI: sums of four products of bytes in one instruction
   int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20, l3_bytes = 16 << 20;  // data caches, L3 as one core's share
   int threads = 1;  // expected at run time: only a hint for grain sizes
+
+  // Cuda: what kernels may use of a device, and the devices they are compiled for.
+  int capability = 0;                 // compute capability, 10 * major + minor: the least of `images`
+  bool capability_only = false;       // only that one, with what it has alone ("sm_90a")
+  std::vector<std::string> images;    // "sm_80", "compute_80"
+  int64_t shared_bytes = 48 << 10;    // that a block of threads may have
+  bool is_gpu() const { return arch == Arch::Cuda; }
+
   int f32_lanes() const { return vector_bytes / 4; }
   bool has_fma() const { return arch != Arch::X86_64 || vector_bytes >= 32; }  // and 16-bit floats' conversions
 };

@@ -8,7 +8,12 @@
 //   }
 //
 // Statements: for [unrolled | task] VAR in [BEGIN, END) [step N] {}, let VAR: TYPE = EXPR, if EXPR {} else {},
-// store %BUFFER[INDEX : LANES if MASK] = EXPR, local %BUFFER: TYPE[SIZE] {}, {} (a block of its own).
+// store %BUFFER[INDEX : LANES if MASK] = EXPR, local %BUFFER: TYPE[SIZE] {}, {} (a block of its own). Of blocks of
+// threads: `threads=N` behind the schedule, for thread, shared and fragment like local, barrier, combine %F add 32, and
+//   product %acc f16 128x128x32 over 2x4 stages 3 (i, j, k) in [0, K) {
+//     %x[i * K + k] along k 8
+//     %y[k * N + j] along tile 8
+//   }
 // Expressions: literals (an integer is i64, a float f32, true and false bool; others say their type: `i32 3`,
 // `f32x16 0.0`), loads written as the place they read, infix + - * / mod < <= == !=, every other operation by its name,
 // TYPE(x) to convert, fma, dot, splat(x, LANES), ramp(start, step, LANES), reduce_OP(x), shuffle(a, …, [LANES]).
@@ -56,13 +61,35 @@ std::string_view loop_kind_text(LoopKind kind) {
       return "unrolled";
     case LoopKind::Task:
       return "task";
+    case LoopKind::Thread:
+      return "thread";
+  }
+  LPD_UNREACHABLE();
+}
+
+std::string_view atom_text(Atom atom) {
+  switch (atom) {
+    case Atom::Fma:
+      return "fma";
+    case Atom::F16:
+      return "f16";
+    case Atom::BF16:
+      return "bf16";
+    case Atom::TF32:
+      return "tf32";
+    case Atom::TF32x3:
+      return "tf32x3";
+    case Atom::I8:
+      return "i8";
   }
   LPD_UNREACHABLE();
 }
 
 bool is_reserved_word(std::string_view word) {
-  static constexpr std::array kWords = {"for", "let",  "if",    "else", "store", "local", "def",    "in",      "step",
-                                        "mod", "true", "false", "inf",  "nan",   "range", "kernel", "multiple"};
+  static constexpr std::array kWords = {"for",    "let",      "if",     "else",     "store",   "local",   "def",
+                                        "in",     "step",     "mod",    "true",     "false",   "inf",     "nan",
+                                        "range",  "kernel",   "shared", "multiple", "barrier", "combine", "product",
+                                        "fragment"};
   return std::find(kWords.begin(), kWords.end(), word) != kWords.end() || parse_type(word);
 }
 
@@ -320,6 +347,7 @@ class KernelPrinter {
     out_ = "kernel ";
     if (!canonical_) out_ += quote(kernel.family) + " ";
     if (!canonical_ && !kernel.schedule.empty()) out_ += fmt::format("schedule={} ", quote(kernel.schedule));
+    if (kernel.threads > 0) out_ += fmt::format("threads={} ", kernel.threads);
     out_ += '(';
     std::string separator;
     for (const Buffer& buffer : kernel.buffers) {
@@ -395,6 +423,17 @@ class KernelPrinter {
       case StmtKind::Alloc:
         alloc(s);
         break;
+      case StmtKind::Barrier:
+        indent();
+        out_ += "barrier";
+        break;
+      case StmtKind::Combine:
+        indent();
+        out_ += fmt::format("combine %{} {} {}", names_.of(s.buffer.get(), s.buffer->name), name_of(s.op), s.group);
+        break;
+      case StmtKind::Product:
+        product(s);
+        break;
     }
     out_ += '\n';
   }
@@ -448,9 +487,42 @@ class KernelPrinter {
   void alloc(const StmtNode& s) {
     indent();
     size_t depth = names_.depth();
-    out_ += fmt::format("local %{}: {}[{}] ", names_.declare(s.buffer.get(), s.buffer->name, 'b'),
+    const char* space = s.buffer->space == Space::Shared     ? "shared"
+                        : s.buffer->space == Space::Fragment ? "fragment"
+                                                             : "local";
+    out_ += fmt::format("{} %{}: {}[{}] ", space, names_.declare(s.buffer.get(), s.buffer->name, 'b'),
                         type_text(s.buffer->element), s.buffer->size);
     body(s.body);
+    names_.leave(depth);
+  }
+
+  void product(const StmtNode& s) {
+    const ProductNode& p = *s.product;
+    ExprPrinter printer = start({s.begin, s.end});
+    size_t depth = names_.depth();
+    out_ += fmt::format("product %{} {} {}x{}x{} over {}x{} stages {} ", names_.of(s.buffer.get(), s.buffer->name),
+                        atom_text(p.atom), p.rows, p.columns, p.depth, p.warp_rows, p.warp_columns, p.stages);
+    std::string range = std::move(out_);
+    out_.clear();
+    out_ += ") in [";
+    printer.print(s.begin);
+    out_ += ", ";
+    printer.print(s.end);
+    std::string bounds = std::move(out_);
+    const auto declared = [&](const Var& var, Facts facts) {
+      return names_.declare(var.get(), var->name, 'v') + facts_text(*var, facts);
+    };
+    out_ = range + "(" + declared(p.row, {0, p.rows - 1, 1}) + ", " + declared(p.column, {0, p.columns - 1, 1}) + ", " +
+           declared(p.k, facts_of_loop(s.begin, s.end, integer(1))) + bounds + ") {\n";
+    level_++;
+    for (const ProductOperand* operand : {&p.a, &p.b}) {
+      ExprPrinter own = start({operand->value});
+      own.print(operand->value);
+      out_ += fmt::format(" along {} {}\n", operand->along_k ? "k" : "tile", operand->vector);
+    }
+    level_--;
+    indent();
+    out_ += '}';
     names_.leave(depth);
   }
 

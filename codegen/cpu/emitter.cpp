@@ -165,7 +165,12 @@ void KernelEmitter::emit(const StmtNode& statement) {
       return expressions_.store(statement.buffer, statement.index, statement.value, statement.mask);
     case StmtKind::Alloc:
       return emit_alloc(statement);
+    case StmtKind::Barrier:
+    case StmtKind::Combine:
+    case StmtKind::Product:
+      break;
   }
+  LPD_UNREACHABLE("a block of threads on a CPU");
 }
 
 void KernelEmitter::emit_for(const StmtNode& loop) {
@@ -175,6 +180,7 @@ void KernelEmitter::emit_for(const StmtNode& loop) {
     case LoopKind::Task:
       return emit_loop(loop, task_begin_, task_end_, false);
     case LoopKind::Serial:
+    case LoopKind::Thread:
       break;
   }
   Value* begin = expressions_.value(loop.begin);

@@ -91,6 +91,11 @@ class KernelEmitter {
         }
         return text_.line("}}");
       }
+      case StmtKind::Barrier:
+        return text_.line("__syncthreads();");
+      case StmtKind::Combine:
+      case StmtKind::Product:
+        LPD_UNREACHABLE("a collective of a block");
     }
   }
 

@@ -8,7 +8,7 @@
 namespace lapidary::codegen::cuda {
 
 // What --target=cuda:… names: those that NVRTC 13 makes code for.
-constexpr std::array kArchitectures = {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"};
+inline constexpr std::array kArchitectures = {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"};
 
 // One translation unit, compiled for one architecture.
 struct Compiled {

@@ -1,0 +1,19 @@
+// Which elements of a Product's accumulator each thread of the block holds. Elements 2i and 2i + 1 are neighbours of one
+// row. codegen/cuda/device/ has the same formulas beside the instructions that ask for them.
+//   tensor cores: a warp's part of the tile is a grid of 16 x 8 pieces, row by row, of four elements each (PTX ISA,
+//                 mma.m16n8: rows lane / 4 and 8 below, columns 2 (lane mod 4) and the next)
+//   fma:          a thread's part is spread over the tile in groups of up to 4 x 4
+#pragma once
+
+#include "ir/loops.h"
+
+namespace lapidary::loops {
+
+int fragment_elements(const ProductNode&);  // of one thread
+int product_threads(const ProductNode&);    // of the block
+struct FragmentPlace {
+  Expr row, column;  // within the tile
+};
+FragmentPlace fragment_place(const ProductNode&, const Expr& thread, const Expr& element);
+
+}  // namespace lapidary::loops
