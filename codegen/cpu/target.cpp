@@ -60,6 +60,7 @@ Target cuda_target(const std::string& name) {
   target.arch = Arch::Cuda;
   target.name = name;
   target.cpu = name.substr(name.find(':') + 1);
+  target.images = {target.cpu};
   target.vector_bytes = 16;
   target.vector_registers = 32;
   target.l1_bytes = 64 << 10;

@@ -121,6 +121,8 @@ class KernelEmitter {
 
 }  // namespace
 
+int64_t shared_bytes(const loops::Kernel&) { return 0; }
+
 std::string kernel_text(const loops::Kernel& kernel, const std::string& name) {
   return KernelEmitter(kernel).run(name);
 }

@@ -18,6 +18,8 @@ constexpr int kThreadsPerBlock = 128;
 std::string_view device_prelude();
 std::string_view prelude();
 
+int64_t shared_bytes(const loops::Kernel&);  // dynamic shared memory of a block
+
 std::string kernel_text(const loops::Kernel&, const std::string& name);
 
 }  // namespace lapidary::codegen::cuda
