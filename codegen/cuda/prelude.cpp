@@ -1,7 +1,7 @@
 // The build gives the folder; the assembler reads the files.
 #include <string>
 
-#include "codegen/cuda/emitter.h"
+#include "codegen/cuda/prelude_text.h"
 
 #define EMBED(name, path)                                                                                       \
   asm(".pushsection .rodata." #name ",\"a\"\n.hidden " #name "_begin, " #name "_end\n.globl " #name "_begin, " #name \
