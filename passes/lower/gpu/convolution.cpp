@@ -92,7 +92,7 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   const ConvForm form = conv_form(context.module, group, conv);
   const Value* x = conv.operand(0);
   const bool taps_known = std::ranges::all_of(form.kernel, [](int64_t taps) { return taps > 0; });
-  if (form.transposed || form.group != 1 || !form.weight || x->producer || !taps_known || conv.operands.size() > 2 ||
+  if (form.transposed || form.group != 1 || !form.weight || x->producer || !taps_known ||
       conv.params.integer_or("fill", 0) != 0 || !results_follow(group, &conv))
     return lower_plain(context, group);
   const Type& input = group.operand(x->index)->type;
@@ -123,6 +123,10 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
     coords.axes.insert(coords.axes.end(), row.begin() + 1, row.end());
     return coords;
   };
+  if (conv.operands.size() > 2)
+    product.bias = [&](GroupEmitter& emit, const Coords& where) {
+      return emit.value(conv.operand(2), where.with({where.axes[1]}));
+    };
   std::optional<LoweredStep> step = product_step(context, group, product);
   if (!step) return lower_plain(context, group);
   LoweredGroup lowered;

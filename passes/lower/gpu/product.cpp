@@ -229,14 +229,21 @@ class ProductEmitter {
     Block inner;
     {
       GroupEmitter::Scope scope(emit_, inner);
-      const Coords coords = form_.result_at(emit_, batch_, parts(row, form_.rows), parts(column, form_.columns, lanes));
-      Coords where = coords;
+      Coords where = form_.result_at(emit_, batch_, parts(row, form_.rows), parts(column, form_.columns, lanes));
       where.lanes = lanes;
-      emit_.store_results(form_.anchor->result(), where, load(accumulator_, element, lanes));
+      Expr sum = load(accumulator_, element, lanes);
+      if (form_.bias) sum = add(sum, form_.bias(emit_, where));
+      emit_.store_results(form_.anchor->result(), where, rounded(sum));
     }
     const Expr guard = both(inside(row, rows_, tile_.rows), inside(column, columns_, tile_.columns));
     if (!guard) return block.add(loops::block(inner.take()));
     block.add(if_then(guard, inner.take()));
+  }
+
+  // To the result's type: halves are summed in f32.
+  Expr rounded(const Expr& sum) const {
+    const DType dtype = form_.anchor->type().dtype;
+    return compute_dtype(dtype) == dtype ? sum : convert(convert(sum, dtype), compute_dtype(dtype));
   }
 
   DimPool& dims_;
