@@ -31,8 +31,9 @@ std::string entry_text(const loops::Kernel& kernel, uint32_t number) {
   for (size_t i = 0; i < kernel.integers.size(); ++i) arguments += fmt::format(", frame->integers[{}]", i);
   return fmt::format(
       "extern \"C\" void entry_{0}(const frame* frame, i64 begin, i64 end, void* stage) {{\n"
-      "  emulator::run({1}, emulator::Order({2}), [&] {{ k{0}({3}); }});\n}}\n",
-      number, staged ? "1, 1" : "3, 4", number % 3, arguments);
+      "  emulator::launch({{{1}}}, {{{2}}}, 0, {3}, [&] {{ k{0}({4}); }});\n"
+      "  if (const char* error = emulator_error()) std::fprintf(stderr, \"k{0}: %s\\n\", error), std::abort();\n}}\n",
+      number, staged ? 1 : 3, staged ? 1 : 4, number % 3, arguments);
 }
 
 std::string unit_text(const Program& program) {
@@ -51,9 +52,9 @@ EmulatedKernels::EmulatedKernels(const Program& program) {
       std::filesystem::temp_directory_path() / fmt::format("lapidary-emulated-{}-{}", getpid(), number++);
   std::filesystem::create_directories(folder);
   std::ofstream(folder / "kernels.cpp") << unit_text(program);
-  const std::string command =
-      fmt::format("{} -std=c++17 -O1 -mf16c -mfma -ffp-contract=off -w -fPIC -shared -I{} {}/kernels.cpp -o {}/kernels.so 2>{}/log",
-                  LAPIDARY_HOST_COMPILER, LAPIDARY_SOURCE_DIR, folder.string(), folder.string(), folder.string());
+  const std::string command = fmt::format(
+      "{} -std=c++17 -O1 -mf16c -mfma -ffp-contract=off -w -fPIC -shared -I{} {}/kernels.cpp -o {}/kernels.so 2>{}/log",
+      LAPIDARY_HOST_COMPILER, LAPIDARY_SOURCE_DIR, folder.string(), folder.string(), folder.string());
   if (std::system(command.c_str()) != 0) {
     std::ostringstream log;
     log << std::ifstream(folder / "log").rdbuf();
