@@ -9,8 +9,11 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef float f32;
 typedef double f64;
+typedef uint2 words2;  // what one access can load or store: x, y, z, w
+typedef uint4 words4;
 #define DEV static __device__ __forceinline__
 #define DEV_MEMBER __device__ __forceinline__
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(1024) char name[]
 
 DEV f32 float_of(u32 bits) { return __uint_as_float(bits); }
 DEV u32 bits_of(f32 x) { return __float_as_uint(x); }
@@ -24,4 +27,118 @@ DEV u16 half_of_float(f32 x) {
   u16 code;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(code) : "f"(x));
   return code;
+}
+
+// The compiler takes it for any number: what it knows of its bits often makes addresses worse.
+DEV int opaque(int x) {
+  asm("" : "+r"(x));
+  return x;
+}
+
+// --- threads together ------------------------------------------------------------------------------------------------
+DEV void barrier() { __syncthreads(); }
+// Of `threads` threads of the block, whole warps, wherever they stand; `number` is 1 to 15.
+DEV void barrier(u32 number, u32 threads) { asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory"); }
+DEV void sync_warp() { __syncwarp(); }
+template <class T>
+DEV T shuffle_xor(T value, u32 mask) {
+  return __shfl_xor_sync(0xffffffffu, value, (i32)mask);
+}
+template <class T>
+DEV T shuffle_from(T value, u32 lane) {
+  return __shfl_sync(0xffffffffu, value, (i32)lane);
+}
+DEV u32 ballot(bool vote) { return __ballot_sync(0xffffffffu, vote); }
+
+// --- from global to shared memory
+// --------------------------------------------------------------------------------------
+DEV u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
+
+// BYTES are 4, 8 or 16, both sides aligned to them. Zeros if not valid; `from` is not read then. Groups of copies go on
+// by themselves where the device can: they are there only when their group was waited for.
+#if __CUDA_ARCH__ >= 800
+constexpr bool kCopiesAsynchronously = true;
+template <int BYTES>
+DEV void copy_async(void* shared, const void* from, bool valid) {
+  if (BYTES == 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(from),
+                 "r"(valid ? 16 : 0)
+                 : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(shared)), "l"(from), "n"(BYTES),
+                 "r"(valid ? BYTES : 0)
+                 : "memory");
+}
+DEV void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// At most PENDING of the newest groups are still under way after it.
+template <int PENDING>
+DEV void copy_async_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
+#else
+constexpr bool kCopiesAsynchronously = false;
+template <int BYTES>
+DEV void copy_async(void* shared, const void* from, bool valid);
+DEV void copy_async_commit() {}
+template <int PENDING>
+DEV void copy_async_wait() {}
+#endif
+
+// --- tensor cores: which lane holds which element is in the PTX manual, "Matrix Fragments for mma"
+// ----------------------- 8x8 matrices of 16 bits; lane 8 i + r has the address of row r, 16 bytes, of matrix i.
+template <bool TRANSPOSED>
+DEV void load_matrix_x2(u32 (&r)[2], const void* row) {
+  if (TRANSPOSED)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(r[0]), "=r"(r[1])
+                 : "r"(shared_address(row))
+                 : "memory");
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(r[0]), "=r"(r[1])
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+template <bool TRANSPOSED>
+DEV void load_matrix_x4(u32 (&r)[4], const void* row) {
+  if (TRANSPOSED)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+
+// d += a b, d 16x8 and 16, 16, 8 or 32 deep.
+#define MMA(instruction, constraint)                                                                     \
+  asm("mma.sync.aligned." instruction " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+      : "+" constraint(d[0]), "+" constraint(d[1]), "+" constraint(d[2]), "+" constraint(d[3])           \
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
+#if __CUDA_ARCH__ >= 800
+DEV void mma_f16(f32 (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) { MMA("m16n8k16.row.col.f32.f16.f16.f32", "f"); }
+DEV void mma_bf16(f32 (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) { MMA("m16n8k16.row.col.f32.bf16.bf16.f32", "f"); }
+// The 13 low bits of an operand count for nothing.
+DEV void mma_tf32(f32 (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) { MMA("m16n8k8.row.col.f32.tf32.tf32.f32", "f"); }
+template <bool A_SIGNED, bool B_SIGNED>
+DEV void mma_i8(i32 (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
+  if (A_SIGNED && B_SIGNED) MMA("m16n8k32.row.col.s32.s8.s8.s32", "r");
+  if (A_SIGNED && !B_SIGNED) MMA("m16n8k32.row.col.s32.s8.u8.s32", "r");
+  if (!A_SIGNED && B_SIGNED) MMA("m16n8k32.row.col.s32.u8.s8.s32", "r");
+  if (!A_SIGNED && !B_SIGNED) MMA("m16n8k32.row.col.s32.u8.u8.s32", "r");
+}
+#endif
+#undef MMA
+
+// sum + four products of bytes, wrapping.
+template <bool A_SIGNED, bool B_SIGNED>
+DEV i32 dot4(i32 sum, u32 a, u32 b) {
+  if (A_SIGNED && B_SIGNED) asm("dp4a.s32.s32 %0, %1, %2, %0;" : "+r"(sum) : "r"(a), "r"(b));
+  if (A_SIGNED && !B_SIGNED) asm("dp4a.s32.u32 %0, %1, %2, %0;" : "+r"(sum) : "r"(a), "r"(b));
+  if (!A_SIGNED && B_SIGNED) asm("dp4a.u32.s32 %0, %1, %2, %0;" : "+r"(sum) : "r"(a), "r"(b));
+  if (!A_SIGNED && !B_SIGNED) asm("dp4a.u32.u32 %0, %1, %2, %0;" : "+r"(sum) : "r"(a), "r"(b));
+  return sum;
 }

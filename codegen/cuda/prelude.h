@@ -29,6 +29,19 @@ DEV vec<T, N> load(const T* p) {
   LANES r.v[i] = p[i];
   return r;
 }
+// One access: p is a multiple of all of it.
+template <class T, int N>
+struct alignas(sizeof(T) * N) aligned_vec {
+  vec<T, N> lanes;
+};
+template <int N, class T>
+DEV vec<T, N> load_aligned(const T* p) {
+  return ((const aligned_vec<T, N>*)p)->lanes;
+}
+template <class T, int N>
+DEV void store_aligned(T* p, vec<T, N> x) {
+  ((aligned_vec<T, N>*)p)->lanes = x;
+}
 template <int N, class T>
 DEV vec<T, N> load(const T* p, vec<bool, N> mask) {
   vec<T, N> r;
@@ -187,6 +200,12 @@ INTEGERS(u8, u8, false)
 INTEGERS(u16, u16, false)
 INTEGERS(u32, u32, false)
 INTEGERS(u64, u64, false)
+
+// Of what is not negative: a quarter of the instructions where 32 bits hold it.
+DEV i64 small_quotient(i64 x, i64 y) { return u32(x) / u32(y); }
+DEV i64 small_remainder(i64 x, i64 y) { return u32(x) % u32(y); }
+DEV i64 quotient(i64 x, i64 y) { return u64(x | y) >> 32 ? i64(u64(x) / u64(y)) : small_quotient(x, y); }
+DEV i64 remainder(i64 x, i64 y) { return u64(x | y) >> 32 ? i64(u64(x) % u64(y)) : small_remainder(x, y); }
 
 DEV bool op_not(bool x) { return !x; }
 DEV bool op_and(bool x, bool y) { return x && y; }

@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cctype>
 #include <set>
+#include <vector>
 
 #define EMBED(name, path)                                                                                            \
   asm(".pushsection .rodata." #name ",\"a\"\n.hidden " #name "_begin, " #name "_end\n.globl " #name "_begin, " #name \
@@ -15,6 +17,12 @@
 EMBED(lapidary_cuda_device, LAPIDARY_CUDA_TEXTS "/device.h")
 EMBED(lapidary_cuda_prelude, LAPIDARY_CUDA_TEXTS "/prelude.h")
 EMBED(lapidary_cuda_conversions, LAPIDARY_CUDA_TEXTS "/conversions.h")
+EMBED(lapidary_cuda_reduce, LAPIDARY_CUDA_TEXTS "/device/reduce.h")
+EMBED(lapidary_cuda_operand, LAPIDARY_CUDA_TEXTS "/device/operand.h")
+EMBED(lapidary_cuda_staging, LAPIDARY_CUDA_TEXTS "/device/staging.h")
+EMBED(lapidary_cuda_product_fma, LAPIDARY_CUDA_TEXTS "/device/product_fma.h")
+EMBED(lapidary_cuda_atoms, LAPIDARY_CUDA_TEXTS "/device/atoms.h")
+EMBED(lapidary_cuda_product_mma, LAPIDARY_CUDA_TEXTS "/device/product_mma.h")
 
 namespace lapidary::codegen::cuda {
 namespace {
@@ -32,6 +40,34 @@ void each_identifier(std::string_view text, std::string_view prefix, Found found
   }
 }
 
+bool names(std::string_view text, std::string_view identifier) {
+  bool found = false;
+  each_identifier(text, identifier, [&](std::string_view rest) { found |= rest.empty(); });
+  return found;
+}
+
+// Of the device library what the kernels call, in the order in which the parts need each other.
+struct Part {
+  std::string_view text;
+  std::vector<std::string_view> callers;  // any of these names calls for it
+};
+
+std::string device_library(std::string_view kernels) {
+  static const std::vector<Part> parts = {
+      {TEXT(lapidary_cuda_reduce), {"reduce_threads"}},
+      {TEXT(lapidary_cuda_operand), {"product_fma", "product_mma"}},
+      {TEXT(lapidary_cuda_staging), {"product_fma", "product_mma"}},
+      {TEXT(lapidary_cuda_product_fma), {"product_fma"}},
+      {TEXT(lapidary_cuda_atoms), {"product_mma"}},
+      {TEXT(lapidary_cuda_product_mma), {"product_mma"}},
+  };
+  std::string texts;
+  for (const Part& part : parts)
+    if (std::ranges::any_of(part.callers, [&](std::string_view name) { return names(kernels, name); }))
+      texts += part.text;
+  return texts;
+}
+
 // "CONVERSION(f32, f16)" for each convert_f32_f16 in use.
 std::string conversions_of(std::string_view text) {
   std::set<std::string> lines;
@@ -46,8 +82,8 @@ std::string conversions_of(std::string_view text) {
 }  // namespace
 
 std::string unit_text(std::string_view kernels) {
-  return fmt::format("#ifdef __CUDACC__\n{}#endif\n{}{}\n{}", TEXT(lapidary_cuda_device), TEXT(lapidary_cuda_prelude),
-                     conversions_of(kernels), kernels);
+  return fmt::format("#ifdef __CUDACC__\n{}#endif\n{}{}{}\n{}", TEXT(lapidary_cuda_device),
+                     TEXT(lapidary_cuda_prelude), conversions_of(kernels), device_library(kernels), kernels);
 }
 
 }  // namespace lapidary::codegen::cuda

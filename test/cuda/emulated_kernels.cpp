@@ -32,8 +32,9 @@ std::string entry_text(const loops::Kernel& kernel, uint32_t number) {
   for (size_t i = 0; i < kernel.integers.size(); ++i) arguments += fmt::format(", frame->integers[{}]", i);
   return fmt::format(
       "extern \"C\" void entry_{0}(const frame* frame, i64 begin, i64 end, void* stage) {{\n"
-      "  emulator::run({1}, emulator::Order({2}), [&] {{ k{0}({3}); }});\n}}\n",
-      number, staged ? "1, 1" : "3, 4", number % 3, arguments);
+      "  emulator::launch({{{1}}}, {{{2}}}, 0, {3}, [&] {{ k{0}({4}); }});\n"
+      "  if (const char* error = emulator_error()) std::fprintf(stderr, \"k{0}: %s\\n\", error), std::abort();\n}}\n",
+      number, staged ? 1 : 3, staged ? 1 : 4, number % 3, arguments);
 }
 
 std::string unit_text(const Program& program) {

@@ -1,5 +1,14 @@
-// In place of codegen/cuda/device.h on the host: the same names, so that the text of a kernel compiles unchanged. The
-// threads of a grid run one after the other, in an order of the caller's choice.
+// In place of codegen/cuda/device.h on the host: the same names, so that the text of a kernel compiles and runs
+// unchanged.
+//
+// A thread of the GPU is a fiber. What threads do together (barrier, shuffle, mma) is a meeting: who arrives waits, the
+// last to arrive does the work for all. A block runs its threads in an order of the caller's choice, switching only
+// where they meet, so a kernel whose threads never meet costs a call a thread.
+//
+// Found, and reported by emulator_error(): deadlocks, barriers reached at different places, shared memory addressed
+// outside or unaligned by what copies and loads matrices. Made visible in the results: shared memory that was never
+// written (it starts as NaN), copies that nobody waited for (they arrive at the wait and are NaN until then), whatever
+// depends on the order of threads. Not modelled: weak memory order between threads, registers, time.
 #pragma once
 
 #include <cmath>
@@ -16,36 +25,29 @@ typedef uint32_t u32;
 typedef unsigned long long u64;
 typedef float f32;
 typedef double f64;
+struct __attribute__((may_alias, aligned(8))) words2 {
+  u32 x, y;
+};
+struct __attribute__((may_alias, aligned(16))) words4 {
+  u32 x, y, z, w;
+};
 #define DEV static inline __attribute__((always_inline, unused))
 #define DEV_MEMBER inline __attribute__((always_inline))
 #define __global__
 #define __launch_bounds__(...)
 #define __restrict__
 
-namespace emulator {
-struct index {
-  unsigned x, y, z;
-};
-inline thread_local index thread, block, threads_of_block, blocks;
+#include "test/cuda/emulator/collectives.h"
+#include "test/cuda/emulator/copies.h"
+#include "test/cuda/emulator/kernel.h"
+#include "test/cuda/emulator/matrices.h"
+#include "test/cuda/emulator/scheduler.h"
 
-enum class Order { Forward, Backward, Shuffled };
-
-template <class Kernel>
-void run(unsigned blocks_x, unsigned threads_x, Order order, const Kernel& kernel) {
-  blocks = {blocks_x, 1, 1}, threads_of_block = {threads_x, 1, 1};
-  const unsigned count = blocks_x * threads_x;
-  for (unsigned i = 0; i < count; ++i) {
-    const unsigned at = order == Order::Forward ? i : order == Order::Backward ? count - 1 - i : (i * 7 + 3) % count;
-    block = {at / threads_x, 0, 0}, thread = {at % threads_x, 0, 0};
-    kernel();
-  }
-}
-}  // namespace emulator
-
-#define threadIdx emulator::thread
-#define blockIdx emulator::block
-#define blockDim emulator::threads_of_block
-#define gridDim emulator::blocks
+#define threadIdx emulator::current_block->running->position
+#define blockIdx emulator::current_block->position
+#define blockDim emulator::current_block->threads_in_block
+#define gridDim emulator::current_block->blocks
+#define DYNAMIC_SHARED(name) char* const name = emulator::current_block->shared
 
 DEV f32 float_of(u32 bits) {
   f32 x;
@@ -72,4 +74,14 @@ DEV u16 half_of_float(f32 x) {
   u16 code;
   std::memcpy(&code, &rounded, sizeof code);
   return code;
+}
+DEV int opaque(int x) { return x; }
+// sum + four products of bytes, wrapping.
+template <bool A_SIGNED, bool B_SIGNED>
+DEV i32 dot4(i32 sum, u32 a, u32 b) {
+  for (int i = 0; i < 32; i += 8) {
+    const i32 x = A_SIGNED ? i8(a >> i) : u8(a >> i), y = B_SIGNED ? i8(b >> i) : u8(b >> i);
+    sum = i32(u32(sum) + u32(x * y));
+  }
+  return sum;
 }
