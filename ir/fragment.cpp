@@ -1,30 +1,39 @@
 #include "ir/fragment.h"
 
+#include <algorithm>
+
 namespace lapidary::loops {
 namespace {
 
-// The place of thread `thread`'s `index`-th along an axis of `extent` over `threads` of them, in groups of up to four.
-Expr spread(int extent, int threads, const Expr& thread, const Expr& index) {
-  const int each = extent / threads, group = each % 4 == 0 ? 4 : each % 2 == 0 ? 2 : 1;
-  return add(add(mul(floordiv(index, integer(group)), integer(group * threads)), mul(thread, integer(group))),
-             mod(index, integer(group)));
+// The place of a thread's `index`-th along an axis: the first run of every thread, then the second of every thread.
+Expr in_runs(const Expr& index, int run, int threads, const Expr& thread) {
+  return add(mul(add(mul(floordiv(index, integer(run)), integer(threads)), thread), integer(run)),
+             mod(index, integer(run)));
+}
+
+FragmentPlace place_of_fma(const ProductNode& product, const Expr& thread, const Expr& element) {
+  const int elements = fragment_elements(product), columns = elements >= 32 ? 8 : elements >= 8 ? 4 : 2,
+            rows = elements / columns;
+  const int run = 16 / std::max(4, bit_width(product.a.value->type.dtype) / 8);
+  const int threads_m = product.rows / rows, threads_n = product.columns / columns;
+  const int lanes_n = threads_m < 4 ? 32 / threads_m : std::min(threads_n, 8), lanes_m = 32 / lanes_n,
+            warps_n = threads_n / lanes_n;
+  const Expr warp = floordiv(thread, integer(32)), lane = mod(thread, integer(32));
+  const Expr thread_row = add(mul(floordiv(warp, integer(warps_n)), integer(lanes_m)), floordiv(lane, integer(lanes_n)));
+  const Expr thread_column = add(mul(mod(warp, integer(warps_n)), integer(lanes_n)), mod(lane, integer(lanes_n)));
+  return {in_runs(floordiv(element, integer(columns)), std::min(rows, run), threads_m, thread_row),
+          in_runs(mod(element, integer(columns)), std::min(columns, run), threads_n, thread_column)};
 }
 
 }  // namespace
 
-int product_threads(const ProductNode& product) {
-  return product.warp_rows * product.warp_columns * (product.atom == Atom::Fma ? 1 : 32);
-}
+int product_threads(const ProductNode& product) { return 32 * product.warp_rows * product.warp_columns; }
 
 int fragment_elements(const ProductNode& product) { return product.rows * product.columns / product_threads(product); }
 
 FragmentPlace fragment_place(const ProductNode& product, const Expr& thread, const Expr& element) {
   const int across = product.warp_columns;
-  if (product.atom == Atom::Fma) {
-    const Expr columns = integer(product.columns / across);
-    return {spread(product.rows, product.warp_rows, floordiv(thread, integer(across)), floordiv(element, columns)),
-            spread(product.columns, across, mod(thread, integer(across)), mod(element, columns))};
-  }
+  if (product.atom == Atom::Fma) return place_of_fma(product, thread, element);
   const int rows = product.rows / product.warp_rows, columns = product.columns / across;
   const Expr warp = floordiv(thread, integer(32)), lane = mod(thread, integer(32));
   const Expr piece = floordiv(element, integer(4)), part = mod(element, integer(4)), pieces = integer(columns / 8);

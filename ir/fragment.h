@@ -2,7 +2,8 @@
 // row. codegen/cuda/device/ has the same formulas beside the instructions that ask for them.
 //   tensor cores: a warp's part of the tile is a grid of 16 x 8 pieces, row by row, of four elements each (PTX ISA,
 //                 mma.m16n8: rows lane / 4 and 8 below, columns 2 (lane mod 4) and the next)
-//   fma:          a thread's part is spread over the tile in groups of up to 4 x 4
+//   fma:          a thread has a grid of runs, groups of up to 16 bytes of rows by groups of up to 16 bytes of columns,
+//                 far apart, so that neighbouring lanes have neighbouring runs
 #pragma once
 
 #include "ir/loops.h"

@@ -186,7 +186,7 @@ struct ProductOperand {
 struct ProductNode {
   Atom atom = Atom::Fma;
   int rows = 0, columns = 0, depth = 0;  // of the tile; of k at a time
-  int warp_rows = 1, warp_columns = 1;   // tensor cores: warps over the tile. Fma: threads over it
+  int warp_rows = 1, warp_columns = 1;   // warps over the tile; of Fma only their number counts
   int stages = 1;                        // pieces of k in flight
   Var row, column, k;
   ProductOperand a, b;

@@ -176,8 +176,9 @@ class Verifier {
     if (s.loop == LoopKind::Unrolled && (!begin || !end))
       report("unrolled loop '{}' has bounds known only at run time", s.var->name);
     if (begin && end) constant_loop(s, *begin, *end, *step);
-    ranges_[s.var.get()] = {std::max(s.var->lo, s.begin->lo),
-                            std::min(s.var->hi, std::max(s.end->hi - 1, s.begin->lo))};
+    int64_t last = s.end->hi - 1;
+    if (begin && end && *end > *begin) last = *begin + (*end - 1 - *begin) / *step * *step;
+    ranges_[s.var.get()] = {std::max(s.var->lo, s.begin->lo), std::min(s.var->hi, std::max(last, s.begin->lo))};
     size_t depth = scope_.size();
     const bool outside = in_thread_;
     in_thread_ |= s.loop == LoopKind::Thread;

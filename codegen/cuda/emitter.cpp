@@ -2,10 +2,13 @@
 #include "codegen/cuda/emitter.h"
 
 #include "codegen/cuda/expressions.h"
+#include "codegen/cuda/shared_memory.h"
 #include "ir/error.h"
+#include "ir/fragment.h"
 
 namespace lapidary::codegen::cuda {
 
+using loops::Atom;
 using loops::LoopKind;
 using loops::Space;
 using loops::StmtKind;
@@ -13,22 +16,46 @@ using loops::StmtNode;
 
 namespace {
 
+std::string_view reduction_of(ScalarOp op) {
+  if (op == ScalarOp::Add) return "sum";
+  if (op == ScalarOp::Mul) return "product";
+  return op == ScalarOp::Min ? "least" : "most";
+}
+
+// The atom's name in device/atoms.h.
+std::string tensor_atom(const loops::ProductNode& product) {
+  const auto bytes = [](const loops::ProductOperand& operand) {
+    return operand.value->type.dtype == DType::I8 ? "s8" : "u8";
+  };
+  switch (product.atom) {
+    case Atom::F16:
+      return "atom_f16";
+    case Atom::BF16:
+      return "atom_bf16";
+    case Atom::TF32:
+      return "atom_tf32";
+    case Atom::TF32x3:
+      return "atom_3xtf32";
+    case Atom::I8:
+      return fmt::format("atom_{}_{}", bytes(product.a), bytes(product.b));
+    case Atom::Fma:
+      break;
+  }
+  LPD_UNREACHABLE("not of tensor cores");
+}
+
 class KernelEmitter {
  public:
   explicit KernelEmitter(const loops::Kernel& kernel) : kernel_(kernel), expressions_(text_) {}
 
   std::string run(const std::string& name) {
     text_.line("// {}: {}", kernel_.family, kernel_.schedule);
-    text_.line("extern \"C\" __global__ void __launch_bounds__({}) {}({}) {{", kThreadsPerBlock, name, parameters());
+    text_.line("extern \"C\" __global__ void __launch_bounds__({}) {}({}) {{",
+               kernel_.threads ? kernel_.threads : kThreadsPerBlock, name, parameters());
     {
       Text::Indent inside(text_);
-      text_.line("const i64 thread = i64(blockIdx.x) * blockDim.x + threadIdx.x, threads = i64(gridDim.x) * blockDim.x;");
-      for (const loops::Buffer& buffer : kernel_.buffers) {
-        if (buffer->space != Space::Stage) continue;
-        const std::string& name = expressions_.declare(buffer);
-        text_.line("{0}* const {1} = ({0}*)(stage + thread * stage_each + {1}_offset);", memory_type(buffer->element.dtype),
-                   name);
-      }
+      if (kernel_.threads == 0) begin_threads();
+      if (shared_bytes(kernel_) > 0) text_.line("DYNAMIC_SHARED(shared);");
       emit(*kernel_.body);
     }
     text_.line("}}");
@@ -36,6 +63,17 @@ class KernelEmitter {
   }
 
  private:
+  // A task for each thread: where it stands in the grid, and its stages.
+  void begin_threads() {
+    text_.line("const i64 thread = i64(blockIdx.x) * blockDim.x + threadIdx.x, threads = i64(gridDim.x) * blockDim.x;");
+    for (const loops::Buffer& buffer : kernel_.buffers) {
+      if (buffer->space != Space::Stage) continue;
+      const std::string& name = expressions_.declare(buffer);
+      text_.line("{0}* const {1} = ({0}*)(stage + thread * stage_each + {1}_offset);",
+                 memory_type(buffer->element.dtype), name);
+    }
+  }
+
   std::string parameters() {
     std::string list;
     for (const loops::Buffer& buffer : kernel_.buffers) {
@@ -56,7 +94,7 @@ class KernelEmitter {
   }
 
   void emit(const StmtNode& statement) {
-    expressions_.begin_statement(statement);
+    expressions_.begin({statement.begin, statement.end, statement.value, statement.index, statement.mask});
     switch (statement.kind) {
       case StmtKind::Block:
         for (const loops::Stmt& part : statement.body) emit(*part);
@@ -79,49 +117,137 @@ class KernelEmitter {
       }
       case StmtKind::Store:
         return text_.line("{};", expressions_.store(statement));
-      case StmtKind::Alloc: {
-        const loops::BufferNode& buffer = *statement.buffer;
-        const std::string type =
-            buffer.element.lanes > 1 ? value_type(buffer.element) : std::string(memory_type(buffer.element.dtype));
-        text_.line("{{");
-        {
-          Text::Indent inside(text_);
-          text_.line("{} {}[{}];", type, expressions_.declare(statement.buffer), buffer.size);
-          for (const loops::Stmt& part : statement.body) emit(*part);
-        }
-        return text_.line("}}");
-      }
+      case StmtKind::Alloc:
+        return emit_alloc(statement);
       case StmtKind::Barrier:
-        return text_.line("__syncthreads();");
+        return text_.line("barrier();");
       case StmtKind::Combine:
+        return emit_combine(statement);
       case StmtKind::Product:
-        LPD_UNREACHABLE("a collective of a block");
+        return emit_product(statement);
     }
+  }
+
+  void emit_alloc(const StmtNode& alloc) {
+    const loops::BufferNode& buffer = *alloc.buffer;
+    const std::string type =
+        buffer.element.lanes > 1 ? value_type(buffer.element) : std::string(memory_type(buffer.element.dtype));
+    const int64_t outside = shared_;
+    text_.line("{{");
+    {
+      Text::Indent inside(text_);
+      const std::string& name = expressions_.declare(alloc.buffer);
+      if (buffer.space == Space::Shared) {
+        text_.line("{0}* const {1} = ({0}*)(shared + {2});", type, name, shared_);
+        shared_ += aligned_shared(buffer.size * bit_width(buffer.element.dtype) / 8);
+      } else {
+        text_.line("{} {}[{}];", type, name, buffer.size);
+      }
+      for (const loops::Stmt& part : alloc.body) emit(*part);
+    }
+    text_.line("}}");
+    shared_ = outside;
   }
 
   void emit_for(const StmtNode& loop) {
     const auto step = loops::value_of(loop.step);
     LPD_CHECK(step && *step > 0, "step of the loop over '{}' is no positive constant", loop.var->name);
-    const bool task = loop.loop == LoopKind::Task;
-    const std::string begin = task ? "task_begin + thread" : expressions_.value(loop.begin),
-                      end = task ? "task_end" : expressions_.value(loop.end);
-    if (loop.loop == LoopKind::Unrolled) text_.line("#pragma unroll");
-    if (loop.loop == LoopKind::Serial) text_.line("#pragma unroll 1");
+    if (loop.loop == LoopKind::Thread) return emit_threads(loop);
+    if (loop.loop == LoopKind::Task) return emit_tasks(loop);
+    const std::string begin = expressions_.value(loop.begin), end = expressions_.value(loop.end);
+    text_.line("#pragma unroll{}", loop.loop == LoopKind::Unrolled ? "" : " 1");
     const std::string& name = expressions_.declare(loop.var);
-    text_.line("for (i64 {0} = {1}; {0} < {2}; {0} += {3}) {{", name, begin, end,
-               task ? std::string("threads") : std::to_string(*step));
+    text_.line("for (i64 {0} = {1}; {0} < {2}; {0} += {3}) {{", name, begin, end, *step);
     emit_all(loop.body);
     text_.line("}}");
+  }
+
+  // Behind a block's task its shared memory is the next one's.
+  void emit_tasks(const StmtNode& loop) {
+    const bool by_blocks = kernel_.threads > 0;
+    const std::string& name = expressions_.declare(loop.var);
+    text_.line("for (i64 {0} = task_begin + {1}; {0} < task_end; {0} += {2}) {{", name,
+               by_blocks ? "blockIdx.x" : "thread", by_blocks ? "gridDim.x" : "threads");
+    emit_all(loop.body);
+    if (shared_bytes(kernel_) > 0) text_.line("  barrier();");
+    text_.line("}}");
+  }
+
+  void emit_threads(const StmtNode& loop) {
+    text_.line("{{");
+    {
+      Text::Indent inside(text_);
+      text_.line("const i64 {} = threadIdx.x;", expressions_.declare(loop.var));
+      for (const loops::Stmt& part : loop.body) emit(*part);
+    }
+    text_.line("}}");
+  }
+
+  void emit_combine(const StmtNode& combine) {
+    const std::string& name = expressions_.declare(combine.buffer);
+    const std::string_view type = memory_type(combine.buffer->element.dtype);
+    text_.line("#pragma unroll");
+    text_.line("for (int i = 0; i < {0}; ++i) {1}[i] = reduce_threads<{2}, {3}, {4}>({1}[i], ({5}*)({6}));",
+               combine.buffer->size, name, reduction_of(combine.op), combine.group, kernel_.threads, type,
+               combine.group > 32 ? fmt::format("shared + {}", shared_) : "nullptr");
+  }
+
+  void emit_product(const StmtNode& statement) {
+    const loops::ProductNode& p = *statement.product;
+    const std::string begin = expressions_.value(statement.begin), end = expressions_.value(statement.end);
+    const std::string accumulator = expressions_.declare(statement.buffer);
+    const std::string type =
+        p.atom == Atom::Fma
+            ? fmt::format("product_fma<{}, {}, {}, {}, {}, {}, {}>", memory_type(p.a.value->type.dtype),
+                          memory_type(statement.buffer->element.dtype), p.rows, p.columns, p.depth,
+                          loops::product_threads(p), p.stages)
+            : fmt::format("product_mma<{}, {}, {}, {}, {}, {}, {}>", tensor_atom(p), p.rows, p.columns, p.depth,
+                          p.warp_rows, p.warp_columns, p.stages);
+    text_.line("{{");
+    {
+      Text::Indent inside(text_);
+      text_.line("typedef {} tile;", type);
+      text_.line("static_assert(tile::shared_bytes == {}, \"shared memory\");", product_shared_bytes(p));
+      emit_operand("a", p.a, p.row, p.k);
+      emit_operand("b", p.b, p.column, p.k);
+      text_.line("tile::accumulate({}, shared + {}, {}, {}, a, b);", accumulator, shared_, begin, end);
+    }
+    text_.line("}}");
+  }
+
+  // A lambda: where the chunk lies, or what it is.
+  void emit_operand(const char* name, const loops::ProductOperand& operand, const loops::Var& line,
+                    const loops::Var& k) {
+    const loops::ExprNode& value = *operand.value;
+    const bool copied = value.kind == loops::ExprKind::Load;
+    const std::string& line_name = expressions_.declare(line);
+    const std::string& k_name = expressions_.declare(k);
+    text_.line("const auto {} = {}<{}, {}, {}>([&](i64 {}, i64 {}) {{", name, copied ? "copied" : "computed",
+               memory_type(value.type.dtype), operand.vector, operand.along_k, line_name, k_name);
+    {
+      Text::Indent inside(text_);
+      if (copied) {
+        const loops::Expr mask = value.args.size() > 1 ? value.args[1] : nullptr;
+        expressions_.begin({value.args[0], mask});
+        const std::string index = expressions_.value(value.args[0]), valid = mask ? expressions_.value(mask) : "true";
+        text_.line("return source<{}>{{{} + {}, {}}};", memory_type(value.type.dtype),
+                   expressions_.declare(value.buffer), index, valid);
+      } else {
+        LPD_CHECK(operand.vector == 1, "a computed operand of {} elements", operand.vector);
+        expressions_.begin({operand.value});
+        text_.line("return {};", expressions_.value(operand.value));
+      }
+    }
+    text_.line("}});");
   }
 
   const loops::Kernel& kernel_;
   Text text_;
   ExpressionPrinter expressions_;
+  int64_t shared_ = 0;  // bytes in scope
 };
 
 }  // namespace
-
-int64_t shared_bytes(const loops::Kernel&) { return 0; }
 
 std::string kernel_text(const loops::Kernel& kernel, const std::string& name) {
   return KernelEmitter(kernel).run(name);

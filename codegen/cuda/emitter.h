@@ -2,7 +2,8 @@
 //
 // The function is `extern "C" __global__`: its parameters are the kernel's buffers in order (Stage buffers: an i64 offset
 // into a thread's share of the stage), then task_begin, task_end, the stage and the bytes of it that are each thread's,
-// then the kernel's integers. A task is a thread's; threads of the whole grid take the tasks in turn.
+// then the kernel's integers. A task is a thread's, and threads of the whole grid take the tasks in turn; or, where the
+// kernel has a block of threads, a block's, and blocks take them in turn. Every buffer is aligned to 16 bytes.
 #pragma once
 
 #include <string>
@@ -12,14 +13,9 @@
 
 namespace lapidary::codegen::cuda {
 
-constexpr int kThreadsPerBlock = 128;
-
-// What every translation unit begins with: for the device, or in its place the emulator's header; then the rest.
-std::string_view device_prelude();
-std::string_view prelude();
-
-int64_t shared_bytes(const loops::Kernel&);  // dynamic shared memory of a block
+constexpr int kThreadsPerBlock = 128;  // of kernels whose tasks are a thread's
 
 std::string kernel_text(const loops::Kernel&, const std::string& name);
+int64_t shared_bytes(const loops::Kernel&);  // dynamic shared memory of a block
 
 }  // namespace lapidary::codegen::cuda

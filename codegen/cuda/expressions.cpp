@@ -90,15 +90,15 @@ const std::string& ExpressionPrinter::declare(const loops::Var& var) {
 
 const std::string& ExpressionPrinter::declare(const loops::Buffer& buffer) {
   auto& name = names_[buffer.get()];
-  if (name.empty() || buffer->space == loops::Space::Local) name = unique(buffer->name);
+  if (name.empty()) name = unique(buffer->name);
   return name;
 }
 
-void ExpressionPrinter::begin_statement(const loops::StmtNode& statement) {
+void ExpressionPrinter::begin(const std::vector<loops::Expr>& roots) {
   uses_.clear();
   computed_.clear();
-  for (const loops::Expr* expr : {&statement.begin, &statement.end, &statement.value, &statement.index, &statement.mask})
-    if (*expr) count(**expr);
+  for (const loops::Expr& root : roots)
+    if (root) count(*root);
 }
 
 void ExpressionPrinter::count(const ExprNode& node) {
@@ -173,8 +173,10 @@ std::string ExpressionPrinter::apply(const ExprNode& node) {
     if (node.op == ScalarOp::Add && bounded) return infix("+");
     if (node.op == ScalarOp::Sub && bounded) return infix("-");
     if (node.op == ScalarOp::Mul && bounded) return infix("*");
-    if (node.op == ScalarOp::Div && plain) return infix("/");
-    if ((node.op == ScalarOp::FloorMod || node.op == ScalarOp::TruncMod) && plain) return infix("%");
+    const bool small = std::max(x.hi, y.hi) <= UINT32_MAX;
+    if (node.op == ScalarOp::Div && plain) return call(small ? "small_quotient" : "quotient", node);
+    if ((node.op == ScalarOp::FloorMod || node.op == ScalarOp::TruncMod) && plain)
+      return call(small ? "small_remainder" : "remainder", node);
   }
   return call(fmt::format("op_{}", name_of(node.op)), node);
 }
@@ -190,7 +192,8 @@ std::string ExpressionPrinter::load(const ExprNode& node) {
   else if (node.type.lanes == 1)
     loaded = mask.empty() ? fmt::format("{}[{}]", buffer, index) : fmt::format("load_if({} + {}{})", buffer, index, mask);
   else
-    loaded = fmt::format("load<{}>({} + {}{})", node.type.lanes, buffer, index, mask);
+    loaded = fmt::format("{}<{}>({} + {}{})", is_whole(*node.buffer, node.args[0], node.type, mask.empty()) ? "load_aligned" : "load",
+                         node.type.lanes, buffer, index, mask);
   return node.type.dtype == DType::Bool ? "truth(" + loaded + ")" : loaded;
 }
 
@@ -203,7 +206,18 @@ std::string ExpressionPrinter::store(const loops::StmtNode& statement) {
   if (buffer.element.dtype == DType::Bool) data = "as_byte(" + data + ")";
   const std::string mask = statement.mask ? ", " + value(statement.mask) : "";
   if (statement.index->type.lanes > 1) return fmt::format("scatter({}, {}, {}{})", name, index, data, mask);
-  return fmt::format("store({} + {}, {}{})", name, index, data, mask);
+  return fmt::format("{}({} + {}, {}{})",
+                     is_whole(buffer, statement.index, statement.value->type, !statement.mask) ? "store_aligned" : "store",
+                     name, index, data, mask);
+}
+
+// Are the lanes a piece of memory that one access takes?
+bool ExpressionPrinter::is_whole(const loops::BufferNode& buffer, const loops::Expr& index, loops::ExprType type,
+                                 bool unmasked) {
+  const bool memory = buffer.space == loops::Space::Global || buffer.space == loops::Space::Shared;
+  const int bits = type.lanes * bit_width(buffer.element.dtype);
+  return memory && unmasked && type.lanes > 1 && bits <= 128 && (type.lanes & (type.lanes - 1)) == 0 &&
+         loops::known_multiple(index) % type.lanes == 0;
 }
 
 // Lane by lane, from sources that have names.

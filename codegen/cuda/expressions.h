@@ -19,7 +19,7 @@ class ExpressionPrinter {
   const std::string& declare(const loops::Var&);  // its name from here on
   const std::string& declare(const loops::Buffer&);
 
-  void begin_statement(const loops::StmtNode&);  // counts what its own expressions use
+  void begin(const std::vector<loops::Expr>&);   // of a statement: counts what they use. Nulls are nothing
   std::string value(const loops::Expr&);         // may add lines before
   std::string store(const loops::StmtNode&);
 
@@ -29,6 +29,7 @@ class ExpressionPrinter {
   std::string apply(const loops::ExprNode&);
   std::string load(const loops::ExprNode&);
   std::string shuffle(const loops::ExprNode&);
+  static bool is_whole(const loops::BufferNode&, const loops::Expr& index, loops::ExprType, bool unmasked);
   std::string call(std::string_view function, const loops::ExprNode&);
   std::string named(const loops::Expr&);  // the value under a name
   std::string unique(const std::string& name);

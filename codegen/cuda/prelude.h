@@ -29,6 +29,19 @@ DEV vec<T, N> load(const T* p) {
   LANES r.v[i] = p[i];
   return r;
 }
+// One access: p is a multiple of all of it.
+template <class T, int N>
+struct alignas(sizeof(T) * N) aligned_vec {
+  vec<T, N> lanes;
+};
+template <int N, class T>
+DEV vec<T, N> load_aligned(const T* p) {
+  return ((const aligned_vec<T, N>*)p)->lanes;
+}
+template <class T, int N>
+DEV void store_aligned(T* p, vec<T, N> x) {
+  ((aligned_vec<T, N>*)p)->lanes = x;
+}
 template <int N, class T>
 DEV vec<T, N> load(const T* p, vec<bool, N> mask) {
   vec<T, N> r;
@@ -188,6 +201,12 @@ INTEGERS(u16, u16, false)
 INTEGERS(u32, u32, false)
 INTEGERS(u64, u64, false)
 
+// Of what is not negative: a quarter of the instructions where 32 bits hold it.
+DEV i64 small_quotient(i64 x, i64 y) { return u32(x) / u32(y); }
+DEV i64 small_remainder(i64 x, i64 y) { return u32(x) % u32(y); }
+DEV i64 quotient(i64 x, i64 y) { return u64(x | y) >> 32 ? i64(u64(x) / u64(y)) : small_quotient(x, y); }
+DEV i64 remainder(i64 x, i64 y) { return u64(x | y) >> 32 ? i64(u64(x) % u64(y)) : small_remainder(x, y); }
+
 DEV bool op_not(bool x) { return !x; }
 DEV bool op_and(bool x, bool y) { return x && y; }
 DEV bool op_or(bool x, bool y) { return x || y; }
@@ -260,191 +279,3 @@ DEV vec<i32, N> dot(vec<A, G> a, vec<B, M> b, vec<i32, N> c) {
     c.v[i] = op_add(c.v[i], i32(a.v[j]) * i32(b.v[G * i + j]));
   return c;
 }
-
-// --- conversions: ir/scalar.h says what they mean ----------------------------------------------------------------------
-template <class T>
-struct limits;
-#define LIMITS(T, low, high, is_signed_)          \
-  template <>                                     \
-  struct limits<T> {                              \
-    static constexpr T least = low, most = high;  \
-    static constexpr bool is_signed = is_signed_; \
-  };
-LIMITS(i8, -128, 127, true)
-LIMITS(i16, -32768, 32767, true)
-LIMITS(i32, -2147483647 - 1, 2147483647, true)
-LIMITS(i64, -9223372036854775807ll - 1, 9223372036854775807ll, true)
-LIMITS(u8, 0, 255, false)
-LIMITS(u16, 0, 65535, false)
-LIMITS(u32, 0, 4294967295u, false)
-LIMITS(u64, 0, 18446744073709551615ull, false)
-
-// Saturates, and NaN gives 0. As floats the limits may round outwards, so what reaches them is answered without a cast.
-template <class I, class F>
-DEV I integer_of(F x) {
-  if (x != x) return 0;
-  if (x >= F(limits<I>::most)) return limits<I>::most;
-  if (x <= F(limits<I>::least)) return limits<I>::least;
-  return I(x);
-}
-
-// A 16-bit or smaller float: what its code is made of.
-template <int EXPONENT, int MANTISSA, int BIAS, bool INFINITE, bool NEGATIVE_ZERO_IS_NAN, u32 LARGEST, u32 QUIET>
-struct small_float {
-  static constexpr u32 mask = (1u << (EXPONENT + MANTISSA)) - 1, sign = mask + 1;
-  static DEV_MEMBER f32 decode(u32 code) {
-    const u32 magnitude = code & mask, infinity = ((1u << EXPONENT) - 1) << MANTISSA;
-    const f32 small = f32(magnitude) * float_of(u32(127 + 1 - BIAS - MANTISSA) << 23);
-    u32 bits = magnitude < (1u << MANTISSA) ? bits_of(small) : (magnitude << (23 - MANTISSA)) + (u32(127 - BIAS) << 23);
-    if (INFINITE && magnitude == infinity) bits = 0x7f800000u;
-    bits |= (code & sign) << (31 - EXPONENT - MANTISSA);
-    const bool nan = NEGATIVE_ZERO_IS_NAN ? code == sign : magnitude > (INFINITE ? infinity : 0x7eu);
-    return float_of(nan ? 0x7fc00000u : bits);
-  }
-  static DEV_MEMBER u32 encode(f32 x) {
-    constexpr int cut = 23 - MANTISSA;
-    const u32 bits = bits_of(x), magnitude = bits & 0x7fffffffu;
-    const u32 rounded = magnitude + ((magnitude >> cut) & 1) + (1u << (cut - 1)) - 1;
-    const u32 magic = u32(127 + 1 - BIAS + cut) << 23;  // adding it leaves the count of quanta, rounded to even, below
-    u32 code = magnitude < (u32(128 - BIAS) << 23) ? bits_of(float_of(magnitude) + float_of(magic)) - magic
-                                                   : (rounded >> cut) - (u32(127 - BIAS) << MANTISSA);
-    if (magnitude >= (u32(127 + 64) << 23) || code > LARGEST) code = LARGEST;
-    const u32 minus = (bits >> (31 - EXPONENT - MANTISSA)) & sign;
-    if (x != x) return NEGATIVE_ZERO_IS_NAN ? sign : minus | QUIET;
-    return NEGATIVE_ZERO_IS_NAN && code == 0 ? 0 : code | minus;
-  }
-};
-typedef small_float<4, 3, 7, false, false, 0x7e, 0x7f> e4m3fn;
-typedef small_float<4, 3, 8, false, true, 0x7f, 0> e4m3fnuz;
-typedef small_float<5, 2, 15, true, false, 0x7b, 0x7e> e5m2;
-typedef small_float<5, 2, 16, false, true, 0x7f, 0> e5m2fnuz;
-
-DEV f32 decode_f16(u16 code) { return float_of_half(code); }
-DEV u16 encode_f16(f32 x) { return x != x ? u16(0x7e00u | (bits_of(x) >> 16 & 0x8000u)) : half_of_float(x); }
-DEV f32 decode_bf16(u16 code) { return float_of(u32(code) << 16); }
-DEV u16 encode_bf16(f32 x) {
-  const u32 bits = bits_of(x), upper = bits >> 16;
-  return u16(x != x ? upper | 0x40u : (bits + (upper & 1) + 0x7fffu) >> 16);
-}
-DEV f32 decode_f8e4m3fn(u8 code) { return e4m3fn::decode(code); }
-DEV u8 encode_f8e4m3fn(f32 x) { return u8(e4m3fn::encode(x)); }
-DEV f32 decode_f8e4m3fnuz(u8 code) { return e4m3fnuz::decode(code); }
-DEV u8 encode_f8e4m3fnuz(f32 x) { return u8(e4m3fnuz::encode(x)); }
-DEV f32 decode_f8e5m2(u8 code) { return e5m2::decode(code); }
-DEV u8 encode_f8e5m2(f32 x) { return u8(e5m2::encode(x)); }
-DEV f32 decode_f8e5m2fnuz(u8 code) { return e5m2fnuz::decode(code); }
-DEV u8 encode_f8e5m2fnuz(f32 x) { return u8(e5m2fnuz::encode(x)); }
-DEV f32 decode_f8e8m0(u8 code) {  // 2^(code - 127)
-  return float_of(code == 255 ? 0x7fc00000u : code == 0 ? 0x00400000u : u32(code) << 23);
-}
-DEV u8 encode_f8e8m0(f32 x) {  // the power of two at or above |x|
-  if (x != x) return 255;
-  const u32 magnitude = bits_of(x) & 0x7fffffffu, up = (magnitude + 0x7fffffu) >> 23;
-  const u32 most = up > 254 ? 254 : up;
-  return u8(magnitude <= 0x00400000u ? 0 : most);
-}
-
-// What is cut off remains in the last bit kept, so that a second rounding gives what one would have.
-DEV f32 rounded_to_odd(f64 x) {
-  const f32 nearest = f32(x);
-  const f64 back = nearest;
-  if (back == x || x != x || back - back != back - back) return nearest;
-  u32 bits = bits_of(nearest);
-  if (fabs(back) > fabs(x)) --bits;
-  return float_of(bits | 1u);
-}
-DEV f32 rounded_to_odd(f32 x) { return x; }
-DEV f32 rounded_to_odd(u64 x) {
-  const u64 kept = x >= (u64(1) << 53) ? (x & ~u64(0x7ff)) | (u64((x & 0x7ff) != 0) << 11) : x;
-  return rounded_to_odd(f64(kept));
-}
-DEV f32 rounded_to_odd(i64 x) { return x < 0 ? -rounded_to_odd(u64(0) - u64(x)) : rounded_to_odd(u64(x)); }
-DEV f32 rounded_to_odd(i32 x) { return rounded_to_odd(f64(x)); }
-DEV f32 rounded_to_odd(u32 x) { return rounded_to_odd(f64(x)); }
-DEV f32 rounded_to_odd(i16 x) { return x; }
-DEV f32 rounded_to_odd(u16 x) { return x; }
-DEV f32 rounded_to_odd(i8 x) { return x; }
-DEV f32 rounded_to_odd(u8 x) { return x; }
-DEV f32 rounded_to_odd(bool x) { return x; }
-
-#define CONVERT(from, F, to, T, expression)                      \
-  DEV T convert_##from##_##to(F x) { return T(expression); }     \
-  LANEWISE_AS(convert_##from##_##to, F, T)
-#define LANEWISE_AS(name, F, T)      \
-  template <int N>                   \
-  DEV vec<T, N> name(vec<F, N> a) {  \
-    vec<T, N> r;                     \
-    LANES r.v[i] = name(a.v[i]);     \
-    return r;                        \
-  }
-#define TO_NUMBERS(from, F)                \
-  CONVERT(from, F, f32, f32, x)            \
-  CONVERT(from, F, f64, f64, x)            \
-  CONVERT(from, F, bool, bool, x != F(0))
-#define TO_SMALL(from, F, value)                             \
-  CONVERT(from, F, f16, u16, encode_f16(value))              \
-  CONVERT(from, F, bf16, u16, encode_bf16(value))            \
-  CONVERT(from, F, f8e4m3fn, u8, encode_f8e4m3fn(value))     \
-  CONVERT(from, F, f8e4m3fnuz, u8, encode_f8e4m3fnuz(value)) \
-  CONVERT(from, F, f8e5m2, u8, encode_f8e5m2(value))         \
-  CONVERT(from, F, f8e5m2fnuz, u8, encode_f8e5m2fnuz(value)) \
-  CONVERT(from, F, f8e8m0, u8, encode_f8e8m0(value))
-#define TO_INTEGERS(from, F, how)  \
-  CONVERT(from, F, i8, i8, how(i8))    \
-  CONVERT(from, F, i16, i16, how(i16)) \
-  CONVERT(from, F, i32, i32, how(i32)) \
-  CONVERT(from, F, i64, i64, how(i64)) \
-  CONVERT(from, F, u8, u8, how(u8))    \
-  CONVERT(from, F, u16, u16, how(u16)) \
-  CONVERT(from, F, u32, u32, how(u32)) \
-  CONVERT(from, F, u64, u64, how(u64))
-#define WRAPPED(I) (I) x
-#define SATURATED(I) integer_of<I>(x)
-#define FROM_INTEGER(from, F)         \
-  TO_NUMBERS(from, F)                 \
-  TO_SMALL(from, F, rounded_to_odd(x)) \
-  TO_INTEGERS(from, F, WRAPPED)
-#define FROM_FLOAT(from, F)           \
-  TO_NUMBERS(from, F)                 \
-  TO_SMALL(from, F, rounded_to_odd(x)) \
-  TO_INTEGERS(from, F, SATURATED)
-FROM_INTEGER(bool, bool)
-FROM_INTEGER(i8, i8)
-FROM_INTEGER(i16, i16)
-FROM_INTEGER(i32, i32)
-FROM_INTEGER(i64, i64)
-FROM_INTEGER(u8, u8)
-FROM_INTEGER(u16, u16)
-FROM_INTEGER(u32, u32)
-FROM_INTEGER(u64, u64)
-FROM_FLOAT(f32, f32)
-FROM_FLOAT(f64, f64)
-
-#define DECODED_INTEGER(I) integer_of<I>(DECODED)
-#define FROM_SMALL_(from, F)                 \
-  CONVERT(from, F, f32, f32, DECODED)        \
-  CONVERT(from, F, f64, f64, DECODED)        \
-  CONVERT(from, F, bool, bool, DECODED != 0) \
-  TO_SMALL(from, F, DECODED)                 \
-  TO_INTEGERS(from, F, DECODED_INTEGER)
-#define DECODED decode_f16(x)
-FROM_SMALL_(f16, u16)
-#undef DECODED
-#define DECODED decode_bf16(x)
-FROM_SMALL_(bf16, u16)
-#undef DECODED
-#define DECODED decode_f8e4m3fn(x)
-FROM_SMALL_(f8e4m3fn, u8)
-#undef DECODED
-#define DECODED decode_f8e4m3fnuz(x)
-FROM_SMALL_(f8e4m3fnuz, u8)
-#undef DECODED
-#define DECODED decode_f8e5m2(x)
-FROM_SMALL_(f8e5m2, u8)
-#undef DECODED
-#define DECODED decode_f8e5m2fnuz(x)
-FROM_SMALL_(f8e5m2fnuz, u8)
-#undef DECODED
-#define DECODED decode_f8e8m0(x)
-FROM_SMALL_(f8e8m0, u8)
-#undef DECODED

@@ -87,7 +87,8 @@ class Widening {
 
 }  // namespace
 
-bool widen_halves(Module& module, const Options&) {
+bool widen_halves(Module& module, const Options& options) {
+  if (options.target.is_gpu()) return false;  // whose kernels load and store them as they are
   bool changed = false;
   for_each_body(module, [&](Region& body) { changed |= Widening(module, body).run(); });
   return changed;

@@ -4,29 +4,30 @@
 
 #include "ir/error.h"
 #include "passes/lower/convolution.h"
+#include "passes/lower/gpu/gpu.h"
 
 namespace lapidary::lowering {
 
 const FamilyEntry* find_family(std::string_view name) {
   static constexpr FamilyEntry kFamilies[] = {
-      {"contraction", lower_contraction, false},
-      {"conv", lower_convolution, false},
-      {"pool", lower_pool, false},
-      {"attention", lower_attention, true},
-      {"recurrent", lower_recurrent, true},
-      {"packed", lower_packed, true},
-      {"linear_attention", lower_linear_attention, true},
-      {"trees", lower_tree_ensemble, true},
-      {"scatter", lower_scatter, false},
-      {"scan", lower_scan, false},
-      {"top_k", lower_top_k, false},
-      {"bit_cast", lower_bit_cast, false},
-      {"row", lower_reduction, false},
-      {"reduce", lower_reduction, false},
-      {"elementwise", lower_elementwise, false},
-      {"positions", lower_positions, false},
-      {"suppress", lower_suppress, false},
-      {"plain", lower_plain, false},
+      {"contraction", lower_contraction, gpu::lower_contraction, false},
+      {"conv", lower_convolution, gpu::lower_convolution, false},
+      {"pool", lower_pool, lower_plain, false},
+      {"attention", lower_attention, lower_attention, true},
+      {"recurrent", lower_recurrent, lower_recurrent, true},
+      {"packed", lower_packed, lower_packed, true},
+      {"linear_attention", lower_linear_attention, lower_linear_attention, true},
+      {"trees", lower_tree_ensemble, lower_tree_ensemble, true},
+      {"scatter", lower_scatter, lower_scatter, false},
+      {"scan", lower_scan, lower_scan, false},
+      {"top_k", lower_top_k, lower_top_k, false},
+      {"bit_cast", lower_bit_cast, lower_bit_cast, false},
+      {"row", lower_reduction, gpu::lower_reduction, false},
+      {"reduce", lower_reduction, gpu::lower_reduction, false},
+      {"elementwise", lower_elementwise, lower_elementwise, false},
+      {"positions", lower_positions, lower_positions, false},
+      {"suppress", lower_suppress, lower_suppress, false},
+      {"plain", lower_plain, lower_plain, false},
   };
   const auto* found = std::ranges::find(kFamilies, name, &FamilyEntry::name);
   return found == std::end(kFamilies) ? nullptr : found;

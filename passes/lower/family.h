@@ -20,7 +20,7 @@ using Family = LoweredGroup (*)(Context&, const Op& group);
 
 struct FamilyEntry {
   const char* name;  // the group's "family" parameter
-  Family lower;
+  Family lower, lower_for_gpu;
   bool keeps_composites;  // false: composites in the region are replaced by their bodies first
 };
 const FamilyEntry* find_family(std::string_view name);  // null when there is none

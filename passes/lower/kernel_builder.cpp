@@ -29,10 +29,19 @@ Expr Block::let(const std::string& name, Expr value) {
   return variable(var);
 }
 
-Buffer Block::local(const std::string& name, ExprType element, int64_t size) {
-  Buffer buffer = make_local(name, element, size);
+Buffer Block::allocate(Buffer buffer) {
   entries_.push_back({nullptr, buffer});
   return buffer;
+}
+
+Buffer Block::local(const std::string& name, ExprType element, int64_t size) {
+  return allocate(make_local(name, element, size));
+}
+Buffer Block::shared(const std::string& name, DType dtype, int64_t size) {
+  return allocate(make_shared_memory(name, dtype, size));
+}
+Buffer Block::fragment(const std::string& name, DType dtype, int64_t size) {
+  return allocate(make_fragment(name, dtype, size));
 }
 
 // An Alloc holds what follows it, so the list is folded from its end.
@@ -60,7 +69,11 @@ KernelBuilder::KernelBuilder(Module& module, const Target& target, std::string f
       schedule_(std::move(schedule)),
       task_(make_var("task", {}, 0, INT64_MAX / 4)) {}
 
-Expr KernelBuilder::parameter(Dim dim) { return parameter_multiple_of(dim, 1); }
+Expr KernelBuilder::parameter(Dim dim) {
+  int64_t multiple = target.is_gpu() ? 16 : 1;
+  while (multiple > 1 && !known_multiple(dim, multiple)) multiple /= 2;
+  return parameter_multiple_of(dim, multiple);
+}
 
 Expr KernelBuilder::parameter_multiple_of(Dim dim, int64_t multiple) {
   const auto known = value_of(dim);
@@ -152,8 +165,11 @@ Buffer KernelBuilder::stage(const std::string& name, DType dtype, Dim elements) 
 }
 
 std::vector<Expr> KernelBuilder::split_task(const std::vector<Dim>& extents) {
+  return split_index(*this, body, variable(task_), extents);
+}
+
+std::vector<Expr> split_index(KernelBuilder& builder, Block& block, Expr rest, const std::vector<Dim>& extents) {
   std::vector<Expr> parts(extents.size(), integer(0));
-  Expr rest = variable(task_);
   size_t left = 0;  // axes that are not 1
   for (Dim extent : extents) left += value_of(extent) != 1;
   for (size_t i = extents.size(); i-- > 0;) {
@@ -162,9 +178,9 @@ std::vector<Expr> KernelBuilder::split_task(const std::vector<Dim>& extents) {
       parts[i] = rest;
       break;
     }
-    Expr extent = parameter(module.dims.max(extents[i], dim(1)));
-    parts[i] = body.let(fmt::format("t{}", i), mod(rest, extent));
-    rest = body.let(fmt::format("r{}", i), floordiv(rest, extent));
+    Expr extent = builder.parameter(builder.module.dims.max(extents[i], builder.dim(1)));
+    parts[i] = block.let(fmt::format("t{}", i), mod(rest, extent));
+    rest = block.let(fmt::format("r{}", i), floordiv(rest, extent));
   }
   return parts;
 }
@@ -174,6 +190,7 @@ LoweredVariant KernelBuilder::finish(Dim tasks, Dim when, Dim rounds) {
   Expr end = parameter(rounds ? module.dims.mul(tasks, rounds) : tasks);
   variant.kernel.family = family_;
   variant.kernel.schedule = schedule_;
+  variant.kernel.threads = threads;
   variant.kernel.body = block({for_loop(task_, integer(0), end, 1, LoopKind::Task, body.take())});
   variant.kernel.buffers = std::move(buffers_);
   variant.kernel.integers = std::move(integers_);

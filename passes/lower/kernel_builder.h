@@ -57,6 +57,8 @@ class Block {
   void add(loops::Stmt statement) { entries_.push_back({std::move(statement), nullptr}); }
   loops::Expr let(const std::string& name, loops::Expr value);  // constants and variables come back as they are
   loops::Buffer local(const std::string& name, loops::ExprType element, int64_t size);
+  loops::Buffer shared(const std::string& name, DType, int64_t size);    // of a block of threads
+  loops::Buffer fragment(const std::string& name, DType, int64_t size);  // of each of its threads
   std::vector<loops::Stmt> take();  // leaves the block empty
 
  private:
@@ -64,6 +66,8 @@ class Block {
     loops::Stmt statement;
     loops::Buffer local;
   };
+  loops::Buffer allocate(loops::Buffer);
+
   std::vector<Entry> entries_;
 };
 
@@ -73,10 +77,13 @@ class KernelBuilder {
 
   Module& module;
   const Target& target;
-  Block body;  // of one task
+  Block body;       // of one task
+  int threads = 0;  // of the block that does a task; 0: one
 
   // --- integers
-  loops::Expr parameter(Dim);  // an integer parameter, one for each Dim; 0 and 1 are literals
+  // An integer parameter, one for each Dim; 0 and 1 are literals. A GPU's claims powers of two up to 16 that divide it:
+  // what addresses are multiples of decides how wide a load may be.
+  loops::Expr parameter(Dim);
   loops::Expr argument(Dim);   // a parameter of its own, even where it is 0, 1 or equal to another
   loops::Expr literal(Dim);    // a literal when known, else a parameter
   loops::Expr divisor(Dim);    // literal(max(dim, 1)): what may be divided by even where nothing is
@@ -114,6 +121,9 @@ class KernelBuilder {
   std::vector<BufferSource> sources_;
   std::vector<Dim> stage_sizes_;  // bytes, in order of the Stage buffers
 };
+
+// `flat` taken apart into axes of these extents, outermost first, by Lets in the block.
+std::vector<loops::Expr> split_index(KernelBuilder&, Block&, loops::Expr flat, const std::vector<Dim>& extents);
 
 // A step of one kernel.
 LoweredStep single_step(LoweredVariant);

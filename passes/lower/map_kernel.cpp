@@ -1,6 +1,7 @@
 #include "passes/lower/map_kernel.h"
 
 #include "ir/layout.h"
+#include "passes/lower/gpu/gpu.h"
 #include "passes/lower/lanes.h"
 
 namespace lapidary::lowering {
@@ -84,6 +85,7 @@ int64_t grain_for(int64_t elements) { return std::max<int64_t>(1, kWorthWaking /
 
 LoweredStep map_step(Context& context, const Op& group, const std::string& family, const Type& type,
                      const std::function<void(GroupEmitter&, const Coords&)>& element) {
+  if (context.target().is_gpu()) return gpu::map_step(context, group, family, type, element);
   DimPool& dims = context.module.dims;
   IterationSpace space = space_of(dims, type);
   fit_space(space, context.module, context.target(), group,

@@ -10,7 +10,7 @@
 #include "ir/layout.h"
 #include "passes/lower/map_kernel.h"
 #include "passes/lower/op_loops.h"
-#include "passes/lower/reduction_plan.h"
+#include "passes/lower/reduction.h"
 #include "passes/lower/work.h"
 
 namespace lapidary::lowering {
@@ -36,7 +36,7 @@ class ReductionEmitter {
         emit_(builder, group),
         index_(space.axes.size()),
         accumulators_(accumulators_for(builder.target, group)) {
-    for (int axis : space.loops()) (is_reduced(axis) ? reduced_loops_ : kept_loops_).push_back(axis);
+    for (int axis : space.loops()) (plan.is_reduced(space, axis) ? reduced_loops_ : kept_loops_).push_back(axis);
     const std::vector<int> loops = space.loops();
     lane_axis_ = loops.empty() ? -1 : loops.back();
     lanes_ = loops.empty() ? 1 : builder.target.f32_lanes();
@@ -57,12 +57,6 @@ class ReductionEmitter {
   }
 
  private:
-  bool is_reduced(int axis) const {
-    for (size_t i = 0; i < plan_.reduced.size(); ++i)
-      for (int digit : space_.digits[i])
-        if (digit == axis) return plan_.reduced[i];
-    LPD_UNREACHABLE("an axis of no tensor axis");
-  }
   Dim extent(int axis) const { return space_.axes[axis].loop_extent; }
 
   int64_t task_elements() const {
@@ -291,13 +285,18 @@ void dry_run(GroupEmitter& emit, const Op& group, const ReductionPlan& plan, con
 
 }  // namespace
 
+IterationSpace reduction_space(Context& context, const Op& group, const ReductionPlan& plan) {
+  IterationSpace space = space_of(context.module.dims, plan.full);
+  fit_space(
+      space, context.module, context.target(), group,
+      [&](GroupEmitter& emit, const Coords& coords) { dry_run(emit, group, plan, coords); }, plan.reduced);
+  return space;
+}
+
 LoweredGroup lower_reduction(Context& context, const Op& group) {
   const auto plan = plan_reductions(context.module.dims, group);
   if (!plan) return lower_plain(context, group);
-  IterationSpace space = space_of(context.module.dims, plan->full);
-  fit_space(
-      space, context.module, context.target(), group,
-      [&](GroupEmitter& emit, const Coords& coords) { dry_run(emit, group, *plan, coords); }, plan->reduced);
+  const IterationSpace space = reduction_space(context, group, *plan);
   KernelBuilder builder(context.module, context.target(), "reduction");
   LoweredGroup lowered;
   lowered.steps.push_back(ReductionEmitter(builder, group, *plan, space).emit());

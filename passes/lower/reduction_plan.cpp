@@ -13,6 +13,13 @@ bool is_reduction_op(const Op& op) {
          op.is(OpKind::ReduceMin) || op.is(OpKind::ReduceMean);
 }
 
+bool ReductionPlan::is_reduced(const IterationSpace& space, int axis) const {
+  for (size_t i = 0; i < reduced.size(); ++i)
+    for (int digit : space.digits[i])
+      if (digit == axis) return reduced[i];
+  LPD_UNREACHABLE("an axis of no tensor axis");
+}
+
 Shape ReductionPlan::kept_shape() const {
   Shape shape;
   for (size_t i = 0; i < reduced.size(); ++i)

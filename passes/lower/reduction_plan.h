@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "passes/lower/group_emitter.h"
+#include "passes/lower/iteration_space.h"
 
 namespace lapidary::lowering {
 
@@ -23,6 +24,7 @@ struct ReductionPlan {
   std::vector<Pass> passes;
   std::vector<uint32_t> full_results, kept_results;  // of the group
 
+  bool is_reduced(const IterationSpace&, int axis) const;  // an axis of the space
   Shape kept_shape() const;
   Coords kept(const Coords& full_coords) const;
 };

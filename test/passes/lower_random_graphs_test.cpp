@@ -1,4 +1,5 @@
-// Lowering keeps the meaning of random graphs, with all passes and with none but the forming of groups.
+// Lowering keeps the meaning of random graphs, with all passes and with none but the forming of groups, for a CPU and
+// for a GPU, whose blocks of threads the interpreter runs one thread after the other.
 #include <gtest/gtest.h>
 
 #include "ir/error.h"
@@ -22,11 +23,20 @@ Program lowered(Module& module, const passes::Options& options, const std::strin
   } catch (const Error& error) { throw Error(error.fault, error.what() + ("\n" + text)); }
 }
 
-void check(uint64_t seed, bool all_passes) {
+Target gpu() {
+  Target target;
+  target.arch = Arch::Cuda;
+  target.vector_bytes = 16;
+  target.capability = 80;
+  return target;
+}
+
+void check(uint64_t seed, bool all_passes, const Target& target) {
   RandomGraph graph = random_graph(seed);
   const std::vector<Tensor> inputs = random_inputs(*graph.module, graph.symbols, seed);
   const std::vector<Tensor> expected = interpret(*graph.module, *graph.module->function("run"), inputs);
   passes::Options options;
+  options.target = target;
   if (all_passes)
     passes::run_graph_passes(*graph.module, options);
   else
@@ -40,13 +50,15 @@ void check(uint64_t seed, bool all_passes) {
 }
 
 TEST_P(LoweringOfRandomGraph, KeepsTheMeaning) {
-  for (bool all_passes : {false, true}) {
-    SCOPED_TRACE(all_passes ? "all passes" : "form-groups alone");
-    try {
-      check(GetParam(), all_passes);
-    } catch (const Error& error) { ADD_FAILURE() << error.what(); }
-    if (HasFailure()) return;
-  }
+  for (const bool all_passes : {false, true})
+    for (const Target& target : {Target(), gpu()}) {
+      SCOPED_TRACE(fmt::format("{}, {}", all_passes ? "all passes" : "form-groups alone",
+                               target.is_gpu() ? "for a GPU" : "for a CPU"));
+      try {
+        check(GetParam(), all_passes, target);
+      } catch (const Error& error) { ADD_FAILURE() << error.what(); }
+      if (HasFailure()) return;
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, LoweringOfRandomGraph, ::testing::Range<uint64_t>(0, kGraphs));

@@ -1,0 +1,44 @@
+#include "codegen/cuda/shared_memory.h"
+
+#include "codegen/cuda/emitter.h"
+
+namespace lapidary::codegen::cuda {
+
+using loops::Atom;
+using loops::StmtKind;
+using loops::StmtNode;
+
+int64_t product_shared_bytes(const loops::ProductNode& product) {
+  const int64_t size = bit_width(product.a.value->type.dtype) / 8;
+  if (product.atom != Atom::Fma) return product.stages * (product.rows + product.columns) * product.depth * size;
+  const int64_t pack = size == 1 ? 4 : 1, word = pack * size;  // a slot is [k][line], lines padded by 16 bytes
+  return product.stages * (product.depth / pack) * ((product.rows + product.columns) * word + 32);
+}
+
+int64_t combine_shared_bytes(const StmtNode& combine, int threads) {
+  return combine.group > 32 ? threads / 32 * bit_width(combine.buffer->element.dtype) / 8 : 0;
+}
+
+namespace {
+
+int64_t most_bytes(const std::vector<loops::Stmt>& statements, int64_t used, int threads) {
+  int64_t most = used;
+  for (const loops::Stmt& statement : statements) {
+    int64_t inside = used;
+    if (statement->kind == StmtKind::Product) inside += product_shared_bytes(*statement->product);
+    if (statement->kind == StmtKind::Combine) inside += combine_shared_bytes(*statement, threads);
+    if (statement->kind == StmtKind::Alloc && statement->buffer->space == loops::Space::Shared)
+      inside += aligned_shared(statement->buffer->size * bit_width(statement->buffer->element.dtype) / 8);
+    most = std::max(most, most_bytes(statement->body, inside, threads));
+    most = std::max(most, most_bytes(statement->otherwise, inside, threads));
+  }
+  return most;
+}
+
+}  // namespace
+
+int64_t shared_bytes(const loops::Kernel& kernel) {
+  return kernel.threads == 0 ? 0 : aligned_shared(most_bytes(kernel.body->body, 0, kernel.threads));
+}
+
+}  // namespace lapidary::codegen::cuda

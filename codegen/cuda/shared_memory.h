@@ -1,0 +1,15 @@
+// Shared memory of a block: what an Alloc or a collective takes lies behind what is in scope. The sizes are those of
+// codegen/cuda/device/, where static_asserts hold them to it.
+#pragma once
+
+#include "ir/loops.h"
+
+namespace lapidary::codegen::cuda {
+
+constexpr int64_t kSharedAlignment = 128;
+inline int64_t aligned_shared(int64_t bytes) { return (bytes + kSharedAlignment - 1) / kSharedAlignment * kSharedAlignment; }
+
+int64_t product_shared_bytes(const loops::ProductNode&);
+int64_t combine_shared_bytes(const loops::StmtNode&, int threads);
+
+}  // namespace lapidary::codegen::cuda

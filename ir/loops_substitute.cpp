@@ -1,0 +1,69 @@
+#include "ir/loops_substitute.h"
+
+#include "ir/error.h"
+
+namespace lapidary::loops {
+namespace {
+
+class Substituter {
+ public:
+  explicit Substituter(const Substitution& values) : values_(values) {}
+
+  Expr of(const Expr& e) {
+    auto [found, is_new] = done_.try_emplace(e.get(), nullptr);
+    if (!is_new) return found->second;
+    Expr result = rebuilt(e);
+    return done_[e.get()] = result;
+  }
+
+ private:
+  Expr rebuilt(const Expr& e) {
+    if (e->kind == ExprKind::Variable) {
+      const auto found = values_.find(e->var.get());
+      return found == values_.end() ? e : found->second;
+    }
+    std::vector<Expr> args;
+    bool changed = false;
+    for (const Expr& arg : e->args) {
+      args.push_back(of(arg));
+      changed |= args.back() != arg;
+    }
+    return changed ? with(*e, std::move(args)) : e;
+  }
+
+  static Expr with(const ExprNode& e, std::vector<Expr> args) {
+    switch (e.kind) {
+      case ExprKind::Load:
+        return load(e.buffer, args[0], e.type.lanes, args.size() > 1 ? args[1] : nullptr);
+      case ExprKind::Apply:
+        return apply(e.op, std::move(args));
+      case ExprKind::Fma:
+        return fma(args[0], args[1], args[2]);
+      case ExprKind::Dot:
+        return dot(args[0], args[1], args[2]);
+      case ExprKind::Convert:
+        return convert(args[0], e.type.dtype);
+      case ExprKind::Splat:
+        return splat(args[0], e.type.lanes);
+      case ExprKind::Ramp:
+        return ramp(args[0], args[1], e.type.lanes);
+      case ExprKind::Reduce:
+        return reduce(e.op, args[0]);
+      case ExprKind::Shuffle:
+        return shuffle(std::move(args), e.lanes_from);
+      case ExprKind::Const:
+      case ExprKind::Variable:
+        break;
+    }
+    LPD_UNREACHABLE("an expression without operands");
+  }
+
+  const Substitution& values_;
+  std::unordered_map<const ExprNode*, Expr> done_;
+};
+
+}  // namespace
+
+Expr substitute(const Expr& e, const Substitution& values) { return Substituter(values).of(e); }
+
+}  // namespace lapidary::loops

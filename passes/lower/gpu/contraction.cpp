@@ -1,0 +1,54 @@
+// Contractions on a GPU: the letters of the einsum are the axes of a product.
+#include <map>
+
+#include "passes/lower/contraction_form.h"
+#include "passes/lower/gpu/product.h"
+#include "passes/lower/work.h"
+
+namespace lapidary::lowering::gpu {
+
+namespace {
+
+using Parts = ProductForm::Parts;
+
+// Coordinates of `letters`, given those of the classes they are in.
+Coords gathered(const std::string& letters, const std::vector<std::pair<std::string, const Parts*>>& classes) {
+  std::map<char, Coord> of;
+  for (const auto& [names, parts] : classes)
+    for (size_t i = 0; i < names.size(); ++i) of[names[i]] = (*parts)[i];
+  Coords coords;
+  for (char letter : letters) coords.axes.push_back(of.at(letter));
+  return coords;
+}
+
+}  // namespace
+
+LoweredGroup lower_contraction(Context& context, const Op& group) {
+  const Op& contract = anchor_of(group);
+  const ContractionForm letters = contraction_form(contract);
+  if (!results_follow(group, &contract)) return lower_plain(context, group);
+  ProductForm form;
+  form.anchor = &contract;
+  form.a = letters.a();
+  form.b = letters.b();
+  form.batch = letters.shape(letters.batch);
+  form.rows.extents = letters.shape(letters.rows);
+  form.columns.extents = letters.shape(letters.columns);
+  form.depth.extents = letters.shape(letters.depth);
+  form.a_at = [&](GroupEmitter&, const Parts& batch, const Parts& row, const Parts& depth) {
+    return gathered(letters.a_letters, {{letters.batch, &batch}, {letters.rows, &row}, {letters.depth, &depth}});
+  };
+  form.b_at = [&](GroupEmitter&, const Parts& batch, const Parts& depth, const Parts& column) {
+    return gathered(letters.b_letters, {{letters.batch, &batch}, {letters.depth, &depth}, {letters.columns, &column}});
+  };
+  form.result_at = [&](GroupEmitter&, const Parts& batch, const Parts& row, const Parts& column) {
+    return gathered(letters.out_letters, {{letters.batch, &batch}, {letters.rows, &row}, {letters.columns, &column}});
+  };
+  LoweredGroup lowered;
+  std::optional<LoweredStep> step = product_step(context, group, form);
+  if (!step) return lower_plain(context, group);
+  lowered.steps.push_back(std::move(*step));
+  return lowered;
+}
+
+}  // namespace lapidary::lowering::gpu

@@ -1,0 +1,137 @@
+// Convolutions on a GPU as products, the input's windows never stored: rows are output pixels, columns output channels,
+// and the depth runs over blocks of input channels, taps, and the 16 channels of a block, so that what lies side by side
+// in memory follows the depth. A halo on the input leaves no border case; where it has none, loads are masked. Weights
+// lie in the depth's order, a row for each output channel. Grouped, depthwise and transposed convolutions are plain.
+#include <algorithm>
+
+#include "ir/layout.h"
+#include "passes/lower/contraction_form.h"
+#include "passes/lower/convolution.h"
+#include "passes/lower/gpu/product.h"
+#include "passes/lower/lanes.h"
+#include "passes/lower/work.h"
+
+namespace lapidary::lowering::gpu {
+
+using namespace loops;
+
+namespace {
+
+using Parts = ProductForm::Parts;
+
+constexpr int64_t kBlock = 16;
+
+struct Convolution {
+  Module& module;
+  const Op& group;
+  ConvForm form;
+  bool blocked;
+  std::vector<bool> bordered;  // spatial axes whose halo is narrower than what is read
+
+  const Value* x() const { return form.conv->operand(0); }
+
+  // Of the depth: (channels / 16, taps…, 16), or (channels, taps…).
+  std::vector<Dim> depth() const {
+    DimPool& dims = module.dims;
+    std::vector<Dim> extents = {blocked ? dims.ceildiv(form.channels, dims.constant(kBlock)) : form.channels};
+    for (int64_t taps : form.kernel) extents.push_back(dims.constant(taps));
+    if (blocked) extents.push_back(dims.constant(kBlock));
+    return extents;
+  }
+
+  Coords input_at(GroupEmitter& emit, const Parts& row, const Parts& depth) const {
+    Coords coords;
+    coords.axes.push_back(row[0]);
+    Coord channel = depth[0];
+    if (blocked) channel.digits.push_back(depth.back().digits[0]);
+    coords.axes.push_back(channel);
+    for (int axis = 0; axis < form.spatial; ++axis) {
+      const auto base = [&](const Coord& coord) { return emit.flatten(coord, nullptr).digits[0].base; };
+      const Expr pixel = mul(base(row[1 + axis]), integer(form.strides[axis])),
+                 tap = mul(base(depth[1 + axis]), integer(form.dilations[axis]));
+      coords.axes.push_back(at(sub(add(pixel, tap), emit.builder.literal(form.pads[axis]))));
+      if (bordered[axis])
+        coords.guard = both(coords.guard, in_range(coords.axes.back(), integer(0),
+                                                   emit.builder.parameter(x()->type.shape[2 + axis]), 1));
+    }
+    return coords;
+  }
+
+  // [O, C, taps…] → [O][depth].
+  ConstantId weight() const {
+    ConstantTable& constants = module.constants;
+    ConstantId weight = *form.weight;
+    if (!blocked) return weight;
+    std::vector<int64_t> shape = constants[weight].shape, axes = {0, 1};
+    const int64_t blocks = (shape[1] + kBlock - 1) / kBlock;
+    shape[1] = blocks * kBlock;
+    weight = constants.transformed(weight, {.kind = Transform::Kind::Pad, .shape = shape});
+    shape[1] = blocks;
+    shape.insert(shape.begin() + 2, kBlock);
+    weight = constants.transformed(weight, {.kind = Transform::Kind::Reshape, .shape = shape});
+    for (int64_t axis = 3; axis < static_cast<int64_t>(shape.size()); ++axis) axes.push_back(axis);
+    axes.push_back(2);
+    return constants.transformed(weight, {.kind = Transform::Kind::Transpose, .axes = axes});
+  }
+};
+
+std::vector<bool> borders(const Op& conv, const Type& input, int spatial) {
+  std::vector<bool> result(static_cast<size_t>(spatial), true);
+  const auto halo = halo_read_by(conv);
+  for (int axis = 0; halo && axis < spatial; ++axis) {
+    const Halo have = input.layout.halo_of(2 + axis), want = (*halo)[static_cast<size_t>(2 + axis)];
+    result[axis] = have.lo < want.lo || have.hi < want.hi;
+  }
+  return result;
+}
+
+}  // namespace
+
+LoweredGroup lower_convolution(Context& context, const Op& group) {
+  const Op& conv = anchor_of(group);
+  const ConvForm form = conv_form(context.module, group, conv);
+  const Value* x = conv.operand(0);
+  const bool taps_known = std::ranges::all_of(form.kernel, [](int64_t taps) { return taps > 0; });
+  if (form.transposed || form.group != 1 || !form.weight || x->producer || !taps_known ||
+      conv.params.integer_or("fill", 0) != 0 || !results_follow(group, &conv))
+    return lower_plain(context, group);
+  const Type& input = group.operand(x->index)->type;
+  const bool blocked = input.layout.blocked_axis == 1;
+  if (blocked && input.layout.block != kBlock) return lower_plain(context, group);
+  const Convolution c{context.module, group, form, blocked, borders(conv, input, form.spatial)};
+  const ConstantId weight = c.weight();
+  const Dim depth = context.module.dims.product(c.depth());
+
+  ProductForm product;
+  product.anchor = &conv;
+  product.a = x;
+  product.b = conv.operand(1);
+  const Shape& out = conv.type().shape;
+  product.rows.extents = {out[0]};
+  product.rows.extents.insert(product.rows.extents.end(), out.begin() + 2, out.end());
+  product.columns.extents = {out[1]};
+  product.depth.extents = c.depth();
+  product.a_at = [&](GroupEmitter& emit, const Parts&, const Parts& row, const Parts& k) {
+    return c.input_at(emit, row, k);
+  };
+  product.b_element = [&](GroupEmitter& emit, const Expr& k, const Expr& column) {
+    return load(emit.builder.weight(weight), add(mul(column, emit.builder.parameter(depth)), k));
+  };
+  product.result_at = [&](GroupEmitter&, const Parts&, const Parts& row, const Parts& column) {
+    Coords coords;
+    coords.axes = {row[0], column[0]};
+    coords.axes.insert(coords.axes.end(), row.begin() + 1, row.end());
+    return coords;
+  };
+  if (conv.operands.size() > 2)
+    product.bias = [&](GroupEmitter& emit, const Coords& where) {
+      return emit.value(conv.operand(2), where.with({where.axes[1]}));
+    };
+  std::optional<LoweredStep> step = product_step(context, group, product);
+  if (!step) return lower_plain(context, group);
+  LoweredGroup lowered;
+  lowered.steps.push_back(std::move(*step));
+  return lowered;
+}
+
+}  // namespace lapidary::lowering::gpu

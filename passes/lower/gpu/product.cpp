@@ -1,0 +1,281 @@
+// Tiles of a product. The step's kernel:
+//
+//   task: batch, tile of rows, tile of columns (columns of a few rows of tiles before the next, for the second cache)
+//     thread: acc = 0
+//     product acc: a(i, k) and b(k, j) as expressions, masked at the ends, prologues included
+//     thread: for each element it holds: epilogue, stored by two or four neighbours
+//
+// A copied operand, one that is a load and no more, is fetched asynchronously, up to 16 bytes at once where the axis
+// that is contiguous in memory allows it: its extent, all other strides and the offset are multiples of so many.
+#include "passes/lower/gpu/product.h"
+
+#include <algorithm>
+
+#include "ir/error.h"
+#include "ir/fragment.h"
+#include "ir/loops_substitute.h"
+#include "passes/lower/access_recorder.h"
+#include "passes/lower/gpu/tiles.h"
+#include "passes/lower/iteration_space.h"
+#include "passes/lower/work.h"
+
+namespace lapidary::lowering::gpu {
+
+using namespace loops;
+
+namespace {
+
+using Parts = ProductForm::Parts;
+
+bool is_zero(Dim dim) { return lapidary::value_of(dim) == 0; }
+
+// `e` with the Lets of the block in their variables' places; null when the block does more than name things.
+Expr inlined(Block& block, const Expr& e) {
+  Substitution values;
+  for (const Stmt& statement : block.take()) {
+    if (statement->kind != StmtKind::Let) return nullptr;
+    values[statement->var.get()] = substitute(statement->value, values);
+  }
+  return substitute(e, values);
+}
+
+// A load of a 16-bit float as it lies in memory.
+Expr stored_form(const Expr& value, DType dtype) {
+  if (value->type.dtype == dtype) return value;
+  if (value->kind == ExprKind::Convert && value->args[0]->type.dtype == dtype) return value->args[0];
+  return convert(value, dtype);
+}
+
+Expr zero_of(DType dtype) { return constant(lapidary::convert(Scalar::of_integer(DType::I64, 0), dtype)); }
+
+class ProductEmitter {
+ public:
+  ProductEmitter(Context& context, const Op& group, const ProductForm& form, const Tile& tile, DType factor)
+      : dims_(context.module.dims),
+        group_(group),
+        form_(form),
+        tile_(tile),
+        factor_(factor),
+        builder_(context.module, context.target(), "product", tile.text()),
+        emit_(builder_, group),
+        rows_(form.rows.extent(dims_)),
+        columns_(form.columns.extent(dims_)),
+        depth_(form.depth.extent(dims_)) {
+    node_.atom = tile.atom;
+    node_.rows = tile.rows, node_.columns = tile.columns, node_.depth = tile.depth, node_.stages = tile.stages;
+    node_.warp_rows = tile.warp_rows, node_.warp_columns = tile.warp_columns;
+    node_.row = make_var("i", {}, 0, tile.rows - 1);
+    node_.column = make_var("j", {}, 0, tile.columns - 1);
+    node_.k = make_var("k", {}, 0, INT64_MAX / 4);
+    builder_.threads = product_threads(node_);
+  }
+
+  std::optional<LoweredVariant> emit(Dim when) {
+    Dim row_tiles = dims_.ceildiv(rows_, builder_.dim(tile_.rows)),
+        column_tiles = dims_.ceildiv(columns_, builder_.dim(tile_.columns));
+    std::vector<Dim> task_extents = form_.batch;
+    task_extents.push_back(row_tiles);
+    task_extents.push_back(column_tiles);
+    const std::vector<Expr> parts = builder_.split_task(task_extents);
+    for (size_t i = 0; i < form_.batch.size(); ++i) batch_.push_back(at(parts[i]));
+    first_row_ = builder_.body.let("row", mul(parts[parts.size() - 2], integer(tile_.rows)));
+    first_column_ = builder_.body.let("column", mul(parts.back(), integer(tile_.columns)));
+    if (!operands()) return std::nullopt;
+    const DType sum = factor_ == DType::F64 ? DType::F64 : is_float(factor_) ? DType::F32 : DType::I32;
+    accumulator_ = builder_.body.fragment("acc", sum, fragment_elements(node_));
+    for_each_element(1, [&](Block& block, Expr, Expr element) {
+      block.add(store(accumulator_, element, zero_of(sum)));
+    });
+    builder_.body.add(product(accumulator_, node_, integer(0), builder_.parameter(depth_)));
+    const int together = lanes();
+    for_each_element(together, [&](Block& block, Expr thread, Expr element) { epilogue(block, thread, element, together); });
+    return builder_.finish(dims_.product(task_extents), when);
+  }
+
+ private:
+  // Neighbours of a row that a thread holds one after the other.
+  int lanes() const {
+    int lanes = tile_.atom == Atom::Fma && bit_width(factor_) < 64 && accumulator_->size >= 8 ? 4 : 2;
+    while (!known_multiple(columns_, lanes)) lanes /= 2;
+    return lanes;
+  }
+
+  Expr inside(const Expr& index, Dim extent, int tile) {
+    return known_multiple(extent, tile) ? nullptr : less(index, builder_.parameter(extent));
+  }
+
+  Parts parts(const Expr& flat, const ProductAxis& axis, int lanes = 1) {
+    return emit_.reshape({lanes > 1 ? along(flat) : at(flat)}, {axis.extent(dims_)}, axis.extents, lanes);
+  }
+
+  bool operands() {
+    const Expr row = add(first_row_, variable(node_.row)), column = add(first_column_, variable(node_.column)),
+               k = variable(node_.k);
+    node_.a.value = operand(inside(row, rows_, tile_.rows), [&] {
+      return emit_.value(form_.a, form_.a_at(emit_, batch_, parts(row, form_.rows), parts(k, form_.depth)));
+    });
+    node_.b.value = operand(inside(column, columns_, tile_.columns), [&] {
+      if (form_.b_element) return form_.b_element(emit_, k, column);
+      return emit_.value(form_.b, form_.b_at(emit_, batch_, parts(k, form_.depth), parts(column, form_.columns)));
+    });
+    if (!node_.a.value || !node_.b.value) return false;
+    const DType factor_b = is_float(factor_) ? factor_ : node_.b.value->type.dtype;
+    widen(node_.a, form_.rows, factor_, true);
+    widen(node_.b, form_.columns, factor_b, false);
+    return true;
+  }
+
+  // The value with what it loads masked by `guard`, and 0 where that does not hold.
+  Expr operand(const Expr& guard, const std::function<Expr()>& value) {
+    Block block;
+    Expr found;
+    {
+      GroupEmitter::Scope scope(emit_, block);
+      found = value();
+    }
+    found = inlined(block, found);
+    if (!found) return nullptr;
+    if (is_float(factor_)) found = stored_form(found, factor_);
+    if (!guard) return found;
+    if (found->kind == ExprKind::Load) return masked(found, guard);
+    return select(guard, masked(found, guard), zero_of(found->type.dtype));
+  }
+
+  // Every load under the mask.
+  static Expr masked(const Expr& e, const Expr& guard) {
+    if (e->kind == ExprKind::Load)
+      return load(e->buffer, e->args[0], e->type.lanes, e->args.size() > 1 ? both(e->args[1], guard) : guard);
+    std::vector<Expr> args;
+    for (const Expr& arg : e->args) args.push_back(masked(arg, guard));
+    if (e->kind == ExprKind::Apply) return apply(e->op, std::move(args));
+    if (e->kind == ExprKind::Fma) return fma(args[0], args[1], args[2]);
+    if (e->kind == ExprKind::Convert) return convert(args[0], e->type.dtype);
+    return e;
+  }
+
+  void widen(ProductOperand& operand, const ProductAxis& tile_axis, DType factor, bool of_a) {
+    const int most = 16 * 8 / bit_width(factor);
+    for (const bool along_k : {true, false}) {
+      const ProductAxis& axis = along_k ? form_.depth : tile_axis;
+      const int width = vector_along(axis, most, of_a, along_k, factor);
+      if (width < operand.vector || (width == 1 && operand.vector == 1 && !is_contiguous_)) continue;
+      if (width > operand.vector || is_contiguous_) operand.vector = width, operand.along_k = along_k;
+      if (is_contiguous_) return;
+    }
+  }
+
+  // How many neighbours along the innermost extent of an axis lie side by side, aligned; notes whether any do.
+  int vector_along(const ProductAxis& axis, int most, bool of_a, bool along_k, DType factor) {
+    is_contiguous_ = false;
+    if (axis.extents.empty()) return 1;
+    int width = most;
+    while (width > 1 && !known_multiple(axis.extents.back(), width)) width /= 2;
+    for (;; width /= 2) {
+      KernelBuilder builder(builder_.module, builder_.target, "dry-run");
+      GroupEmitter emit(builder, group_);
+      AccessRecorder recorder({axis.extents.back()});
+      emit.recorder = &recorder;
+      Block block;
+      Expr value;
+      {
+        GroupEmitter::Scope scope(emit, block);
+        const auto unknown = [&](const std::vector<Dim>& extents, bool candidate) {
+          Parts parts;
+          for (size_t i = 0; i < extents.size(); ++i) {
+            const bool inner = candidate && i + 1 == extents.size();
+            parts.push_back({{Digit{variable(make_var("x", {}, 0, INT64_MAX / 4, inner ? width : 1)), nullptr,
+                                    extents[i], inner ? 0 : -1}}});
+          }
+          return parts;
+        };
+        const Parts batch = unknown(form_.batch, false), depth = unknown(form_.depth.extents, along_k);
+        if (of_a) {
+          value = emit.value(form_.a, form_.a_at(emit, batch, unknown(form_.rows.extents, !along_k), depth));
+        } else if (form_.b_element) {
+          is_contiguous_ = along_k;  // by its order
+          width = most;
+          while (!known_multiple(depth_, width)) width /= 2;
+          return along_k ? width : 1;
+        } else {
+          value = emit.value(form_.b, form_.b_at(emit, batch, depth, unknown(form_.columns.extents, !along_k)));
+        }
+      }
+      value = inlined(block, value);
+      if (!value) return 1;
+      if (is_float(factor)) value = stored_form(value, factor);
+      const bool steps = recorder.accesses.size() == 1 && !recorder.opaque[0] && recorder.accesses[0][0] &&
+                         lapidary::value_of(recorder.accesses[0][0]) == 1;
+      if (value->kind != ExprKind::Load || value->args.size() > 1 || !steps) return 1;
+      is_contiguous_ = true;
+      if (width == 1 || known_multiple(value->args[0]) % width == 0) return width;
+    }
+  }
+
+  // A Thread loop over what each thread holds.
+  void for_each_element(int step, const std::function<void(Block&, Expr thread, Expr element)>& body) {
+    const Var thread = make_var("thread", {}, 0, builder_.threads - 1);
+    const Var element = make_var("e", {}, 0, accumulator_->size - 1, step);
+    Block inner;
+    body(inner, variable(thread), variable(element));
+    builder_.body.add(for_loop(
+        thread, integer(0), integer(builder_.threads), 1, LoopKind::Thread,
+        {for_loop(element, integer(0), integer(accumulator_->size), step, LoopKind::Unrolled, inner.take())}));
+  }
+
+  void epilogue(Block& block, const Expr& thread, const Expr& element, int lanes) {
+    const FragmentPlace place = fragment_place(node_, thread, element);
+    const Expr row = block.let("row", add(first_row_, place.row)),
+               column = block.let("column", add(first_column_, place.column));
+    Block inner;
+    {
+      GroupEmitter::Scope scope(emit_, inner);
+      Coords where = form_.result_at(emit_, batch_, parts(row, form_.rows), parts(column, form_.columns, lanes));
+      where.lanes = lanes;
+      Expr sum = load(accumulator_, element, lanes);
+      if (form_.bias) sum = add(sum, form_.bias(emit_, where));
+      emit_.store_results(form_.anchor->result(), where, rounded(sum));
+    }
+    const Expr guard = both(inside(row, rows_, tile_.rows), inside(column, columns_, tile_.columns));
+    if (!guard) return block.add(loops::block(inner.take()));
+    block.add(if_then(guard, inner.take()));
+  }
+
+  // To the result's type: halves are summed in f32.
+  Expr rounded(const Expr& sum) const {
+    const DType dtype = form_.anchor->type().dtype;
+    return compute_dtype(dtype) == dtype ? sum : convert(convert(sum, dtype), compute_dtype(dtype));
+  }
+
+  DimPool& dims_;
+  const Op& group_;
+  const ProductForm& form_;
+  const Tile& tile_;
+  DType factor_;
+  KernelBuilder builder_;
+  GroupEmitter emit_;
+  Dim rows_, columns_, depth_;
+  ProductNode node_;
+  Parts batch_;
+  Expr first_row_, first_column_;
+  Buffer accumulator_;
+  bool is_contiguous_ = false;
+};
+
+}  // namespace
+
+std::optional<LoweredStep> product_step(Context& context, const Op& group, const ProductForm& form) {
+  DimPool& dims = context.module.dims;
+  const Dim rows = form.rows.extent(dims), columns = form.columns.extent(dims), depth = form.depth.extent(dims),
+            batch = dims.product(form.batch);
+  if (is_zero(depth)) return std::nullopt;
+  const DType factor = form.a->type.dtype;
+  const Tile tile = choose_tile(context.target(), factor, guess(batch), guess(rows), guess(columns));
+  LoweredStep step;
+  std::optional<LoweredVariant> variant = ProductEmitter(context, group, form, tile, tile.factor).emit(nullptr);
+  if (!variant) return std::nullopt;
+  step.variants.push_back(std::move(*variant));
+  step.flops = dims.product(std::vector<Dim>{dims.constant(2), batch, rows, columns, depth});
+  return step;
+}
+
+}  // namespace lapidary::lowering::gpu

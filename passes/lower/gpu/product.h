@@ -1,0 +1,38 @@
+// Matrix products by blocks of threads, whatever rows, columns and depth are made of: a contraction's letters, or the
+// pixels, channels and taps of a convolution. A block computes a tile, its threads hold it in registers (ir/fragment.h),
+// and what follows in the group is applied there before anything is stored.
+#pragma once
+
+#include <functional>
+
+#include "passes/lower/gpu/gpu.h"
+
+namespace lapidary::lowering::gpu {
+
+// One of the three: rows, columns, depth. Axes outermost first.
+struct ProductAxis {
+  std::vector<Dim> extents;
+  Dim extent(DimPool& dims) const { return dims.product(extents); }
+};
+
+struct ProductForm {
+  const Op* anchor;  // whose result the tile is
+  std::vector<Dim> batch;
+  ProductAxis rows, columns, depth;
+  const Value *a, *b;
+  // Coordinates, from those along each axis: of a at (batch, row, depth), of b at (batch, depth, column), of the anchor's
+  // result at (batch, row, column). Null guards: what is asked for is always there.
+  using Parts = std::vector<Coord>;
+  std::function<Coords(GroupEmitter&, const Parts& batch, const Parts& row, const Parts& depth)> a_at;
+  std::function<Coords(GroupEmitter&, const Parts& batch, const Parts& depth, const Parts& column)> b_at;
+  std::function<Coords(GroupEmitter&, const Parts& batch, const Parts& row, const Parts& column)> result_at;
+  // What is added to a sum that is finished, at the result's coordinates. Null: nothing.
+  std::function<loops::Expr(GroupEmitter&, const Coords&)> bias = nullptr;
+  // In place of b's value, where it is a constant in an order of its own: a load of its element.
+  std::function<loops::Expr(GroupEmitter&, loops::Expr depth, loops::Expr column)> b_element = nullptr;
+};
+
+// Nothing where an operand is no expression of its coordinates, such as the sum of a row.
+std::optional<LoweredStep> product_step(Context&, const Op& group, const ProductForm&);
+
+}  // namespace lapidary::lowering::gpu

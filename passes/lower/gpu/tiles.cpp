@@ -1,0 +1,61 @@
+#include "passes/lower/gpu/tiles.h"
+
+#include <fmt/format.h>
+
+#include <span>
+
+#include "ir/loops_text.h"
+
+namespace lapidary::lowering::gpu {
+
+using loops::Atom;
+
+namespace {
+
+constexpr int64_t kMultiprocessors = 128;
+
+// From the largest on.
+constexpr Tile kFloats[] = {{Atom::Fma, DType::F32, 128, 128, 16, 8, 1, 2},
+                            {Atom::Fma, DType::F32, 128, 64, 16, 4, 1, 2},
+                            {Atom::Fma, DType::F32, 64, 64, 16, 4, 1, 2},
+                            {Atom::Fma, DType::F32, 32, 32, 16, 2, 1, 2}};
+constexpr Tile kHalves[] = {{Atom::F16, DType::F16, 128, 256, 32, 2, 4, 3},
+                            {Atom::F16, DType::F16, 128, 128, 32, 2, 4, 3},
+                            {Atom::F16, DType::F16, 128, 64, 32, 2, 2, 3},
+                            {Atom::F16, DType::F16, 64, 64, 32, 2, 2, 3},
+                            {Atom::F16, DType::F16, 32, 32, 32, 1, 2, 3}};
+
+constexpr Tile kDoubles = {Atom::Fma, DType::F64, 32, 32, 8, 2, 1, 2};
+constexpr Tile kBytes = {Atom::Fma, DType::I8, 64, 64, 32, 4, 1, 2};
+
+}  // namespace
+
+std::string Tile::text() const {
+  return fmt::format("{} {}x{}x{} over {}x{} stages={}", loops::atom_text(atom), rows, columns, depth, warp_rows,
+                     warp_columns, stages);
+}
+
+Tile choose_tile(const Target& target, DType factor, int64_t batch, int64_t rows, int64_t columns) {
+  if (factor == DType::F64) return kDoubles;
+  if (!is_float(factor)) {
+    Tile tile = kBytes;
+    tile.factor = factor;
+    return tile;
+  }
+  const bool halves = bit_width(factor) == 16 && target.capability >= 80;
+  const std::span<const Tile> tiles = halves ? std::span<const Tile>(kHalves) : std::span<const Tile>(kFloats);
+  const auto wasteful = [&](const Tile& tile) { return tile.rows >= 2 * rows || tile.columns >= 2 * columns; };
+  const auto count = [&](const Tile& tile) {
+    return batch * ((rows + tile.rows - 1) / tile.rows) * ((columns + tile.columns - 1) / tile.columns);
+  };
+  Tile tile = tiles.back();
+  for (const Tile& candidate : tiles)
+    if (!wasteful(candidate) && count(candidate) >= kMultiprocessors) {
+      tile = candidate;
+      break;
+    }
+  if (halves && factor == DType::BF16) tile.atom = Atom::BF16, tile.factor = DType::BF16;
+  return tile;
+}
+
+}  // namespace lapidary::lowering::gpu

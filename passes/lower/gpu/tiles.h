@@ -1,0 +1,21 @@
+// Which tile a product is cut into, for a GPU: as large as leaves every multiprocessor one.
+#pragma once
+
+#include <string>
+
+#include "ir/loops.h"
+#include "ir/target.h"
+
+namespace lapidary::lowering::gpu {
+
+struct Tile {
+  loops::Atom atom;
+  DType factor;  // what its operands are staged as
+  int rows, columns, depth, warp_rows, warp_columns, stages;
+  std::string text() const;
+};
+
+// `factor`: the operands' type. Extents are guesses.
+Tile choose_tile(const Target&, DType factor, int64_t batch, int64_t rows, int64_t columns);
+
+}  // namespace lapidary::lowering::gpu
