@@ -36,7 +36,13 @@ def unpacked(data):
 
 class Options(c.Structure):
     _fields_ = [("size", c.c_uint32), ("threads", c.c_int32), ("executor", c.c_void_p), ("alloc", c.c_void_p),
-                ("max_bytes", c.c_int64), ("max_loop", c.c_int64)]
+                ("max_bytes", c.c_int64), ("max_loop", c.c_int64), ("cuda_stream", c.c_void_p), ("cuda_device", c.c_int32),
+                ("reserved", c.c_int32)]
+
+
+class StepProfile(c.Structure):
+    _fields_ = [("size", c.c_uint32), ("kernel", c.c_char_p), ("origin", c.c_char_p), ("nanoseconds", c.c_int64), ("runs", c.c_int64),
+                ("flops", c.c_int64), ("bytes", c.c_int64)]
 
 
 class TensorInfo(c.Structure):
@@ -55,12 +61,17 @@ class ProductError(Exception):
 class Product:
     """One instance of a model. Not for use by several threads at once; open one for each."""
 
-    def __init__(self, library, symbol=None, threads=0, max_bytes=0):
+    def __init__(self, library, symbol=None, threads=0, max_bytes=0, cuda_device=0, cuda_stream=None):
         self.library = c.CDLL(os.path.abspath(library))
         self.symbol = symbol or os.path.basename(library)[: -len(".so")]
         self.instance = c.c_void_p()
-        options = Options(size=c.sizeof(Options), threads=threads, max_bytes=max_bytes)
-        self._check(self._function("create")(c.byref(options), c.byref(self.instance)))
+        options = Options(size=c.sizeof(Options), threads=threads, max_bytes=max_bytes, cuda_device=cuda_device,
+                          cuda_stream=cuda_stream)
+        try:
+            self._check(self._function("create")(c.byref(options), c.byref(self.instance)))
+        except ProductError:
+            self.close()
+            raise
         self.inputs = [self._describe(i) for i in range(self._function("input_count", c.c_int32)())]
         count = self._function("output_count", c.c_int32)()
         self.outputs = [self._describe(len(self.inputs) + i) for i in range(count)]
@@ -150,6 +161,18 @@ class Product:
         self.bind(feeds)
         self.step()
         return self.results()
+
+    def profile_enable(self, on):
+        self._check(self._function("profile_enable")(self.instance, int(on)))
+
+    def profile(self):
+        """Nanoseconds of each step."""
+        times = []
+        for step in range(self._function("profile_count", c.c_int32)(self.instance, 0)):
+            found = StepProfile(size=c.sizeof(StepProfile))
+            self._check(self._function("profile")(self.instance, 0, step, c.byref(found)))
+            times.append(found.nanoseconds)
+        return times
 
     def close(self):
         if self.instance:
