@@ -133,8 +133,8 @@ def main():
     args = parser.parse_args()
     driver = Driver(args.build)
     counts = {True: 0, False: 0}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in args.names:
+    for name in args.names:
+        with tempfile.TemporaryDirectory() as folder:   # a library that was opened is not opened again under its path
             try:
                 model, feeds = zoo_model(name)
                 for what, message, passed in check(model, feeds, folder, args.build, args.target, driver):
