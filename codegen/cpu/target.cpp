@@ -60,6 +60,7 @@ Target cuda_target(const std::string& name) {
   target.arch = Arch::Cuda;
   target.name = name;
   target.cpu = name.substr(name.find(':') + 1);
+  target.capability = std::atoi(target.cpu.c_str() + 3);
   target.vector_bytes = 16;
   target.vector_registers = 32;
   target.l1_bytes = 64 << 10;
