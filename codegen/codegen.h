@@ -9,7 +9,8 @@
 
 namespace lapidary::codegen {
 
-// "native" or a name of x86-64-v3, x86-64-v4, znver4, aarch64, …; throws Error{Fault::Usage} for one we do not know.
+// "native", a name of x86-64-v3, x86-64-v4, znver4, aarch64, …, or "cuda:sm_80,sm_90a" (codegen/cuda/target.h); throws
+// Error{Fault::Usage} for one we do not know.
 Target resolve_target(const std::string& name);
 
 // As resolve_target, but for "x86-64", which is one target for each level of the instruction set, best first.
@@ -18,6 +19,7 @@ std::vector<Target> resolve_targets(const std::string& name);
 struct ArtifactOptions {
   int jobs = 1;              // compile threads; never changes a byte of the result
   bool strict_math = false;  // libm's maths instead of our own
+  std::string image_cache;   // folder of the images compiled for CUDA before; empty: none (codegen/cuda/image_cache.h)
   std::function<void(const std::string& stage, double seconds)> on_stage;  // --time-passes
 };
 

@@ -4,17 +4,21 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "codegen/cuda/compile.h"
 #include "codegen/output_file.h"
 #include "ir/error.h"
 #include "ir/text.h"
 #include "runtime/lapidary.h"
 #include "tools/commands.h"
+#include "tools/emit_images.h"
 
 namespace lapidary::tools {
 
 void add_compile_options(CLI::App& command, CompileOptions& options) {
   command.add_option("model", options.model, "the .onnx file")->required();
-  command.add_option("--target", options.target, "native; x86-64 for any; x86-64-v3, x86-64-v4, znver4, …; aarch64")
+  command
+      .add_option("--target", options.target,
+                  "native; x86-64 for any; x86-64-v3, x86-64-v4, znver4, …; aarch64; cuda; cuda:sm_80,sm_90a,…")
       ->capture_default_str();
   command.add_option("--shape", options.shapes, "fixes an input's extents: NAME=1x3x224x224")->allow_extra_args(false);
   command
@@ -32,6 +36,7 @@ void add_compile_options(CLI::App& command, CompileOptions& options) {
       ->check(CLI::Range(0, LPD_MAX_THREADS));
   command.add_option("-j,--jobs", options.jobs, "compile threads; 0: one for each core")
       ->check(CLI::Range(0, LPD_MAX_THREADS));
+  command.add_flag("--no-cache", options.no_cache, "compile CUDA kernels anew, and keep none of them");
   command.add_option("--skip-passes", options.skip_passes, "leave passes out, by name")
       ->delimiter(',')
       ->allow_extra_args(false);
@@ -81,9 +86,22 @@ constexpr ProductKind kProducts[] = {{"so", ".so", &codegen::Products::library},
                                      {"archive", ".a", &codegen::Products::archive},
                                      {"exe", "", &codegen::Products::program},
                                      {"header", ".h", &codegen::Products::header}};
-constexpr const char* kTexts[] = {"graph", "program", "loops", "llvm", "asm"};
+constexpr const char* kTexts[] = {"graph", "program", "loops", "llvm", "asm", "cuda"};
+constexpr const char* kImages[] = {"cubin", "ptx"};
 
 bool is_text(const std::string& kind) { return std::ranges::find(kTexts, kind) != std::end(kTexts); }
+bool is_image(const std::string& kind) { return std::ranges::find(kImages, kind) != std::end(kImages); }
+
+// Some kinds are of CPUs, some of CUDA devices.
+void check_target(const Arguments& arguments) {
+  const bool gpu = codegen::resolve_targets(arguments.compile.target)[0].is_gpu();
+  for (const std::string& kind : arguments.emit) {
+    const bool of_cpu = kind == "llvm" || kind == "asm", of_gpu = kind == "cuda" || is_image(kind);
+    if (gpu ? of_cpu : of_gpu)
+      throw Error(Fault::Usage, fmt::format("--emit={} is for {}, which target '{}' is not", kind,
+                                            of_cpu ? "CPUs" : "CUDA devices", printable(arguments.compile.target)));
+  }
+}
 
 // One product goes to --output; several share its name, each with its own extension. The header lies beside them.
 codegen::Products products_of(const Arguments& arguments) {
@@ -121,6 +139,7 @@ int emit_text(const Arguments& arguments) {
     if (kind == "program") text += print_program(program);
     if (kind == "loops") text += kernels_text(program);
     if (kind == "llvm") text += codegen::llvm_text(program, target, artifact);
+    if (kind == "cuda") text += codegen::cuda::cuda_text(program);
     if (kind == "asm") text += codegen::assembly_text(program, target, artifact);
   }
   write_text(arguments.output, text);
@@ -128,7 +147,14 @@ int emit_text(const Arguments& arguments) {
 }
 
 int run(const Arguments& arguments) {
+  check_target(arguments);
   if (std::ranges::any_of(arguments.emit, is_text)) return emit_text(arguments);
+  if (std::ranges::any_of(arguments.emit, is_image)) {
+    if (!std::ranges::all_of(arguments.emit, is_image))
+      throw Error(Fault::Usage, "--emit: cubin and ptx come without other products");
+    emit_images(arguments.compile, arguments.emit, arguments.output);
+    return 0;
+  }
   const codegen::Products products = products_of(arguments);
   must_not_overwrite({arguments.compile.model},
                      {products.library, products.object, products.archive, products.program, products.header});
@@ -149,11 +175,12 @@ void add_compile_command(CLI::App& app, std::function<int()>& action) {
                       "where to write; several products share its name. Default: the model's name, here");
   std::vector<std::string> kinds;
   for (const ProductKind& kind : kProducts) kinds.push_back(kind.name);
+  kinds.insert(kinds.end(), std::begin(kImages), std::end(kImages));
   kinds.insert(kinds.end(), std::begin(kTexts), std::end(kTexts));
   command
       ->add_option("--emit", arguments->emit,
-                   "what to write: products, separated by commas (so, obj and archive come with their header), or a "
-                   "stage as text")
+                   "what to write: products, separated by commas (so, obj and archive come with their header), the "
+                   "images of CUDA devices, or a stage as text")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(CLI::IsMember(kinds))

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "codegen/cuda/image_cache.h"
 #include "frontend/import.h"
 #include "ir/error.h"
 #include "ir/text.h"
@@ -125,6 +126,7 @@ codegen::ArtifactOptions artifact_options(const CompileOptions& options) {
   int cores = std::max(1u, std::thread::hardware_concurrency());
   result.jobs = options.jobs > 0 ? options.jobs : cores;
   result.strict_math = options.numerics == "strict";
+  if (!options.no_cache) result.image_cache = codegen::cuda::ImageCache::default_folder();
   if (options.time_passes) {
     result.on_stage = [](const std::string& stage, double seconds) {
       fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, stage);
@@ -174,7 +176,8 @@ Compiled compile_graph(const CompileOptions& options) {
 }
 
 void must_run_here(const CompileOptions& options) {
-  if (codegen::resolve_targets(options.target)[0].arch != Arch::X86_64)
+  const Target target = codegen::resolve_targets(options.target)[0];
+  if (target.arch != Arch::X86_64 && !target.is_gpu())
     throw Error(Fault::Usage,
                 fmt::format("target '{}' is not for this machine: only compile takes it", options.target));
 }

@@ -25,7 +25,8 @@ struct CompileOptions {
   int jobs = 0;                         // 0: one for each core
   int threads = 0;                      // 0: as many as the machine has; only a hint to the compiler
   bool time_passes = false;
-  bool quiet = false;  // no warnings
+  bool no_cache = false;  // of images for CUDA
+  bool quiet = false;     // no warnings
 };
 
 // Runs body(); what it finds wrong with the model gets the model's name in front.

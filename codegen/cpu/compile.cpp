@@ -4,46 +4,21 @@
 
 #include <llvm/Support/raw_ostream.h>
 
-#include <atomic>
-#include <exception>
-#include <mutex>
-#include <thread>
-
 #include "codegen/cpu/emitter.h"
 #include "codegen/cpu/machine.h"
+#include "codegen/parallel.h"
 #include "ir/error.h"
 
 namespace lapidary::codegen {
 namespace cpu {
 namespace {
 
-// work(machine, i) for i below count, on `jobs` threads; the first failure, by index, is thrown again here.
-template <typename Work>
-void on_threads(const Target& target, int jobs, size_t count, Work work) {
-  std::atomic<size_t> next{0};
-  std::vector<std::exception_ptr> failures(count);
-  const auto loop = [&] {
-    const Machine machine(target);
-    for (size_t i = next++; i < count; i = next++) {
-      try {
-        work(machine, i);
-      } catch (...) { failures[i] = std::current_exception(); }
-    }
-  };
-  std::vector<std::jthread> helpers;
-  for (size_t i = 1; i < std::min<size_t>(std::max(jobs, 1), count); i++) helpers.emplace_back(loop);
-  loop();
-  helpers.clear();
-  for (const std::exception_ptr& failure : failures) {
-    if (failure) std::rethrow_exception(failure);
-  }
-}
-
 // `finish(machine, module, i)` gets kernel i as an optimised module.
 template <typename Finish>
 void for_each_module(const Program& program, const Target& target, const ArtifactOptions& options, uint32_t level,
                      Finish finish) {
-  on_threads(target, options.jobs, program.kernels.size(), [&](const Machine& machine, size_t i) {
+  const auto new_machine = [&] { return Machine(target); };
+  on_threads(options.jobs, program.kernels.size(), new_machine, [&](const Machine& machine, size_t i) {
     llvm::LLVMContext context;
     const std::string symbol = kernel_symbol(static_cast<uint32_t>(i), level);
     const auto module = machine.new_module(context, symbol);

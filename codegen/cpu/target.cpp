@@ -1,20 +1,21 @@
 // What --target names: a CPU that LLVM has a scheduling model for, or "native", with the figures the cost models ask
 // for. A named CPU gets the cache sizes of its kind's common part, so that its artifact is the same wherever compiled.
+#include "codegen/cpu/target.h"
+
 #include <llvm/ADT/StringMap.h>
 #include <llvm/TargetParser/Host.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
 #include <map>
 #include <thread>
 
-#include "codegen/codegen.h"
-#include "codegen/cuda/nvrtc.h"
 #include "codegen/host/embedded.h"
 #include "ir/error.h"
 
-namespace lapidary::codegen {
+namespace lapidary::codegen::cpu {
 namespace {
 
 struct NamedCpu {
@@ -51,22 +52,6 @@ Target aarch64_target() {
   target.l2_bytes = 512 << 10;
   target.l3_bytes = 1 << 20;
   target.threads = 4;
-  return target;
-}
-
-// "cuda:sm_80": a vector is what a thread loads at once, a register file a thread's share at good occupancy.
-Target cuda_target(const std::string& name) {
-  Target target;
-  target.arch = Arch::Cuda;
-  target.name = name;
-  target.cpu = name.substr(name.find(':') + 1);
-  target.capability = std::atoi(target.cpu.c_str() + 3);
-  target.vector_bytes = 16;
-  target.vector_registers = 32;
-  target.l1_bytes = 64 << 10;
-  target.l2_bytes = 4 << 20;
-  target.l3_bytes = 4 << 20;
-  target.threads = 1;
   return target;
 }
 
@@ -128,25 +113,17 @@ Target native_target() {
 
 }  // namespace
 
-Target resolve_target(const std::string& name) {
+std::optional<Target> find_target(const std::string& name) {
   if (name == "native") return native_target();
-  std::string known = "native";
-  for (const NamedCpu& cpu : kNamedCpus) {
-    if (name == cpu.name) return named_target(cpu);
-    known += std::string(", ") + cpu.name;
-  }
   if (name == "aarch64") return aarch64_target();
-  for (const char* sm : cuda::kArchitectures) {
-    if (name == std::string("cuda:") + sm) return cuda_target(name);
-    known += std::string(", cuda:") + sm;
-  }
-  known += ", aarch64, x86-64";
-  throw Error(Fault::Usage, fmt::format("unknown target '{}'; known are {}", printable(name), known));
+  const auto named = std::ranges::find(kNamedCpus, name, &NamedCpu::name);
+  return named == kNamedCpus.end() ? std::nullopt : std::optional(named_target(*named));
 }
 
-std::vector<Target> resolve_targets(const std::string& name) {
-  if (name != "x86-64") return {resolve_target(name)};
-  return {resolve_target("x86-64-v4"), resolve_target("x86-64-v3"), resolve_target("x86-64-v2")};
+std::string known_targets() {
+  std::string known = "native";
+  for (const NamedCpu& cpu : kNamedCpus) known += std::string(", ") + cpu.name;
+  return known + ", aarch64";
 }
 
-}  // namespace lapidary::codegen
+}  // namespace lapidary::codegen::cpu

@@ -1,87 +1,141 @@
-// Bound by name, with our own declarations: a build needs no CUDA header, and versions 12 and 13 serve alike.
+// Bound by name, with our own declarations: a build needs no CUDA header.
 #include "codegen/cuda/nvrtc.h"
 
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <glob.h>
+#include <link.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <sstream>
 
 #include "ir/error.h"
 
 namespace lapidary::codegen::cuda {
 namespace {
 
-using Program = void*;
+constexpr const char* kHowToGetIt =
+    "install the CUDA toolkit (12 or 13), or `pip install nvidia-cuda-nvrtc` (or nvidia-cuda-nvrtc-cu12), or name the "
+    "library in LAPIDARY_NVRTC";
 
-struct Library {
-  int (*create)(Program*, const char* text, const char* name, int headers, const char* const*, const char* const*);
-  int (*compile)(Program, int options, const char* const*);
-  int (*destroy)(Program*);
-  int (*log_size)(Program, size_t*);
-  int (*log)(Program, char*);
-  int (*cubin_size)(Program, size_t*);
-  int (*cubin)(Program, char*);
-  int (*ptx_size)(Program, size_t*);
-  int (*ptx)(Program, char*);
-  const char* (*error_text)(int);
-};
+// Later names first: "cuda-13.0" before "cuda-12.4", ".so.13" before ".so.12".
+void add_matches(std::vector<std::string>& paths, const std::string& pattern) {
+  glob_t found{};
+  if (glob(pattern.c_str(), 0, nullptr, &found) == 0)
+    for (size_t i = found.gl_pathc; i-- > 0;) paths.emplace_back(found.gl_pathv[i]);
+  globfree(&found);
+}
+
+// Of an installation's folder: what conda and pip put there.
+void add_python_packages(std::vector<std::string>& paths, const std::string& prefix) {
+  add_matches(paths, prefix + "/lib/libnvrtc.so.1[23]");
+  for (const char* packages : {"site-packages", "dist-packages"})
+    add_matches(paths, fmt::format("{}/lib/python3*/{}/nvidia/*/lib/libnvrtc.so.1[23]", prefix, packages));
+}
 
 std::vector<std::string> candidates() {
-  std::vector<std::string> paths;
-  if (const char* given = std::getenv("LAPIDARY_NVRTC")) return {given};
-  for (const char* version : {"13", "12"}) paths.push_back(std::string("libnvrtc.so.") + version);
-  std::string pattern = "/usr/local/cuda*/lib64/libnvrtc.so.1[23]";
-  std::vector<std::string> patterns = {pattern};
-  if (const char* home = std::getenv("HOME"))
-    patterns.push_back(std::string(home) + "/.cache/lapidary/venv/lib/python3*/site-packages/nvidia/*/lib/libnvrtc.so.1[23]");
-  for (const std::string& place : patterns) {
-    glob_t found{};
-    if (glob(place.c_str(), 0, nullptr, &found) == 0)
-      paths.insert(paths.end(), found.gl_pathv, found.gl_pathv + found.gl_pathc);
-    globfree(&found);
-  }
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value ? value : "");
+  };
+  if (const std::string given = variable("LAPIDARY_NVRTC"); !given.empty()) return {given};
+  std::vector<std::string> paths = {"libnvrtc.so.13", "libnvrtc.so.12"};
+  for (const char* name : {"CUDA_HOME", "CUDA_PATH"})
+    if (const std::string folder = variable(name); !folder.empty())
+      add_matches(paths, folder + "/lib64/libnvrtc.so.1[23]");
+  add_matches(paths, "/usr/local/cuda*/lib64/libnvrtc.so.1[23]");
+  std::istringstream path(variable("PATH"));
+  for (std::string folder; std::getline(path, folder, ':');)
+    if (folder.starts_with('/')) add_python_packages(paths, std::filesystem::path(folder).parent_path());
+  if (const std::string home = variable("HOME"); !home.empty()) add_python_packages(paths, home + "/.local");
   return paths;
 }
 
-Library load() {
-  void* handle = nullptr;
-  for (const std::string& path : candidates())
-    if ((handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL))) break;
-  if (!handle)
-    throw Error(Fault::Unsupported,
-                "CUDA kernels need NVRTC, and no libnvrtc.so.13 or .12 was found: install the CUDA toolkit, or "
-                "`pip install nvidia-cuda-nvrtc`, or name the library in LAPIDARY_NVRTC");
-  Library library{};
-  const auto bind = [&](auto& function, const char* name) {
+void* open_library() {
+  const std::vector<std::string> paths = candidates();
+  for (const std::string& path : paths)
+    if (void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return handle;
+  const std::string why = paths.size() == 1 ? fmt::format("LAPIDARY_NVRTC names none that loads ({})", dlerror())
+                                            : "no libnvrtc.so.13 or .12 was found";
+  throw Error(Fault::File, fmt::format("CUDA kernels are compiled by NVRTC, and {}: {}", why, kHowToGetIt));
+}
+
+// Builds of one version differ in what they generate; their sizes tell them apart.
+uintmax_t file_size_of(void* handle) {
+  const link_map* map = nullptr;
+  std::error_code none;
+  if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) return 0;
+  const uintmax_t size = std::filesystem::file_size(map->l_name, none);
+  return none ? 0 : size;
+}
+
+// "sm_90a" → 90
+int number_of(const std::string& architecture) {
+  return std::atoi(architecture.substr(architecture.find('_') + 1).c_str());
+}
+
+}  // namespace
+
+const Nvrtc& Nvrtc::get() {
+  static const Nvrtc library;
+  return library;
+}
+
+Nvrtc::Nvrtc() {
+  void* handle = open_library();
+  bind(handle);
+  int major = 0, minor = 0, count = 0;
+  succeed(call_.version(&major, &minor), "version");
+  succeed(call_.architecture_count(&count), "number of architectures");
+  known_.resize(static_cast<size_t>(count));
+  succeed(call_.architectures(known_.data()), "architectures");
+  version_ = fmt::format("{}.{}", major, minor);
+  options_ = {"--std=c++17", "--fmad=true", "--disable-warnings", "--ptxas-options=-v"};
+  if (major * 100 + minor >= 1204) options_.push_back("--minimal");   // our text needs no texture, no launch
+  if (major * 100 + minor >= 1209) options_.push_back("--no-cache");  // NVRTC's own, which would keep no log
+  identity_ = fmt::format("nvrtc {}, {} bytes, {}", version_, file_size_of(handle), fmt::join(options_, " "));
+}
+
+void Nvrtc::bind(void* handle) {
+  const auto find = [&](auto& function, const char* name) {
     void* symbol = dlsym(handle, name);
-    if (!symbol) throw Error(Fault::Unsupported, fmt::format("this NVRTC has no {}", name));
+    if (!symbol) throw Error(Fault::Unsupported, fmt::format("this NVRTC has no {}; {}", name, kHowToGetIt));
     function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(symbol);
   };
-  bind(library.create, "nvrtcCreateProgram");
-  bind(library.compile, "nvrtcCompileProgram");
-  bind(library.destroy, "nvrtcDestroyProgram");
-  bind(library.log_size, "nvrtcGetProgramLogSize");
-  bind(library.log, "nvrtcGetProgramLog");
-  bind(library.cubin_size, "nvrtcGetCUBINSize");
-  bind(library.cubin, "nvrtcGetCUBIN");
-  bind(library.ptx_size, "nvrtcGetPTXSize");
-  bind(library.ptx, "nvrtcGetPTX");
-  bind(library.error_text, "nvrtcGetErrorString");
-  return library;
+  find(call_.version, "nvrtcVersion");
+  find(call_.architecture_count, "nvrtcGetNumSupportedArchs");
+  find(call_.architectures, "nvrtcGetSupportedArchs");
+  find(call_.create, "nvrtcCreateProgram");
+  find(call_.compile, "nvrtcCompileProgram");
+  find(call_.destroy, "nvrtcDestroyProgram");
+  find(call_.log_size, "nvrtcGetProgramLogSize");
+  find(call_.log, "nvrtcGetProgramLog");
+  find(call_.cubin_size, "nvrtcGetCUBINSize");
+  find(call_.cubin, "nvrtcGetCUBIN");
+  find(call_.ptx_size, "nvrtcGetPTXSize");
+  find(call_.ptx, "nvrtcGetPTX");
+  find(call_.error_text, "nvrtcGetErrorString");
 }
 
-const Library& nvrtc() {
-  static const Library library = load();
-  return library;
+void Nvrtc::must_support(const std::vector<std::string>& architectures) const {
+  std::vector<std::string> missing;
+  for (const std::string& architecture : architectures)
+    if (std::ranges::find(known_, number_of(architecture)) == known_.end()) missing.push_back(architecture);
+  if (missing.empty()) return;
+  throw Error(Fault::Unsupported, fmt::format("NVRTC {} makes no code for {}; it does for sm_{}", version_,
+                                              fmt::join(missing, ", "), fmt::join(known_, ", sm_")));
 }
 
-void succeed(int status, const char* what) {
-  if (status != 0) throw Error(Fault::Internal, fmt::format("NVRTC: {}: {}", what, nvrtc().error_text(status)));
+void Nvrtc::succeed(int status, const char* what) const {
+  if (status != 0) throw Error(Fault::Internal, fmt::format("NVRTC: {}: {}", what, call_.error_text(status)));
 }
 
 template <typename Bytes>
-Bytes taken(int (*size_of)(Program, size_t*), int (*get)(Program, char*), Program program, const char* what) {
+Bytes Nvrtc::taken(Program program, int (*size_of)(Program, size_t*), int (*get)(Program, char*),
+                   const char* what) const {
   size_t size = 0;
   succeed(size_of(program, &size), what);
   Bytes bytes(size, '\0');
@@ -89,24 +143,25 @@ Bytes taken(int (*size_of)(Program, size_t*), int (*get)(Program, char*), Progra
   return bytes;
 }
 
-}  // namespace
-
-Compiled compile(const std::string& text, const std::string& architecture) {
-  const Library& library = nvrtc();
+Nvrtc::Result Nvrtc::compile(const std::string& text, const std::string& architecture) const {
   Program program = nullptr;
-  succeed(library.create(&program, text.c_str(), "kernels.cu", 0, nullptr, nullptr), "create");
-  const std::string arch = "--gpu-architecture=" + architecture;
-  const char* options[] = {arch.c_str(), "--std=c++17", "--minimal", "--ptxas-options=-v", "--fmad=true"};
-  const int status = library.compile(program, std::size(options), options);
-  Compiled result;
-  result.log = taken<std::string>(library.log_size, library.log, program, "log");
-  if (status != 0) {
-    library.destroy(&program);
-    throw Error(Fault::Internal, fmt::format("NVRTC for {}: {}\n{}", architecture, library.error_text(status), result.log));
-  }
-  result.ptx = taken<std::string>(library.ptx_size, library.ptx, program, "ptx");
-  result.cubin = taken<std::vector<char>>(library.cubin_size, library.cubin, program, "cubin");
-  library.destroy(&program);
+  succeed(call_.create(&program, text.c_str(), "kernels.cu", 0, nullptr, nullptr), "create");
+  const auto destroy = [this](Program* p) { call_.destroy(p); };
+  const std::unique_ptr<Program, decltype(destroy)> owner(&program, destroy);
+  const std::string chosen = "--gpu-architecture=" + architecture;
+  std::vector<const char*> options = {chosen.c_str()};
+  for (const std::string& option : options_) options.push_back(option.c_str());
+  const int status = call_.compile(program, static_cast<int>(options.size()), options.data());
+  Result result;
+  result.log = taken<std::string>(program, call_.log_size, call_.log, "log");
+  if (!result.log.empty()) result.log.pop_back();  // the terminator
+  if (status != 0)
+    throw Error(Fault::Internal,
+                fmt::format("NVRTC {} for {}: {}\n{}", version_, architecture, call_.error_text(status), result.log));
+  if (architecture.starts_with("sm_"))
+    result.bytes = taken<std::vector<char>>(program, call_.cubin_size, call_.cubin, "cubin");
+  else
+    result.bytes = taken<std::vector<char>>(program, call_.ptx_size, call_.ptx, "PTX");
   return result;
 }
 

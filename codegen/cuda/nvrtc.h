@@ -1,23 +1,60 @@
-// NVIDIA's run-time compiler, loaded when it is needed: from the CUDA toolkit or from the package nvidia-cuda-nvrtc.
+// NVIDIA's run-time compiler, loaded when the first kernel is compiled: a build needs none, nor does a product.
+// Versions 12 and 13 serve alike. It comes with the CUDA toolkit, or alone in the Python packages nvidia-cuda-nvrtc
+// (13.x) and nvidia-cuda-nvrtc-cu12 (12.x).
 #pragma once
 
-#include <array>
 #include <string>
 #include <vector>
 
 namespace lapidary::codegen::cuda {
 
-// What --target=cuda:… names: those that NVRTC 13 makes code for.
-inline constexpr std::array kArchitectures = {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"};
+class Nvrtc {
+ public:
+  // The first found of: the library that LAPIDARY_NVRTC names (then only that one), the loader's own search, the
+  // toolkits of CUDA_HOME, CUDA_PATH and /usr/local, newest first, and the Python packages of the environments on PATH
+  // and of the user. Throws Error{Fault::File} when there is none; the message says how to get it.
+  static const Nvrtc& get();
 
-// One translation unit, compiled for one architecture.
-struct Compiled {
-  std::vector<char> cubin;
-  std::string ptx;
-  std::string log;  // registers, spills and shared memory of each kernel
+  // Throws Error{Fault::Unsupported} with one line when this version makes no code for one of them ("sm_90a").
+  void must_support(const std::vector<std::string>& architectures) const;
+
+  // What its results depend on besides text and architecture.
+  const std::string& identity() const { return identity_; }
+
+  struct Result {
+    std::vector<char> bytes;  // "sm_80": a cubin, "compute_80": PTX
+    std::string log;          // of a cubin: registers, spills and shared memory of each kernel
+  };
+  Result compile(const std::string& text, const std::string& architecture) const;
+
+ private:
+  using Program = void*;
+  struct Functions {
+    int (*version)(int* major, int* minor);
+    int (*architecture_count)(int*);
+    int (*architectures)(int*);
+    int (*create)(Program*, const char* text, const char* name, int headers, const char* const*, const char* const*);
+    int (*compile)(Program, int options, const char* const*);
+    int (*destroy)(Program*);
+    int (*log_size)(Program, size_t*);
+    int (*log)(Program, char*);
+    int (*cubin_size)(Program, size_t*);
+    int (*cubin)(Program, char*);
+    int (*ptx_size)(Program, size_t*);
+    int (*ptx)(Program, char*);
+    const char* (*error_text)(int);
+  };
+
+  Nvrtc();
+  void bind(void* handle);
+  void succeed(int status, const char* what) const;
+  template <typename Bytes>
+  Bytes taken(Program, int (*size_of)(Program, size_t*), int (*get)(Program, char*), const char* what) const;
+
+  Functions call_{};
+  std::string version_, identity_;
+  std::vector<int> known_;            // 80: of sm_80 and compute_80
+  std::vector<std::string> options_;  // of every compilation
 };
-
-// Throws Error: Unsupported when there is no NVRTC (the message says how to get it), Internal when it refuses the text.
-Compiled compile(const std::string& text, const std::string& architecture);
 
 }  // namespace lapidary::codegen::cuda

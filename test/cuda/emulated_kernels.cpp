@@ -11,6 +11,7 @@
 
 #include "codegen/cuda/emitter.h"
 #include "codegen/cuda/expressions.h"
+#include "codegen/cuda/unit.h"
 #include "ir/error.h"
 
 namespace lapidary::test {
@@ -37,11 +38,13 @@ std::string entry_text(const loops::Kernel& kernel, uint32_t number) {
 }
 
 std::string unit_text(const Program& program) {
-  std::string text = "#include \"test/cuda/emulator.h\"\n" + std::string(codegen::cuda::prelude());
-  text += "struct frame { void* const* buffers; const int64_t* integers; };\n";
-  for (uint32_t i = 0; i < program.kernels.size(); ++i)
-    text += codegen::cuda::kernel_text(program.kernels[i], fmt::format("k{}", i)) + entry_text(program.kernels[i], i);
-  return text;
+  std::string kernels, entries;
+  for (uint32_t i = 0; i < program.kernels.size(); ++i) {
+    kernels += codegen::cuda::kernel_text(program.kernels[i], fmt::format("k{}", i));
+    entries += entry_text(program.kernels[i], i);
+  }
+  return "#include \"test/cuda/emulator.h\"\n" + codegen::cuda::unit_text(kernels) +
+         "struct frame { void* const* buffers; const int64_t* integers; };\n" + entries;
 }
 
 }  // namespace

@@ -1,0 +1,31 @@
+// Programs → images: what a driver loads. A program's kernels are compiled in units of a few dozen, each for each
+// architecture of the target, side by side.
+//
+// So there may be several images of one architecture, none of which has all kernels: a product loads those of the one
+// it has chosen as a module each, and looks a kernel up in the image whose `kernels` names it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "codegen/codegen.h"
+#include "codegen/cuda/resources.h"
+
+namespace lapidary::codegen::cuda {
+
+struct Image {
+  std::string arch;  // "sm_80": a cubin, "compute_80": PTX
+  std::vector<char> bytes;
+  std::vector<KernelResources> kernels;  // that it holds, in the program's order; of PTX only their names
+};
+
+bool is_cubin(const Image&);
+
+// In the order of the target's architectures, then of the kernels. Kernel i of the level-th program is
+// cpu::kernel_symbol(i, level). Bytes depend on programs, target and NVRTC alone, never on options.jobs or the cache.
+std::vector<Image> compile_images(const std::vector<const Program*>& levels, const Target&, const ArtifactOptions&);
+
+// All kernels as one text that NVRTC takes.
+std::string cuda_text(const Program&, uint32_t level = 0);
+
+}  // namespace lapidary::codegen::cuda

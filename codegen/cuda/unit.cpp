@@ -1,0 +1,89 @@
+// The build gives the folder; the assembler reads the files.
+#include "codegen/cuda/unit.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <set>
+#include <vector>
+
+#define EMBED(name, path)                                                                                            \
+  asm(".pushsection .rodata." #name ",\"a\"\n.hidden " #name "_begin, " #name "_end\n.globl " #name "_begin, " #name \
+      "_end\n" #name "_begin: .incbin \"" path "\"\n" #name "_end:\n.popsection\n");                                 \
+  extern "C" const char name##_begin[], name##_end[];
+#define TEXT(name) std::string_view(name##_begin, static_cast<size_t>(name##_end - name##_begin))
+
+EMBED(lapidary_cuda_device, LAPIDARY_CUDA_TEXTS "/device.h")
+EMBED(lapidary_cuda_prelude, LAPIDARY_CUDA_TEXTS "/prelude.h")
+EMBED(lapidary_cuda_conversions, LAPIDARY_CUDA_TEXTS "/conversions.h")
+EMBED(lapidary_cuda_reduce, LAPIDARY_CUDA_TEXTS "/device/reduce.h")
+EMBED(lapidary_cuda_operand, LAPIDARY_CUDA_TEXTS "/device/operand.h")
+EMBED(lapidary_cuda_staging, LAPIDARY_CUDA_TEXTS "/device/staging.h")
+EMBED(lapidary_cuda_product_fma, LAPIDARY_CUDA_TEXTS "/device/product_fma.h")
+EMBED(lapidary_cuda_atoms, LAPIDARY_CUDA_TEXTS "/device/atoms.h")
+EMBED(lapidary_cuda_product_mma, LAPIDARY_CUDA_TEXTS "/device/product_mma.h")
+
+namespace lapidary::codegen::cuda {
+namespace {
+
+bool is_identifier(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+
+// Calls found(rest) for each identifier that begins with `prefix`; `rest` is what follows that.
+template <typename Found>
+void each_identifier(std::string_view text, std::string_view prefix, Found found) {
+  for (size_t at = text.find(prefix); at != std::string_view::npos; at = text.find(prefix, at + 1)) {
+    if (at > 0 && is_identifier(text[at - 1])) continue;
+    size_t end = at + prefix.size();
+    while (end < text.size() && is_identifier(text[end])) ++end;
+    found(text.substr(at + prefix.size(), end - at - prefix.size()));
+  }
+}
+
+bool names(std::string_view text, std::string_view identifier) {
+  bool found = false;
+  each_identifier(text, identifier, [&](std::string_view rest) { found |= rest.empty(); });
+  return found;
+}
+
+// Of the device library what the kernels call, in the order in which the parts need each other.
+struct Part {
+  std::string_view text;
+  std::vector<std::string_view> callers;  // any of these names calls for it
+};
+
+std::string device_library(std::string_view kernels) {
+  static const std::vector<Part> parts = {
+      {TEXT(lapidary_cuda_reduce), {"reduce_threads"}},
+      {TEXT(lapidary_cuda_operand), {"product_fma", "product_mma"}},
+      {TEXT(lapidary_cuda_staging), {"product_fma", "product_mma"}},
+      {TEXT(lapidary_cuda_product_fma), {"product_fma"}},
+      {TEXT(lapidary_cuda_atoms), {"product_mma"}},
+      {TEXT(lapidary_cuda_product_mma), {"product_mma"}},
+  };
+  std::string texts;
+  for (const Part& part : parts)
+    if (std::ranges::any_of(part.callers, [&](std::string_view name) { return names(kernels, name); }))
+      texts += part.text;
+  return texts;
+}
+
+// "CONVERSION(f32, f16)" for each convert_f32_f16 in use.
+std::string conversions_of(std::string_view text) {
+  std::set<std::string> lines;
+  each_identifier(text, "convert_", [&](std::string_view pair) {
+    const size_t between = pair.find('_');
+    lines.insert(fmt::format("CONVERSION({}, {})\n", pair.substr(0, between), pair.substr(between + 1)));
+  });
+  if (lines.empty()) return {};
+  return fmt::format("{}{}", TEXT(lapidary_cuda_conversions), fmt::join(lines, ""));
+}
+
+}  // namespace
+
+std::string unit_text(std::string_view kernels) {
+  return fmt::format("#ifdef __CUDACC__\n{}#endif\n{}{}{}\n{}", TEXT(lapidary_cuda_device),
+                     TEXT(lapidary_cuda_prelude), conversions_of(kernels), device_library(kernels), kernels);
+}
+
+}  // namespace lapidary::codegen::cuda
