@@ -11,11 +11,11 @@ Expr in_runs(const Expr& index, int run, int threads, const Expr& thread) {
              mod(index, integer(run)));
 }
 
-FragmentPlace place_of_fma(const ProductNode& product, const Expr& thread, const Expr& element) {
-  const int elements = fragment_elements(product), columns = elements >= 32 ? 8 : elements >= 8 ? 4 : 2,
+FragmentPlace place_of_fma(const TileLayout& tile, const Expr& thread, const Expr& element) {
+  const int elements = tile.elements(), columns = elements >= 32 ? 8 : elements >= 8 ? 4 : 2,
             rows = elements / columns;
-  const int run = 16 / std::max(4, bit_width(product.a.value->type.dtype) / 8);
-  const int threads_m = product.rows / rows, threads_n = product.columns / columns;
+  const int run = 16 / std::max(4, tile.word);
+  const int threads_m = tile.rows / rows, threads_n = tile.columns / columns;
   const int lanes_n = threads_m < 4 ? 32 / threads_m : std::min(threads_n, 8), lanes_m = 32 / lanes_n,
             warps_n = threads_n / lanes_n;
   const Expr warp = floordiv(thread, integer(32)), lane = mod(thread, integer(32));
@@ -25,16 +25,35 @@ FragmentPlace place_of_fma(const ProductNode& product, const Expr& thread, const
           in_runs(mod(element, integer(columns)), std::min(columns, run), threads_n, thread_column)};
 }
 
+// A group has `blocks` blocks of 64 rows, one below the other.
+FragmentPlace place_of_warpgroups(const TileLayout& tile, const Expr& thread, const Expr& element) {
+  const int groups = tile.threads() / 128, blocks = tile.rows / (64 * groups), held = tile.columns / 2;
+  const Expr group = floordiv(thread, integer(128)), lane = mod(thread, integer(32)),
+             warp = mod(floordiv(thread, integer(32)), integer(4));
+  const Expr block = floordiv(element, integer(held)), rest = mod(element, integer(held));
+  const Expr row = add(mul(warp, integer(16)),
+                       add(floordiv(lane, integer(4)), mul(mod(floordiv(rest, integer(2)), integer(2)), integer(8))));
+  return {add(mul(add(mul(group, integer(blocks)), block), integer(64)), row),
+          add(mul(floordiv(rest, integer(4)), integer(8)),
+              add(mul(mod(lane, integer(4)), integer(2)), mod(rest, integer(2))))};
+}
+
 }  // namespace
 
-int product_threads(const ProductNode& product) { return 32 * product.warp_rows * product.warp_columns; }
+TileLayout tile_layout(const ProductNode& product) {
+  return {product.atom,      product.rows,         product.columns,
+          product.warp_rows, product.warp_columns, bit_width(product.a.value->type.dtype) / 8, product.warpgroups};
+}
 
-int fragment_elements(const ProductNode& product) { return product.rows * product.columns / product_threads(product); }
+TileLayout tile_layout(const AttendNode& attend) {
+  return {attend.atom, attend.queries, attend.columns, attend.warps, 1, bit_width(attend.q.value->type.dtype) / 8};
+}
 
-FragmentPlace fragment_place(const ProductNode& product, const Expr& thread, const Expr& element) {
-  const int across = product.warp_columns;
-  if (product.atom == Atom::Fma) return place_of_fma(product, thread, element);
-  const int rows = product.rows / product.warp_rows, columns = product.columns / across;
+FragmentPlace fragment_place(const TileLayout& tile, const Expr& thread, const Expr& element) {
+  if (tile.warpgroups) return place_of_warpgroups(tile, thread, element);
+  const int across = tile.warp_columns;
+  if (tile.atom == Atom::Fma) return place_of_fma(tile, thread, element);
+  const int rows = tile.rows / tile.warp_rows, columns = tile.columns / across;
   const Expr warp = floordiv(thread, integer(32)), lane = mod(thread, integer(32));
   const Expr piece = floordiv(element, integer(4)), part = mod(element, integer(4)), pieces = integer(columns / 8);
   const Expr row = add(mul(floordiv(piece, pieces), integer(16)),
