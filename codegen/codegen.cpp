@@ -7,6 +7,7 @@
 #include "codegen/cpu/compile.h"
 #include "codegen/cpu/features.h"
 #include "codegen/cpu/link.h"
+#include "codegen/cuda/compile.h"
 #include "codegen/host/archive.h"
 #include "codegen/host/exports.h"
 #include "codegen/host/tables.h"
@@ -99,7 +100,9 @@ class Writer {
 void write_products(const std::vector<Level>& levels, const std::string& symbol, const Products& products,
                     const ArtifactOptions& options) {
   LPD_CHECK(symbol == c_identifier(symbol), "'{}' is no C identifier", symbol);
-  const Arch arch = levels[0].target.arch;
+  host::Needs needs;
+  needs.is_gpu = levels[0].target.is_gpu();
+  needs.arch = needs.is_gpu ? Arch::X86_64 : levels[0].target.arch;
   std::vector<const Program*> programs;
   for (const Level& level : levels) programs.push_back(&level.program);
   const host::WeightLayout weights = host::lay_out_weights(programs);
@@ -108,7 +111,7 @@ void write_products(const std::vector<Level>& levels, const std::string& symbol,
                 fmt::format("weights of {} bytes; a product holds at most {}", weights.bytes, kMostWeightBytes));
 
   StageClock clock(options);
-  cpu::LinkInput input = link_input(symbol, arch);
+  cpu::LinkInput input = link_input(symbol, needs.arch);
   Writer writer(levels[0].program.module->constants, input, weights, options.jobs);
   writer.reserve(products.library, 0777);
   writer.reserve(products.program, 0777);
@@ -117,13 +120,20 @@ void write_products(const std::vector<Level>& levels, const std::string& symbol,
   if (!products.header.empty()) writer.text(products.header, header_text(levels[0].program, symbol));
   if (products.library.empty() && products.object.empty() && products.archive.empty() && products.program.empty())
     return writer.keep();
+  if (needs.is_gpu) {
+    needs.images = cuda::compile_images(programs, levels[0].target, options);
+    input.objects.push_back(host::image_object(needs));
+  }
   for (uint32_t i = 0; i < levels.size(); ++i) {
     const auto& [program, target] = levels[i];
-    for (std::vector<char>& object : cpu::compile_kernels(program, target, options, i))
-      input.objects.push_back(std::move(object));
-    input.objects.push_back(host::table_object(program, i, weights, cpu::needed_features(target), arch));
+    if (!needs.is_gpu) {
+      for (std::vector<char>& object : cpu::compile_kernels(program, target, options, i))
+        input.objects.push_back(std::move(object));
+      needs.cpu_features = cpu::needed_features(target);
+    }
+    input.objects.push_back(host::table_object(program, i, weights, needs));
   }
-  input.objects.push_back(host::list_object(static_cast<uint32_t>(levels.size()), arch));
+  input.objects.push_back(host::list_object(static_cast<uint32_t>(levels.size()), needs.arch));
   clock.done("compile kernels");
   writer.product(products.library, cpu::LinkAs::Library);
   writer.product(products.object, cpu::LinkAs::Object);

@@ -11,11 +11,11 @@ Expr in_runs(const Expr& index, int run, int threads, const Expr& thread) {
              mod(index, integer(run)));
 }
 
-FragmentPlace place_of_fma(const ProductNode& product, const Expr& thread, const Expr& element) {
-  const int elements = fragment_elements(product), columns = elements >= 32 ? 8 : elements >= 8 ? 4 : 2,
+FragmentPlace place_of_fma(const TileLayout& tile, const Expr& thread, const Expr& element) {
+  const int elements = tile.elements(), columns = elements >= 32 ? 8 : elements >= 8 ? 4 : 2,
             rows = elements / columns;
-  const int run = 16 / std::max(4, bit_width(product.a.value->type.dtype) / 8);
-  const int threads_m = product.rows / rows, threads_n = product.columns / columns;
+  const int run = 16 / std::max(4, tile.word);
+  const int threads_m = tile.rows / rows, threads_n = tile.columns / columns;
   const int lanes_n = threads_m < 4 ? 32 / threads_m : std::min(threads_n, 8), lanes_m = 32 / lanes_n,
             warps_n = threads_n / lanes_n;
   const Expr warp = floordiv(thread, integer(32)), lane = mod(thread, integer(32));
@@ -27,14 +27,19 @@ FragmentPlace place_of_fma(const ProductNode& product, const Expr& thread, const
 
 }  // namespace
 
-int product_threads(const ProductNode& product) { return 32 * product.warp_rows * product.warp_columns; }
+TileLayout tile_layout(const ProductNode& product) {
+  return {product.atom,      product.rows,         product.columns,
+          product.warp_rows, product.warp_columns, bit_width(product.a.value->type.dtype) / 8};
+}
 
-int fragment_elements(const ProductNode& product) { return product.rows * product.columns / product_threads(product); }
+TileLayout tile_layout(const AttendNode& attend) {
+  return {attend.atom, attend.queries, attend.columns, attend.warps, 1, bit_width(attend.q.value->type.dtype) / 8};
+}
 
-FragmentPlace fragment_place(const ProductNode& product, const Expr& thread, const Expr& element) {
-  const int across = product.warp_columns;
-  if (product.atom == Atom::Fma) return place_of_fma(product, thread, element);
-  const int rows = product.rows / product.warp_rows, columns = product.columns / across;
+FragmentPlace fragment_place(const TileLayout& tile, const Expr& thread, const Expr& element) {
+  const int across = tile.warp_columns;
+  if (tile.atom == Atom::Fma) return place_of_fma(tile, thread, element);
+  const int rows = tile.rows / tile.warp_rows, columns = tile.columns / across;
   const Expr warp = floordiv(thread, integer(32)), lane = mod(thread, integer(32));
   const Expr piece = floordiv(element, integer(4)), part = mod(element, integer(4)), pieces = integer(columns / 8);
   const Expr row = add(mul(floordiv(piece, pieces), integer(16)),

@@ -10,11 +10,19 @@
 
 namespace lapidary::loops {
 
-int fragment_elements(const ProductNode&);  // of one thread
-int product_threads(const ProductNode&);    // of the block
+struct TileLayout {
+  Atom atom;
+  int rows, columns, warp_rows, warp_columns;
+  int word;  // bytes of an operand's element
+  int threads() const { return 32 * warp_rows * warp_columns; }  // of the block
+  int elements() const { return rows * columns / threads(); }    // of one thread
+};
+TileLayout tile_layout(const ProductNode&);
+TileLayout tile_layout(const AttendNode&);
+
 struct FragmentPlace {
   Expr row, column;  // within the tile
 };
-FragmentPlace fragment_place(const ProductNode&, const Expr& thread, const Expr& element);
+FragmentPlace fragment_place(const TileLayout&, const Expr& thread, const Expr& element);
 
 }  // namespace lapidary::loops

@@ -300,6 +300,18 @@ Stmt product(const Buffer& accumulator, ProductNode product, Expr begin, Expr en
   return finish(std::move(node));
 }
 
+Stmt attend(const Buffer& accumulator, AttendNode attend, Expr begin, Expr end) {
+  LPD_CHECK(accumulator->space == Space::Fragment && nodes::is_i64_scalar(begin) && nodes::is_i64_scalar(end) &&
+                (attend.scored->type == ExprType{DType::F32, 1}) && (attend.score->type == ExprType{DType::F32, 1}),
+            "attention into '{}'", accumulator->name);
+  StmtNode node = node_of(StmtKind::Attend);
+  node.buffer = accumulator;
+  node.begin = std::move(begin);
+  node.end = std::move(end);
+  node.attend = std::make_shared<const AttendNode>(std::move(attend));
+  return finish(std::move(node));
+}
+
 // --- variables and buffers ---------------------------------------------------------------------------------------
 
 Var make_var(std::string name, ExprType type, int64_t lo, int64_t hi, int64_t multiple) {

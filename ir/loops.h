@@ -144,6 +144,7 @@ enum class StmtKind : uint8_t {
   Barrier,  // what a thread wrote before, to Shared or Global, the others see behind it
   Combine,  // each element of a Fragment by `op` over `group` adjacent threads; all of them get the result
   Product,  // see ProductNode
+  Attend,   // see AttendNode
 };
 
 // acc[i, j] += Σ a(i, k) · b(k, j) over k in [begin, end) of the statement; i and j count within a tile. The accumulator
@@ -159,6 +160,7 @@ enum class Atom : uint8_t {
 };
 struct ProductOperand;
 struct ProductNode;
+struct AttendNode;
 
 struct StmtNode;
 using Stmt = std::shared_ptr<const StmtNode>;
@@ -168,12 +170,14 @@ struct StmtNode {
   std::vector<Stmt> otherwise;       // If's else
   Var var;                           // For, Let (Let's scope: the rest of the enclosing block)
   LoopKind loop = LoopKind::Serial;  // For
-  Expr begin, end, step;             // For: begin <= i < end in steps of `step` (a positive constant). Product: of k
+  Expr begin, end, step;             // For: begin <= i < end in steps of `step` (a positive constant). Product: of k;
+                                     // Attend: of keys
   Expr value;                        // Let: its value. If: condition (bool scalar). Store: what is stored
   Buffer buffer;                     // Store, Alloc; Combine, Product: the Fragment
   ScalarOp op = ScalarOp::Add;       // Combine: Add, Mul, Min or Max
   int group = 1;                     // Combine: a power of two
   std::shared_ptr<const ProductNode> product;
+  std::shared_ptr<const AttendNode> attend;
   Expr index;                        // Store: as in Load; a scalar index with a vector value stores adjacent elements
   Expr mask;                         // Store: null, or bool of the value's lanes
 };
@@ -192,6 +196,18 @@ struct ProductNode {
   ProductOperand a, b;
 };
 
+// acc[i, e] = Σ p(i, j) · v(j, e) / Σ p(i, j) over keys j in [begin, end), p(i, j) = exp(s(i, j) - max s(i, ·)), where
+// s(i, j) is `scored` of Σ q(i, d) · k(j, d); scores are never stored. The accumulator lies as a Product's of one column
+// of warps.
+struct AttendNode {
+  Atom atom = Atom::Fma;
+  int queries = 0, keys = 0, depth = 0, columns = 0;  // of the tile; keys at a time; d and e there are, padded
+  int warps = 1, stages = 1;
+  Var query, key, inner, column, score;  // i, j, d, e; the sum, an f32
+  ProductOperand q, k, v;                // k follows its first axis, the key, or d (along_k); v the column, or the key
+  Expr scored;
+};
+
 Stmt block(std::vector<Stmt>);
 Stmt for_loop(const Var&, Expr begin, Expr end, int64_t step, LoopKind, std::vector<Stmt> body);
 Stmt let(const Var&, Expr value);
@@ -201,6 +217,7 @@ Stmt alloc(const Buffer&, std::vector<Stmt> body);
 Stmt barrier();
 Stmt combine(const Buffer& fragment, ScalarOp, int group);
 Stmt product(const Buffer& accumulator, ProductNode, Expr begin, Expr end);
+Stmt attend(const Buffer& accumulator, AttendNode, Expr begin, Expr end);
 
 Var make_var(std::string name, ExprType = {}, int64_t lo = INT64_MIN / 4, int64_t hi = INT64_MAX / 4,
              int64_t multiple = 1);

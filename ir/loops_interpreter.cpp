@@ -26,9 +26,12 @@ struct Instruction {
 struct Code {
   const StmtNode* stmt;
   std::vector<Instruction> tape;
-  std::vector<Instruction> tapes[2];  // of a product's operands
+  struct Tape {
+    std::vector<Instruction> instructions;
+    size_t result = 0;
+  };
+  std::vector<Tape> tapes;  // of what a collective evaluates for each of its elements
   size_t var = 0, begin = 0, end = 0, value = 0, index = 0, mask = 0;  // places, where the statement has them
-  size_t operands[2] = {};
   std::vector<Code> body, otherwise;
 };
 
@@ -55,8 +58,10 @@ class Compiler {
     code.stmt = &s;
     places_.clear();
     auto place = [&](const Expr& e) { return e ? append(code.tape, e) : 0; };
-    if (s.kind == StmtKind::Product) compile_product(code, *s.product);
-    if (s.kind == StmtKind::For || s.kind == StmtKind::Product) {
+    if (s.product) compile_tapes(code, {s.product->a.value, s.product->b.value});
+    if (s.attend)
+      compile_tapes(code, {s.attend->q.value, s.attend->k.value, s.attend->v.value, s.attend->scored});
+    if (s.begin) {
       code.begin = place(s.begin);
       code.end = place(s.end);
     }
@@ -69,12 +74,12 @@ class Compiler {
     return code;
   }
 
-  void compile_product(Code& code, const ProductNode& product) {
-    for (const Var& var : {product.row, product.column, product.k}) place_of(var);
-    code.operands[0] = append(code.tapes[0], product.a.value);
-    places_.clear();
-    code.operands[1] = append(code.tapes[1], product.b.value);
-    places_.clear();
+  void compile_tapes(Code& code, const std::vector<Expr>& values) {
+    for (const Expr& value : values) {
+      Code::Tape& tape = code.tapes.emplace_back();
+      tape.result = append(tape.instructions, value);
+      places_.clear();
+    }
   }
 
   size_t append(std::vector<Instruction>& tape, const Expr& e) {
@@ -143,6 +148,8 @@ class Machine {
         return combine(s);
       case StmtKind::Product:
         return product(code);
+      case StmtKind::Attend:
+        return attend(code);
     }
   }
 
@@ -177,9 +184,9 @@ class Machine {
     std::vector<int64_t> counts(sums.size());
     std::vector<Scalar> a(static_cast<size_t>(p.rows)), b(static_cast<size_t>(p.columns));
     for (int64_t k = begin; k < end; k++) {
-      bind(*p.k, compiler_->place_of(p.k), k);
-      for (int64_t i = 0; i < p.rows; i++) a[static_cast<size_t>(i)] = operand(code, 0, p.row, i);
-      for (int64_t j = 0; j < p.columns; j++) b[static_cast<size_t>(j)] = operand(code, 1, p.column, j);
+      set(p.k, k);
+      for (int64_t i = 0; i < p.rows; i++) set(p.row, i), a[static_cast<size_t>(i)] = evaluated(code.tapes[0]);
+      for (int64_t j = 0; j < p.columns; j++) set(p.column, j), b[static_cast<size_t>(j)] = evaluated(code.tapes[1]);
       for (size_t i = 0; i < a.size(); i++)
         for (size_t j = 0; j < b.size(); j++) {
           if (whole)
@@ -189,22 +196,67 @@ class Machine {
         }
     }
     const DType dtype = s.buffer->element.dtype;
+    for_each_held(s.buffer, tile_layout(p), [&](int64_t t, int64_t e, int64_t row, int64_t column) {
+      const auto at = static_cast<size_t>(row * p.columns + column);
+      const Scalar before = of_thread(t, s.buffer, e);
+      return whole ? lapidary::convert(Scalar::of_integer(DType::I64, before.integer + counts[at]), dtype)
+                   : lapidary::convert(Scalar::of_float(DType::F64, before.number + sums[at]), dtype);
+    });
+  }
+
+  // Stores value(thread, element, row, column) in every element of the accumulator.
+  template <class Value>
+  void for_each_held(const Buffer& accumulator, const TileLayout& tile, Value value) {
     for (int64_t t = 0; t < kernel_.threads; t++)
-      for (int64_t e = 0; e < s.buffer->size; e++) {
-        const FragmentPlace place = fragment_place(p, integer(t), integer(e));
-        const auto at = static_cast<size_t>(*value_of(place.row) * p.columns + *value_of(place.column));
-        const Scalar before = of_thread(t, s.buffer, e);
-        memory_.store(s.buffer, e, 0,
-                      whole ? lapidary::convert(Scalar::of_integer(DType::I64, before.integer + counts[at]), dtype)
-                            : lapidary::convert(Scalar::of_float(DType::F64, before.number + sums[at]), dtype));
+      for (int64_t e = 0; e < accumulator->size; e++) {
+        const FragmentPlace place = fragment_place(tile, integer(t), integer(e));
+        const Scalar stored = value(t, e, *value_of(place.row), *value_of(place.column));
+        memory_.begin_thread(t);
+        memory_.store(accumulator, e, 0, stored);
       }
     memory_.end_threads();
   }
 
-  Scalar operand(const Code& code, int which, const Var& var, int64_t index) {
-    bind(*var, compiler_->place_of(var), index);
-    for (const Instruction& instruction : code.tapes[which]) evaluate(instruction);
-    return values_[code.operands[which]];
+  // In float64.
+  void attend(const Code& code) {
+    const StmtNode& s = *code.stmt;
+    const AttendNode& a = *s.attend;
+    const int64_t begin = values_[code.begin].integer, end = values_[code.end].integer;
+    std::vector<double> result(static_cast<size_t>(a.queries * a.columns));
+    for (int64_t i = 0; i < a.queries; i++) {
+      set(a.query, i);
+      std::vector<double> scores;
+      double most = -INFINITY, sum = 0;
+      for (int64_t j = begin; j < end; j++) {
+        set(a.key, j);
+        double dot = 0;
+        for (int64_t d = 0; d < a.depth; d++) {
+          set(a.inner, d);
+          dot += evaluated(code.tapes[0]).number * evaluated(code.tapes[1]).number;
+        }
+        values_[compiler_->place_of(a.score)] = lapidary::convert(Scalar::of_float(DType::F64, dot), DType::F32);
+        scores.push_back(evaluated(code.tapes[3]).number);
+        most = scores.back() > most || std::isnan(scores.back()) ? scores.back() : most;
+      }
+      for (double& score : scores) sum += score = std::exp(score - most);
+      for (int64_t j = begin; j < end; j++)
+        for (int64_t e = 0; e < a.columns; e++) {
+          set(a.key, j), set(a.column, e);
+          result[static_cast<size_t>(i * a.columns + e)] +=
+              scores[static_cast<size_t>(j - begin)] / sum * evaluated(code.tapes[2]).number;
+        }
+    }
+    for_each_held(s.buffer, tile_layout(a), [&](int64_t, int64_t, int64_t row, int64_t column) {
+      return lapidary::convert(Scalar::of_float(DType::F64, result[static_cast<size_t>(row * a.columns + column)]),
+                               s.buffer->element.dtype);
+    });
+  }
+
+  void set(const Var& var, int64_t value) { bind(*var, compiler_->place_of(var), value); }
+
+  const Scalar& evaluated(const Code::Tape& tape) {
+    for (const Instruction& instruction : tape.instructions) evaluate(instruction);
+    return values_[tape.result];
   }
 
   void loop(const Code& code) {

@@ -128,7 +128,42 @@ class Verifier {
         return of_block("combine");
       case StmtKind::Product:
         return product(s);
+      case StmtKind::Attend:
+        return attend(s);
     }
+  }
+
+  // What a collective computes for one thread or another.
+  void in_terms_of(const std::vector<Var>& vars, const Expr& value) {
+    const size_t depth = scope_.size();
+    for (const Var& var : vars) define(var);
+    in_thread_ = true;
+    expression(value);
+    in_thread_ = false;
+    leave(depth);
+  }
+
+  void accumulator(const StmtNode& s, const TileLayout& tile, const char* what) {
+    of_block(what);
+    use(s.buffer);
+    expression(s.begin);
+    expression(s.end);
+    const bool plain = tile.atom == Atom::Fma;
+    if (tile.threads() != kernel_.threads) report("{} by {} threads of {}", what, tile.threads(), kernel_.threads);
+    if (tile.rows < 1 || tile.columns < 1 || tile.rows % (tile.warp_rows * (plain ? 1 : 16)) != 0 ||
+        tile.columns % (tile.warp_columns * (plain ? 1 : 8)) != 0)
+      return report("{} of {}x{} over {}x{}", what, tile.rows, tile.columns, tile.warp_rows, tile.warp_columns);
+    if (s.buffer->size != tile.elements()) report("%{} is no accumulator of its {}", s.buffer->name, what);
+  }
+
+  void attend(const StmtNode& s) {
+    const AttendNode& a = *s.attend;
+    accumulator(s, tile_layout(a), "attend");
+    if (a.keys < 1 || a.depth < 1 || a.stages < 1) report("attend of {} keys, {} deep", a.keys, a.depth);
+    in_terms_of({a.query, a.inner}, a.q.value);
+    in_terms_of({a.key, a.inner}, a.k.value);
+    in_terms_of({a.key, a.column}, a.v.value);
+    in_terms_of({a.query, a.key, a.score}, a.scored);
   }
 
   void of_block(const char* what) {
@@ -137,26 +172,10 @@ class Verifier {
 
   void product(const StmtNode& s) {
     const ProductNode& p = *s.product;
-    of_block("product");
-    use(s.buffer);
-    expression(s.begin);
-    expression(s.end);
-    const bool plain = p.atom == Atom::Fma;
-    const int threads = product_threads(p), rows = plain ? 1 : 16, columns = plain ? 1 : 8;
-    if (threads != kernel_.threads) report("a product by {} threads of {}", threads, kernel_.threads);
-    if (p.rows < 1 || p.columns < 1 || p.depth < 1 || p.stages < 1 || p.rows % (p.warp_rows * rows) != 0 ||
-        p.columns % (p.warp_columns * columns) != 0)
-      return report("a product of {}x{}x{} over {}x{}", p.rows, p.columns, p.depth, p.warp_rows, p.warp_columns);
-    if (s.buffer->size != fragment_elements(p)) report("%{} is no accumulator of the product", s.buffer->name);
-    for (const bool of_a : {true, false}) {
-      const size_t depth = scope_.size();
-      define(p.k);
-      define(of_a ? p.row : p.column);
-      in_thread_ = true;
-      expression((of_a ? p.a : p.b).value);
-      in_thread_ = false;
-      leave(depth);
-    }
+    accumulator(s, tile_layout(p), "product");
+    if (p.depth < 1 || p.stages < 1) report("product of depth {}, {} stages", p.depth, p.stages);
+    in_terms_of({p.k, p.row}, p.a.value);
+    in_terms_of({p.k, p.column}, p.b.value);
   }
 
   void thread_loop(const StmtNode& s) {

@@ -184,6 +184,7 @@ class Parser {
     if (lexer_.accept("barrier")) return barrier();
     if (lexer_.accept("combine")) return combine_statement();
     if (lexer_.accept("product")) return product_statement();
+    if (lexer_.accept("attend")) return attend_statement();
     lexer_.fail("expected a statement");
   }
 
@@ -338,6 +339,37 @@ class Parser {
     return operand;
   }
 
+  // "(i, j, k) in [BEGIN, END) {": declares them. `facts` of those that are not loops over the range.
+  struct Head {
+    std::vector<Var> vars;
+    Expr begin, end;
+  };
+  Head collective_head(const std::vector<std::optional<Facts>>& facts, size_t scores) {
+    std::vector<std::string> names;
+    std::vector<WrittenFacts> written;
+    lexer_.expect("(");
+    for (size_t i = 0; i < facts.size(); ++i) {
+      names.push_back(lexer_.identifier());
+      written.push_back(written_facts());
+      lexer_.expect(i + 1 < facts.size() ? "," : ")");
+    }
+    Head head;
+    lexer_.expect("in");
+    lexer_.expect("[");
+    head.begin = expression();
+    lexer_.expect(",");
+    head.end = expression();
+    lexer_.expect(")");
+    for (size_t i = 0; i < facts.size(); ++i) {
+      const Facts otherwise = facts[i] ? *facts[i] : facts_of_loop(head.begin, head.end, integer(1));
+      const ExprType type = i + scores >= facts.size() ? ExprType{DType::F32, 1} : ExprType{};
+      head.vars.push_back(make(names[i], type, written[i], otherwise));
+      declare(head.vars.back());
+    }
+    lexer_.expect("{");
+    return head;
+  }
+
   Stmt product_statement() {
     const size_t offset = lexer_.peek().offset, depth = scope_.size();
     const Buffer accumulator = buffer_name();
@@ -350,30 +382,43 @@ class Parser {
     product.warp_rows = warps[0], product.warp_columns = warps[1];
     lexer_.expect("stages");
     product.stages = small_number();
-    lexer_.expect("(");
-    std::string names[3];
-    WrittenFacts facts[3] = {};
-    for (int i = 0; i < 3; ++i) {
-      names[i] = lexer_.identifier();
-      facts[i] = written_facts();
-      lexer_.expect(i < 2 ? "," : ")");
-    }
-    lexer_.expect("in");
-    lexer_.expect("[");
-    const Expr begin = expression();
-    lexer_.expect(",");
-    const Expr end = expression();
-    lexer_.expect(")");
-    product.row = make(names[0], {}, facts[0], {0, product.rows - 1, 1});
-    product.column = make(names[1], {}, facts[1], {0, product.columns - 1, 1});
-    product.k = make(names[2], {}, facts[2], facts_of_loop(begin, end, integer(1)));
-    declare(product.row), declare(product.column), declare(product.k);
-    lexer_.expect("{");
+    const Head head = collective_head({Facts{0, product.rows - 1, 1}, Facts{0, product.columns - 1, 1}, {}}, 0);
+    product.row = head.vars[0], product.column = head.vars[1], product.k = head.vars[2];
     product.a = product_operand();
     product.b = product_operand();
     lexer_.expect("}");
     scope_.resize(depth);
-    return built(offset, [&] { return loops::product(accumulator, std::move(product), begin, end); });
+    return built(offset, [&] { return loops::product(accumulator, std::move(product), head.begin, head.end); });
+  }
+
+  Stmt attend_statement() {
+    const size_t offset = lexer_.peek().offset, depth = scope_.size();
+    const Buffer accumulator = buffer_name();
+    AttendNode attend;
+    attend.atom = atom();
+    const std::vector<int> tile = extents(4);
+    attend.queries = tile[0], attend.keys = tile[1], attend.depth = tile[2], attend.columns = tile[3];
+    lexer_.expect("over");
+    attend.warps = small_number();
+    lexer_.expect("stages");
+    attend.stages = small_number();
+    const Head head = collective_head({Facts{0, attend.queries - 1, 1},
+                                       {},
+                                       Facts{0, attend.depth - 1, 1},
+                                       Facts{0, attend.columns - 1, 1},
+                                       Facts{0, 0, 1}},
+                                      1);
+    attend.query = head.vars[0], attend.key = head.vars[1], attend.inner = head.vars[2], attend.column = head.vars[3],
+    attend.score = head.vars[4];
+    attend.q = product_operand();
+    attend.k = product_operand();
+    attend.v = product_operand();
+    defined_.clear();
+    while (lexer_.accept("def")) definition();
+    attend.scored = expression();
+    lexer_.expect("}");
+    scope_.resize(depth);
+    return built(offset, [&] { return loops::attend(accumulator, std::move(attend), head.begin, head.end); });
   }
 
   // --- expressions -------------------------------------------------------------------------------------------

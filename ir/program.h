@@ -78,6 +78,7 @@ struct Step {
   std::vector<Dim> elements;  // Elements: leaves, in the order of the buffer
   const Op* call = nullptr;   // HostCall: the op in the module
   std::vector<Dim> integers;
+  std::vector<Dim> buffer_bytes;  // HostCall: of each buffer; the dictionary's is not told
 };
 
 struct ArenaBuffer {

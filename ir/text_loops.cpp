@@ -14,6 +14,7 @@
 //     %x[i * K + k] along k 8
 //     %y[k * N + j] along tile 8
 //   }
+//   attend %acc f16 64x64x64x64 over 4 stages 2 (i, j, d, e, s) in [0, N) { three operands, then what becomes of s }
 // Expressions: literals (an integer is i64, a float f32, true and false bool; others say their type: `i32 3`,
 // `f32x16 0.0`), loads written as the place they read, infix + - * / mod < <= == !=, every other operation by its name,
 // TYPE(x) to convert, fma, dot, splat(x, LANES), ramp(start, step, LANES), reduce_OP(x), shuffle(a, …, [LANES]).
@@ -89,7 +90,7 @@ bool is_reserved_word(std::string_view word) {
   static constexpr std::array kWords = {"for",    "let",      "if",     "else",     "store",   "local",   "def",
                                         "in",     "step",     "mod",    "true",     "false",   "inf",     "nan",
                                         "range",  "kernel",   "shared", "multiple", "barrier", "combine", "product",
-                                        "fragment"};
+                                        "fragment", "attend"};
   return std::find(kWords.begin(), kWords.end(), word) != kWords.end() || parse_type(word);
 }
 
@@ -434,6 +435,9 @@ class KernelPrinter {
       case StmtKind::Product:
         product(s);
         break;
+      case StmtKind::Attend:
+        attend(s);
+        break;
     }
     out_ += '\n';
   }
@@ -496,34 +500,67 @@ class KernelPrinter {
     names_.leave(depth);
   }
 
-  void product(const StmtNode& s) {
-    const ProductNode& p = *s.product;
+  struct Declared {
+    Var var;
+    Facts facts;
+  };
+
+  // "HEAD (i, j, k) in [BEGIN, END) {", the operands, a last expression, "}".
+  void collective(const StmtNode& s, const std::string& head, const std::vector<Declared>& vars,
+                  const std::vector<const ProductOperand*>& operands, const Expr& last) {
     ExprPrinter printer = start({s.begin, s.end});
-    size_t depth = names_.depth();
-    out_ += fmt::format("product %{} {} {}x{}x{} over {}x{} stages {} ", names_.of(s.buffer.get(), s.buffer->name),
-                        atom_text(p.atom), p.rows, p.columns, p.depth, p.warp_rows, p.warp_columns, p.stages);
-    std::string range = std::move(out_);
-    out_.clear();
+    const size_t depth = names_.depth();
+    out_ += fmt::format("{} (", head);
+    const size_t at = out_.size();
     out_ += ") in [";
     printer.print(s.begin);
     out_ += ", ";
     printer.print(s.end);
-    std::string bounds = std::move(out_);
-    const auto declared = [&](const Var& var, Facts facts) {
-      return names_.declare(var.get(), var->name, 'v') + facts_text(*var, facts);
-    };
-    out_ = range + "(" + declared(p.row, {0, p.rows - 1, 1}) + ", " + declared(p.column, {0, p.columns - 1, 1}) + ", " +
-           declared(p.k, facts_of_loop(s.begin, s.end, integer(1))) + bounds + ") {\n";
+    std::string names;
+    for (const Declared& declared : vars)
+      names += (names.empty() ? "" : ", ") + names_.declare(declared.var.get(), declared.var->name, 'v') +
+               facts_text(*declared.var, declared.facts);
+    out_.insert(at, names);
+    out_ += ") {\n";
     level_++;
-    for (const ProductOperand* operand : {&p.a, &p.b}) {
-      ExprPrinter own = start({operand->value});
-      own.print(operand->value);
+    for (const ProductOperand* operand : operands) {
+      start({operand->value}).print(operand->value);
       out_ += fmt::format(" along {} {}\n", operand->along_k ? "k" : "tile", operand->vector);
+    }
+    if (last) {
+      start({last}).print(last);
+      out_ += '\n';
     }
     level_--;
     indent();
     out_ += '}';
     names_.leave(depth);
+  }
+
+  static Facts below(int extent) { return {0, extent - 1, 1}; }
+
+  void product(const StmtNode& s) {
+    const ProductNode& p = *s.product;
+    collective(s,
+               fmt::format("product %{} {} {}x{}x{} over {}x{} stages {}", names_.of(s.buffer.get(), s.buffer->name),
+                           atom_text(p.atom), p.rows, p.columns, p.depth, p.warp_rows, p.warp_columns, p.stages),
+               {{p.row, below(p.rows)},
+                {p.column, below(p.columns)},
+                {p.k, facts_of_loop(s.begin, s.end, integer(1))}},
+               {&p.a, &p.b}, nullptr);
+  }
+
+  void attend(const StmtNode& s) {
+    const AttendNode& a = *s.attend;
+    collective(s,
+               fmt::format("attend %{} {} {}x{}x{}x{} over {} stages {}", names_.of(s.buffer.get(), s.buffer->name),
+                           atom_text(a.atom), a.queries, a.keys, a.depth, a.columns, a.warps, a.stages),
+               {{a.query, below(a.queries)},
+                {a.key, facts_of_loop(s.begin, s.end, integer(1))},
+                {a.inner, below(a.depth)},
+                {a.column, below(a.columns)},
+                {a.score, {}}},
+               {&a.q, &a.k, &a.v}, a.scored);
   }
 
   bool canonical_;

@@ -114,6 +114,7 @@ typedef struct {
                                             HOST_CALL: its integers */
   uint32_t first_formula, formula_count; /* into integer_slots: what is evaluated then, in order */
   uint32_t first_check, check_count;     /* into checks: what must hold then */
+  uint32_t first_bytes, unused;          /* into integer_slots; HOST_CALL, where kernels run on a device: bytes of each buffer */
 } lpd_host_step;
 
 typedef struct {
@@ -138,6 +139,38 @@ typedef struct {
   uint32_t slot; /* must be nonzero */
   uint32_t unused;
 } lpd_check;
+
+/* --- code for a device: kernels that the host does not call but has its driver load and start --------------------- */
+
+/* Of a kernel whose tasks are a thread's each; a launch may have smaller blocks. */
+enum { LPD_BLOCK_THREADS = 128 };
+
+/* Parameters, 8 bytes each: the step's buffers in order (Stage ones: their offset), i64 task_begin, i64 task_end, the
+ * stage, i64 bytes of it that are each thread's, then the integers. */
+typedef struct {
+  const char *name;
+  int64_t shared_bytes; /* dynamic shared memory of a block */
+  uint32_t threads;     /* of the block that does a task; 0: a task is one thread's */
+  uint32_t unused;
+} lpd_device_kernel;
+
+/* Kernels compiled for one kind of device. Several of one `arch` hold different kernels. */
+typedef struct {
+  const char *arch;    /* "sm_90a", "compute_80" */
+  const void *content; /* a cubin, or PTX as text that ends in a zero byte */
+  int64_t bytes;
+  uint32_t capability; /* of devices: 10 * major + minor */
+  uint16_t is_ptx;
+  uint16_t exact; /* runs on devices of that capability alone */
+} lpd_device_image;
+
+typedef struct {
+  const lpd_device_kernel *kernels; /* in the place of the model's, which are NULL */
+  const lpd_device_image *images;
+  uint32_t kernel_count, image_count;
+} lpd_device_code;
+
+struct lpd_driver; /* the part of the runtime that uses it; internal.h */
 
 struct lpd_model {
   uint32_t abi_version, input_count, output_count, dim_count, entry_count, symbol_count, check_count, flag_count;
@@ -165,6 +198,8 @@ struct lpd_model {
   const char *const *flag_messages;
   const void *weights; /* 64-byte aligned */
   int64_t weights_bytes;
+  const lpd_device_code *device_code; /* both NULL in products for a CPU, which hold nothing of the driver's part */
+  const struct lpd_driver *driver;
 };
 
 #endif

@@ -97,7 +97,8 @@ static lpd_instance *carve_instance(carver *c, const lpd_model *model) {
 }
 
 static lpd_status check_options(const lpd_options *options) {
-  if (options->threads < 0 || options->threads > LPD_MAX_THREADS || options->max_bytes < 0 || options->max_loop < 0)
+  if (options->threads < 0 || options->threads > LPD_MAX_THREADS || options->max_bytes < 0 || options->max_loop < 0 ||
+      options->cuda_device < 0 || options->reserved)
     return LPD_INVALID_ARGUMENT;
   const lpd_executor *executor = options->executor;
   if (executor && (!executor->run || executor->threads < 1 || executor->threads > LPD_MAX_THREADS))
@@ -106,7 +107,8 @@ static lpd_status check_options(const lpd_options *options) {
   return LPD_OK;
 }
 
-static uint32_t thread_count(const lpd_options *options) {
+static uint32_t thread_count(const lpd_model *model, const lpd_options *options) {
+  if (model->driver) return 1; /* who starts the device's work */
   if (options->executor) return (uint32_t)options->executor->threads;
   return options->threads > 0 ? (uint32_t)options->threads : lpd_usable_cores();
 }
@@ -117,7 +119,8 @@ lpd_status lpd_create(const lpd_model *model, const lpd_options *given, lpd_inst
   if (!model || model->abi_version != LPD_ABI_VERSION) return LPD_INVALID_ARGUMENT;
   lpd_options known = {.size = sizeof(lpd_options)};
   const lpd_options *options = &known;
-  if (given && !lpd_read_struct(&known, sizeof known, given)) return LPD_INVALID_ARGUMENT;
+  const uint32_t first_version = offsetof(lpd_options, cuda_stream);
+  if (given && !lpd_read_struct(&known, first_version, sizeof known, given)) return LPD_INVALID_ARGUMENT;
   lpd_status status = check_options(options);
   if (status) return status;
   if (lpd_missing_feature(model->cpu_features)) return LPD_UNSUPPORTED_CPU;
@@ -133,25 +136,35 @@ lpd_status lpd_create(const lpd_model *model, const lpd_options *given, lpd_inst
   instance->alloc = *alloc;
   instance->block_bytes = measure.used;
   if (options->executor) instance->executor = *options->executor;
-  instance->threads = thread_count(options);
+  instance->threads = thread_count(model, options);
   instance->max_bytes = options->max_bytes;
   instance->max_loop = options->max_loop;
   instance->dims_version = instance->pointers_version = 1;
+  instance->seen_flags = instance->flags;
+  instance->seen_weights = model->weights;
+  instance->driver = model->driver;
+  if (instance->driver) instance->broken = instance->driver->open(instance, options);
   *out = instance;
-  return LPD_OK;
+  return instance->broken;
 }
 
 void lpd_destroy(lpd_instance *instance) {
   if (!instance) return;
   const lpd_alloc alloc = instance->alloc;
+  if (instance->driver) instance->driver->enter(instance);
   lpd_team_destroy(&alloc, instance->team);
   lpd_barrier_destroy(&alloc, instance->barrier);
-  for (uint32_t i = 0; i < instance->model->input_count + instance->model->output_count; ++i)
-    for (int k = 0; k < 2; ++k) lpd_give(&alloc, instance->slots[i].owned[k], instance->slots[i].owned_bytes[k]);
+  for (uint32_t i = 0; i < instance->model->input_count + instance->model->output_count; ++i) {
+    lpd_slot *slot = &instance->slots[i];
+    for (int k = 0; k < 2; ++k) lpd_release(instance, &slot->owned[k], slot->owned_where[k]);
+    lpd_release(instance, &slot->mirror, LPD_SEEN);
+  }
   for (uint32_t i = 0; i < instance->model->register_count; ++i)
-    lpd_give(&alloc, instance->registers[i].data, instance->registers[i].bytes);
+    lpd_release(instance, &instance->registers[i], LPD_SEEN);
+  for (int i = 0; i <= LPD_MOST_OPERANDS; ++i) lpd_release(instance, &instance->views[i], LPD_ON_HOST);
   lpd_strings_destroy(instance);
-  lpd_give(&alloc, instance->stages.data, instance->stages.bytes);
-  lpd_give(&alloc, instance->arena.data, instance->arena.bytes);
+  lpd_release(instance, &instance->stages, LPD_SEEN);
+  lpd_release(instance, &instance->arena, LPD_SEEN);
+  if (instance->driver) instance->driver->close(instance);
   lpd_give(&alloc, instance, instance->block_bytes);
 }

@@ -21,22 +21,33 @@
  * threads gets tasks_each, and of these the first tasks_left one more. So two steps of equal tasks and grain are split
  * alike. One thread alone takes all rounds in one call. */
 typedef struct {
-  lpd_kernel kernel;
+  lpd_kernel kernel; /* NULL: a device's */
   lpd_frame frame;
   int64_t tasks_each, rounds;
   uint32_t tasks_left, threads; /* threads: 0 when there is nothing to do */
   uint32_t barrier;             /* all threads meet before it */
 } lpd_job;
 
+typedef struct {
+  void *data;
+  int64_t bytes;
+} lpd_block;
+
+/* Memory of the host's, or memory that kernels see: of a device, where one runs them, else the host's too. */
+enum lpd_where { LPD_ON_HOST, LPD_SEEN };
+
 /* A slot as bound by the caller, or an output the instance owns. */
 typedef struct {
-  void *data;      /* what kernels see */
-  int64_t bytes;   /* of the caller's memory */
-  int64_t *dims;   /* rank of them; of outputs, those of the last prepared shapes */
-  int64_t *wanted; /* outputs: extents the caller gave with the binding */
-  void *owned[2];  /* outputs: memory of the instance; the second only while the first is an input */
-  int64_t owned_bytes[2];
+  void *data;             /* what the caller sees */
+  void *seen;             /* what kernels see: the same, or its copy on a device */
+  int64_t bytes;          /* of the caller's memory */
+  int64_t *dims;          /* rank of them; of outputs, those of the last prepared shapes */
+  int64_t *wanted;        /* outputs: extents the caller gave with the binding */
+  lpd_block owned[2];     /* outputs: memory of the instance; the second only while the first is an input */
+  uint8_t owned_where[2]; /* an lpd_where */
   uint8_t bound, has_wanted;
+  uint8_t device;   /* lpd_tensor's */
+  lpd_block mirror; /* on a device: the copy of what is in host memory */
 } lpd_slot;
 
 /* Where a caller's tensor or a register sits among the frames' pointers: what a changed pointer patches. */
@@ -65,11 +76,6 @@ typedef struct {     /* of an entry point */
   int64_t profiled_runs;
 } lpd_plan;
 
-typedef struct {
-  void *data;
-  int64_t bytes;
-} lpd_block;
-
 enum { LPD_STRING_TYPE = 8 }; /* an lpd_tensor's dtype */
 
 /* The strings of a run that are none of the model's constants, by number; texts that the run makes, in pieces. */
@@ -84,6 +90,7 @@ typedef struct {
   int64_t text_bytes; /* of all pieces */
 } lpd_strings;
 
+typedef struct lpd_driver lpd_driver;
 enum { LPD_ERROR_BYTES = 512, LPD_ALIGNMENT = 64 };
 
 struct lpd_instance {
@@ -95,20 +102,48 @@ struct lpd_instance {
   lpd_team *team;        /* likewise */
   uint32_t threads;
   int64_t max_bytes;
+  const lpd_driver *driver; /* the model's; NULL: the host runs the kernels */
+  void *device;             /* the driver's part of the instance */
+  lpd_status broken;        /* why lpd_create failed; the instance only tells of it */
 
-  lpd_slot *slots; /* inputs, then outputs */
-  int64_t *dims;   /* values of model->dims */
-  lpd_plan *plans; /* one for each entry */
-  int32_t *flags;  /* of the model's flag_messages; 0 before a run */
+  lpd_slot *slots;     /* inputs, then outputs */
+  int64_t *dims;       /* values of model->dims */
+  lpd_plan *plans;     /* one for each entry */
+  int32_t *flags;      /* of the model's flag_messages; 0 before a run */
+  int32_t *seen_flags; /* what kernels see: the same and the model's, or their copies on a device */
+  const void *seen_weights;
 
-  lpd_block arena, stages; /* stages: one for each thread */
-  lpd_block *registers;    /* of the model's register_count */
+  lpd_block arena, stages;                /* stages: one for each thread */
+  lpd_block *registers;                   /* of the model's register_count */
+  lpd_block views[LPD_MOST_OPERANDS + 1]; /* what a host step reads of a device's memory, and what it writes there */
   lpd_strings strings;
   int64_t max_loop;
   uint64_t dims_version, pointers_version; /* count changes; from 1 */
   uint8_t dims_known;                      /* they fit the bound extents */
   uint8_t pointers_changed, has_run, profiling;
   char error[LPD_ERROR_BYTES];
+};
+
+/* A device that runs the kernels in the host's place: what only products for it hold of the runtime. */
+enum lpd_way { LPD_TO_DEVICE, LPD_FROM_DEVICE, LPD_WITHIN_DEVICE };
+struct lpd_driver {
+  /* open is lpd_create's last act, close lpd_destroy's, after an open that failed too. */
+  lpd_status (*open)(lpd_instance *, const lpd_options *);
+  void (*close)(lpd_instance *);
+  /* Before and after all that follows, in the thread that calls; leaving, the device is done with the instance. */
+  lpd_status (*enter)(lpd_instance *);
+  void (*leave)(lpd_instance *);
+  lpd_status (*take)(lpd_instance *, int64_t bytes, const char *what, void **memory);
+  void (*give)(lpd_instance *, void *memory);
+  /* In order with the kernels. What is copied to the host is there when the device has settled. */
+  lpd_status (*copy)(lpd_instance *, void *to, const void *from, int64_t bytes, enum lpd_way);
+  /* All is done, flags are the host's, and with `outputs` so are those in host memory. */
+  lpd_status (*settle)(lpd_instance *, int outputs);
+  lpd_status (*check_memory)(lpd_instance *, int slot, const lpd_tensor *);   /* is it the device's? */
+  lpd_status (*mirror)(lpd_instance *, uint32_t slot, int64_t bytes);         /* sets `seen` */
+  lpd_status (*begin)(lpd_instance *);                                        /* a run: flags are 0, inputs are there */
+  lpd_status (*prepare_region)(lpd_instance *, uint32_t entry, lpd_region *); /* its frames are filled */
+  lpd_status (*run_region)(lpd_instance *, uint32_t entry, lpd_region *, const volatile int *cancel);
 };
 
 /* --- dims.c -------------------------------------------------------------------------------------------------- */
@@ -143,9 +178,10 @@ void lpd_give(const lpd_alloc *, void *memory, int64_t bytes);
 __attribute__((format(printf, 3, 4))) lpd_status lpd_fail(lpd_instance *, lpd_status, const char *format, ...);
 
 /* --- structs.c ----------------------------------------------------------------------------------------------- */
-/* Structs of callers begin with their size. Reading: 0 when the caller's is too short or says something this library
- * does not know. Writing: as much as the caller's struct has room for. */
-int lpd_read_struct(void *into, uint32_t known, const void *from);
+/* Structs of callers begin with their size. Reading: 0 when the caller's is shorter than the first version of it
+ * (`least`) or says something this library does not know; what an older one does not have is 0. Writing: as much as the
+ * caller's struct has room for. */
+int lpd_read_struct(void *into, uint32_t least, uint32_t known, const void *from);
 int lpd_write_struct(void *into, const void *from, uint32_t known);
 
 /* --- prepare.c ----------------------------------------------------------------------------------------------- */
@@ -163,12 +199,14 @@ lpd_status lpd_provide_arena(lpd_instance *, int64_t bytes);
 lpd_status lpd_provide_stages(lpd_instance *, int64_t bytes_each, uint32_t threads);
 lpd_status lpd_provide_threads(lpd_instance *, uint32_t threads);
 lpd_status lpd_reserve(lpd_instance *, uint32_t reg, int64_t bytes, int keep);
-/* Memory for outputs, the caller's or the instance's: of all whose extents are known when shapes are bound; of one. */
-lpd_status lpd_provide_outputs(lpd_instance *);
+/* Memory for outputs, the caller's or the instance's: of all whose extents are known when shapes are bound; of one.
+ * After the first, kernels see the inputs too. */
+lpd_status lpd_provide_tensors(lpd_instance *);
 lpd_status lpd_provide_output(lpd_instance *, uint32_t slot);
 
 /* A block of at least so many bytes, within max_bytes. What it held is kept, or lost when it must grow. */
-lpd_status lpd_grow(lpd_instance *, lpd_block *, int64_t bytes, int keep, const char *what);
+lpd_status lpd_grow(lpd_instance *, lpd_block *, enum lpd_where, int64_t bytes, int keep, const char *what);
+void lpd_release(lpd_instance *, lpd_block *, enum lpd_where);
 lpd_status lpd_check_limit(lpd_instance *, int64_t more, const char *what); /* may so much more be taken? */
 
 /* --- strings.c ----------------------------------------------------------------------------------------------- */
@@ -185,7 +223,7 @@ lpd_status lpd_prepare_region(lpd_instance *, uint32_t entry, lpd_region *);
 
 /* --- run.c --------------------------------------------------------------------------------------------------- */
 /* Walks a prepared region. */
-lpd_status lpd_run_region(lpd_instance *, uint32_t entry, const lpd_region *, const volatile int *cancel);
+lpd_status lpd_run_region(lpd_instance *, uint32_t entry, lpd_region *, const volatile int *cancel);
 
 /* --- cpu.c, cores.c ------------------------------------------------------------------------------------------ */
 /* The first of these features this CPU or its system lacks; NULL when it has all. */

@@ -29,7 +29,15 @@ typedef enum {
   LPD_CANCELLED = 4,
   LPD_LIMIT = 5,           /* max_bytes, max_loop, overflow in a shape */
   LPD_UNSUPPORTED_CPU = 6, /* the product needs instructions this CPU lacks */
-  LPD_SYSTEM = 7           /* threads could not be started */
+  LPD_SYSTEM = 7,          /* threads could not be started */
+  /* Of products for CUDA. When one of these, or LPD_OUT_OF_MEMORY, is why lpd_create fails, there is an instance all
+   * the same, if there was memory for it: lpd_error tells of it what was needed and what was found; destroy it. */
+  LPD_NO_DRIVER = 8,       /* there is no libcuda.so.1 */
+  LPD_DRIVER_TOO_OLD = 9,  /* it lacks calls that the product needs */
+  LPD_NO_DEVICE = 10,      /* it knows of no device, or not of the one asked for */
+  LPD_NO_DEVICE_CODE = 11, /* the product holds no code that the device runs */
+  LPD_PTX_TOO_NEW = 12,    /* it holds PTX that the driver is too old for */
+  LPD_DEVICE_ERROR = 13    /* the driver's own error, by name and number */
 } lpd_status;
 
 /* Element types are ONNX's TensorProto.DataType codes: 1 float, 6 int32, 7 int64, 9 bool, 10 float16, 11 double, … A
@@ -37,7 +45,7 @@ typedef enum {
 
 typedef struct {
   uint32_t size;  /* sizeof(lpd_tensor) */
-  int32_t device; /* 0: host memory */
+  int32_t device; /* 0: host memory; 1: memory of the instance's CUDA device */
   void *data;
   int64_t bytes; /* of the memory at data */
   uint8_t dtype, rank;
@@ -77,6 +85,10 @@ typedef struct {
   int64_t max_bytes;            /* of arena_bytes + threads * workspace_bytes, and of tensors whose size only a run
                                    can tell, and new strings; of each output that is not bound, too; 0: no limit */
   int64_t max_loop;             /* iterations of a loop; 0: no limit */
+  /* Products for CUDA; there, arena and workspaces are memory of the device, and threads are the device's. */
+  void *cuda_stream;   /* a CUstream of the device's primary context, to run in; NULL: a stream of the instance's own */
+  int32_t cuda_device; /* which, as the driver counts them */
+  int32_t reserved;    /* 0 */
 } lpd_options;
 
 typedef struct {
@@ -127,7 +139,11 @@ void lpd_destroy(lpd_instance *);
 const char *lpd_error(const lpd_instance *);
 
 /* An input is read in place during each run and must stay valid and unchanged. An output is written there; one that
- * is not bound (or bound with data NULL) belongs to the instance and is found with lpd_output. */
+ * is not bound (or bound with data NULL) belongs to the instance and is found with lpd_output.
+ * Products for CUDA: a tensor in the device's memory (device 1) is used where it lies; what was started for it in
+ * another stream than the instance's must be done. One in host memory is copied on each run. An output bound with data
+ * NULL is the instance's in the memory that `device` says. Strings are in host memory. lpd_run returns when all is
+ * done, whichever stream it uses. */
 lpd_status lpd_bind(lpd_instance *, int slot, const lpd_tensor *);
 /* Runs an entry point (0: "run"). cancel, when given, is polled: nonzero ends the run with LPD_CANCELLED. */
 lpd_status lpd_run(lpd_instance *, int entry, const volatile int *cancel);

@@ -116,7 +116,7 @@ lpd_status lpd_prepare(lpd_instance *instance, uint32_t entry) {
   }
   if (!instance->pointers_changed) return LPD_OK;
   instance->has_run = 0;
-  if ((status = lpd_provide_outputs(instance))) return status;
+  if ((status = lpd_provide_tensors(instance))) return status;
   ++instance->pointers_version;
   instance->pointers_changed = 0;
   return LPD_OK;

@@ -1,5 +1,6 @@
 /* Memory and threads, provided when first needed. What grows never shrinks; max_bytes bounds arena, stages and
- * registers together, and each output that the instance holds. */
+ * registers together, and each output that the instance holds. What kernels see is taken from their device, where one
+ * runs them. */
 #include <string.h>
 
 #include "internal.h"
@@ -9,6 +10,7 @@ static int64_t held_bytes(const lpd_instance *instance) {
   int64_t total = instance->arena.bytes + instance->stages.bytes;
   total += strings->views.bytes + strings->table.bytes + strings->text_bytes;
   for (uint32_t i = 0; i < instance->model->register_count; ++i) total += instance->registers[i].bytes;
+  for (int i = 0; i <= LPD_MOST_OPERANDS; ++i) total += instance->views[i].bytes;
   return total;
 }
 
@@ -31,26 +33,53 @@ lpd_status lpd_check_limit(lpd_instance *instance, int64_t more, const char *wha
   return check_limit(instance, more, held_bytes(instance), what);
 }
 
-lpd_status lpd_grow(lpd_instance *instance, lpd_block *block, int64_t bytes, int keep, const char *what) {
-  if (bytes <= block->bytes) return LPD_OK;
-  const lpd_status status = check_limit(instance, bytes, held_beside(instance, block, keep), "arena and workspaces");
-  if (status) return status;
-  if (!keep) {
+static int is_on_device(const lpd_instance *instance, enum lpd_where where) {
+  return instance->driver && where == LPD_SEEN;
+}
+
+void lpd_release(lpd_instance *instance, lpd_block *block, enum lpd_where where) {
+  if (!is_on_device(instance, where))
     lpd_give(&instance->alloc, block->data, block->bytes);
-    *block = (lpd_block){NULL, 0};
-  }
-  void *data = lpd_take(&instance->alloc, bytes);
-  if (!data) return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for %s of %lld bytes", what, (long long)bytes);
-  if (keep && block->bytes > 0) memcpy(data, block->data, (size_t)block->bytes);
-  lpd_give(&instance->alloc, block->data, block->bytes);
-  *block = (lpd_block){data, bytes};
+  else if (block->data)
+    instance->driver->give(instance, block->data);
+  *block = (lpd_block){NULL, 0};
+}
+
+static lpd_status take(lpd_instance *instance, lpd_block *block, enum lpd_where where, int64_t bytes,
+                       const char *what) {
+  *block = (lpd_block){NULL, bytes};
+  if (is_on_device(instance, where)) return instance->driver->take(instance, bytes, what, &block->data);
+  block->data = lpd_take(&instance->alloc, bytes);
+  return block->data ? LPD_OK
+                     : lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for %s of %lld bytes", what, (long long)bytes);
+}
+
+static lpd_status copy_block(lpd_instance *instance, void *to, const lpd_block *from, enum lpd_where where) {
+  if (from->bytes == 0) return LPD_OK;
+  if (is_on_device(instance, where))
+    return instance->driver->copy(instance, to, from->data, from->bytes, LPD_WITHIN_DEVICE);
+  memcpy(to, from->data, (size_t)from->bytes);
   return LPD_OK;
+}
+
+lpd_status lpd_grow(lpd_instance *instance, lpd_block *block, enum lpd_where where, int64_t bytes, int keep,
+                    const char *what) {
+  if (bytes <= block->bytes) return LPD_OK;
+  lpd_status status = check_limit(instance, bytes, held_beside(instance, block, keep), "arena and workspaces");
+  if (status) return status;
+  if (!keep) lpd_release(instance, block, where);
+  lpd_block larger;
+  if ((status = take(instance, &larger, where, bytes, what))) return status;
+  status = copy_block(instance, larger.data, block, where);
+  lpd_release(instance, block, where);
+  *block = larger;
+  return status;
 }
 
 lpd_status lpd_provide_arena(lpd_instance *instance, int64_t bytes) {
   if (bytes < 0) return lpd_fail(instance, LPD_LIMIT, "the arena's size overflows for these input shapes");
   const void *before = instance->arena.data;
-  const lpd_status status = lpd_grow(instance, &instance->arena, bytes, 0, "an arena");
+  const lpd_status status = lpd_grow(instance, &instance->arena, LPD_SEEN, bytes, 0, "an arena");
   if (instance->arena.data == before) return status;
   ++instance->dims_version; /* all frames point into the one before */
   for (uint32_t e = 0; e < instance->model->entry_count; ++e) instance->plans[e].ready = 0;
@@ -61,7 +90,7 @@ lpd_status lpd_provide_stages(lpd_instance *instance, int64_t bytes_each, uint32
   int64_t total;
   if (bytes_each < 0 || __builtin_mul_overflow(bytes_each, (int64_t)threads, &total))
     return lpd_fail(instance, LPD_LIMIT, "the workspaces' size overflows for these input shapes");
-  return lpd_grow(instance, &instance->stages, total, 0, "workspaces");
+  return lpd_grow(instance, &instance->stages, LPD_SEEN, total, 0, "workspaces");
 }
 
 /* Room to spare where contents are kept: what grows by a row at a time is copied a logarithm of times. */
@@ -72,7 +101,7 @@ lpd_status lpd_reserve(lpd_instance *instance, uint32_t reg, int64_t bytes, int 
   int64_t wanted = bytes < kLeast ? kLeast : bytes, roomy;
   const int has_room = keep && !__builtin_add_overflow(wanted, block->bytes / 2, &roomy);
   if (has_room && allowed(instance, held_beside(instance, block, keep), roomy)) wanted = roomy;
-  const lpd_status status = lpd_grow(instance, block, wanted, keep, "a tensor");
+  const lpd_status status = lpd_grow(instance, block, LPD_SEEN, wanted, keep, "a tensor");
   ++instance->pointers_version;
   return status;
 }
@@ -115,20 +144,22 @@ static lpd_status provide_owned(lpd_instance *instance, uint32_t slot, int64_t b
   char text[LPD_SLOT_TEXT];
   lpd_slot_text(instance->model, (int)slot, text);
   int k = 0;
-  while (k < 2 && is_bound(instance, output->owned[k], output->owned_bytes[k])) ++k;
+  while (k < 2 && is_bound(instance, output->owned[k].data, output->owned[k].bytes)) ++k;
   if (k == 2) return lpd_fail(instance, LPD_WRONG_INPUT, "%s: both of its last values are bound", text);
-  if (bytes > output->owned_bytes[k] || !output->owned[k]) {
+  lpd_block *owned = &output->owned[k];
+  const enum lpd_where where = output->device ? LPD_SEEN : LPD_ON_HOST;
+  if (bytes > owned->bytes || !owned->data || output->owned_where[k] != where) {
     if (instance->max_bytes > 0 && bytes > instance->max_bytes)
       return lpd_fail(instance, LPD_LIMIT, "%s: needs %lld bytes, max_bytes allows %lld", text, (long long)bytes,
                       (long long)instance->max_bytes);
-    lpd_give(&instance->alloc, output->owned[k], output->owned_bytes[k]);
-    output->owned_bytes[k] = 0;
-    output->owned[k] = lpd_take(&instance->alloc, bytes > 0 ? bytes : 1);
-    if (!output->owned[k])
-      return lpd_fail(instance, LPD_OUT_OF_MEMORY, "%s: no memory for %lld bytes", text, (long long)bytes);
-    output->owned_bytes[k] = bytes > 0 ? bytes : 1;
+    lpd_release(instance, owned, output->owned_where[k]);
+    output->owned_where[k] = where;
+    lpd_block larger;
+    const lpd_status status = take(instance, &larger, where, bytes > 0 ? bytes : 1, text);
+    if (status) return status;
+    *owned = larger;
   }
-  output->data = output->owned[k];
+  output->data = owned->data;
   return LPD_OK;
 }
 
@@ -167,19 +198,26 @@ static lpd_status check_overlap(lpd_instance *instance, uint32_t output, int64_t
   return LPD_OK;
 }
 
+static lpd_status show(lpd_instance *instance, uint32_t slot) {
+  if (instance->driver) return instance->driver->mirror(instance, slot, needed_bytes(instance, slot));
+  instance->slots[slot].seen = instance->slots[slot].data;
+  return LPD_OK;
+}
+
 /* One of the outputs, whose extents are known. */
 static lpd_status provide(lpd_instance *instance, uint32_t slot) {
   const int64_t bytes = needed_bytes(instance, slot);
-  if (!instance->slots[slot].bound) return provide_owned(instance, slot, bytes);
-  const lpd_status status = check_bound_output(instance, slot, bytes);
-  return status ? status : check_overlap(instance, slot, bytes);
+  const int bound = instance->slots[slot].bound;
+  lpd_status status = bound ? check_bound_output(instance, slot, bytes) : provide_owned(instance, slot, bytes);
+  if (!status && bound) status = check_overlap(instance, slot, bytes);
+  return status ? status : show(instance, slot);
 }
 
-lpd_status lpd_provide_outputs(lpd_instance *instance) {
-  const uint32_t first = instance->model->input_count;
-  for (uint32_t i = 0; i < instance->model->output_count; ++i) {
-    if (instance->model->outputs[i].later) continue;
-    const lpd_status status = provide(instance, first + i);
+lpd_status lpd_provide_tensors(lpd_instance *instance) {
+  const uint32_t inputs = instance->model->input_count, all = inputs + instance->model->output_count;
+  for (uint32_t slot = 0; slot < all; ++slot) {
+    if (lpd_signature_of(instance->model, (int)slot)->later) continue;
+    const lpd_status status = slot < inputs ? show(instance, slot) : provide(instance, slot);
     if (status) return status;
   }
   return LPD_OK;
@@ -193,8 +231,8 @@ lpd_status lpd_provide_output(lpd_instance *instance, uint32_t slot) {
   if (lpd_tensor_bytes(signature->dtype, signature->rank, dims) < 0)
     return lpd_fail(instance, LPD_LIMIT, "%s: its size overflows or an extent is negative",
                     lpd_slot_text(instance->model, (int)slot, text));
-  const void *before = instance->slots[slot].data;
+  const void *before = instance->slots[slot].seen;
   const lpd_status status = provide(instance, slot);
-  if (instance->slots[slot].data != before) ++instance->pointers_version;
+  if (instance->slots[slot].seen != before) ++instance->pointers_version;
   return status;
 }

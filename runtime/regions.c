@@ -17,7 +17,7 @@ static lpd_status make_job(lpd_instance *instance, const lpd_step *step, lpd_job
   const lpd_variant *variant = lpd_chosen_variant(model, instance->dims, step);
   job->threads = 0;
   if (!variant) return LPD_OK;
-  job->kernel = model->kernels[variant->kernel];
+  job->kernel = model->kernels ? model->kernels[variant->kernel] : NULL;
   split(instance, step, variant, job);
   int64_t all;
   if (__builtin_mul_overflow(instance->dims[variant->tasks], job->rounds, &all))
@@ -71,13 +71,13 @@ void *lpd_address(const lpd_instance *instance, const lpd_buffer_ref *ref) {
     case LPD_BASE_ARENA:
       return (char *)instance->arena.data + offset;
     case LPD_BASE_WEIGHTS:
-      return (char *)instance->model->weights + offset;
+      return (char *)instance->seen_weights + offset;
     case LPD_BASE_INPUT:
-      return (char *)instance->slots[ref->index].data + offset;
+      return (char *)instance->slots[ref->index].seen + offset;
     case LPD_BASE_OUTPUT:
-      return (char *)instance->slots[instance->model->input_count + ref->index].data + offset;
+      return (char *)instance->slots[instance->model->input_count + ref->index].seen + offset;
     case LPD_BASE_FLAG:
-      return &instance->flags[ref->index];
+      return &instance->seen_flags[ref->index];
     case LPD_BASE_REGISTER:
       return (char *)instance->registers[ref->index].data + offset;
   }
@@ -100,13 +100,20 @@ static void patch_pointers(lpd_instance *instance, const lpd_plan *plan, const l
 
 /* --- regions ------------------------------------------------------------------------------------------------- */
 
-static lpd_status make_jobs(lpd_instance *instance, const lpd_step *steps, lpd_job *jobs, lpd_region *region) {
+static lpd_status make_jobs(lpd_instance *instance, const lpd_step *steps, lpd_job *jobs, uint32_t count) {
+  for (uint32_t s = 0; s < count; ++s) {
+    const lpd_status status = make_job(instance, &steps[s], &jobs[s]);
+    if (status) return status;
+    fill_pointers(instance, &steps[s], &jobs[s]);
+  }
+  return LPD_OK;
+}
+
+/* Of the host's threads. */
+static lpd_status prepare_threads(lpd_instance *instance, const lpd_step *steps, lpd_job *jobs, lpd_region *region) {
   int64_t stage = 0;
   region->threads = 1;
   for (uint32_t s = 0; s < region->step_count; ++s) {
-    lpd_status status = make_job(instance, &steps[s], &jobs[s]);
-    if (status) return status;
-    fill_pointers(instance, &steps[s], &jobs[s]);
     if (jobs[s].threads > region->threads) region->threads = jobs[s].threads;
     const lpd_variant *variant = lpd_chosen_variant(instance->model, instance->dims, &steps[s]);
     const int64_t bytes = jobs[s].threads > 0 ? lpd_slot_or(instance->dims, variant->stage_bytes, 0) : 0;
@@ -123,7 +130,11 @@ lpd_status lpd_prepare_region(lpd_instance *instance, uint32_t entry, lpd_region
   const lpd_plan *plan = &instance->plans[entry];
   if (region->dims_version != instance->dims_version) {
     const lpd_step *steps = &instance->model->steps[instance->model->entries[entry].first_step + region->first_step];
-    const lpd_status status = make_jobs(instance, steps, plan->jobs + region->first_step, region);
+    lpd_job *jobs = plan->jobs + region->first_step;
+    lpd_status status = make_jobs(instance, steps, jobs, region->step_count);
+    if (!status)
+      status = instance->driver ? instance->driver->prepare_region(instance, entry, region)
+                                : prepare_threads(instance, steps, jobs, region);
     if (status) return status;
     region->dims_version = instance->dims_version;
     region->pointers_version = 0;

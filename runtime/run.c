@@ -114,8 +114,7 @@ static void start(lpd_instance *instance, region *r) {
     lpd_team_run(instance->team, walk, r);
 }
 
-lpd_status lpd_run_region(lpd_instance *instance, uint32_t entry, const lpd_region *prepared,
-                          const volatile int *cancel) {
+lpd_status lpd_run_region(lpd_instance *instance, uint32_t entry, lpd_region *prepared, const volatile int *cancel) {
   const lpd_plan *plan = &instance->plans[entry];
   region r = {.jobs = plan->jobs + prepared->first_step,
               .job_count = prepared->step_count,

@@ -9,6 +9,46 @@ typedef struct {
   const volatile int *cancel;
 } run;
 
+/* --- what host steps see of the kernels' memory ---------------------------------------------------------------- */
+
+/* Constants are the host's too, and strings, whose elements point into its memory, the host's alone. */
+static int is_on_host(const lpd_instance *instance, const lpd_buffer_ref *ref) {
+  const int first = ref->base == LPD_BASE_OUTPUT ? (int)instance->model->input_count : 0;
+  if (!instance->driver || ref->base == LPD_BASE_NONE || ref->base == LPD_BASE_WEIGHTS) return 1;
+  return (ref->base == LPD_BASE_INPUT || ref->base == LPD_BASE_OUTPUT) &&
+         lpd_signature_of(instance->model, first + (int)ref->index)->dtype == LPD_STRING_TYPE;
+}
+
+static void *host_address(const lpd_instance *instance, const lpd_buffer_ref *ref) {
+  if (ref->base != LPD_BASE_WEIGHTS) return lpd_address(instance, ref);
+  return (char *)instance->model->weights + lpd_slot_or(instance->dims, ref->offset, 0);
+}
+
+/* Room for a copy of what a device holds; what the host holds, as it is. */
+static lpd_status view(lpd_instance *instance, const lpd_buffer_ref *ref, int64_t bytes, uint32_t number, void **out) {
+  *out = host_address(instance, ref);
+  if (is_on_host(instance, ref)) return LPD_OK;
+  const lpd_status status = lpd_grow(instance, &instance->views[number], LPD_ON_HOST, bytes, 0, "a host step");
+  *out = instance->views[number].data;
+  return status;
+}
+
+/* The copy is there when the device has settled. */
+static lpd_status fetch(lpd_instance *instance, const lpd_buffer_ref *ref, int64_t bytes, uint32_t number, void **out) {
+  const lpd_status status = view(instance, ref, bytes, number, out);
+  if (status || is_on_host(instance, ref)) return status;
+  return instance->driver->copy(instance, *out, lpd_address(instance, ref), bytes, LPD_FROM_DEVICE);
+}
+
+static lpd_status settle(lpd_instance *instance, int outputs) {
+  return instance->driver ? instance->driver->settle(instance, outputs) : LPD_OK;
+}
+
+static lpd_status put_back(lpd_instance *instance, const lpd_buffer_ref *ref, const void *view, int64_t bytes) {
+  if (is_on_host(instance, ref)) return LPD_OK;
+  return instance->driver->copy(instance, lpd_address(instance, ref), view, bytes, LPD_TO_DEVICE);
+}
+
 /* What the kernels found wrong with the values they read. */
 static lpd_status check_flags(lpd_instance *instance) {
   for (uint32_t i = 0; i < instance->model->flag_count; ++i)
@@ -23,10 +63,13 @@ static int64_t element(const void *data, uint32_t dtype, uint32_t index) {
   return ((const uint8_t *)data)[index] != 0;
 }
 
-static lpd_status read_elements(lpd_instance *instance, const lpd_host_step *step, const void *data,
+static lpd_status read_elements(lpd_instance *instance, const lpd_host_step *step, const lpd_buffer_ref *ref,
                                 const char *origin) {
   const lpd_model *model = instance->model;
-  lpd_status status = check_flags(instance);
+  void *data;
+  lpd_status status = fetch(instance, ref, lpd_type_bits(step->dtype) / 8 * (int64_t)step->element_count, 0, &data);
+  if (!status) status = settle(instance, 0);
+  if (!status) status = check_flags(instance);
   if (status) return status;
   int changed = 0;
   for (uint32_t i = 0; i < step->element_count; ++i) {
@@ -47,7 +90,7 @@ static lpd_status read_elements(lpd_instance *instance, const lpd_host_step *ste
   return LPD_OK;
 }
 
-static lpd_status next_iteration(const run *r, int64_t *counter, int64_t trips, int *done, const char *origin) {
+static lpd_status count_iteration(const run *r, int64_t *counter, int64_t trips, int *done, const char *origin) {
   lpd_instance *instance = r->instance;
   *done = ++*counter >= trips;
   if (*done) return LPD_OK;
@@ -58,18 +101,51 @@ static lpd_status next_iteration(const run *r, int64_t *counter, int64_t trips, 
   return LPD_OK;
 }
 
+/* Counters lie where kernels see them. */
+static lpd_status next_iteration(const run *r, const lpd_buffer_ref *ref, int64_t trips, int *done,
+                                 const char *origin) {
+  lpd_instance *instance = r->instance;
+  void *counter;
+  lpd_status status = fetch(instance, ref, sizeof(int64_t), 0, &counter);
+  if (!status) status = settle(instance, 0);
+  if (!status) status = count_iteration(r, counter, trips, done, origin);
+  return status ? status : put_back(instance, ref, counter, sizeof(int64_t));
+}
+
+static lpd_status begin_loop(lpd_instance *instance, const lpd_buffer_ref *ref) {
+  void *counter;
+  const lpd_status status = view(instance, ref, sizeof(int64_t), 0, &counter);
+  if (status) return status;
+  *(int64_t *)counter = -1;
+  return put_back(instance, ref, counter, sizeof(int64_t));
+}
+
+static lpd_status read_condition(lpd_instance *instance, const lpd_buffer_ref *ref, int *holds) {
+  void *condition;
+  lpd_status status = fetch(instance, ref, 1, 0, &condition);
+  if (!status) status = settle(instance, 0);
+  *holds = !status && *(const uint8_t *)condition;
+  return status;
+}
+
+/* The last operand is the result. */
 static lpd_status host_call(lpd_instance *instance, const lpd_step *step, const lpd_host_step *host) {
   const lpd_model *model = instance->model;
   const lpd_buffer_ref *refs = &model->buffer_refs[step->first_buffer];
+  const uint32_t *bytes = model->integer_slots + host->first_bytes, last = step->buffer_count - 1;
   void *operands[LPD_MOST_OPERANDS];
   int64_t integers[LPD_MOST_ARGUMENTS];
-  lpd_status status = check_flags(instance);
+  lpd_status status = LPD_OK;
+  for (uint32_t i = 1; i <= last && !status; ++i)
+    status = (i < last ? fetch : view)(instance, &refs[i], instance->dims[bytes[i]], i, &operands[i - 1]);
+  if (!status) status = settle(instance, 0);
+  if (!status) status = check_flags(instance);
   if (status) return status;
-  for (uint32_t i = 1; i < step->buffer_count; ++i) operands[i - 1] = lpd_address(instance, &refs[i]);
   for (uint32_t i = 0; i < host->element_count; ++i)
     integers[i] = instance->dims[model->integer_slots[host->first_element + i]];
-  const lpd_call call = {instance, step->origin, lpd_address(instance, &refs[0]), operands, integers};
-  return model->functions[host->target](&call);
+  const lpd_call call = {instance, step->origin, host_address(instance, &refs[0]), operands, integers};
+  status = model->functions[host->target](&call);
+  return status ? status : put_back(instance, &refs[last], operands[last - 1], instance->dims[bytes[last]]);
 }
 
 /* Gives the step to go on with in *next. */
@@ -79,14 +155,14 @@ static lpd_status host_step(const run *r, const lpd_step *step, uint32_t *next) 
   const lpd_host_step *host = &model->host_steps[step->first_variant];
   const lpd_buffer_ref *refs = &model->buffer_refs[step->first_buffer];
   const int64_t amount = host->amount == LPD_NO_SLOT ? 0 : instance->dims[host->amount];
-  int done = 0;
+  int holds = 0;
   lpd_status status = LPD_OK;
   ++*next;
   switch ((enum lpd_step_kind)step->kind) {
     case LPD_STEP_KERNEL:
       break;
     case LPD_STEP_ELEMENTS:
-      return read_elements(instance, host, lpd_address(instance, refs), step->origin);
+      return read_elements(instance, host, refs, step->origin);
     case LPD_STEP_RESERVE:
       if (amount < 0)
         return lpd_fail(instance, LPD_WRONG_INPUT, "%.400s: its result would have %lld bytes", step->origin,
@@ -99,14 +175,14 @@ static lpd_status host_step(const run *r, const lpd_step *step, uint32_t *next) 
       if (amount == 0) *next = host->target;
       break;
     case LPD_STEP_BRANCH_UNLESS:
-      if (!*(const uint8_t *)lpd_address(instance, refs)) *next = host->target;
+      status = read_condition(instance, refs, &holds);
+      if (!holds) *next = host->target;
       break;
     case LPD_STEP_LOOP_BEGIN:
-      *(int64_t *)lpd_address(instance, refs) = -1;
-      break;
+      return begin_loop(instance, refs);
     case LPD_STEP_LOOP_NEXT:
-      status = next_iteration(r, lpd_address(instance, refs), amount, &done, step->origin);
-      if (done) *next = host->target;
+      status = next_iteration(r, refs, amount, &holds, step->origin);
+      if (holds) *next = host->target;
       break;
     case LPD_STEP_HOST_CALL:
       return host_call(instance, step, host);
@@ -131,7 +207,8 @@ static lpd_status take_steps(const run *r, uint32_t entry) {
     if (steps[s].kind == LPD_STEP_KERNEL) {
       lpd_region *region = &plan->regions[plan->region_of[s]];
       status = lpd_prepare_region(instance, entry, region);
-      if (!status) status = lpd_run_region(instance, entry, region, r->cancel);
+      if (!status)
+        status = (instance->driver ? instance->driver->run_region : lpd_run_region)(instance, entry, region, r->cancel);
       s += region->step_count;
     } else {
       const int64_t since = instance->profiling ? lpd_now() : 0;
@@ -140,23 +217,34 @@ static lpd_status take_steps(const run *r, uint32_t entry) {
     }
     if (status) return status;
   }
-  return check_flags(instance);
+  const lpd_status status = settle(instance, 1);
+  return status ? status : check_flags(instance);
 }
 
-lpd_status lpd_run(lpd_instance *instance, int entry, const volatile int *cancel) {
-  if (!instance) return LPD_INVALID_ARGUMENT;
-  instance->error[0] = 0;
-  if (entry < 0 || (uint32_t)entry >= instance->model->entry_count)
-    return lpd_fail(instance, LPD_INVALID_ARGUMENT, "no entry point %d", entry);
-  lpd_status status = lpd_prepare(instance, (uint32_t)entry);
+static lpd_status run_entry(lpd_instance *instance, uint32_t entry, const volatile int *cancel) {
+  lpd_status status = lpd_prepare(instance, entry);
   if (status) return status;
   if (cancel && *cancel) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
   if ((status = lpd_check_own_strings(instance))) return status;
   memset(instance->flags, 0, instance->model->flag_count * sizeof *instance->flags);
   instance->has_run = 0;
   lpd_strings_reset(instance);
+  if (instance->driver && (status = instance->driver->begin(instance))) return status;
   const run r = {instance, &instance->model->entries[entry], cancel};
-  if ((status = take_steps(&r, (uint32_t)entry))) return status;
+  return take_steps(&r, entry);
+}
+
+lpd_status lpd_run(lpd_instance *instance, int entry, const volatile int *cancel) {
+  if (!instance) return LPD_INVALID_ARGUMENT;
+  if (instance->broken) return instance->broken;
+  instance->error[0] = 0;
+  if (entry < 0 || (uint32_t)entry >= instance->model->entry_count)
+    return lpd_fail(instance, LPD_INVALID_ARGUMENT, "no entry point %d", entry);
+  lpd_status status = instance->driver ? instance->driver->enter(instance) : LPD_OK;
+  if (status) return status;
+  status = run_entry(instance, (uint32_t)entry, cancel);
+  if (instance->driver) instance->driver->leave(instance);
+  if (status) return status;
   instance->plans[entry].profiled_runs += instance->profiling;
   instance->has_run = 1;
   return LPD_OK;

@@ -54,8 +54,9 @@ static lpd_status make_slots(lpd_instance *instance) {
   if (2 * (strings->count + 1) <= strings->slots) return LPD_OK;
   const int64_t slots = strings->slots ? 2 * strings->slots : kLeast;
   if (slots > INT64_C(1) << 32) return lpd_fail(instance, LPD_LIMIT, "more than 2^31 strings in a run");
-  lpd_status status = lpd_grow(instance, &strings->table, slots * (int64_t)sizeof(uint32_t), 0, "strings");
-  if (!status) status = lpd_grow(instance, &strings->views, slots / 2 * (int64_t)sizeof(lpd_string), 1, "strings");
+  lpd_status status = lpd_grow(instance, &strings->table, LPD_ON_HOST, slots * (int64_t)sizeof(uint32_t), 0, "strings");
+  if (!status)
+    status = lpd_grow(instance, &strings->views, LPD_ON_HOST, slots / 2 * (int64_t)sizeof(lpd_string), 1, "strings");
   if (status) {
     strings->slots = strings->count = 0;
     return status;

@@ -10,12 +10,13 @@ static uint32_t size_of(const void *caller_struct) {
   return size;
 }
 
-int lpd_read_struct(void *into, uint32_t known, const void *from) {
+int lpd_read_struct(void *into, uint32_t least, uint32_t known, const void *from) {
   const uint32_t size = size_of(from), kMost = 4096;
-  if (size < known || size > kMost) return 0; /* there is no older version yet */
+  if (size < least || size > kMost) return 0;
   for (uint32_t i = known; i < size; ++i)
     if (((const char *)from)[i] != 0) return 0;
-  memcpy(into, from, known);
+  memset(into, 0, known);
+  memcpy(into, from, size < known ? size : known);
   memcpy(into, &known, sizeof known);
   return 1;
 }

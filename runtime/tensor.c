@@ -81,12 +81,21 @@ static lpd_status check_extents(lpd_instance *instance, int slot, const lpd_tens
   return LPD_OK;
 }
 
+static lpd_status check_device(lpd_instance *instance, int slot, const lpd_tensor *tensor, const char *text) {
+  const int strings = lpd_signature_of(instance->model, slot)->dtype == LPD_STRING_TYPE;
+  if (tensor->device == 0) return LPD_OK;
+  if (!instance->driver || strings || tensor->device != 1)
+    return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: not in host memory", text);
+  return tensor->data ? instance->driver->check_memory(instance, slot, tensor) : LPD_OK;
+}
+
 static lpd_status check_tensor(lpd_instance *instance, int slot, const lpd_tensor *tensor) {
   const lpd_signature *signature = lpd_signature_of(instance->model, slot);
   const int is_input = (uint32_t)slot < instance->model->input_count;
   char text[LPD_SLOT_TEXT];
   lpd_slot_text(instance->model, slot, text);
-  if (tensor->device != 0) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: not in host memory", text);
+  lpd_status status = check_device(instance, slot, tensor, text);
+  if (status) return status;
   if (tensor->dtype != signature->dtype)
     return lpd_fail(instance, LPD_WRONG_INPUT, "%s: element type is %s, expected %s", text,
                     lpd_type_name(tensor->dtype), lpd_type_name(signature->dtype));
@@ -104,9 +113,10 @@ static lpd_status check_strings(lpd_instance *instance, int slot, const lpd_tens
   if ((uint32_t)slot >= model->input_count) return LPD_OK;
   for (uint32_t i = model->input_count; i < model->input_count + model->output_count; ++i)
     for (int k = 0; k < 2; ++k) {
-      const char *owned = instance->slots[i].owned[k], *given = tensor->data;
+      const lpd_block *block = &instance->slots[i].owned[k];
+      const char *owned = block->data, *given = tensor->data;
       char text[LPD_SLOT_TEXT];
-      if (owned && given && given >= owned && given < owned + instance->slots[i].owned_bytes[k])
+      if (owned && given && given >= owned && given < owned + block->bytes)
         return lpd_fail(instance, LPD_WRONG_INPUT, "%s: strings of an output must be copied to be an input",
                         lpd_slot_text(model, slot, text));
     }
@@ -139,6 +149,7 @@ static void keep_input(lpd_instance *instance, lpd_slot *slot, const lpd_tensor 
 
 lpd_status lpd_bind(lpd_instance *instance, int slot, const lpd_tensor *given) {
   if (!instance) return LPD_INVALID_ARGUMENT;
+  if (instance->broken) return instance->broken;
   instance->error[0] = 0;
   const lpd_signature *signature = lpd_signature_of(instance->model, slot);
   if (!signature) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "no slot %d", slot);
@@ -146,7 +157,7 @@ lpd_status lpd_bind(lpd_instance *instance, int slot, const lpd_tensor *given) {
   lpd_tensor known;
   const lpd_tensor *tensor = &known;
   char text[LPD_SLOT_TEXT];
-  if (!lpd_read_struct(&known, sizeof known, given))
+  if (!lpd_read_struct(&known, sizeof known, sizeof known, given))
     return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: tensor struct of %u bytes, this library knows %u",
                     lpd_slot_text(instance->model, slot, text), given->size, (unsigned)sizeof known);
   lpd_status status = check_tensor(instance, slot, tensor);
@@ -164,6 +175,7 @@ lpd_status lpd_bind(lpd_instance *instance, int slot, const lpd_tensor *given) {
     instance->has_run = 0;
   }
   kept->data = tensor->data;
+  kept->device = (uint8_t)tensor->device;
   kept->bytes = tensor->bytes;
   instance->pointers_changed = 1;
   return LPD_OK;
@@ -171,6 +183,7 @@ lpd_status lpd_bind(lpd_instance *instance, int slot, const lpd_tensor *given) {
 
 lpd_status lpd_output(lpd_instance *instance, int slot, lpd_tensor *tensor) {
   if (!instance) return LPD_INVALID_ARGUMENT;
+  if (instance->broken) return instance->broken;
   instance->error[0] = 0;
   const lpd_signature *signature = lpd_signature_of(instance->model, slot);
   if (!signature) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "no slot %d", slot);
@@ -181,7 +194,8 @@ lpd_status lpd_output(lpd_instance *instance, int slot, lpd_tensor *tensor) {
   if (is_input && !kept->bound) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s is not bound", text);
   if (!is_input && !instance->has_run)
     return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s has no value before a run", text);
-  const lpd_tensor found = {.data = kept->data,
+  const lpd_tensor found = {.device = kept->device,
+                            .data = kept->data,
                             .bytes = lpd_tensor_bytes(signature->dtype, signature->rank, kept->dims),
                             .dtype = (uint8_t)signature->dtype,
                             .rank = (uint8_t)signature->rank,

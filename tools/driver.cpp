@@ -176,7 +176,8 @@ Compiled compile_graph(const CompileOptions& options) {
 }
 
 void must_run_here(const CompileOptions& options) {
-  if (codegen::resolve_targets(options.target)[0].arch != Arch::X86_64)
+  const Target target = codegen::resolve_targets(options.target)[0];
+  if (target.arch != Arch::X86_64 && !target.is_gpu())
     throw Error(Fault::Usage,
                 fmt::format("target '{}' is not for this machine: only compile takes it", options.target));
 }

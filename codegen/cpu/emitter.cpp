@@ -168,6 +168,7 @@ void KernelEmitter::emit(const StmtNode& statement) {
     case StmtKind::Barrier:
     case StmtKind::Combine:
     case StmtKind::Product:
+    case StmtKind::Attend:
       break;
   }
   LPD_UNREACHABLE("a block of threads on a CPU");

@@ -23,11 +23,11 @@ std::string_view reduction_of(ScalarOp op) {
 }
 
 // The atom's name in device/atoms.h.
-std::string tensor_atom(const loops::ProductNode& product) {
+std::string tensor_atom(Atom atom, const loops::ProductNode* product = nullptr) {
   const auto bytes = [](const loops::ProductOperand& operand) {
     return operand.value->type.dtype == DType::I8 ? "s8" : "u8";
   };
-  switch (product.atom) {
+  switch (atom) {
     case Atom::F16:
       return "atom_f16";
     case Atom::BF16:
@@ -37,7 +37,7 @@ std::string tensor_atom(const loops::ProductNode& product) {
     case Atom::TF32x3:
       return "atom_3xtf32";
     case Atom::I8:
-      return fmt::format("atom_{}_{}", bytes(product.a), bytes(product.b));
+      return fmt::format("atom_{}_{}", bytes(product->a), bytes(product->b));
     case Atom::Fma:
       break;
   }
@@ -125,6 +125,8 @@ class KernelEmitter {
         return emit_combine(statement);
       case StmtKind::Product:
         return emit_product(statement);
+      case StmtKind::Attend:
+        return emit_attend(statement);
     }
   }
 
@@ -200,8 +202,8 @@ class KernelEmitter {
         p.atom == Atom::Fma
             ? fmt::format("product_fma<{}, {}, {}, {}, {}, {}, {}>", memory_type(p.a.value->type.dtype),
                           memory_type(statement.buffer->element.dtype), p.rows, p.columns, p.depth,
-                          loops::product_threads(p), p.stages)
-            : fmt::format("product_mma<{}, {}, {}, {}, {}, {}, {}>", tensor_atom(p), p.rows, p.columns, p.depth,
+                          kernel_.threads, p.stages)
+            : fmt::format("product_mma<{}, {}, {}, {}, {}, {}, {}>", tensor_atom(p.atom, &p), p.rows, p.columns, p.depth,
                           p.warp_rows, p.warp_columns, p.stages);
     text_.line("{{");
     {
@@ -211,6 +213,32 @@ class KernelEmitter {
       emit_operand("a", p.a, p.row, p.k);
       emit_operand("b", p.b, p.column, p.k);
       text_.line("tile::accumulate({}, shared + {}, {}, {}, a, b);", accumulator, shared_, begin, end);
+    }
+    text_.line("}}");
+  }
+
+  void emit_attend(const StmtNode& statement) {
+    const loops::AttendNode& a = *statement.attend;
+    const std::string begin = expressions_.value(statement.begin), end = expressions_.value(statement.end);
+    const std::string accumulator = expressions_.declare(statement.buffer);
+    text_.line("{{");
+    {
+      Text::Indent inside(text_);
+      text_.line("typedef attend<{}, {}, {}, {}, {}, {}, {}> tile;", a.atom == Atom::Fma ? "atom_fma" : tensor_atom(a.atom),
+                 a.queries, a.keys, a.depth, a.columns, a.warps, a.stages);
+      text_.line("static_assert(tile::shared_bytes == {}, \"shared memory\");", attend_shared_bytes(a));
+      emit_operand("q", a.q, a.query, a.inner);
+      emit_operand("k", a.k, a.key, a.inner);
+      emit_operand("v", a.v, a.column, a.key);
+      text_.line("const auto scored = [&](i64 {}, i64 {}, f32 {}) {{", expressions_.declare(a.query),
+                 expressions_.declare(a.key), expressions_.declare(a.score));
+      {
+        Text::Indent deeper(text_);
+        expressions_.begin({a.scored});
+        text_.line("return {};", expressions_.value(a.scored));
+      }
+      text_.line("}};");
+      text_.line("tile::run({}, shared + {}, {}, {}, q, k, v, scored);", accumulator, shared_, begin, end);
     }
     text_.line("}}");
   }

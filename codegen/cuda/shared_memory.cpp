@@ -15,6 +15,11 @@ int64_t product_shared_bytes(const loops::ProductNode& product) {
   return product.stages * (product.depth / pack) * ((product.rows + product.columns) * word + 32);
 }
 
+int64_t attend_shared_bytes(const loops::AttendNode& attend) {
+  const int64_t size = bit_width(attend.q.value->type.dtype) / 8;
+  return (attend.queries * attend.depth + attend.stages * attend.keys * (attend.depth + attend.columns)) * size;
+}
+
 int64_t combine_shared_bytes(const StmtNode& combine, int threads) {
   return combine.group > 32 ? threads / 32 * bit_width(combine.buffer->element.dtype) / 8 : 0;
 }
@@ -25,6 +30,7 @@ int64_t most_bytes(const std::vector<loops::Stmt>& statements, int64_t used, int
   int64_t most = used;
   for (const loops::Stmt& statement : statements) {
     int64_t inside = used;
+    if (statement->kind == StmtKind::Attend) inside += attend_shared_bytes(*statement->attend);
     if (statement->kind == StmtKind::Product) inside += product_shared_bytes(*statement->product);
     if (statement->kind == StmtKind::Combine) inside += combine_shared_bytes(*statement, threads);
     if (statement->kind == StmtKind::Alloc && statement->buffer->space == loops::Space::Shared)

@@ -103,6 +103,12 @@ uint64_t DataObject::add_zeros(uint64_t bytes, uint64_t alignment) {
   return offset;
 }
 
+uint64_t DataObject::add_bytes(const std::vector<char>& content, uint64_t alignment) {
+  const uint64_t offset = add_zeros(content.size(), alignment);
+  std::ranges::copy(content, bytes_.begin() + static_cast<int64_t>(offset));
+  return offset;
+}
+
 uint64_t DataObject::add_string(const std::string& text) {
   const auto [found, is_new] = strings_.try_emplace(text, bytes_.size());
   if (is_new) bytes_.insert(bytes_.end(), text.c_str(), text.c_str() + text.size() + 1);

@@ -18,6 +18,7 @@ class DataObject {
   // Both give the offset of what was added. Strings end in a zero byte and are stored once.
   uint64_t add_zeros(uint64_t bytes, uint64_t alignment);
   uint64_t add_string(const std::string&);
+  uint64_t add_bytes(const std::vector<char>&, uint64_t alignment);
   template <class T>
   uint64_t add_array(const std::vector<T>& values) {
     const uint64_t offset = add_zeros(values.size() * sizeof(T), alignof(T));

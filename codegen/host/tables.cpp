@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "codegen/cpu/compile.h"
+#include "codegen/cuda/emitter.h"
 #include "codegen/host/dim_table.h"
 #include "codegen/host/object_file.h"
 #include "ir/error.h"
@@ -14,15 +15,19 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 
+static_assert(cuda::kThreadsPerBlock == LPD_BLOCK_THREADS);
+
+std::string image_symbol(size_t image) { return fmt::format("lpd_image_{}", image); }
 std::string model_symbol(uint32_t level) { return fmt::format("lpd_model_{}", level); }
 
 // Offsets of one model's tables while they are built.
 class TableBuilder {
  public:
-  TableBuilder(const Program& program, const EntryPoint& entry, uint32_t level, const WeightLayout& weights)
-      : program_(program), entry_(entry), level_(level), dims_(entry.inputs), weights_(weights) {}
+  TableBuilder(const Program& program, const EntryPoint& entry, uint32_t level, const WeightLayout& weights,
+               const Needs& needs)
+      : program_(program), entry_(entry), level_(level), dims_(entry.inputs), weights_(weights), needs_(needs) {}
 
-  std::vector<char> build(const std::vector<std::string>& cpu_features, Arch);
+  std::vector<char> build();
 
  private:
   void add_step(const Step&, bool begins_region);
@@ -42,6 +47,7 @@ class TableBuilder {
   void emit_checks(uint64_t model);
   void emit_symbols(uint64_t model);
   void emit_kernels(uint64_t model);
+  void emit_device_code(uint64_t model);
   uint64_t emit_signatures(const std::vector<TensorInfo>&);
   uint64_t emit_strings(const std::vector<std::string>&, bool null_at_end);
   void point_to_string(uint64_t at, const std::string& text) { out_.point(at, out_.add_string(text)); }
@@ -51,6 +57,7 @@ class TableBuilder {
   const uint32_t level_;
   DimTable dims_;
   const WeightLayout& weights_;
+  const Needs& needs_;
   DataObject out_;
   std::vector<lpd_step> steps_;
   std::vector<std::string> step_origins_;
@@ -159,6 +166,8 @@ void TableBuilder::add_host_step(const Step& step) {
     result.target = function_index("lpd_" + step.call->params.text("function"));
     result.element_count = static_cast<uint32_t>(step.integers.size());
     result.first_element = add_slots(step.integers);
+    LPD_CHECK(step.buffer_bytes.size() == step.buffers.size());
+    if (needs_.is_gpu) result.first_bytes = add_slots(step.buffer_bytes);
     LPD_CHECK(step.buffers.size() <= LPD_MOST_OPERANDS + 1 && step.integers.size() <= LPD_MOST_ARGUMENTS);
   }
   if (step.kind == StepKind::Elements) {
@@ -313,11 +322,52 @@ void TableBuilder::emit_symbols(uint64_t model) {
   out_.point(model + offsetof(lpd_model, symbol_slots), out_.add_array(slots));
 }
 
+// "sm_90a" → 90, for that device alone.
+lpd_device_image image_entry(const cuda::Image& image) {
+  lpd_device_image entry{};
+  const size_t number = image.arch.find('_') + 1;
+  entry.bytes = static_cast<int64_t>(image.bytes.size());
+  entry.capability = static_cast<uint32_t>(std::stoul(image.arch.substr(number)));
+  entry.is_ptx = image.arch.starts_with("compute_");
+  entry.exact = !std::isdigit(static_cast<unsigned char>(image.arch.back()));
+  return entry;
+}
+
+void TableBuilder::emit_device_code(uint64_t model) {
+  std::vector<lpd_device_kernel> kernels;
+  for (const loops::Kernel& kernel : program_.kernels)
+    kernels.push_back({nullptr, cuda::shared_bytes(kernel), static_cast<uint32_t>(kernel.threads), 0});
+  const uint64_t kernel_table = out_.add_array(kernels);
+  for (uint32_t i = 0; i < kernels.size(); ++i)
+    point_to_string(kernel_table + i * sizeof(lpd_device_kernel) + offsetof(lpd_device_kernel, name),
+                    cpu::kernel_symbol(i, level_));
+  std::vector<lpd_device_image> entries;
+  for (const cuda::Image& image : needs_.images) entries.push_back(image_entry(image));
+  const uint64_t image_table = out_.add_array(entries);
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const uint64_t at = image_table + i * sizeof(lpd_device_image);
+    point_to_string(at + offsetof(lpd_device_image, arch), needs_.images[i].arch);
+    out_.point_to_symbol(at + offsetof(lpd_device_image, content), image_symbol(i));
+  }
+  lpd_device_code code{};
+  code.kernel_count = static_cast<uint32_t>(kernels.size());
+  code.image_count = static_cast<uint32_t>(entries.size());
+  const uint64_t at = out_.add_array(std::vector{code});
+  out_.point(at + offsetof(lpd_device_code, kernels), kernel_table);
+  out_.point(at + offsetof(lpd_device_code, images), image_table);
+  out_.point(model + offsetof(lpd_model, device_code), at);
+  out_.point_to_symbol(model + offsetof(lpd_model, driver), "lpd_cuda");
+}
+
 void TableBuilder::emit_kernels(uint64_t model) {
-  const uint64_t kernels = out_.add_zeros(program_.kernels.size() * sizeof(lpd_kernel), alignof(lpd_kernel));
-  for (uint32_t i = 0; i < program_.kernels.size(); ++i)
-    out_.point_to_symbol(kernels + i * sizeof(lpd_kernel), cpu::kernel_symbol(i, level_));
-  out_.point(model + offsetof(lpd_model, kernels), kernels);
+  if (needs_.is_gpu) {
+    emit_device_code(model);
+  } else {
+    const uint64_t kernels = out_.add_zeros(program_.kernels.size() * sizeof(lpd_kernel), alignof(lpd_kernel));
+    for (uint32_t i = 0; i < program_.kernels.size(); ++i)
+      out_.point_to_symbol(kernels + i * sizeof(lpd_kernel), cpu::kernel_symbol(i, level_));
+    out_.point(model + offsetof(lpd_model, kernels), kernels);
+  }
   const uint64_t functions = out_.add_zeros(functions_.size() * sizeof(lpd_host_function), alignof(lpd_host_function));
   for (size_t i = 0; i < functions_.size(); ++i)
     out_.point_to_symbol(functions + i * sizeof(lpd_host_function), functions_[i]);
@@ -328,7 +378,7 @@ void TableBuilder::emit_kernels(uint64_t model) {
   out_.point(model + offsetof(lpd_model, flag_messages), emit_strings(program_.flags, false));
 }
 
-std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_features, Arch arch) {
+std::vector<char> TableBuilder::build() {
   for (const Step& step : entry_.steps)
     if (step.kind == StepKind::Elements) add_reads(step);
   const std::vector<bool> begins = region_begins(entry_);
@@ -338,7 +388,7 @@ std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_featur
   const uint64_t model = out_.add_array(std::vector<lpd_model>(1));
   out_.define(model_symbol(level_), model);
   point_to_string(model + offsetof(lpd_model, name), program_.name);
-  out_.point(model + offsetof(lpd_model, cpu_features), emit_strings(cpu_features, true));
+  out_.point(model + offsetof(lpd_model, cpu_features), emit_strings(needs_.cpu_features, true));
   out_.point(model + offsetof(lpd_model, inputs), emit_signatures(entry_.inputs));
   out_.point(model + offsetof(lpd_model, outputs), emit_signatures(entry_.outputs));
   emit_entry(model);
@@ -366,7 +416,7 @@ std::vector<char> TableBuilder::build(const std::vector<std::string>& cpu_featur
     if (level_ == 0) out_.reserve_section(kWeightsSection, kWeightsSymbol, static_cast<uint64_t>(weights_.bytes));
     out_.point_to_symbol(model + offsetof(lpd_model, weights), kWeightsSymbol);
   }
-  return out_.elf(arch);
+  return out_.elf(needs_.arch);
 }
 
 }  // namespace
@@ -393,9 +443,19 @@ WeightLayout lay_out_weights(const std::vector<const Program*>& programs) {
 }
 
 std::vector<char> table_object(const Program& program, uint32_t level, const WeightLayout& weights,
-                               const std::vector<std::string>& cpu_features, Arch arch) {
+                               const Needs& needs) {
   if (program.entries.size() != 1) throw Error(Fault::Unsupported, "a product with more than one entry point");
-  return TableBuilder(program, program.entries[0], level, weights).build(cpu_features, arch);
+  return TableBuilder(program, program.entries[0], level, weights, needs).build();
+}
+
+std::vector<char> image_object(const Needs& needs) {
+  constexpr uint64_t kImageAlignment = 64;
+  DataObject out;
+  for (size_t i = 0; i < needs.images.size(); ++i) {
+    out.define(image_symbol(i), out.add_bytes(needs.images[i].bytes, kImageAlignment));
+    out.add_zeros(1, 1);  // ends a text
+  }
+  return out.elf(needs.arch);
 }
 
 std::vector<char> list_object(uint32_t levels, Arch arch) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "codegen/cuda/compile.h"
 #include "ir/program.h"
 #include "ir/target.h"
 
@@ -22,9 +23,17 @@ struct WeightLayout {
 };
 WeightLayout lay_out_weights(const std::vector<const Program*>&);
 
-// Of the level-th program. `cpu_features`: what its kernels need of a CPU, by LLVM's names.
-std::vector<char> table_object(const Program&, uint32_t level, const WeightLayout&,
-                               const std::vector<std::string>& cpu_features, Arch);
+// What the kernels of a program need of the machine.
+struct Needs {
+  Arch arch;                              // of the host
+  std::vector<std::string> cpu_features;  // by LLVM's names
+  bool is_gpu = false;                    // the kernels are in these images, which are an object of their own
+  std::vector<cuda::Image> images;
+};
+
+// Of the level-th program.
+std::vector<char> table_object(const Program&, uint32_t level, const WeightLayout&, const Needs&);
+std::vector<char> image_object(const Needs&);
 std::vector<char> list_object(uint32_t levels, Arch);
 
 }  // namespace lapidary::codegen::host

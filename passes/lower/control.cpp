@@ -35,11 +35,16 @@ void FunctionLowering::lower_to_host(const Op& op) {
 void FunctionLowering::lower_host_call(const Op& op) {
   Step step{.kind = StepKind::HostCall, .origin = op.origin, .call = &op};
   step.buffers.push_back({});
+  step.buffer_bytes.push_back(module_.dims.constant(0));
   if (op.params.has("dictionary"))
     step.buffers[0] = {BufferRef::Base::Weights, add_weight(program_, op.params.constant("dictionary"))};
-  for (const Value* operand : op.operands) step.buffers.push_back(place_of(operand));
+  for (const Value* operand : op.operands) {
+    step.buffers.push_back(place_of(operand));
+    step.buffer_bytes.push_back(physical_bytes(module_.dims, operand->type));
+  }
   place_result(op.result());
   step.buffers.push_back(places_.at(op.result()));
+  step.buffer_bytes.push_back(physical_bytes(module_.dims, op.type()));
   step.integers.push_back(element_count(module_.dims, op.type()));
   if (op.params.has("arguments")) std::ranges::copy(op.params.dims("arguments"), std::back_inserter(step.integers));
   push(std::move(step));

@@ -93,12 +93,14 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   const Value* x = conv.operand(0);
   const bool taps_known = std::ranges::all_of(form.kernel, [](int64_t taps) { return taps > 0; });
   if (form.transposed || form.group != 1 || !form.weight || x->producer || !taps_known ||
-      conv.params.integer_or("fill", 0) != 0 || !results_follow(group, &conv))
+      !results_follow(group, &conv))
     return lower_plain(context, group);
   const Type& input = group.operand(x->index)->type;
   const bool blocked = input.layout.blocked_axis == 1;
   if (blocked && input.layout.block != kBlock) return lower_plain(context, group);
   const Convolution c{context.module, group, form, blocked, borders(conv, input, form.spatial)};
+  const bool has_borders = std::ranges::find(c.bordered, true) != c.bordered.end();
+  if (conv.params.integer_or("fill", 0) != 0 && has_borders) return lower_plain(context, group);
   const ConstantId weight = c.weight();
   const Dim depth = context.module.dims.product(c.depth());
 

@@ -67,7 +67,7 @@ class ProductEmitter {
     node_.row = make_var("i", {}, 0, tile.rows - 1);
     node_.column = make_var("j", {}, 0, tile.columns - 1);
     node_.k = make_var("k", {}, 0, INT64_MAX / 4);
-    builder_.threads = product_threads(node_);
+    builder_.threads = 32 * tile.warp_rows * tile.warp_columns;
   }
 
   std::optional<LoweredVariant> emit(Dim when) {
@@ -82,7 +82,7 @@ class ProductEmitter {
     first_column_ = builder_.body.let("column", mul(parts.back(), integer(tile_.columns)));
     if (!operands()) return std::nullopt;
     const DType sum = factor_ == DType::F64 ? DType::F64 : is_float(factor_) ? DType::F32 : DType::I32;
-    accumulator_ = builder_.body.fragment("acc", sum, fragment_elements(node_));
+    accumulator_ = builder_.body.fragment("acc", sum, tile_layout(node_).elements());
     for_each_element(1, [&](Block& block, Expr, Expr element) {
       block.add(store(accumulator_, element, zero_of(sum)));
     });
@@ -223,7 +223,7 @@ class ProductEmitter {
   }
 
   void epilogue(Block& block, const Expr& thread, const Expr& element, int lanes) {
-    const FragmentPlace place = fragment_place(node_, thread, element);
+    const FragmentPlace place = fragment_place(tile_layout(node_), thread, element);
     const Expr row = block.let("row", add(first_row_, place.row)),
                column = block.let("column", add(first_column_, place.column));
     Block inner;

@@ -26,6 +26,9 @@ constexpr Tile kHalves[] = {{Atom::F16, DType::F16, 128, 256, 32, 2, 4, 3},
                             {Atom::F16, DType::F16, 32, 32, 32, 1, 2, 3}};
 
 constexpr Tile kDoubles = {Atom::Fma, DType::F64, 32, 32, 8, 2, 1, 2};
+constexpr Tile kTensorBytes[] = {{Atom::I8, DType::I8, 128, 128, 64, 2, 4, 3},
+                                 {Atom::I8, DType::I8, 64, 64, 64, 2, 2, 3},
+                                 {Atom::I8, DType::I8, 32, 32, 64, 1, 2, 3}};
 constexpr Tile kBytes = {Atom::Fma, DType::I8, 64, 64, 32, 4, 1, 2};
 
 }  // namespace
@@ -37,13 +40,15 @@ std::string Tile::text() const {
 
 Tile choose_tile(const Target& target, DType factor, int64_t batch, int64_t rows, int64_t columns) {
   if (factor == DType::F64) return kDoubles;
-  if (!is_float(factor)) {
+  const bool tensor = target.capability >= 80, halves = bit_width(factor) == 16 && tensor, bytes = bit_width(factor) == 8;
+  if (!is_float(factor) && !(bytes && tensor)) {
     Tile tile = kBytes;
     tile.factor = factor;
     return tile;
   }
-  const bool halves = bit_width(factor) == 16 && target.capability >= 80;
-  const std::span<const Tile> tiles = halves ? std::span<const Tile>(kHalves) : std::span<const Tile>(kFloats);
+  const std::span<const Tile> tiles = bytes    ? std::span<const Tile>(kTensorBytes)
+                                      : halves ? std::span<const Tile>(kHalves)
+                                               : std::span<const Tile>(kFloats);
   const auto wasteful = [&](const Tile& tile) { return tile.rows >= 2 * rows || tile.columns >= 2 * columns; };
   const auto count = [&](const Tile& tile) {
     return batch * ((rows + tile.rows - 1) / tile.rows) * ((columns + tile.columns - 1) / tile.columns);
@@ -55,6 +60,7 @@ Tile choose_tile(const Target& target, DType factor, int64_t batch, int64_t rows
       break;
     }
   if (halves && factor == DType::BF16) tile.atom = Atom::BF16, tile.factor = DType::BF16;
+  if (bytes) tile.factor = factor;
   return tile;
 }
 

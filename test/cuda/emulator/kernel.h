@@ -21,9 +21,15 @@ namespace emulator __attribute__((visibility("hidden"))) {
     launch_with(kernel, std::index_sequence_for<Parameter...>(), grid, block, shared_bytes, order, parameters);
   }
 
+  template <class... Parameter>
+  constexpr unsigned parameter_count(void (*)(Parameter...)) {
+    return sizeof...(Parameter);
+  }
+
 }  // namespace )
 
 #define EMULATED_KERNEL(name)                                                                                  \
+  extern "C" const unsigned emulated_parameters_##name = emulator::parameter_count(name);                      \
   extern "C" void emulated_##name(const unsigned grid[3], const unsigned block[3], unsigned long shared_bytes, \
                                   unsigned order, void** parameters) {                                         \
     emulator::launch_kernel(name, grid, block, shared_bytes, order, parameters);                               \

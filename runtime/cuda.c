@@ -1,0 +1,144 @@
+/* An instance on a CUDA device. Everything it uses there is taken in the device's primary context, which it shares with
+ * whatever else of the process uses the device, and which is current only during its calls. */
+#include "cuda.h"
+
+#include <string.h>
+
+/* --- tables, in one block ---------------------------------------------------------------------------------------- */
+
+enum { kCommonParameters = 4 };
+
+typedef struct {
+  int64_t parameters; /* the most of any launch */
+  uint32_t steps;     /* the most of any region */
+} sizes;
+
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static sizes measure(const lpd_instance *instance) {
+  const lpd_model *model = instance->model;
+  sizes found = {kCommonParameters, 0};
+  for (uint32_t e = 0; e < model->entry_count; ++e) {
+    const lpd_step *steps = &model->steps[model->entries[e].first_step];
+    for (uint32_t s = 0; s < model->entries[e].step_count; ++s)
+      for (uint32_t v = 0; steps[s].kind == LPD_STEP_KERNEL && v < steps[s].variant_count; ++v) {
+        const int64_t integers = model->variants[steps[s].first_variant + v].integer_count;
+        found.parameters = most(found.parameters, kCommonParameters + (int64_t)steps[s].buffer_count + integers);
+      }
+    const lpd_plan *plan = &instance->plans[e];
+    for (uint32_t r = 0; r < plan->region_count; ++r)
+      found.steps = (uint32_t)most(found.steps, plan->regions[r].step_count);
+  }
+  return found;
+}
+
+/* Hands out pieces of a block; with block NULL it only adds up. */
+static void *carve(char *block, int64_t *used, int64_t count, size_t size) {
+  void *piece = block ? block + *used : NULL;
+  *used += (count * (int64_t)size + 15) & ~(int64_t)15;
+  return piece;
+}
+
+static int64_t carve_tables(const lpd_instance *instance, const sizes *size, char *block) {
+  const lpd_model *model = instance->model;
+  int64_t used = 0;
+  lpd_cuda_instance *own = carve(block, &used, 1, sizeof *own);
+  lpd_cuda_plan *plans = carve(block, &used, model->entry_count, sizeof *plans);
+  void **parameters = carve(block, &used, size->parameters, sizeof *parameters);
+  CUevent *events = carve(block, &used, (int64_t)size->steps + 1, sizeof *events);
+  for (uint32_t e = 0; e < model->entry_count; ++e) {
+    const lpd_cuda_plan plan = {.launches = carve(block, &used, model->entries[e].step_count, sizeof(lpd_cuda_launch)),
+                                .graphs = carve(block, &used, instance->plans[e].region_count, sizeof(lpd_cuda_graph))};
+    if (block) plans[e] = plan;
+  }
+  if (block) own->plans = plans, own->parameters = parameters, own->events = events;
+  return used;
+}
+
+static lpd_status make_tables(lpd_instance *instance) {
+  const sizes size = measure(instance);
+  const int64_t bytes = carve_tables(instance, &size, NULL);
+  char *block = lpd_take(&instance->alloc, bytes);
+  if (!block) return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for tables of %lld bytes", (long long)bytes);
+  memset(block, 0, (size_t)bytes);
+  carve_tables(instance, &size, block);
+  instance->device = block;
+  lpd_cuda_of(instance)->bytes = bytes;
+  return LPD_OK;
+}
+
+/* --- life -------------------------------------------------------------------------------------------------------- */
+
+static lpd_status enter(lpd_instance *instance) {
+  const lpd_cuda_instance *own = lpd_cuda_of(instance);
+  if (!own || !own->shared) return instance->broken;
+  return lpd_cuda_check(instance, lpd_cu.cuCtxPushCurrent_v2(own->shared->context), "entering the device's context");
+}
+
+static void leave(lpd_instance *instance) {
+  CUcontext none;
+  lpd_cu.cuStreamSynchronize(lpd_cuda_of(instance)->stream);
+  lpd_cu.cuCtxPopCurrent_v2(&none);
+}
+
+static lpd_status take_stream(lpd_instance *instance, CUstream given) {
+  lpd_cuda_instance *own = lpd_cuda_of(instance);
+  own->stream = given;
+  if (given) return LPD_OK;
+  const CUresult result = lpd_cu.cuStreamCreate(&own->stream, CU_STREAM_NON_BLOCKING);
+  own->owns_stream = result == CUDA_SUCCESS;
+  return lpd_cuda_check(instance, result, "making a stream");
+}
+
+static lpd_status take_flags(lpd_instance *instance) {
+  lpd_cuda_instance *own = lpd_cuda_of(instance);
+  const int64_t bytes = instance->model->flag_count * (int64_t)sizeof(int32_t);
+  const lpd_status status = bytes > 0 ? lpd_cuda_allocate(instance, own->shared, bytes, "flags", &own->flags) : LPD_OK;
+  instance->seen_flags = (int32_t *)(uintptr_t)own->flags;
+  return status;
+}
+
+static lpd_status open_instance(lpd_instance *instance, const lpd_options *options) {
+  lpd_status status = make_tables(instance);
+  if (status) return status;
+  lpd_cuda_instance *own = lpd_cuda_of(instance);
+  if ((status = lpd_cuda_take_model(instance, options->cuda_device, &own->shared))) return status;
+  instance->seen_weights = (const void *)(uintptr_t)own->shared->weights;
+  status = take_stream(instance, options->cuda_stream);
+  if (!status) status = take_flags(instance);
+  CUcontext none;
+  lpd_cu.cuCtxPopCurrent_v2(&none);
+  return status;
+}
+
+static void close_device(lpd_instance *instance, lpd_cuda_instance *own) {
+  for (uint32_t e = 0; e < instance->model->entry_count; ++e)
+    for (uint32_t r = 0; r < instance->plans[e].region_count; ++r)
+      lpd_cuda_drop_graph(instance, &own->plans[e].graphs[r]);
+  for (uint32_t i = 0; i < own->event_count; ++i) lpd_cu.cuEventDestroy_v2(own->events[i]);
+  if (own->flags) lpd_cu.cuMemFree_v2(own->flags);
+  if (own->owns_stream) lpd_cu.cuStreamDestroy_v2(own->stream);
+  lpd_cuda_give_model(own->shared);
+}
+
+/* In the context that lpd_destroy has entered. */
+static void close_instance(lpd_instance *instance) {
+  lpd_cuda_instance *own = lpd_cuda_of(instance);
+  if (!own) return;
+  if (own->shared) close_device(instance, own);
+  lpd_give(&instance->alloc, own, own->bytes);
+}
+
+const lpd_driver lpd_cuda = {.open = open_instance,
+                             .close = close_instance,
+                             .enter = enter,
+                             .leave = leave,
+                             .take = lpd_cuda_take,
+                             .give = lpd_cuda_give,
+                             .copy = lpd_cuda_copy,
+                             .settle = lpd_cuda_settle,
+                             .check_memory = lpd_cuda_check_memory,
+                             .mirror = lpd_cuda_mirror,
+                             .begin = lpd_cuda_begin,
+                             .prepare_region = lpd_cuda_prepare_region,
+                             .run_region = lpd_cuda_run_region};

@@ -1,0 +1,217 @@
+/* What the files of the CUDA part share; only products for CUDA link them, by lpd_cuda, the table of abi.h.
+ *
+ *   cuda_library.c   libcuda.so.1, opened when first needed; its errors as statuses with a line each
+ *   cuda_image.c     which of the product's images a device runs
+ *   cuda_model.c     what instances of one model on one device share: modules, functions, weights
+ *   cuda_memory.c    memory of the device, copies, what kernels see of the caller's tensors
+ *   cuda_region.c    steps as launches, one after the other in the instance's stream
+ *   cuda_graph.c     the same launches as a graph, once they have been the same twice
+ *   cuda.c           an instance's life
+ *
+ * The driver's interface is declared here, as far as it is used: a build needs no header of CUDA's. The names are the
+ * driver's own; versions of calls are those that CUDA 11.4 has. */
+#ifndef LAPIDARY_RUNTIME_CUDA_H
+#define LAPIDARY_RUNTIME_CUDA_H
+
+#include "internal.h"
+
+typedef int CUresult, CUdevice;
+typedef uint64_t CUdeviceptr;
+typedef struct CUctx_st *CUcontext;
+typedef struct CUmod_st *CUmodule;
+typedef struct CUfunc_st *CUfunction;
+typedef struct CUstream_st *CUstream;
+typedef struct CUevent_st *CUevent;
+typedef struct CUgraph_st *CUgraph;
+typedef struct CUgraphNode_st *CUgraphNode;
+typedef struct CUgraphExec_st *CUgraphExec;
+
+typedef struct {
+  CUfunction func;
+  unsigned grid[3], block[3], shared_bytes;
+  void **parameters, **extra;
+} CUDA_KERNEL_NODE_PARAMS;
+
+enum {
+  CUDA_SUCCESS = 0,
+  CUDA_ERROR_OUT_OF_MEMORY = 2,
+  CUDA_ERROR_STUB_LIBRARY = 34,
+  CUDA_ERROR_INSUFFICIENT_DRIVER = 35,
+  CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER = 36,
+  CUDA_ERROR_NO_DEVICE = 100,
+  CUDA_ERROR_INVALID_IMAGE = 200,
+  CUDA_ERROR_NO_BINARY_FOR_GPU = 209,
+  CUDA_ERROR_UNSUPPORTED_PTX_VERSION = 222,
+  CUDA_ERROR_NOT_FOUND = 500,
+
+  CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
+  CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
+  CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97,
+  CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
+  CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,
+  CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,
+  CU_MEMORYTYPE_DEVICE = 2,
+  CU_STREAM_NON_BLOCKING = 1
+};
+
+/* The calls that are used: name in the library, result and parameters. */
+#define LPD_CUDA_CALLS(X)                                                                                     \
+  X(cuDriverGetVersion, (int *))                                                                              \
+  X(cuInit, (unsigned flags))                                                                                 \
+  X(cuGetErrorName, (CUresult, const char **))                                                                \
+  X(cuDeviceGetCount, (int *))                                                                                \
+  X(cuDeviceGet, (CUdevice *, int ordinal))                                                                   \
+  X(cuDeviceGetName, (char *, int room, CUdevice))                                                            \
+  X(cuDeviceGetAttribute, (int *, int attribute, CUdevice))                                                   \
+  X(cuDevicePrimaryCtxRetain, (CUcontext *, CUdevice))                                                        \
+  X(cuDevicePrimaryCtxRelease_v2, (CUdevice))                                                                 \
+  X(cuCtxPushCurrent_v2, (CUcontext))                                                                         \
+  X(cuCtxPopCurrent_v2, (CUcontext *))                                                                        \
+  X(cuModuleLoadData, (CUmodule *, const void *image))                                                        \
+  X(cuModuleUnload, (CUmodule))                                                                               \
+  X(cuModuleGetFunction, (CUfunction *, CUmodule, const char *name))                                          \
+  X(cuFuncSetAttribute, (CUfunction, int attribute, int value))                                               \
+  X(cuMemAlloc_v2, (CUdeviceptr *, size_t))                                                                   \
+  X(cuMemFree_v2, (CUdeviceptr))                                                                              \
+  X(cuMemGetInfo_v2, (size_t * free, size_t * total))                                                         \
+  X(cuMemcpyHtoDAsync_v2, (CUdeviceptr, const void *, size_t, CUstream))                                      \
+  X(cuMemcpyDtoHAsync_v2, (void *, CUdeviceptr, size_t, CUstream))                                            \
+  X(cuMemcpyDtoDAsync_v2, (CUdeviceptr, CUdeviceptr, size_t, CUstream))                                       \
+  X(cuMemsetD8Async, (CUdeviceptr, unsigned char, size_t, CUstream))                                          \
+  X(cuPointerGetAttribute, (void *, int attribute, CUdeviceptr))                                              \
+  X(cuStreamCreate, (CUstream *, unsigned flags))                                                             \
+  X(cuStreamDestroy_v2, (CUstream))                                                                           \
+  X(cuStreamSynchronize, (CUstream))                                                                          \
+  X(cuEventCreate, (CUevent *, unsigned flags))                                                               \
+  X(cuEventDestroy_v2, (CUevent))                                                                             \
+  X(cuEventRecord, (CUevent, CUstream))                                                                       \
+  X(cuEventElapsedTime, (float *milliseconds, CUevent, CUevent))                                              \
+  X(cuLaunchKernel, (CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned shared, \
+                     CUstream, void **parameters, void **extra))                                              \
+  X(cuGraphCreate, (CUgraph *, unsigned flags))                                                               \
+  X(cuGraphDestroy, (CUgraph))                                                                                \
+  X(cuGraphAddKernelNode,                                                                                     \
+    (CUgraphNode *, CUgraph, const CUgraphNode *dependencies, size_t, const CUDA_KERNEL_NODE_PARAMS *))       \
+  X(cuGraphInstantiateWithFlags, (CUgraphExec *, CUgraph, unsigned long long flags))                          \
+  X(cuGraphExecKernelNodeSetParams, (CUgraphExec, CUgraphNode, const CUDA_KERNEL_NODE_PARAMS *))              \
+  X(cuGraphExecDestroy, (CUgraphExec))                                                                        \
+  X(cuGraphLaunch, (CUgraphExec, CUstream))
+
+typedef struct {
+  void *handle;
+#define LPD_CUDA_FIELD(name, parameters) CUresult(*name) parameters;
+  LPD_CUDA_CALLS(LPD_CUDA_FIELD)
+#undef LPD_CUDA_FIELD
+} lpd_cuda_calls;
+
+/* --- shared by the instances of one model on one device -------------------------------------------------------- */
+
+typedef struct lpd_cuda_model {
+  const lpd_model *model;
+  int ordinal;
+  CUdevice device;
+  CUcontext context;
+  char name[64];
+  uint32_t capability; /* 10 * major + minor */
+  const char *arch;    /* of the images taken */
+  CUmodule *modules;
+  uint32_t module_count;
+  CUfunction *functions; /* of each kernel */
+  CUdeviceptr weights;
+  uint32_t instances;
+  struct lpd_cuda_model *next;
+} lpd_cuda_model;
+
+/* --- an instance's part ------------------------------------------------------------------------------------------ */
+
+/* A kernel step made ready for the bound shapes; its tasks and rounds are the job's. */
+typedef struct {
+  CUfunction function;
+  unsigned grid, block, shared_bytes;
+  int64_t stage_each; /* bytes of each thread, or of each block that does a task */
+  uint32_t integers;
+} lpd_cuda_launch;
+
+/* The launches of a region as a graph. Its nodes hold the pointers as they were, which `pointers` remembers. */
+typedef struct {
+  CUgraphExec exec; /* NULL: none */
+  CUgraph graph;
+  CUgraphNode *nodes; /* of the steps in order, a node each round */
+  void **pointers;
+  lpd_block memory;                        /* that of the two */
+  const void *stage;                       /* what the nodes were made with */
+  uint64_t dims_version, launched_version; /* of the graph's dims; of those last launched without: 0, none */
+} lpd_cuda_graph;
+
+typedef struct {
+  lpd_cuda_launch *launches; /* one for each step; those of host steps are not used */
+  lpd_cuda_graph *graphs;    /* one for each region */
+} lpd_cuda_plan;
+
+typedef struct {
+  lpd_cuda_model *shared;
+  CUstream stream;
+  int owns_stream;
+  CUdeviceptr flags;
+  lpd_cuda_plan *plans; /* one for each entry */
+  void **parameters;    /* of one launch */
+  CUevent *events;      /* before each step of a region and behind the last; made when profiling */
+  uint32_t event_count;
+  int64_t bytes; /* of the allocation that holds this and its tables */
+} lpd_cuda_instance;
+
+static inline lpd_cuda_instance *lpd_cuda_of(const lpd_instance *instance) { return instance->device; }
+
+extern const lpd_driver lpd_cuda;
+
+/* --- cuda_library.c ---------------------------------------------------------------------------------------------- */
+/* One thread at a time: around opening the library and changing what instances share. */
+void lpd_cuda_lock(void);
+void lpd_cuda_unlock(void);
+/* Opens the library unless it is open; under the lock. */
+lpd_status lpd_cuda_open_library(lpd_instance *);
+extern lpd_cuda_calls lpd_cu; /* filled then */
+/* "what: CUDA_ERROR_ILLEGAL_ADDRESS (700)", with the status that fits. */
+lpd_status lpd_cuda_fail(lpd_instance *, CUresult, const char *what);
+static inline lpd_status lpd_cuda_check(lpd_instance *instance, CUresult result, const char *what) {
+  return result == CUDA_SUCCESS ? LPD_OK : lpd_cuda_fail(instance, result, what);
+}
+
+/* --- cuda_image.c ------------------------------------------------------------------------------------------------ */
+/* Of the images, one that a device of this capability runs, the best; NULL when there is none. */
+const lpd_device_image *lpd_cuda_pick_image(const lpd_device_code *, uint32_t capability);
+
+/* --- cuda_model.c ------------------------------------------------------------------------------------------------ */
+/* Finds or loads what instances share; on success the device's context is current. */
+lpd_status lpd_cuda_take_model(lpd_instance *, int ordinal, lpd_cuda_model **);
+void lpd_cuda_give_model(lpd_cuda_model *); /* its context is current */
+
+/* --- cuda_memory.c ----------------------------------------------------------------------------------------------- */
+lpd_status lpd_cuda_take(lpd_instance *, int64_t bytes, const char *what, void **memory);
+lpd_status lpd_cuda_allocate(lpd_instance *, const lpd_cuda_model *, int64_t bytes, const char *what, CUdeviceptr *);
+void lpd_cuda_give(lpd_instance *, void *memory);
+lpd_status lpd_cuda_copy(lpd_instance *, void *to, const void *from, int64_t bytes, enum lpd_way);
+lpd_status lpd_cuda_settle(lpd_instance *, int outputs);
+lpd_status lpd_cuda_check_memory(lpd_instance *, int slot, const lpd_tensor *);
+lpd_status lpd_cuda_mirror(lpd_instance *, uint32_t slot, int64_t bytes);
+lpd_status lpd_cuda_begin(lpd_instance *);
+
+/* --- cuda_region.c ----------------------------------------------------------------------------------------------- */
+lpd_status lpd_cuda_prepare_region(lpd_instance *, uint32_t entry, lpd_region *);
+lpd_status lpd_cuda_run_region(lpd_instance *, uint32_t entry, lpd_region *, const volatile int *cancel);
+/* The launch of a step in one round, as the driver takes it; what parameters point to are the job's frame and `tasks`,
+ * which must both last until the driver has them. */
+typedef struct {
+  int64_t begin, end;
+  void *stage;
+} lpd_cuda_tasks;
+CUDA_KERNEL_NODE_PARAMS lpd_cuda_node(lpd_instance *, const lpd_step *, const lpd_job *, const lpd_cuda_launch *,
+                                      int64_t round, lpd_cuda_tasks *);
+
+/* --- cuda_graph.c ------------------------------------------------------------------------------------------------ */
+/* Is there, or should there be, a graph of this region? */
+int lpd_cuda_wants_graph(const lpd_instance *, uint32_t entry, const lpd_region *);
+lpd_status lpd_cuda_launch_graph(lpd_instance *, uint32_t entry, const lpd_region *);
+void lpd_cuda_drop_graph(lpd_instance *, lpd_cuda_graph *);
+
+#endif

@@ -1,0 +1,199 @@
+/* What the instances of one model on one device share: the device's primary context, the modules, the functions in
+ * them and the weights. The first instance loads it, the last one unloads it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda.h"
+
+static lpd_cuda_model *models; /* under the lock */
+
+/* --- the device -------------------------------------------------------------------------------------------------- */
+
+static lpd_status find_device(lpd_instance *instance, lpd_cuda_model *shared) {
+  int count = 0, major = 0, minor = 0;
+  lpd_status status = lpd_cuda_check(instance, lpd_cu.cuDeviceGetCount(&count), "counting devices");
+  if (status) return status;
+  if (shared->ordinal >= count)
+    return lpd_fail(instance, LPD_NO_DEVICE, "no CUDA device %d: the driver knows of %d, counted from 0",
+                    shared->ordinal, count);
+  status = lpd_cuda_check(instance, lpd_cu.cuDeviceGet(&shared->device, shared->ordinal), "finding the device");
+  if (status) return status;
+  if (lpd_cu.cuDeviceGetName(shared->name, sizeof shared->name, shared->device)) strcpy(shared->name, "no name");
+  CUresult result = lpd_cu.cuDeviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, shared->device);
+  if (!result)
+    result = lpd_cu.cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, shared->device);
+  shared->capability = (uint32_t)(10 * major + minor);
+  return lpd_cuda_check(instance, result, "asking for the device's capability");
+}
+
+/* --- its code ---------------------------------------------------------------------------------------------------- */
+
+static lpd_status no_code(lpd_instance *instance, const lpd_cuda_model *shared) {
+  const lpd_device_code *code = shared->model->device_code;
+  char held[160] = "";
+  for (uint32_t i = 0; i < code->image_count; ++i) {
+    if (i > 0 && strcmp(code->images[i].arch, code->images[i - 1].arch) == 0) continue;
+    if (strlen(held) + 24 < sizeof held)
+      snprintf(held + strlen(held), 24, "%s%.20s", *held ? ", " : "", code->images[i].arch);
+  }
+  return lpd_fail(instance, LPD_NO_DEVICE_CODE, "device %d (%s) is of capability %u.%u, the program holds code for %s",
+                  shared->ordinal, shared->name, shared->capability / 10, shared->capability % 10, held);
+}
+
+static lpd_status image_failed(lpd_instance *instance, const lpd_cuda_model *shared, CUresult result) {
+  char what[240];
+  int version = 0;
+  lpd_cu.cuDriverGetVersion(&version);
+  snprintf(what, sizeof what, "device %d (%s), driver %d.%d, does not take the code for %.20s", shared->ordinal,
+           shared->name, version / 1000, version % 1000 / 10, shared->arch);
+  return lpd_cuda_fail(instance, result, what);
+}
+
+static lpd_status load_images(lpd_instance *instance, lpd_cuda_model *shared) {
+  const lpd_device_code *code = shared->model->device_code;
+  const lpd_device_image *best = lpd_cuda_pick_image(code, shared->capability);
+  if (!best) return no_code(instance, shared);
+  shared->arch = best->arch;
+  for (uint32_t i = 0; i < code->image_count; ++i) {
+    if (strcmp(code->images[i].arch, best->arch) != 0) continue;
+    const CUresult result = lpd_cu.cuModuleLoadData(&shared->modules[shared->module_count], code->images[i].content);
+    if (result) return image_failed(instance, shared, result);
+    ++shared->module_count;
+  }
+  return LPD_OK;
+}
+
+static lpd_status find_function(lpd_instance *instance, const lpd_cuda_model *shared, const char *name,
+                                CUfunction *function) {
+  CUresult result = CUDA_ERROR_NOT_FOUND;
+  for (uint32_t m = 0; m < shared->module_count && result == CUDA_ERROR_NOT_FOUND; ++m)
+    result = lpd_cu.cuModuleGetFunction(function, shared->modules[m], name);
+  char what[96];
+  snprintf(what, sizeof what, "finding the kernel %.60s", name);
+  return lpd_cuda_check(instance, result, what);
+}
+
+/* More than what any block may have must be asked for. */
+static lpd_status allow_shared(lpd_instance *instance, const lpd_cuda_model *shared, const lpd_device_kernel *kernel,
+                               CUfunction function) {
+  enum { kAlways = 48 << 10 };
+  if (kernel->shared_bytes <= kAlways) return LPD_OK;
+  int most = kAlways;
+  CUresult result =
+      lpd_cu.cuDeviceGetAttribute(&most, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, shared->device);
+  if (!result && kernel->shared_bytes > most)
+    return lpd_fail(instance, LPD_NO_DEVICE_CODE,
+                    "device %d (%s) has %d bytes of shared memory for a block, the kernel %.60s needs %lld",
+                    shared->ordinal, shared->name, most, kernel->name, (long long)kernel->shared_bytes);
+  if (!result)
+    result =
+        lpd_cu.cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int)kernel->shared_bytes);
+  return lpd_cuda_check(instance, result, "asking for shared memory");
+}
+
+static lpd_status load_functions(lpd_instance *instance, lpd_cuda_model *shared) {
+  const lpd_device_code *code = shared->model->device_code;
+  lpd_status status = LPD_OK;
+  for (uint32_t i = 0; i < code->kernel_count && !status; ++i) {
+    status = find_function(instance, shared, code->kernels[i].name, &shared->functions[i]);
+    if (!status) status = allow_shared(instance, shared, &code->kernels[i], shared->functions[i]);
+  }
+  return status;
+}
+
+/* --- weights ----------------------------------------------------------------------------------------------------- */
+
+static lpd_status load_weights(lpd_instance *instance, lpd_cuda_model *shared) {
+  const lpd_model *model = shared->model;
+  if (model->weights_bytes == 0) return LPD_OK;
+  const lpd_status status =
+      lpd_cuda_allocate(instance, shared, model->weights_bytes, "the model's weights", &shared->weights);
+  if (status) return status;
+  const CUresult result =
+      lpd_cu.cuMemcpyHtoDAsync_v2(shared->weights, model->weights, (size_t)model->weights_bytes, NULL);
+  return lpd_cuda_check(instance, result ? result : lpd_cu.cuStreamSynchronize(NULL), "copying the weights");
+}
+
+/* --- all of it --------------------------------------------------------------------------------------------------- */
+
+/* With its context current, when it has one. */
+static void unload(lpd_cuda_model *shared) {
+  if (shared->weights) lpd_cu.cuMemFree_v2(shared->weights);
+  for (uint32_t m = 0; m < shared->module_count; ++m) lpd_cu.cuModuleUnload(shared->modules[m]);
+  if (shared->context) {
+    CUcontext none;
+    lpd_cu.cuCtxPopCurrent_v2(&none);
+    lpd_cu.cuDevicePrimaryCtxRelease_v2(shared->device);
+  }
+  free(shared->modules);
+  free(shared->functions);
+  free(shared);
+}
+
+static lpd_status enter_context(lpd_instance *instance, lpd_cuda_model *shared) {
+  CUcontext context = NULL;
+  lpd_status status = lpd_cuda_check(instance, lpd_cu.cuDevicePrimaryCtxRetain(&context, shared->device),
+                                     "making the device's context");
+  if (status) return status;
+  status = lpd_cuda_check(instance, lpd_cu.cuCtxPushCurrent_v2(context), "entering the device's context");
+  if (status)
+    lpd_cu.cuDevicePrimaryCtxRelease_v2(shared->device);
+  else
+    shared->context = context;
+  return status;
+}
+
+static lpd_status load(lpd_instance *instance, lpd_cuda_model *shared) {
+  const lpd_device_code *code = shared->model->device_code;
+  shared->modules = calloc(code->image_count + 1, sizeof *shared->modules);
+  shared->functions = calloc(code->kernel_count + 1, sizeof *shared->functions);
+  if (!shared->modules || !shared->functions)
+    return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for %u kernels", code->kernel_count);
+  lpd_status status = find_device(instance, shared);
+  if (!status) status = enter_context(instance, shared);
+  if (!status) status = load_images(instance, shared);
+  if (!status) status = load_functions(instance, shared);
+  return status ? status : load_weights(instance, shared);
+}
+
+static lpd_status take(lpd_instance *instance, int ordinal, lpd_cuda_model **out) {
+  lpd_status status = lpd_cuda_open_library(instance);
+  if (status) return status;
+  for (lpd_cuda_model *found = models; found; found = found->next)
+    if (found->model == instance->model && found->ordinal == ordinal) {
+      status = lpd_cuda_check(instance, lpd_cu.cuCtxPushCurrent_v2(found->context), "entering the device's context");
+      if (status) return status;
+      ++found->instances;
+      *out = found;
+      return LPD_OK;
+    }
+  lpd_cuda_model *shared = calloc(1, sizeof *shared);
+  if (!shared) return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for a model's tables");
+  *shared = (lpd_cuda_model){.model = instance->model, .ordinal = ordinal, .instances = 1, .next = models};
+  status = load(instance, shared);
+  if (status) return unload(shared), status;
+  *out = models = shared;
+  return LPD_OK;
+}
+
+lpd_status lpd_cuda_take_model(lpd_instance *instance, int ordinal, lpd_cuda_model **out) {
+  lpd_cuda_lock();
+  const lpd_status status = take(instance, ordinal, out);
+  lpd_cuda_unlock();
+  return status;
+}
+
+void lpd_cuda_give_model(lpd_cuda_model *shared) {
+  lpd_cuda_lock();
+  lpd_cuda_model **link = &models;
+  if (--shared->instances == 0) {
+    while (*link != shared) link = &(*link)->next;
+    *link = shared->next;
+    unload(shared);
+  } else {
+    CUcontext none;
+    lpd_cu.cuCtxPopCurrent_v2(&none);
+  }
+  lpd_cuda_unlock();
+}

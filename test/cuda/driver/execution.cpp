@@ -1,0 +1,159 @@
+// Streams, events and launches.
+#include <dlfcn.h>
+
+#include <chrono>
+#include <cstdio>
+
+#include "test/cuda/driver/driver.h"
+
+namespace standin {
+namespace {
+
+struct Event {
+  bool recorded = false, done = false;
+  std::chrono::steady_clock::time_point time;
+};
+
+std::set<Stream*> streams;
+std::set<Event*> events;
+Stream default_stream;
+int sticky = kSuccess;  // an error of a kernel is everybody's, as on a device
+unsigned launches = 0;
+
+int run(Stream& stream) {
+  while (!stream.queue.empty() && !sticky) {
+    std::vector<std::function<int()>> queue;
+    queue.swap(stream.queue);
+    for (const auto& work : queue)
+      if (!sticky) sticky = work();
+  }
+  stream.queue.clear();
+  return sticky;
+}
+
+Stream* stream_of(Stream* given) {
+  if (!given) return &default_stream;
+  return streams.count(given) ? given : nullptr;
+}
+
+}  // namespace
+
+int enqueue(Stream* given, std::function<int()> work) {
+  Stream* const stream = stream_of(given);
+  if (!stream) return kInvalidHandle;
+  if (sticky) return sticky;
+  stream->queue.push_back(std::move(work));
+  return kSuccess;
+}
+
+int run_all_streams() {
+  run(default_stream);
+  for (Stream* stream : streams) run(*stream);
+  return sticky;
+}
+
+size_t live_streams() { return streams.size(); }
+size_t live_events() { return events.size(); }
+
+// --- launches ----------------------------------------------------------------------------------------------------------
+
+int check_launch(Function* function, const unsigned grid[3], const unsigned block[3], unsigned shared_bytes,
+                 void** parameters, void** extra, Launch* out) {
+  if (!function || extra) return kInvalidValue;
+  const uint64_t threads = uint64_t{block[0]} * block[1] * block[2];
+  if (threads == 0 || threads > 1024 || block[2] > 64) return kInvalidValue;
+  if (grid[0] == 0 || grid[0] > 0x7fffffff || grid[1] - 1 > 65534 || grid[2] - 1 > 65534) return kInvalidValue;
+  if (shared_bytes > static_cast<unsigned>(function->most_shared)) return kInvalidValue;
+  out->function = function;
+  for (int i = 0; i < 3; ++i) out->grid[i] = grid[i], out->block[i] = block[i];
+  out->shared_bytes = shared_bytes;
+  out->parameters.clear();
+  for (unsigned i = 0; i < function->parameters; ++i)
+    out->parameters.push_back(*static_cast<const uint64_t*>(parameters[i]));
+  return kSuccess;
+}
+
+int run_launch(const Launch& launch) {
+  std::vector<uint64_t> values = launch.parameters;
+  std::vector<void*> pointers;
+  for (uint64_t& value : values) pointers.push_back(&value);
+  const MemoryAccess access;
+  launch.function->kernel(launch.grid, launch.block, launch.shared_bytes, launches++ % 3, pointers.data());
+  Dl_info info;
+  if (!dladdr(reinterpret_cast<void*>(launch.function->kernel), &info)) return kLaunchFailed;
+  void* const library = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+  const auto error = reinterpret_cast<const char* (*)()>(dlsym(library, "emulator_error"));
+  const char* const text = error ? error() : nullptr;
+  if (text) std::fprintf(stderr, "stand-in driver: %s: %s\n", launch.function->name.c_str(), text);
+  dlclose(library);
+  return text ? kLaunchFailed : kSuccess;
+}
+
+}  // namespace standin
+
+using namespace standin;
+
+EXPORT int cuStreamCreate(Stream** out, unsigned) {
+  STANDIN_CALL("cuStreamCreate", kContext);
+  streams.insert(*out = new Stream);
+  return kSuccess;
+}
+
+EXPORT int cuStreamDestroy_v2(Stream* stream) {
+  STANDIN_CALL("cuStreamDestroy_v2", kContext);
+  if (!streams.count(stream)) return kInvalidHandle;
+  const int status = run(*stream);
+  streams.erase(stream);
+  delete stream;
+  return status;
+}
+
+EXPORT int cuStreamSynchronize(Stream* given) {
+  STANDIN_CALL("cuStreamSynchronize", kContext);
+  Stream* const stream = stream_of(given);
+  return stream ? run(*stream) : int{kInvalidHandle};
+}
+
+EXPORT int cuEventCreate(Event** out, unsigned) {
+  STANDIN_CALL("cuEventCreate", kContext);
+  events.insert(*out = new Event);
+  return kSuccess;
+}
+
+EXPORT int cuEventDestroy_v2(Event* event) {
+  STANDIN_CALL("cuEventDestroy_v2", kContext);
+  if (!events.erase(event)) return kInvalidHandle;
+  delete event;
+  return kSuccess;
+}
+
+EXPORT int cuEventRecord(Event* event, Stream* stream) {
+  STANDIN_CALL("cuEventRecord", kContext);
+  if (!events.count(event)) return kInvalidHandle;
+  event->recorded = true;
+  event->done = false;
+  return enqueue(stream, [event] {
+    event->time = std::chrono::steady_clock::now();
+    event->done = true;
+    return int{kSuccess};
+  });
+}
+
+EXPORT int cuEventElapsedTime(float* milliseconds, Event* from, Event* to) {
+  STANDIN_CALL("cuEventElapsedTime", kContext);
+  constexpr int kNotReady = 600;
+  if (!events.count(from) || !events.count(to) || !from->recorded || !to->recorded) return kInvalidHandle;
+  if (!from->done || !to->done) return kNotReady;
+  *milliseconds = std::chrono::duration<float, std::milli>(to->time - from->time).count();
+  return kSuccess;
+}
+
+EXPORT int cuLaunchKernel(Function* function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                          unsigned block_y, unsigned block_z, unsigned shared_bytes, Stream* stream, void** parameters,
+                          void** extra) {
+  STANDIN_CALL("cuLaunchKernel", kContext);
+  const unsigned grid[] = {grid_x, grid_y, grid_z}, block[] = {block_x, block_y, block_z};
+  Launch launch;
+  const int status = check_launch(function, grid, block, shared_bytes, parameters, extra, &launch);
+  return status ? status : enqueue(stream, [launch] { return run_launch(launch); });
+}

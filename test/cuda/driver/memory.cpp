@@ -1,0 +1,166 @@
+// Device memory: pages of its own with a guard page behind, the rest of the last page filled with a pattern that is
+// looked at when it is freed. Fresh memory is NaN. Between calls nobody may touch it.
+#include <sys/mman.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "test/cuda/driver/driver.h"
+
+namespace standin {
+namespace {
+
+constexpr size_t kPage = 4096, kAlignment = 256;
+constexpr unsigned char kPoison = 0xff, kPattern = 0xa5;
+
+struct Allocation {
+  size_t bytes = 0, mapped = 0;  // mapped: without the guard page
+  char* pages = nullptr;
+};
+std::map<Address, Allocation> allocations;  // by their first byte
+size_t used = 0;
+int open_accesses = 0;
+
+void protect(int protection) {
+  for (const auto& [address, allocation] : allocations) mprotect(allocation.pages, allocation.mapped, protection);
+}
+
+std::map<Address, Allocation>::iterator allocation_of(Address address) {
+  auto found = allocations.upper_bound(address);
+  if (found == allocations.begin()) return allocations.end();
+  --found;
+  return address < found->first + found->second.bytes ? found : allocations.end();
+}
+
+size_t tail_bytes(Address address, const Allocation& a) {
+  return a.mapped - (address - reinterpret_cast<Address>(a.pages)) - a.bytes;
+}
+
+}  // namespace
+
+MemoryAccess::MemoryAccess() {
+  if (open_accesses++ == 0) protect(PROT_READ | PROT_WRITE);
+}
+MemoryAccess::~MemoryAccess() {
+  if (--open_accesses == 0) protect(PROT_NONE);
+}
+
+bool is_device_memory(Address address, size_t bytes) {
+  const auto found = allocation_of(address);
+  return found != allocations.end() && bytes <= found->first + found->second.bytes - address;
+}
+
+bool touches_device_memory(const void* memory, size_t bytes) {
+  const auto address = reinterpret_cast<Address>(memory);
+  return allocation_of(address) != allocations.end() || (bytes && allocation_of(address + bytes - 1) != allocations.end());
+}
+
+size_t live_allocations() { return allocations.size(); }
+
+}  // namespace standin
+
+using namespace standin;
+
+// The end is as near to the guard page as the alignment allows.
+EXPORT int cuMemAlloc_v2(Address* out, size_t bytes) {
+  STANDIN_CALL("cuMemAlloc_v2", kContext);
+  if (bytes == 0) return kInvalidValue;
+  if (bytes > machine().memory - used) return kOutOfMemory;
+  Allocation a;
+  a.bytes = bytes;
+  a.mapped = (bytes + kPage - 1) / kPage * kPage;
+  void* pages = mmap(nullptr, a.mapped + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) return kOutOfMemory;
+  a.pages = static_cast<char*>(pages);
+  mprotect(a.pages + a.mapped, kPage, PROT_NONE);
+  char* const data = a.pages + (a.mapped - bytes) / kAlignment * kAlignment;
+  const auto address = reinterpret_cast<Address>(data);
+  std::memset(data, kPoison, bytes);
+  std::memset(data + bytes, kPattern, tail_bytes(address, a));
+  if (open_accesses == 0) mprotect(a.pages, a.mapped, PROT_NONE);
+  allocations[address] = a;
+  used += bytes;
+  *out = address;
+  return kSuccess;
+}
+
+EXPORT int cuMemFree_v2(Address address) {
+  STANDIN_CALL("cuMemFree_v2", kContext);
+  const auto found = allocations.find(address);
+  if (found == allocations.end()) return kInvalidValue;
+  const int status = run_all_streams();
+  const Allocation a = found->second;
+  mprotect(a.pages, a.mapped, PROT_READ);
+  const auto* tail = reinterpret_cast<const unsigned char*>(address) + a.bytes;
+  for (size_t i = 0; i < tail_bytes(address, a); ++i)
+    if (tail[i] != kPattern) {
+      std::fprintf(stderr, "stand-in driver: byte %zu behind an allocation of %zu bytes was written\n", i, a.bytes);
+      std::abort();
+    }
+  munmap(a.pages, a.mapped + kPage);
+  allocations.erase(found);
+  used -= a.bytes;
+  return status;
+}
+
+EXPORT int cuMemGetInfo_v2(size_t* left, size_t* total) {
+  STANDIN_CALL("cuMemGetInfo_v2", kContext);
+  *total = machine().memory;
+  *left = *total - used;
+  return kSuccess;
+}
+
+EXPORT int cuPointerGetAttribute(void* value, int attribute, Address address) {
+  STANDIN_CALL("cuPointerGetAttribute", kContext);
+  if (allocation_of(address) == allocations.end()) return kInvalidValue;
+  if (attribute == 2) return *static_cast<unsigned*>(value) = 2, kSuccess;
+  if (attribute == 9) return *static_cast<int*>(value) = 0, kSuccess;
+  return kInvalidValue;
+}
+
+// Host memory is read at once, as pageable memory is.
+EXPORT int cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, Stream* stream) {
+  STANDIN_CALL("cuMemcpyHtoDAsync_v2", kContext);
+  if (!is_device_memory(to, bytes) || touches_device_memory(from, bytes)) return kInvalidValue;
+  const auto* data = static_cast<const char*>(from);
+  return enqueue(stream, [to, bytes, staged = std::vector<char>(data, data + bytes)] {
+    if (!is_device_memory(to, bytes)) return int{kIllegalAddress};
+    const MemoryAccess access;
+    std::memcpy(reinterpret_cast<void*>(to), staged.data(), bytes);
+    return int{kSuccess};
+  });
+}
+
+EXPORT int cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Stream* stream) {
+  STANDIN_CALL("cuMemcpyDtoHAsync_v2", kContext);
+  if (!is_device_memory(from, bytes) || touches_device_memory(to, bytes)) return kInvalidValue;
+  return enqueue(stream, [=] {
+    if (!is_device_memory(from, bytes)) return int{kIllegalAddress};
+    const MemoryAccess access;
+    std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
+    return int{kSuccess};
+  });
+}
+
+EXPORT int cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, Stream* stream) {
+  STANDIN_CALL("cuMemcpyDtoDAsync_v2", kContext);
+  if (!is_device_memory(from, bytes) || !is_device_memory(to, bytes)) return kInvalidValue;
+  return enqueue(stream, [=] {
+    if (!is_device_memory(from, bytes) || !is_device_memory(to, bytes)) return int{kIllegalAddress};
+    const MemoryAccess access;
+    std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
+    return int{kSuccess};
+  });
+}
+
+EXPORT int cuMemsetD8Async(Address to, unsigned char value, size_t bytes, Stream* stream) {
+  STANDIN_CALL("cuMemsetD8Async", kContext);
+  if (!is_device_memory(to, bytes)) return kInvalidValue;
+  return enqueue(stream, [=] {
+    if (!is_device_memory(to, bytes)) return int{kIllegalAddress};
+    const MemoryAccess access;
+    std::memset(reinterpret_cast<void*>(to), value, bytes);
+    return int{kSuccess};
+  });
+}
