@@ -82,8 +82,8 @@ std::string conversions_of(std::string_view text) {
 }  // namespace
 
 std::string unit_text(std::string_view kernels) {
-  return fmt::format("#ifdef __CUDACC__\n{}#endif\n{}{}{}\n{}", TEXT(lapidary_cuda_device),
-                     TEXT(lapidary_cuda_prelude), conversions_of(kernels), device_library(kernels), kernels);
+  return fmt::format("#ifdef __CUDACC__\n{}#endif\n{}{}{}\n{}", TEXT(lapidary_cuda_device), TEXT(lapidary_cuda_prelude),
+                     conversions_of(kernels), device_library(kernels), kernels);
 }
 
 }  // namespace lapidary::codegen::cuda
