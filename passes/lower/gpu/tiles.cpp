@@ -53,8 +53,9 @@ Tile choose_tile(const Target& target, passes::F32Products f32, DType factor, in
   const bool rounded = factor == DType::F32 && tensor && f32 != passes::F32Products::IEEE;
   const std::span<const Tile> tiles = bytes     ? std::span<const Tile>(kTensorBytes)
                                       : halves  ? std::span<const Tile>(kHalves)
-                                      : rounded ? std::span<const Tile>(f32 == passes::F32Products::BF16 ? kHalves : kRounded)
-                                                : std::span<const Tile>(kFloats);
+                                      : !rounded ? std::span<const Tile>(kFloats)
+                                      : f32 == passes::F32Products::BF16 ? std::span<const Tile>(kHalves)
+                                                                         : std::span<const Tile>(kRounded);
   const auto wasteful = [&](const Tile& tile) { return tile.rows >= 2 * rows || tile.columns >= 2 * columns; };
   const auto count = [&](const Tile& tile) {
     return batch * ((rows + tile.rows - 1) / tile.rows) * ((columns + tile.columns - 1) / tile.columns);
