@@ -114,7 +114,7 @@ typedef struct {
                                             HOST_CALL: its integers */
   uint32_t first_formula, formula_count; /* into integer_slots: what is evaluated then, in order */
   uint32_t first_check, check_count;     /* into checks: what must hold then */
-  uint32_t first_bytes, unused;          /* into integer_slots; HOST_CALL, where kernels run on a device: bytes of each buffer */
+  uint32_t first_bytes, unused; /* into integer_slots; HOST_CALL, where kernels run on a device: bytes of each buffer */
 } lpd_host_step;
 
 typedef struct {
@@ -151,7 +151,7 @@ typedef struct {
   const char *name;
   int64_t shared_bytes; /* dynamic shared memory of a block */
   uint32_t threads;     /* of the block that does a task; 0: a task is one thread's */
-  uint32_t unused;
+  uint32_t persistent;  /* blocks go from task to task: one for each multiprocessor is enough */
 } lpd_device_kernel;
 
 /* Kernels compiled for one kind of device. Several of one `arch` hold different kernels. */
