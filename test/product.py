@@ -110,10 +110,15 @@ class Product:
 
     def bind_memory(self, slot, code, shape, array):
         """The bytes of an array as they lie there."""
+        self.bind_address(slot, code, shape, array.ctypes.data, array.nbytes)
+        self._bound[slot] += (array,)
+
+    def bind_address(self, slot, code, shape, address, size, device=0):
+        """device 1: the address is one of a CUDA device's; None: the instance's own memory there."""
         dims = (c.c_int64 * max(len(shape), 1))(*shape)
-        tensor = Tensor(c.sizeof(Tensor), 0, array.ctypes.data, array.nbytes, code, len(shape), dims, None)
+        tensor = Tensor(c.sizeof(Tensor), device, address, size, code, len(shape), dims, None)
         self._check(self._function("bind")(self.instance, slot, c.byref(tensor)))
-        self._bound[slot] = (array, dims)
+        self._bound[slot] = (dims,)
 
     @staticmethod
     def _views(texts):
@@ -126,13 +131,16 @@ class Product:
         holder.block = block
         return holder
 
-    def step(self):
-        self._check(self._function("run")(self.instance, 0, None))
+    def step(self, cancel=None):
+        self._check(self._function("run")(self.instance, 0, None if cancel is None else c.byref(cancel)))
 
-    def output_address(self, index):
+    def output_tensor(self, index):
         tensor = Tensor(size=c.sizeof(Tensor))
         self._check(self._function("output")(self.instance, len(self.inputs) + index, c.byref(tensor)))
-        return tensor.data
+        return tensor
+
+    def output_address(self, index):
+        return self.output_tensor(index).data
 
     def result_bytes(self, index):
         """(type's code, shape, bytes) of an output."""
@@ -144,9 +152,11 @@ class Product:
             data = packed(c.string_at(int(at), int(size)) for at, size in views).tobytes()
         return tensor.dtype, [tensor.dims[k] for k in range(tensor.rank)], data
 
+    def result(self, index):
+        return self._array(*self.result_bytes(index))
+
     def results(self):
-        found = [self.result_bytes(i) for i in range(len(self.outputs))]
-        return [self._array(*one) for one in found]
+        return [self.result(i) for i in range(len(self.outputs))]
 
     @staticmethod
     def _array(code, shape, data):
