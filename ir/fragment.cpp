@@ -25,11 +25,24 @@ FragmentPlace place_of_fma(const TileLayout& tile, const Expr& thread, const Exp
           in_runs(mod(element, integer(columns)), std::min(columns, run), threads_n, thread_column)};
 }
 
+// A group has `blocks` blocks of 64 rows, one below the other.
+FragmentPlace place_of_warpgroups(const TileLayout& tile, const Expr& thread, const Expr& element) {
+  const int groups = tile.threads() / 128, blocks = tile.rows / (64 * groups), held = tile.columns / 2;
+  const Expr group = floordiv(thread, integer(128)), lane = mod(thread, integer(32)),
+             warp = mod(floordiv(thread, integer(32)), integer(4));
+  const Expr block = floordiv(element, integer(held)), rest = mod(element, integer(held));
+  const Expr row = add(mul(warp, integer(16)),
+                       add(floordiv(lane, integer(4)), mul(mod(floordiv(rest, integer(2)), integer(2)), integer(8))));
+  return {add(mul(add(mul(group, integer(blocks)), block), integer(64)), row),
+          add(mul(floordiv(rest, integer(4)), integer(8)),
+              add(mul(mod(lane, integer(4)), integer(2)), mod(rest, integer(2))))};
+}
+
 }  // namespace
 
 TileLayout tile_layout(const ProductNode& product) {
   return {product.atom,      product.rows,         product.columns,
-          product.warp_rows, product.warp_columns, bit_width(product.a.value->type.dtype) / 8};
+          product.warp_rows, product.warp_columns, bit_width(product.a.value->type.dtype) / 8, product.warpgroups};
 }
 
 TileLayout tile_layout(const AttendNode& attend) {
@@ -37,6 +50,7 @@ TileLayout tile_layout(const AttendNode& attend) {
 }
 
 FragmentPlace fragment_place(const TileLayout& tile, const Expr& thread, const Expr& element) {
+  if (tile.warpgroups) return place_of_warpgroups(tile, thread, element);
   const int across = tile.warp_columns;
   if (tile.atom == Atom::Fma) return place_of_fma(tile, thread, element);
   const int rows = tile.rows / tile.warp_rows, columns = tile.columns / across;

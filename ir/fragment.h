@@ -2,6 +2,7 @@
 // row. codegen/cuda/device/ has the same formulas beside the instructions that ask for them.
 //   tensor cores: a warp's part of the tile is a grid of 16 x 8 pieces, row by row, of four elements each (PTX ISA,
 //                 mma.m16n8: rows lane / 4 and 8 below, columns 2 (lane mod 4) and the next)
+//   warpgroups:   four warps have 16 rows each of 64, of them as above, all columns; more of them other rows
 //   fma:          a thread has a grid of runs, groups of up to 16 bytes of rows by groups of up to 16 bytes of columns,
 //                 far apart, so that neighbouring lanes have neighbouring runs
 #pragma once
@@ -14,6 +15,7 @@ struct TileLayout {
   Atom atom;
   int rows, columns, warp_rows, warp_columns;
   int word;  // bytes of an operand's element
+  bool warpgroups = false;
   int threads() const { return 32 * warp_rows * warp_columns; }  // of the block
   int elements() const { return rows * columns / threads(); }    // of one thread
 };

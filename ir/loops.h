@@ -192,6 +192,9 @@ struct ProductNode {
   int rows = 0, columns = 0, depth = 0;  // of the tile; of k at a time
   int warp_rows = 1, warp_columns = 1;   // warps over the tile; of Fma only their number counts
   int stages = 1;                        // pieces of k in flight
+  // Of a block that does nothing else than zero, multiply and store: 64 rows for every four warps, multiplied by
+  // wgmma out of what four more warps bring (sm_90a).
+  bool warpgroups = false;
   Var row, column, k;
   ProductOperand a, b;
 };

@@ -173,6 +173,8 @@ class Verifier {
   void product(const StmtNode& s) {
     const ProductNode& p = *s.product;
     accumulator(s, tile_layout(p), "product");
+    if (p.warpgroups && (p.warp_columns != 1 || p.warp_rows % 4 != 0 || p.rows % (16 * p.warp_rows) != 0))
+      report("warpgroups of {}x{} warps", p.warp_rows, p.warp_columns);
     if (p.depth < 1 || p.stages < 1) report("product of depth {}, {} stages", p.depth, p.stages);
     in_terms_of({p.k, p.row}, p.a.value);
     in_terms_of({p.k, p.column}, p.b.value);

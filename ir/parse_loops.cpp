@@ -380,6 +380,7 @@ class Parser {
     lexer_.expect("over");
     const std::vector<int> warps = extents(2);
     product.warp_rows = warps[0], product.warp_columns = warps[1];
+    product.warpgroups = lexer_.accept("warpgroups");
     lexer_.expect("stages");
     product.stages = small_number();
     const Head head = collective_head({Facts{0, product.rows - 1, 1}, Facts{0, product.columns - 1, 1}, {}}, 0);

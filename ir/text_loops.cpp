@@ -542,8 +542,9 @@ class KernelPrinter {
   void product(const StmtNode& s) {
     const ProductNode& p = *s.product;
     collective(s,
-               fmt::format("product %{} {} {}x{}x{} over {}x{} stages {}", names_.of(s.buffer.get(), s.buffer->name),
-                           atom_text(p.atom), p.rows, p.columns, p.depth, p.warp_rows, p.warp_columns, p.stages),
+               fmt::format("product %{} {} {}x{}x{} over {}x{}{} stages {}",
+                           names_.of(s.buffer.get(), s.buffer->name), atom_text(p.atom), p.rows, p.columns, p.depth,
+                           p.warp_rows, p.warp_columns, p.warpgroups ? " warpgroups" : "", p.stages),
                {{p.row, below(p.rows)},
                 {p.column, below(p.columns)},
                 {p.k, facts_of_loop(s.begin, s.end, integer(1))}},

@@ -11,10 +11,14 @@
 namespace lapidary::passes {
 
 enum class Numerics { Strict, Default };
+// How a GPU multiplies f32 by f32: as IEEE has it, or on tensor cores, rounded to the type named; TF32x3 as sums of two
+// of those, which is nearly exact.
+enum class F32Products { IEEE, TF32, TF32x3, BF16 };
 
 struct Options {
   Target target;
   Numerics numerics = Numerics::Default;
+  F32Products f32_products = F32Products::IEEE;
   std::vector<std::string> skip;  // passes left out by name
   bool verify = true;             // after each pass
   // Called after each pass with its name, the seconds it took, and the module.

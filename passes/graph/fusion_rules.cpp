@@ -103,11 +103,12 @@ bool keeps_packed(const Op& op) {
          (op.operands.size() < 4 || op.operand(3)->type.dtype == DType::U8);
 }
 
-// Of a head size known now, and values in whole vectors.
+// Of a head size known now, and values in whole vectors. Halves come to a GPU alone: elsewhere they are widened.
 bool is_kernels_attention(const Op& op) {
   const Type &q = op.operand(0)->type, &v = op.operand(2)->type;
   constexpr int64_t kPanel = 16;
-  return q.dtype == DType::F32 && value_of(q.shape[3]) && value_of(v.shape[3]).value_or(1) % kPanel == 0;
+  const bool is_float_kind = q.dtype == DType::F32 || q.dtype == DType::F16 || q.dtype == DType::BF16;
+  return is_float_kind && value_of(q.shape[3]) && value_of(v.shape[3]).value_or(1) % kPanel == 0;
 }
 
 // Of states and heads whose extents are known now.

@@ -13,7 +13,7 @@ const FamilyEntry* find_family(std::string_view name) {
       {"contraction", lower_contraction, gpu::lower_contraction, false},
       {"conv", lower_convolution, gpu::lower_convolution, false},
       {"pool", lower_pool, lower_plain, false},
-      {"attention", lower_attention, lower_attention, true},
+      {"attention", lower_attention, gpu::lower_attention, true},
       {"recurrent", lower_recurrent, lower_recurrent, true},
       {"packed", lower_packed, lower_packed, true},
       {"linear_attention", lower_linear_attention, lower_linear_attention, true},

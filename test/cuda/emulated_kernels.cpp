@@ -17,7 +17,8 @@
 namespace lapidary::test {
 namespace {
 
-// Frame → parameters, and a grid of a few threads. One thread has the stage to itself.
+// Frame → parameters, and a grid of few threads: three blocks of four, of which each thread does a task, or two blocks
+// of the kernel's own size. One thread alone has a stage.
 std::string entry_text(const loops::Kernel& kernel, uint32_t number) {
   std::string arguments;
   bool staged = false;
@@ -30,11 +31,12 @@ std::string entry_text(const loops::Kernel& kernel, uint32_t number) {
   }
   arguments += "begin, end, (char*)stage, 0";
   for (size_t i = 0; i < kernel.integers.size(); ++i) arguments += fmt::format(", frame->integers[{}]", i);
+  const int blocks = kernel.threads ? 2 : staged ? 1 : 3, threads = kernel.threads ? kernel.threads : staged ? 1 : 4;
   return fmt::format(
       "extern \"C\" void entry_{0}(const frame* frame, i64 begin, i64 end, void* stage) {{\n"
-      "  emulator::launch({{{1}}}, {{{2}}}, 0, {3}, [&] {{ k{0}({4}); }});\n"
+      "  emulator::launch({{{1}}}, {{{2}}}, {3}, {4}, [&] {{ k{0}({5}); }});\n"
       "  if (const char* error = emulator_error()) std::fprintf(stderr, \"k{0}: %s\\n\", error), std::abort();\n}}\n",
-      number, staged ? 1 : 3, staged ? 1 : 4, number % 3, arguments);
+      number, blocks, threads, codegen::cuda::shared_bytes(kernel), number % 3, arguments);
 }
 
 std::string unit_text(const Program& program) {

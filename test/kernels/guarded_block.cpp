@@ -38,7 +38,10 @@ GuardedBlock::GuardedBlock(int64_t bytes, Placement placement, std::string name)
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   LPD_CHECK(mapped != MAP_FAILED, "no memory for a guarded block of {} bytes", bytes);
   pages_ = static_cast<std::byte*>(mapped) + kPage;
-  data_ = placement == Placement::EndsAtGuard ? pages_ + page_bytes_ - bytes_ : pages_;
+  const int64_t ahead = page_bytes_ - bytes_;
+  data_ = pages_ + (placement == Placement::EndsAtGuard      ? ahead
+                    : placement == Placement::AlignedAtGuard ? ahead / 16 * 16
+                                                             : 0);
   allow(Access::ReadWrite);
   poison();
 }

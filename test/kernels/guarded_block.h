@@ -10,7 +10,11 @@
 
 namespace lapidary::test {
 
-enum class Placement { EndsAtGuard, BeginsAfterGuard };
+enum class Placement {
+  EndsAtGuard,
+  BeginsAfterGuard,
+  AlignedAtGuard,  // ends there as nearly as its beginning on a multiple of 16 bytes allows
+};
 enum class Access { None, Read, ReadWrite };
 
 inline constexpr auto kPoison = std::byte{0xFF};  // NaN as a float, -1 as an integer

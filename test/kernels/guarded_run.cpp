@@ -230,7 +230,10 @@ size_t CompiledKernels::add(const Program& program) {
 }
 
 void CompiledKernels::compile(const Target& target, int jobs) {
-  loaded_ = std::make_unique<codegen::cpu::LoadedKernels>(all_, target, codegen::ArtifactOptions{.jobs = jobs});
+  if (target.is_gpu())
+    emulated_ = std::make_unique<EmulatedKernels>(all_);
+  else
+    loaded_ = std::make_unique<codegen::cpu::LoadedKernels>(all_, target, codegen::ArtifactOptions{.jobs = jobs});
 }
 
 GuardedProgram::GuardedProgram(const Program& program, std::function<lpd_kernel(uint32_t)> kernel, Placement placement)

@@ -13,22 +13,27 @@
 
 #include "codegen/cpu/load.h"
 #include "ir/interpreter.h"
+#include "test/cuda/emulated_kernels.h"
 #include "test/kernels/guarded_block.h"
 
 namespace lapidary::test {
 
-// The kernels of many programs, compiled for one target and linked once: equal ones are one.
+// The kernels of many programs, compiled for one target and linked once: equal ones are one. Those of a GPU are emulated.
 class CompiledKernels {
  public:
   size_t add(const Program&);  // its number
   void compile(const Target&, int jobs = 2);
-  lpd_kernel kernel(size_t program, uint32_t index) const { return (*loaded_)[kernels_of_.at(program).at(index)]; }
+  lpd_kernel kernel(size_t program, uint32_t index) const {
+    const uint32_t kernel = kernels_of_.at(program).at(index);
+    return emulated_ ? (*emulated_)[kernel] : (*loaded_)[kernel];
+  }
   size_t count() const { return all_.kernels.size(); }
 
  private:
   Program all_;
   std::vector<std::vector<uint32_t>> kernels_of_;
   std::unique_ptr<codegen::cpu::LoadedKernels> loaded_;
+  std::unique_ptr<EmulatedKernels> emulated_;
 };
 
 class GuardedProgram {

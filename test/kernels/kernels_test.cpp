@@ -109,12 +109,12 @@ const KernelCase& case_of(CaseNumber number) { return kernel_cases()[number.fami
 class Kernels : public ::testing::TestWithParam<CaseNumber> {};
 
 void check(const KernelCase& kernel_case, const LoweredCase& lowered, const CompiledKernels& kernels,
-           const std::vector<Expected>& all_expected) {
+           const std::vector<Expected>& all_expected, const std::vector<Placement>& placements) {
   ASSERT_TRUE(lowered.program) << lowered.error;
   const Program& program = *lowered.program;
   const auto kernel = [&](uint32_t index) { return kernels.kernel(lowered.number, index); };
-  for (Placement placement : {Placement::EndsAtGuard, Placement::BeginsAfterGuard}) {
-    SCOPED_TRACE(placement == Placement::EndsAtGuard ? "buffers end at guards" : "buffers begin behind guards");
+  for (Placement placement : placements) {
+    SCOPED_TRACE(placement == Placement::BeginsAfterGuard ? "buffers begin behind guards" : "buffers end at guards");
     const GuardedProgram guarded(program, kernel, placement);
     for (size_t set = 0; set < all_expected.size(); ++set) {
       SCOPED_TRACE("symbols:" + to_string(kernel_case.values[set]));
@@ -145,10 +145,21 @@ TEST_P(Kernels, ComputeBetweenGuards) {
                                                                     << print_program(*lowered.program);
     }
     try {
-      check(kernel_case, lowered, family.kernels, expected);
+      check(kernel_case, lowered, family.kernels, expected, {Placement::EndsAtGuard, Placement::BeginsAfterGuard});
     } catch (const Error& error) { ADD_FAILURE() << error.what(); }
     if (HasFailure()) return;
   }
+}
+
+TEST_P(Kernels, ComputeOnAnEmulatedGpu) {
+  const KernelCase& kernel_case = case_of(GetParam());
+  std::vector<Expected> expected;
+  for (const SymbolValues& values : kernel_case.values) expected.push_back(expected_of(kernel_case, values));
+  const CompiledFamily& family = compiled(GetParam().family, "cuda:sm_80");
+  try {
+    check(kernel_case, family.cases[GetParam().index], family.kernels, expected,
+          {Placement::AlignedAtGuard, Placement::BeginsAfterGuard});
+  } catch (const Error& error) { ADD_FAILURE() << error.what(); }
 }
 
 std::vector<CaseNumber> all_cases() {

@@ -16,5 +16,6 @@ LoweredStep map_step(Context&, const Op& group, const std::string& family, const
 LoweredGroup lower_contraction(Context&, const Op& group);
 LoweredGroup lower_convolution(Context&, const Op& group);
 LoweredGroup lower_reduction(Context&, const Op& group);
+LoweredGroup lower_attention(Context&, const Op& group);
 
 }  // namespace lapidary::lowering::gpu

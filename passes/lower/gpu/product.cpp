@@ -13,8 +13,7 @@
 
 #include "ir/error.h"
 #include "ir/fragment.h"
-#include "ir/loops_substitute.h"
-#include "passes/lower/access_recorder.h"
+#include "passes/lower/gpu/operand.h"
 #include "passes/lower/gpu/tiles.h"
 #include "passes/lower/iteration_space.h"
 #include "passes/lower/work.h"
@@ -28,25 +27,6 @@ namespace {
 using Parts = ProductForm::Parts;
 
 bool is_zero(Dim dim) { return lapidary::value_of(dim) == 0; }
-
-// `e` with the Lets of the block in their variables' places; null when the block does more than name things.
-Expr inlined(Block& block, const Expr& e) {
-  Substitution values;
-  for (const Stmt& statement : block.take()) {
-    if (statement->kind != StmtKind::Let) return nullptr;
-    values[statement->var.get()] = substitute(statement->value, values);
-  }
-  return substitute(e, values);
-}
-
-// A load of a 16-bit float as it lies in memory.
-Expr stored_form(const Expr& value, DType dtype) {
-  if (value->type.dtype == dtype) return value;
-  if (value->kind == ExprKind::Convert && value->args[0]->type.dtype == dtype) return value->args[0];
-  return convert(value, dtype);
-}
-
-Expr zero_of(DType dtype) { return constant(lapidary::convert(Scalar::of_integer(DType::I64, 0), dtype)); }
 
 class ProductEmitter {
  public:
@@ -111,103 +91,50 @@ class ProductEmitter {
   bool operands() {
     const Expr row = add(first_row_, variable(node_.row)), column = add(first_column_, variable(node_.column)),
                k = variable(node_.k);
-    node_.a.value = operand(inside(row, rows_, tile_.rows), [&] {
+    node_.a.value = operand_value(emit_, factor_, inside(row, rows_, tile_.rows), [&] {
       return emit_.value(form_.a, form_.a_at(emit_, batch_, parts(row, form_.rows), parts(k, form_.depth)));
     });
-    node_.b.value = operand(inside(column, columns_, tile_.columns), [&] {
+    node_.b.value = operand_value(emit_, factor_, inside(column, columns_, tile_.columns), [&] {
       if (form_.b_element) return form_.b_element(emit_, k, column);
       return emit_.value(form_.b, form_.b_at(emit_, batch_, parts(k, form_.depth), parts(column, form_.columns)));
     });
     if (!node_.a.value || !node_.b.value) return false;
-    const DType factor_b = is_float(factor_) ? factor_ : node_.b.value->type.dtype;
-    widen(node_.a, form_.rows, factor_, true);
-    widen(node_.b, form_.columns, factor_b, false);
+    widen(node_.a, form_.rows, [&](GroupEmitter& emit, const Parts& row_parts, const Parts& depth_parts) {
+      return emit.value(form_.a, form_.a_at(emit, unknown(form_.batch), row_parts, depth_parts));
+    });
+    if (form_.b_element) {
+      while (2 * node_.b.vector <= 16 * 8 / bit_width(factor_) && known_multiple(depth_, 2 * node_.b.vector))
+        node_.b.vector *= 2;
+    } else {
+      widen(node_.b, form_.columns, [&](GroupEmitter& emit, const Parts& column_parts, const Parts& depth_parts) {
+        return emit.value(form_.b, form_.b_at(emit, unknown(form_.batch), depth_parts, column_parts));
+      });
+    }
     return true;
   }
 
-  // The value with what it loads masked by `guard`, and 0 where that does not hold.
-  Expr operand(const Expr& guard, const std::function<Expr()>& value) {
-    Block block;
-    Expr found;
-    {
-      GroupEmitter::Scope scope(emit_, block);
-      found = value();
-    }
-    found = inlined(block, found);
-    if (!found) return nullptr;
-    if (is_float(factor_)) found = stored_form(found, factor_);
-    if (!guard) return found;
-    if (found->kind == ExprKind::Load) return masked(found, guard);
-    return select(guard, masked(found, guard), zero_of(found->type.dtype));
+  static Parts unknown(const std::vector<Dim>& extents) {
+    Parts parts;
+    for (Dim extent : extents) parts.push_back(unknown_position(extent));
+    return parts;
   }
 
-  // Every load under the mask.
-  static Expr masked(const Expr& e, const Expr& guard) {
-    if (e->kind == ExprKind::Load)
-      return load(e->buffer, e->args[0], e->type.lanes, e->args.size() > 1 ? both(e->args[1], guard) : guard);
-    std::vector<Expr> args;
-    for (const Expr& arg : e->args) args.push_back(masked(arg, guard));
-    if (e->kind == ExprKind::Apply) return apply(e->op, std::move(args));
-    if (e->kind == ExprKind::Fma) return fma(args[0], args[1], args[2]);
-    if (e->kind == ExprKind::Convert) return convert(args[0], e->type.dtype);
-    return e;
-  }
-
-  void widen(ProductOperand& operand, const ProductAxis& tile_axis, DType factor, bool of_a) {
-    const int most = 16 * 8 / bit_width(factor);
+  // Which axis the operand's elements follow in memory, and how many of them at once.
+  using At = std::function<Expr(GroupEmitter&, const Parts& tile, const Parts& depth)>;
+  void widen(ProductOperand& operand, const ProductAxis& tile_axis, const At& at) {
     for (const bool along_k : {true, false}) {
       const ProductAxis& axis = along_k ? form_.depth : tile_axis;
-      const int width = vector_along(axis, most, of_a, along_k, factor);
-      if (width < operand.vector || (width == 1 && operand.vector == 1 && !is_contiguous_)) continue;
-      if (width > operand.vector || is_contiguous_) operand.vector = width, operand.along_k = along_k;
-      if (is_contiguous_) return;
-    }
-  }
-
-  // How many neighbours along the innermost extent of an axis lie side by side, aligned; notes whether any do.
-  int vector_along(const ProductAxis& axis, int most, bool of_a, bool along_k, DType factor) {
-    is_contiguous_ = false;
-    if (axis.extents.empty()) return 1;
-    int width = most;
-    while (width > 1 && !known_multiple(axis.extents.back(), width)) width /= 2;
-    for (;; width /= 2) {
-      KernelBuilder builder(builder_.module, builder_.target, "dry-run");
-      GroupEmitter emit(builder, group_);
-      AccessRecorder recorder({axis.extents.back()});
-      emit.recorder = &recorder;
-      Block block;
-      Expr value;
-      {
-        GroupEmitter::Scope scope(emit, block);
-        const auto unknown = [&](const std::vector<Dim>& extents, bool candidate) {
-          Parts parts;
-          for (size_t i = 0; i < extents.size(); ++i) {
-            const bool inner = candidate && i + 1 == extents.size();
-            parts.push_back({{Digit{variable(make_var("x", {}, 0, INT64_MAX / 4, inner ? width : 1)), nullptr,
-                                    extents[i], inner ? 0 : -1}}});
-          }
-          return parts;
-        };
-        const Parts batch = unknown(form_.batch, false), depth = unknown(form_.depth.extents, along_k);
-        if (of_a) {
-          value = emit.value(form_.a, form_.a_at(emit, batch, unknown(form_.rows.extents, !along_k), depth));
-        } else if (form_.b_element) {
-          is_contiguous_ = along_k;  // by its order
-          width = most;
-          while (!known_multiple(depth_, width)) width /= 2;
-          return along_k ? width : 1;
-        } else {
-          value = emit.value(form_.b, form_.b_at(emit, batch, depth, unknown(form_.columns.extents, !along_k)));
-        }
-      }
-      value = inlined(block, value);
-      if (!value) return 1;
-      if (is_float(factor)) value = stored_form(value, factor);
-      const bool steps = recorder.accesses.size() == 1 && !recorder.opaque[0] && recorder.accesses[0][0] &&
-                         lapidary::value_of(recorder.accesses[0][0]) == 1;
-      if (value->kind != ExprKind::Load || value->args.size() > 1 || !steps) return 1;
-      is_contiguous_ = true;
-      if (width == 1 || known_multiple(value->args[0]) % width == 0) return width;
+      if (axis.extents.empty()) continue;
+      const std::optional<int> width =
+          width_along(emit_, factor_, axis.extents.back(), [&](GroupEmitter& emit, const Coord& position) {
+            Parts tile = unknown(tile_axis.extents), depth = unknown(form_.depth.extents);
+            (along_k ? depth : tile).back() = position;
+            return at(emit, tile, depth);
+          });
+      if (!width) continue;
+      operand.along_k = along_k;
+      operand.vector = *width;
+      return;
     }
   }
 
@@ -258,7 +185,6 @@ class ProductEmitter {
   Parts batch_;
   Expr first_row_, first_column_;
   Buffer accumulator_;
-  bool is_contiguous_ = false;
 };
 
 }  // namespace
@@ -269,7 +195,7 @@ std::optional<LoweredStep> product_step(Context& context, const Op& group, const
             batch = dims.product(form.batch);
   if (is_zero(depth)) return std::nullopt;
   const DType factor = form.a->type.dtype;
-  const Tile tile = choose_tile(context.target(), factor, guess(batch), guess(rows), guess(columns));
+  const Tile tile = choose_tile(context.target(), context.options.f32_products, factor, guess(batch), guess(rows), guess(columns));
   LoweredStep step;
   std::optional<LoweredVariant> variant = ProductEmitter(context, group, form, tile, tile.factor).emit(nullptr);
   if (!variant) return std::nullopt;

@@ -26,6 +26,10 @@ constexpr Tile kHalves[] = {{Atom::F16, DType::F16, 128, 256, 32, 2, 4, 3},
                             {Atom::F16, DType::F16, 32, 32, 32, 1, 2, 3}};
 
 constexpr Tile kDoubles = {Atom::Fma, DType::F64, 32, 32, 8, 2, 1, 2};
+constexpr Tile kRounded[] = {{Atom::TF32, DType::F32, 128, 128, 32, 2, 4, 3},
+                             {Atom::TF32, DType::F32, 128, 64, 32, 2, 2, 3},
+                             {Atom::TF32, DType::F32, 64, 64, 32, 2, 2, 3},
+                             {Atom::TF32, DType::F32, 32, 32, 32, 1, 2, 3}};
 constexpr Tile kTensorBytes[] = {{Atom::I8, DType::I8, 128, 128, 64, 2, 4, 3},
                                  {Atom::I8, DType::I8, 64, 64, 64, 2, 2, 3},
                                  {Atom::I8, DType::I8, 32, 32, 64, 1, 2, 3}};
@@ -38,7 +42,7 @@ std::string Tile::text() const {
                      warp_columns, stages);
 }
 
-Tile choose_tile(const Target& target, DType factor, int64_t batch, int64_t rows, int64_t columns) {
+Tile choose_tile(const Target& target, passes::F32Products f32, DType factor, int64_t batch, int64_t rows, int64_t columns) {
   if (factor == DType::F64) return kDoubles;
   const bool tensor = target.capability >= 80, halves = bit_width(factor) == 16 && tensor, bytes = bit_width(factor) == 8;
   if (!is_float(factor) && !(bytes && tensor)) {
@@ -46,9 +50,11 @@ Tile choose_tile(const Target& target, DType factor, int64_t batch, int64_t rows
     tile.factor = factor;
     return tile;
   }
-  const std::span<const Tile> tiles = bytes    ? std::span<const Tile>(kTensorBytes)
-                                      : halves ? std::span<const Tile>(kHalves)
-                                               : std::span<const Tile>(kFloats);
+  const bool rounded = factor == DType::F32 && tensor && f32 != passes::F32Products::IEEE;
+  const std::span<const Tile> tiles = bytes     ? std::span<const Tile>(kTensorBytes)
+                                      : halves  ? std::span<const Tile>(kHalves)
+                                      : rounded ? std::span<const Tile>(f32 == passes::F32Products::BF16 ? kHalves : kRounded)
+                                                : std::span<const Tile>(kFloats);
   const auto wasteful = [&](const Tile& tile) { return tile.rows >= 2 * rows || tile.columns >= 2 * columns; };
   const auto count = [&](const Tile& tile) {
     return batch * ((rows + tile.rows - 1) / tile.rows) * ((columns + tile.columns - 1) / tile.columns);
@@ -59,7 +65,9 @@ Tile choose_tile(const Target& target, DType factor, int64_t batch, int64_t rows
       tile = candidate;
       break;
     }
-  if (halves && factor == DType::BF16) tile.atom = Atom::BF16, tile.factor = DType::BF16;
+  const bool brain = (halves && factor == DType::BF16) || (rounded && f32 == passes::F32Products::BF16);
+  if (brain) tile.atom = Atom::BF16, tile.factor = DType::BF16;
+  if (rounded && f32 == passes::F32Products::TF32x3) tile.atom = Atom::TF32x3;
   if (bytes) tile.factor = factor;
   return tile;
 }

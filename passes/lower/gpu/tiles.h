@@ -5,6 +5,7 @@
 
 #include "ir/loops.h"
 #include "ir/target.h"
+#include "passes/pipeline.h"
 
 namespace lapidary::lowering::gpu {
 
@@ -16,6 +17,6 @@ struct Tile {
 };
 
 // `factor`: the operands' type. Extents are guesses.
-Tile choose_tile(const Target&, DType factor, int64_t batch, int64_t rows, int64_t columns);
+Tile choose_tile(const Target&, passes::F32Products, DType factor, int64_t batch, int64_t rows, int64_t columns);
 
 }  // namespace lapidary::lowering::gpu

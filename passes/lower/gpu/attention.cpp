@@ -1,0 +1,197 @@
+// Attention on a GPU, softmax(cap(q·kᵀ·scale) + mask)·v: a task is a tile of queries of one (batch, head). The tile's
+// scores are never stored (FlashAttention-2, Dao 2023): the collective `attend` goes over the keys in tiles, keeping a
+// maximum and a sum for each query; what scales, caps, masks and hides scores is an expression of the score's place. On
+// tensor cores for halves; f32 stays f32.
+#include "ir/error.h"
+#include "ir/fragment.h"
+#include "passes/lower/gpu/gpu.h"
+#include "passes/lower/gpu/operand.h"
+#include "passes/lower/work.h"
+
+namespace lapidary::lowering::gpu {
+
+using namespace loops;
+
+namespace {
+
+constexpr int kQueries = 64, kKeys = 64, kWarps = 4, kStages = 2;
+
+int rounded_up(int64_t extent, int multiple) { return static_cast<int>((extent + multiple - 1) / multiple) * multiple; }
+
+class AttentionEmitter {
+ public:
+  AttentionEmitter(Context& context, const Op& group, const Op& op)
+      : dims_(context.module.dims),
+        op_(op),
+        builder_(context.module, context.target(), "attention"),
+        emit_(builder_, group),
+        q_(op.operand(0)),
+        k_(op.operand(1)),
+        v_(op.operand(2)),
+        factor_(factor_of(context.target(), q_->type.dtype)),
+        head_size_(*lapidary::value_of(q_->type.shape[3])),
+        value_size_(*lapidary::value_of(v_->type.shape[3])) {
+    node_.atom = factor_ == DType::F16 ? Atom::F16 : factor_ == DType::BF16 ? Atom::BF16 : Atom::Fma;
+    node_.queries = kQueries, node_.keys = kKeys, node_.warps = kWarps, node_.stages = kStages;
+    node_.depth = rounded_up(head_size_, 16);
+    node_.columns = rounded_up(value_size_, 16);
+    node_.query = make_var("i", {}, 0, kQueries - 1);
+    node_.key = make_var("j", {}, 0, INT64_MAX / 4);
+    node_.inner = make_var("d", {}, 0, node_.depth - 1);
+    node_.column = make_var("e", {}, 0, node_.columns - 1);
+    node_.score = make_var("s", {DType::F32, 1});
+    builder_.threads = 32 * kWarps;
+  }
+
+  std::optional<LoweredStep> emit() {
+    const Dim batch = q_->type.shape[0], heads = q_->type.shape[1], queries = q_->type.shape[2],
+              keys = k_->type.shape[2];
+    const Dim tiles = dims_.ceildiv(queries, dims_.constant(kQueries));
+    const std::vector<Expr> task = builder_.split_task({batch, heads, tiles});
+    batch_ = task[0];
+    head_ = task[1];
+    kv_head_ = builder_.body.let("kv_head", floordiv(head_, builder_.divisor(dims_.floordiv(heads, k_->type.shape[1]))));
+    first_ = builder_.body.let("first", mul(task[2], integer(kQueries)));
+    if (!operands()) return std::nullopt;
+    node_.scored = scored(keys, queries);
+    if (!node_.scored) return std::nullopt;
+    const TileLayout tile = tile_layout(node_);
+    accumulator_ = builder_.body.fragment("acc", DType::F32, tile.elements());
+    Expr end = builder_.parameter(keys);
+    if (op_.params.integer_or("causal", 0)) {  // the last query of the tile sees no key beyond this one
+      const Expr seen = add(add(first_, integer(kQueries)), sub(end, builder_.parameter(queries)));
+      end = min(end, max(seen, integer(1)));  // a query that sees none of some keys is NaN, as softmax has it
+    }
+    builder_.body.add(attend(accumulator_, node_, integer(0), builder_.body.let("end", end)));
+    store(tile);
+    LoweredStep step = single_step(builder_.finish(dims_.product(std::vector<Dim>{batch, heads, tiles})));
+    step.flops =
+        dims_.product(std::vector<Dim>{dims_.constant(2 * (head_size_ + value_size_)), batch, heads, queries, keys});
+    return step;
+  }
+
+ private:
+  static DType factor_of(const Target& target, DType dtype) {
+    return bit_width(dtype) == 16 && target.capability >= 80 ? dtype : DType::F32;
+  }
+
+  Expr within(const Expr& index, int64_t extent, int padded) {
+    return extent == padded ? nullptr : less(index, integer(extent));
+  }
+  Expr is_query(const Expr& query) {
+    const Dim queries = q_->type.shape[2];
+    return known_multiple(queries, kQueries) ? nullptr : less(query, builder_.parameter(queries));
+  }
+
+  bool operands() {
+    const Expr query = add(first_, variable(node_.query)), key = variable(node_.key), d = variable(node_.inner),
+               e = variable(node_.column);
+    node_.q.value = operand_value(emit_, factor_, both(is_query(query), within(d, head_size_, node_.depth)), [&] {
+      return emit_.value(q_, {{at(batch_), at(head_), at(query), at(d)}});
+    });
+    node_.k.value = operand_value(emit_, factor_, within(d, head_size_, node_.depth), [&] {
+      return emit_.value(k_, {{at(batch_), at(kv_head_), at(key), at(d)}});
+    });
+    node_.v.value = operand_value(emit_, factor_, within(e, value_size_, node_.columns), [&] {
+      return emit_.value(v_, {{at(batch_), at(kv_head_), at(key), at(e)}});
+    });
+    widen(node_.q, q_, 3, true);
+    widen(node_.k, k_, 3, true);
+    widen(node_.v, v_, 3, false);
+    return node_.q.value && node_.k.value && node_.v.value;
+  }
+
+  // Rows of q, k and v along their last axis, or, as a transposed key may lie, along the one before.
+  void widen(ProductOperand& operand, const Value* value, size_t last, bool last_is_k) {
+    for (const size_t axis : {last, last - 1}) {
+      const Shape& shape = value->type.shape;
+      const std::optional<int> width =
+          width_along(emit_, factor_, shape[axis], [&](GroupEmitter& emit, const Coord& position) {
+            Coords coords;
+            for (size_t i = 0; i < shape.size(); ++i)
+              coords.axes.push_back(i == axis ? position : unknown_position(shape[i]));
+            return emit.value(value, coords);
+          });
+      if (!width) continue;
+      operand.along_k = (axis == last) == last_is_k;
+      operand.vector = *width;
+      return;
+    }
+    operand.along_k = last_is_k;
+  }
+
+  // The scale, the cap, the additive mask and causality.
+  Expr scored(Dim keys, Dim queries) {
+    const Expr query = add(first_, variable(node_.query)), key = variable(node_.key);
+    Expr score = mul(variable(node_.score), real(static_cast<float>(op_.params.number("scale"))));
+    if (const double cap = op_.params.number_or("softcap", 0); cap != 0)
+      score = mul(apply(ScalarOp::Tanh, {mul(score, real(static_cast<float>(1 / cap)))}),
+                  real(static_cast<float>(cap)));
+    if (op_.operands.size() > 3) {
+      const Value* mask = op_.operand(3);
+      std::vector<Coord> where = {at(batch_), at(head_), at(query), at(key)};
+      where.erase(where.begin(), where.begin() + (4 - mask->type.rank()));
+      for (int axis = 0; axis < mask->type.rank(); ++axis)
+        if (lapidary::value_of(mask->type.shape[axis]) == 1) where[axis] = at(integer(0));
+      const Expr added =
+          operand_value(emit_, DType::F32, is_query(query), [&] { return emit_.value(mask, {where}); });
+      if (!added) return nullptr;
+      score = add(score, added);
+    }
+    if (op_.params.integer_or("causal", 0)) {  // key j is seen by queries from j - (keys - queries) on
+      const Expr shift = sub(builder_.parameter(keys), builder_.parameter(queries));
+      score = select(less(add(query, shift), key), real(-INFINITY), score);
+    }
+    return score;
+  }
+
+  void store(const TileLayout& tile) {
+    constexpr int kLanes = 2;
+    const Var thread = make_var("thread", {}, 0, builder_.threads - 1);
+    const Var element = make_var("e", {}, 0, accumulator_->size - 1, kLanes);
+    const int lanes = value_size_ % kLanes == 0 ? kLanes : 1;
+    Block inner;
+    for (int lane = 0; lane < kLanes; lane += lanes) {
+      const Expr at_element = add(variable(element), integer(lane));
+      const FragmentPlace place = fragment_place(tile, variable(thread), at_element);
+      const Expr query = inner.let("query", add(first_, place.row)), column = inner.let("column", place.column);
+      Block guarded;
+      {
+        GroupEmitter::Scope scope(emit_, guarded);
+        Coords where{{at(batch_), at(head_), at(query), lanes > 1 ? along(column) : at(column)}, lanes};
+        Expr value = load(accumulator_, at_element, lanes);
+        if (const DType dtype = op_.type().dtype; compute_dtype(dtype) != dtype)
+          value = convert(convert(value, dtype), compute_dtype(dtype));
+        emit_.store_results(op_.result(), where, value);
+      }
+      const Expr inside = both(is_query(query), within(column, value_size_, node_.columns));
+      inner.add(inside ? if_then(inside, guarded.take()) : block(guarded.take()));
+    }
+    builder_.body.add(for_loop(
+        thread, integer(0), integer(builder_.threads), 1, LoopKind::Thread,
+        {for_loop(element, integer(0), integer(accumulator_->size), kLanes, LoopKind::Unrolled, inner.take())}));
+  }
+
+  DimPool& dims_;
+  const Op& op_;
+  KernelBuilder builder_;
+  GroupEmitter emit_;
+  const Value *q_, *k_, *v_;
+  DType factor_;
+  int64_t head_size_, value_size_;
+  AttendNode node_;
+  Expr batch_, head_, kv_head_, first_;
+  Buffer accumulator_;
+};
+
+}  // namespace
+
+LoweredGroup lower_attention(Context& context, const Op& group) {
+  std::optional<LoweredStep> step = AttentionEmitter(context, group, anchor_of(group)).emit();
+  if (!step) return lowering::lower_attention(context, group);
+  LoweredGroup lowered;
+  lowered.steps.push_back(std::move(*step));
+  return lowered;
+}
+
+}  // namespace lapidary::lowering::gpu
