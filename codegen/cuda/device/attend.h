@@ -20,7 +20,10 @@ struct softmax_row {
   f32 most, sum;  // most: score times log2(e)
   static constexpr f32 log2_e = 1.44269504f, ln_2 = 0.693147181f;
 
-  static DEV_MEMBER softmax_row empty() { return {-float_of(0x7f800000u), 0.0f}; }
+  DEV_MEMBER void clear() {
+    most = -float_of(0x7f800000u);
+    sum = 0;
+  }
   // Of scores; one that is NaN makes a weight of NaN soon enough.
   struct larger {
     static constexpr bool symmetric = true;
@@ -30,7 +33,7 @@ struct softmax_row {
   DEV_MEMBER f32 raise(f32 largest) {
     const f32 before = most, now = largest * log2_e;
     most = now > before ? now : before;
-    return before == most ? 1.0f : fast_exp2(before - most);
+    return fast_exp2(before == most ? 0.0f : before - most);
   }
   // Of a score that is not above the maximum. If all were -inf until now, they weigh nothing.
   DEV_MEMBER f32 weight(f32 score) const {
@@ -48,7 +51,7 @@ struct turned {
   static DEV_MEMBER int offset(int line, int k) { return LAYOUT::offset(k, line); }
 };
 
-// One tile of all of an operand, there for all threads on return.
+// All of an operand that is one tile; there for all threads on return.
 template <class MOVER>
 DEV void stage_once(char* slot, MOVER mover, int depth) {
   mover.begin(slot, 0, depth);

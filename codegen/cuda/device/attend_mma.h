@@ -73,7 +73,9 @@ struct attend_mma {
 
     const fragment_reader<T, layout_k, KEYS / 16, steps, false> reader_k(0, lane);
     const fragment_reader<T, layout_v, VALUES / 16, key_steps, false> reader_v(0, lane);
-    softmax_row upper = softmax_row::empty(), lower = softmax_row::empty();
+    softmax_row upper, lower;
+    upper.clear();
+    lower.clear();
     f32 result[atoms_v * 4] = {};
     stage_tiles<KEYS, STAGES, bytes_k, bytes_v>(
         shared + bytes_q, key_begin, key_end, mover<K, turned<layout_k>, WIDTH, KEYS, threads>(k, key_begin),
