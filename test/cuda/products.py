@@ -117,6 +117,8 @@ def device_tensors(library, driver):
         yield "moved to other memory", difference(y.astype(np.float64), small_models.classify(inputs(5, 1))[0]) < 1e-5
         yield "host memory as the device's", refused(
             lambda: product.bind_address(0, FLOAT, (5, 24), x.ctypes.data, x.nbytes, device=1), 1, "its data is no memory of device 0")
+        yield "not aligned", refused(
+            lambda: product.bind_address(0, FLOAT, (5, 24), place + 4, x.nbytes, device=1), 1, "not aligned to 16 bytes")
         yield "a device that there is not", refused(
             lambda: product.bind_address(0, FLOAT, (5, 24), place, x.nbytes, device=2), 1, "not in host memory")
     memory.give_back()
