@@ -73,14 +73,18 @@ def emulated_kernels(text, build):
     return library
 
 
-def emulated(model, folder, build, target="cuda:sm_80", options=()):
-    """The product's path. Instances made from here on, until the next call, run these kernels."""
-    name = os.path.splitext(os.path.basename(model))[0]
-    name = re.sub(r"\W", "_", name)
-    library = os.path.join(folder, name + ".so")
-    lapidary(build, "compile", "-q", model, "-o", library, "--target", target, *options)
+def use_kernels(model, build, target, options=()):
+    """Instances made from here on, until the next call, run this model's kernels."""
     text = lapidary(build, "compile", "-q", model, "--emit=cuda", "--target", target, *options)
     os.environ["LAPIDARY_EMULATED_KERNELS"] = emulated_kernels(text, build)
+
+
+def emulated(model, folder, build, target="cuda:sm_80"):
+    """The product's path, its kernels in use."""
+    name = re.sub(r"\W", "_", os.path.splitext(os.path.basename(model))[0])
+    library = os.path.join(folder, name + ".so")
+    lapidary(build, "compile", "-q", model, "-o", library, "--target", target)
+    use_kernels(model, build, target)
     return library
 
 
