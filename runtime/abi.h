@@ -151,7 +151,7 @@ typedef struct {
   const char *name;
   int64_t shared_bytes; /* dynamic shared memory of a block */
   uint32_t threads;     /* of the block that does a task; 0: a task is one thread's */
-  uint32_t unused;
+  uint32_t persistent;  /* blocks go from task to task: one for each multiprocessor is enough */
 } lpd_device_kernel;
 
 /* Kernels compiled for one kind of device. Several of one `arch` hold different kernels. */

@@ -44,6 +44,34 @@ std::string tensor_atom(Atom atom, const loops::ProductNode* product = nullptr) 
   LPD_UNREACHABLE("not of tensor cores");
 }
 
+// A kernel of warpgroups: in its task are Lets, the accumulator, and in that a loop of the threads that zeroes it,
+// maybe Lets, the product, and a loop of the threads that stores.
+struct WarpgroupTask {
+  const StmtNode* task = nullptr;
+  std::vector<const StmtNode*> lets;
+  const StmtNode *accumulator = nullptr, *product = nullptr, *epilogue = nullptr;
+};
+
+std::optional<WarpgroupTask> warpgroup_task(const loops::Kernel& kernel) {
+  if (kernel.threads == 0) return std::nullopt;
+  WarpgroupTask found;
+  const auto collect = [&](const std::vector<loops::Stmt>& statements, const auto& self) -> void {
+    for (const loops::Stmt& statement : statements) {
+      if (statement->kind == StmtKind::Let) found.lets.push_back(&*statement);
+      if (statement->kind == StmtKind::Product) found.product = &*statement;
+      if (statement->kind == StmtKind::Alloc) found.accumulator = &*statement;
+      if (statement->kind == StmtKind::For && statement->loop == LoopKind::Task) found.task = &*statement;
+      if (statement->kind == StmtKind::For && statement->loop == LoopKind::Thread)
+        found.epilogue = found.product ? &*statement : nullptr;
+      if (statement->kind == StmtKind::Alloc || statement->loop == LoopKind::Task) self(statement->body, self);
+    }
+  };
+  collect(kernel.body->body, collect);
+  if (!found.product || !found.product->product->warpgroups) return std::nullopt;
+  LPD_CHECK(found.task && found.accumulator && found.epilogue, "a task of warpgroups that does more than a product");
+  return found;
+}
+
 class KernelEmitter {
  public:
   explicit KernelEmitter(const loops::Kernel& kernel) : kernel_(kernel), expressions_(text_) {}
@@ -51,12 +79,15 @@ class KernelEmitter {
   std::string run(const std::string& name) {
     text_.line("// {}: {}", kernel_.family, kernel_.schedule);
     text_.line("extern \"C\" __global__ void __launch_bounds__({}) {}({}) {{",
-               kernel_.threads ? kernel_.threads : kThreadsPerBlock, name, parameters());
+               block_threads(kernel_), name, parameters());
     {
       Text::Indent inside(text_);
       if (kernel_.threads == 0) begin_threads();
       if (shared_bytes(kernel_) > 0) text_.line("DYNAMIC_SHARED(shared);");
-      emit(*kernel_.body);
+      if (const auto task = warpgroup_task(kernel_))
+        emit_warpgroups(*task);
+      else
+        emit(*kernel_.body);
     }
     text_.line("}}");
     return text_.take();
@@ -217,6 +248,39 @@ class KernelEmitter {
     text_.line("}}");
   }
 
+  void emit_warpgroups(const WarpgroupTask& w) {
+    const loops::ProductNode& p = *w.product->product;
+    text_.line("typedef product_wgmma<{}, {}, {}, {}, {}, {}> tile;", tensor_atom(p.atom, &p), p.rows, p.columns, p.depth,
+               p.stages, kernel_.threads / 128);
+    text_.line("static_assert(tile::shared_bytes == {}, \"shared memory\");", product_shared_bytes(p));
+    text_.line("const auto tile_of = [&](i64 number) {{");
+    {
+      Text::Indent inside(text_);
+      emit_place(w);
+      expressions_.begin({w.product->begin, w.product->end});
+      const std::string begin = expressions_.value(w.product->begin), end = expressions_.value(w.product->end);
+      emit_operand("a", p.a, p.row, p.k);
+      emit_operand("b", p.b, p.column, p.k);
+      text_.line("return tile::tile(a, b, {}, {});", begin, end);
+    }
+    text_.line("}};");
+    const std::string accumulator = expressions_.declare(w.accumulator->buffer);
+    text_.line("tile::run(shared, task_end - task_begin, tile_of, [&](i64 number, int holder, const tile::results& {}) {{",
+               accumulator);
+    {
+      Text::Indent inside(text_);
+      emit_place(w);
+      text_.line("const i64 {} = holder;", expressions_.declare(w.epilogue->var));
+      for (const loops::Stmt& part : w.epilogue->body) emit(*part);
+    }
+    text_.line("}});");
+  }
+
+  void emit_place(const WarpgroupTask& w) {
+    text_.line("const i64 {} = task_begin + number;", expressions_.declare(w.task->var));
+    for (const StmtNode* let : w.lets) emit(*let);
+  }
+
   void emit_attend(const StmtNode& statement) {
     const loops::AttendNode& a = *statement.attend;
     const std::string begin = expressions_.value(statement.begin), end = expressions_.value(statement.end);
@@ -250,7 +314,7 @@ class KernelEmitter {
     const bool copied = value.kind == loops::ExprKind::Load;
     const std::string& line_name = expressions_.declare(line);
     const std::string& k_name = expressions_.declare(k);
-    text_.line("const auto {} = {}<{}, {}, {}>([&](i64 {}, i64 {}) {{", name, copied ? "copied" : "computed",
+    text_.line("const auto {} = {}<{}, {}, {}>([=](i64 {}, i64 {}) {{", name, copied ? "copied" : "computed",
                memory_type(value.type.dtype), operand.vector, operand.along_k, line_name, k_name);
     {
       Text::Indent inside(text_);
@@ -276,6 +340,13 @@ class KernelEmitter {
 };
 
 }  // namespace
+
+int block_threads(const loops::Kernel& kernel) {
+  if (kernel.threads == 0) return kThreadsPerBlock;
+  return kernel.threads + (warpgroup_task(kernel) ? 128 : 0);
+}
+
+bool is_persistent(const loops::Kernel& kernel) { return warpgroup_task(kernel).has_value(); }
 
 std::string kernel_text(const loops::Kernel& kernel, const std::string& name) {
   return KernelEmitter(kernel).run(name);

@@ -17,5 +17,7 @@ constexpr int kThreadsPerBlock = 128;  // of kernels whose tasks are a thread's
 
 std::string kernel_text(const loops::Kernel&, const std::string& name);
 int64_t shared_bytes(const loops::Kernel&);  // dynamic shared memory of a block
+int block_threads(const loops::Kernel&);     // kThreadsPerBlock; or the kernel's own, and those that bring it operands
+bool is_persistent(const loops::Kernel&);    // a block for each multiprocessor is enough
 
 }  // namespace lapidary::codegen::cuda

@@ -10,6 +10,9 @@ using loops::StmtNode;
 
 int64_t product_shared_bytes(const loops::ProductNode& product) {
   const int64_t size = bit_width(product.a.value->type.dtype) / 8;
+  constexpr int64_t kBarrierBytes = 8;
+  if (product.warpgroups)
+    return product.stages * ((product.rows + product.columns) * product.depth * size + 2 * kBarrierBytes);
   if (product.atom != Atom::Fma) return product.stages * (product.rows + product.columns) * product.depth * size;
   const int64_t pack = size == 1 ? 4 : 1, word = pack * size;  // a slot is [k][line], lines padded by 16 bytes
   return product.stages * (product.depth / pack) * ((product.rows + product.columns) * word + 32);

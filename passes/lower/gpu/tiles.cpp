@@ -51,9 +51,9 @@ Tile choose_tile(const Target& target, passes::F32Products f32, DType factor, in
     return tile;
   }
   const bool rounded = factor == DType::F32 && tensor && f32 != passes::F32Products::IEEE;
-  const bool in_halves = halves || (rounded && f32 == passes::F32Products::BF16);
+  const bool as_halves = halves || (rounded && f32 == passes::F32Products::BF16);
   const std::span<const Tile> tiles = bytes       ? std::span<const Tile>(kTensorBytes)
-                                      : in_halves ? std::span<const Tile>(kHalves)
+                                      : as_halves ? std::span<const Tile>(kHalves)
                                       : rounded   ? std::span<const Tile>(kRounded)
                                                   : std::span<const Tile>(kFloats);
   const auto wasteful = [&](const Tile& tile) { return tile.rows >= 2 * rows || tile.columns >= 2 * columns; };
