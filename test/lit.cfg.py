@@ -1,7 +1,9 @@
 # lit: text tests over the tools. `%lapidary-opt`, `%lapidary`, `%FileCheck`, `%python` are substituted with the built
 # and installed ones; `%t` is a fresh path for each test. `%exits CODE COMMAND` wants that exit status. `%onnx FROM TO`
-# writes the model whose ONNX text stands in a test's own file between its comments.
+# writes the model whose ONNX text stands in a test's own file between its comments. Tests that need NVIDIA's compiler
+# require `nvrtc`. Images compiled for CUDA are kept in the build folder.
 import os
+import subprocess
 
 import lit.formats
 
@@ -26,3 +28,23 @@ config.substitutions += [
     ("%onnx", python + " " + os.path.join(config.test_source_root, "onnx_model.py")),
     ("%root", root),
 ]
+
+image_cache = os.path.join(build, "lit", "cache")
+config.environment["XDG_CACHE_HOME"] = image_cache
+for variable in ("HOME", "LAPIDARY_CACHE", "LAPIDARY_NVRTC", "CUDA_HOME", "CUDA_PATH"):
+    if variable in os.environ:
+        config.environment[variable] = os.environ[variable]
+
+
+def nvrtc_is_there():
+    probe = [os.path.join(build, "tools", "lapidary"), "compile", os.path.join(root, "examples", "digits", "digits.onnx"),
+             "--target=cuda:compute_80", "--emit=ptx", "-q", "-o", os.path.join(config.test_exec_root, "nvrtc.ptx")]
+    os.makedirs(config.test_exec_root, exist_ok=True)
+    done = subprocess.run(probe, env={**os.environ, "XDG_CACHE_HOME": image_cache}, capture_output=True, text=True)
+    if done.returncode == 4:
+        lit_config.warning("tests of code for CUDA devices are skipped: " + done.stderr.strip())
+    return done.returncode != 4
+
+
+if nvrtc_is_there():
+    config.available_features.add("nvrtc")

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "codegen/cuda/compile.h"
+#include "codegen/cuda/nvrtc.h"
 #include "codegen/output_file.h"
 #include "ir/error.h"
 #include "ir/text.h"
@@ -149,6 +150,8 @@ int emit_text(const Arguments& arguments) {
 int run(const Arguments& arguments) {
   check_target(arguments);
   if (std::ranges::any_of(arguments.emit, is_text)) return emit_text(arguments);
+  if (const Target target = codegen::resolve_targets(arguments.compile.target)[0]; target.is_gpu())
+    codegen::cuda::Nvrtc::get().must_support(target.images);  // found out before the long work
   if (std::ranges::any_of(arguments.emit, is_image)) {
     if (!std::ranges::all_of(arguments.emit, is_image))
       throw Error(Fault::Usage, "--emit: cubin and ptx come without other products");

@@ -85,6 +85,17 @@ std::string memory_text(const Inspection& inspection) {
   return text;
 }
 
+std::string device_code_text(const Inspection& inspection) {
+  if (inspection.device_code.empty()) return {};
+  std::string text = "device code: registers and bytes spilled of a thread, threads and shared memory of a block\n";
+  text +=
+      fmt::format("  {:9}{:9}{:16}{:>10}{:>9}{:>9}{:>9}\n", "", "", "", "registers", "spilled", "threads", "shared");
+  for (const auto& [arch, family, needs] : inspection.device_code)
+    text += fmt::format("  {:9}{:9}{:16}{:10}{:9}{:9}{:9}\n", arch, needs.kernel, family, needs.registers,
+                        needs.spill_store_bytes + needs.spill_load_bytes, needs.threads, needs.shared_bytes);
+  return text;
+}
+
 std::string cell(const std::optional<double>& value, double scale) {
   return value ? fmt::format("{:12.4g}", *value * scale) : fmt::format("{:>12}", "-");
 }
@@ -161,6 +172,21 @@ Json memory_json(const Inspection& inspection) {
           {"register_bytes", inspection.register_bytes ? json_of(*inspection.register_bytes) : Json()}};
 }
 
+Json device_code_json(const Inspection& inspection) {
+  Json list = Json::array();
+  for (const auto& [arch, family, needs] : inspection.device_code)
+    list.push_back({{"arch", arch},
+                    {"kernel", needs.kernel},
+                    {"family", family},
+                    {"registers", needs.registers},
+                    {"stack_bytes", needs.stack_bytes},
+                    {"spill_store_bytes", needs.spill_store_bytes},
+                    {"spill_load_bytes", needs.spill_load_bytes},
+                    {"threads", needs.threads},
+                    {"shared_bytes", needs.shared_bytes}});
+  return list;
+}
+
 Json devices_json(const std::vector<Estimate>& estimates) {
   Json list = Json::array();
   for (const Estimate& device : estimates)
@@ -182,6 +208,7 @@ std::string inspection_text(const Inspection& inspection, const std::vector<Esti
   text += fmt::format("parameters: {}, {} bytes; {} bytes as the kernels read them\n", inspection.parameters,
                       inspection.parameter_bytes, inspection.weight_bytes);
   text += work_text(inspection) + groups_text(inspection) + memory_text(inspection);
+  text += device_code_text(inspection);
   return text + devices_text(inspection, estimates, threads);
 }
 
@@ -210,6 +237,7 @@ nlohmann::json inspection_json(const Inspection& inspection, const std::vector<E
           {"kernels", kernels},
           {"steps", steps_json(inspection)},
           {"memory", memory_json(inspection)},
+          {"device_code", device_code_json(inspection)},
           {"memory_needed", or_null(memory_needed(inspection))},
           {"threads", threads},
           {"devices", devices_json(estimates)},

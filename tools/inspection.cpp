@@ -6,6 +6,7 @@
 #include <functional>
 #include <set>
 
+#include "codegen/cuda/compile.h"
 #include "ir/error.h"
 #include "ir/layout.h"
 
@@ -244,6 +245,18 @@ void check_extents(const Program& program, const Extents& extents) {
     if (amounts.value(check.must_hold) == 0) throw Error(Fault::Usage, fmt::format("--hint: {}", check.message));
 }
 
+// "lpd_k12" → kernel 12.
+void describe_device_code(const Program& program, const Target& target, const codegen::ArtifactOptions& options,
+                          Inspection& result) {
+  Target cubins = target;
+  std::erase_if(cubins.images, [](const std::string& image) { return !image.starts_with("sm_"); });
+  for (const codegen::cuda::Image& image : codegen::cuda::compile_images({&program}, cubins, options))
+    for (const codegen::cuda::KernelResources& needs : image.kernels) {
+      const size_t number = std::stoul(needs.kernel.substr(std::string_view("lpd_k").size()));
+      result.device_code.push_back({image.arch, program.kernels.at(number).family, needs});
+    }
+}
+
 using Given = std::function<Extents(const Program&)>;
 
 Inspection inspect_with(const CompileOptions& options, const Given& given) {
@@ -274,6 +287,7 @@ Inspection inspect_with(const CompileOptions& options, const Given& given) {
   for (ConstantId id : program.weights) result.weight_bytes += compiled.module->constants[id].bytes();
   count_steps(program, entry, amounts, result);
   describe_plan(dims, entry, amounts, result);
+  if (compiled.target.is_gpu()) describe_device_code(program, compiled.target, artifact_options(options), result);
   return result;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "codegen/cuda/resources.h"
 #include "tools/driver.h"
 
 namespace lapidary::tools {
@@ -49,6 +50,11 @@ struct Inspection {
     uint32_t slot, first_step, last_step;
   };
 
+  struct DeviceKernel {
+    std::string arch, family;
+    codegen::cuda::KernelResources needs;
+  };
+
   std::string model;
   Extents extents;                       // that are given
   std::vector<std::string> open;         // symbols that are not
@@ -64,10 +70,11 @@ struct Inspection {
   std::vector<Buffer> buffers;
   std::vector<Register> registers;
   uint32_t register_slots = 0;
-  std::optional<Amount> register_bytes;  // of all slots; nothing where only a run can tell
+  std::vector<DeviceKernel> device_code;  // of CUDA targets, a row for each kernel and cubin
+  std::optional<Amount> register_bytes;   // of all slots; nothing where only a run can tell
 };
 
-// Compiles, except for the code. Extents are of symbols of the inputs; an unknown one is wrong usage.
+// Compiles, except for the code of CPUs. Extents are of symbols of the inputs; an unknown one is wrong usage.
 Inspection inspect(const CompileOptions&, const Extents&);
 Inspection inspect(const CompileOptions&, const std::vector<std::vector<int64_t>>& shapes);  // of the inputs
 

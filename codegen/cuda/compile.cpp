@@ -1,7 +1,8 @@
 // NVRTC compiles on several threads of one process as fast as in several processes: 64 elementwise kernels in units of
-// 16 take two threads 1.0 s, two processes 1.0 s, one thread 1.9 s. A kernel alone in its unit costs 65 ms, in one of 4
-// 36 ms, of 16 31 ms, of 64 28 ms: a unit's beginning costs 35 ms. So units are small enough to share out and to be
-// found in the cache again, and large enough that their beginnings do not matter.
+// 16 take two threads 1.0 s, two processes 1.0 s, one thread 1.9 s. What a unit begins with costs it 35 ms: elementwise
+// kernels alone in their units take 65 ms each, by fours 36, by sixteens 31, all 64 together 28. A product of matrices
+// takes 300 to 600 ms. So units are small enough to share out and to be found in the cache again, and large enough that
+// their beginnings do not matter.
 #include "codegen/cuda/compile.h"
 
 #include <chrono>
@@ -18,34 +19,56 @@
 namespace lapidary::codegen::cuda {
 namespace {
 
-// Of the text of a unit's kernels: some 16 elementwise ones, one or two large products.
-constexpr size_t kUnitBytes = 16 << 10;
+// What a kernel costs to compile, in bytes of the text of an elementwise one (30 ms each kilobyte); a unit has enough
+// of it for eight of those or one or two products.
+constexpr size_t kUnitCost = 16 << 10, kProductCost = 12 << 10;
+size_t cost_of(std::string_view kernel) {
+  size_t cost = kernel.size();
+  for (const char* product : {"product_fma<", "product_mma<", "attend_fma<", "attend_mma<"})
+    if (kernel.find(product) != std::string_view::npos) cost += kProductCost;
+  return cost;
+}
 
 struct Unit {
   std::string text;
-  std::vector<std::string> kernels;
+  std::vector<KernelResources> kernels;  // what is chosen at launch
 };
+
+KernelResources launch_of(const loops::Kernel& kernel, const std::string& name) {
+  return {.kernel = name,
+          .threads = kernel.threads ? kernel.threads : kThreadsPerBlock,
+          .shared_bytes = shared_bytes(kernel)};
+}
 
 std::vector<Unit> units_of(const Program& program, uint32_t level) {
   std::vector<Unit> units;
+  size_t cost = 0;  // of the last one
   for (uint32_t i = 0; i < program.kernels.size(); ++i) {
     const std::string name = cpu::kernel_symbol(i, level), text = kernel_text(program.kernels[i], name);
-    if (units.empty() || units.back().text.size() + text.size() > kUnitBytes) units.emplace_back();
+    cost += cost_of(text);
+    if (units.empty() || cost > kUnitCost) {
+      units.emplace_back();
+      cost = cost_of(text);
+    }
     units.back().text += text + "\n";
-    units.back().kernels.push_back(name);
+    units.back().kernels.push_back(launch_of(program.kernels[i], name));
   }
   for (Unit& unit : units) unit.text = unit_text(unit.text);
   return units;
 }
 
-// Of the kernels of the unit, in its order.
+// Of the unit's kernels, in its order, with what NVRTC tells of them.
 std::vector<KernelResources> resources_of(const Unit& unit, const Image& image, const std::string& log) {
-  std::vector<KernelResources> all;
+  std::vector<KernelResources> all = unit.kernels;
+  if (!is_cubin(image)) return all;
   const std::vector<KernelResources> told = parse_resources(log);
-  for (const std::string& kernel : unit.kernels) {
-    const auto found = std::ranges::find(told, kernel, &KernelResources::kernel);
-    LPD_CHECK(found != told.end() || !is_cubin(image), "NVRTC's log has no '{}':\n{}", kernel, log);
-    all.push_back(found == told.end() ? KernelResources{.kernel = kernel} : *found);
+  for (KernelResources& kernel : all) {
+    const auto found = std::ranges::find(told, kernel.kernel, &KernelResources::kernel);
+    LPD_CHECK(found != told.end(), "NVRTC's log has no '{}':\n{}", kernel.kernel, log);
+    const KernelResources launch = kernel;
+    kernel = *found;
+    kernel.threads = launch.threads;
+    kernel.shared_bytes += launch.shared_bytes;
   }
   return all;
 }

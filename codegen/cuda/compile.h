@@ -16,7 +16,7 @@ namespace lapidary::codegen::cuda {
 struct Image {
   std::string arch;  // "sm_80": a cubin, "compute_80": PTX
   std::vector<char> bytes;
-  std::vector<KernelResources> kernels;  // that it holds, in the program's order; of PTX only their names
+  std::vector<KernelResources> kernels;  // that it holds, in the program's order; PTX has no registers yet
 };
 
 bool is_cubin(const Image&);

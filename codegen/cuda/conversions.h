@@ -1,23 +1,6 @@
 // Conversions between element types: ir/scalar.h says what they mean. A unit that uses some begins with this and has a
 // CONVERSION for each pair that it uses: all of them at once cost the compiler more than most kernels.
 
-template <class T>
-struct limits;
-#define LIMITS(T, low, high, is_signed_)          \
-  template <>                                     \
-  struct limits<T> {                              \
-    static constexpr T least = low, most = high;  \
-    static constexpr bool is_signed = is_signed_; \
-  };
-LIMITS(i8, -128, 127, true)
-LIMITS(i16, -32768, 32767, true)
-LIMITS(i32, -2147483647 - 1, 2147483647, true)
-LIMITS(i64, -9223372036854775807ll - 1, 9223372036854775807ll, true)
-LIMITS(u8, 0, 255, false)
-LIMITS(u16, 0, 65535, false)
-LIMITS(u32, 0, 4294967295u, false)
-LIMITS(u64, 0, 18446744073709551615ull, false)
-
 // Saturates, and NaN gives 0. As floats the limits may round outwards, so what reaches them is answered without a cast.
 template <class I, class F>
 DEV I integer_of(F x) {

@@ -29,13 +29,19 @@ DEV u16 half_of_float(f32 x) {
   return code;
 }
 
+// 2^x to 2 ulp; 0 below 2^-126.
+DEV f32 fast_exp2(f32 x) {
+  f32 power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+}
 // The compiler takes it for any number: what it knows of its bits often makes addresses worse.
 DEV int opaque(int x) {
   asm("" : "+r"(x));
   return x;
 }
 
-// --- threads together ------------------------------------------------------------------------------------------------
+// --- threads together ---
 DEV void barrier() { __syncthreads(); }
 // Of `threads` threads of the block, whole warps, wherever they stand; `number` is 1 to 15.
 DEV void barrier(u32 number, u32 threads) { asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory"); }
@@ -50,8 +56,7 @@ DEV T shuffle_from(T value, u32 lane) {
 }
 DEV u32 ballot(bool vote) { return __ballot_sync(0xffffffffu, vote); }
 
-// --- from global to shared memory
-// --------------------------------------------------------------------------------------
+// --- from global to shared memory ---
 DEV u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
 
 // BYTES are 4, 8 or 16, both sides aligned to them. Zeros if not valid; `from` is not read then. Groups of copies go on
@@ -84,8 +89,8 @@ template <int PENDING>
 DEV void copy_async_wait() {}
 #endif
 
-// --- tensor cores: which lane holds which element is in the PTX manual, "Matrix Fragments for mma"
-// ----------------------- 8x8 matrices of 16 bits; lane 8 i + r has the address of row r, 16 bytes, of matrix i.
+// --- tensor cores: which lane holds which element is in the PTX manual, "Matrix Fragments for mma" ---
+// 8x8 matrices of 16 bits; lane 8 i + r has the address of row r, 16 bytes, of matrix i.
 template <bool TRANSPOSED>
 DEV void load_matrix_x2(u32 (&r)[2], const void* row) {
   if (TRANSPOSED)
@@ -129,6 +134,17 @@ DEV void mma_i8(i32 (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
   if (A_SIGNED && !B_SIGNED) MMA("m16n8k32.row.col.s32.s8.u8.s32", "r");
   if (!A_SIGNED && B_SIGNED) MMA("m16n8k32.row.col.s32.u8.s8.s32", "r");
   if (!A_SIGNED && !B_SIGNED) MMA("m16n8k32.row.col.s32.u8.u8.s32", "r");
+}
+// Two floats as the halves of a register, rounded to nearest.
+DEV u32 pair_of_f16(f32 lower, f32 upper) {
+  u32 pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(upper), "f"(lower));
+  return pair;
+}
+DEV u32 pair_of_bf16(f32 lower, f32 upper) {
+  u32 pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(upper), "f"(lower));
+  return pair;
 }
 #endif
 #undef MMA

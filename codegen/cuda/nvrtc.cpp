@@ -50,7 +50,11 @@ std::vector<std::string> candidates() {
   std::istringstream path(variable("PATH"));
   for (std::string folder; std::getline(path, folder, ':');)
     if (folder.starts_with('/')) add_python_packages(paths, std::filesystem::path(folder).parent_path());
-  if (const std::string home = variable("HOME"); !home.empty()) add_python_packages(paths, home + "/.local");
+  if (const std::string home = variable("HOME"); !home.empty()) {
+    add_python_packages(paths, home + "/.local");
+    add_python_packages(paths, home + "/.cache/lapidary/venv");
+  }
+  if (const std::string cache = variable("LAPIDARY_CACHE"); !cache.empty()) add_python_packages(paths, cache + "/venv");
   return paths;
 }
 

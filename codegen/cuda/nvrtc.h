@@ -11,8 +11,8 @@ namespace lapidary::codegen::cuda {
 class Nvrtc {
  public:
   // The first found of: the library that LAPIDARY_NVRTC names (then only that one), the loader's own search, the
-  // toolkits of CUDA_HOME, CUDA_PATH and /usr/local, newest first, and the Python packages of the environments on PATH
-  // and of the user. Throws Error{Fault::File} when there is none; the message says how to get it.
+  // toolkits of CUDA_HOME, CUDA_PATH and /usr/local, newest first, and the Python packages of the environments on PATH,
+  // of the user, and of scripts/setup. Throws Error{Fault::File} when there is none; the message says how to get it.
   static const Nvrtc& get();
 
   // Throws Error{Fault::Unsupported} with one line when this version makes no code for one of them ("sm_90a").

@@ -279,3 +279,21 @@ DEV vec<i32, N> dot(vec<A, G> a, vec<B, M> b, vec<i32, N> c) {
     c.v[i] = op_add(c.v[i], i32(a.v[j]) * i32(b.v[G * i + j]));
   return c;
 }
+
+// --- what an integer can hold -----------------------------------------------------------------------------------------
+template <class T>
+struct limits;
+#define LIMITS(T, low, high, is_signed_)          \
+  template <>                                     \
+  struct limits<T> {                              \
+    static constexpr T least = low, most = high;  \
+    static constexpr bool is_signed = is_signed_; \
+  };
+LIMITS(i8, -128, 127, true)
+LIMITS(i16, -32768, 32767, true)
+LIMITS(i32, -2147483647 - 1, 2147483647, true)
+LIMITS(i64, -9223372036854775807ll - 1, 9223372036854775807ll, true)
+LIMITS(u8, 0, 255, false)
+LIMITS(u16, 0, 65535, false)
+LIMITS(u32, 0, 4294967295u, false)
+LIMITS(u64, 0, 18446744073709551615ull, false)

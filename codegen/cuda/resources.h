@@ -9,13 +9,15 @@
 namespace lapidary::codegen::cuda {
 
 struct KernelResources {
-  std::string kernel;                                                    // "lpd_k0"
-  int registers = 0;                                                     // of a thread
-  int64_t stack_bytes = 0, spill_store_bytes = 0, spill_load_bytes = 0;  // of a thread, in local memory
-  int64_t shared_bytes = 0;  // of a block, what is known when it is compiled; more may come at launch
+  std::string kernel;  // "lpd_k0"
+  int threads = 0;     // of a block
+  int registers = 0;   // of a thread; so are the next
+  int64_t stack_bytes = 0, spill_store_bytes = 0, spill_load_bytes = 0;
+  int64_t shared_bytes = 0;  // of a block
 };
 
-// In the order of the log, which is not that of the text.
+// In the order of the log, which is not that of the text. What is chosen at launch (threads, dynamic shared memory) it
+// does not tell.
 std::vector<KernelResources> parse_resources(std::string_view log);
 
 }  // namespace lapidary::codegen::cuda

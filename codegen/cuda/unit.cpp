@@ -23,6 +23,9 @@ EMBED(lapidary_cuda_staging, LAPIDARY_CUDA_TEXTS "/device/staging.h")
 EMBED(lapidary_cuda_product_fma, LAPIDARY_CUDA_TEXTS "/device/product_fma.h")
 EMBED(lapidary_cuda_atoms, LAPIDARY_CUDA_TEXTS "/device/atoms.h")
 EMBED(lapidary_cuda_product_mma, LAPIDARY_CUDA_TEXTS "/device/product_mma.h")
+EMBED(lapidary_cuda_attend, LAPIDARY_CUDA_TEXTS "/device/attend.h")
+EMBED(lapidary_cuda_attend_fma, LAPIDARY_CUDA_TEXTS "/device/attend_fma.h")
+EMBED(lapidary_cuda_attend_mma, LAPIDARY_CUDA_TEXTS "/device/attend_mma.h")
 
 namespace lapidary::codegen::cuda {
 namespace {
@@ -54,12 +57,15 @@ struct Part {
 
 std::string device_library(std::string_view kernels) {
   static const std::vector<Part> parts = {
-      {TEXT(lapidary_cuda_reduce), {"reduce_threads"}},
-      {TEXT(lapidary_cuda_operand), {"product_fma", "product_mma"}},
-      {TEXT(lapidary_cuda_staging), {"product_fma", "product_mma"}},
-      {TEXT(lapidary_cuda_product_fma), {"product_fma"}},
-      {TEXT(lapidary_cuda_atoms), {"product_mma"}},
-      {TEXT(lapidary_cuda_product_mma), {"product_mma"}},
+      {TEXT(lapidary_cuda_reduce), {"reduce_threads", "attend_fma", "attend_mma"}},
+      {TEXT(lapidary_cuda_operand), {"product_fma", "product_mma", "attend_fma", "attend_mma"}},
+      {TEXT(lapidary_cuda_staging), {"product_fma", "product_mma", "attend_fma", "attend_mma"}},
+      {TEXT(lapidary_cuda_product_fma), {"product_fma", "attend_fma"}},
+      {TEXT(lapidary_cuda_atoms), {"product_mma", "attend_mma"}},
+      {TEXT(lapidary_cuda_product_mma), {"product_mma", "attend_mma"}},
+      {TEXT(lapidary_cuda_attend), {"attend_fma", "attend_mma"}},
+      {TEXT(lapidary_cuda_attend_fma), {"attend_fma"}},
+      {TEXT(lapidary_cuda_attend_mma), {"attend_mma"}},
   };
   std::string texts;
   for (const Part& part : parts)
@@ -82,8 +88,8 @@ std::string conversions_of(std::string_view text) {
 }  // namespace
 
 std::string unit_text(std::string_view kernels) {
-  return fmt::format("#ifdef __CUDACC__\n{}#endif\n{}{}{}\n{}", TEXT(lapidary_cuda_device),
-                     TEXT(lapidary_cuda_prelude), conversions_of(kernels), device_library(kernels), kernels);
+  return fmt::format("#ifdef __CUDACC__\n{}#endif\n{}{}{}\n{}", TEXT(lapidary_cuda_device), TEXT(lapidary_cuda_prelude),
+                     conversions_of(kernels), device_library(kernels), kernels);
 }
 
 }  // namespace lapidary::codegen::cuda

@@ -4,17 +4,19 @@
 
 #include "test/cuda/emulator/scheduler.h"
 
-namespace emulator __attribute__((visibility("hidden"))) {
+#pragma GCC visibility push(hidden)  // each shared object of kernels has its own
+namespace emulator {
 
-  inline void check_shared(const void* address, size_t bytes, size_t alignment) {
-    const Block& block = *current_block;
-    const char* at = static_cast<const char*>(address);
-    if (at < block.shared || at + bytes > block.shared + block.shared_bytes)
-      fail("addresses shared memory that it was not given");
-    if (reinterpret_cast<uintptr_t>(at) % alignment) fail("addresses shared memory unaligned");
-  }
+inline void check_shared(const void* address, size_t bytes, size_t alignment) {
+  const Block& block = *current_block;
+  const char* at = static_cast<const char*>(address);
+  if (at < block.shared || at + bytes > block.shared + block.shared_bytes)
+    fail("addresses shared memory that it was not given");
+  if (reinterpret_cast<uintptr_t>(at) % alignment) fail("addresses shared memory unaligned");
+}
 
-}  // namespace )
+}  // namespace emulator
+#pragma GCC visibility pop
 
 constexpr bool kCopiesAsynchronously = true;
 
