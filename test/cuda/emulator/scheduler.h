@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "test/cuda/emulator/async.h"
 #include "test/cuda/emulator/fiber.h"
 
 namespace emulator __attribute__((visibility("hidden"))) {
@@ -66,13 +67,14 @@ namespace emulator __attribute__((visibility("hidden"))) {
     Thread* running = nullptr;
     Context caller;  // of launch()
     std::vector<Thread> threads;
-    std::vector<Meeting> warps;
+    std::vector<Meeting> warps, warpgroups;
     Meeting barriers[kNamedBarriers];
     unsigned unfinished = 0;
     uint64_t progress = 0, seen = 0, idle = 0;  // idle: switches since something last changed
     bool failed = false;
     void (*body)(const void*) = nullptr;
     const void* body_data = nullptr;
+    Async async;
     uint64_t bank_conflicts = 0;  // cycles that matrix loads lost to them
   };
   // A plain pointer, so that looking at it costs no guard.
@@ -150,6 +152,7 @@ namespace emulator __attribute__((visibility("hidden"))) {
   inline void end_thread(Thread & thread) {
     Block& block = *current_block;
     if (!thread.copies.empty()) fail("ends while its copies to shared memory are under way");
+    if (const char* left = block.async.left_by(thread.number, block.unfinished == 1)) fail(left);
     thread.state = State::Ended;
     thread.previous->next = thread.next;
     thread.next->previous = thread.previous;
@@ -208,6 +211,7 @@ namespace emulator __attribute__((visibility("hidden"))) {
       thread.next = &block.threads[ring[(i + 1) % count]];
       thread.next->previous = &thread;
     }
+    block.async.used = false;
     resume(block.threads[ring[0]]);
     switch_context(block.caller, block.running->context);
   }
@@ -228,6 +232,7 @@ namespace emulator __attribute__((visibility("hidden"))) {
     block.body_data = &kernel;
     block.threads.resize(threads.count());
     block.warps.resize((threads.count() + 31) / 32);
+    block.warpgroups.resize(threads.count() / 128);
     for (unsigned i = 0; i < threads.count(); ++i) {
       block.threads[i].number = i;
       block.threads[i].lane = i % 32;

@@ -1,0 +1,73 @@
+// What sm_90a adds, one function an instruction: barriers in shared memory that count arrivals and bytes (mbarrier),
+// boxes of a tensor moved by the copy engine (TMA), registers moved between warpgroups; the products of a warpgroup are
+// in wgmma.h. test/cuda/emulator/hopper.h has the same names. What no compiler checks:
+// - The copy engine and wgmma see shared memory through a proxy of their own. What a thread wrote by stores or cp.async
+//   is theirs after its own fence_proxy_async() and a barrier.
+// - An mbarrier ends a phase when its arrivals are in and as many bytes came as were announced. wait() names the parity
+//   of the phase it waits for: 0, 1, 0, ...; the parity 1 of a fresh barrier is a phase that has ended already.
+struct alignas(64) tensor_map {
+  u64 opaque[16];
+};
+typedef u64 mbarrier;
+
+// --- mbarrier --------------------------------------------------------------------------------------------------------
+DEV void mbarrier_init(mbarrier* barrier, u32 arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals) : "memory");
+}
+// By the thread that did the inits, before the __syncthreads() after which others use them.
+DEV void mbarrier_init_fence() {
+  asm volatile("fence.mbarrier_init.release.cluster;\n\tfence.proxy.async.shared::cta;" ::: "memory");
+}
+DEV void mbarrier_arrive(mbarrier* barrier) {
+  asm volatile("mbarrier.arrive.release.cta.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
+}
+// Arrives, and announces bytes for the phase.
+DEV void mbarrier_arrive_expecting(mbarrier* barrier, u32 bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.release.cta.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+               "r"(bytes)
+               : "memory");
+}
+DEV void mbarrier_wait(mbarrier* barrier, u32 parity) {
+  u32 ended;
+  do {
+    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
+                 : "=r"(ended)
+                 : "r"(shared_address(barrier)), "r"(parity)
+                 : "memory");
+  } while (!ended);
+}
+// What the copy engine or wgmma will read.
+template <class T>
+DEV void store_shared(T* to, T value) {
+  *to = value;
+}
+DEV void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// --- TMA: coordinates are elements, innermost first; what lies outside the tensor loads as 0 and is not stored
+// -------- The bytes of a whole box count for the barrier, those outside the tensor too.
+#define TMA_LOAD(RANK, INDICES)                                                                                \
+  "cp.async.bulk.tensor." RANK ".shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, " INDICES \
+  "], [%2];"
+#define TMA_OPERANDS "r"(shared_address(box)), "l"(map), "r"(shared_address(barrier))
+DEV void tma_load(char* box, const tensor_map* map, mbarrier* barrier, i32 x, i32 y) {
+  asm volatile(TMA_LOAD("2d", "{%3, %4}")::TMA_OPERANDS, "r"(x), "r"(y) : "memory");
+}
+DEV void tma_load(char* box, const tensor_map* map, mbarrier* barrier, i32 x, i32 y, i32 z) {
+  asm volatile(TMA_LOAD("3d", "{%3, %4, %5}")::TMA_OPERANDS, "r"(x), "r"(y), "r"(z) : "memory");
+}
+DEV void tma_load(char* box, const tensor_map* map, mbarrier* barrier, i32 x, i32 y, i32 z, i32 w) {
+  asm volatile(TMA_LOAD("4d", "{%3, %4, %5, %6}")::TMA_OPERANDS, "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
+}
+#undef TMA_LOAD
+#undef TMA_OPERANDS
+
+// --- registers: a warpgroup that only copies gives some of its own to those that compute
+// ------------------------------
+template <int REGISTERS>
+DEV void give_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(REGISTERS));
+}
+template <int REGISTERS>
+DEV void take_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS));
+}

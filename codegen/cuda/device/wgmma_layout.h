@@ -1,0 +1,61 @@
+// What a product of a warpgroup (wgmma) expects to find where: element types, operands in shared memory and their
+// descriptors, and which element of the result each thread holds. Plain arithmetic, the same on device and host.
+
+struct wgmma_f16 {
+  typedef u16 a_type, b_type;
+  typedef f32 accumulator;
+};
+struct wgmma_bf16 {
+  typedef u16 a_type, b_type;
+  typedef f32 accumulator;
+};
+struct wgmma_tf32 {  // f32 whose low 13 bits are dropped
+  typedef f32 a_type, b_type, accumulator;
+};
+template <class A, class B>
+struct wgmma_bytes {
+  typedef A a_type;
+  typedef B b_type;
+  typedef i32 accumulator;
+};
+typedef wgmma_bytes<i8, i8> wgmma_s8s8;
+typedef wgmma_bytes<i8, u8> wgmma_s8u8;
+typedef wgmma_bytes<u8, i8> wgmma_u8s8;
+typedef wgmma_bytes<u8, u8> wgmma_u8u8;
+
+// --- the result: adjacent e = 2i, 2i + 1 are adjacent columns; a warp has 16 rows
+// ---------------------------------------
+DEV constexpr int wgmma_row_of(int thread, int e) { return thread % 128 / 32 * 16 + e / 2 % 2 * 8 + thread % 32 / 4; }
+DEV constexpr int wgmma_column_of(int thread, int e) { return e / 4 * 8 + thread % 4 * 2 + e % 2; }
+
+// --- operands
+// ---------------------------------------------------------------------------------------------------------- LINES
+// lines (rows of a, columns of b) times DEPTH of k in panels of 128 bytes by `rows` rows. ALONG_K, a panel holds 128
+// bytes of k, a row a line; otherwise 64 lines, a row a k, which the instruction reads of 16-bit elements only. In each
+// row the eight 16-byte chunks are permuted by the row's number, which is how the copy engine writes with its 128-byte
+// swizzle, and keeps reads and writes free of bank conflicts. Begins at a multiple of 1024 bytes.
+template <class T, int LINES, int DEPTH, bool ALONG_K>
+struct wgmma_operand {
+  static_assert(ALONG_K || sizeof(T) == 2, "only 16-bit operands may be adjacent along their lines");
+  static_assert((ALONG_K ? DEPTH : LINES) * sizeof(T) % 128 == 0, "panels are 128 bytes wide");
+  static_assert((ALONG_K ? LINES : DEPTH) % 8 == 0, "panels are permuted in groups of 8 rows");
+  static constexpr bool along_k = ALONG_K;
+  static constexpr int width = 128 / sizeof(T), rows = ALONG_K ? LINES : DEPTH;
+  static constexpr int panels = (ALONG_K ? DEPTH : LINES) / width, panel_bytes = 128 * rows;
+  static constexpr int bytes = panels * panel_bytes;
+  static constexpr int k_of_product = 32 / sizeof(T);
+
+  // In bytes, of an element.
+  static DEV_MEMBER constexpr int offset(int line, int k) {
+    const int across = ALONG_K ? k : line, row = ALONG_K ? line : k;
+    return across / width * panel_bytes + row * 128 + (across % width * int(sizeof(T)) ^ row % 8 * 16);
+  }
+  // Of the part that begins at `line`, a multiple of 8 (of 64 unless ALONG_K), and k, a multiple of k_of_product.
+  // Bits 0..13, 16..29 and 32..45 are the address, the step to the next panel (which ALONG_K has no use for) and the
+  // step to the next 8 rows, in units of 16 bytes; 1 << 62 is the 128-byte swizzle.
+  static DEV_MEMBER constexpr u64 descriptor(u32 address, int line, int k) {
+    const int across = ALONG_K ? k : line, row = ALONG_K ? line : k;
+    const u32 start = address + across / width * panel_bytes + row * 128 + across % width * int(sizeof(T));
+    return u64(start >> 4 & 0x3fff) | u64(ALONG_K ? 1 : panel_bytes >> 4) << 16 | u64(1024 >> 4) << 32 | u64(1) << 62;
+  }
+};
