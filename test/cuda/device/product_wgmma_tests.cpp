@@ -6,12 +6,13 @@
 
 #include "test/cuda/device/checks.h"
 #include "test/cuda/emulator/hopper.h"
-// clang-format off: in the order of the device's text
+// In the order of the device's text.
+// clang-format off
+#include "codegen/cuda/prelude.h"
 #include "codegen/cuda/device/operand.h"
-#include "codegen/cuda/device/product_wgmma.h"
 #include "codegen/cuda/device/staging.h"
 #include "codegen/cuda/device/wgmma_ring.h"
-#include "codegen/cuda/prelude.h"
+#include "codegen/cuda/device/product_wgmma.h"
 #include "test/cuda/device/product_wgmma_kernels.h"
 // clang-format on
 
