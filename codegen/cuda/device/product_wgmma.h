@@ -46,7 +46,7 @@ struct product_wgmma {
   typedef accumulator results[elements];
   static constexpr int a_bytes = ROWS * DEPTH * sizeof(typename ATOM::a_type);
   static constexpr int b_bytes = COLUMNS * DEPTH * sizeof(typename ATOM::b_type);
-  typedef ring_of_slots<STAGES, a_bytes, b_bytes> ring;
+  typedef ring_of_slots<STAGES, a_bytes, b_bytes, ALTERNATE ? CONSUMERS : 0> ring;
   static constexpr int shared_bytes = ring::bytes;  // aligned to 1024
 
   // Which element of the tile acc[e] of a thread is; e = 2i, 2i + 1 are adjacent columns.
@@ -70,7 +70,7 @@ struct product_wgmma {
     typedef decltype(tile_of(0)) tile;
     typedef slot_filler<typename tile::a_operand, ROWS, DEPTH, 64> fill_a;
     typedef slot_filler<typename tile::b_operand, COLUMNS, DEPTH, width> fill_b;
-    typedef ring_producer<fill_a, fill_b, DEPTH, STAGES, a_bytes, b_bytes> producer;
+    typedef ring_producer<ring, fill_a, fill_b, DEPTH> producer;
     const ring slots{shared};
     slots.begin(producer::arrivals, ALTERNATE ? 4 : 4 * CONSUMERS);
     if (threadIdx.x < 128) {
@@ -102,18 +102,18 @@ struct product_wgmma {
     const int thread = int(threadIdx.x) - 128;
     const int group = shuffle_from(thread / 128, 0);  // the same in a warp, and known to be
     ring_place<STAGES> place;
-    int turn = 0;
-    for (i64 number = blockIdx.x; number < tiles; number += gridDim.x) {
+    i64 turn = 0;
+    for (i64 number = blockIdx.x; number < tiles; number += gridDim.x, ++turn) {
       const auto tile = tile_of(number);
       const i64 steps = (tile.k_end - tile.k_begin + DEPTH - 1) / DEPTH;
-      const bool mine = !ALTERNATE || turn == group;
-      turn = turn == CONSUMERS - 1 ? 0 : turn + 1;
-      if (!mine) {
+      if (ALTERNATE && turn % CONSUMERS != group) {
         place.advance(steps);
         continue;
       }
+      // A phase's parity tells it from the one before, so nobody waits for a slot two rounds ahead.
+      if (ALTERNATE && turn > 0) mbarrier_wait(slots.turn(group), u32((turn - 1) / CONSUMERS) & 1);
       results acc;
-      multiply<IN_A, IN_B>(slots, place, steps, ALTERNATE ? 0 : group, acc);
+      multiply<IN_A, IN_B>(slots, place, steps, group, acc);
       int holder = ALTERNATE ? thread % 128 : thread;
       wgmma_settle(holder);  // else the addresses of all its elements are computed up front, and spill
       epilogue(number, holder, acc);
@@ -127,14 +127,18 @@ struct product_wgmma {
     const auto give_back = [&](int slot) {
       if (threadIdx.x % 32 == 0) mbarrier_arrive(slots.empty(slot));
     };
+    const auto next_turn = [&] {
+      if (ALTERNATE && threadIdx.x % 32 == 0) mbarrier_arrive(slots.turn(group == CONSUMERS - 1 ? 0 : group + 1));
+    };
     const auto begin_slot = [&](bool accumulate) {
       mbarrier_wait(slots.full(place.slot), place.parity);
       wgmma_fence();
-      multiply_slot<IN_A, IN_B>(shared_address(slots.a(place.slot)), group, accumulate, acc);
+      multiply_slot<IN_A, IN_B>(shared_address(slots.a(place.slot)), ALTERNATE ? 0 : group, accumulate, acc);
       wgmma_commit();
     };
     if (steps <= 0) {
       _Pragma("unroll") for (int e = 0; e < elements; ++e) acc[e] = 0;
+      next_turn();
       return;
     }
     begin_slot(false);
@@ -147,18 +151,19 @@ struct product_wgmma {
       last = place.slot;
       place.advance();
     }
+    next_turn();
     wgmma_wait<0>();
     give_back(last);
     _Pragma("unroll") for (int e = 0; e < elements; ++e) wgmma_settle(acc[e]);
   }
 
   template <class IN_A, class IN_B>
-  static DEV_MEMBER void multiply_slot(u32 address, int group, bool accumulate, results& acc) {
+  static DEV_MEMBER void multiply_slot(u32 address, int part, bool accumulate, results& acc) {
     constexpr int k_of_product = IN_A::k_of_product;
     _Pragma("unroll") for (int k = 0; k < DEPTH; k += k_of_product)
         _Pragma("unroll") for (int block = 0; block < blocks; ++block)
             wgmma_instruction<ATOM, width>::template issue<IN_A::along_k, IN_B::along_k>(
-                acc + block * registers, IN_A::descriptor(address, (group % down * blocks + block) * 64, k),
-                IN_B::descriptor(address + a_bytes, group / down * width, k), accumulate || k > 0);
+                acc + block * registers, IN_A::descriptor(address, (part % down * blocks + block) * 64, k),
+                IN_B::descriptor(address + a_bytes, part / down * width, k), accumulate || k > 0);
   }
 };

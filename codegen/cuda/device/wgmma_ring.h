@@ -60,14 +60,18 @@ struct slot_filler<mapped_operand<T, ALONG_K, RANK>, LINES, DEPTH, PIECE> {
 
 // --- the ring
 // ------------------------------------------------------------------------------------------------------------
-template <int STAGES, int BYTES_A, int BYTES_B>
+// Consumers that take turns, TURNS of them, have a barrier each that ends a phase when the one before has begun with
+// the last slot of its tile.
+template <int STAGES, int BYTES_A, int BYTES_B, int TURNS>
 struct ring_of_slots {
-  static constexpr int bytes = STAGES * (BYTES_A + BYTES_B + 2 * int(sizeof(mbarrier)));
+  static constexpr int bytes = STAGES * (BYTES_A + BYTES_B) + (2 * STAGES + TURNS) * int(sizeof(mbarrier));
+  static constexpr int stages = STAGES, bytes_a = BYTES_A, bytes_b = BYTES_B;
   char* shared;
   DEV_MEMBER char* a(int slot) const { return shared + slot * (BYTES_A + BYTES_B); }
   DEV_MEMBER char* b(int slot) const { return a(slot) + BYTES_A; }
   DEV_MEMBER mbarrier* full(int slot) const { return (mbarrier*)a(STAGES) + slot; }
   DEV_MEMBER mbarrier* empty(int slot) const { return full(STAGES) + slot; }
+  DEV_MEMBER mbarrier* turn(int consumer) const { return empty(STAGES) + consumer; }
 
   // By all threads of the block.
   DEV_MEMBER void begin(u32 arrivals_to_fill, u32 arrivals_to_empty) const {
@@ -76,6 +80,7 @@ struct ring_of_slots {
         mbarrier_init(full(slot), arrivals_to_fill);
         mbarrier_init(empty(slot), arrivals_to_empty);
       }
+      for (int consumer = 0; consumer < TURNS; ++consumer) mbarrier_init(turn(consumer), 4);
       mbarrier_init_fence();
     }
     barrier();
@@ -99,20 +104,19 @@ struct ring_place {
 
 // The 128 threads that fill the ring. What they move themselves by asynchronous copies is announced BEHIND slots later,
 // when the copies of that slot are through; the copy engine announces its own part by the bytes it brought.
-template <class FILL_A, class FILL_B, int DEPTH, int STAGES, int BYTES_A, int BYTES_B>
+template <class RING, class FILL_A, class FILL_B, int DEPTH>
 struct ring_producer {
-  typedef ring_of_slots<STAGES, BYTES_A, BYTES_B> ring;
   static constexpr bool maps = FILL_A::is_mapped || FILL_B::is_mapped, moves = !FILL_A::is_mapped || !FILL_B::is_mapped;
   static constexpr u32 arrivals = (maps ? 1 : 0) + (moves ? 4 : 0);  // of the thread that maps, of the warps that move
-  static constexpr u32 mapped_bytes = (FILL_A::is_mapped ? BYTES_A : 0) + (FILL_B::is_mapped ? BYTES_B : 0);
+  static constexpr u32 mapped_bytes = (FILL_A::is_mapped ? RING::bytes_a : 0) + (FILL_B::is_mapped ? RING::bytes_b : 0);
   // Consumers give a slot back when they have begun with the one after it, so two must be announced.
-  static constexpr int behind = STAGES - 2;
+  static constexpr int behind = RING::stages - 2;
 
-  ring slots;
-  ring_place<STAGES> next, unannounced;
+  RING slots;
+  ring_place<RING::stages> next, unannounced;
   int under_way = 0;
 
-  DEV_MEMBER ring_producer(ring slots) : slots(slots) {}
+  DEV_MEMBER ring_producer(RING slots) : slots(slots) {}
 
   template <class TILE>
   DEV_MEMBER void fill(const TILE& tile) {

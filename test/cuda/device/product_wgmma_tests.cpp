@@ -130,14 +130,70 @@ typedef by_map<u16, false> turned_map16;
 
 void test_mapped() {
   test<wgmma_f16, 128, 128, 64, 3, 2, map16, map16>("f16", {200, 136, 300}, 1);
-  test<wgmma_f16, 128, 128, 64, 3, 2, map16, turned_map16>("f16, b by columns", {200, 136, 300}, 2);
-  test<wgmma_f16, 128, 128, 64, 3, 2, turned_map16, map16>("f16, a by rows", {200, 136, 300}, 3);
+  test<wgmma_f16, 128, 128, 64, 3, 2, map16, turned_map16>("f16, b turned", {200, 136, 300}, 2);
+  test<wgmma_f16, 128, 128, 64, 3, 2, turned_map16, map16>("f16, a turned", {200, 136, 300}, 3);
   test<wgmma_bf16, 128, 256, 64, 2, 2, turned_map16, turned_map16>("bf16, both turned", {130, 300, 200}, 2);
+  test<wgmma_f16, 64, 64, 128, 2, 1, map16, turned_map16>("f16, two panels of k", {65, 63, 520}, 1);
+  test<wgmma_tf32, 128, 128, 32, 3, 2, by_map<f32, true>, by_map<f32, true>>("tf32", {130, 140, 150}, 2);
+  test<wgmma_s8s8, 64, 128, 128, 2, 1, by_map<i8, true>, by_map<i8, true>>("i8", {100, 144, 600}, 1);
+  test<wgmma_u8s8, 64, 32, 128, 3, 1, by_map<u8, true>, by_map<i8, true>>("u8 by i8", {64, 33, 129}, 1);
+  test<wgmma_s8u8, 64, 16, 128, 3, 1, by_map<i8, true>, by_map<u8, true>>("i8 by u8", {63, 17, 128}, 1);
+  test<wgmma_u8u8, 64, 8, 128, 3, 1, by_map<u8, true>, by_map<u8, true>>("u8", {1, 8, 1000}, 1);
+}
+
+// How the consumers share tiles.
+void test_sharing() {
+  test<wgmma_f16, 64, 256, 64, 3, 2, map16, turned_map16>("two by columns", {70, 260, 200}, 1);
+  test<wgmma_f16, 256, 64, 64, 2, 2, turned_map16, map16>("two blocks each", {300, 65, 200}, 1);
+  test<wgmma_f16, 192, 96, 64, 2, 3, map16, map16>("three by rows", {200, 100, 100}, 2);
+  test<wgmma_bf16, 64, 192, 64, 2, 1, map16, map16>("one", {65, 193, 64}, 3);
+  test<wgmma_f16, 64, 128, 64, 4, 2, map16, map16, true>("taking turns", {200, 260, 100}, 2);
+  test<wgmma_f16, 128, 64, 64, 3, 2, map16, turned_map16, true>("taking turns, one tile", {100, 64, 500}, 1);
+  test<wgmma_f16, 64, 64, 64, 2, 3, map16, map16, true>("three taking turns", {64, 1000, 65}, 2);
+}
+
+void test_moved() {
+  typedef by_copies<u16, 8, true> copy8;
+  typedef by_copies<u16, 8, false> turned_copy8;
+  test<wgmma_f16, 128, 128, 64, 3, 2, copy8, map16>("copied by mapped", {200, 136, 304}, 2);
+  test<wgmma_f16, 128, 128, 64, 4, 2, map16, turned_copy8>("mapped by copied", {200, 136, 304}, 1);
+  test<wgmma_bf16, 64, 128, 64, 2, 1, turned_copy8, copy8>("copied, two slots", {72, 129, 400}, 2);
+  test<wgmma_f16, 64, 64, 64, 5, 1, by_copies<u16, 2, true>, by_copies<u16, 4, false>>("small chunks", {70, 72, 402},
+                                                                                       2);
+  test<wgmma_f16, 64, 32, 64, 3, 1, by_copies<u16, 1, true>, by_copies<u16, 8, false>>("by elements", {65, 40, 131}, 1);
+  test<wgmma_f16, 64, 64, 64, 3, 2, by_copies<u16, 1, false>, by_computing<u16, 2, true>, true>("computed",
+                                                                                                {65, 70, 250}, 2);
+  test<wgmma_tf32, 64, 64, 32, 3, 1, by_copies<f32, 4, false>, by_copies<f32, 1, true>>("tf32 turned", {68, 66, 99}, 1);
+  test<wgmma_tf32, 64, 96, 32, 4, 1, by_copies<f32, 2, true>, by_computing<f32, 4, false>>("tf32 computed",
+                                                                                           {66, 100, 130}, 2);
+  test<wgmma_s8s8, 64, 64, 128, 3, 1, by_copies<i8, 16, true>, by_copies<i8, 16, false>>("i8 turned", {65, 80, 560}, 1);
+  test<wgmma_u8s8, 64, 64, 128, 3, 1, by_copies<u8, 1, true>, by_computing<i8, 4, true>>("bytes", {33, 70, 513}, 1);
+}
+
+// Sizes about a tile, and k of nothing, one, less than a step, all slots, all slots and a bit.
+void test_sizes() {
+  typedef by_copies<u16, 1, true> copy;
+  for (i64 k : {0, 1, 63, 64, 65, 192, 193, 500}) {
+    test<wgmma_f16, 64, 64, 64, 3, 1, copy, copy>("k", {64, 64, k}, 1);
+    test<wgmma_f16, 64, 64, 64, 3, 2, copy, copy, true>("k, taking turns", {65, 129, k}, 1);
+    if (k) test<wgmma_f16, 64, 64, 64, 3, 1, map16, map16>("k mapped", {65, 129, k}, 1);
+  }
+  for (i64 edge : {1, 2, 63, 64, 65, 127, 128}) {
+    test<wgmma_f16, 64, 64, 64, 3, 1, map16, turned_map16>("rows", {edge, 64, 100}, 1);
+    test<wgmma_f16, 64, 64, 64, 3, 1, map16, turned_map16>("columns", {64, edge, 100}, 2);
+  }
+  test<wgmma_f16, 64, 64, 64, 3, 1, map16, map16>("parts of k", {100, 70, 450}, 2, 3);
+  test<wgmma_f16, 64, 64, 64, 3, 1, map16, map16>("more parts than steps", {64, 64, 100}, 1, 4);
+  test<wgmma_f16, 64, 64, 64, 3, 1, copy, copy>("more blocks than tiles", {65, 64, 100}, 4);
+  test<wgmma_f16, 64, 64, 64, 3, 1, copy, copy>("no tile", {0, 64, 100}, 1);
 }
 
 }  // namespace
 
 int main() {
   test_mapped();
+  test_sharing();
+  test_moved();
+  test_sizes();
   return report();
 }
