@@ -5,34 +5,34 @@
 //   is theirs after its own fence_proxy_async() and a barrier.
 // - An mbarrier ends a phase when its arrivals are in and as many bytes came as were announced. wait() names the parity
 //   of the phase it waits for: 0, 1, 0, ...; the parity 1 of a fresh barrier is a phase that has ended already.
+// Barriers and boxes are named by their shared_address(), which is costly enough to be taken once.
 struct alignas(64) tensor_map {
   u64 opaque[16];
 };
-typedef u64 mbarrier;
+constexpr int kBarrierBytes = 8;  // of an mbarrier, aligned to them
 
 // --- mbarrier --------------------------------------------------------------------------------------------------------
-DEV void mbarrier_init(mbarrier* barrier, u32 arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals) : "memory");
+DEV void mbarrier_init(u32 barrier, u32 arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
 // By the thread that did the inits, before the __syncthreads() after which others use them.
 DEV void mbarrier_init_fence() {
   asm volatile("fence.mbarrier_init.release.cluster;\n\tfence.proxy.async.shared::cta;" ::: "memory");
 }
-DEV void mbarrier_arrive(mbarrier* barrier) {
-  asm volatile("mbarrier.arrive.release.cta.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
+DEV void mbarrier_arrive(u32 barrier) {
+  asm volatile("mbarrier.arrive.release.cta.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 // Arrives, and announces bytes for the phase.
-DEV void mbarrier_arrive_expecting(mbarrier* barrier, u32 bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.release.cta.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
-               "r"(bytes)
+DEV void mbarrier_arrive_expecting(u32 barrier, u32 bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.release.cta.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
                : "memory");
 }
-DEV void mbarrier_wait(mbarrier* barrier, u32 parity) {
+DEV void mbarrier_wait(u32 barrier, u32 parity) {
   u32 ended;
   do {
     asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
                  : "=r"(ended)
-                 : "r"(shared_address(barrier)), "r"(parity)
+                 : "r"(barrier), "r"(parity)
                  : "memory");
   } while (!ended);
 }
@@ -48,14 +48,14 @@ DEV void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" :::
 #define TMA_LOAD(RANK, INDICES)                                                                                \
   "cp.async.bulk.tensor." RANK ".shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, " INDICES \
   "], [%2];"
-#define TMA_OPERANDS "r"(shared_address(box)), "l"(map), "r"(shared_address(barrier))
-DEV void tma_load(char* box, const tensor_map* map, mbarrier* barrier, i32 x, i32 y) {
+#define TMA_OPERANDS "r"(box), "l"(map), "r"(barrier)
+DEV void tma_load(u32 box, const tensor_map* map, u32 barrier, i32 x, i32 y) {
   asm volatile(TMA_LOAD("2d", "{%3, %4}")::TMA_OPERANDS, "r"(x), "r"(y) : "memory");
 }
-DEV void tma_load(char* box, const tensor_map* map, mbarrier* barrier, i32 x, i32 y, i32 z) {
+DEV void tma_load(u32 box, const tensor_map* map, u32 barrier, i32 x, i32 y, i32 z) {
   asm volatile(TMA_LOAD("3d", "{%3, %4, %5}")::TMA_OPERANDS, "r"(x), "r"(y), "r"(z) : "memory");
 }
-DEV void tma_load(char* box, const tensor_map* map, mbarrier* barrier, i32 x, i32 y, i32 z, i32 w) {
+DEV void tma_load(u32 box, const tensor_map* map, u32 barrier, i32 x, i32 y, i32 z, i32 w) {
   asm volatile(TMA_LOAD("4d", "{%3, %4, %5, %6}")::TMA_OPERANDS, "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
 }
 #undef TMA_LOAD

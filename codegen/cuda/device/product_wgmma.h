@@ -90,11 +90,11 @@ struct product_wgmma {
   // move chunks, or to ask for boxes.
   template <bool MOVES>
   static DEV_MEMBER constexpr int registers_of_producer() {
-    return CONSUMERS == 2 ? (MOVES ? 96 : 40) : MOVES ? 56 : 32;
+    return CONSUMERS == 2 ? (MOVES ? 96 : 40) : MOVES ? 80 : 32;
   }
   template <bool MOVES>
   static DEV_MEMBER constexpr int registers_of_consumer() {
-    return CONSUMERS == 2 ? (MOVES ? 200 : 232) : MOVES ? 152 : 160;
+    return CONSUMERS == 2 ? (MOVES ? 200 : 232) : MOVES ? 144 : 160;
   }
 
   template <class IN_A, class IN_B, class TILE_OF, class EPILOGUE>
@@ -105,7 +105,7 @@ struct product_wgmma {
     i64 turn = 0;
     for (i64 number = blockIdx.x; number < tiles; number += gridDim.x, ++turn) {
       const auto tile = tile_of(number);
-      const i64 steps = (tile.k_end - tile.k_begin + DEPTH - 1) / DEPTH;
+      const int steps = int((tile.k_end - tile.k_begin + DEPTH - 1) / DEPTH);
       if (ALTERNATE && turn % CONSUMERS != group) {
         place.advance(steps);
         continue;
@@ -123,7 +123,10 @@ struct product_wgmma {
   // While the products of one slot run, those of the next are asked for; only then is the first waited for and given
   // back.
   template <class IN_A, class IN_B>
-  static DEV_MEMBER void multiply(ring slots, ring_place<STAGES>& place, i64 steps, int group, results& acc) {
+  static DEV_MEMBER void multiply(ring slots, ring_place<STAGES>& place, int steps, int group, results& acc) {
+    const int part = ALTERNATE ? 0 : group;
+    const u32 low_a = IN_A::low_word(slots.address + part % down * blocks * IN_A::bytes_of(64));
+    const u32 low_b = IN_B::low_word(slots.address + a_bytes + part / down * IN_B::bytes_of(width));
     const auto give_back = [&](int slot) {
       if (threadIdx.x % 32 == 0) mbarrier_arrive(slots.empty(slot));
     };
@@ -133,7 +136,8 @@ struct product_wgmma {
     const auto begin_slot = [&](bool accumulate) {
       mbarrier_wait(slots.full(place.slot), place.parity);
       wgmma_fence();
-      multiply_slot<IN_A, IN_B>(shared_address(slots.a(place.slot)), ALTERNATE ? 0 : group, accumulate, acc);
+      const u32 slot = u32(place.slot) * (ring::slot_bytes >> 4);
+      multiply_slot<IN_A, IN_B>(low_a + slot, low_b + slot, accumulate, acc);
       wgmma_commit();
     };
     if (steps <= 0) {
@@ -144,7 +148,7 @@ struct product_wgmma {
     begin_slot(false);
     int last = place.slot;
     place.advance();
-    _Pragma("unroll 1") for (i64 step = 1; step < steps; ++step) {
+    _Pragma("unroll 1") for (int step = 1; step < steps; ++step) {
       begin_slot(true);
       wgmma_wait<1>();
       give_back(last);
@@ -158,12 +162,12 @@ struct product_wgmma {
   }
 
   template <class IN_A, class IN_B>
-  static DEV_MEMBER void multiply_slot(u32 address, int part, bool accumulate, results& acc) {
+  static DEV_MEMBER void multiply_slot(u32 low_a, u32 low_b, bool accumulate, results& acc) {
     constexpr int k_of_product = IN_A::k_of_product;
     _Pragma("unroll") for (int k = 0; k < DEPTH; k += k_of_product)
         _Pragma("unroll") for (int block = 0; block < blocks; ++block)
             wgmma_instruction<ATOM, width>::template issue<IN_A::along_k, IN_B::along_k>(
-                acc + block * registers, IN_A::descriptor(address, (part % down * blocks + block) * 64, k),
-                IN_B::descriptor(address + a_bytes, part / down * width, k), accumulate || k > 0);
+                acc + block * registers, IN_A::descriptor(low_a, block * 64, k), IN_B::descriptor(low_b, 0, k),
+                accumulate || k > 0);
   }
 };

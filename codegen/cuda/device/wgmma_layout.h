@@ -51,12 +51,19 @@ struct wgmma_operand {
     const int across = ALONG_K ? k : line, row = ALONG_K ? line : k;
     return across / width * panel_bytes + row * 128 + (across % width * int(sizeof(T)) ^ row % 8 * 16);
   }
-  // Of the part that begins at `line`, a multiple of 8 (of 64 unless ALONG_K), and k, a multiple of k_of_product.
-  // Bits 0..13, 16..29 and 32..45 are the address, the step to the next panel (which ALONG_K has no use for) and the
-  // step to the next 8 rows, in units of 16 bytes; 1 << 62 is the 128-byte swizzle.
-  static DEV_MEMBER constexpr u64 descriptor(u32 address, int line, int k) {
+  // From one line to one `lines` further, whole panels of them unless ALONG_K.
+  static DEV_MEMBER constexpr int bytes_of(int lines) { return ALONG_K ? lines * 128 : lines / width * panel_bytes; }
+
+  // The descriptor of the part that begins at `line`, a multiple of 8 (of 64 unless ALONG_K), and k, a multiple of
+  // k_of_product, is made of low_word(address of the operand), which the threads compute, and constants. In units of 16
+  // bytes, bits 0..13 are an address, 16..29 the step to the next panel (which ALONG_K has no use for), 32..45 that to
+  // the next 8 rows; 1 << 62 is the 128-byte swizzle.
+  static DEV_MEMBER constexpr u32 low_word(u32 address) {
+    return (address >> 4 & 0x3fff) | u32(ALONG_K ? 1 : panel_bytes >> 4) << 16;
+  }
+  static DEV_MEMBER constexpr u64 descriptor(u32 low_word, int line, int k) {
     const int across = ALONG_K ? k : line, row = ALONG_K ? line : k;
-    const u32 start = address + across / width * panel_bytes + row * 128 + across % width * int(sizeof(T));
-    return u64(start >> 4 & 0x3fff) | u64(ALONG_K ? 1 : panel_bytes >> 4) << 16 | u64(1024 >> 4) << 32 | u64(1) << 62;
+    const int offset = across / width * panel_bytes + row * 128 + across % width * int(sizeof(T));
+    return (low_word + u32(offset >> 4)) | u64(1024 >> 4) << 32 | u64(1) << 62;
   }
 };

@@ -33,7 +33,7 @@ struct slot_filler {  // copied and computed operands: the threads of the produc
   static constexpr bool is_mapped = false;
   typedef wgmma_operand<T, LINES, DEPTH, OPERAND::along_k || sizeof(T) != 2 || PIECE % 64 != 0> layout;
 
-  static DEV_MEMBER void fill(char* slot, const OPERAND& operand, i64 k, int left, mbarrier*) {
+  static DEV_MEMBER void fill(char* slot, u32, const OPERAND& operand, i64 k, int left, u32) {
     mover<OPERAND, layout, LINES, DEPTH, 128> chunks(operand);
     chunks.begin(slot, k, left);
     chunks.finish(slot);
@@ -46,11 +46,11 @@ struct slot_filler<mapped_operand<T, ALONG_K, RANK>, LINES, DEPTH, PIECE> {
   static_assert(ALONG_K || PIECE % 64 == 0, "a product reads whole panels");
   static_assert(layout::rows <= 256, "a box has at most 256 rows");
 
-  static DEV_MEMBER void fill(char* slot, const mapped_operand<T, ALONG_K, RANK>& operand, i64 k, int, mbarrier* full) {
+  static DEV_MEMBER void fill(char*, u32 slot, const mapped_operand<T, ALONG_K, RANK>& operand, i64 k, int, u32 full) {
     if (threadIdx.x != 0) return;
     _Pragma("unroll") for (int panel = 0; panel < layout::panels; ++panel) {
       const i32 x = (ALONG_K ? i32(k) : operand.line) + panel * layout::width, y = ALONG_K ? operand.line : i32(k);
-      char* const box = slot + panel * layout::panel_bytes;
+      const u32 box = slot + panel * layout::panel_bytes;
       if constexpr (RANK == 2) tma_load(box, operand.map, full, x, y);
       if constexpr (RANK == 3) tma_load(box, operand.map, full, x, y, operand.y);
       if constexpr (RANK == 4) tma_load(box, operand.map, full, x, y, operand.y, operand.z);
@@ -64,14 +64,16 @@ struct slot_filler<mapped_operand<T, ALONG_K, RANK>, LINES, DEPTH, PIECE> {
 // the last slot of its tile.
 template <int STAGES, int BYTES_A, int BYTES_B, int TURNS>
 struct ring_of_slots {
-  static constexpr int bytes = STAGES * (BYTES_A + BYTES_B) + (2 * STAGES + TURNS) * int(sizeof(mbarrier));
-  static constexpr int stages = STAGES, bytes_a = BYTES_A, bytes_b = BYTES_B;
-  char* shared;
-  DEV_MEMBER char* a(int slot) const { return shared + slot * (BYTES_A + BYTES_B); }
-  DEV_MEMBER char* b(int slot) const { return a(slot) + BYTES_A; }
-  DEV_MEMBER mbarrier* full(int slot) const { return (mbarrier*)a(STAGES) + slot; }
-  DEV_MEMBER mbarrier* empty(int slot) const { return full(STAGES) + slot; }
-  DEV_MEMBER mbarrier* turn(int consumer) const { return empty(STAGES) + consumer; }
+  static constexpr int stages = STAGES, bytes_a = BYTES_A, bytes_b = BYTES_B, slot_bytes = BYTES_A + BYTES_B;
+  static constexpr int bytes = STAGES * slot_bytes + (2 * STAGES + TURNS) * kBarrierBytes;
+  char* memory;
+  u32 address;
+
+  DEV_MEMBER ring_of_slots(char* shared) : memory(shared), address(u32(opaque(int(shared_address(shared))))) {}
+
+  DEV_MEMBER u32 full(int slot) const { return address + STAGES * slot_bytes + slot * kBarrierBytes; }
+  DEV_MEMBER u32 empty(int slot) const { return full(STAGES + slot); }
+  DEV_MEMBER u32 turn(int consumer) const { return empty(STAGES + consumer); }
 
   // By all threads of the block.
   DEV_MEMBER void begin(u32 arrivals_to_fill, u32 arrivals_to_empty) const {
@@ -95,10 +97,10 @@ struct ring_place {
   DEV_MEMBER void advance() {
     if (++slot == STAGES) slot = 0, parity ^= 1;
   }
-  DEV_MEMBER void advance(i64 steps) {
-    const i64 sum = slot + steps;
+  DEV_MEMBER void advance(int steps) {
+    const u32 sum = u32(slot) + u32(steps);
     slot = int(sum % STAGES);
-    parity ^= u32(sum / STAGES) & 1;
+    parity ^= sum / STAGES & 1;
   }
 };
 
@@ -122,23 +124,24 @@ struct ring_producer {
   DEV_MEMBER void fill(const TILE& tile) {
     _Pragma("unroll 1") for (i64 k = tile.k_begin; k < tile.k_end; k += DEPTH) {
       const int left = tile.k_end - k < DEPTH ? int(tile.k_end - k) : DEPTH;
-      mbarrier* const full = slots.full(next.slot);
+      const int at_a = next.slot * RING::slot_bytes, at_b = at_a + RING::bytes_a;
+      const u32 full = slots.full(next.slot);
       mbarrier_wait(slots.empty(next.slot), next.parity ^ 1);
       if (maps && threadIdx.x == 0) mbarrier_arrive_expecting(full, mapped_bytes);
-      FILL_A::fill(slots.a(next.slot), tile.a, k, left, full);
-      FILL_B::fill(slots.b(next.slot), tile.b, k, left, full);
+      FILL_A::fill(slots.memory + at_a, slots.address + at_a, tile.a, k, left, full);
+      FILL_B::fill(slots.memory + at_b, slots.address + at_b, tile.b, k, left, full);
       next.advance();
-      if (!moves) continue;
-      copy_async_commit();
-      if (under_way == behind)
-        announce<behind>();
-      else
-        ++under_way;
+      if constexpr (moves) {
+        copy_async_commit();
+        if (under_way == behind)
+          announce<behind>();
+        else
+          ++under_way;
+      }
     }
   }
   DEV_MEMBER void end() {
-    if (!moves) return;
-    for (; under_way; --under_way) announce<0>();
+    if constexpr (moves) { _Pragma("unroll 1") for (; under_way; --under_way) announce<0>(); }
   }
 
  private:

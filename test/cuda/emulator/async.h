@@ -13,8 +13,7 @@ namespace emulator {
 struct Box {
   emulated_tensor_map map;
   int at[4];
-  char* to;
-  const void* barrier;
+  uint32_t to, barrier;  // in shared memory
 };
 
 struct Product {

@@ -15,29 +15,37 @@ struct alignas(64) tensor_map {
 };
 static_assert(sizeof(tensor_map) == 128, "");
 
-// Of the phase that runs: its parity, the arrivals and bytes it still waits for.
-struct alignas(8) mbarrier {
-  u16 arrivals;
-  u16 pending : 15, parity : 1;
-  i32 bytes;
-};
+constexpr int kBarrierBytes = 8;
 
 DEV u32 shared_address(const void* p) { return u32(static_cast<const char*>(p) - emulator::current_block->shared); }
 
 namespace emulator {
 
-inline mbarrier& checked(mbarrier* barrier) {
-  check_shared(barrier, sizeof *barrier, 8);
-  if (barrier->arrivals == 0 || barrier->arrivals == 0xffff) fail("uses a barrier that was not initialised");
-  return *barrier;
+// Of the phase that runs: its parity, the arrivals and bytes it still waits for.
+struct alignas(kBarrierBytes) Barrier {
+  u16 arrivals;
+  u16 pending : 15, parity : 1;
+  i32 bytes;
+};
+static_assert(sizeof(Barrier) == kBarrierBytes, "");
+
+inline char* shared_memory(u32 address, size_t bytes, size_t alignment) {
+  char* const at = current_block->shared + address;
+  check_shared(at, bytes, alignment);
+  return at;
 }
-inline void end_phase_if_complete(mbarrier& barrier) {
+inline Barrier& barrier_at(u32 address) {
+  Barrier& barrier = *reinterpret_cast<Barrier*>(shared_memory(address, sizeof(Barrier), kBarrierBytes));
+  if (barrier.arrivals == 0 || barrier.arrivals == 0xffff) fail("uses a barrier that was not initialised");
+  return barrier;
+}
+inline void end_phase_if_complete(Barrier& barrier) {
   ++current_block->progress;
   if (barrier.pending || barrier.bytes) return;
   barrier.parity ^= 1;
   barrier.pending = barrier.arrivals;
 }
-inline void arrive(mbarrier& barrier) {
+inline void arrive(Barrier& barrier) {
   if (barrier.pending == 0) fail("arrives at a barrier that has all its arrivals");
   --barrier.pending;
   end_phase_if_complete(barrier);
@@ -53,7 +61,6 @@ inline void move_box(const Box& box) {
   const emulated_tensor_map& map = box.map;
   Block& block = *current_block;
   const size_t bytes = bytes_of_tensor_type(map.type), row_bytes = map.box[0] * bytes;
-  const size_t begin = size_t(box.to - block.shared);
   size_t rows = 1;
   for (int i = 1; i < map.rank; ++i) rows *= map.box[i];
   for (size_t row = 0; row < rows; ++row) {
@@ -68,7 +75,7 @@ inline void move_box(const Box& box) {
     }
     for (size_t i = 0; i < map.box[0]; ++i) {
       const int64_t at = box.at[0] + int64_t(i);
-      char* to = block.shared + swizzled(begin + row * row_bytes + i * bytes, map.swizzle);
+      char* to = block.shared + swizzled(box.to + row * row_bytes + i * bytes, map.swizzle);
       if (!inside || at < 0 || at >= int64_t(map.extents[0])) {
         std::memset(to, 0, bytes);
         continue;
@@ -90,24 +97,24 @@ inline size_t bytes_of_box(const emulated_tensor_map& map) {
 }
 
 // The oldest box that this barrier waits for arrives.
-inline bool deliver_box(mbarrier* barrier) {
+inline bool deliver_box(u32 address) {
   std::vector<Box>& boxes = current_block->async.boxes;
-  const auto box = std::find_if(boxes.begin(), boxes.end(), [&](const Box& b) { return b.barrier == barrier; });
+  const auto box = std::find_if(boxes.begin(), boxes.end(), [&](const Box& b) { return b.barrier == address; });
   if (box == boxes.end()) return false;
   move_box(*box);
-  barrier->bytes -= i32(bytes_of_box(box->map));
+  Barrier& barrier = barrier_at(address);
+  barrier.bytes -= i32(bytes_of_box(box->map));
   boxes.erase(box);
-  end_phase_if_complete(*barrier);
+  end_phase_if_complete(barrier);
   return true;
 }
 
-inline void send_box(char* to, const tensor_map* map, mbarrier* barrier, int rank, int x, int y, int z, int w) {
+inline void send_box(u32 to, const tensor_map* map, u32 barrier, int rank, int x, int y, int z, int w) {
   const emulated_tensor_map& m = map->map;
   if (m.mark != kTensorMapMark) fail("uses a tensor map that was not encoded");
   if (m.rank != rank) fail("uses a tensor map of another rank");
-  checked(barrier);
-  check_shared(to, bytes_of_box(m), m.swizzle ? 128u << m.swizzle : 128u);
-  std::memset(to, 0xff, bytes_of_box(m));
+  barrier_at(barrier);
+  std::memset(shared_memory(to, bytes_of_box(m), m.swizzle ? 128u << m.swizzle : 128u), 0xff, bytes_of_box(m));
   current_block->async.boxes.push_back({m, {x, y, z, w}, to, barrier});
 }
 
@@ -167,7 +174,7 @@ void multiply(unsigned first, size_t index) {
   const auto each = [&](const auto& visit) {
     for (unsigned i = 0; i < 128; ++i)
       for (int e = 0; e < N / 2; ++e)
-        visit(d[wgmma_row_of(int(i), e)][wgmma_column_of(int(i), e)],
+        visit(d[16 * (i / 32) + i % 32 / 4 + 8 * (e / 2 % 2)][8 * (e / 4) + 2 * (i % 4) + e % 2],
               static_cast<Sum*>(threads[first + i].products[index].d)[e]);
   };
   std::memset(d, 0, sizeof d);
@@ -204,21 +211,21 @@ inline AsyncThread& async_thread() {
 
 }  // namespace emulator
 
-inline void mbarrier_init(mbarrier* barrier, u32 arrivals) {
+inline void mbarrier_init(u32 barrier, u32 arrivals) {
   emulator::async_thread();
-  emulator::check_shared(barrier, sizeof *barrier, 8);
-  *barrier = {u16(arrivals), u16(arrivals), 0, 0};
+  emulator::Barrier fresh{u16(arrivals), u16(arrivals), 0, 0};
+  std::memcpy(emulator::shared_memory(barrier, sizeof fresh, sizeof fresh), &fresh, sizeof fresh);
 }
 inline void mbarrier_init_fence() {}
-inline void mbarrier_arrive(mbarrier* barrier) { emulator::arrive(emulator::checked(barrier)); }
-inline void mbarrier_arrive_expecting(mbarrier* barrier, u32 bytes) {
-  emulator::checked(barrier).bytes += i32(bytes);
-  emulator::arrive(*barrier);
+inline void mbarrier_arrive(u32 barrier) { emulator::arrive(emulator::barrier_at(barrier)); }
+inline void mbarrier_arrive_expecting(u32 barrier, u32 bytes) {
+  emulator::barrier_at(barrier).bytes += i32(bytes);
+  emulator::arrive(emulator::barrier_at(barrier));
 }
-inline void mbarrier_wait(mbarrier* barrier, u32 parity, EMULATOR_CALLED_AT) {
-  emulator::checked(barrier);
+inline void mbarrier_wait(u32 barrier, u32 parity, EMULATOR_CALLED_AT) {
+  const emulator::Barrier& waited = emulator::barrier_at(barrier);
   emulator::current_block->running->waits = {file, line};
-  while (barrier->parity == parity)
+  while (waited.parity == parity)
     if (!emulator::deliver_box(barrier)) emulator::yield();
 }
 inline void fence_proxy_async() { emulator::current_block->async.fence(emulator::current_block->running->number); }
@@ -229,13 +236,13 @@ void store_shared(T* to, T value) {
   emulator::note_write(to, sizeof value);
 }
 
-inline void tma_load(char* box, const tensor_map* map, mbarrier* barrier, i32 x, i32 y) {
+inline void tma_load(u32 box, const tensor_map* map, u32 barrier, i32 x, i32 y) {
   emulator::send_box(box, map, barrier, 2, x, y, 0, 0);
 }
-inline void tma_load(char* box, const tensor_map* map, mbarrier* barrier, i32 x, i32 y, i32 z) {
+inline void tma_load(u32 box, const tensor_map* map, u32 barrier, i32 x, i32 y, i32 z) {
   emulator::send_box(box, map, barrier, 3, x, y, z, 0);
 }
-inline void tma_load(char* box, const tensor_map* map, mbarrier* barrier, i32 x, i32 y, i32 z, i32 w) {
+inline void tma_load(u32 box, const tensor_map* map, u32 barrier, i32 x, i32 y, i32 z, i32 w) {
   emulator::send_box(box, map, barrier, 4, x, y, z, w);
 }
 
