@@ -9,6 +9,8 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef float f32;
 typedef double f64;
+typedef uint2 words2;  // what one access can load or store: x, y, z, w
+typedef uint4 words4;
 #define DEV static __device__ __forceinline__
 #define DEV_MEMBER __device__ __forceinline__
 #define DYNAMIC_SHARED(name) extern __shared__ __align__(1024) char name[]
@@ -25,6 +27,12 @@ DEV u16 half_of_float(f32 x) {
   u16 code;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(code) : "f"(x));
   return code;
+}
+
+// The compiler takes it for any number: what it knows of its bits often makes addresses worse.
+DEV int opaque(int x) {
+  asm("" : "+r"(x));
+  return x;
 }
 
 // --- threads together ------------------------------------------------------------------------------------------------
@@ -69,6 +77,8 @@ DEV void copy_async_wait() {
 }
 #else
 constexpr bool kCopiesAsynchronously = false;
+template <int BYTES>
+DEV void copy_async(void* shared, const void* from, bool valid);
 DEV void copy_async_commit() {}
 template <int PENDING>
 DEV void copy_async_wait() {}
@@ -119,12 +129,6 @@ DEV void mma_i8(i32 (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
   if (A_SIGNED && !B_SIGNED) MMA("m16n8k32.row.col.s32.s8.u8.s32", "r");
   if (!A_SIGNED && B_SIGNED) MMA("m16n8k32.row.col.s32.u8.s8.s32", "r");
   if (!A_SIGNED && !B_SIGNED) MMA("m16n8k32.row.col.s32.u8.u8.s32", "r");
-}
-// To 10 bits of mantissa, halves away from zero.
-DEV f32 tf32_of(f32 x) {
-  u32 bits;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-  return float_of(bits);
 }
 #endif
 #undef MMA

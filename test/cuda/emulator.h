@@ -25,6 +25,12 @@ typedef uint32_t u32;
 typedef unsigned long long u64;
 typedef float f32;
 typedef double f64;
+struct __attribute__((may_alias, aligned(8))) words2 {
+  u32 x, y;
+};
+struct __attribute__((may_alias, aligned(16))) words4 {
+  u32 x, y, z, w;
+};
 #define DEV static inline __attribute__((always_inline, unused))
 #define DEV_MEMBER inline __attribute__((always_inline))
 #define __global__
@@ -69,11 +75,7 @@ DEV u16 half_of_float(f32 x) {
   std::memcpy(&code, &rounded, sizeof code);
   return code;
 }
-// To 10 bits of mantissa, halves away from zero.
-DEV f32 tf32_of(f32 x) {
-  const u32 bits = bits_of(x);
-  return (bits & 0x7f800000u) == 0x7f800000u ? x : float_of((bits + 0x1000u) & 0xffffe000u);
-}
+DEV int opaque(int x) { return x; }
 // sum + four products of bytes, wrapping.
 template <bool A_SIGNED, bool B_SIGNED>
 DEV i32 dot4(i32 sum, u32 a, u32 b) {

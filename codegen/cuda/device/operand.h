@@ -1,0 +1,102 @@
+// What a product of matrices takes its operands from. After prelude.h.
+//
+// The compiler prints an operand as a function of (line, k): line is a row of a or a column of b within the block's
+// tile, k runs over what is summed. It is asked for chunks of VECTOR elements, next to each other along k if ALONG_K,
+// else along the line, at multiples of VECTOR.
+//
+//   copied<T, VECTOR, ALONG_K>(at):   at(i64 line, i64 k) gives a source<T>: where the chunk lies in memory, aligned to
+//                                     its size of 1 to 16 bytes; one that is not valid is zeros and is not read
+//   computed<T, VECTOR, ALONG_K>(at): at(line, k) gives the chunk itself, a vec<T, VECTOR>, or a T if VECTOR is 1
+//
+// Lines beyond the end of the matrix are for `at` to find: not valid, or zeros. Chunks that begin at or beyond the
+// k_end of a product are zeros without its help; none may straddle it.
+template <bool CONDITION, class X, class Y>
+struct either {
+  typedef X type;
+};
+template <class X, class Y>
+struct either<false, X, Y> {
+  typedef Y type;
+};
+
+template <class T>
+struct source {
+  const T* from;
+  bool valid;
+};
+
+template <class T, int VECTOR, bool ALONG_K, bool COPIED, class AT>
+struct operand {
+  typedef T element;
+  static constexpr int vector = VECTOR, bytes = VECTOR * int(sizeof(T));
+  static constexpr bool along_k = ALONG_K, is_copied = COPIED;
+  static_assert(bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8 || bytes == 16,
+                "a chunk is 1, 2, 4, 8 or 16 bytes");
+  AT at;
+};
+template <class T, int VECTOR, bool ALONG_K, class AT>
+DEV operand<T, VECTOR, ALONG_K, true, AT> copied(AT at) {
+  return {at};
+}
+template <class T, int VECTOR, bool ALONG_K, class AT>
+DEV operand<T, VECTOR, ALONG_K, false, AT> computed(AT at) {
+  return {at};
+}
+
+// --- up to 16 bytes, aligned to their number: one access
+// ------------------------------------------------------------------
+template <int BYTES>
+struct packet {
+  u32 words[(BYTES + 3) / 4];
+};
+template <int BYTES>
+DEV packet<BYTES> load_packet(const void* p) {
+  if constexpr (BYTES == 16) {
+    const words4 x = *(const words4*)p;
+    return {{x.x, x.y, x.z, x.w}};
+  } else if constexpr (BYTES == 8) {
+    const words2 x = *(const words2*)p;
+    return {{x.x, x.y}};
+  } else if constexpr (BYTES == 4) {
+    return {{*(const u32*)p}};
+  } else if constexpr (BYTES == 2) {
+    return {{*(const u16*)p}};
+  } else {
+    return {{*(const u8*)p}};
+  }
+}
+// BYTES from byte `first` of the packet on.
+template <int BYTES, int OF>
+DEV void store_packet(void* p, const packet<OF>& packet, int first) {
+  const u32* words = packet.words + first / 4;
+  if constexpr (BYTES == 16)
+    *(words4*)p = words4{words[0], words[1], words[2], words[3]};
+  else if constexpr (BYTES == 8)
+    *(words2*)p = words2{words[0], words[1]};
+  else if constexpr (BYTES == 4)
+    *(u32*)p = words[0];
+  else if constexpr (BYTES == 2)
+    *(u16*)p = u16(words[0] >> (8 * (first % 4)));
+  else
+    *(u8*)p = u8(words[0] >> (8 * (first % 4)));
+}
+
+template <class T>
+DEV packet<sizeof(T)> packed(T x) {
+  packet<sizeof(T)> result = {};
+  memcpy(&result, &x, sizeof x);
+  return result;
+}
+template <class T, int VECTOR, bool ALONG_K, class AT>
+DEV packet<sizeof(T) * VECTOR> fetch(const operand<T, VECTOR, ALONG_K, true, AT>& operand, i64 line, i64 k,
+                                     bool wanted) {
+  const source<T> chunk = operand.at(line, k);
+  if (wanted && chunk.valid) return load_packet<sizeof(T) * VECTOR>(chunk.from);
+  return {};
+}
+template <class T, int VECTOR, bool ALONG_K, class AT>
+DEV packet<sizeof(T) * VECTOR> fetch(const operand<T, VECTOR, ALONG_K, false, AT>& operand, i64 line, i64 k,
+                                     bool wanted) {
+  if (wanted) return packed(operand.at(line, k));
+  return {};
+}

@@ -1,0 +1,56 @@
+// Threads of a block reduce what each of them brings. After prelude.h; blocks have one dimension.
+//
+//   T reduce_threads<most, GROUP, THREADS>(T value, T* scratch)
+//
+// GROUP, a power of two, neighbouring threads of a block of THREADS get the reduction of their values, all the same
+// bits, and the order of operations depends on GROUP alone. All threads of the block call it. T is f32, f64, i32, i64,
+// or a vec of them: several reductions for the barriers of one. `scratch` is shared memory of THREADS / 32 values, used
+// if GROUP is above 32, and free again on return.
+
+// Which of the two came from the lower thread does not matter (to the last bit) if symmetric.
+#define REDUCTION(name, op, is_symmetric)           \
+  struct name {                                     \
+    static constexpr bool symmetric = is_symmetric; \
+    template <class T>                              \
+    static DEV_MEMBER T of(T lower, T upper) {      \
+      return op(lower, upper);                      \
+    }                                               \
+  };
+REDUCTION(sum, op_add, true)
+REDUCTION(product, op_mul, true)
+REDUCTION(least, op_min, false)  // NaN if any is; of zeros of both signs one
+REDUCTION(most, op_max, false)
+#undef REDUCTION
+
+template <class T, int N>
+DEV vec<T, N> shuffle_xor(vec<T, N> value, u32 mask) {
+  vec<T, N> r;
+  LANES r.v[i] = shuffle_xor(value.v[i], mask);
+  return r;
+}
+
+// Among GROUP neighbouring lanes of a warp.
+template <class OP, int GROUP, class T>
+DEV T reduce_lanes(T value) {
+  _Pragma("unroll") for (u32 mask = 1; mask < GROUP; mask *= 2) {
+    const T other = shuffle_xor(value, mask);
+    const bool upper = !OP::symmetric && (threadIdx.x & mask);
+    value = OP::of(op_select(upper, other, value), op_select(upper, value, other));
+  }
+  return value;
+}
+
+template <class OP, int GROUP, int THREADS, class T>
+DEV T reduce_threads(T value, T* scratch) {
+  static_assert((GROUP & (GROUP - 1)) == 0 && THREADS % GROUP == 0 && GROUP <= 1024,
+                "a group is a power of two of threads");
+  if (GROUP <= 32) return reduce_lanes<OP, GROUP>(value);
+  constexpr u32 warps = GROUP > 32 ? GROUP / 32 : 1;  // of a group
+  value = reduce_lanes<OP, 32>(value);
+  const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (lane == 0) scratch[warp] = value;
+  barrier();
+  value = reduce_lanes<OP, warps>(scratch[warp / warps * warps + lane % warps]);
+  barrier();
+  return value;
+}

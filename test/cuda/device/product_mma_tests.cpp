@@ -1,0 +1,61 @@
+// product_mma: every atom, orientation, width of chunks and way to shared memory.
+#include "test/cuda/device/product_checks.h"
+//
+#include "codegen/cuda/device/atoms.h"
+//
+#include "codegen/cuda/device/product_mma.h"
+
+namespace {
+
+constexpr f64 kF32 = 0x1p-24, kTf32 = 0x1p-11, k3xTf32 = 0x1p-22;
+
+template <class ATOM, int ROWS, int COLUMNS, int DEPTH, int WARPS_M, int WARPS_N, int STAGES, class A, class B>
+void test(const char* name, f64 epsilon, bool all) {
+  typedef product_mma<ATOM, ROWS, COLUMNS, DEPTH, WARPS_M, WARPS_N, STAGES> product;
+  check_sizes<product, ROWS, COLUMNS, DEPTH, product::threads, STAGES, typename product::accumulator, A, B>(
+      name, epsilon, all);
+}
+
+constexpr bool K = true, LINE = false, COPIED = true, COMPUTED = false;
+
+template <class CODEC, class ATOM>
+void test_16_bits(const char* name, bool all) {
+  test<ATOM, 64, 64, 32, 2, 2, 3, matrix<CODEC, 8, K, COPIED>, matrix<CODEC, 8, LINE, COPIED>>(name, kF32, all);
+  test<ATOM, 32, 64, 16, 1, 2, 2, matrix<CODEC, 2, LINE, COPIED>, matrix<CODEC, 4, K, COPIED>>(name, kF32, all);
+  test<ATOM, 64, 32, 64, 2, 1, 4, matrix<CODEC, 1, K, COPIED>, matrix<CODEC, 1, LINE, COMPUTED>>(name, kF32, all);
+  test<ATOM, 16, 24, 32, 1, 3, 2, matrix<CODEC, 8, K, COMPUTED>, matrix<CODEC, 8, K, COPIED>>(name, kF32, all);
+  test<ATOM, 96, 48, 32, 3, 1, 2, matrix<CODEC, 4, LINE, COMPUTED>, matrix<CODEC, 8, LINE, COPIED>>(name, kF32, all);
+}
+
+template <class ATOM>
+void test_f32(const char* name, f64 epsilon, bool all) {
+  typedef plain_codec<f32> codec;
+  test<ATOM, 64, 64, 16, 2, 2, 3, matrix<codec, 4, K, COPIED>, matrix<codec, 4, LINE, COPIED>>(name, epsilon, all);
+  test<ATOM, 32, 32, 32, 1, 2, 2, matrix<codec, 2, LINE, COPIED>, matrix<codec, 1, K, COPIED>>(name, epsilon, all);
+  test<ATOM, 16, 24, 8, 1, 1, 4, matrix<codec, 1, K, COMPUTED>, matrix<codec, 4, LINE, COMPUTED>>(name, epsilon, all);
+  test<ATOM, 48, 16, 16, 3, 2, 3, matrix<codec, 4, LINE, COMPUTED>, matrix<codec, 2, K, COMPUTED>>(name, epsilon, all);
+}
+
+template <class TA, class TB, class ATOM>
+void test_8_bits(const char* name, bool all) {
+  typedef plain_codec<TA> a;
+  typedef plain_codec<TB> b;
+  test<ATOM, 64, 64, 64, 2, 2, 3, matrix<a, 16, K, COPIED>, matrix<b, 16, K, COPIED>>(name, 0, all);
+  test<ATOM, 32, 32, 32, 2, 1, 2, matrix<a, 4, K, COPIED>, matrix<b, 8, LINE, COPIED>>(name, 0, all);
+  test<ATOM, 16, 24, 32, 1, 1, 4, matrix<a, 1, LINE, COMPUTED>, matrix<b, 2, K, COPIED>>(name, 0, all);
+}
+
+}  // namespace
+
+int main(int argc, char**) {
+  const bool all = argc > 1;
+  test_16_bits<f16_codec, atom_f16>("f16", all);
+  test_16_bits<bf16_codec, atom_bf16>("bf16", all);
+  test_f32<atom_tf32>("tf32", kTf32, all);
+  test_f32<atom_3xtf32>("3xtf32", k3xTf32, all);
+  test_8_bits<i8, i8, atom_s8_s8>("s8 s8", all);
+  test_8_bits<i8, u8, atom_s8_u8>("s8 u8", all);
+  test_8_bits<u8, i8, atom_u8_s8>("u8 s8", all);
+  test_8_bits<u8, u8, atom_u8_u8>("u8 u8", all);
+  return report();
+}
