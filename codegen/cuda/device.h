@@ -54,6 +54,11 @@ DEV u32 ballot(bool vote) { return __ballot_sync(0xffffffffu, vote); }
 // --------------------------------------------------------------------------------------
 DEV u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
 
+template <class T>
+DEV void store_shared(T* to, T value) {  // the emulator looks at it
+  *to = value;
+}
+
 // BYTES are 4, 8 or 16, both sides aligned to them. Zeros if not valid; `from` is not read then. Groups of copies go on
 // by themselves where the device can: they are there only when their group was waited for.
 #if __CUDA_ARCH__ >= 800

@@ -36,11 +36,6 @@ DEV void mbarrier_wait(u32 barrier, u32 parity) {
                  : "memory");
   } while (!ended);
 }
-// What the copy engine or wgmma will read.
-template <class T>
-DEV void store_shared(T* to, T value) {
-  *to = value;
-}
 DEV void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 // --- TMA: coordinates are elements, innermost first; what lies outside the tensor loads as 0 and is not stored

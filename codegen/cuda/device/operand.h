@@ -65,20 +65,20 @@ DEV packet<BYTES> load_packet(const void* p) {
     return {{*(const u8*)p}};
   }
 }
-// BYTES from byte `first` of the packet on.
+// BYTES from byte `first` of the packet on, to shared memory.
 template <int BYTES, int OF>
 DEV void store_packet(void* p, const packet<OF>& packet, int first) {
   const u32* words = packet.words + first / 4;
   if constexpr (BYTES == 16)
-    *(words4*)p = words4{words[0], words[1], words[2], words[3]};
+    store_shared((words4*)p, words4{words[0], words[1], words[2], words[3]});
   else if constexpr (BYTES == 8)
-    *(words2*)p = words2{words[0], words[1]};
+    store_shared((words2*)p, words2{words[0], words[1]});
   else if constexpr (BYTES == 4)
-    *(u32*)p = words[0];
+    store_shared((u32*)p, words[0]);
   else if constexpr (BYTES == 2)
-    *(u16*)p = u16(words[0] >> (8 * (first % 4)));
+    store_shared((u16*)p, u16(words[0] >> (8 * (first % 4))));
   else
-    *(u8*)p = u8(words[0] >> (8 * (first % 4)));
+    store_shared((u8*)p, u8(words[0] >> (8 * (first % 4))));
 }
 
 template <class T>

@@ -5,7 +5,7 @@
 // The consumers share each tile by rows (by columns where there are fewer than 64 rows for each) or, ALTERNATE, take
 // turns: one writes out its tile while the next multiplies, which pays where k is short.
 //
-//   typedef product_wgmma<wgmma_f16, 128, 256, 64, 4, 2> product;
+//   typedef product_wgmma<atom_f16, 128, 256, 64, 4, 2> product;
 //   extern "C" __global__ void __launch_bounds__(product::threads, 1) kernel(const __grid_constant__ tensor_map a, ...)
 //   {
 //     DYNAMIC_SHARED(shared);  // product::shared_bytes
@@ -44,9 +44,9 @@ struct product_wgmma {
   static constexpr int threads = 128 * (1 + CONSUMERS);
   static constexpr int elements = blocks * registers;
   typedef accumulator results[elements];
-  static constexpr int a_bytes = ROWS * DEPTH * sizeof(typename ATOM::a_type);
-  static constexpr int b_bytes = COLUMNS * DEPTH * sizeof(typename ATOM::b_type);
-  typedef ring_of_slots<STAGES, a_bytes, b_bytes, ALTERNATE ? CONSUMERS : 0> ring;
+  static constexpr int bytes_a = ROWS * DEPTH * sizeof(typename ATOM::element_a);
+  static constexpr int bytes_b = COLUMNS * DEPTH * sizeof(typename ATOM::element_b);
+  typedef ring_of_slots<STAGES, bytes_a, bytes_b, ALTERNATE ? CONSUMERS : 0> ring;
   static constexpr int shared_bytes = ring::bytes;  // aligned to 1024
 
   // Which element of the tile acc[e] of a thread is; e = 2i, 2i + 1 are adjacent columns.
@@ -126,7 +126,7 @@ struct product_wgmma {
   static DEV_MEMBER void multiply(ring slots, ring_place<STAGES>& place, int steps, int group, results& acc) {
     const int part = ALTERNATE ? 0 : group;
     const u32 low_a = IN_A::low_word(slots.address + part % down * blocks * IN_A::bytes_of(64));
-    const u32 low_b = IN_B::low_word(slots.address + a_bytes + part / down * IN_B::bytes_of(width));
+    const u32 low_b = IN_B::low_word(slots.address + bytes_a + part / down * IN_B::bytes_of(width));
     const auto give_back = [&](int slot) {
       if (threadIdx.x % 32 == 0) mbarrier_arrive(slots.empty(slot));
     };

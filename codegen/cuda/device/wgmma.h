@@ -1,7 +1,7 @@
 // The products of a warpgroup: d[64, N] += a[64, K] * b[K, N] with a and b in shared memory, named by descriptors
-// (product_wgmma.h makes them), K being 32 bytes of elements. They are asynchronous: issue, commit a group, and touch
-// neither d nor the operands before a wait. An instruction names each of its N / 2 registers, so the text of all widths
-// is made by the preprocessor. On the host test/cuda/emulator/hopper.h has the same names.
+// (wgmma_layout.h), K being 32 bytes of elements. They are asynchronous: issue, commit a group, and touch neither d nor
+// the operands before a wait. An instruction names each of its N / 2 registers, so the text of all widths is made by
+// the preprocessor. After atoms.h; test/cuda/emulator/hopper.h has the same names.
 
 // Registers of d may have been written since the last product.
 DEV void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
@@ -44,11 +44,11 @@ template <class ATOM, int N>
 struct wgmma_instruction;
 
 // A, B, P: the numbers of the operands behind the N / 2 = R registers; what is accumulated onto counts as 0 without P.
-#define WGMMA_(ATOM, TYPES, N, R, REGISTER, A, B, P, TAIL, ...)                                           \
+#define WGMMA_(ATOM, TYPES, N, R, SUM, REGISTER, A, B, P, TAIL, ...)                                      \
   template <>                                                                                             \
   struct wgmma_instruction<ATOM, N> {                                                                     \
     template <bool A_ALONG_K, bool B_ALONG_K>                                                             \
-    static DEV_MEMBER void issue(ATOM::accumulator* d, u64 a, u64 b, bool accumulate) {                   \
+    static DEV_MEMBER void issue(SUM* d, u64 a, u64 b, bool accumulate) {                                 \
       asm volatile("{.reg .pred p; setp.ne.b32 p, %" #P ", 0; wgmma.mma_async.sync.aligned.m64n" #N TYPES \
                    " {" REGISTERS_##R(NAME_, COMMA_TEXT_) "}, %" #A ", %" #B ", p" TAIL ";}"              \
                    : REGISTERS_##R(REGISTER, COMMA_)                                                      \
@@ -57,16 +57,16 @@ struct wgmma_instruction;
     }                                                                                                     \
   };
 #define TRANSPOSES_ , "n"(int(!A_ALONG_K)), "n"(int(!B_ALONG_K))
-#define WIDTH_(N, R, A, B, P, TRANSPOSE_A, TRANSPOSE_B)                                                       \
-  WGMMA_(wgmma_f16, "k16.f32.f16.f16", N, R, FLOAT_, A, B, P, ", 1, 1, %" #TRANSPOSE_A ", %" #TRANSPOSE_B,    \
-         TRANSPOSES_)                                                                                         \
-  WGMMA_(wgmma_bf16, "k16.f32.bf16.bf16", N, R, FLOAT_, A, B, P, ", 1, 1, %" #TRANSPOSE_A ", %" #TRANSPOSE_B, \
-         TRANSPOSES_)                                                                                         \
-  WGMMA_(wgmma_tf32, "k8.f32.tf32.tf32", N, R, FLOAT_, A, B, P, ", 1, 1")                                     \
-  WGMMA_(wgmma_s8s8, "k32.s32.s8.s8", N, R, INTEGER_, A, B, P, "")                                            \
-  WGMMA_(wgmma_s8u8, "k32.s32.s8.u8", N, R, INTEGER_, A, B, P, "")                                            \
-  WGMMA_(wgmma_u8s8, "k32.s32.u8.s8", N, R, INTEGER_, A, B, P, "")                                            \
-  WGMMA_(wgmma_u8u8, "k32.s32.u8.u8", N, R, INTEGER_, A, B, P, "")
+#define WIDTH_(N, R, A, B, P, TRANSPOSE_A, TRANSPOSE_B)                                                           \
+  WGMMA_(atom_f16, "k16.f32.f16.f16", N, R, f32, FLOAT_, A, B, P, ", 1, 1, %" #TRANSPOSE_A ", %" #TRANSPOSE_B,    \
+         TRANSPOSES_)                                                                                             \
+  WGMMA_(atom_bf16, "k16.f32.bf16.bf16", N, R, f32, FLOAT_, A, B, P, ", 1, 1, %" #TRANSPOSE_A ", %" #TRANSPOSE_B, \
+         TRANSPOSES_)                                                                                             \
+  WGMMA_(atom_tf32, "k8.f32.tf32.tf32", N, R, f32, FLOAT_, A, B, P, ", 1, 1")                                     \
+  WGMMA_(atom_s8_s8, "k32.s32.s8.s8", N, R, i32, INTEGER_, A, B, P, "")                                           \
+  WGMMA_(atom_s8_u8, "k32.s32.s8.u8", N, R, i32, INTEGER_, A, B, P, "")                                           \
+  WGMMA_(atom_u8_s8, "k32.s32.u8.s8", N, R, i32, INTEGER_, A, B, P, "")                                           \
+  WGMMA_(atom_u8_u8, "k32.s32.u8.u8", N, R, i32, INTEGER_, A, B, P, "")
 WIDTH_(8, 4, 4, 5, 6, 7, 8)
 WIDTH_(16, 8, 8, 9, 10, 11, 12)
 WIDTH_(32, 16, 16, 17, 18, 19, 20)

@@ -1,27 +1,5 @@
-// What a product of a warpgroup (wgmma) expects to find where: element types, operands in shared memory and their
-// descriptors, and which element of the result each thread holds. Plain arithmetic, the same on device and host.
-
-struct wgmma_f16 {
-  typedef u16 a_type, b_type;
-  typedef f32 accumulator;
-};
-struct wgmma_bf16 {
-  typedef u16 a_type, b_type;
-  typedef f32 accumulator;
-};
-struct wgmma_tf32 {  // f32 whose low 13 bits are dropped
-  typedef f32 a_type, b_type, accumulator;
-};
-template <class A, class B>
-struct wgmma_bytes {
-  typedef A a_type;
-  typedef B b_type;
-  typedef i32 accumulator;
-};
-typedef wgmma_bytes<i8, i8> wgmma_s8s8;
-typedef wgmma_bytes<i8, u8> wgmma_s8u8;
-typedef wgmma_bytes<u8, i8> wgmma_u8s8;
-typedef wgmma_bytes<u8, u8> wgmma_u8u8;
+// What a product of a warpgroup (wgmma) expects to find where: operands in shared memory, their descriptors, and which
+// element of the result each thread holds.
 
 // --- the result: adjacent e = 2i, 2i + 1 are adjacent columns; a warp has 16 rows
 // ---------------------------------------

@@ -1,191 +1,185 @@
-// Products of warpgroups against sums in double, in three orders of threads: all types, both directions of both
-// operands, every way to bring one, sizes about the tile's, k of 0, 1 and more than the ring holds, several tiles a
-// block.
-#include <random>
-#include <vector>
-
-#include "test/cuda/device/checks.h"
+// product_wgmma: every atom, orientation and way to bring an operand, in three orders of threads; tiles shared by rows,
+// by columns and in turns; sizes at the edges of a tile, depths at the edges of the ring, several tiles a block.
+#include "test/cuda/device/product_checks.h"
+//
+#include "codegen/cuda/device/atoms.h"
+//
 #include "test/cuda/emulator/hopper.h"
-// In the order of the device's text.
-// clang-format off
-#include "codegen/cuda/prelude.h"
-#include "codegen/cuda/device/operand.h"
-#include "codegen/cuda/device/staging.h"
+//
+#include "codegen/cuda/device/wgmma_layout.h"
+//
 #include "codegen/cuda/device/wgmma_ring.h"
+//
 #include "codegen/cuda/device/product_wgmma.h"
-#include "test/cuda/device/product_wgmma_kernels.h"
-// clang-format on
 
 namespace {
 
-// How a type is filled, what a code stands for, and as what a tensor map knows it.
-template <class ATOM, class T>
-struct Element;
-template <>
-struct Element<wgmma_f16, u16> {
-  static constexpr u32 map_type = 6;
-  static u16 random(std::mt19937& random) { return encode_f16(std::normal_distribution<f32>()(random)); }
-  static double value(u16 code) { return decode_f16(code); }
-};
-template <>
-struct Element<wgmma_bf16, u16> {
-  static constexpr u32 map_type = 9;
-  static u16 random(std::mt19937& random) { return encode_bf16(std::normal_distribution<f32>()(random)); }
-  static double value(u16 code) { return decode_bf16(code); }
-};
-template <>
-struct Element<wgmma_tf32, f32> {
-  static constexpr u32 map_type = 11;
-  static f32 random(std::mt19937& random) { return std::normal_distribution<f32>()(random); }
-  static double value(f32 x) { return x; }
-};
-template <class A, class B, class T>
-struct Element<wgmma_bytes<A, B>, T> {
-  static constexpr u32 map_type = 0;
-  static T random(std::mt19937& random) { return T(random()); }
-  static double value(T x) { return x; }
-};
-// Of a product's precision; integers are exact.
-template <class ATOM>
-constexpr double kEpsilon = std::is_same_v<ATOM, wgmma_tf32>                  ? 0x1p-10
-                            : std::is_same_v<typename ATOM::accumulator, i32> ? 0
-                                                                              : 0x1p-24;
+constexpr bool K = true, LINE = false, COPIED = true, COMPUTED = false;
 
-// lines x depth elements in rows of `pitch`, a multiple of 16 bytes; what lies between the rows must not be read.
-template <class ATOM, class T, bool ALONG_K>
-struct Matrix {
-  i64 lines, depth, pitch;
-  std::vector<T> memory;
+// How cuTensorMapEncodeTiled counts element types; f32 is rounded to tf32 on its way.
+template <class CODEC>
+constexpr u32 kMapType = sizeof(typename CODEC::element) == 1   ? 0
+                         : sizeof(typename CODEC::element) == 2 ? 6
+                                                                : kTensorMapTf32;
+
+// Rows padded to 16 bytes, what is left of the last with what nobody may use.
+template <class CODEC, bool ALONG_K>
+struct mapped_matrix : matrix<CODEC, 16 / int(sizeof(typename CODEC::element)), ALONG_K, COPIED> {
+  typedef typename CODEC::element T;
+  static constexpr int vector = 1;
   tensor_map map{};
 
-  Matrix(i64 lines, i64 depth, std::mt19937& random) : lines(lines), depth(depth) {
-    const i64 width = ALONG_K ? depth : lines, rows = ALONG_K ? lines : depth, unit = 16 / i64(sizeof(T));
-    pitch = (width + unit - 1) / unit * unit;
-    memory.resize(size_t(std::max<i64>(1, rows * pitch) + unit));
-    std::memset(memory.data(), 0x7f, memory.size() * sizeof(T));  // NaN, or 127
-    for (i64 row = 0; row < rows; ++row)
-      for (i64 i = 0; i < width; ++i) data()[row * pitch + i] = Element<ATOM, T>::random(random);
-  }
-  T* data() { return reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(memory.data()) + 15) & ~uintptr_t(15)); }
-  double at(i64 line, i64 k) { return Element<ATOM, T>::value(data()[ALONG_K ? line * pitch + k : k * pitch + line]); }
-
-  // Boxes of what a slot takes.
-  bool encode(int tile_lines, int tile_depth) {
-    const uint64_t extents[] = {uint64_t(ALONG_K ? depth : lines), uint64_t(ALONG_K ? lines : depth)};
-    const uint64_t strides[] = {uint64_t(pitch) * sizeof(T)};
+  mapped_matrix(i64 lines, i64 depth, std::mt19937& random)
+      : matrix<CODEC, 16 / int(sizeof(T)), ALONG_K, COPIED>(lines, depth, random) {}
+  // For tiles of lines x depth.
+  const char* encode(int tile_lines, int tile_depth) {
+    const uint64_t along = uint64_t(this->depth), across = uint64_t(this->lines);
+    const uint64_t extents[] = {ALONG_K ? along : across, ALONG_K ? across : along};
+    const uint64_t strides[] = {uint64_t(this->pitch) * sizeof(T)};
     const u32 box[] = {128 / sizeof(T), u32(ALONG_K ? tile_lines : tile_depth)}, ones[] = {1, 1};
-    const char* broken =
-        encode_tensor_map(&map.map, Element<ATOM, T>::map_type, 2, data(), extents, strides, box, ones, 0, 3, 0);
-    check(!broken, "tensor map: %s", broken ? broken : "");
-    return !broken;
+    return encode_tensor_map(&map.map, kMapType<CODEC>, 2, this->first, extents, strides, box, ones, 0, 3, 0);
   }
+  auto operand(i64 begin) const { return mapped<T, ALONG_K>(&map, begin); }
+};
+template <class CODEC, bool ALONG_K>
+const char* encode(mapped_matrix<CODEC, ALONG_K>& of, int lines, int depth) {
+  return of.encode(lines, depth);
+}
+template <class CODEC, int VECTOR, bool ALONG_K, bool COPIED>
+const char* encode(matrix<CODEC, VECTOR, ALONG_K, COPIED>&, int, int) {
+  return nullptr;
+}
+
+struct Problem {
+  i64 m, n, depth;
+  unsigned blocks = 1;
+  i64 parts = 1;  // of k, cut where steps end, each a sum of its own
 };
 
-struct Size {
-  i64 m, n, k;
-};
+// Calls write(row, column, part, sum) for what a grid of few blocks computes.
+template <class PRODUCT, int ROWS, int COLUMNS, int DEPTH, class A, class B, class WRITE>
+void multiply(const A& a, const B& b, const Problem& problem, unsigned order, const WRITE& write) {
+  const i64 down = (a.lines + ROWS - 1) / ROWS, across = (b.lines + COLUMNS - 1) / COLUMNS;
+  const i64 steps = (a.depth + DEPTH - 1) / DEPTH, part = (steps + problem.parts - 1) / problem.parts * DEPTH;
+  emulator::launch({problem.blocks}, {unsigned(PRODUCT::threads)}, size_t(PRODUCT::shared_bytes), order, [&] {
+    DYNAMIC_SHARED(shared);
+    PRODUCT::run(
+        shared, down * across * problem.parts,
+        [&](i64 tile) {
+          const i64 begin = std::min(tile / (down * across) * part, a.depth), end = std::min(begin + part, a.depth);
+          return PRODUCT::tile(a.operand(tile / across % down * ROWS), b.operand(tile % across * COLUMNS), begin, end);
+        },
+        [&](i64 tile, int thread, const typename PRODUCT::results& acc) {
+          for (int e = 0; e < PRODUCT::elements; ++e)
+            write(tile / across % down * ROWS + PRODUCT::row_of(thread, e),
+                  tile % across * COLUMNS + PRODUCT::column_of(thread, e), tile / (down * across), acc[e]);
+        });
+  });
+}
 
 template <class ATOM, int ROWS, int COLUMNS, int DEPTH, int STAGES, int CONSUMERS, class A, class B,
           bool ALTERNATE = false>
-void test(const char* what, Size size, unsigned blocks, i64 parts = 1) {
+void test(const char* name, f64 epsilon, const Problem& problem) {
   typedef product_wgmma<ATOM, ROWS, COLUMNS, DEPTH, STAGES, CONSUMERS, ALTERNATE> product;
-  typedef typename product::accumulator accumulator;
-  std::mt19937 random(unsigned(size.m * 31 + size.n * 7 + size.k));
-  Matrix<ATOM, typename A::element, A::along_k> a(size.m, size.k, random);
-  Matrix<ATOM, typename B::element, B::along_k> b(size.n, size.k, random);
-  if (A::is_mapped && !a.encode(ROWS, DEPTH)) return;
-  if (B::is_mapped && !b.encode(COLUMNS, DEPTH)) return;
-  std::vector<double> expected(size_t(size.m * size.n)), bound(expected.size());
-  for (i64 i = 0; i < size.m; ++i)
-    for (i64 j = 0; j < size.n; ++j) {
-      double sum = 0, absolute = 0;
-      for (i64 k = 0; k < size.k; ++k) sum += a.at(i, k) * b.at(j, k), absolute += std::fabs(a.at(i, k) * b.at(j, k));
-      expected[size_t(i * size.n + j)] = sum;
-      bound[size_t(i * size.n + j)] = 2 * std::sqrt(double(size.k)) * kEpsilon<ATOM> * absolute;
-    }
+  typedef typename product::accumulator ACC;
+  std::mt19937 random(unsigned(problem.m * 31 + problem.n * 17 + problem.depth));
+  A a(problem.m, problem.depth, random);
+  B b(problem.n, problem.depth, random);
+  for (const char* broken : {encode(a, ROWS, DEPTH), encode(b, COLUMNS, DEPTH)})
+    if (broken) return check(false, "%s: tensor map: %s", name, broken);
+  const i64 m = problem.m, n = problem.n;
+  std::vector<expectation<ACC, A, B>> expected;
+  for (i64 i = 0; i < m * n; ++i) expected.emplace_back(a, b, i / n, i % n, 0, epsilon);
   for (unsigned order : {0u, 1u, 7u}) {
-    std::vector<accumulator> c(size_t(parts) * expected.size());
-    std::memset(c.data(), 0x7f, c.size() * sizeof(accumulator));
-    emulator::launch({blocks}, {product::threads}, product::shared_bytes, order, [&] {
-      multiply_matrices<product, A, B, ROWS, COLUMNS, DEPTH>(&a.map, &b.map, a.data(), b.data(), c.data(), size.m,
-                                                             size.n, size.k, a.pitch, b.pitch, parts);
+    std::vector<ACC> parts(size_t(problem.parts * m * n), plain_codec<ACC>::never());
+    multiply<product, ROWS, COLUMNS, DEPTH>(a, b, problem, order, [&](i64 i, i64 j, i64 part, ACC sum) {
+      if (i < m && j < n) parts[size_t((part * m + i) * n + j)] = sum;
     });
     const char* error = emulator_error();
-    size_t wrong = 0, first = 0;
-    for (size_t i = 0; i < expected.size(); ++i) {
-      double sum = 0;
-      for (size_t part = 0; part < size_t(parts); ++part) sum += double(c[part * expected.size() + i]);
-      if (std::fabs(sum - expected[i]) <= bound[i]) continue;
-      if (!wrong++) first = i;
+    check(!error, "%s %lldx%lldx%lld order %u: %s", name, m, n, problem.depth, order, error ? error : "");
+    if (error) return;
+    i64 wrong = 0;
+    for (i64 i = 0; i < m * n; ++i) {
+      ACC got = 0;
+      for (i64 part = 0; part < problem.parts; ++part) got += parts[size_t(part * m * n + i)];
+      if (!expected[size_t(i)].met(got) && wrong++ == 0)
+        check(false, "%s %lldx%lldx%lld order %u: [%lld, %lld] is %.9g, expected %.9g within %.2g", name, m, n,
+              problem.depth, order, i / n, i % n, f64(got), f64(expected[size_t(i)].value),
+              f64(expected[size_t(i)].bound));
     }
-    check(!error && !wrong, "%s, %lldx%lldx%lld, order %u: %zu of %zu wrong, first at row %zu, column %zu; %s", what,
-          size.m, size.n, size.k, order, wrong, expected.size(), wrong ? first / size_t(size.n) : 0,
-          wrong ? first % size_t(size.n) : 0, error ? error : "no error");
-    if (error || wrong) return;
+    check(wrong == 0, "%s %lldx%lldx%lld order %u: %lld elements wrong", name, m, n, problem.depth, order, wrong);
   }
 }
 
-typedef by_map<u16, true> map16;
-typedef by_map<u16, false> turned_map16;
+// Products of f32 sums; tf32 that nobody rounded is cut.
+constexpr f64 kF32 = 0x1p-24, kTf32 = 0x1p-11, kCutTf32 = 0x1p-10;
+
+typedef mapped_matrix<f16_codec, K> map_f16;
+typedef mapped_matrix<f16_codec, LINE> lines_f16;
+template <class T>
+using map_of = mapped_matrix<plain_codec<T>, K>;
 
 void test_mapped() {
-  test<wgmma_f16, 128, 128, 64, 3, 2, map16, map16>("f16", {200, 136, 300}, 1);
-  test<wgmma_f16, 128, 128, 64, 3, 2, map16, turned_map16>("f16, b turned", {200, 136, 300}, 2);
-  test<wgmma_f16, 128, 128, 64, 3, 2, turned_map16, map16>("f16, a turned", {200, 136, 300}, 3);
-  test<wgmma_bf16, 128, 256, 64, 2, 2, turned_map16, turned_map16>("bf16, both turned", {130, 300, 200}, 2);
-  test<wgmma_f16, 64, 64, 128, 2, 1, map16, turned_map16>("f16, two panels of k", {65, 63, 520}, 1);
-  test<wgmma_tf32, 128, 128, 32, 3, 2, by_map<f32, true>, by_map<f32, true>>("tf32", {130, 140, 150}, 2);
-  test<wgmma_s8s8, 64, 128, 128, 2, 1, by_map<i8, true>, by_map<i8, true>>("i8", {100, 144, 600}, 1);
-  test<wgmma_u8s8, 64, 32, 128, 3, 1, by_map<u8, true>, by_map<i8, true>>("u8 by i8", {64, 33, 129}, 1);
-  test<wgmma_s8u8, 64, 16, 128, 3, 1, by_map<i8, true>, by_map<u8, true>>("i8 by u8", {63, 17, 128}, 1);
-  test<wgmma_u8u8, 64, 8, 128, 3, 1, by_map<u8, true>, by_map<u8, true>>("u8", {1, 8, 1000}, 1);
+  typedef mapped_matrix<bf16_codec, LINE> lines_bf16;
+  test<atom_f16, 128, 128, 64, 3, 2, map_f16, lines_f16>("f16", kF32, {200, 136, 300, 2});
+  test<atom_f16, 128, 128, 64, 3, 2, lines_f16, map_f16>("f16, lines of a", kF32, {200, 136, 300, 3});
+  test<atom_bf16, 128, 256, 64, 2, 2, lines_bf16, lines_bf16>("bf16", kF32, {130, 300, 200, 2});
+  test<atom_f16, 64, 64, 128, 2, 1, map_f16, lines_f16>("f16, two panels of k", kF32, {65, 63, 520, 1});
+  test<atom_tf32, 128, 128, 32, 3, 2, map_of<f32>, map_of<f32>>("tf32", kTf32, {130, 140, 150, 2});
+  test<atom_s8_s8, 64, 128, 128, 2, 1, map_of<i8>, map_of<i8>>("s8 s8", 0, {100, 144, 600, 1});
+  test<atom_u8_s8, 64, 32, 128, 3, 1, map_of<u8>, map_of<i8>>("u8 s8", 0, {64, 33, 129, 1});
+  test<atom_s8_u8, 64, 16, 128, 3, 1, map_of<i8>, map_of<u8>>("s8 u8", 0, {63, 17, 128, 1});
+  test<atom_u8_u8, 64, 8, 128, 3, 1, map_of<u8>, map_of<u8>>("u8 u8", 0, {1, 8, 1000, 1});
 }
 
-// How the consumers share tiles.
 void test_sharing() {
-  test<wgmma_f16, 64, 256, 64, 3, 2, map16, turned_map16>("two by columns", {70, 260, 200}, 1);
-  test<wgmma_f16, 256, 64, 64, 2, 2, turned_map16, map16>("two blocks each", {300, 65, 200}, 1);
-  test<wgmma_f16, 192, 96, 64, 2, 3, map16, map16>("three by rows", {200, 100, 100}, 2);
-  test<wgmma_bf16, 64, 192, 64, 2, 1, map16, map16>("one", {65, 193, 64}, 3);
-  test<wgmma_f16, 64, 128, 64, 4, 2, map16, map16, true>("taking turns", {200, 260, 100}, 2);
-  test<wgmma_f16, 128, 64, 64, 3, 2, map16, turned_map16, true>("taking turns, one tile", {100, 64, 500}, 1);
-  test<wgmma_f16, 64, 64, 64, 2, 3, map16, map16, true>("three taking turns", {64, 1000, 65}, 2);
+  typedef mapped_matrix<bf16_codec, K> map_bf16;
+  test<atom_f16, 64, 256, 64, 3, 2, map_f16, lines_f16>("two by columns", kF32, {70, 260, 200});
+  test<atom_f16, 256, 64, 64, 2, 2, lines_f16, map_f16>("two blocks each", kF32, {300, 65, 200});
+  test<atom_f16, 192, 96, 64, 2, 3, map_f16, map_f16>("three by rows", kF32, {200, 100, 100, 2});
+  test<atom_bf16, 64, 192, 64, 2, 1, map_bf16, map_bf16>("one", kF32, {65, 193, 64, 3});
+  test<atom_f16, 64, 128, 64, 4, 2, map_f16, map_f16, true>("turns", kF32, {200, 260, 100, 2});
+  test<atom_f16, 128, 64, 64, 3, 2, map_f16, lines_f16, true>("turns, one tile", kF32, {100, 64, 500});
+  test<atom_f16, 64, 64, 64, 2, 3, map_f16, map_f16, true>("three turns", kF32, {64, 1000, 65, 2});
 }
 
 void test_moved() {
-  typedef by_copies<u16, 8, true> copy8;
-  typedef by_copies<u16, 8, false> turned_copy8;
-  test<wgmma_f16, 128, 128, 64, 3, 2, copy8, map16>("copied by mapped", {200, 136, 304}, 2);
-  test<wgmma_f16, 128, 128, 64, 4, 2, map16, turned_copy8>("mapped by copied", {200, 136, 304}, 1);
-  test<wgmma_bf16, 64, 128, 64, 2, 1, turned_copy8, copy8>("copied, two slots", {72, 129, 400}, 2);
-  test<wgmma_f16, 64, 64, 64, 5, 1, by_copies<u16, 2, true>, by_copies<u16, 4, false>>("small chunks", {70, 72, 402},
-                                                                                       2);
-  test<wgmma_f16, 64, 32, 64, 3, 1, by_copies<u16, 1, true>, by_copies<u16, 8, false>>("by elements", {65, 40, 131}, 1);
-  test<wgmma_f16, 64, 64, 64, 3, 2, by_copies<u16, 1, false>, by_computing<u16, 2, true>, true>("computed",
-                                                                                                {65, 70, 250}, 2);
-  test<wgmma_tf32, 64, 64, 32, 3, 1, by_copies<f32, 4, false>, by_copies<f32, 1, true>>("tf32 turned", {68, 66, 99}, 1);
-  test<wgmma_tf32, 64, 96, 32, 4, 1, by_copies<f32, 2, true>, by_computing<f32, 4, false>>("tf32 computed",
-                                                                                           {66, 100, 130}, 2);
-  test<wgmma_s8s8, 64, 64, 128, 3, 1, by_copies<i8, 16, true>, by_copies<i8, 16, false>>("i8 turned", {65, 80, 560}, 1);
-  test<wgmma_u8s8, 64, 64, 128, 3, 1, by_copies<u8, 1, true>, by_computing<i8, 4, true>>("bytes", {33, 70, 513}, 1);
+  typedef plain_codec<f32> f;
+  test<atom_f16, 128, 128, 64, 3, 2, matrix<f16_codec, 8, K, COPIED>, map_f16>("copied a", kF32, {200, 136, 304, 2});
+  test<atom_f16, 128, 128, 64, 4, 2, map_f16, matrix<f16_codec, 8, LINE, COPIED>>("copied b", kF32, {200, 136, 304});
+  test<atom_bf16, 64, 128, 64, 2, 1, matrix<bf16_codec, 8, LINE, COPIED>, matrix<bf16_codec, 8, K, COPIED>>(
+      "copied, two slots", kF32, {72, 129, 400, 2});
+  test<atom_f16, 64, 64, 64, 5, 1, matrix<f16_codec, 2, K, COPIED>, matrix<f16_codec, 4, LINE, COPIED>>(
+      "small chunks", kF32, {70, 72, 402, 2});
+  test<atom_f16, 64, 32, 64, 3, 1, matrix<f16_codec, 1, K, COPIED>, matrix<f16_codec, 8, LINE, COPIED>>(
+      "too narrow for a panel", kF32, {65, 40, 131});
+  test<atom_f16, 64, 64, 64, 3, 2, matrix<f16_codec, 1, LINE, COPIED>, matrix<f16_codec, 2, K, COMPUTED>, true>(
+      "computed", kF32, {65, 70, 250, 2});
+  test<atom_tf32, 64, 64, 32, 3, 1, matrix<f, 4, LINE, COPIED>, matrix<f, 1, K, COPIED>>("tf32", kCutTf32,
+                                                                                         {68, 66, 99});
+  test<atom_tf32, 64, 96, 32, 4, 1, matrix<f, 2, K, COPIED>, matrix<f, 4, LINE, COMPUTED>>("tf32 computed", kCutTf32,
+                                                                                           {66, 100, 130, 2});
+  test<atom_s8_s8, 64, 64, 128, 3, 1, matrix<plain_codec<i8>, 16, K, COPIED>,
+       matrix<plain_codec<i8>, 16, LINE, COPIED>>("s8 s8 copied", 0, {65, 80, 560});
+  test<atom_u8_s8, 64, 64, 128, 3, 1, matrix<plain_codec<u8>, 1, K, COPIED>, matrix<plain_codec<i8>, 4, K, COMPUTED>>(
+      "u8 s8 computed", 0, {33, 70, 516});
 }
 
-// Sizes about a tile, and k of nothing, one, less than a step, all slots, all slots and a bit.
 void test_sizes() {
-  typedef by_copies<u16, 1, true> copy;
-  for (i64 k : {0, 1, 63, 64, 65, 192, 193, 500}) {
-    test<wgmma_f16, 64, 64, 64, 3, 1, copy, copy>("k", {64, 64, k}, 1);
-    test<wgmma_f16, 64, 64, 64, 3, 2, copy, copy, true>("k, taking turns", {65, 129, k}, 1);
-    if (k) test<wgmma_f16, 64, 64, 64, 3, 1, map16, map16>("k mapped", {65, 129, k}, 1);
+  typedef matrix<f16_codec, 1, K, COPIED> copied_f16;
+  for (i64 depth : {0, 1, 63, 64, 65, 192, 193, 500}) {
+    test<atom_f16, 64, 64, 64, 3, 1, copied_f16, copied_f16>("copied", kF32, {64, 64, depth});
+    test<atom_f16, 64, 64, 64, 3, 2, copied_f16, copied_f16, true>("copied in turns", kF32, {65, 129, depth});
+    if (depth) test<atom_f16, 64, 64, 64, 3, 1, map_f16, map_f16>("mapped", kF32, {65, 129, depth});
   }
   for (i64 edge : {1, 2, 63, 64, 65, 127, 128}) {
-    test<wgmma_f16, 64, 64, 64, 3, 1, map16, turned_map16>("rows", {edge, 64, 100}, 1);
-    test<wgmma_f16, 64, 64, 64, 3, 1, map16, turned_map16>("columns", {64, edge, 100}, 2);
+    test<atom_f16, 64, 64, 64, 3, 1, map_f16, lines_f16>("rows", kF32, {edge, 64, 100});
+    test<atom_f16, 64, 64, 64, 3, 1, map_f16, lines_f16>("columns", kF32, {64, edge, 100, 2});
   }
-  test<wgmma_f16, 64, 64, 64, 3, 1, map16, map16>("parts of k", {100, 70, 450}, 2, 3);
-  test<wgmma_f16, 64, 64, 64, 3, 1, map16, map16>("more parts than steps", {64, 64, 100}, 1, 4);
-  test<wgmma_f16, 64, 64, 64, 3, 1, copy, copy>("more blocks than tiles", {65, 64, 100}, 4);
-  test<wgmma_f16, 64, 64, 64, 3, 1, copy, copy>("no tile", {0, 64, 100}, 1);
+  test<atom_f16, 64, 64, 64, 3, 1, map_f16, map_f16>("parts of k", kF32, {100, 70, 450, 2, 3});
+  test<atom_f16, 64, 64, 64, 3, 1, map_f16, map_f16>("more parts than steps", kF32, {64, 64, 100, 1, 4});
+  test<atom_f16, 64, 64, 64, 3, 1, copied_f16, copied_f16>("more blocks than tiles", kF32, {65, 64, 100, 4});
+  test<atom_f16, 64, 64, 64, 3, 1, copied_f16, copied_f16>("no tile", kF32, {0, 64, 100});
 }
 
 }  // namespace

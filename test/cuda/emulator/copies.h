@@ -22,6 +22,13 @@ namespace emulator __attribute__((visibility("hidden"))) {
 
 }  // namespace )
 
+template <class T>
+void store_shared(T* to, T value) {
+  emulator::check_shared(to, sizeof value, alignof(T));
+  *to = value;
+  emulator::note_write(to, sizeof value);
+}
+
 constexpr bool kCopiesAsynchronously = true;
 
 // BYTES are 4, 8 or 16, both sides aligned to them. Zeros if not valid; `from` is not read then.

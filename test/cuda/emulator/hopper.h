@@ -1,14 +1,13 @@
-// In place of codegen/cuda/device/hopper.h and wgmma.h on the host. What goes on by itself happens as late as it may: a
-// box arrives when somebody waits for its barrier, products are made when their group is waited for; until then a box's
-// place is NaN. Found: barriers used before their init or by more arrivals than they count, descriptors and boxes
-// outside shared memory, operands that were written without a proxy fence, products without wgmma_fence(), warpgroups
-// whose threads disagree, boxes that nobody waited for.
+// In place of codegen/cuda/device/hopper.h and wgmma.h on the host, to be included where they stand: after atoms.h.
+// What goes on by itself happens as late as it may: a box arrives when somebody waits for its barrier, products are
+// made when their group is waited for; until then a box's place is NaN. Found: barriers used before their init or by
+// more arrivals than they count, descriptors and boxes outside shared memory, operands that were written without a
+// proxy fence, products without wgmma_fence(), warpgroups whose threads disagree, boxes that nobody waited for.
 #pragma once
 
 #include "test/cuda/emulator.h"
 
 #define __grid_constant__
-#include "codegen/cuda/device/wgmma_layout.h"
 
 struct alignas(64) tensor_map {
   emulated_tensor_map map;
@@ -56,6 +55,14 @@ inline size_t swizzled(size_t offset, unsigned swizzle) {
   return offset ^ ((offset >> 7 & ((1u << swizzle) - 1)) << 4);
 }
 
+// To the nearest, halves away from zero; what is not finite stays.
+inline void round_to_tf32(char* at) {
+  u32 bits;
+  std::memcpy(&bits, at, sizeof bits);
+  if ((bits & 0x7f800000u) != 0x7f800000u) bits = (bits + 0x1000u) & 0xffffe000u;
+  std::memcpy(at, &bits, sizeof bits);
+}
+
 // From the tensor to shared memory.
 inline void move_box(const Box& box) {
   const emulated_tensor_map& map = box.map;
@@ -81,11 +88,7 @@ inline void move_box(const Box& box) {
         continue;
       }
       std::memcpy(to, reinterpret_cast<const char*>(address) + at * int64_t(bytes), bytes);
-      if (map.type != 11) continue;
-      f32 x;
-      std::memcpy(&x, to, sizeof x);
-      x = tf32_of(x);
-      std::memcpy(to, &x, sizeof x);
+      if (map.type == kTensorMapTf32) round_to_tf32(to);
     }
   }
 }
@@ -120,16 +123,17 @@ inline void send_box(u32 to, const tensor_map* map, u32 barrier, int rank, int x
 
 // --- products
 // --------------------------------------------------------------------------------------------------------
-inline f32 value_of(wgmma_f16, u16 code) {
+// What a code stands for in the products of an atom; integers as unsigned ones, whose sums wrap.
+inline f32 value_of(const atom_f16*, u16 code) {
   _Float16 x;
   std::memcpy(&x, &code, sizeof x);
   return f32(x);
 }
-inline f32 value_of(wgmma_bf16, u16 code) { return bits_as_float(u32(code) << 16); }
-inline f32 value_of(wgmma_tf32, f32 x) { return bits_as_float(bits_of(x) & 0xffffe000u); }
-template <class A, class B, class T>
-u32 value_of(wgmma_bytes<A, B>, T x) {
-  return u32(i32(x));  // unsigned: sums wrap
+inline f32 value_of(const atom_bf16*, u16 code) { return bits_as_float(u32(code) << 16); }
+inline f32 value_of(const atom_tf32*, f32 x) { return bits_as_float(bits_of(x) & 0xffffe000u); }
+template <class ATOM, class T>
+u32 value_of(const ATOM*, T x) {
+  return u32(i32(x));
 }
 
 // Where element (line, k) of an operand lies, by its descriptor.
@@ -154,7 +158,7 @@ struct Operand {
         if (block.async.writers[at]) fail("multiplies what was written without fence_proxy_async()");
         T element;
         std::memcpy(&element, block.shared + at, sizeof element);
-        to[line * line_step + k * k_step] = value_of(ATOM(), element);
+        to[line * line_step + k * k_step] = value_of(static_cast<const ATOM*>(nullptr), element);
       }
   }
 };
@@ -162,9 +166,9 @@ struct Operand {
 // All threads of the warpgroup that begins at `first` have product `index` in their lists: d += a b, or d = a b.
 template <class ATOM, int N, bool A_ALONG_K, bool B_ALONG_K>
 void multiply(unsigned first, size_t index) {
-  typedef typename ATOM::a_type A;
-  typedef typename ATOM::b_type B;
-  typedef decltype(value_of(ATOM(), A())) Sum;  // unsigned for integers, whose sums wrap
+  typedef typename ATOM::element_a A;
+  typedef typename ATOM::element_b B;
+  typedef decltype(value_of(static_cast<const ATOM*>(nullptr), A())) Sum;
   constexpr int K = 32 / sizeof(A);
   static thread_local Sum a[64][K], b[K][N], d[64][N];
   const std::vector<AsyncThread>& threads = current_block->async.threads;
@@ -229,13 +233,6 @@ inline void mbarrier_wait(u32 barrier, u32 parity, EMULATOR_CALLED_AT) {
     if (!emulator::deliver_box(barrier)) emulator::yield();
 }
 inline void fence_proxy_async() { emulator::current_block->async.fence(emulator::current_block->running->number); }
-template <class T>
-void store_shared(T* to, T value) {
-  emulator::check_shared(to, sizeof value, sizeof value);
-  *to = value;
-  emulator::note_write(to, sizeof value);
-}
-
 inline void tma_load(u32 box, const tensor_map* map, u32 barrier, i32 x, i32 y) {
   emulator::send_box(box, map, barrier, 2, x, y, 0, 0);
 }

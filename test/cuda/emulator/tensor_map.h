@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { kTensorMapRank = 5, kTensorMapMark = 0x7e4504a9 };
+enum { kTensorMapRank = 5, kTensorMapTf32 = 11, kTensorMapMark = 0x7e4504a9 };
 
 typedef struct {
   uint64_t address, strides[kTensorMapRank - 1]; /* bytes; of dimensions 1, 2, ... */
