@@ -1,121 +1,18 @@
-// product_wgmma: every atom, orientation and way to bring an operand, in three orders of threads; tiles shared by rows,
-// by columns and in turns; sizes at the edges of a tile, depths at the edges of the ring, several tiles a block.
-#include "test/cuda/device/product_checks.h"
-//
-#include "codegen/cuda/device/atoms.h"
-//
-#include "test/cuda/emulator/hopper.h"
-//
-#include "codegen/cuda/device/wgmma_layout.h"
-//
-#include "codegen/cuda/device/wgmma_ring.h"
-//
-#include "codegen/cuda/device/product_wgmma.h"
+// product_wgmma: every atom, orientation and way to bring an operand; tiles shared by rows, by columns and in turns;
+// sizes at the edges of a tile, depths at the edges of the ring, several tiles a block, batches.
+#include "test/cuda/device/product_wgmma_checks.h"
 
 namespace {
 
-constexpr bool K = true, LINE = false, COPIED = true, COMPUTED = false;
-
-// How cuTensorMapEncodeTiled counts element types; f32 is rounded to tf32 on its way.
-template <class CODEC>
-constexpr u32 kMapType = sizeof(typename CODEC::element) == 1   ? 0
-                         : sizeof(typename CODEC::element) == 2 ? 6
-                                                                : kTensorMapTf32;
-
-// Rows padded to 16 bytes, what is left of the last with what nobody may use.
-template <class CODEC, bool ALONG_K>
-struct mapped_matrix : matrix<CODEC, 16 / int(sizeof(typename CODEC::element)), ALONG_K, COPIED> {
-  typedef typename CODEC::element T;
-  static constexpr int vector = 1;
-  tensor_map map{};
-
-  mapped_matrix(i64 lines, i64 depth, std::mt19937& random)
-      : matrix<CODEC, 16 / int(sizeof(T)), ALONG_K, COPIED>(lines, depth, random) {}
-  // For tiles of lines x depth.
-  const char* encode(int tile_lines, int tile_depth) {
-    const uint64_t along = uint64_t(this->depth), across = uint64_t(this->lines);
-    const uint64_t extents[] = {ALONG_K ? along : across, ALONG_K ? across : along};
-    const uint64_t strides[] = {uint64_t(this->pitch) * sizeof(T)};
-    const u32 box[] = {128 / sizeof(T), u32(ALONG_K ? tile_lines : tile_depth)}, ones[] = {1, 1};
-    return encode_tensor_map(&map.map, kMapType<CODEC>, 2, this->first, extents, strides, box, ones, 0, 3, 0);
-  }
-  auto operand(i64 begin) const { return mapped<T, ALONG_K>(&map, begin); }
-};
-template <class CODEC, bool ALONG_K>
-const char* encode(mapped_matrix<CODEC, ALONG_K>& of, int lines, int depth) {
-  return of.encode(lines, depth);
+#ifdef FEW
+// By these every mistake of mistakes.py is found.
+void test_few() {
+  test<atom_f16, 128, 128, 64, 3, 2, map_f16, lines_f16>("mapped", kF32, {200, 136, 300, 2});
+  test<atom_f16, 64, 64, 64, 3, 1, matrix<f16_codec, 8, K, COPIED>, map_f16>("copied", kF32, {64, 129, 504});
+  test<atom_f16, 64, 64, 64, 3, 2, matrix<f16_codec, 1, K, COPIED>, map_f16, true>("turns", kF32, {65, 129, 300});
 }
-template <class CODEC, int VECTOR, bool ALONG_K, bool COPIED>
-const char* encode(matrix<CODEC, VECTOR, ALONG_K, COPIED>&, int, int) {
-  return nullptr;
-}
+#else
 
-struct Problem {
-  i64 m, n, depth;
-  unsigned blocks = 1;
-  i64 parts = 1;  // of k, cut where steps end, each a sum of its own
-};
-
-// Calls write(row, column, part, sum) for what a grid of few blocks computes.
-template <class PRODUCT, int ROWS, int COLUMNS, int DEPTH, class A, class B, class WRITE>
-void multiply(const A& a, const B& b, const Problem& problem, unsigned order, const WRITE& write) {
-  const i64 down = (a.lines + ROWS - 1) / ROWS, across = (b.lines + COLUMNS - 1) / COLUMNS;
-  const i64 steps = (a.depth + DEPTH - 1) / DEPTH, part = (steps + problem.parts - 1) / problem.parts * DEPTH;
-  emulator::launch({problem.blocks}, {unsigned(PRODUCT::threads)}, size_t(PRODUCT::shared_bytes), order, [&] {
-    DYNAMIC_SHARED(shared);
-    PRODUCT::run(
-        shared, down * across * problem.parts,
-        [&](i64 tile) {
-          const i64 begin = std::min(tile / (down * across) * part, a.depth), end = std::min(begin + part, a.depth);
-          return PRODUCT::tile(a.operand(tile / across % down * ROWS), b.operand(tile % across * COLUMNS), begin, end);
-        },
-        [&](i64 tile, int thread, const typename PRODUCT::results& acc) {
-          for (int e = 0; e < PRODUCT::elements; ++e)
-            write(tile / across % down * ROWS + PRODUCT::row_of(thread, e),
-                  tile % across * COLUMNS + PRODUCT::column_of(thread, e), tile / (down * across), acc[e]);
-        });
-  });
-}
-
-template <class ATOM, int ROWS, int COLUMNS, int DEPTH, int STAGES, int CONSUMERS, class A, class B,
-          bool ALTERNATE = false>
-void test(const char* name, f64 epsilon, const Problem& problem) {
-  typedef product_wgmma<ATOM, ROWS, COLUMNS, DEPTH, STAGES, CONSUMERS, ALTERNATE> product;
-  typedef typename product::accumulator ACC;
-  std::mt19937 random(unsigned(problem.m * 31 + problem.n * 17 + problem.depth));
-  A a(problem.m, problem.depth, random);
-  B b(problem.n, problem.depth, random);
-  for (const char* broken : {encode(a, ROWS, DEPTH), encode(b, COLUMNS, DEPTH)})
-    if (broken) return check(false, "%s: tensor map: %s", name, broken);
-  const i64 m = problem.m, n = problem.n;
-  std::vector<expectation<ACC, A, B>> expected;
-  for (i64 i = 0; i < m * n; ++i) expected.emplace_back(a, b, i / n, i % n, 0, epsilon);
-  for (unsigned order : {0u, 1u, 7u}) {
-    std::vector<ACC> parts(size_t(problem.parts * m * n), plain_codec<ACC>::never());
-    multiply<product, ROWS, COLUMNS, DEPTH>(a, b, problem, order, [&](i64 i, i64 j, i64 part, ACC sum) {
-      if (i < m && j < n) parts[size_t((part * m + i) * n + j)] = sum;
-    });
-    const char* error = emulator_error();
-    check(!error, "%s %lldx%lldx%lld order %u: %s", name, m, n, problem.depth, order, error ? error : "");
-    if (error) return;
-    i64 wrong = 0;
-    for (i64 i = 0; i < m * n; ++i) {
-      ACC got = 0;
-      for (i64 part = 0; part < problem.parts; ++part) got += parts[size_t(part * m * n + i)];
-      if (!expected[size_t(i)].met(got) && wrong++ == 0)
-        check(false, "%s %lldx%lldx%lld order %u: [%lld, %lld] is %.9g, expected %.9g within %.2g", name, m, n,
-              problem.depth, order, i / n, i % n, f64(got), f64(expected[size_t(i)].value),
-              f64(expected[size_t(i)].bound));
-    }
-    check(wrong == 0, "%s %lldx%lldx%lld order %u: %lld elements wrong", name, m, n, problem.depth, order, wrong);
-  }
-}
-
-// Products of f32 sums; tf32 that nobody rounded is cut.
-constexpr f64 kF32 = 0x1p-24, kTf32 = 0x1p-11, kCutTf32 = 0x1p-10;
-
-typedef mapped_matrix<f16_codec, K> map_f16;
-typedef mapped_matrix<f16_codec, LINE> lines_f16;
 template <class T>
 using map_of = mapped_matrix<plain_codec<T>, K>;
 
@@ -125,11 +22,11 @@ void test_mapped() {
   test<atom_f16, 128, 128, 64, 3, 2, lines_f16, map_f16>("f16, lines of a", kF32, {200, 136, 300, 3});
   test<atom_bf16, 128, 256, 64, 2, 2, lines_bf16, lines_bf16>("bf16", kF32, {130, 300, 200, 2});
   test<atom_f16, 64, 64, 128, 2, 1, map_f16, lines_f16>("f16, two panels of k", kF32, {65, 63, 520, 1});
-  test<atom_tf32, 128, 128, 32, 3, 2, map_of<f32>, map_of<f32>>("tf32", kTf32, {130, 140, 150, 2});
-  test<atom_s8_s8, 64, 128, 128, 2, 1, map_of<i8>, map_of<i8>>("s8 s8", 0, {100, 144, 600, 1});
-  test<atom_u8_s8, 64, 32, 128, 3, 1, map_of<u8>, map_of<i8>>("u8 s8", 0, {64, 33, 129, 1});
-  test<atom_s8_u8, 64, 16, 128, 3, 1, map_of<i8>, map_of<u8>>("s8 u8", 0, {63, 17, 128, 1});
-  test<atom_u8_u8, 64, 8, 128, 3, 1, map_of<u8>, map_of<u8>>("u8 u8", 0, {1, 8, 1000, 1});
+  test<atom_tf32, 128, 128, 32, 3, 2, map_of<f32>, map_of<f32> >("tf32", kTf32, {130, 140, 150, 2});
+  test<atom_s8_s8, 64, 128, 128, 2, 1, map_of<i8>, map_of<i8> >("s8 s8", 0, {100, 144, 600, 1});
+  test<atom_u8_s8, 64, 32, 128, 3, 1, map_of<u8>, map_of<i8> >("u8 s8", 0, {64, 33, 129, 1});
+  test<atom_s8_u8, 64, 16, 128, 3, 1, map_of<i8>, map_of<u8> >("s8 u8", 0, {63, 17, 128, 1});
+  test<atom_u8_u8, 64, 8, 128, 3, 1, map_of<u8>, map_of<u8> >("u8 u8", 0, {1, 8, 1000, 1});
 }
 
 void test_sharing() {
@@ -146,22 +43,22 @@ void test_sharing() {
 void test_moved() {
   typedef plain_codec<f32> f;
   test<atom_f16, 128, 128, 64, 3, 2, matrix<f16_codec, 8, K, COPIED>, map_f16>("copied a", kF32, {200, 136, 304, 2});
-  test<atom_f16, 128, 128, 64, 4, 2, map_f16, matrix<f16_codec, 8, LINE, COPIED>>("copied b", kF32, {200, 136, 304});
-  test<atom_bf16, 64, 128, 64, 2, 1, matrix<bf16_codec, 8, LINE, COPIED>, matrix<bf16_codec, 8, K, COPIED>>(
+  test<atom_f16, 128, 128, 64, 4, 2, map_f16, matrix<f16_codec, 8, LINE, COPIED> >("copied b", kF32, {200, 136, 304});
+  test<atom_bf16, 64, 128, 64, 2, 1, matrix<bf16_codec, 8, LINE, COPIED>, matrix<bf16_codec, 8, K, COPIED> >(
       "copied, two slots", kF32, {72, 129, 400, 2});
-  test<atom_f16, 64, 64, 64, 5, 1, matrix<f16_codec, 2, K, COPIED>, matrix<f16_codec, 4, LINE, COPIED>>(
+  test<atom_f16, 64, 64, 64, 5, 1, matrix<f16_codec, 2, K, COPIED>, matrix<f16_codec, 4, LINE, COPIED> >(
       "small chunks", kF32, {70, 72, 402, 2});
-  test<atom_f16, 64, 32, 64, 3, 1, matrix<f16_codec, 1, K, COPIED>, matrix<f16_codec, 8, LINE, COPIED>>(
+  test<atom_f16, 64, 32, 64, 3, 1, matrix<f16_codec, 1, K, COPIED>, matrix<f16_codec, 8, LINE, COPIED> >(
       "too narrow for a panel", kF32, {65, 40, 131});
   test<atom_f16, 64, 64, 64, 3, 2, matrix<f16_codec, 1, LINE, COPIED>, matrix<f16_codec, 2, K, COMPUTED>, true>(
       "computed", kF32, {65, 70, 250, 2});
-  test<atom_tf32, 64, 64, 32, 3, 1, matrix<f, 4, LINE, COPIED>, matrix<f, 1, K, COPIED>>("tf32", kCutTf32,
-                                                                                         {68, 66, 99});
-  test<atom_tf32, 64, 96, 32, 4, 1, matrix<f, 2, K, COPIED>, matrix<f, 4, LINE, COMPUTED>>("tf32 computed", kCutTf32,
-                                                                                           {66, 100, 130, 2});
+  test<atom_tf32, 64, 64, 32, 3, 1, matrix<f, 4, LINE, COPIED>, matrix<f, 1, K, COPIED> >("tf32", kCutTf32,
+                                                                                          {68, 66, 99});
+  test<atom_tf32, 64, 96, 32, 4, 1, matrix<f, 2, K, COPIED>, matrix<f, 4, LINE, COMPUTED> >("tf32 computed", kCutTf32,
+                                                                                            {66, 100, 130, 2});
   test<atom_s8_s8, 64, 64, 128, 3, 1, matrix<plain_codec<i8>, 16, K, COPIED>,
-       matrix<plain_codec<i8>, 16, LINE, COPIED>>("s8 s8 copied", 0, {65, 80, 560});
-  test<atom_u8_s8, 64, 64, 128, 3, 1, matrix<plain_codec<u8>, 1, K, COPIED>, matrix<plain_codec<i8>, 4, K, COMPUTED>>(
+       matrix<plain_codec<i8>, 16, LINE, COPIED> >("s8 s8 copied", 0, {65, 80, 560});
+  test<atom_u8_s8, 64, 64, 128, 3, 1, matrix<plain_codec<u8>, 1, K, COPIED>, matrix<plain_codec<i8>, 4, K, COMPUTED> >(
       "u8 s8 computed", 0, {33, 70, 516});
 }
 
@@ -182,12 +79,77 @@ void test_sizes() {
   test<atom_f16, 64, 64, 64, 3, 1, copied_f16, copied_f16>("no tile", kF32, {0, 64, 100});
 }
 
+// Batches [z, y] of a, by a map of four dimensions, times those [y] of b, by one of three; called as the driver would.
+typedef product_wgmma<atom_f16, 64, 64, 64, 3, 1> batch_product;
+
+extern "C" __global__ void __launch_bounds__(batch_product::threads)
+    batched(const __grid_constant__ tensor_map a, const __grid_constant__ tensor_map b, f32* c, i64 m, i64 n, i64 depth,
+            i64 y, i64 z) {
+  DYNAMIC_SHARED(shared);
+  const i64 down = (m + 63) / 64, across = (n + 63) / 64;
+  batch_product::run(
+      shared, down * across * y * z,
+      [&](i64 tile) {
+        const i64 batch = tile / (down * across), row = tile / across % down * 64, column = tile % across * 64;
+        return batch_product::tile(mapped<u16, K>(&a, row, batch % y, batch / y),
+                                   mapped<u16, LINE>(&b, column, batch % y), 0, depth);
+      },
+      [&](i64 tile, int thread, const batch_product::results& acc) {
+        const i64 batch = tile / (down * across), row = tile / across % down * 64, column = tile % across * 64;
+        for (int e = 0; e < batch_product::elements; ++e) {
+          const i64 i = row + batch_product::row_of(thread, e), j = column + batch_product::column_of(thread, e);
+          if (i < m && j < n) c[(batch * m + i) * n + j] = acc[e];
+        }
+      });
+}
+EMULATED_KERNEL(batched)
+
+void test_batches() {
+  const i64 m = 70, n = 40, depth = 200, y = 2, z = 3;
+  std::mt19937 random(1);
+  mapped_matrix<f16_codec, K> a(m * y * z, depth, random);
+  mapped_matrix<f16_codec, LINE> b(n, depth * y, random);
+  const uint64_t a_extents[] = {uint64_t(depth), m, y, z}, b_extents[] = {n, uint64_t(depth), y};
+  const uint64_t a_pitch = uint64_t(a.pitch) * 2, b_pitch = uint64_t(b.pitch) * 2;
+  const uint64_t a_strides[] = {a_pitch, a_pitch * m, a_pitch * m * y}, b_strides[] = {b_pitch, b_pitch * depth};
+  const u32 box[] = {64, 64, 1, 1}, ones[] = {1, 1, 1, 1};
+  check(!encode_tensor_map(&a.map.map, 6, 4, a.first, a_extents, a_strides, box, ones, 0, 3, 0), "map of a");
+  check(!encode_tensor_map(&b.map.map, 6, 3, b.first, b_extents, b_strides, box, ones, 0, 3, 0), "map of b");
+  std::vector<f32> c(size_t(m * n * y * z), NAN);
+  f32* to = c.data();
+  i64 sizes[] = {m, n, depth, y, z};
+  void* parameters[] = {&a.map, &b.map, &to, &sizes[0], &sizes[1], &sizes[2], &sizes[3], &sizes[4]};
+  const unsigned grid[] = {2, 1, 1}, block[] = {unsigned(batch_product::threads), 1, 1};
+  emulated_batched(grid, block, batch_product::shared_bytes, 7, parameters);
+  const char* error = emulator_error();
+  check(!error, "batches: %s", error ? error : "");
+  i64 wrong = 0;
+  for (i64 batch = 0; batch < y * z; ++batch)
+    for (i64 i = 0; i < m; ++i)
+      for (i64 j = 0; j < n; ++j) {
+        f64 sum = 0, magnitude = 0;
+        for (i64 k = 0; k < depth; ++k) {
+          const f64 term = f64(a.value(batch * m + i, k)) * b.value(j, batch % y * depth + k);
+          sum += term, magnitude += std::fabs(term);
+        }
+        wrong += !(std::fabs(c[size_t((batch * m + i) * n + j)] - sum) <= 2 * std::sqrt(f64(depth)) * kF32 * magnitude);
+      }
+  check(wrong == 0, "batches: %lld elements wrong", wrong);
+}
+
+#endif
+
 }  // namespace
 
 int main() {
+#ifdef FEW
+  test_few();
+#else
   test_mapped();
   test_sharing();
   test_moved();
   test_sizes();
+  test_batches();
+#endif
   return report();
 }
