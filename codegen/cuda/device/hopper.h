@@ -53,7 +53,25 @@ DEV void tma_load(u32 box, const tensor_map* map, u32 barrier, i32 x, i32 y, i32
 DEV void tma_load(u32 box, const tensor_map* map, u32 barrier, i32 x, i32 y, i32 z, i32 w) {
   asm volatile(TMA_LOAD("4d", "{%3, %4, %5, %6}")::TMA_OPERANDS, "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
 }
+#define TMA_STORE(RANK, INDICES) \
+  "cp.async.bulk.tensor." RANK ".global.shared::cta.tile.bulk_group [%1, " INDICES "], [%0];"
+DEV void tma_store(u32 box, const tensor_map* map, i32 x, i32 y) {
+  asm volatile(TMA_STORE("2d", "{%2, %3}")::"r"(box), "l"(map), "r"(x), "r"(y) : "memory");
+}
+DEV void tma_store(u32 box, const tensor_map* map, i32 x, i32 y, i32 z) {
+  asm volatile(TMA_STORE("3d", "{%2, %3, %4}")::"r"(box), "l"(map), "r"(x), "r"(y), "r"(z) : "memory");
+}
+DEV void tma_store(u32 box, const tensor_map* map, i32 x, i32 y, i32 z, i32 w) {
+  asm volatile(TMA_STORE("4d", "{%2, %3, %4, %5}")::"r"(box), "l"(map), "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
+}
+DEV void tma_store_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+// Until at most PENDING of the groups that this thread committed still read shared memory.
+template <int PENDING>
+DEV void tma_store_wait() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(PENDING) : "memory");
+}
 #undef TMA_LOAD
+#undef TMA_STORE
 #undef TMA_OPERANDS
 
 // --- registers: a warpgroup that only copies gives some of its own to those that compute

@@ -5,13 +5,15 @@
 //
 #include "codegen/cuda/device/atoms.h"
 //
-#include "test/cuda/emulator/hopper.h"
+#include "test/cuda/emulator/wgmma.h"
 //
 #include "codegen/cuda/device/wgmma_layout.h"
 //
 #include "codegen/cuda/device/wgmma_ring.h"
 //
 #include "codegen/cuda/device/product_wgmma.h"
+//
+#include "codegen/cuda/device/wgmma_store.h"
 
 constexpr bool K = true, LINE = false, COPIED = true, COMPUTED = false;
 
@@ -115,3 +117,63 @@ constexpr f64 kF32 = 0x1p-24, kTf32 = 0x1p-11, kCutTf32 = 0x1p-10;
 
 typedef mapped_matrix<f16_codec, K> map_f16;
 typedef mapped_matrix<f16_codec, LINE> lines_f16;
+
+// The same, written by the copy engine: sums as f32, or rounded to f16.
+template <int ROWS, int COLUMNS, int STAGES, int CONSUMERS, class T, bool ALTERNATE = false>
+void check_stores(const char* name, const Problem& problem) {
+  typedef product_wgmma<atom_f16, ROWS, COLUMNS, 64, STAGES, CONSUMERS, ALTERNATE> product;
+  typedef store_wgmma<product, T, 2> stores;
+  constexpr int staging_at = (product::shared_bytes + 1023) / 1024 * 1024;
+  std::mt19937 random(unsigned(problem.m + problem.n));
+  const i64 m = problem.m, n = problem.n, down = (m + ROWS - 1) / ROWS, across = (n + COLUMNS - 1) / COLUMNS;
+  map_f16 a(m, problem.depth, random), b(n, problem.depth, random);
+  for (unsigned order : {0u, 1u, 7u}) {
+    std::mt19937 same(1);
+    mapped_matrix<plain_codec<T>, K> c(m, n, same);
+    const mapped_matrix<plain_codec<T>, K> before = c;
+    for (const char* broken : {a.encode(ROWS, 64), b.encode(COLUMNS, 64), c.encode(64, 0)})
+      if (broken) return check(false, "%s: tensor map: %s", name, broken);
+    emulator::launch({problem.blocks}, {unsigned(product::threads)}, size_t(staging_at + stores::shared_bytes), order,
+                     [&] {
+                       DYNAMIC_SHARED(shared);
+                       product::run(
+                           shared, down * across,
+                           [&](i64 tile) {
+                             return product::tile(a.operand(tile / across * ROWS), b.operand(tile % across * COLUMNS),
+                                                  0, problem.depth);
+                           },
+                           [&](i64 tile, int thread, const typename product::results& acc) {
+                             stores::store(shared + staging_at, &c.map, {tile % across * COLUMNS, tile / across * ROWS},
+                                           thread, acc, [&](int row, int column, f32 sum) {
+                                             sum += f32(row + 2 * column);
+                                             if constexpr (sizeof(T) == 2)
+                                               return encode_f16(sum);
+                                             else
+                                               return sum;
+                                           });
+                           });
+                       stores::end();
+                     });
+    const char* error = emulator_error();
+    check(!error, "%s %lldx%lldx%lld order %u: %s", name, m, n, problem.depth, order, error ? error : "");
+    if (error) return;
+    i64 wrong = 0, touched = 0;
+    for (i64 i = 0; i < m * n; ++i) {
+      const i64 row = i / n, column = i % n;
+      const expectation<f32, map_f16, map_f16> expected(a, b, row, column, f32(row % ROWS + 2 * (column % COLUMNS)),
+                                                        kF32);
+      const T got = c.first[c.index(row, column)];
+      const long double value = sizeof(T) == 2 ? decode_f16(u16(got)) : got;
+      wrong +=
+          !(std::fabs(value - expected.value) <= expected.bound + (sizeof(T) == 2 ? 0x1p-10 * std::fabs(value) : 0));
+    }
+    for (size_t i = 0; i < c.storage.size(); ++i) {
+      const i64 at = &c.storage[i] - c.first;
+      if (at < 0 || at % c.pitch >= n || at / c.pitch >= m)
+        touched += std::memcmp(&c.storage[i], &before.storage[i], sizeof(T)) != 0;
+    }
+    check(wrong == 0, "%s %lldx%lldx%lld order %u: %lld elements wrong", name, m, n, problem.depth, order, wrong);
+    check(touched == 0, "%s %lldx%lldx%lld order %u: %lld elements beyond the matrix", name, m, n, problem.depth, order,
+          touched);
+  }
+}

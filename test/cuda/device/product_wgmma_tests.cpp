@@ -10,6 +10,7 @@ void test_few() {
   test<atom_f16, 128, 128, 64, 3, 2, map_f16, lines_f16>("mapped", kF32, {200, 136, 300, 2});
   test<atom_f16, 64, 64, 64, 3, 1, matrix<f16_codec, 8, K, COPIED>, map_f16>("copied", kF32, {64, 129, 504});
   test<atom_f16, 64, 64, 64, 3, 2, matrix<f16_codec, 1, K, COPIED>, map_f16, true>("turns", kF32, {65, 129, 300});
+  check_stores<64, 192, 2, 1, u16>("stores", {65, 200, 64});
 }
 #else
 
@@ -137,6 +138,13 @@ void test_batches() {
   check(wrong == 0, "batches: %lld elements wrong", wrong);
 }
 
+void test_stores() {
+  check_stores<128, 128, 2, 2, u16>("f16 stores", {200, 136, 70, 2});
+  check_stores<128, 64, 2, 1, f32>("f32 stores", {200, 100, 64, 1});
+  check_stores<64, 192, 2, 1, u16>("f16 stores, three panels", {65, 200, 64, 2});
+  check_stores<64, 64, 3, 2, u16, true>("f16 stores in turns", {300, 64, 64, 2});
+}
+
 #endif
 
 }  // namespace
@@ -150,6 +158,7 @@ int main() {
   test_moved();
   test_sizes();
   test_batches();
+  test_stores();
 #endif
   return report();
 }

@@ -13,7 +13,11 @@ namespace emulator {
 struct Box {
   emulated_tensor_map map;
   int at[4];
-  uint32_t to, barrier;  // in shared memory
+  uint32_t shared, barrier;  // addresses in shared memory
+};
+struct StoredBox {
+  Box box;
+  unsigned group;
 };
 
 struct Product {
@@ -38,6 +42,8 @@ struct AsyncThread {
   unsigned group = 0;           // of products that are being issued
   bool fenced = false;          // since it last waited for products
   std::vector<Bytes> unfenced;  // what it wrote since its last proxy fence
+  std::vector<StoredBox> stores;
+  unsigned store_group = 0;  // of boxes that are being stored
 };
 
 // Of a block that uses Hopper's barriers; others pay nothing for it.
@@ -71,6 +77,7 @@ struct Async {
   const char* left_by(unsigned thread, bool last) const {
     if (!used) return nullptr;
     if (!threads[thread].products.empty()) return "ends while its products are under way";
+    if (!threads[thread].stores.empty()) return "ends while boxes that it stores are under way";
     return last && !boxes.empty() ? "ends while boxes that nobody waited for are under way" : nullptr;
   }
 };

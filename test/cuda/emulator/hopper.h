@@ -1,8 +1,7 @@
-// In place of codegen/cuda/device/hopper.h and wgmma.h on the host, to be included where they stand: after atoms.h.
-// What goes on by itself happens as late as it may: a box arrives when somebody waits for its barrier, products are
-// made when their group is waited for; until then a box's place is NaN. Found: barriers used before their init or by
-// more arrivals than they count, descriptors and boxes outside shared memory, operands that were written without a
-// proxy fence, products without wgmma_fence(), warpgroups whose threads disagree, boxes that nobody waited for.
+// In place of codegen/cuda/device/hopper.h on the host. What goes on by itself happens as late as it may: a box arrives
+// when somebody waits for its barrier, and is NaN until then; it is stored when that is waited for. Found: barriers
+// used before their init or by more arrivals than they count, boxes outside shared memory or of what was written
+// without a proxy fence, boxes that nobody waited for.
 #pragma once
 
 #include "test/cuda/emulator.h"
@@ -63,10 +62,10 @@ inline void round_to_tf32(char* at) {
   std::memcpy(at, &bits, sizeof bits);
 }
 
-// From the tensor to shared memory.
-inline void move_box(const Box& box) {
+// visit(element in shared memory, the same in the tensor or null where there is none).
+template <class Visit>
+void visit_box(const Box& box, const Visit& visit) {
   const emulated_tensor_map& map = box.map;
-  Block& block = *current_block;
   const size_t bytes = bytes_of_tensor_type(map.type), row_bytes = map.box[0] * bytes;
   size_t rows = 1;
   for (int i = 1; i < map.rank; ++i) rows *= map.box[i];
@@ -82,15 +81,25 @@ inline void move_box(const Box& box) {
     }
     for (size_t i = 0; i < map.box[0]; ++i) {
       const int64_t at = box.at[0] + int64_t(i);
-      char* to = block.shared + swizzled(box.to + row * row_bytes + i * bytes, map.swizzle);
-      if (!inside || at < 0 || at >= int64_t(map.extents[0])) {
-        std::memset(to, 0, bytes);
-        continue;
-      }
-      std::memcpy(to, reinterpret_cast<const char*>(address) + at * int64_t(bytes), bytes);
-      if (map.type == kTensorMapTf32) round_to_tf32(to);
+      char* const element = reinterpret_cast<char*>(address) + at * int64_t(bytes);
+      visit(swizzled(box.shared + row * row_bytes + i * bytes, map.swizzle),
+            inside && at >= 0 && at < int64_t(map.extents[0]) ? element : nullptr, bytes);
     }
   }
+}
+inline void load_box(const Box& box) {
+  char* const shared = current_block->shared;
+  visit_box(box, [&](size_t at, const char* element, size_t bytes) {
+    if (!element) std::memset(shared + at, 0, bytes);
+    if (element) std::memcpy(shared + at, element, bytes);
+    if (box.map.type == kTensorMapTf32) round_to_tf32(shared + at);
+  });
+}
+inline void store_box(const Box& box) {
+  const char* const shared = current_block->shared;
+  visit_box(box, [&](size_t at, char* element, size_t bytes) {
+    if (element) std::memcpy(element, shared + at, bytes);
+  });
 }
 
 inline size_t bytes_of_box(const emulated_tensor_map& map) {
@@ -104,7 +113,7 @@ inline bool deliver_box(u32 address) {
   std::vector<Box>& boxes = current_block->async.boxes;
   const auto box = std::find_if(boxes.begin(), boxes.end(), [&](const Box& b) { return b.barrier == address; });
   if (box == boxes.end()) return false;
-  move_box(*box);
+  load_box(*box);
   Barrier& barrier = barrier_at(address);
   barrier.bytes -= i32(bytes_of_box(box->map));
   boxes.erase(box);
@@ -112,105 +121,40 @@ inline bool deliver_box(u32 address) {
   return true;
 }
 
-inline void send_box(u32 to, const tensor_map* map, u32 barrier, int rank, int x, int y, int z, int w) {
-  const emulated_tensor_map& m = map->map;
-  if (m.mark != kTensorMapMark) fail("uses a tensor map that was not encoded");
-  if (m.rank != rank) fail("uses a tensor map of another rank");
-  barrier_at(barrier);
-  std::memset(shared_memory(to, bytes_of_box(m), m.swizzle ? 128u << m.swizzle : 128u), 0xff, bytes_of_box(m));
-  current_block->async.boxes.push_back({m, {x, y, z, w}, to, barrier});
-}
-
-// --- products
-// --------------------------------------------------------------------------------------------------------
-// What a code stands for in the products of an atom; integers as unsigned ones, whose sums wrap.
-inline f32 value_of(const atom_f16*, u16 code) {
-  _Float16 x;
-  std::memcpy(&x, &code, sizeof x);
-  return f32(x);
-}
-inline f32 value_of(const atom_bf16*, u16 code) { return bits_as_float(u32(code) << 16); }
-inline f32 value_of(const atom_tf32*, f32 x) { return bits_as_float(bits_of(x) & 0xffffe000u); }
-template <class ATOM, class T>
-u32 value_of(const ATOM*, T x) {
-  return u32(i32(x));
-}
-
-// Where element (line, k) of an operand lies, by its descriptor.
-struct Operand {
-  u64 descriptor;
-  bool along_k;
-  size_t offset_of(int line, int k, size_t bytes) const {
-    const size_t start = (descriptor & 0x3fff) << 4, panel = (descriptor >> 16 & 0x3fff) << 4;
-    const size_t rows8 = (descriptor >> 32 & 0x3fff) << 4, width = 128 / bytes;
-    const size_t across = size_t(along_k ? k : line), row = size_t(along_k ? line : k);
-    return swizzled(start + across / width * panel + row / 8 * rows8 + row % 8 * 128 + across % width * bytes, 3);
-  }
-  // LINES x DEPTH elements to to[line * line_step + k * k_step].
-  template <class ATOM, class T, int DEPTH, class Sum>
-  void read(int lines, Sum* to, int line_step, int k_step) const {
-    const Block& block = *current_block;
-    if (descriptor >> 62 != 1) fail("a descriptor's swizzle is not that of 128 bytes");
-    for (int line = 0; line < lines; ++line)
-      for (int k = 0; k < DEPTH; ++k) {
-        const size_t at = offset_of(line, k, sizeof(T));
-        if (at + sizeof(T) > block.shared_bytes) fail("a descriptor reaches beyond shared memory");
-        if (block.async.writers[at]) fail("multiplies what was written without fence_proxy_async()");
-        T element;
-        std::memcpy(&element, block.shared + at, sizeof element);
-        to[line * line_step + k * k_step] = value_of(static_cast<const ATOM*>(nullptr), element);
-      }
-  }
-};
-
-// All threads of the warpgroup that begins at `first` have product `index` in their lists: d += a b, or d = a b.
-template <class ATOM, int N, bool A_ALONG_K, bool B_ALONG_K>
-void multiply(unsigned first, size_t index) {
-  typedef typename ATOM::element_a A;
-  typedef typename ATOM::element_b B;
-  typedef decltype(value_of(static_cast<const ATOM*>(nullptr), A())) Sum;
-  constexpr int K = 32 / sizeof(A);
-  static thread_local Sum a[64][K], b[K][N], d[64][N];
-  const std::vector<AsyncThread>& threads = current_block->async.threads;
-  const Product& product = threads[first].products[index];
-  Operand{product.a, A_ALONG_K}.read<ATOM, A, K>(64, a[0], K, 1);
-  Operand{product.b, B_ALONG_K}.read<ATOM, B, K>(N, b[0], 1, N);
-  const auto each = [&](const auto& visit) {
-    for (unsigned i = 0; i < 128; ++i)
-      for (int e = 0; e < N / 2; ++e)
-        visit(d[16 * (i / 32) + i % 32 / 4 + 8 * (e / 2 % 2)][8 * (e / 4) + 2 * (i % 4) + e % 2],
-              static_cast<Sum*>(threads[first + i].products[index].d)[e]);
-  };
-  std::memset(d, 0, sizeof d);
-  if (product.accumulate) each([](Sum& sum, Sum& held) { sum = held; });
-  for (int row = 0; row < 64; ++row)
-    for (int k = 0; k < K; ++k)
-      for (int column = 0; column < N; ++column) d[row][column] += a[row][k] * b[k][column];
-  each([](Sum& sum, Sum& held) { held = sum; });
-}
-
-// The products of groups before `end`, in order, of the warpgroup that begins at `first`.
-inline void multiply_groups(unsigned first, unsigned end) {
-  std::vector<AsyncThread>& threads = current_block->async.threads;
-  const std::vector<Product>& products = threads[first].products;
-  size_t count = 0;
-  for (; count < products.size() && products[count].group < end; ++count) {
-    for (unsigned i = first; i < first + 128; ++i)
-      if (threads[i].products.size() <= count || !threads[i].products[count].same(products[count]))
-        fail("the threads of a warpgroup ask for different products");
-    products[count].multiply(first, count);
-  }
-  for (unsigned i = first; i < first + 128; ++i) {
-    std::vector<Product>& of_thread = threads[i].products;
-    of_thread.erase(of_thread.begin(), of_thread.begin() + std::ptrdiff_t(count));
-    threads[i].fenced = false;
-  }
-}
-
 inline AsyncThread& async_thread() {
   Block& block = *current_block;
   block.async.begin_use(block.threads.size(), block.shared_bytes);
   return block.async.threads[block.running->number];
+}
+
+inline Box checked_box(u32 shared, const tensor_map* map, int rank, int x, int y, int z, int w) {
+  const emulated_tensor_map& m = map->map;
+  if (m.mark != kTensorMapMark) fail("uses a tensor map that was not encoded");
+  if (m.rank != rank) fail("uses a tensor map of another rank");
+  shared_memory(shared, bytes_of_box(m), m.swizzle ? 128u << m.swizzle : 128u);
+  return {m, {x, y, z, w}, shared, 0};
+}
+inline void ask_for_box(Box box, u32 barrier) {
+  barrier_at(barrier);
+  std::memset(current_block->shared + box.shared, 0xff, bytes_of_box(box.map));
+  box.barrier = barrier;
+  current_block->async.boxes.push_back(box);
+}
+inline void give_box(const Box& box) {
+  AsyncThread& thread = async_thread();
+  const std::vector<uint16_t>& writers = current_block->async.writers;
+  visit_box(box, [&](size_t at, const char*, size_t) {
+    if (writers[at]) fail("stores what was written without fence_proxy_async()");
+  });
+  thread.stores.push_back({box, thread.store_group});
+}
+// Read, and in memory, at the last moment.
+inline void store_groups(unsigned pending) {
+  AsyncThread& thread = async_thread();
+  size_t done = 0;
+  for (; done < thread.stores.size() && thread.stores[done].group + pending < thread.store_group; ++done)
+    store_box(thread.stores[done].box);
+  thread.stores.erase(thread.stores.begin(), thread.stores.begin() + std::ptrdiff_t(done));
 }
 
 }  // namespace emulator
@@ -234,13 +178,27 @@ inline void mbarrier_wait(u32 barrier, u32 parity, EMULATOR_CALLED_AT) {
 }
 inline void fence_proxy_async() { emulator::current_block->async.fence(emulator::current_block->running->number); }
 inline void tma_load(u32 box, const tensor_map* map, u32 barrier, i32 x, i32 y) {
-  emulator::send_box(box, map, barrier, 2, x, y, 0, 0);
+  emulator::ask_for_box(emulator::checked_box(box, map, 2, x, y, 0, 0), barrier);
 }
 inline void tma_load(u32 box, const tensor_map* map, u32 barrier, i32 x, i32 y, i32 z) {
-  emulator::send_box(box, map, barrier, 3, x, y, z, 0);
+  emulator::ask_for_box(emulator::checked_box(box, map, 3, x, y, z, 0), barrier);
 }
 inline void tma_load(u32 box, const tensor_map* map, u32 barrier, i32 x, i32 y, i32 z, i32 w) {
-  emulator::send_box(box, map, barrier, 4, x, y, z, w);
+  emulator::ask_for_box(emulator::checked_box(box, map, 4, x, y, z, w), barrier);
+}
+inline void tma_store(u32 box, const tensor_map* map, i32 x, i32 y) {
+  emulator::give_box(emulator::checked_box(box, map, 2, x, y, 0, 0));
+}
+inline void tma_store(u32 box, const tensor_map* map, i32 x, i32 y, i32 z) {
+  emulator::give_box(emulator::checked_box(box, map, 3, x, y, z, 0));
+}
+inline void tma_store(u32 box, const tensor_map* map, i32 x, i32 y, i32 z, i32 w) {
+  emulator::give_box(emulator::checked_box(box, map, 4, x, y, z, w));
+}
+inline void tma_store_commit() { ++emulator::async_thread().store_group; }
+template <int PENDING>
+void tma_store_wait() {
+  emulator::store_groups(PENDING);
 }
 
 template <int REGISTERS>
@@ -251,25 +209,3 @@ template <int REGISTERS>
 void take_registers() {
   static_assert(REGISTERS % 8 == 0 && REGISTERS >= 24 && REGISTERS <= 256, "");
 }
-
-inline void wgmma_fence() { emulator::async_thread().fenced = true; }
-inline void wgmma_commit() { ++emulator::async_thread().group; }
-template <int PENDING>
-void wgmma_wait(EMULATOR_CALLED_AT) {
-  const unsigned number = emulator::current_block->running->number / 128;
-  const unsigned group = emulator::async_thread().group;
-  emulator::meet(emulator::current_block->warpgroups[number], 128, {file, line}, true,
-                 [&] { emulator::multiply_groups(128 * number, group > PENDING ? group - PENDING : 0); });
-}
-inline void wgmma_settle(f32&) {}
-inline void wgmma_settle(i32&) {}
-
-template <class ATOM, int N>
-struct wgmma_instruction {
-  template <bool A_ALONG_K, bool B_ALONG_K>
-  static void issue(typename ATOM::accumulator* d, u64 a, u64 b, bool accumulate) {
-    emulator::AsyncThread& thread = emulator::async_thread();
-    if (!thread.fenced) emulator::fail("multiplies without wgmma_fence() since its last wait");
-    thread.products.push_back({emulator::multiply<ATOM, N, A_ALONG_K, B_ALONG_K>, d, a, b, accumulate, thread.group});
-  }
-};
