@@ -20,6 +20,17 @@
 // tensor ends too, so parts of a longer k end at multiples of DEPTH. f32 operands count without their low 13 bits; the
 // copy engine rounds them to tf32 if the map says so.
 
+// Where tile `number` of down x across tiles lies: they come column by column in bands of `band` rows of tiles, so that
+// those that run at the same time share rows of a and columns of b in the cache.
+struct tile_place {
+  i64 row, column;
+};
+DEV tile_place place_of_tile(i64 number, i64 down, i64 across, i64 band) {
+  const i64 first = number / (band * across) * band, rows = down - first < band ? down - first : band;
+  const i64 rest = number - first * across;
+  return {first + rest % rows, rest / rows};
+}
+
 template <class A, class B>
 struct tile_of_product {
   typedef A a_operand;

@@ -67,13 +67,15 @@ void multiply(const A& a, const B& b, const Problem& problem, unsigned order, co
     PRODUCT::run(
         shared, down * across * problem.parts,
         [&](i64 tile) {
+          const tile_place place = place_of_tile(tile % (down * across), down, across, 2);
           const i64 begin = std::min(tile / (down * across) * part, a.depth), end = std::min(begin + part, a.depth);
-          return PRODUCT::tile(a.operand(tile / across % down * ROWS), b.operand(tile % across * COLUMNS), begin, end);
+          return PRODUCT::tile(a.operand(place.row * ROWS), b.operand(place.column * COLUMNS), begin, end);
         },
         [&](i64 tile, int thread, const typename PRODUCT::results& acc) {
+          const tile_place place = place_of_tile(tile % (down * across), down, across, 2);
           for (int e = 0; e < PRODUCT::elements; ++e)
-            write(tile / across % down * ROWS + PRODUCT::row_of(thread, e),
-                  tile % across * COLUMNS + PRODUCT::column_of(thread, e), tile / (down * across), acc[e]);
+            write(place.row * ROWS + PRODUCT::row_of(thread, e), place.column * COLUMNS + PRODUCT::column_of(thread, e),
+                  tile / (down * across), acc[e]);
         });
   });
 }
