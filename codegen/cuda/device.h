@@ -35,7 +35,7 @@ DEV int opaque(int x) {
   return x;
 }
 
-// --- threads together ------------------------------------------------------------------------------------------------
+// --- threads together ---
 DEV void barrier() { __syncthreads(); }
 // Of `threads` threads of the block, whole warps, wherever they stand; `number` is 1 to 15.
 DEV void barrier(u32 number, u32 threads) { asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory"); }
@@ -50,8 +50,7 @@ DEV T shuffle_from(T value, u32 lane) {
 }
 DEV u32 ballot(bool vote) { return __ballot_sync(0xffffffffu, vote); }
 
-// --- from global to shared memory
-// --------------------------------------------------------------------------------------
+// --- from global to shared memory ---
 DEV u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
 
 template <class T>
@@ -89,8 +88,8 @@ template <int PENDING>
 DEV void copy_async_wait() {}
 #endif
 
-// --- tensor cores: which lane holds which element is in the PTX manual, "Matrix Fragments for mma"
-// ----------------------- 8x8 matrices of 16 bits; lane 8 i + r has the address of row r, 16 bytes, of matrix i.
+// --- tensor cores: which lane holds which element is in the PTX manual, "Matrix Fragments for mma" ---
+// 8x8 matrices of 16 bits; lane 8 i + r has the address of row r, 16 bytes, of matrix i.
 template <bool TRANSPOSED>
 DEV void load_matrix_x2(u32 (&r)[2], const void* row) {
   if (TRANSPOSED)

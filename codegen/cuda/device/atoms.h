@@ -49,7 +49,9 @@ struct atom_tf32 {
   }
 };
 
-// f32 as the sum of two such, x = big + small to 2^-22 |x|; small * small is not worth its cost.
+// f32 as the sum of two such, x = big + small to 2^-22 |x|; small * small is not worth its cost. What does not round
+// (infinity, NaN, the largest numbers) is small, with a 1 of its sign as big: so no product meets infinity with a 0
+// that only rounding made.
 struct atom_3xtf32 {
   typedef f32 element_a, element_b, accumulator;
   template <int REGISTERS>
@@ -58,9 +60,9 @@ struct atom_3xtf32 {
     DEV_MEMBER void prepare(const u32 (&loaded)[REGISTERS]) {
       _Pragma("unroll") for (int i = 0; i < REGISTERS; ++i) {
         const f32 x = float_of(loaded[i]);
-        big[i] = rounded_to_tf32(x) & 0xffffe000u;
-        const u32 rest = bits_of(x - float_of(big[i])) + 0x1000u;
-        small[i] = rounds_to_tf32(x) ? rest : 0u;  // infinity - infinity is not what is left of it
+        const bool rounds = rounds_to_tf32(x);
+        big[i] = rounds ? (loaded[i] + 0x1000u) & 0xffffe000u : (loaded[i] & 0x80000000u) | bits_of(1.0f);
+        small[i] = rounds ? bits_of(x - float_of(big[i])) + 0x1000u : loaded[i];
       }
     }
   };

@@ -11,7 +11,7 @@ struct alignas(64) tensor_map {
 };
 constexpr int kBarrierBytes = 8;  // of an mbarrier, aligned to them
 
-// --- mbarrier --------------------------------------------------------------------------------------------------------
+// --- mbarrier ---
 DEV void mbarrier_init(u32 barrier, u32 arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
 }
@@ -38,8 +38,9 @@ DEV void mbarrier_wait(u32 barrier, u32 parity) {
 }
 DEV void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-// --- TMA: coordinates are elements, innermost first; what lies outside the tensor loads as 0 and is not stored
-// -------- The bytes of a whole box count for the barrier, those outside the tensor too.
+// --- TMA ---
+// Coordinates are elements, innermost first; what lies outside the tensor loads as 0 and is not stored, but its bytes
+// count for the barrier.
 #define TMA_LOAD(RANK, INDICES)                                                                                \
   "cp.async.bulk.tensor." RANK ".shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, " INDICES \
   "], [%2];"
@@ -74,8 +75,7 @@ DEV void tma_store_wait() {
 #undef TMA_STORE
 #undef TMA_OPERANDS
 
-// --- registers: a warpgroup that only copies gives some of its own to those that compute
-// ------------------------------
+// --- registers: a warpgroup that only copies gives some of its own to those that compute ---
 template <int REGISTERS>
 DEV void give_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(REGISTERS));

@@ -6,6 +6,9 @@
 //
 //   copied<T, VECTOR, ALONG_K>(at):   at(i64 line, i64 k) gives a source<T>: where the chunk lies in memory, aligned to
 //                                     its size of 1 to 16 bytes; one that is not valid is zeros and is not read
+//   strided<T, VECTOR, ALONG_K>(first, stride, lines): the same for a matrix, cheaper: chunks are at first + line *
+//   stride +
+//                                     k if ALONG_K, else at first + line + k * stride, valid for lines below `lines`
 //   computed<T, VECTOR, ALONG_K>(at): at(line, k) gives the chunk itself, a vec<T, VECTOR>, or a T if VECTOR is 1
 //
 // Lines beyond the end of the matrix are for `at` to find: not valid, or zeros. Chunks that begin at or beyond the
@@ -28,6 +31,7 @@ struct source {
 template <class T, int VECTOR, bool ALONG_K, bool COPIED, class AT>
 struct operand {
   typedef T element;
+  typedef AT function;
   static constexpr int vector = VECTOR, bytes = VECTOR * int(sizeof(T));
   static constexpr bool along_k = ALONG_K, is_copied = COPIED;
   static_assert(bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8 || bytes == 16,
@@ -42,9 +46,20 @@ template <class T, int VECTOR, bool ALONG_K, class AT>
 DEV operand<T, VECTOR, ALONG_K, false, AT> computed(AT at) {
   return {at};
 }
+template <class T, bool ALONG_K>
+struct matrix_at {
+  const T* first;
+  i64 stride, lines;
+  DEV_MEMBER source<T> operator()(i64 line, i64 k) const {
+    return {ALONG_K ? first + line * stride + k : first + line + k * stride, line < lines};
+  }
+};
+template <class T, int VECTOR, bool ALONG_K>
+DEV operand<T, VECTOR, ALONG_K, true, matrix_at<T, ALONG_K>> strided(const T* first, i64 stride, i64 lines) {
+  return {{first, stride, lines}};
+}
 
-// --- up to 16 bytes, aligned to their number: one access
-// ------------------------------------------------------------------
+// --- up to 16 bytes, aligned to their number: one access ---
 template <int BYTES>
 struct packet {
   u32 words[(BYTES + 3) / 4];
@@ -86,17 +101,4 @@ DEV packet<sizeof(T)> packed(T x) {
   packet<sizeof(T)> result = {};
   memcpy(&result, &x, sizeof x);
   return result;
-}
-template <class T, int VECTOR, bool ALONG_K, class AT>
-DEV packet<sizeof(T) * VECTOR> fetch(const operand<T, VECTOR, ALONG_K, true, AT>& operand, i64 line, i64 k,
-                                     bool wanted) {
-  const source<T> chunk = operand.at(line, k);
-  if (wanted && chunk.valid) return load_packet<sizeof(T) * VECTOR>(chunk.from);
-  return {};
-}
-template <class T, int VECTOR, bool ALONG_K, class AT>
-DEV packet<sizeof(T) * VECTOR> fetch(const operand<T, VECTOR, ALONG_K, false, AT>& operand, i64 line, i64 k,
-                                     bool wanted) {
-  if (wanted) return packed(operand.at(line, k));
-  return {};
 }

@@ -39,8 +39,7 @@ struct product_fma {
   static_assert(THREADS % 32 == 0 && threads_m % lanes_m == 0 && threads_n % lanes_n == 0, "uneven warps");
   static_assert(DEPTH % pack == 0 && DEPTH / pack >= 1, "bytes go by fours");
 
-  // --- the elements of a thread: e is row by row, 2 i and 2 i + 1 are neighbours in a row
-  // ------------------------------
+  // The elements of a thread: row by row; 2 i and 2 i + 1 are neighbours in a row.
   static DEV_MEMBER constexpr int thread_row(u32 thread) {
     return int(thread / 32 / warps_n * lanes_m + thread % 32 / lanes_n);
   }
@@ -64,13 +63,14 @@ struct product_fma {
     const int first_a = thread_row(threadIdx.x) * row_run * word;
     const int first_b = thread_column(threadIdx.x) * column_run * word;
     stage_tiles<DEPTH, STAGES, bytes_a, bytes_b>(
-        shared, k_begin, k_end, mover_a(a), mover_b(b), [&](const char* slot_a, const char* slot_b) {
+        shared, k_begin, k_end, mover_a(a, k_begin), mover_b(b, k_begin), [&](const char* slot_a, const char* slot_b) {
           _Pragma("unroll") for (int k = 0; k < DEPTH / pack; ++k) {
             WORD row[rows], column[columns];
             read<rows, row_run, threads_m>(row, slot_a + first_a + k * lines_of_k<T, ROWS>::pitch);
             read<columns, column_run, threads_n>(column, slot_b + first_b + k * lines_of_k<T, COLUMNS>::pitch);
-            _Pragma("unroll") for (int e = 0; e < elements; ++e) acc[e] =
-                multiplied<A, B>(row[e / columns], column[e % columns], acc[e]);
+            _Pragma("unroll") for (int e = 0; e < elements; ++e) {
+              acc[e] = multiplied<A, B>(row[e / columns], column[e % columns], acc[e]);
+            }
           }
         });
   }

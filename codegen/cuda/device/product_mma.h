@@ -18,7 +18,7 @@ struct swizzled {
   static constexpr int bytes = LINES * DEPTH * int(sizeof(T));
   static constexpr int turns = chunks % 8 == 0 ? 8 : chunks % 4 == 0 ? 4 : chunks % 2 == 0 ? 2 : 1;
   static constexpr bool words = !along_k && sizeof(T) == 4;
-  static_assert(pitch % 32 == 0, "a row of a slot is a multiple of 32 bytes");
+  static_assert(pitch % (words ? 32 : 16) == 0, "a row of a slot is a multiple of 16 bytes, of words of 32");
   static DEV_MEMBER constexpr int turn_of(int row) {
     return words ? row / (8 / turns) % (turns / 2) * 2 : row / (8 / turns) % turns;
   }
@@ -41,11 +41,13 @@ struct fragment_reader {
   DEV_MEMBER fragment_reader(int first_line, int lane) {
     const int line = first_line + line_of(lane / 8), k = depth_of(lane / 8), row = lane % 8;  // if ldmatrix reads
     if constexpr (LAYOUT::along_k) {
-      _Pragma("unroll") for (int step = 0; step < STEPS; ++step) offsets[step] =
-          LAYOUT::offset(line + row, step * depth + k);
+      _Pragma("unroll") for (int step = 0; step < STEPS; ++step) {
+        offsets[step] = LAYOUT::offset(line + row, step * depth + k);
+      }
     } else if constexpr (LAYOUT::words) {
-      _Pragma("unroll") for (int i = 0; i < 2 * FRAGMENTS; ++i) offsets[i] =
-          LAYOUT::offset(first_line + 8 * i + lane / 4, lane % 4);
+      _Pragma("unroll") for (int i = 0; i < 2 * FRAGMENTS; ++i) {
+        offsets[i] = LAYOUT::offset(first_line + 8 * i + lane / 4, lane % 4);
+      }
     } else {
       _Pragma("unroll") for (int i = 0; i < FRAGMENTS; ++i) offsets[i] = LAYOUT::offset(line + 16 * i, k + row);
     }
@@ -57,8 +59,10 @@ struct fragment_reader {
     if constexpr (LAYOUT::along_k) {
       load_matrices<false>(registers, slot + offsets[step] + i * 16 * LAYOUT::pitch);
     } else if constexpr (LAYOUT::words) {
-      _Pragma("unroll") for (int matrix = 0; matrix < MATRICES; ++matrix) registers[matrix] = *(
-          const u32*)(slot + offsets[2 * i + line_of(matrix) / 8] + (step * depth + depth_of(matrix)) * LAYOUT::pitch);
+      _Pragma("unroll") for (int matrix = 0; matrix < MATRICES; ++matrix) {
+        const int row = (step * depth + depth_of(matrix)) * LAYOUT::pitch;
+        registers[matrix] = *(const u32*)(slot + offsets[2 * i + line_of(matrix) / 8] + row);
+      }
     } else {
       load_matrices<true>(registers, slot + offsets[i] + step * depth * LAYOUT::pitch);
     }
@@ -87,8 +91,7 @@ struct product_mma {
   static_assert(atoms_m * WARPS_M * 16 == ROWS && atoms_n * WARPS_N * 8 == COLUMNS, "uneven tile");
   static_assert(sizeof(typename ATOM::element_b) == sizeof(T) && steps * 32 == DEPTH * int(sizeof(T)), "uneven depth");
 
-  // --- the elements of a thread: atom by atom, 2 i and 2 i + 1 are neighbours in a row
-  // ---------------------------------
+  // The elements of a thread: atom by atom; 2 i and 2 i + 1 are neighbours in a row.
   static DEV_MEMBER constexpr int row_of(u32 thread, int e) {
     const int warp = int(thread / 32 % WARPS_M), lane = int(thread % 32);
     return (warp * atoms_m + e / (4 * atoms_n)) * 16 + e / 2 % 2 * 8 + lane / 4;
@@ -106,25 +109,25 @@ struct product_mma {
     const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32);
     const fragment_reader<T, layout_a, atoms_m, steps, true> reader_a(warp % WARPS_M * atoms_m * 16, lane);
     const fragment_reader<T, layout_b, (atoms_n + 1) / 2, steps, false> reader_b(warp / WARPS_M * atoms_n * 8, lane);
-    stage_tiles<DEPTH, STAGES, bytes_a, bytes_b>(shared, k_begin, k_end, mover<A, layout_a, ROWS, DEPTH, threads>(a),
-                                                 mover<B, layout_b, COLUMNS, DEPTH, threads>(b),
-                                                 [&](const char* slot_a, const char* slot_b) {
-                                                   _Pragma("unroll") for (int step = 0; step < steps; ++step) {
-                                                     fragment_a rows[atoms_m];
-                                                     _Pragma("unroll") for (int i = 0; i < atoms_m; ++i) {
-                                                       u32 loaded[4];
-                                                       reader_a.load(loaded, slot_a, i, step);
-                                                       rows[i].prepare(loaded);
-                                                     }
-                                                     _Pragma("unroll") for (int j = 0; j < atoms_n; j += 2) {
-                                                       constexpr bool odd = atoms_n % 2 != 0;
-                                                       if (odd && j == atoms_n - 1)
-                                                         multiply_columns<1>(acc, rows, reader_b, slot_b, j, step);
-                                                       else
-                                                         multiply_columns<2>(acc, rows, reader_b, slot_b, j, step);
-                                                     }
-                                                   }
-                                                 });
+    stage_tiles<DEPTH, STAGES, bytes_a, bytes_b>(
+        shared, k_begin, k_end, mover<A, layout_a, ROWS, DEPTH, threads>(a, k_begin),
+        mover<B, layout_b, COLUMNS, DEPTH, threads>(b, k_begin), [&](const char* slot_a, const char* slot_b) {
+          _Pragma("unroll") for (int step = 0; step < steps; ++step) {
+            fragment_a rows[atoms_m];
+            _Pragma("unroll") for (int i = 0; i < atoms_m; ++i) {
+              u32 loaded[4];
+              reader_a.load(loaded, slot_a, i, step);
+              rows[i].prepare(loaded);
+            }
+            _Pragma("unroll") for (int j = 0; j < atoms_n; j += 2) {
+              constexpr bool odd = atoms_n % 2 != 0;
+              if (odd && j == atoms_n - 1)
+                multiply_columns<1>(acc, rows, reader_b, slot_b, j, step);
+              else
+                multiply_columns<2>(acc, rows, reader_b, slot_b, j, step);
+            }
+          }
+        });
   }
 
  private:

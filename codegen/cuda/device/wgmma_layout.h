@@ -1,17 +1,15 @@
 // What a product of a warpgroup (wgmma) expects to find where: operands in shared memory, their descriptors, and which
 // element of the result each thread holds.
 
-// --- the result: adjacent e = 2i, 2i + 1 are adjacent columns; a warp has 16 rows
-// ---------------------------------------
+// --- the result: adjacent e = 2i, 2i + 1 are adjacent columns; a warp has 16 rows ---
 DEV constexpr int wgmma_row_of(int thread, int e) { return thread % 128 / 32 * 16 + e / 2 % 2 * 8 + thread % 32 / 4; }
 DEV constexpr int wgmma_column_of(int thread, int e) { return e / 4 * 8 + thread % 4 * 2 + e % 2; }
 
-// --- operands
-// ---------------------------------------------------------------------------------------------------------- LINES
-// lines (rows of a, columns of b) times DEPTH of k in panels of 128 bytes by `rows` rows. ALONG_K, a panel holds 128
-// bytes of k, a row a line; otherwise 64 lines, a row a k, which the instruction reads of 16-bit elements only. In each
-// row the eight 16-byte chunks are permuted by the row's number, which is how the copy engine writes with its 128-byte
-// swizzle, and keeps reads and writes free of bank conflicts. Begins at a multiple of 1024 bytes.
+// --- operands ---
+// LINES lines (rows of a, columns of b) times DEPTH of k in panels of 128 bytes by `rows` rows. ALONG_K, a panel holds
+// 128 bytes of k, a row a line; otherwise 64 lines, a row a k, which the instruction reads of 16-bit elements only. In
+// each row the eight 16-byte chunks are permuted by the row's number, which is how the copy engine writes with its
+// 128-byte swizzle, and keeps reads and writes free of bank conflicts. Begins at a multiple of 1024 bytes.
 template <class T, int LINES, int DEPTH, bool ALONG_K>
 struct wgmma_operand {
   static_assert(ALONG_K || sizeof(T) == 2, "only 16-bit operands may be adjacent along their lines");

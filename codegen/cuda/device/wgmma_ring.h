@@ -25,16 +25,16 @@ DEV mapped_operand<T, ALONG_K, 4> mapped(const tensor_map* map, i64 line, i64 y,
   return {map, i32(line), i32(y), i32(z)};
 }
 
-// --- how LINES x DEPTH of an operand get into a slot; PIECE lines of it make one product
-// ------------------------------
+// --- how LINES x DEPTH of an operand get into slots, for one tile; PIECE lines of it make one product ---
 template <class OPERAND, int LINES, int DEPTH, int PIECE>
 struct slot_filler {  // copied and computed operands: the threads of the producer move chunks
   typedef typename OPERAND::element T;
   static constexpr bool is_mapped = false;
   typedef wgmma_operand<T, LINES, DEPTH, OPERAND::along_k || sizeof(T) != 2 || PIECE % 64 != 0> layout;
+  mover<OPERAND, layout, LINES, DEPTH, 128> chunks;
 
-  static DEV_MEMBER void fill(char* slot, u32, const OPERAND& operand, i64 k, int left, u32) {
-    mover<OPERAND, layout, LINES, DEPTH, 128> chunks(operand);
+  DEV_MEMBER slot_filler(const OPERAND& operand, i64 k_begin) : chunks(operand, k_begin) {}
+  DEV_MEMBER void fill(char* slot, u32 /*address*/, i64 k, int left, u32 /*full*/) {
     chunks.begin(slot, k, left);
     chunks.finish(slot);
   }
@@ -45,12 +45,14 @@ struct slot_filler<mapped_operand<T, ALONG_K, RANK>, LINES, DEPTH, PIECE> {
   typedef wgmma_operand<T, LINES, DEPTH, ALONG_K> layout;
   static_assert(ALONG_K || PIECE % 64 == 0, "a product reads whole panels");
   static_assert(layout::rows <= 256, "a box has at most 256 rows");
+  mapped_operand<T, ALONG_K, RANK> operand;
 
-  static DEV_MEMBER void fill(char*, u32 slot, const mapped_operand<T, ALONG_K, RANK>& operand, i64 k, int, u32 full) {
+  DEV_MEMBER slot_filler(const mapped_operand<T, ALONG_K, RANK>& operand, i64 /*k_begin*/) : operand(operand) {}
+  DEV_MEMBER void fill(char* /*slot*/, u32 address, i64 k, int /*left*/, u32 full) const {
     if (threadIdx.x != 0) return;
     _Pragma("unroll") for (int panel = 0; panel < layout::panels; ++panel) {
       const i32 x = (ALONG_K ? i32(k) : operand.line) + panel * layout::width, y = ALONG_K ? operand.line : i32(k);
-      const u32 box = slot + panel * layout::panel_bytes;
+      const u32 box = address + panel * layout::panel_bytes;
       if constexpr (RANK == 2) tma_load(box, operand.map, full, x, y);
       if constexpr (RANK == 3) tma_load(box, operand.map, full, x, y, operand.y);
       if constexpr (RANK == 4) tma_load(box, operand.map, full, x, y, operand.y, operand.z);
@@ -58,8 +60,7 @@ struct slot_filler<mapped_operand<T, ALONG_K, RANK>, LINES, DEPTH, PIECE> {
   }
 };
 
-// --- the ring
-// ------------------------------------------------------------------------------------------------------------
+// --- the ring ---
 // Consumers that take turns, TURNS of them, have a barrier each that ends a phase when the one before has begun with
 // the last slot of its tile.
 template <int STAGES, int BYTES_A, int BYTES_B, int TURNS>
@@ -122,14 +123,16 @@ struct ring_producer {
 
   template <class TILE>
   DEV_MEMBER void fill(const TILE& tile) {
+    FILL_A a(tile.a, tile.k_begin);
+    FILL_B b(tile.b, tile.k_begin);
     _Pragma("unroll 1") for (i64 k = tile.k_begin; k < tile.k_end; k += DEPTH) {
       const int left = tile.k_end - k < DEPTH ? int(tile.k_end - k) : DEPTH;
       const int at_a = next.slot * RING::slot_bytes, at_b = at_a + RING::bytes_a;
       const u32 full = slots.full(next.slot);
       mbarrier_wait(slots.empty(next.slot), next.parity ^ 1);
       if (maps && threadIdx.x == 0) mbarrier_arrive_expecting(full, mapped_bytes);
-      FILL_A::fill(slots.memory + at_a, slots.address + at_a, tile.a, k, left, full);
-      FILL_B::fill(slots.memory + at_b, slots.address + at_b, tile.b, k, left, full);
+      a.fill(slots.memory + at_a, slots.address + at_a, k, left, full);
+      b.fill(slots.memory + at_b, slots.address + at_b, k, left, full);
       next.advance();
       if constexpr (moves) {
         copy_async_commit();

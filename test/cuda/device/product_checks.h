@@ -38,8 +38,10 @@ struct bf16_codec {
   static u16 never() { return 0x7fc0; }
 };
 
+enum class Way { Copied, Strided, Computed };
+
 // Lines by k, in memory along k or along the line, rows padded with what nobody may use.
-template <class CODEC, int VECTOR, bool ALONG_K, bool COPIED>
+template <class CODEC, int VECTOR, bool ALONG_K, Way WAY>
 struct matrix {
   typedef typename CODEC::element T;
   static constexpr int vector = VECTOR;
@@ -59,7 +61,9 @@ struct matrix {
   // As the compiler would print it; the tile begins at `begin`.
   auto operand(i64 begin) const {
     const i64 lines = this->lines;
-    if constexpr (COPIED) {
+    if constexpr (WAY == Way::Strided) {
+      return strided<T, VECTOR, ALONG_K>(first + index(begin, 0), pitch, lines - begin);
+    } else if constexpr (WAY == Way::Copied) {
       return copied<T, VECTOR, ALONG_K>([=, this_ = this](i64 line, i64 k) {
         return source<T>{this_->first + this_->index(begin + line, k), begin + line < lines};
       });
@@ -108,6 +112,7 @@ void check_product(const char* name, i64 m, i64 n, i64 depth, f64 epsilon, unsig
   const auto start = [](i64 row, i64 column) { return ACC((row * 7 + column * 3) % 5); };
   std::vector<ACC> c(size_t(m * n), plain_codec<ACC>::never());
   const emulator::dim3 grid{unsigned((n + COLUMNS - 1) / COLUMNS), unsigned((m + ROWS - 1) / ROWS)};
+  emulator::bank_conflicts = 0;
   emulator::launch(grid, {THREADS}, PRODUCT::shared_bytes, order, [&] {
     DYNAMIC_SHARED(shared);
     const i64 row = i64(blockIdx.y) * ROWS, column = i64(blockIdx.x) * COLUMNS, middle = depth / 2 / 16 * 16;
@@ -126,6 +131,8 @@ void check_product(const char* name, i64 m, i64 n, i64 depth, f64 epsilon, unsig
   const char* error = emulator_error();
   check(!error, "%s %lldx%lldx%lld order %u: %s", name, m, n, depth, order, error ? error : "");
   if (error) return;
+  check(emulator::bank_conflicts == 0, "%s %lldx%lldx%lld: %llu cycles lost to bank conflicts", name, m, n, depth,
+        u64(emulator::bank_conflicts));
   i64 wrong = 0;
   for (i64 i = 0; i < m; ++i)
     for (i64 j = 0; j < n; ++j) {

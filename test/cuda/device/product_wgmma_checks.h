@@ -15,7 +15,8 @@
 //
 #include "codegen/cuda/device/wgmma_store.h"
 
-constexpr bool K = true, LINE = false, COPIED = true, COMPUTED = false;
+constexpr bool K = true, LINE = false;
+constexpr Way COPIED = Way::Copied, STRIDED = Way::Strided, COMPUTED = Way::Computed;
 
 // How cuTensorMapEncodeTiled counts element types; f32 is rounded to tf32 on its way.
 template <class CODEC>
@@ -46,8 +47,8 @@ template <class CODEC, bool ALONG_K>
 const char* encode(mapped_matrix<CODEC, ALONG_K>& of, int lines, int depth) {
   return of.encode(lines, depth);
 }
-template <class CODEC, int VECTOR, bool ALONG_K, bool COPIED>
-const char* encode(matrix<CODEC, VECTOR, ALONG_K, COPIED>&, int, int) {
+template <class CODEC, int VECTOR, bool ALONG_K, Way WAY>
+const char* encode(matrix<CODEC, VECTOR, ALONG_K, WAY>&, int, int) {
   return nullptr;
 }
 
@@ -80,6 +81,14 @@ void multiply(const A& a, const B& b, const Problem& problem, unsigned order, co
   });
 }
 
+// Every problem in all orders of threads, or each in one.
+inline bool all_orders = false;
+inline std::vector<unsigned> orders() {
+  static const std::vector<unsigned> every = {0, 1, 7};
+  static size_t next = 0;
+  return all_orders ? every : std::vector<unsigned>{every[next++ % every.size()]};
+}
+
 template <class ATOM, int ROWS, int COLUMNS, int DEPTH, int STAGES, int CONSUMERS, class A, class B,
           bool ALTERNATE = false>
 void test(const char* name, f64 epsilon, const Problem& problem) {
@@ -93,7 +102,7 @@ void test(const char* name, f64 epsilon, const Problem& problem) {
   const i64 m = problem.m, n = problem.n;
   std::vector<expectation<ACC, A, B>> expected;
   for (i64 i = 0; i < m * n; ++i) expected.emplace_back(a, b, i / n, i % n, 0, epsilon);
-  for (unsigned order : {0u, 1u, 7u}) {
+  for (unsigned order : orders()) {
     std::vector<ACC> parts(size_t(problem.parts * m * n), plain_codec<ACC>::never());
     multiply<product, ROWS, COLUMNS, DEPTH>(a, b, problem, order, [&](i64 i, i64 j, i64 part, ACC sum) {
       if (i < m && j < n) parts[size_t((part * m + i) * n + j)] = sum;
@@ -129,7 +138,7 @@ void check_stores(const char* name, const Problem& problem) {
   std::mt19937 random(unsigned(problem.m + problem.n));
   const i64 m = problem.m, n = problem.n, down = (m + ROWS - 1) / ROWS, across = (n + COLUMNS - 1) / COLUMNS;
   map_f16 a(m, problem.depth, random), b(n, problem.depth, random);
-  for (unsigned order : {0u, 1u, 7u}) {
+  for (unsigned order : orders()) {
     std::mt19937 same(1);
     mapped_matrix<plain_codec<T>, K> c(m, n, same);
     const mapped_matrix<plain_codec<T>, K> before = c;

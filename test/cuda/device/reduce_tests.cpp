@@ -78,23 +78,24 @@ void test(const char* name, unsigned order) {
 
 template <class CHECK, class T>
 void test_groups(const char* name, unsigned order) {
-  test<CHECK, 1, 32, T>(name, order);
-  test<CHECK, 2, 64, T>(name, order);
   test<CHECK, 16, 16, T>(name, order);
-  test<CHECK, 8, 96, T>(name, order);
-  test<CHECK, 32, 128, T>(name, order);
-  test<CHECK, 64, 64, T>(name, order);
   test<CHECK, 64, 256, T>(name, order);
-  test<CHECK, 256, 512, T>(name, order);
   test<CHECK, 1024, 1024, T>(name, order);
 }
-
 template <class T>
 void test_type(const char* name, unsigned order) {
   test_groups<sum_check, T>(name, order);
   test_groups<product_check, T>(name, order);
   test_groups<least_check, T>(name, order);
   test_groups<most_check, T>(name, order);
+}
+void test_more_groups(unsigned order) {
+  test<sum_check, 1, 32, f32>("f32", order);
+  test<sum_check, 2, 64, f32>("f32", order);
+  test<sum_check, 8, 96, f32>("f32", order);
+  test<sum_check, 32, 128, f32>("f32", order);
+  test<sum_check, 64, 64, f32>("f32", order);
+  test<sum_check, 256, 512, f32>("f32", order);
 }
 
 // NaN in one thread is NaN in all; of zeros of both signs all threads have the same one.
@@ -137,9 +138,12 @@ void test_vec(unsigned order) {
 int main() {
   for (unsigned order : {0u, 1u, 7u}) {
     test_type<f32>("f32", order);
+    test_more_groups(order);
+#ifndef FEW  // what finds the mistakes that device_tests.py plants, and compiles quickly
     test_type<f64>("f64", order);
     test_type<i32>("i32", order);
     test_type<i64>("i64", order);
+#endif
     test_extremes<32>(order);
     test_extremes<256>(order);
     test_vec(order);

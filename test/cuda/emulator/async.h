@@ -8,6 +8,7 @@
 
 #include "test/cuda/emulator/tensor_map.h"
 
+#pragma GCC visibility push(hidden)
 namespace emulator {
 
 struct Box {
@@ -83,3 +84,4 @@ struct Async {
 };
 
 }  // namespace emulator
+#pragma GCC visibility pop

@@ -3,61 +3,56 @@
 
 #include "test/cuda/emulator/scheduler.h"
 
-namespace emulator __attribute__((visibility("hidden"))) {
+#pragma GCC visibility push(hidden)  // each shared object of kernels has its own
+namespace emulator {
 
-  // The last of `expected` threads to arrive calls act(), and all go on.
-  template <class Act>
-  void meet(Meeting & meeting, unsigned expected, Site site, bool one_place, const Act& act) {
-    Block& block = *current_block;
-    Thread& thread = *block.running;
-    if (meeting.arrived == 0) meeting.site = site;
-    if (one_place && !(meeting.site == site)) {
-      char text[384];
-      std::snprintf(text, sizeof text, "meets at %s:%d while others are at %s:%d", site.file, site.line,
-                    meeting.site.file, meeting.site.line);
-      fail(text);
-    }
-    ++block.progress;
-    if (++meeting.arrived == expected) {
-      act();
-      meeting.arrived = 0;
-      ++meeting.generation;
-      return;
-    }
-    thread.waits = site;
-    for (const uint64_t generation = meeting.generation; meeting.generation == generation;) yield();
+// The last of `expected` threads to arrive calls act(), and all go on.
+template <class Act>
+void meet(Meeting& meeting, unsigned expected, Site site, bool one_place, const Act& act) {
+  if (meeting.arrived == 0) meeting.site = site;
+  if (one_place && !(meeting.site == site)) {
+    char text[384];
+    std::snprintf(text, sizeof text, "meets at %s:%d while others are at %s:%d", site.file, site.line,
+                  meeting.site.file, meeting.site.line);
+    fail(text);
   }
+  if (++meeting.arrived < expected) return wait_for(meeting, site);
+  act();
+  meeting.arrived = 0;
+  ++meeting.generation;
+}
 
-  // All lanes of a warp: act(arguments) sees what each of them brought, lane by lane.
-  template <class Argument, class Act>
-  void meet_warp(Argument & argument, unsigned expected, Site site, const Act& act) {
-    Block& block = *current_block;
-    const Thread& thread = *block.running;
-    Meeting& warp = block.warps[thread.number / 32];
-    warp.arguments[thread.lane] = &argument;
-    meet(warp, expected, site, true, [&] { act(reinterpret_cast<Argument**>(warp.arguments)); });
-  }
+// All lanes of a warp: act(arguments) sees what each of them brought, lane by lane.
+template <class Argument, class Act>
+void meet_warp(Argument& argument, unsigned expected, Site site, const Act& act) {
+  Block& block = *current_block;
+  const Thread& thread = *block.running;
+  Meeting& warp = block.warps[thread.number / 32];
+  warp.arguments[thread.lane] = &argument;
+  meet(warp, expected, site, true, [&] { act(reinterpret_cast<Argument**>(warp.arguments)); });
+}
 
-  inline unsigned lanes_of_warp() {
-    const Block& block = *current_block;
-    return std::min<unsigned>(32, unsigned(block.threads.size()) - block.running->number / 32 * 32);
-  }
+inline unsigned lanes_of_warp() {
+  const Block& block = *current_block;
+  return std::min<unsigned>(32, unsigned(block.threads.size()) - block.running->number / 32 * 32);
+}
 
-  template <class T>
-  T shuffle(T value, unsigned from, Site site) {
-    struct Argument {
-      T given, taken;
-      unsigned from;
-    } argument{value, value, from};
-    const unsigned lanes = lanes_of_warp();
-    if (from >= lanes) fail("takes a value from a lane that its warp does not have");
-    meet_warp(argument, lanes, site, [&](Argument** all) {
-      for (unsigned i = 0; i < lanes; ++i) all[i]->taken = all[all[i]->from]->given;
-    });
-    return argument.taken;
-  }
+template <class T>
+T shuffle(T value, unsigned from, Site site) {
+  struct Argument {
+    T given, taken;
+    unsigned from;
+  } argument{value, value, from};
+  const unsigned lanes = lanes_of_warp();
+  if (from >= lanes) fail("takes a value from a lane that its warp does not have");
+  meet_warp(argument, lanes, site, [&](Argument** all) {
+    for (unsigned i = 0; i < lanes; ++i) all[i]->taken = all[all[i]->from]->given;
+  });
+  return argument.taken;
+}
 
-}  // namespace )
+}  // namespace emulator
+#pragma GCC visibility pop
 
 inline void barrier(EMULATOR_CALLED_AT) {
   emulator::meet(emulator::current_block->barriers[0], emulator::current_block->unfinished, {file, line}, true, [] {});

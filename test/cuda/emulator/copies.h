@@ -4,23 +4,25 @@
 
 #include "test/cuda/emulator/scheduler.h"
 
-namespace emulator __attribute__((visibility("hidden"))) {
+#pragma GCC visibility push(hidden)  // each shared object of kernels has its own
+namespace emulator {
 
-  inline void check_shared(const void* address, size_t bytes, size_t alignment) {
-    const Block& block = *current_block;
-    const char* at = static_cast<const char*>(address);
-    if (at < block.shared || at + bytes > block.shared + block.shared_bytes)
-      fail("addresses shared memory that it was not given");
-    if (reinterpret_cast<uintptr_t>(at) % alignment) fail("addresses shared memory unaligned");
-  }
-  // An ordinary write to shared memory, which the copy engine and wgmma do not see before a fence (hopper.h).
-  inline void note_write(const void* address, size_t bytes) {
-    Block& block = *current_block;
-    const size_t offset = size_t(static_cast<const char*>(address) - block.shared);
-    block.async.write(offset, offset + bytes, block.running->number);
-  }
+inline void check_shared(const void* address, size_t bytes, size_t alignment) {
+  const Block& block = *current_block;
+  const char* at = static_cast<const char*>(address);
+  if (at < block.shared || at + bytes > block.shared + block.shared_bytes)
+    fail("addresses shared memory that it was not given");
+  if (reinterpret_cast<uintptr_t>(at) % alignment) fail("addresses shared memory unaligned");
+}
+// An ordinary write to shared memory, which the copy engine and wgmma do not see before a fence (hopper.h).
+inline void note_write(const void* address, size_t bytes) {
+  Block& block = *current_block;
+  const size_t offset = size_t(static_cast<const char*>(address) - block.shared);
+  block.async.write(offset, offset + bytes, block.running->number);
+}
 
-}  // namespace )
+}  // namespace emulator
+#pragma GCC visibility pop
 
 template <class T>
 void store_shared(T* to, T value) {

@@ -17,6 +17,7 @@ constexpr int kBarrierBytes = 8;
 
 DEV u32 shared_address(const void* p) { return u32(static_cast<const char*>(p) - emulator::current_block->shared); }
 
+#pragma GCC visibility push(hidden)
 namespace emulator {
 
 // Of the phase that runs: its parity, the arrivals and bytes it still waits for.
@@ -37,16 +38,18 @@ inline Barrier& barrier_at(u32 address) {
   if (barrier.arrivals == 0 || barrier.arrivals == 0xffff) fail("uses a barrier that was not initialised");
   return barrier;
 }
-inline void end_phase_if_complete(Barrier& barrier) {
-  ++current_block->progress;
+inline void end_phase_if_complete(u32 address) {
+  Barrier& barrier = barrier_at(address);
   if (barrier.pending || barrier.bytes) return;
+  ++current_block->phases[address].generation;
   barrier.parity ^= 1;
   barrier.pending = barrier.arrivals;
 }
-inline void arrive(Barrier& barrier) {
+inline void arrive(u32 address) {
+  Barrier& barrier = barrier_at(address);
   if (barrier.pending == 0) fail("arrives at a barrier that has all its arrivals");
   --barrier.pending;
-  end_phase_if_complete(barrier);
+  end_phase_if_complete(address);
 }
 
 // Where the swizzle puts a byte: 16-byte chunks exchanged by bits 7.. of the address.
@@ -114,10 +117,9 @@ inline bool deliver_box(u32 address) {
   const auto box = std::find_if(boxes.begin(), boxes.end(), [&](const Box& b) { return b.barrier == address; });
   if (box == boxes.end()) return false;
   load_box(*box);
-  Barrier& barrier = barrier_at(address);
-  barrier.bytes -= i32(bytes_of_box(box->map));
+  barrier_at(address).bytes -= i32(bytes_of_box(box->map));
   boxes.erase(box);
-  end_phase_if_complete(barrier);
+  end_phase_if_complete(address);
   return true;
 }
 
@@ -139,6 +141,7 @@ inline void ask_for_box(Box box, u32 barrier) {
   std::memset(current_block->shared + box.shared, 0xff, bytes_of_box(box.map));
   box.barrier = barrier;
   current_block->async.boxes.push_back(box);
+  if (current_block->phases[barrier].arrived) deliver_box(barrier);  // somebody waits already
 }
 inline void give_box(const Box& box) {
   AsyncThread& thread = async_thread();
@@ -158,6 +161,7 @@ inline void store_groups(unsigned pending) {
 }
 
 }  // namespace emulator
+#pragma GCC visibility pop
 
 inline void mbarrier_init(u32 barrier, u32 arrivals) {
   emulator::async_thread();
@@ -165,16 +169,20 @@ inline void mbarrier_init(u32 barrier, u32 arrivals) {
   std::memcpy(emulator::shared_memory(barrier, sizeof fresh, sizeof fresh), &fresh, sizeof fresh);
 }
 inline void mbarrier_init_fence() {}
-inline void mbarrier_arrive(u32 barrier) { emulator::arrive(emulator::barrier_at(barrier)); }
+inline void mbarrier_arrive(u32 barrier) { emulator::arrive(barrier); }
 inline void mbarrier_arrive_expecting(u32 barrier, u32 bytes) {
   emulator::barrier_at(barrier).bytes += i32(bytes);
-  emulator::arrive(emulator::barrier_at(barrier));
+  emulator::arrive(barrier);
 }
 inline void mbarrier_wait(u32 barrier, u32 parity, EMULATOR_CALLED_AT) {
   const emulator::Barrier& waited = emulator::barrier_at(barrier);
-  emulator::current_block->running->waits = {file, line};
-  while (waited.parity == parity)
-    if (!emulator::deliver_box(barrier)) emulator::yield();
+  emulator::Meeting& phase = emulator::current_block->phases[barrier];  // `arrived` counts who waits
+  while (waited.parity == parity) {
+    if (emulator::deliver_box(barrier)) continue;
+    ++phase.arrived;
+    emulator::wait_for(phase, {file, line});
+    --phase.arrived;
+  }
 }
 inline void fence_proxy_async() { emulator::current_block->async.fence(emulator::current_block->running->number); }
 inline void tma_load(u32 box, const tensor_map* map, u32 barrier, i32 x, i32 y) {

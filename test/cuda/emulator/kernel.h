@@ -6,22 +6,24 @@
 
 #include "test/cuda/emulator/scheduler.h"
 
-namespace emulator __attribute__((visibility("hidden"))) {
+#pragma GCC visibility push(hidden)  // each shared object of kernels has its own
+namespace emulator {
 
-  template <class... Parameter, size_t... I>
-  void launch_with(void (*kernel)(Parameter...), std::index_sequence<I...>, const unsigned* grid, const unsigned* block,
-                   size_t shared_bytes, unsigned order, void** parameters) {
-    launch(dim3{grid[0], grid[1], grid[2]}, dim3{block[0], block[1], block[2]}, shared_bytes, order,
-           [=] { kernel(*static_cast<std::remove_reference_t<Parameter>*>(parameters[I])...); });
-  }
+template <class... Parameter, size_t... I>
+void launch_with(void (*kernel)(Parameter...), std::index_sequence<I...>, const unsigned* grid, const unsigned* block,
+                 size_t shared_bytes, unsigned order, void** parameters) {
+  launch(dim3{grid[0], grid[1], grid[2]}, dim3{block[0], block[1], block[2]}, shared_bytes, order,
+         [=] { kernel(*static_cast<std::remove_reference_t<Parameter>*>(parameters[I])...); });
+}
 
-  template <class... Parameter>
-  void launch_kernel(void (*kernel)(Parameter...), const unsigned* grid, const unsigned* block, size_t shared_bytes,
-                     unsigned order, void** parameters) {
-    launch_with(kernel, std::index_sequence_for<Parameter...>(), grid, block, shared_bytes, order, parameters);
-  }
+template <class... Parameter>
+void launch_kernel(void (*kernel)(Parameter...), const unsigned* grid, const unsigned* block, size_t shared_bytes,
+                   unsigned order, void** parameters) {
+  launch_with(kernel, std::index_sequence_for<Parameter...>(), grid, block, shared_bytes, order, parameters);
+}
 
-}  // namespace )
+}  // namespace emulator
+#pragma GCC visibility pop
 
 #define EMULATED_KERNEL(name)                                                                                  \
   extern "C" void emulated_##name(const unsigned grid[3], const unsigned block[3], unsigned long shared_bytes, \

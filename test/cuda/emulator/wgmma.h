@@ -5,6 +5,7 @@
 
 #include "test/cuda/emulator/hopper.h"
 
+#pragma GCC visibility push(hidden)
 namespace emulator {
 
 // What a code stands for in the products of an atom; integers as unsigned ones, whose sums wrap.
@@ -92,6 +93,7 @@ inline void multiply_groups(unsigned first, unsigned end) {
 }
 
 }  // namespace emulator
+#pragma GCC visibility pop
 
 inline void wgmma_fence() { emulator::async_thread().fenced = true; }
 inline void wgmma_commit() { ++emulator::async_thread().group; }

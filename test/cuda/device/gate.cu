@@ -1,0 +1,57 @@
+// An instance of each family as a kernel, for NVRTC: device_tests.py puts the device library before it. None may spill.
+#define PRODUCT(name, PRODUCT, T, ACC, ROWS, COLUMNS, THREADS, A_ALONG_K, B_ALONG_K, VECTOR)                                  \
+  extern "C" __global__ void __launch_bounds__(THREADS)                                                                       \
+      name(const T* __restrict__ a, const T* __restrict__ b, ACC* __restrict__ c, i64 m, i64 n, i64 k) {                      \
+    DYNAMIC_SHARED(shared);                                                                                                   \
+    const i64 row = i64(blockIdx.y) * ROWS, column = i64(blockIdx.x) * COLUMNS;                                               \
+    ACC acc[PRODUCT::elements] = {};                                                                                          \
+    PRODUCT::accumulate(acc, shared, 0, k,                                                                                    \
+                        strided<T, VECTOR, A_ALONG_K>(A_ALONG_K ? a + row * k : a + row, A_ALONG_K ? k : m, m - row),         \
+                        strided<T, VECTOR, B_ALONG_K>(B_ALONG_K ? b + column * k : b + column, B_ALONG_K ? k : n, n - column)); \
+    _Pragma("unroll") for (int e = 0; e < PRODUCT::elements; ++e) {                                                           \
+      const i64 i = row + PRODUCT::row_of(threadIdx.x, e), j = column + PRODUCT::column_of(threadIdx.x, e);                   \
+      if (i < m && j < n) c[i * n + j] = acc[e];                                                                              \
+    }                                                                                                                         \
+  }
+
+#define FMA(name, T, ACC, ROWS, COLUMNS, DEPTH, THREADS, STAGES, A_ALONG_K, B_ALONG_K, VECTOR) \
+  typedef product_fma<T, ACC, ROWS, COLUMNS, DEPTH, THREADS, STAGES> name##_product;           \
+  PRODUCT(name, name##_product, T, ACC, ROWS, COLUMNS, THREADS, A_ALONG_K, B_ALONG_K, VECTOR)
+FMA(fma_f32_128x128, f32, f32, 128, 128, 8, 256, 3, true, false, 4)
+FMA(fma_f32_128x128_transposed, f32, f32, 128, 128, 8, 256, 3, false, true, 4)
+FMA(fma_f32_64x64, f32, f32, 64, 64, 16, 128, 3, true, false, 4)
+FMA(fma_f32_16x128, f32, f32, 16, 128, 16, 128, 3, true, false, 4)
+FMA(fma_f64_64x64, f64, f64, 64, 64, 8, 256, 3, true, false, 2)
+FMA(fma_i8_128x128, i8, i32, 128, 128, 32, 256, 3, true, true, 16)
+
+// What is computed on the way: weights of 8 bits with a scale for each column, a bias on what comes in.
+typedef product_fma<f32, f32, 64, 64, 16, 128, 2> computed_product;
+extern "C" __global__ void __launch_bounds__(128)
+    fma_computed(const f32* __restrict__ a, const i8* __restrict__ b, const f32* __restrict__ scale, f32* __restrict__ c, i64 n, i64 k) {
+  DYNAMIC_SHARED(shared);
+  f32 acc[computed_product::elements] = {};
+  const auto rows = computed<f32, 4, true>([=](i64 line, i64 at) { return op_add(load<4>(a + line * k + at), splat<4>(1.0f)); });
+  const auto columns = computed<f32, 1, false>([=](i64 line, i64 at) { return line < n ? f32(b[at * n + line]) * scale[line] : 0.0f; });
+  computed_product::accumulate(acc, shared, 0, k, rows, columns);
+  _Pragma("unroll") for (int e = 0; e < computed_product::elements; ++e)
+    c[computed_product::row_of(threadIdx.x, e) * 64 + computed_product::column_of(threadIdx.x, e)] = acc[e];
+}
+
+extern "C" __global__ void __launch_bounds__(1024) reduce_rows(const f32* __restrict__ x, f32* __restrict__ y) {
+  DYNAMIC_SHARED(shared);
+  const f32 value = x[threadIdx.x];
+  y[threadIdx.x] = reduce_threads<sum, 1024, 1024>(value, (f32*)shared) + reduce_threads<most, 32, 1024>(value, (f32*)shared);
+}
+
+#if __CUDA_ARCH__ >= 800
+#define MMA(name, ATOM, T, ROWS, COLUMNS, DEPTH, WARPS_M, WARPS_N, STAGES, A_ALONG_K, B_ALONG_K, VECTOR)                       \
+  typedef product_mma<ATOM, ROWS, COLUMNS, DEPTH, WARPS_M, WARPS_N, STAGES> name##_product;                                    \
+  PRODUCT(name, name##_product, T, typename name##_product::accumulator, ROWS, COLUMNS, 32 * WARPS_M * WARPS_N, A_ALONG_K, B_ALONG_K, VECTOR)
+MMA(mma_f16_128x128, atom_f16, u16, 128, 128, 32, 2, 4, 3, true, true, 8)
+MMA(mma_f16_128x128_transposed, atom_f16, u16, 128, 128, 32, 2, 4, 3, false, false, 8)
+MMA(mma_bf16_128x256, atom_bf16, u16, 128, 256, 32, 2, 4, 3, true, false, 8)
+MMA(mma_f16_64x64, atom_f16, u16, 64, 64, 64, 2, 2, 3, true, false, 8)
+MMA(mma_tf32_128x128, atom_tf32, f32, 128, 128, 32, 2, 2, 3, true, false, 4)
+MMA(mma_3xtf32_128x128, atom_3xtf32, f32, 128, 128, 16, 2, 4, 3, true, false, 4)
+MMA(mma_u8_128x128, atom_u8_u8, u8, 128, 128, 64, 2, 4, 3, true, true, 16)
+#endif
