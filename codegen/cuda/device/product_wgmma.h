@@ -153,6 +153,7 @@ struct product_wgmma {
     };
     if (steps <= 0) {
       _Pragma("unroll") for (int e = 0; e < elements; ++e) acc[e] = 0;
+      sync_warp();  // no lane may find the barrier of its turn two phases ahead
       next_turn();
       return;
     }

@@ -1,5 +1,5 @@
 """Mistakes planted in the products of warpgroups, as in mistakes.py; the first HOPPER_COMMON are tried always."""
-HOPPER_COMMON = 5
+HOPPER_COMMON = 2
 HOPPER_MISTAKES = [(*mistake, "product_wgmma") for mistake in [
     ("a full slot not waited for", "product_wgmma.h", "mbarrier_wait(slots.full(place.slot), place.parity);", ""),
     ("the bytes of an operand not announced", "wgmma_ring.h", "(FILL_B::is_mapped ? RING::bytes_b : 0)", "0"),
@@ -41,4 +41,6 @@ HOPPER_MISTAKES = [(*mistake, "product_wgmma") for mistake in [
     ("results stored before all are written", "wgmma_store.h", "      fence_proxy_async();\n      barrier(group, 128);\n", "      fence_proxy_async();\n"),
     ("the last stores not waited for", "wgmma_store.h", "    if (threadIdx.x % 128 == 0) tma_store_wait<0>();\n", ""),
     ("buffers shared by all consumers", "wgmma_store.h", "(group - 1) * 2 * panel::bytes", "0"),
+    ("a warp's copies announced by its first lane", "wgmma_ring.h", "sync_warp();", ""),
+    ("lanes of a warp in different turns", "product_wgmma.h", "      sync_warp();  // no lane", "      // no lane"),
 ]]

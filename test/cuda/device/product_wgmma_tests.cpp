@@ -10,7 +10,10 @@ void test_few() {
   test<atom_f16, 128, 128, 64, 3, 2, map_f16, lines_f16>("mapped", kF32, {200, 136, 300, 2});
   test<atom_f16, 64, 64, 64, 3, 1, matrix<f16_codec, 8, K, STRIDED>, map_f16>("copied", kF32, {64, 129, 504});
   test<atom_f16, 64, 64, 64, 3, 2, matrix<f16_codec, 1, K, COPIED>, map_f16, true>("turns", kF32, {65, 129, 300});
-  check_stores<64, 192, 2, 1, u16>("stores", {65, 200, 64});
+  test<atom_f16, 64, 64, 64, 3, 2, matrix<f16_codec, 1, K, COPIED>, matrix<f16_codec, 1, K, COPIED>, true>(
+      "turns without steps", kF32, {65, 129, 0});
+  test<atom_f16, 64, 64, 64, 2, 1, matrix<f16_codec, 8, K, COPIED>, map_f16>("one step", kF32, {64, 64, 64});
+  check_stores<128, 192, 2, 2, u16>("stores", {130, 200, 64});
 }
 #else
 

@@ -18,6 +18,7 @@ struct Box {
 };
 struct StoredBox {
   Box box;
+  std::vector<char> bytes;  // when it was asked for
   unsigned group;
 };
 

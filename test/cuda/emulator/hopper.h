@@ -50,6 +50,7 @@ inline void arrive(u32 address) {
   if (barrier.pending == 0) fail("arrives at a barrier that has all its arrivals");
   --barrier.pending;
   end_phase_if_complete(address);
+  let_waiting_run(current_block->phases[address]);  // what comes after the arrival may come too late for them
 }
 
 // Where the swizzle puts a byte: 16-byte chunks exchanged by bits 7.. of the address.
@@ -98,9 +99,11 @@ inline void load_box(const Box& box) {
     if (box.map.type == kTensorMapTf32) round_to_tf32(shared + at);
   });
 }
-inline void store_box(const Box& box) {
+inline void store_box(const StoredBox& stored) {
   const char* const shared = current_block->shared;
-  visit_box(box, [&](size_t at, char* element, size_t bytes) {
+  if (std::memcmp(shared + stored.box.shared, stored.bytes.data(), stored.bytes.size()) != 0)
+    fail("shared memory changes while the copy engine stores it");
+  visit_box(stored.box, [&](size_t at, char* element, size_t bytes) {
     if (element) std::memcpy(element, shared + at, bytes);
   });
 }
@@ -149,14 +152,15 @@ inline void give_box(const Box& box) {
   visit_box(box, [&](size_t at, const char*, size_t) {
     if (writers[at]) fail("stores what was written without fence_proxy_async()");
   });
-  thread.stores.push_back({box, thread.store_group});
+  const char* const begin = current_block->shared + box.shared;
+  thread.stores.push_back({box, {begin, begin + bytes_of_box(box.map)}, thread.store_group});
 }
 // Read, and in memory, at the last moment.
 inline void store_groups(unsigned pending) {
   AsyncThread& thread = async_thread();
   size_t done = 0;
   for (; done < thread.stores.size() && thread.stores[done].group + pending < thread.store_group; ++done)
-    store_box(thread.stores[done].box);
+    store_box(thread.stores[done]);
   thread.stores.erase(thread.stores.begin(), thread.stores.begin() + std::ptrdiff_t(done));
 }
 

@@ -173,6 +173,16 @@ __attribute__((noinline)) inline void wait_for(const Meeting& meeting, Site site
   thread.waits_for = nullptr;
 }
 
+// After a meeting: those who waited for it run first, this thread goes on when it is its turn again.
+inline void let_waiting_run(const Meeting& meeting) {
+  Thread& thread = *current_block->running;
+  for (Thread& other : current_block->threads)
+    if (other.waits_for == &meeting && other.can_run()) {
+      resume(other);
+      return switch_context(thread.context, other.context);
+    }
+}
+
 inline void end_thread(Thread& thread) {
   Block& block = *current_block;
   if (!thread.copies.empty()) fail("ends while its copies to shared memory are under way");
