@@ -29,6 +29,12 @@ DEV u16 half_of_float(f32 x) {
   return code;
 }
 
+// 2^x to 2 ulp; 0 below 2^-126.
+DEV f32 fast_exp2(f32 x) {
+  f32 power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+}
 // The compiler takes it for any number: what it knows of its bits often makes addresses worse.
 DEV int opaque(int x) {
   asm("" : "+r"(x));
@@ -133,6 +139,17 @@ DEV void mma_i8(i32 (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
   if (A_SIGNED && !B_SIGNED) MMA("m16n8k32.row.col.s32.s8.u8.s32", "r");
   if (!A_SIGNED && B_SIGNED) MMA("m16n8k32.row.col.s32.u8.s8.s32", "r");
   if (!A_SIGNED && !B_SIGNED) MMA("m16n8k32.row.col.s32.u8.u8.s32", "r");
+}
+// Two floats as the halves of a register, rounded to nearest.
+DEV u32 pair_of_f16(f32 lower, f32 upper) {
+  u32 pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(upper), "f"(lower));
+  return pair;
+}
+DEV u32 pair_of_bf16(f32 lower, f32 upper) {
+  u32 pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(upper), "f"(lower));
+  return pair;
 }
 #endif
 #undef MMA

@@ -75,6 +75,15 @@ DEV u16 half_of_float(f32 x) {
   std::memcpy(&code, &rounded, sizeof code);
   return code;
 }
+DEV u32 pair_of_f16(f32 lower, f32 upper) { return half_of_float(lower) | u32(half_of_float(upper)) << 16; }
+DEV u32 pair_of_bf16(f32 lower, f32 upper) {
+  const auto rounded = [](f32 x) {
+    const u32 bits = bits_of(x);
+    return x != x ? 0x7fffu : (bits + (bits >> 16 & 1) + 0x7fffu) >> 16;
+  };
+  return rounded(lower) | rounded(upper) << 16;
+}
+DEV f32 fast_exp2(f32 x) { return x < -126 ? 0.0f : exp2f(x); }
 DEV int opaque(int x) { return x; }
 // sum + four products of bytes, wrapping.
 template <bool A_SIGNED, bool B_SIGNED>

@@ -63,7 +63,8 @@ struct product_fma {
     const int first_a = thread_row(threadIdx.x) * row_run * word;
     const int first_b = thread_column(threadIdx.x) * column_run * word;
     stage_tiles<DEPTH, STAGES, bytes_a, bytes_b>(
-        shared, k_begin, k_end, mover_a(a, k_begin), mover_b(b, k_begin), [&](const char* slot_a, const char* slot_b) {
+        shared, k_begin, k_end, mover_a(a, k_begin), mover_b(b, k_begin),
+        [&](const char* slot_a, const char* slot_b, i64) {
           _Pragma("unroll") for (int k = 0; k < DEPTH / pack; ++k) {
             WORD row[rows], column[columns];
             read<rows, row_run, threads_m>(row, slot_a + first_a + k * lines_of_k<T, ROWS>::pitch);

@@ -111,7 +111,7 @@ struct product_mma {
     const fragment_reader<T, layout_b, (atoms_n + 1) / 2, steps, false> reader_b(warp / WARPS_M * atoms_n * 8, lane);
     stage_tiles<DEPTH, STAGES, bytes_a, bytes_b>(
         shared, k_begin, k_end, mover<A, layout_a, ROWS, DEPTH, threads>(a, k_begin),
-        mover<B, layout_b, COLUMNS, DEPTH, threads>(b, k_begin), [&](const char* slot_a, const char* slot_b) {
+        mover<B, layout_b, COLUMNS, DEPTH, threads>(b, k_begin), [&](const char* slot_a, const char* slot_b, i64) {
           _Pragma("unroll") for (int step = 0; step < steps; ++step) {
             fragment_a rows[atoms_m];
             _Pragma("unroll") for (int i = 0; i < atoms_m; ++i) {

@@ -100,8 +100,8 @@ struct mover {
   }
 };
 
-// Calls multiply(slot of a, slot of b) for tile after tile of k_begin … k_end. On return no copy is under way (the last
-// groups are empty) and the shared memory is free. All threads of the block call it.
+// Calls multiply(slot of a, slot of b, k) for tile after tile of k_begin … k_end. On return no copy is under way (the
+// last groups are empty) and the shared memory is free. All threads of the block call it.
 template <int DEPTH, int STAGES, int BYTES_A, int BYTES_B, class MOVER_A, class MOVER_B, class MULTIPLY>
 DEV void stage_tiles(char* shared, i64 k_begin, i64 k_end, MOVER_A a, MOVER_B b, const MULTIPLY& multiply) {
   static_assert(STAGES >= 2, "one slot is filled while another is multiplied");
@@ -130,7 +130,7 @@ DEV void stage_tiles(char* shared, i64 k_begin, i64 k_end, MOVER_A a, MOVER_B b,
     const i64 ahead = k + (STAGES - 1) * DEPTH;
     if (ahead < k_end) begin(last, ahead);
     copy_async_commit();
-    multiply(shared + slot, shared + slot + BYTES_A);
+    multiply(shared + slot, shared + slot + BYTES_A, k);
     if (ahead < k_end) finish(last);
     last = slot;
     slot = opaque(slot == (STAGES - 1) * bytes ? 0 : slot + bytes);

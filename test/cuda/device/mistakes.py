@@ -2,7 +2,7 @@
 
 (what, file, text that stands there once, what replaces it, the program that finds it). The first COMMON are tried always.
 """
-COMMON = 12
+COMMON = 14
 MISTAKES = [
     ("no barrier before a slot is filled again", "staging.h", "    barrier();  // all threads have multiplied `last`\n", "", "product_mma"),
     ("wait one group short", "staging.h", "copy_async_wait<STAGES - 2>", "copy_async_wait<STAGES - 1>", "product_mma"),
@@ -17,6 +17,8 @@ MISTAKES = [
     ("runs of rows closer together", "product_fma.h", "i * RUNS_APART * word", "i * RUNS_APART / 2 * word", "product_fma"),
     ("no barrier between warps' results and their sum", "reduce.h", "scratch[warp] = value;\n  barrier();", "scratch[warp] = value;", "reduce"),
     ("zeros of either sign", "reduce.h", "!OP::symmetric && ", "OP::symmetric && ", "reduce"),
+    ("the result keeps its old scale", "attend_mma.h", "      result[4 * j + FIRST + 1] *= shrink;\n", "", "attend_mma"),
+    ("no barrier between weights and values", "attend_fma.h", "          sync_warp();\n", "", "attend_fma"),
     ("no barrier at the end", "staging.h", "  }\n  barrier();\n}", "  }\n}", "product_mma"),
     ("groups run together", "staging.h", "ahead);\n    copy_async_commit();", "ahead);", "product_mma"),
     ("registers into another slot", "staging.h", "finish(last);", "finish(slot);", "product_mma"),
@@ -35,4 +37,10 @@ MISTAKES = [
     ("scratch is written while it is read", "reduce.h", "lane % warps]);\n  barrier();", "lane % warps]);", "reduce"),
     ("the first step is missing", "reduce.h", "u32 mask = 1;", "u32 mask = 2;", "reduce"),
     ("another group's warps", "reduce.h", "scratch[warp / warps * warps + ", "scratch[", "reduce"),
+    ("keys beyond the end", "attend_mma.h", "if (key_end - key < KEYS) {", "if (false) {", "attend_mma"),
+    ("order of keys", "attend_mma.h", "k / 8 * 8 + k % 2 * 4 + k % 8 / 2", "k", "attend_mma"),
+    ("weights of the lower rows", "attend_mma.h", "weigh<2>(scores, result, lower)", "weigh<2>(scores, result, upper)", "attend_mma"),
+    ("rows without keys", "attend.h", "most == none ? 0.0f : -most", "-most", "attend_mma"),
+    ("the sum keeps its old scale", "attend_fma.h", "    state.sum *= shrink;\n", "", "attend_fma"),
+    ("the queries are not there yet", "attend.h", "  copy_async_wait<0>();\n", "", "attend_fma"),
 ]

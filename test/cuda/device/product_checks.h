@@ -78,6 +78,24 @@ struct matrix {
       });
     }
   }
+  // The same with `begin` along k: what a block of queries sees.
+  auto positions(i64 begin) const {
+    const i64 depth = this->depth, lines = this->lines;
+    if constexpr (WAY == Way::Computed) {
+      return computed<T, VECTOR, ALONG_K>([=, this_ = this](i64 line, i64 k) {
+        vec<T, VECTOR> chunk = {};
+        if (line < lines && begin + k < depth) chunk = load<VECTOR>(this_->first + this_->index(line, begin + k));
+        if constexpr (VECTOR == 1)
+          return chunk.v[0];
+        else
+          return chunk;
+      });
+    } else {
+      return copied<T, VECTOR, ALONG_K>([=, this_ = this](i64 line, i64 k) {
+        return source<T>{this_->first + this_->index(line, begin + k), line < lines && begin + k < depth};
+      });
+    }
+  }
   static i64 whole_chunks(i64 size) { return (size + VECTOR - 1) / VECTOR * VECTOR; }
 };
 

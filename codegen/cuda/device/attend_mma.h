@@ -1,0 +1,171 @@
+// Attention by tensor cores: f16, bf16 or tf32. After attend.h and product_mma.h.
+//
+// A warp has 16 queries. Their scores with a tile of keys are the accumulators of one product, and as a lane holds them
+// they are, rounded, its fragment of the next, by the values: nothing goes through shared memory in between.
+
+// How a lane's weights for 16 keys of 16 bits, or 8 of f32, become its fragment. `first` and `second` are its elements
+// of the accumulators of 8 keys each: rows g (twice) and g + 8, keys 2t and 2t + 1.
+struct weights_f16 {
+  static constexpr bool even_first = false;
+  static DEV_MEMBER void pack(u32 (&a)[4], const f32* first, const f32* second) {
+    a[0] = pair_of_f16(first[0], first[1]), a[1] = pair_of_f16(first[2], first[3]);
+    a[2] = pair_of_f16(second[0], second[1]), a[3] = pair_of_f16(second[2], second[3]);
+  }
+};
+struct weights_bf16 {
+  static constexpr bool even_first = false;
+  static DEV_MEMBER void pack(u32 (&a)[4], const f32* first, const f32* second) {
+    a[0] = pair_of_bf16(first[0], first[1]), a[1] = pair_of_bf16(first[2], first[3]);
+    a[2] = pair_of_bf16(second[0], second[1]), a[3] = pair_of_bf16(second[2], second[3]);
+  }
+};
+// A fragment has keys t and t + 4, the lane 2t and 2t + 1: so that is the order of keys, and of the rows of values.
+struct weights_f32 {
+  static constexpr bool even_first = true;
+  static DEV_MEMBER void pack(u32 (&a)[4], const f32* first, const f32* /*second*/) {
+    a[0] = bits_of(first[0]), a[1] = bits_of(first[2]);
+    a[2] = bits_of(first[1]), a[3] = bits_of(first[3]);
+  }
+};
+template <class ATOM>
+struct weights_of : weights_f32 {};
+template <>
+struct weights_of<atom_f16> : weights_f16 {};
+template <>
+struct weights_of<atom_bf16> : weights_bf16 {};
+
+// Of 8 keys the even ones first.
+template <class LAYOUT>
+struct even_keys_first : LAYOUT {
+  static DEV_MEMBER constexpr int offset(int line, int k) {
+    return LAYOUT::offset(line, k / 8 * 8 + k % 2 * 4 + k % 8 / 2);
+  }
+};
+
+template <class ATOM, int ROWS, int KEYS, int WIDTH, int VALUES, int WARPS, int STAGES>
+struct attend_mma {
+  typedef typename ATOM::element_a T;
+  typedef weights_of<ATOM> weights;
+  static constexpr int threads = 32 * WARPS, size = int(sizeof(T)), depth = 32 / size;  // depth: of an atom
+  static constexpr int steps = WIDTH / depth, key_steps = KEYS / depth, atoms_k = KEYS / 8, atoms_v = VALUES / 8;
+  static constexpr int bytes_q = ROWS * WIDTH * size, bytes_k = KEYS * WIDTH * size, bytes_v = KEYS * VALUES * size;
+  static constexpr int shared_bytes = bytes_q + STAGES * (bytes_k + bytes_v);
+  static_assert(ROWS == 16 * WARPS && KEYS % 16 == 0 && WIDTH % depth == 0 && VALUES % 16 == 0, "uneven tile");
+
+  template <class Q, class K, class V, class SCORE, class OUTPUT, class LOG_SUM>
+  static DEV_MEMBER void run(char* shared, i64 key_begin, i64 key_end, const Q& q, const K& k, const V& v,
+                             const SCORE& score, const OUTPUT& output, const LOG_SUM& log_sum) {
+    typedef swizzled<T, ROWS, WIDTH, !Q::along_k> layout_q;
+    typedef swizzled<T, KEYS, WIDTH, !K::along_k> layout_k;
+    typedef swizzled<T, VALUES, KEYS, V::along_k && !weights::even_first> layout_v;
+    typedef typename either<weights::even_first, even_keys_first<layout_v>, layout_v>::type stored_v;
+    const int lane = int(threadIdx.x % 32), first_row = int(threadIdx.x / 32) * 16;
+    const int row = first_row + lane / 4;  // and row + 8
+
+    stage_once(shared, mover<Q, turned<layout_q>, WIDTH, ROWS, threads>(q, 0), ROWS);
+    const fragment_reader<T, layout_q, 1, steps, true> reader_q(first_row, lane);
+    fragment_a queries[steps];
+    _Pragma("unroll") for (int step = 0; step < steps; ++step) {
+      u32 loaded[4];
+      reader_q.load(loaded, shared, 0, step);
+      queries[step].prepare(loaded);
+    }
+
+    const fragment_reader<T, layout_k, KEYS / 16, steps, false> reader_k(0, lane);
+    const fragment_reader<T, layout_v, VALUES / 16, key_steps, false> reader_v(0, lane);
+    softmax_row upper, lower;
+    upper.clear();
+    lower.clear();
+    f32 result[atoms_v * 4] = {};
+    stage_tiles<KEYS, STAGES, bytes_k, bytes_v>(
+        shared + bytes_q, key_begin, key_end, mover<K, turned<layout_k>, WIDTH, KEYS, threads>(k, key_begin),
+        mover<V, stored_v, VALUES, KEYS, threads>(v, key_begin), [&](const char* slot_k, const char* slot_v, i64 key) {
+          f32 scores[atoms_k * 4] = {};
+          _Pragma("unroll") for (int step = 0; step < steps; ++step) {
+            multiply<atoms_k>(scores, queries[step], reader_k, slot_k, step);
+          }
+          _Pragma("unroll") for (int e = 0; e < atoms_k * 4; ++e) {
+            scores[e] = score(row + e % 4 / 2 * 8, key + key_of(lane, e), scores[e]);
+          }
+          if (key_end - key < KEYS) {
+            _Pragma("unroll") for (int e = 0; e < atoms_k * 4; ++e) {
+              if (key + key_of(lane, e) >= key_end) scores[e] = -float_of(0x7f800000u);
+            }
+          }
+          weigh<0>(scores, result, upper);
+          weigh<2>(scores, result, lower);
+          _Pragma("unroll") for (int step = 0; step < key_steps; ++step) {
+            multiply<atoms_v>(result, weights_at(scores, step), reader_v, slot_v, step);
+          }
+        });
+
+    upper.sum = reduce_lanes<sum, 4>(upper.sum);
+    lower.sum = reduce_lanes<sum, 4>(lower.sum);
+    _Pragma("unroll") for (int j = 0; j < atoms_v; ++j) {
+      const int column = j * 8 + lane % 4 * 2;
+      output(row, column, result[4 * j] / upper.sum, result[4 * j + 1] / upper.sum);
+      output(row + 8, column, result[4 * j + 2] / lower.sum, result[4 * j + 3] / lower.sum);
+    }
+    if (lane % 4 == 0) {
+      log_sum(row, upper.log_sum());
+      log_sum(row + 8, lower.log_sum());
+    }
+  }
+
+ private:
+  typedef typename ATOM::template fragment<4> fragment_a;
+  typedef typename ATOM::template fragment<2> fragment_b;
+
+  static DEV_MEMBER int key_of(int lane, int e) { return e / 4 * 8 + lane % 4 * 2 + e % 2; }
+
+  // sums, 16 rows by ATOMS * 8 columns, += one step along k.
+  template <int ATOMS, class READER>
+  static DEV_MEMBER void multiply(f32 (&sums)[ATOMS * 4], const fragment_a& rows, const READER& reader,
+                                  const char* slot, int step) {
+    _Pragma("unroll") for (int j = 0; j < ATOMS; j += 2) {
+      u32 loaded[4];
+      reader.load(loaded, slot, j / 2, step);
+      _Pragma("unroll") for (int n = 0; n < 2; ++n) {
+        const u32 pair[2] = {loaded[2 * n], loaded[2 * n + 1]};
+        fragment_b columns;
+        columns.prepare(pair);
+        const int first = (j + n) * 4;
+        f32 d[4] = {sums[first], sums[first + 1], sums[first + 2], sums[first + 3]};
+        ATOM::multiply(d, rows, columns);
+        _Pragma("unroll") for (int e = 0; e < 4; ++e) sums[first + e] = d[e];
+      }
+    }
+  }
+
+  // Scores of a lane's row (elements FIRST and FIRST + 1 of each atom) become weights; the result shrinks to match.
+  template <int FIRST>
+  static DEV_MEMBER void weigh(f32 (&scores)[atoms_k * 4], f32 (&result)[atoms_v * 4], softmax_row& state) {
+    f32 largest = scores[FIRST];
+    _Pragma("unroll") for (int j = 0; j < atoms_k; ++j) {
+      largest =
+          softmax_row::larger::of(largest, softmax_row::larger::of(scores[4 * j + FIRST], scores[4 * j + FIRST + 1]));
+    }
+    const f32 shrink = state.raise(reduce_lanes<softmax_row::larger, 4>(largest));
+    state.sum *= shrink;
+    _Pragma("unroll") for (int j = 0; j < atoms_v; ++j) {
+      result[4 * j + FIRST] *= shrink;
+      result[4 * j + FIRST + 1] *= shrink;
+    }
+    _Pragma("unroll") for (int j = 0; j < atoms_k; ++j) {
+      const f32 x = state.weight(scores[4 * j + FIRST]), y = state.weight(scores[4 * j + FIRST + 1]);
+      state.sum += x + y;
+      scores[4 * j + FIRST] = x;
+      scores[4 * j + FIRST + 1] = y;
+    }
+  }
+
+  static DEV_MEMBER fragment_a weights_at(const f32 (&scores)[atoms_k * 4], int step) {
+    constexpr int atoms = depth / 8;  // of scores in a step: 2, or 1 of f32
+    const int first = step * atoms * 4;
+    u32 bits[4];
+    weights::pack(bits, scores + first, scores + first + (atoms - 1) * 4);
+    fragment_a fragment;
+    fragment.prepare(bits);
+    return fragment;
+  }
+};

@@ -1,0 +1,111 @@
+// Attention of queries over keys, against the softmax in long double: masks, biases, ragged sizes, all orders of
+// threads.
+#pragma once
+
+#include "test/cuda/device/product_checks.h"
+//
+#include "codegen/cuda/device/reduce.h"
+//
+#include "codegen/cuda/device/attend.h"
+
+struct attend_case {
+  i64 queries, keys, key_begin, width, values;
+  bool causal;
+};
+
+// What the score of a pair is: scaled, with a bias that depends on both, masked above the diagonal if causal.
+inline f32 score_of(const attend_case& the, i64 row, i64 key, f32 product) {
+  if (the.causal && key > row) return -INFINITY;
+  return product * 0.35f + 0.125f * f32((row + 3 * key) % 5);
+}
+
+// How exact products of queries and keys are, and weights.
+struct exactness {
+  f64 scores, weights;
+};
+
+// Operands have their lines along the columns of a head, k along the sequence.
+template <class ATTENTION, int ROWS, int THREADS, class Q, class K, class V>
+void check_attention(const char* name, const attend_case& the, exactness exact, unsigned order) {
+  std::mt19937 random(unsigned(the.queries * 31 + the.keys * 17 + the.width));
+  const Q q(the.width, the.queries, random);
+  const K k(the.width, the.keys, random);
+  const V v(the.values, the.keys, random);
+  std::vector<f32> results(size_t(the.queries * the.values), NAN), logs(size_t(the.queries), NAN);
+  const unsigned blocks = unsigned((the.queries + ROWS - 1) / ROWS);
+  emulator::bank_conflicts = 0;
+  emulator::launch({blocks}, {THREADS}, ATTENTION::shared_bytes, order, [&] {
+    DYNAMIC_SHARED(shared);
+    const i64 first = i64(blockIdx.x) * ROWS;
+    const auto queries = q.positions(first);
+    ATTENTION::run(
+        shared, the.key_begin, the.keys, queries, k.operand(0), v.operand(0),
+        [&](i64 row, i64 key, f32 s) { return score_of(the, first + row, key, s); },
+        [&](i64 row, i64 column, f32 x, f32 y) {
+          if (first + row >= the.queries) return;
+          if (column < the.values) results[size_t((first + row) * the.values + column)] = x;
+          if (column + 1 < the.values) results[size_t((first + row) * the.values + column + 1)] = y;
+        },
+        [&](i64 row, f32 x) {
+          if (first + row < the.queries) logs[size_t(first + row)] = x;
+        });
+  });
+  const char* error = emulator_error();
+  check(!error, "%s %lldx%lld order %u: %s", name, the.queries, the.keys, order, error ? error : "");
+  if (error) return;
+  check(emulator::bank_conflicts == 0, "%s %lldx%lld: %llu cycles lost to bank conflicts", name, the.queries, the.keys,
+        u64(emulator::bank_conflicts));
+  i64 wrong = 0;
+  for (i64 i = 0; i < the.queries; ++i) {
+    std::vector<long double> scores;
+    long double largest = -INFINITY, total = 0;
+    for (i64 key = the.key_begin; key < the.keys; ++key) {
+      long double product = 0;
+      for (i64 c = 0; c < the.width; ++c) product += (long double)q.value(c, i) * k.value(c, key);
+      const bool masked = the.causal && key > i;
+      scores.push_back(masked ? -INFINITY : product * 0.35f + 0.125L * ((i + 3 * key) % 5));
+      largest = std::max(largest, scores.back());
+    }
+    const bool none = largest == -INFINITY;  // to look at
+    for (long double& score : scores) total += score = std::exp(score - (none ? 0 : largest));
+    const auto expect = [&](const char* what, f32 got, long double expected, long double bound) {
+      const bool met = std::isnan(expected) ? std::isnan(got) : got == expected || std::fabs(got - expected) <= bound;
+      if (!met && wrong++ == 0)
+        check(false, "%s %lldx%lld order %u: %s of row %lld is %.9g, expected %.9g within %.2g", name, the.queries,
+              the.keys, order, what, i, f64(got), f64(expected), f64(bound));
+    };
+    const long double error_of_scores = 2 * std::sqrt((long double)the.width) * exact.scores + 0x1p-22L;
+    const long double log_sum = std::log(total) + largest;
+    expect("logarithm", logs[size_t(i)], log_sum, error_of_scores + 0x1p-22L * std::fabs(log_sum));
+    for (i64 column = 0; column < the.values; ++column) {
+      long double expected = 0, magnitude = 0;
+      for (i64 key = the.key_begin; key < the.keys; ++key) {
+        const long double term = scores[size_t(key - the.key_begin)] * v.value(column, key) / total;
+        expected += term;
+        magnitude += std::fabs(term);
+      }
+      if (none) expected = NAN;
+      expect("result", results[size_t(i * the.values + column)], expected,
+             2 * (error_of_scores + exact.weights) * magnitude);
+    }
+  }
+  check(wrong == 0, "%s %lldx%lld order %u: %lld numbers wrong", name, the.queries, the.keys, order, wrong);
+}
+
+template <class ATTENTION, int ROWS, int KEYS, int THREADS, int WIDTH, int VALUES, class Q, class K, class V>
+void check_attentions(const char* name, exactness exact, bool all) {
+  const auto whole = [](i64 size) { return Q::whole_chunks(K::whole_chunks(V::whole_chunks(size))); };
+  const auto run = [&](attend_case the, unsigned order) {
+    check_attention<ATTENTION, ROWS, THREADS, Q, K, V>(name, the, exact, order);
+  };
+  run({whole(ROWS + 1), whole(3 * KEYS + 5), 0, WIDTH, VALUES, false}, 0);
+  run({whole(ROWS), whole(2 * KEYS), 0, whole(WIDTH - 9), whole(VALUES - 10), true}, 1);
+  run({whole(ROWS - 1), whole(KEYS - 1), 0, WIDTH, VALUES, false}, 7);
+  run({whole(1), whole(1), 0, WIDTH, VALUES, true}, 0);
+  run({whole(3), whole(2 * KEYS), whole(KEYS), WIDTH, VALUES, true}, 1);  // rows without a key to look at
+  run({whole(3), 0, 0, WIDTH, VALUES, false}, 7);
+  if (!all) return;
+  for (unsigned order : {0u, 1u, 5u, 99u})
+    for (i64 keys : {i64(1), i64(KEYS), 5 * i64(KEYS) + 1})
+      for (bool causal : {false, true}) run({whole(2 * ROWS + 3), whole(keys), 0, WIDTH, VALUES, causal}, order);
+}
