@@ -79,9 +79,10 @@ def text_of(library, kernels):
     return "".join((ROOT / name).read_text() for name in files)
 
 
-def check_hopper(counts, library):
+def check_hopper(counts, library, options):
     """Warpgroups' products: no spills, products that overlap, and the instructions that it is all about."""
-    cubin, log = nvrtc.compile_cubin(library, text_of(["operand.h", "staging.h", "atoms.h", *HOPPER_LIBRARY], "gate_hopper.cu"), "sm_90a")
+    text = text_of(["operand.h", "staging.h", "atoms.h", *HOPPER_LIBRARY], "gate_hopper.cu")
+    cubin, log = nvrtc.compile_cubin(library, ("#define ALL\n" if options.all else "") + text, "sm_90a")
     kernels = nvrtc.resources(log)
     wrong = [f"{name} has {local} bytes of local memory" for name, (_, local) in kernels.items() if local]
     wrong += re.findall(r"\(C75.*", log)  # what ptxas says when it must wait between products
@@ -102,7 +103,7 @@ def check_registers(counts, options):
         counts.skipped += 1
         print("skip registers: NVRTC is not installed")
         return
-    check_hopper(counts, library)
+    check_hopper(counts, library, options)
     for architecture in ARCHITECTURES + (MORE_ARCHITECTURES if options.all else []):
         files = LIBRARY + (TENSOR_LIBRARY if int(re.sub(r"\D", "", architecture)) >= 80 else [])
         text = text_of(files, "gate.cu")

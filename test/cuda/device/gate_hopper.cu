@@ -10,6 +10,10 @@ DEV auto by_copies(const tensor_map*, const T* from, i64 pitch, i64 lines, i64 f
     return source<T>{from + (ALONG_K ? (first + line) * pitch + k : k * pitch + first + line), first + line < lines};
   });
 }
+template <class T, bool ALONG_K>
+DEV auto by_strides(const tensor_map*, const T* from, i64 pitch, i64 lines, i64 first) {
+  return strided<T, 16 / sizeof(T), ALONG_K>(ALONG_K ? from + first * pitch : from + first, pitch, lines - first);
+}
 // Weights of a byte with a scale a line.
 template <class T, bool ALONG_K>
 DEV auto by_computing(const tensor_map*, const T* from, i64 pitch, i64 lines, i64 first) {
@@ -46,14 +50,16 @@ DEV auto by_computing(const tensor_map*, const T* from, i64 pitch, i64 lines, i6
   }
 WGMMA_KERNEL(wgmma_f16_128x128, atom_f16, 128, 128, 64, 4, 2, false, 1, by_map, true, by_map, false)
 WGMMA_KERNEL(wgmma_bf16_128x256, atom_bf16, 128, 256, 64, 4, 2, false, 1, by_map, true, by_map, true)
+WGMMA_KERNEL(wgmma_f16_64x256_turns, atom_f16, 64, 256, 64, 4, 2, true, 1, by_map, true, by_map, true)
+WGMMA_KERNEL(wgmma_f16_128x256_copied, atom_f16, 128, 256, 64, 4, 2, false, 1, by_strides, true, by_copies, false)
+WGMMA_KERNEL(wgmma_f16_128x128_computed, atom_f16, 128, 128, 64, 4, 2, false, 1, by_map, true, by_computing, true)
+#ifdef ALL
 WGMMA_KERNEL(wgmma_f16_192x128, atom_f16, 192, 128, 64, 4, 3, false, 1, by_copies, true, by_map, true)
 WGMMA_KERNEL(wgmma_f16_64x128_two_blocks, atom_f16, 64, 128, 64, 4, 1, false, 2, by_copies, true, by_map, true)
 WGMMA_KERNEL(wgmma_f16_64x16, atom_f16, 64, 16, 64, 6, 1, false, 2, by_map, true, by_copies, false)
-WGMMA_KERNEL(wgmma_f16_64x256_turns, atom_f16, 64, 256, 64, 4, 2, true, 1, by_map, true, by_map, true)
-WGMMA_KERNEL(wgmma_f16_128x256_copied, atom_f16, 128, 256, 64, 4, 2, false, 1, by_copies, true, by_copies, false)
-WGMMA_KERNEL(wgmma_f16_128x128_computed, atom_f16, 128, 128, 64, 4, 2, false, 1, by_map, true, by_computing, true)
-WGMMA_KERNEL(wgmma_tf32_128x128_copied, atom_tf32, 128, 128, 32, 4, 2, false, 1, by_copies, true, by_copies, false)
+WGMMA_KERNEL(wgmma_tf32_128x128_copied, atom_tf32, 128, 128, 32, 4, 2, false, 1, by_strides, true, by_strides, false)
 WGMMA_KERNEL(wgmma_s8_128x256, atom_s8_s8, 128, 256, 128, 4, 2, false, 1, by_map, true, by_map, true)
+#endif
 
 #define STORE_KERNEL(name, T, ROWS, COLUMNS, STAGES, ALTERNATE, VALUE)                                                      \
   typedef product_wgmma<atom_f16, ROWS, COLUMNS, 64, STAGES, 2, ALTERNATE> name##_product;                                  \
@@ -79,4 +85,6 @@ WGMMA_KERNEL(wgmma_s8_128x256, atom_s8_s8, 128, 256, 128, 4, 2, false, 1, by_map
     name##_stores::end();                                                                                                   \
   }
 STORE_KERNEL(wgmma_stores_f16, u16, 128, 256, 4, false, encode_f16(sum))
+#ifdef ALL
 STORE_KERNEL(wgmma_stores_f32, f32, 128, 128, 4, false, sum)
+#endif
