@@ -88,3 +88,32 @@ STORE_KERNEL(wgmma_stores_f16, u16, 128, 256, 4, false, encode_f16(sum))
 #ifdef ALL
 STORE_KERNEL(wgmma_stores_f32, f32, 128, 128, 4, false, sum)
 #endif
+
+// An image [n, y, x, c] under a window of 3 x 3.
+typedef product_wgmma<atom_f16, 128, 128, 64, 4, 2> convolution_product;
+extern "C" __global__ void __launch_bounds__(convolution_product::threads, 1)
+    wgmma_f16_convolution(const u16* image, const __grid_constant__ tensor_map weights, f32* result, i32 images, i32 height,
+                          i32 width, i32 channels, i32 out) {
+  DYNAMIC_SHARED(shared);
+  const i32 pixels = images * height * width, across = (out + 127) / 128;
+  convolution_product::run(
+      shared, i64((pixels + 127) / 128) * across,
+      [&](i64 tile) {
+        const i32 first = i32(tile / across) * 128;
+        return convolution_product::tile(
+            copied<u16, 8, true>([=](i64 line, i64 k) {
+              const i32 at = first + i32(line), y = at / width % height, x = at % width, window = i32(k) / channels;
+              const i32 down = window / 3 - 1, right = window % 3 - 1, c = i32(k) - window * channels;
+              return source<u16>{image + i64(at + down * width + right) * channels + c,
+                                 at < pixels && u32(y + down) < u32(height) && u32(x + right) < u32(width)};
+            }),
+            mapped<u16, true>(&weights, tile % across * 128), 0, 9 * channels);
+      },
+      [&](i64 tile, int thread, const convolution_product::results& acc) {
+        _Pragma("unroll") for (int e = 0; e < convolution_product::elements; ++e) {
+          const i64 i = tile / across * 128 + convolution_product::row_of(thread, e);
+          const i64 j = tile % across * 128 + convolution_product::column_of(thread, e);
+          if (i < pixels && j < out) result[i * out + j] = acc[e];
+        }
+      });
+}

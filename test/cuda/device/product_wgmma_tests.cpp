@@ -141,6 +141,56 @@ void test_batches() {
   check(wrong == 0, "batches: %lld elements wrong", wrong);
 }
 
+// A convolution of images [images, y, x, channels] with weights [out, 3, 3, channels], padded by 1: a row of a is a
+// pixel under the window, in chunks of 8 channels, zeros beyond the border.
+void test_convolution() {
+  const i64 images = 2, height = 9, width = 7, channels = 24, out = 40, pixels = height * width, depth = 9 * channels;
+  typedef product_wgmma<atom_f16, 64, 64, 64, 3, 1> product;
+  std::mt19937 random(1);
+  const matrix<f16_codec, 8, K, STRIDED> image(images * pixels, channels, random);
+  mapped_matrix<f16_codec, K> weights(out, depth, random);
+  check(!weights.encode(64, 64), "map of weights");
+  std::vector<f32> c(size_t(images * pixels * out), NAN);
+  const i64 tiles = (images * pixels + 63) / 64;
+  emulator::launch({2}, {unsigned(product::threads)}, size_t(product::shared_bytes), 7, [&] {
+    DYNAMIC_SHARED(shared);
+    product::run(
+        shared, tiles,
+        [&](i64 tile) {
+          return product::tile(
+              copied<u16, 8, K>([&, tile](i64 line, i64 k) {
+                const i64 at = tile * 64 + line, y = at / width % height, x = at % width;
+                const i64 down = k / (3 * channels) - 1, right = k / channels % 3 - 1;
+                const bool inside =
+                    at < images * pixels && y + down >= 0 && y + down < height && x + right >= 0 && x + right < width;
+                return source<u16>{image.first + image.index(at + down * width + right, k % channels), inside};
+              }),
+              weights.operand(0), 0, depth);
+        },
+        [&](i64 tile, int thread, const product::results& acc) {
+          for (int e = 0; e < product::elements; ++e) {
+            const i64 i = tile * 64 + product::row_of(thread, e), j = product::column_of(thread, e);
+            if (i < images * pixels && j < out) c[size_t(i * out + j)] = acc[e];
+          }
+        });
+  });
+  const char* error = emulator_error();
+  check(!error, "convolution: %s", error ? error : "");
+  i64 wrong = 0;
+  for (i64 i = 0; i < images * pixels; ++i)
+    for (i64 j = 0; j < out; ++j) {
+      f64 sum = 0, magnitude = 0;
+      for (i64 k = 0; k < depth; ++k) {
+        const i64 y = i / width % height + k / (3 * channels) - 1, x = i % width + k / channels % 3 - 1;
+        if (y < 0 || y >= height || x < 0 || x >= width) continue;
+        const f64 term = f64(image.value(i / pixels * pixels + y * width + x, k % channels)) * weights.value(j, k);
+        sum += term, magnitude += std::fabs(term);
+      }
+      wrong += !(std::fabs(c[size_t(i * out + j)] - sum) <= 2 * std::sqrt(f64(depth)) * kF32 * magnitude);
+    }
+  check(wrong == 0, "convolution: %lld elements wrong", wrong);
+}
+
 void test_places() {
   for (i64 down : {1, 2, 5, 8})
     for (i64 across : {1, 3, 7})
@@ -178,6 +228,7 @@ int main(int argc, char**) {
   test_moved();
   test_sizes();
   test_batches();
+  test_convolution();
   test_places();
   test_stores();
 #endif
