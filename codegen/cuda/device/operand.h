@@ -9,6 +9,8 @@
 //   strided<T, VECTOR, ALONG_K>(first, stride, lines): the same for a matrix, cheaper: chunks are at first + line *
 //   stride +
 //                                     k if ALONG_K, else at first + line + k * stride, valid for lines below `lines`
+//   prepared<T, VECTOR, ALONG_K>(prepare, at): copied in two parts: prepare(i64 line) gives what is known of a line, once a
+//                                     tile, and at(what it gave, i64 k) the source<T>
 //   computed<T, VECTOR, ALONG_K>(at): at(line, k) gives the chunk itself, a vec<T, VECTOR>, or a T if VECTOR is 1
 //
 // Lines beyond the end of the matrix are for `at` to find: not valid, or zeros. Chunks that begin at or beyond the
@@ -57,6 +59,17 @@ struct matrix_at {
 template <class T, int VECTOR, bool ALONG_K>
 DEV operand<T, VECTOR, ALONG_K, true, matrix_at<T, ALONG_K>> strided(const T* first, i64 stride, i64 lines) {
   return {{first, stride, lines}};
+}
+
+template <class PREPARE, class AT>
+struct prepared_at {
+  typedef decltype(((const PREPARE*)nullptr)->operator()(i64(0))) state;
+  PREPARE prepare;
+  AT at;
+};
+template <class T, int VECTOR, bool ALONG_K, class PREPARE, class AT>
+DEV operand<T, VECTOR, ALONG_K, true, prepared_at<PREPARE, AT>> prepared(PREPARE prepare, AT at) {
+  return {{prepare, at}};
 }
 
 // --- up to 16 bytes, aligned to their number: one access ---

@@ -9,16 +9,17 @@
 // together: runs of `run_bytes`, along k if `along_k`, else along the line.
 
 // Where the chunks of one thread come from, tile after tile. The first is at (line, depth) of the tile at k.
-template <class T, class AT, int DEPTH, int ROWS_APART, bool REGULAR>
+template <class T, class AT, int DEPTH, int CHUNKS, int ROWS_APART, bool REGULAR>
 struct walker {
   const AT& at;
   DEV_MEMBER walker(const AT& at, int /*line*/, i64 /*k*/) : at(at) {}
+  DEV_MEMBER void prepare(int /*i*/, int /*line*/) {}
   DEV_MEMBER source<T> chunk(int /*i*/, int line, i64 k) const { return at(line, k); }
   DEV_MEMBER void next_tile() {}
 };
 // A matrix whose chunks of a thread are ROWS_APART rows of memory apart: one pointer, which moves.
-template <class T, bool ALONG_K, int DEPTH, int ROWS_APART>
-struct walker<T, matrix_at<T, ALONG_K>, DEPTH, ROWS_APART, true> {
+template <class T, bool ALONG_K, int DEPTH, int CHUNKS, int ROWS_APART>
+struct walker<T, matrix_at<T, ALONG_K>, DEPTH, CHUNKS, ROWS_APART, true> {
   const T* first;
   i64 chunk_step, tile_step;
   int lines;
@@ -27,8 +28,19 @@ struct walker<T, matrix_at<T, ALONG_K>, DEPTH, ROWS_APART, true> {
         chunk_step(ROWS_APART * at.stride),
         tile_step(ALONG_K ? DEPTH : DEPTH * at.stride),
         lines(at.lines < 0x7fffffff ? int(at.lines) : 0x7fffffff) {}
+  DEV_MEMBER void prepare(int /*i*/, int /*line*/) {}
   DEV_MEMBER source<T> chunk(int i, int line, i64 /*k*/) const { return {first + i * chunk_step, line < lines}; }
   DEV_MEMBER void next_tile() { first += tile_step; }
+};
+// What is known of the line of each chunk is kept.
+template <class T, class PREPARE, class AT, int DEPTH, int CHUNKS, int ROWS_APART, bool REGULAR>
+struct walker<T, prepared_at<PREPARE, AT>, DEPTH, CHUNKS, ROWS_APART, REGULAR> {
+  const prepared_at<PREPARE, AT>& at;
+  typename prepared_at<PREPARE, AT>::state states[CHUNKS];
+  DEV_MEMBER walker(const prepared_at<PREPARE, AT>& at, int /*line*/, i64 /*k*/) : at(at) {}
+  DEV_MEMBER void prepare(int i, int line) { states[i] = at.prepare(line); }
+  DEV_MEMBER source<T> chunk(int i, int /*line*/, i64 k) const { return at.at(states[i], k); }
+  DEV_MEMBER void next_tile() {}
 };
 
 // One operand's part in it, as one thread sees it.
@@ -43,14 +55,17 @@ struct mover {
   static constexpr int piece = vector < run ? vector : run;  // of a chunk, that stays together
   static constexpr bool asynchronous =
       kCopiesAsynchronously && OPERAND::is_copied && OPERAND::bytes >= 4 && piece == vector;
-  typedef walker<T, typename OPERAND::function, DEPTH, THREADS / in_a_row, THREADS % in_a_row == 0> walker_of_copies;
+  typedef walker<T, typename OPERAND::function, DEPTH, each, THREADS / in_a_row, THREADS % in_a_row == 0>
+      walker_of_copies;
 
   const OPERAND& operand;
   walker_of_copies walk;
   packet<OPERAND::bytes> held[asynchronous ? 1 : each];
 
   DEV_MEMBER mover(const OPERAND& operand, i64 k_begin)
-      : operand(operand), walk(operand.at, line_of(threadIdx.x), k_begin + depth_of(threadIdx.x)) {}
+      : operand(operand), walk(operand.at, line_of(threadIdx.x), k_begin + depth_of(threadIdx.x)) {
+    _Pragma("unroll") for (int i = 0; i < each; ++i) walk.prepare(i, line_of(chunk_of(i)));
+  }
 
   static DEV_MEMBER u32 chunk_of(int i) { return threadIdx.x + u32(i) * THREADS; }
   static DEV_MEMBER bool exists(u32 chunk) { return chunks % THREADS == 0 || chunk < u32(chunks); }

@@ -90,6 +90,10 @@ STORE_KERNEL(wgmma_stores_f32, f32, 128, 128, 4, false, sum)
 #endif
 
 // An image [n, y, x, c] under a window of 3 x 3.
+struct pixel {
+  i64 first;  // channel
+  i32 y, x;
+};
 typedef product_wgmma<atom_f16, 128, 128, 64, 4, 2> convolution_product;
 extern "C" __global__ void __launch_bounds__(convolution_product::threads, 1)
     wgmma_f16_convolution(const u16* image, const __grid_constant__ tensor_map weights, f32* result, i32 images, i32 height,
@@ -101,12 +105,17 @@ extern "C" __global__ void __launch_bounds__(convolution_product::threads, 1)
       [&](i64 tile) {
         const i32 first = i32(tile / across) * 128;
         return convolution_product::tile(
-            copied<u16, 8, true>([=](i64 line, i64 k) {
-              const i32 at = first + i32(line), y = at / width % height, x = at % width, window = i32(k) / channels;
-              const i32 down = window / 3 - 1, right = window % 3 - 1, c = i32(k) - window * channels;
-              return source<u16>{image + i64(at + down * width + right) * channels + c,
-                                 at < pixels && u32(y + down) < u32(height) && u32(x + right) < u32(width)};
-            }),
+            prepared<u16, 8, true>(
+                [=](i64 line) {
+                  const i32 at = first + i32(line), y = at / width % height, x = at % width;
+                  return pixel{i64(at) * channels, at < pixels ? y : -2, x};
+                },
+                [=](const pixel& under, i64 k) {
+                  const i32 window = i32(k) / channels, down = window / 3 - 1, right = window % 3 - 1;
+                  const i32 c = i32(k) - window * channels;
+                  return source<u16>{image + under.first + i64(down * width + right) * channels + c,
+                                     u32(under.y + down) < u32(height) && u32(under.x + right) < u32(width)};
+                }),
             mapped<u16, true>(&weights, tile % across * 128), 0, 9 * channels);
       },
       [&](i64 tile, int thread, const convolution_product::results& acc) {
