@@ -29,6 +29,9 @@ DEV u16 half_of_float(f32 x) {
   return code;
 }
 
+// Four of the bytes of low (0 to 3) and high (4 to 7): the hexadecimal digits of `which`, the last one first.
+DEV u32 bytes_of(u32 low, u32 high, u32 which) { return __byte_perm(low, high, which); }
+
 // 2^x to 2 ulp; 0 below 2^-126.
 DEV f32 fast_exp2(f32 x) {
   f32 power;

@@ -101,11 +101,11 @@ struct product_wgmma {
   // move chunks, or to ask for boxes.
   template <bool MOVES>
   static DEV_MEMBER constexpr int registers_of_producer() {
-    return CONSUMERS == 2 ? (MOVES ? 96 : 40) : MOVES ? 80 : 32;
+    return CONSUMERS == 2 ? (MOVES ? 120 : 40) : MOVES ? 104 : 32;
   }
   template <bool MOVES>
   static DEV_MEMBER constexpr int registers_of_consumer() {
-    return CONSUMERS == 2 ? (MOVES ? 200 : 232) : MOVES ? 144 : 160;
+    return CONSUMERS == 2 ? (MOVES ? 192 : 232) : MOVES ? 136 : 160;
   }
 
   template <class IN_A, class IN_B, class TILE_OF, class EPILOGUE>

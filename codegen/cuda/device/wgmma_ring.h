@@ -34,8 +34,12 @@ struct slot_filler {  // copied and computed operands: the threads of the produc
   mover<OPERAND, layout, LINES, DEPTH, 128> chunks;
 
   DEV_MEMBER slot_filler(const OPERAND& operand, i64 k_begin) : chunks(operand, k_begin) {}
+  // Before the slot is waited for: what goes through registers may already be on its way.
+  DEV_MEMBER void begin(i64 k, int left) {
+    if constexpr (!decltype(chunks)::asynchronous) chunks.begin(nullptr, k, left);
+  }
   DEV_MEMBER void fill(char* slot, u32 /*address*/, i64 k, int left, u32 /*full*/) {
-    chunks.begin(slot, k, left);
+    if constexpr (decltype(chunks)::asynchronous) chunks.begin(slot, k, left);
     chunks.finish(slot);
   }
 };
@@ -48,6 +52,7 @@ struct slot_filler<mapped_operand<T, ALONG_K, RANK>, LINES, DEPTH, PIECE> {
   mapped_operand<T, ALONG_K, RANK> operand;
 
   DEV_MEMBER slot_filler(const mapped_operand<T, ALONG_K, RANK>& operand, i64 /*k_begin*/) : operand(operand) {}
+  DEV_MEMBER void begin(i64 /*k*/, int /*left*/) {}
   DEV_MEMBER void fill(char* /*slot*/, u32 address, i64 k, int /*left*/, u32 full) const {
     if (threadIdx.x != 0) return;
     _Pragma("unroll") for (int panel = 0; panel < layout::panels; ++panel) {
@@ -129,6 +134,8 @@ struct ring_producer {
       const int left = tile.k_end - k < DEPTH ? int(tile.k_end - k) : DEPTH;
       const int at_a = next.slot * RING::slot_bytes, at_b = at_a + RING::bytes_a;
       const u32 full = slots.full(next.slot);
+      a.begin(k, left);
+      b.begin(k, left);
       mbarrier_wait(slots.empty(next.slot), next.parity ^ 1);
       if (maps && threadIdx.x == 0) mbarrier_arrive_expecting(full, mapped_bytes);
       a.fill(slots.memory + at_a, slots.address + at_a, k, left, full);
