@@ -143,6 +143,9 @@ void test_batches() {
 
 // A convolution of images [images, y, x, channels] with weights [out, 3, 3, channels], padded by 1: a row of a is a
 // pixel under the window, in chunks of 8 channels, zeros beyond the border.
+struct pixel {
+  i64 at, y, x;
+};
 void test_convolution() {
   const i64 images = 2, height = 9, width = 7, channels = 24, out = 40, pixels = height * width, depth = 9 * channels;
   typedef product_wgmma<atom_f16, 64, 64, 64, 3, 1> product;
@@ -157,15 +160,20 @@ void test_convolution() {
     product::run(
         shared, tiles,
         [&](i64 tile) {
-          return product::tile(
-              copied<u16, 8, K>([&, tile](i64 line, i64 k) {
-                const i64 at = tile * 64 + line, y = at / width % height, x = at % width;
-                const i64 down = k / (3 * channels) - 1, right = k / channels % 3 - 1;
-                const bool inside =
-                    at < images * pixels && y + down >= 0 && y + down < height && x + right >= 0 && x + right < width;
-                return source<u16>{image.first + image.index(at + down * width + right, k % channels), inside};
-              }),
-              weights.operand(0), 0, depth);
+          return product::tile(prepared<u16, 8, K>(
+                                   [&, tile](i64 line) {
+                                     const i64 at = tile * 64 + line;
+                                     return pixel{at, at < images * pixels ? at / width % height : -2, at % width};
+                                   },
+                                   [&](const pixel& under, i64 k) {
+                                     const i64 down = k / (3 * channels) - 1, right = k / channels % 3 - 1;
+                                     const bool inside = under.y + down >= 0 && under.y + down < height &&
+                                                         under.x + right >= 0 && under.x + right < width;
+                                     return source<u16>{
+                                         image.first + image.index(under.at + down * width + right, k % channels),
+                                         inside};
+                                   }),
+                               weights.operand(0), 0, depth);
         },
         [&](i64 tile, int thread, const product::results& acc) {
           for (int e = 0; e < product::elements; ++e) {
