@@ -58,9 +58,11 @@ class Compiler {
     code.stmt = &s;
     places_.clear();
     auto place = [&](const Expr& e) { return e ? append(code.tape, e) : 0; };
-    if (s.product) compile_tapes(code, {s.product->a.value, s.product->b.value});
-    if (s.attend)
-      compile_tapes(code, {s.attend->q.value, s.attend->k.value, s.attend->v.value, s.attend->scored});
+    if (const ProductNode* p = s.product.get())
+      compile_tapes(code, {p->row, p->column, p->k}, {p->a.value, p->b.value});
+    if (const AttendNode* a = s.attend.get())
+      compile_tapes(code, {a->query, a->key, a->inner, a->column, a->score},
+                    {a->q.value, a->k.value, a->v.value, a->scored});
     if (s.begin) {
       code.begin = place(s.begin);
       code.end = place(s.end);
@@ -74,7 +76,8 @@ class Compiler {
     return code;
   }
 
-  void compile_tapes(Code& code, const std::vector<Expr>& values) {
+  void compile_tapes(Code& code, const std::vector<Var>& vars, const std::vector<Expr>& values) {
+    for (const Var& var : vars) place_of(var);
     for (const Expr& value : values) {
       Code::Tape& tape = code.tapes.emplace_back();
       tape.result = append(tape.instructions, value);

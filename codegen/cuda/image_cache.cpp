@@ -31,7 +31,7 @@ std::string packed(const Nvrtc::Result& result) {
 
 std::optional<Nvrtc::Result> unpacked(const std::string& entry) {
   const size_t head = kFormat.size() + kDigest + 1;
-  if (!entry.starts_with(kFormat) || entry.size() < head + 17) return {};
+  if (!entry.starts_with(kFormat) || entry.size() < head + 17 || entry[head - 1] != '\n') return {};
   const std::string_view content = std::string_view(entry).substr(head);
   if (entry.compare(kFormat.size(), kDigest, sha256(content)) != 0) return {};
   const size_t log_size = std::strtoull(content.data(), nullptr, 16);
