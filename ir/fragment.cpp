@@ -60,8 +60,8 @@ FragmentPlace fragment_place(const TileLayout& tile, const Expr& thread, const E
                        add(floordiv(lane, integer(4)), mul(floordiv(part, integer(2)), integer(8))));
   const Expr column = add(mul(mod(piece, pieces), integer(8)),
                           add(mul(mod(lane, integer(4)), integer(2)), mod(part, integer(2))));
-  return {add(mul(floordiv(warp, integer(across)), integer(rows)), row),
-          add(mul(mod(warp, integer(across)), integer(columns)), column)};
+  const Expr down = integer(tile.warp_rows);
+  return {add(mul(mod(warp, down), integer(rows)), row), add(mul(floordiv(warp, down), integer(columns)), column)};
 }
 
 }  // namespace lapidary::loops

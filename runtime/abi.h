@@ -114,7 +114,7 @@ typedef struct {
                                             HOST_CALL: its integers */
   uint32_t first_formula, formula_count; /* into integer_slots: what is evaluated then, in order */
   uint32_t first_check, check_count;     /* into checks: what must hold then */
-  uint32_t first_bytes, unused;          /* into integer_slots; HOST_CALL, where kernels run on a device: bytes of each buffer */
+  uint32_t first_bytes, unused; /* into integer_slots; HOST_CALL, where kernels run on a device: bytes of each buffer */
 } lpd_host_step;
 
 typedef struct {

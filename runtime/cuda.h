@@ -44,6 +44,7 @@ enum {
   CUDA_ERROR_UNSUPPORTED_PTX_VERSION = 222,
   CUDA_ERROR_NOT_FOUND = 500,
 
+  CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
   CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97,
@@ -113,7 +114,8 @@ typedef struct lpd_cuda_model {
   CUcontext context;
   char name[64];
   uint32_t capability; /* 10 * major + minor */
-  const char *arch;    /* of the images taken */
+  int multiprocessors;
+  const char *arch; /* of the images taken */
   CUmodule *modules;
   uint32_t module_count;
   CUfunction *functions; /* of each kernel */

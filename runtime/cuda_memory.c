@@ -63,9 +63,14 @@ static int64_t bytes_of(const lpd_instance *instance, uint32_t slot) {
   return lpd_tensor_bytes(signature->dtype, signature->rank, instance->slots[slot].dims);
 }
 
+enum { kAlignment = 16 }; /* what kernels may load at once */
+
 lpd_status lpd_cuda_check_memory(lpd_instance *instance, int slot, const lpd_tensor *tensor) {
   const lpd_cuda_model *shared = lpd_cuda_of(instance)->shared;
   char text[LPD_SLOT_TEXT];
+  if (address_of(tensor->data) % kAlignment != 0)
+    return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: its data is not aligned to %d bytes",
+                    lpd_slot_text(instance->model, slot, text), kAlignment);
   const lpd_status status = lpd_cuda.enter(instance);
   if (status) return status;
   unsigned type = 0;

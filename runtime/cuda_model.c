@@ -24,7 +24,10 @@ static lpd_status find_device(lpd_instance *instance, lpd_cuda_model *shared) {
   if (!result)
     result = lpd_cu.cuDeviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, shared->device);
   shared->capability = (uint32_t)(10 * major + minor);
-  return lpd_cuda_check(instance, result, "asking for the device's capability");
+  if (!result)
+    result =
+        lpd_cu.cuDeviceGetAttribute(&shared->multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, shared->device);
+  return lpd_cuda_check(instance, result, "asking for the device's properties");
 }
 
 /* --- its code ---------------------------------------------------------------------------------------------------- */

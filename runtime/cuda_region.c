@@ -16,8 +16,8 @@ static int64_t sharers(int64_t tasks, int64_t stage_each) {
   return least(tasks, room > 1 ? room : 1);
 }
 
-static void shape_launch(lpd_cuda_launch *launch, const lpd_device_kernel *kernel, int64_t tasks) {
-  const int64_t workers = sharers(tasks, launch->stage_each);
+static void shape_launch(lpd_cuda_launch *launch, const lpd_device_kernel *kernel, int64_t tasks, int multiprocessors) {
+  const int64_t workers = sharers(kernel->persistent ? least(tasks, multiprocessors) : tasks, launch->stage_each);
   launch->shared_bytes = (unsigned)kernel->shared_bytes;
   if (kernel->threads > 0) {
     launch->block = kernel->threads;
@@ -47,7 +47,7 @@ lpd_status lpd_cuda_prepare_region(lpd_instance *instance, uint32_t entry, lpd_r
     launch->function = own->shared->functions[variant->kernel];
     launch->stage_each = (stage + kStageAlignment - 1) & -(int64_t)kStageAlignment;
     launch->integers = variant->integer_count;
-    shape_launch(launch, kernel, job->tasks_each);
+    shape_launch(launch, kernel, job->tasks_each, own->shared->multiprocessors);
     const int64_t workers = (int64_t)launch->grid * (kernel->threads > 0 ? 1 : launch->block);
     if (launch->stage_each > 0 && workers * launch->stage_each > most) most = workers * launch->stage_each;
   }

@@ -85,7 +85,8 @@ typedef struct {
   int64_t max_bytes;            /* of arena_bytes + threads * workspace_bytes, and of tensors whose size only a run
                                    can tell, and new strings; of each output that is not bound, too; 0: no limit */
   int64_t max_loop;             /* iterations of a loop; 0: no limit */
-  /* Products for CUDA; there, arena and workspaces are memory of the device, and threads are the device's. */
+  /* Products for CUDA; there, arena and workspaces (64 MiB at most, or one thread's) are memory of the device, where
+   * copies of tensors in host memory are held besides, and `threads` and `executor` mean nothing. */
   void *cuda_stream;   /* a CUstream of the device's primary context, to run in; NULL: a stream of the instance's own */
   int32_t cuda_device; /* which, as the driver counts them */
   int32_t reserved;    /* 0 */
@@ -140,10 +141,10 @@ const char *lpd_error(const lpd_instance *);
 
 /* An input is read in place during each run and must stay valid and unchanged. An output is written there; one that
  * is not bound (or bound with data NULL) belongs to the instance and is found with lpd_output.
- * Products for CUDA: a tensor in the device's memory (device 1) is used where it lies; what was started for it in
- * another stream than the instance's must be done. One in host memory is copied on each run. An output bound with data
- * NULL is the instance's in the memory that `device` says. Strings are in host memory. lpd_run returns when all is
- * done, whichever stream it uses. */
+ * Products for CUDA: a tensor in the device's memory (device 1), aligned to 16 bytes, is used where it lies; what was
+ * started for it in another stream than the instance's must be done. One in host memory is copied on each run. An output
+ * bound with data NULL is the instance's, in the memory that `device` says. Strings are in host memory. lpd_run returns
+ * when all is done, whichever stream it uses. */
 lpd_status lpd_bind(lpd_instance *, int slot, const lpd_tensor *);
 /* Runs an entry point (0: "run"). cancel, when given, is polled: nonzero ends the run with LPD_CANCELLED. */
 lpd_status lpd_run(lpd_instance *, int entry, const volatile int *cancel);

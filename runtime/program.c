@@ -283,8 +283,12 @@ static void check(lpd_status status, const lpd_instance *instance) {
   if (status == LPD_UNSUPPORTED_CPU)
     lpd_end(EXIT_UNSUPPORTED, "this CPU has no %s, which the program needs", missing ? missing : "instruction");
   const int wrong = status == LPD_WRONG_INPUT || status == LPD_INVALID_ARGUMENT || status == LPD_LIMIT;
+  const int unsupported = status >= LPD_NO_DRIVER && status <= LPD_PTX_TOO_NEW;
   const char *text = instance ? lpd_error(instance) : "";
-  lpd_end(wrong ? EXIT_WRONG_INPUT : EXIT_FILE, "%s: %s", app.name,
+  lpd_end(wrong         ? EXIT_WRONG_INPUT
+          : unsupported ? EXIT_UNSUPPORTED
+                        : EXIT_FILE,
+          "%s: %s", app.name,
           *text                         ? text
           : status == LPD_OUT_OF_MEMORY ? "out of memory"
                                         : "the model cannot be run");
@@ -381,7 +385,8 @@ int lpd_program_main(int count, char **arguments) {
   lpd_instance *instance = NULL;
   const lpd_options options = {
       .size = sizeof options, .threads = (int32_t)app.threads, .max_bytes = app.max_bytes, .max_loop = app.max_loop};
-  check(lpd_product_create(&options, &instance), NULL);
+  const lpd_status created = lpd_product_create(&options, &instance);
+  check(created, instance);
   make_inputs();
   for (int slot = 0; slot < app.inputs; ++slot) {
     const lpd_array *array = &app.arrays[slot];

@@ -11,17 +11,19 @@ typedef struct {
 
 /* --- what host steps see of the kernels' memory ---------------------------------------------------------------- */
 
-/* Constants are the host's too, and strings, whose elements point into its memory, the host's alone. */
+/* Constants and most inputs are the host's too; strings, whose elements point into its memory, the host's alone. */
 static int is_on_host(const lpd_instance *instance, const lpd_buffer_ref *ref) {
-  const int first = ref->base == LPD_BASE_OUTPUT ? (int)instance->model->input_count : 0;
+  const lpd_model *model = instance->model;
   if (!instance->driver || ref->base == LPD_BASE_NONE || ref->base == LPD_BASE_WEIGHTS) return 1;
-  return (ref->base == LPD_BASE_INPUT || ref->base == LPD_BASE_OUTPUT) &&
-         lpd_signature_of(instance->model, first + (int)ref->index)->dtype == LPD_STRING_TYPE;
+  if (ref->base == LPD_BASE_INPUT) return !instance->slots[ref->index].device;
+  return ref->base == LPD_BASE_OUTPUT && model->outputs[ref->index].dtype == LPD_STRING_TYPE;
 }
 
 static void *host_address(const lpd_instance *instance, const lpd_buffer_ref *ref) {
-  if (ref->base != LPD_BASE_WEIGHTS) return lpd_address(instance, ref);
-  return (char *)instance->model->weights + lpd_slot_or(instance->dims, ref->offset, 0);
+  const int64_t offset = lpd_slot_or(instance->dims, ref->offset, 0);
+  if (ref->base == LPD_BASE_WEIGHTS) return (char *)instance->model->weights + offset;
+  if (ref->base == LPD_BASE_INPUT) return (char *)instance->slots[ref->index].data + offset;
+  return lpd_address(instance, ref);
 }
 
 /* Room for a copy of what a device holds; what the host holds, as it is. */

@@ -36,7 +36,13 @@ def unpacked(data):
 
 class Options(c.Structure):
     _fields_ = [("size", c.c_uint32), ("threads", c.c_int32), ("executor", c.c_void_p), ("alloc", c.c_void_p),
-                ("max_bytes", c.c_int64), ("max_loop", c.c_int64)]
+                ("max_bytes", c.c_int64), ("max_loop", c.c_int64), ("cuda_stream", c.c_void_p), ("cuda_device", c.c_int32),
+                ("reserved", c.c_int32)]
+
+
+class StepProfile(c.Structure):
+    _fields_ = [("size", c.c_uint32), ("kernel", c.c_char_p), ("origin", c.c_char_p), ("nanoseconds", c.c_int64), ("runs", c.c_int64),
+                ("flops", c.c_int64), ("bytes", c.c_int64)]
 
 
 class TensorInfo(c.Structure):
@@ -55,12 +61,17 @@ class ProductError(Exception):
 class Product:
     """One instance of a model. Not for use by several threads at once; open one for each."""
 
-    def __init__(self, library, symbol=None, threads=0, max_bytes=0):
+    def __init__(self, library, symbol=None, threads=0, max_bytes=0, cuda_device=0, cuda_stream=None):
         self.library = c.CDLL(os.path.abspath(library))
         self.symbol = symbol or os.path.basename(library)[: -len(".so")]
         self.instance = c.c_void_p()
-        options = Options(size=c.sizeof(Options), threads=threads, max_bytes=max_bytes)
-        self._check(self._function("create")(c.byref(options), c.byref(self.instance)))
+        options = Options(size=c.sizeof(Options), threads=threads, max_bytes=max_bytes, cuda_device=cuda_device,
+                          cuda_stream=cuda_stream)
+        try:
+            self._check(self._function("create")(c.byref(options), c.byref(self.instance)))
+        except ProductError:
+            self.close()
+            raise
         self.inputs = [self._describe(i) for i in range(self._function("input_count", c.c_int32)())]
         count = self._function("output_count", c.c_int32)()
         self.outputs = [self._describe(len(self.inputs) + i) for i in range(count)]
@@ -99,10 +110,15 @@ class Product:
 
     def bind_memory(self, slot, code, shape, array):
         """The bytes of an array as they lie there."""
+        self.bind_address(slot, code, shape, array.ctypes.data, array.nbytes)
+        self._bound[slot] += (array,)
+
+    def bind_address(self, slot, code, shape, address, size, device=0):
+        """device 1: the address is one of a CUDA device's; None: the instance's own memory there."""
         dims = (c.c_int64 * max(len(shape), 1))(*shape)
-        tensor = Tensor(c.sizeof(Tensor), 0, array.ctypes.data, array.nbytes, code, len(shape), dims, None)
+        tensor = Tensor(c.sizeof(Tensor), device, address, size, code, len(shape), dims, None)
         self._check(self._function("bind")(self.instance, slot, c.byref(tensor)))
-        self._bound[slot] = (array, dims)
+        self._bound[slot] = (dims,)
 
     @staticmethod
     def _views(texts):
@@ -115,13 +131,16 @@ class Product:
         holder.block = block
         return holder
 
-    def step(self):
-        self._check(self._function("run")(self.instance, 0, None))
+    def step(self, cancel=None):
+        self._check(self._function("run")(self.instance, 0, None if cancel is None else c.byref(cancel)))
 
-    def output_address(self, index):
+    def output_tensor(self, index):
         tensor = Tensor(size=c.sizeof(Tensor))
         self._check(self._function("output")(self.instance, len(self.inputs) + index, c.byref(tensor)))
-        return tensor.data
+        return tensor
+
+    def output_address(self, index):
+        return self.output_tensor(index).data
 
     def result_bytes(self, index):
         """(type's code, shape, bytes) of an output."""
@@ -133,9 +152,11 @@ class Product:
             data = packed(c.string_at(int(at), int(size)) for at, size in views).tobytes()
         return tensor.dtype, [tensor.dims[k] for k in range(tensor.rank)], data
 
+    def result(self, index):
+        return self._array(*self.result_bytes(index))
+
     def results(self):
-        found = [self.result_bytes(i) for i in range(len(self.outputs))]
-        return [self._array(*one) for one in found]
+        return [self.result(i) for i in range(len(self.outputs))]
 
     @staticmethod
     def _array(code, shape, data):
@@ -150,6 +171,18 @@ class Product:
         self.bind(feeds)
         self.step()
         return self.results()
+
+    def profile_enable(self, on):
+        self._check(self._function("profile_enable")(self.instance, int(on)))
+
+    def profile(self):
+        """Nanoseconds of each step."""
+        times = []
+        for step in range(self._function("profile_count", c.c_int32)(self.instance, 0)):
+            found = StepProfile(size=c.sizeof(StepProfile))
+            self._check(self._function("profile")(self.instance, 0, step, c.byref(found)))
+            times.append(found.nanoseconds)
+        return times
 
     def close(self):
         if self.instance:

@@ -19,6 +19,34 @@ int64_t HostTensor::elements() const {
   return count;
 }
 
+namespace {
+
+// Of a call that failed.
+Fault fault_of(lpd_status status) {
+  switch (status) {
+    case LPD_WRONG_INPUT:
+    case LPD_INVALID_ARGUMENT:
+    case LPD_LIMIT:
+      return Fault::Input;
+    case LPD_UNSUPPORTED_CPU:
+    case LPD_NO_DRIVER:
+    case LPD_DRIVER_TOO_OLD:
+    case LPD_NO_DEVICE:
+    case LPD_NO_DEVICE_CODE:
+    case LPD_PTX_TOO_NEW:
+      return Fault::Unsupported;
+    case LPD_OK:
+    case LPD_OUT_OF_MEMORY:
+    case LPD_CANCELLED:
+    case LPD_SYSTEM:
+    case LPD_DEVICE_ERROR:
+      break;
+  }
+  return Fault::File;
+}
+
+}  // namespace
+
 template <typename Function>
 Function LoadedModel::symbol(const char* name) const {
   std::string full = symbol_ + "_" + name;
@@ -30,10 +58,8 @@ Function LoadedModel::symbol(const char* name) const {
 void LoadedModel::check(lpd_status status) const {
   if (status == LPD_OK) return;
   const char* text = instance_ ? symbol<decltype(&lpd_error)>("error")(instance_) : "";
-  Fault fault =
-      status == LPD_WRONG_INPUT || status == LPD_INVALID_ARGUMENT || status == LPD_LIMIT ? Fault::Input : Fault::File;
-  if (status == LPD_UNSUPPORTED_CPU) fault = Fault::Unsupported;
-  throw Error(fault, text && *text ? text : fmt::format("the model failed with status {}", static_cast<int>(status)));
+  throw Error(fault_of(status),
+              text && *text ? text : fmt::format("the model failed with status {}", static_cast<int>(status)));
 }
 
 namespace {

@@ -29,6 +29,9 @@ DEV u16 half_of_float(f32 x) {
   return code;
 }
 
+// Four of the bytes of low (0 to 3) and high (4 to 7): the hexadecimal digits of `which`, the last one first.
+DEV u32 bytes_of(u32 low, u32 high, u32 which) { return __byte_perm(low, high, which); }
+
 // 2^x to 2 ulp; 0 below 2^-126.
 DEV f32 fast_exp2(f32 x) {
   f32 power;
@@ -58,6 +61,11 @@ DEV u32 ballot(bool vote) { return __ballot_sync(0xffffffffu, vote); }
 
 // --- from global to shared memory ---
 DEV u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
+
+template <class T>
+DEV void store_shared(T* to, T value) {  // the emulator looks at it
+  *to = value;
+}
 
 // BYTES are 4, 8 or 16, both sides aligned to them. Zeros if not valid; `from` is not read then. Groups of copies go on
 // by themselves where the device can: they are there only when their group was waited for.

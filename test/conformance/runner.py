@@ -2,11 +2,13 @@
 
     runner.py --build BUILD [--only SUBSTRING] [--jobs N] [--write]
     runner.py --build BUILD --target=aarch64 --emulator "qemu-aarch64 -L /usr/aarch64-linux-gnu" […]
+    runner.py --build BUILD --target=cuda:sm_80 […]
 
 A model whose operands decide shapes is compiled as it is first. Where that is not supported, its inputs after the first
 (all that are tensors, where some are not) become initializers; cases that pass in that form alone are counted apart, since a product then holds the operands.
 unsupported.txt beside this file names the cases that are not supported, and those that are so in that form alone, each
-with the reason. With an emulator the cases run as programs (--emit=exe) in it, tensors in files. A case fails when its result is wrong, when compiling or running ends in anything but "not supported",
+with the reason. With an emulator the cases run as programs (--emit=exe) in it, tensors in files. Products for CUDA run on
+the stand-in driver (test/cuda/emulate.py), their kernels compiled for this CPU: a second or two a case. A case fails when its result is wrong, when compiling or running ends in anything but "not supported",
 when it crashes or hangs, or when the table says otherwise of it; --write writes the table anew.
 The last line is "N passed, N failed, N unsupported".
 """
@@ -27,7 +29,8 @@ import onnx
 
 import suite
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent)]
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent), str(pathlib.Path(__file__).resolve().parent.parent / "cuda")]
+import emulate  # noqa: E402
 from product import Product, ProductError  # noqa: E402
 
 TABLE = suite.Table(pathlib.Path(__file__).with_name("unsupported.txt"),
@@ -65,6 +68,8 @@ def compile_model(options, model, forms, folder, name):
     if done.returncode == UNSUPPORTED:
         raise Refused(reason_of(done.stderr))
     assert done.returncode == 0, f"compiling ends with {done.returncode}: {(done.stderr.strip().splitlines() or [''])[0]}"
+    if options.target.startswith("cuda"):
+        emulate.use_kernels(str(path), options.build, options.target, told)
     return product
 
 
@@ -136,12 +141,15 @@ def verdict_on(case, options, folder):
 
 def work(pipe, cases, options, root):
     """Answers each index it is sent with a verdict. What a product does to this process, its parent sees."""
+    driver = emulate.Driver(options.build) if options.target.startswith("cuda") else None
     for index in iter(pipe.recv, None):
         with tempfile.TemporaryDirectory(dir=root) as folder:
             try:
                 verdict = verdict_on(cases[index], options, pathlib.Path(folder))
             except Exception as error:
                 verdict = Verdict("failed", repr(error))
+        if driver and driver.leaks():
+            verdict = Verdict("failed", f"{driver.leaks()} things of the device are not given back")
         pipe.send(verdict)
 
 
@@ -212,7 +220,8 @@ def main():
     options = parser.parse_args()
     if options.write and options.only:
         parser.error("--write needs every case")
-    options.lapidary = pathlib.Path(options.build).resolve() / "tools/lapidary"
+    options.build = str(pathlib.Path(options.build).resolve())
+    options.lapidary = pathlib.Path(options.build) / "tools/lapidary"
     options.emulator = options.emulator.split()
     if options.emulator:
         SECONDS.update({what: 10 * seconds for what, seconds in SECONDS.items()})

@@ -16,13 +16,15 @@ import sys
 import tempfile
 
 import nvrtc
+from device.hopper_mistakes import HOPPER_COMMON, HOPPER_MISTAKES
 from device.mistakes import COMMON, MISTAKES
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMPILER = [os.environ.get("CXX", "g++"), "-std=c++17", "-O1", "-mf16c", "-mfma", "-ffp-contract=off", "-w"]
-PROGRAMS = ["emulator", "reduce", "product_fma", "product_mma", "attend_fma", "attend_mma"]
+PROGRAMS = ["emulator", "reduce", "product_fma", "product_mma", "product_wgmma", "attend_fma", "attend_mma"]
 LIBRARY = ["reduce.h", "operand.h", "staging.h", "product_fma.h", "attend.h", "attend_fma.h"]
 TENSOR_LIBRARY = ["atoms.h", "product_mma.h", "attend_mma.h"]
+HOPPER_LIBRARY = ["hopper.h", "wgmma.h", "wgmma_layout.h", "wgmma_ring.h", "product_wgmma.h", "wgmma_store.h"]
 ARCHITECTURES, MORE_ARCHITECTURES = ["sm_75", "sm_80", "sm_90a"], ["sm_86", "sm_89", "sm_120"]
 SECONDS = 300
 
@@ -57,7 +59,8 @@ def check_programs(counts, folder, options):
 
 
 def check_mistakes(counts, folder, options):
-    for what, file, old, new, program in MISTAKES[:None if options.all else COMMON]:
+    chosen = MISTAKES + HOPPER_MISTAKES if options.all else MISTAKES[:COMMON] + HOPPER_MISTAKES[:HOPPER_COMMON]
+    for what, file, old, new, program in chosen:
         root = pathlib.Path(folder, "mistaken")
         for part in ("codegen/cuda", "test/cuda"):
             shutil.copytree(ROOT / part, root / part, dirs_exist_ok=True)
@@ -71,16 +74,39 @@ def check_mistakes(counts, folder, options):
         counts.say(log is None and status != 0, f"mistake: {what}", log or ("" if status else "not found"))
 
 
+def text_of(library, kernels):
+    files = ["codegen/cuda/device.h", "codegen/cuda/prelude.h", *(f"codegen/cuda/device/{name}" for name in library), f"test/cuda/device/{kernels}"]
+    return "".join((ROOT / name).read_text() for name in files)
+
+
+def check_hopper(counts, library, options):
+    """Warpgroups' products: no spills, products that overlap, and the instructions that it is all about."""
+    text = text_of(["operand.h", "staging.h", "atoms.h", *HOPPER_LIBRARY], "gate_hopper.cu")
+    cubin, log = nvrtc.compile_cubin(library, ("#define ALL\n" if options.all else "") + text, "sm_90a")
+    kernels = nvrtc.resources(log)
+    wrong = [f"{name} has {local} bytes of local memory" for name, (_, local) in kernels.items() if local]
+    wrong += re.findall(r"\(C75.*", log)  # what ptxas says when it must wait between products
+    counts.say(bool(cubin and kernels and not wrong), "warpgroup products for sm_90a", ", ".join(wrong) or f"{len(kernels)} kernels" if cubin else log[:2000])
+    found = nvrtc.instructions(cubin) if cubin else None
+    if not found:
+        counts.skipped += 1
+        print("skip instructions of warpgroup products: no nvdisasm (pip install nvidia-cuda-nvdisasm)")
+        return
+    for name, used in found.items():
+        missing = [i for i in ("[HI]GMMA", "UTMALDG|LDGSTS") if not re.search(i, used)]
+        counts.say(not missing and not re.search(r"\b(LDL|STL)\b", used), f"instructions of {name}", f"no {', '.join(missing)}" if missing else "")
+
+
 def check_registers(counts, options):
     library = nvrtc.load()
     if not library:
         counts.skipped += 1
         print("skip registers: NVRTC is not installed")
         return
-    read = lambda *names: "".join((ROOT / "codegen/cuda" / name).read_text() for name in names)
+    check_hopper(counts, library, options)
     for architecture in ARCHITECTURES + (MORE_ARCHITECTURES if options.all else []):
         files = LIBRARY + (TENSOR_LIBRARY if int(re.sub(r"\D", "", architecture)) >= 80 else [])
-        text = read("device.h", "prelude.h", *(f"device/{name}" for name in files)) + (ROOT / "test/cuda/device/gate.cu").read_text()
+        text = text_of(files, "gate.cu")
         compiled, log = nvrtc.compile_text(library, text, architecture)
         kernels = nvrtc.resources(log)
         spilling = [f"{name} has {local} bytes of local memory" for name, (_, local) in kernels.items() if local]

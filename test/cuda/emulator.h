@@ -83,6 +83,12 @@ DEV u32 pair_of_bf16(f32 lower, f32 upper) {
   };
   return rounded(lower) | rounded(upper) << 16;
 }
+DEV u32 bytes_of(u32 low, u32 high, u32 which) {
+  const u64 bytes = u64(high) << 32 | low;
+  u32 result = 0;
+  for (int i = 0; i < 4; ++i) result |= u32(bytes >> (8 * (which >> (4 * i) & 7)) & 0xff) << (8 * i);
+  return result;
+}
 DEV f32 fast_exp2(f32 x) { return x < -126 ? 0.0f : exp2f(x); }
 DEV int opaque(int x) { return x; }
 // sum + four products of bytes, wrapping.

@@ -175,7 +175,8 @@ class Run : public ProgramWalk {
   const void* run_rounds(const Call& call, const Variant& variant, std::vector<GuardedBlock>& stages) {
     const int64_t tasks = value_(variant.tasks), rounds = variant.rounds ? value_(variant.rounds) : 1;
     if (tasks <= 0 || rounds <= 0) return nullptr;
-    if (placement_ == Placement::BeginsAfterGuard) return run_tasks(call, 0, tasks * rounds);
+    if (placement_ == Placement::BeginsAfterGuard && (!rounds_apart_ || rounds == 1))
+      return run_tasks(call, 0, tasks * rounds);
     for (int64_t round = 0; round < rounds; ++round) {
       for (int64_t piece = kPieces - 1; piece >= 0; --piece) {
         const int64_t begin = round * tasks + tasks * piece / kPieces;

@@ -4,15 +4,24 @@
 // tile, k runs over what is summed. It is asked for chunks of VECTOR elements, next to each other along k if ALONG_K,
 // else along the line, at multiples of VECTOR.
 //
-//   copied<T, VECTOR, ALONG_K>(at):   at(i64 line, i64 k) gives a source<T>: where the chunk lies in memory, aligned to
-//                                     its size of 1 to 16 bytes; one that is not valid is zeros and is not read
-//   strided<T, VECTOR, ALONG_K>(first, stride, lines): the same for a matrix, cheaper: chunks are at first + line *
-//   stride +
-//                                     k if ALONG_K, else at first + line + k * stride, valid for lines below `lines`
-//   computed<T, VECTOR, ALONG_K>(at): at(line, k) gives the chunk itself, a vec<T, VECTOR>, or a T if VECTOR is 1
+// copied<T, VECTOR, ALONG_K>(at)
+//   at(i64 line, i64 k) gives a source<T>: where the chunk lies in memory, aligned to its size of 1 to 16 bytes; one
+//   that is not valid is zeros and is not read.
+// strided<T, VECTOR, ALONG_K>(first, stride, lines)
+//   The same for a matrix, cheaper: chunks are at first + line * stride + k if ALONG_K, else at first + line + k *
+//   stride; lines below `lines` are valid.
+// prepared<T, VECTOR, ALONG_K>(prepare, at)
+//   Copied by a function of two parts: prepare(i64 line) gives what is known of a line, a struct with a name, once a
+//   tile; at(that, i64 k) gives the source<T>.
+// converted<T, VECTOR, ALONG_K>(load, convert)
+//   load(line, k) gives any struct of what was loaded, well before convert(that, line, k) makes the chunk of it: a
+//   vec<T, VECTOR>, or a T if VECTOR is 1. In between a tile is multiplied, so memory has time. The struct has a name:
+//   NVRTC takes a lambda of `auto` for the host's.
+// computed<T, VECTOR, ALONG_K>(at)
+//   at(line, k) gives the chunk at once.
 //
-// Lines beyond the end of the matrix are for `at` to find: not valid, or zeros. Chunks that begin at or beyond the
-// k_end of a product are zeros without its help; none may straddle it.
+// Lines beyond the end of the matrix are for these functions to find: not valid, or zeros. Chunks that begin at or
+// beyond the k_end of a product are zeros without their help; none may straddle it.
 template <bool CONDITION, class X, class Y>
 struct either {
   typedef X type;
@@ -28,7 +37,14 @@ struct source {
   bool valid;
 };
 
-template <class T, int VECTOR, bool ALONG_K, bool COPIED, class AT>
+struct as_it_is {
+  template <class X>
+  DEV_MEMBER X operator()(X x, i64 /*line*/, i64 /*k*/) const {
+    return x;
+  }
+};
+
+template <class T, int VECTOR, bool ALONG_K, bool COPIED, class AT, class CONVERT = as_it_is>
 struct operand {
   typedef T element;
   typedef AT function;
@@ -37,14 +53,19 @@ struct operand {
   static_assert(bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8 || bytes == 16,
                 "a chunk is 1, 2, 4, 8 or 16 bytes");
   AT at;
+  CONVERT convert;
 };
 template <class T, int VECTOR, bool ALONG_K, class AT>
 DEV operand<T, VECTOR, ALONG_K, true, AT> copied(AT at) {
-  return {at};
+  return {at, {}};
+}
+template <class T, int VECTOR, bool ALONG_K, class LOAD, class CONVERT>
+DEV operand<T, VECTOR, ALONG_K, false, LOAD, CONVERT> converted(LOAD load, CONVERT convert) {
+  return {load, convert};
 }
 template <class T, int VECTOR, bool ALONG_K, class AT>
 DEV operand<T, VECTOR, ALONG_K, false, AT> computed(AT at) {
-  return {at};
+  return {at, {}};
 }
 template <class T, bool ALONG_K>
 struct matrix_at {
@@ -56,7 +77,19 @@ struct matrix_at {
 };
 template <class T, int VECTOR, bool ALONG_K>
 DEV operand<T, VECTOR, ALONG_K, true, matrix_at<T, ALONG_K>> strided(const T* first, i64 stride, i64 lines) {
-  return {{first, stride, lines}};
+  return {{first, stride, lines}, {}};
+}
+
+template <class PREPARE, class AT>
+struct prepared_at {
+  typedef decltype(((const PREPARE*)nullptr)->operator()(i64())) known;
+  PREPARE prepare;
+  AT at;
+  DEV_MEMBER auto operator()(i64 line, i64 k) const { return at(prepare(line), k); }
+};
+template <class T, int VECTOR, bool ALONG_K, class PREPARE, class AT>
+DEV operand<T, VECTOR, ALONG_K, true, prepared_at<PREPARE, AT>> prepared(PREPARE prepare, AT at) {
+  return {{prepare, at}, {}};
 }
 
 // --- up to 16 bytes, aligned to their number: one access ---
@@ -80,20 +113,20 @@ DEV packet<BYTES> load_packet(const void* p) {
     return {{*(const u8*)p}};
   }
 }
-// BYTES from byte `first` of the packet on.
+// BYTES from byte `first` of the packet on, to shared memory.
 template <int BYTES, int OF>
 DEV void store_packet(void* p, const packet<OF>& packet, int first) {
   const u32* words = packet.words + first / 4;
   if constexpr (BYTES == 16)
-    *(words4*)p = words4{words[0], words[1], words[2], words[3]};
+    store_shared((words4*)p, words4{words[0], words[1], words[2], words[3]});
   else if constexpr (BYTES == 8)
-    *(words2*)p = words2{words[0], words[1]};
+    store_shared((words2*)p, words2{words[0], words[1]});
   else if constexpr (BYTES == 4)
-    *(u32*)p = words[0];
+    store_shared((u32*)p, words[0]);
   else if constexpr (BYTES == 2)
-    *(u16*)p = u16(words[0] >> (8 * (first % 4)));
+    store_shared((u16*)p, u16(words[0] >> (8 * (first % 4))));
   else
-    *(u8*)p = u8(words[0] >> (8 * (first % 4)));
+    store_shared((u8*)p, u8(words[0] >> (8 * (first % 4))));
 }
 
 template <class T>

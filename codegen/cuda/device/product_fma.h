@@ -89,8 +89,10 @@ struct product_fma {
 
   template <class A, class B>
   static DEV_MEMBER ACC multiplied(WORD x, WORD y, ACC sum) {
+    typedef typename A::element a_type;
+    typedef typename B::element b_type;
     if constexpr (pack == 4)
-      return dot4<limits<typename A::element>::is_signed, limits<typename B::element>::is_signed>(sum, x, y);
+      return dot4<a_type(-1) < a_type(0), b_type(-1) < b_type(0)>(sum, x, y);
     else
       return op_fma(ACC(x), ACC(y), sum);
   }

@@ -1,74 +1,98 @@
 // Tiles of operands on their way through shared memory: a ring of STAGES slots, filled ahead of the multiplication.
 // After operand.h.
 //
-// What lies in memory as it shall lie in a slot is copied asynchronously, STAGES - 1 tiles ahead. The rest (computed
-// chunks, chunks under 4 bytes, chunks that are turned from lines to k) goes through registers: fetched before a tile
-// is multiplied, put into its slot after.
+// What lies in memory as it shall lie in a slot is copied asynchronously, STAGES - 1 tiles ahead. The rest (converted
+// chunks, chunks under 4 bytes, chunks that are turned from lines to k) goes through registers: loaded before a tile is
+// multiplied, converted and put into its slot after.
 //
 // A LAYOUT says where element (line, k) of a tile lies in its slot, `offset(line, k)` in bytes, and what stays
 // together: runs of `run_bytes`, along k if `along_k`, else along the line.
 
-// Where the chunks of one thread come from, tile after tile. The first is at (line, depth) of the tile at k.
-template <class T, class AT, int DEPTH, int ROWS_APART, bool REGULAR>
+// Where the CHUNKS chunks of one thread come from, tile after tile; chunk i lies `rows` of memory below the first one.
+template <class T, class AT, int DEPTH, int CHUNKS, bool REGULAR>
 struct walker {
   const AT& at;
   DEV_MEMBER walker(const AT& at, int /*line*/, i64 /*k*/) : at(at) {}
-  DEV_MEMBER source<T> chunk(int /*i*/, int line, i64 k) const { return at(line, k); }
+  DEV_MEMBER void prepare(int /*i*/, int /*line*/) {}
+  DEV_MEMBER source<T> chunk(int /*i*/, int /*rows*/, int line, i64 k) const { return at(line, k); }
   DEV_MEMBER void next_tile() {}
 };
-// A matrix whose chunks of a thread are ROWS_APART rows of memory apart: one pointer, which moves.
-template <class T, bool ALONG_K, int DEPTH, int ROWS_APART>
-struct walker<T, matrix_at<T, ALONG_K>, DEPTH, ROWS_APART, true> {
+// In a matrix the rows below the first are the same for all threads (if REGULAR): one pointer, which moves.
+template <class T, bool ALONG_K, int DEPTH, int CHUNKS>
+struct walker<T, matrix_at<T, ALONG_K>, DEPTH, CHUNKS, true> {
   const T* first;
-  i64 chunk_step, tile_step;
+  i64 stride;
   int lines;
   DEV_MEMBER walker(const matrix_at<T, ALONG_K>& at, int line, i64 k)
-      : first(at(line, k).from),
-        chunk_step(ROWS_APART * at.stride),
-        tile_step(ALONG_K ? DEPTH : DEPTH * at.stride),
-        lines(at.lines < 0x7fffffff ? int(at.lines) : 0x7fffffff) {}
-  DEV_MEMBER source<T> chunk(int i, int line, i64 /*k*/) const { return {first + i * chunk_step, line < lines}; }
-  DEV_MEMBER void next_tile() { first += tile_step; }
+      : first(at(line, k).from), stride(at.stride), lines(at.lines < 0x7fffffff ? int(at.lines) : 0x7fffffff) {}
+  DEV_MEMBER void prepare(int /*i*/, int /*line*/) {}
+  DEV_MEMBER source<T> chunk(int /*i*/, int rows, int line, i64 /*k*/) const {
+    return {first + rows * stride, line < lines};
+  }
+  DEV_MEMBER void next_tile() { first += ALONG_K ? DEPTH : DEPTH * stride; }
+};
+// What is known of the line of each chunk stays in registers.
+template <class T, class PREPARE, class AT, int DEPTH, int CHUNKS, bool REGULAR>
+struct walker<T, prepared_at<PREPARE, AT>, DEPTH, CHUNKS, REGULAR> {
+  const prepared_at<PREPARE, AT>& at;
+  typename prepared_at<PREPARE, AT>::known lines[CHUNKS];
+  DEV_MEMBER walker(const prepared_at<PREPARE, AT>& at, int /*line*/, i64 /*k*/) : at(at) {}
+  DEV_MEMBER void prepare(int i, int line) { lines[i] = at.prepare(line); }
+  DEV_MEMBER source<T> chunk(int i, int /*rows*/, int /*line*/, i64 k) const { return at.at(lines[i], k); }
+  DEV_MEMBER void next_tile() {}
+};
+
+// Which chunks of a tile a thread has: one row of memory after the other, chunk by chunk, as the threads are numbered.
+// Or four chunks, one below the other, where 4 by 4 bytes are to be turned.
+template <class OPERAND, int LINES, int DEPTH, int THREADS, bool QUADS>
+struct chunks_of_thread {
+  static constexpr int in_a_row = (OPERAND::along_k ? DEPTH : LINES) / OPERAND::vector, below = QUADS ? 4 : 1;
+  static constexpr int count = LINES * DEPTH / OPERAND::vector / below;
+  static constexpr int each = (count + THREADS - 1) / THREADS * below;
+  static constexpr bool regular = THREADS % in_a_row == 0;
+  static_assert((OPERAND::along_k ? DEPTH : LINES) % OPERAND::vector == 0, "chunks that straddle tiles");
+
+  static DEV_MEMBER u32 number(int i) { return threadIdx.x + u32(i / below) * THREADS; }
+  static DEV_MEMBER bool exists(int i) { return count % THREADS == 0 || number(i) < u32(count); }
+  static DEV_MEMBER int row(int i) { return int(number(i) / u32(in_a_row)) * below + i % below; }
+  static DEV_MEMBER int column(int i) { return int(number(i) % u32(in_a_row)) * OPERAND::vector; }
+  static DEV_MEMBER int line(int i) { return OPERAND::along_k ? row(i) : column(i); }
+  static DEV_MEMBER int depth(int i) { return OPERAND::along_k ? column(i) : row(i); }
+  static DEV_MEMBER int rows_below_first(int i) { return i / below * (THREADS / in_a_row) * below + i % below; }
 };
 
 // One operand's part in it, as one thread sees it.
 template <class OPERAND, class LAYOUT, int LINES, int DEPTH, int THREADS>
 struct mover {
   typedef typename OPERAND::element T;
-  static constexpr int vector = OPERAND::vector, chunks = LINES * DEPTH / vector;
-  static constexpr int each = (chunks + THREADS - 1) / THREADS;
-  static constexpr int in_a_row = (OPERAND::along_k ? DEPTH : LINES) / vector;
-  static_assert((OPERAND::along_k ? DEPTH : LINES) % vector == 0, "chunks that straddle tiles");
-  static constexpr int run = OPERAND::along_k == LAYOUT::along_k ? LAYOUT::run_bytes / int(sizeof(T)) : 1;
+  typedef packet<OPERAND::bytes> chunk;
+  static constexpr int vector = OPERAND::vector, size = int(sizeof(T));
+  static constexpr int run = OPERAND::along_k == LAYOUT::along_k ? LAYOUT::run_bytes / size : 1;
   static constexpr int piece = vector < run ? vector : run;  // of a chunk, that stays together
+  static constexpr bool quads = size == 1 && !OPERAND::along_k && LAYOUT::along_k && vector % 4 == 0 && DEPTH % 4 == 0;
   static constexpr bool asynchronous =
       kCopiesAsynchronously && OPERAND::is_copied && OPERAND::bytes >= 4 && piece == vector;
-  typedef walker<T, typename OPERAND::function, DEPTH, THREADS / in_a_row, THREADS % in_a_row == 0> walker_of_copies;
+  typedef chunks_of_thread<OPERAND, LINES, DEPTH, THREADS, quads> chunks;
+  typedef decltype(((const OPERAND*)nullptr)->at(i64(), i64())) given;
 
   const OPERAND& operand;
-  walker_of_copies walk;
-  packet<OPERAND::bytes> held[asynchronous ? 1 : each];
+  walker<T, typename OPERAND::function, DEPTH, chunks::each, chunks::regular> walk;
+  typename either<OPERAND::is_copied, chunk, given>::type held[asynchronous ? 1 : chunks::each];
+  i64 held_k;  // of the tile that is held, and how much of it counts
+  int held_left;
 
   DEV_MEMBER mover(const OPERAND& operand, i64 k_begin)
-      : operand(operand), walk(operand.at, line_of(threadIdx.x), k_begin + depth_of(threadIdx.x)) {}
-
-  static DEV_MEMBER u32 chunk_of(int i) { return threadIdx.x + u32(i) * THREADS; }
-  static DEV_MEMBER bool exists(u32 chunk) { return chunks % THREADS == 0 || chunk < u32(chunks); }
-  static DEV_MEMBER int line_of(u32 chunk) {
-    return int(OPERAND::along_k ? chunk / u32(in_a_row) : chunk % u32(in_a_row) * vector);
-  }
-  static DEV_MEMBER int depth_of(u32 chunk) {
-    return int(OPERAND::along_k ? chunk % u32(in_a_row) * vector : chunk / u32(in_a_row));
+      : operand(operand), walk(operand.at, chunks::line(0), k_begin + chunks::depth(0)) {
+    _Pragma("unroll") for (int i = 0; i < chunks::each; ++i) walk.prepare(i, chunks::line(i));
   }
 
   // The tile at k, of which `left` along k count; called for one tile after the other.
   DEV_MEMBER void begin(char* slot, i64 k, int left) {
-    _Pragma("unroll") for (int i = 0; i < each; ++i) {
-      const u32 chunk = chunk_of(i);
-      const int line = line_of(chunk), depth = depth_of(chunk);
-      if (!exists(chunk)) continue;
+    _Pragma("unroll") for (int i = 0; i < chunks::each; ++i) {
+      const int line = chunks::line(i), depth = chunks::depth(i);
+      if (!chunks::exists(i)) continue;
       if constexpr (OPERAND::is_copied) {
-        const source<T> from = walk.chunk(i, line, k + depth);
+        const source<T> from = walk.chunk(i, chunks::rows_below_first(i), line, k + depth);
         const bool valid = from.valid && depth < left;
         if constexpr (asynchronous)
           copy_async<OPERAND::bytes>(slot + LAYOUT::offset(line, depth), from.from, valid);
@@ -76,25 +100,53 @@ struct mover {
           held[i] = load_packet<OPERAND::bytes>(from.from);
         else
           held[i] = {};
-      } else {
-        if (depth < left)
-          held[i] = packed(operand.at(line, k + depth));
-        else
-          held[i] = {};
+      } else if (depth < left) {
+        held[i] = operand.at(line, k + depth);
       }
     }
+    held_k = k;
+    held_left = left;
     walk.next_tile();
   }
   DEV_MEMBER void finish(char* slot) const {
     if constexpr (!asynchronous) {
-      _Pragma("unroll") for (int i = 0; i < each; ++i) {
-        const u32 chunk = chunk_of(i);
-        const int line = line_of(chunk), depth = depth_of(chunk);
-        if (!exists(chunk)) continue;
-        _Pragma("unroll") for (int j = 0; j < vector; j += piece) {
-          const int at = OPERAND::along_k ? LAYOUT::offset(line, depth + j) : LAYOUT::offset(line + j, depth);
-          store_packet<piece * sizeof(T)>(slot + at, held[i], j * int(sizeof(T)));
-        }
+      _Pragma("unroll") for (int i = 0; i < chunks::each; i += chunks::below) {
+        if (!chunks::exists(i)) continue;
+        if constexpr (quads)
+          store_turned(slot, i);
+        else
+          store(slot, convert(held[i], i), i);
+      }
+    }
+  }
+
+ private:
+  DEV_MEMBER chunk convert(const chunk& copied, int) const { return copied; }
+  template <class GIVEN>
+  DEV_MEMBER chunk convert(const GIVEN& given, int i) const {
+    if (chunks::depth(i) < held_left) return packed(operand.convert(given, chunks::line(i), held_k + chunks::depth(i)));
+    return {};
+  }
+
+  static DEV_MEMBER void store(char* slot, const chunk& chunk, int i) {
+    _Pragma("unroll") for (int j = 0; j < vector; j += piece) {
+      const int line = chunks::line(i) + (OPERAND::along_k ? 0 : j),
+                depth = chunks::depth(i) + (OPERAND::along_k ? j : 0);
+      store_packet<piece * size>(slot + LAYOUT::offset(line, depth), chunk, j * size);
+    }
+  }
+  // Four chunks of bytes: 4 along k of each line become a word.
+  DEV_MEMBER void store_turned(char* slot, int i) const {
+    const chunk rows[4] = {convert(held[i], i), convert(held[i + 1], i + 1), convert(held[i + 2], i + 2),
+                           convert(held[i + 3], i + 3)};
+    _Pragma("unroll") for (int j = 0; j < vector / 4; ++j) {
+      const u32 a = rows[0].words[j], b = rows[1].words[j], c = rows[2].words[j], d = rows[3].words[j];
+      const u32 ab = bytes_of(a, b, 0x5140), cd = bytes_of(c, d, 0x5140);  // a0 b0 a1 b1
+      const u32 ab_high = bytes_of(a, b, 0x7362), cd_high = bytes_of(c, d, 0x7362);
+      const u32 lines[4] = {bytes_of(ab, cd, 0x5410), bytes_of(ab, cd, 0x7632), bytes_of(ab_high, cd_high, 0x5410),
+                            bytes_of(ab_high, cd_high, 0x7632)};
+      _Pragma("unroll") for (int e = 0; e < 4; ++e) {
+        store_shared((u32*)(slot + LAYOUT::offset(chunks::line(i) + 4 * j + e, chunks::depth(i))), lines[e]);
       }
     }
   }

@@ -113,6 +113,10 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   product.rows.extents.insert(product.rows.extents.end(), out.begin() + 2, out.end());
   product.columns.extents = {out[1]};
   product.depth.extents = c.depth();
+  DimPool& dims = context.module.dims;
+  const Layout& layout = group.type(0).layout;
+  if (layout.blocked_axis == 1 && group.results.size() == 1)
+    product.stored_columns = dims.mul(dims.ceildiv(out[1], dims.constant(layout.block)), dims.constant(layout.block));
   product.a_at = [&](GroupEmitter& emit, const Parts&, const Parts& row, const Parts& k) {
     return c.input_at(emit, row, k);
   };

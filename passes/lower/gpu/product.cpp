@@ -40,6 +40,7 @@ class ProductEmitter {
         emit_(builder_, group),
         rows_(form.rows.extent(dims_)),
         columns_(form.columns.extent(dims_)),
+        stored_columns_(form.stored_columns ? form.stored_columns : columns_),
         depth_(form.depth.extent(dims_)) {
     node_.atom = tile.atom;
     node_.rows = tile.rows, node_.columns = tile.columns, node_.depth = tile.depth, node_.stages = tile.stages;
@@ -76,7 +77,7 @@ class ProductEmitter {
   // Neighbours of a row that a thread holds one after the other.
   int lanes() const {
     int lanes = tile_.atom == Atom::Fma && bit_width(factor_) < 64 && accumulator_->size >= 8 ? 4 : 2;
-    while (!known_multiple(columns_, lanes)) lanes /= 2;
+    while (!known_multiple(stored_columns_, lanes)) lanes /= 2;
     return lanes;
   }
 
@@ -158,11 +159,12 @@ class ProductEmitter {
       GroupEmitter::Scope scope(emit_, inner);
       Coords where = form_.result_at(emit_, batch_, parts(row, form_.rows), parts(column, form_.columns, lanes));
       where.lanes = lanes;
+      if (stored_columns_ != columns_) where.mask = first_lanes(sub(builder_.parameter(columns_), column), lanes);
       Expr sum = load(accumulator_, element, lanes);
       if (form_.bias) sum = add(sum, form_.bias(emit_, where));
       emit_.store_results(form_.anchor->result(), where, rounded(sum));
     }
-    const Expr guard = both(inside(row, rows_, tile_.rows), inside(column, columns_, tile_.columns));
+    const Expr guard = both(inside(row, rows_, tile_.rows), inside(column, stored_columns_, tile_.columns));
     if (!guard) return block.add(loops::block(inner.take()));
     block.add(if_then(guard, inner.take()));
   }
@@ -180,7 +182,7 @@ class ProductEmitter {
   DType factor_;
   KernelBuilder builder_;
   GroupEmitter emit_;
-  Dim rows_, columns_, depth_;
+  Dim rows_, columns_, stored_columns_, depth_;
   ProductNode node_;
   Parts batch_;
   Expr first_row_, first_column_;

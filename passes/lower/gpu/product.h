@@ -26,6 +26,8 @@ struct ProductForm {
   std::function<Coords(GroupEmitter&, const Parts& batch, const Parts& row, const Parts& depth)> a_at;
   std::function<Coords(GroupEmitter&, const Parts& batch, const Parts& depth, const Parts& column)> b_at;
   std::function<Coords(GroupEmitter&, const Parts& batch, const Parts& row, const Parts& column)> result_at;
+  // Columns that are stored: those of the blocks that the result's channels lie in; past `columns`, zeros.
+  Dim stored_columns = nullptr;  // null: as many as there are
   // What is added to a sum that is finished, at the result's coordinates. Null: nothing.
   std::function<loops::Expr(GroupEmitter&, const Coords&)> bias = nullptr;
   // In place of b's value, where it is a constant in an order of its own: a load of its element.

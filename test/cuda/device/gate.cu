@@ -23,18 +23,32 @@ FMA(fma_f32_64x64, f32, f32, 64, 64, 16, 128, 3, true, false, 4)
 FMA(fma_f32_16x128, f32, f32, 16, 128, 16, 128, 3, true, false, 4)
 FMA(fma_f64_64x64, f64, f64, 64, 64, 8, 256, 3, true, false, 2)
 FMA(fma_i8_128x128, i8, i32, 128, 128, 32, 256, 3, true, true, 16)
+FMA(fma_i8_64x64_turned, i8, i32, 64, 64, 32, 128, 3, false, false, 4)
 
-// What is computed on the way: weights of 8 bits with a scale for each column, a bias on what comes in.
-typedef product_fma<f32, f32, 64, 64, 16, 128, 2> computed_product;
+// On the way: a bias on the rows, and for columns weights of 8 bits with a scale for each.
+typedef product_fma<f32, f32, 64, 64, 16, 128, 2> converted_product;
+struct scaled_weights {
+  packet<4> codes;
+  f32 scale;
+};
 extern "C" __global__ void __launch_bounds__(128)
-    fma_computed(const f32* __restrict__ a, const i8* __restrict__ b, const f32* __restrict__ scale, f32* __restrict__ c, i64 n, i64 k) {
+    fma_converted(const f32* __restrict__ a, const i8* __restrict__ b, const f32* __restrict__ scale, f32* __restrict__ c, i64 n, i64 k) {
   DYNAMIC_SHARED(shared);
-  f32 acc[computed_product::elements] = {};
+  f32 acc[converted_product::elements] = {};
   const auto rows = computed<f32, 4, true>([=](i64 line, i64 at) { return op_add(load<4>(a + line * k + at), splat<4>(1.0f)); });
-  const auto columns = computed<f32, 1, false>([=](i64 line, i64 at) { return line < n ? f32(b[at * n + line]) * scale[line] : 0.0f; });
-  computed_product::accumulate(acc, shared, 0, k, rows, columns);
-  _Pragma("unroll") for (int e = 0; e < computed_product::elements; ++e)
-    c[computed_product::row_of(threadIdx.x, e) * 64 + computed_product::column_of(threadIdx.x, e)] = acc[e];
+  const auto load_weights = [=](i64 line, i64 at) {
+    scaled_weights loaded = {};
+    if (line < n) loaded = {load_packet<4>(b + line * k + at), scale[line]};
+    return loaded;
+  };
+  const auto columns = converted<f32, 4, true>(load_weights, [](const scaled_weights& loaded, i64, i64) {
+    vec<f32, 4> values;
+    _Pragma("unroll") for (int i = 0; i < 4; ++i) values.v[i] = f32(i8(loaded.codes.words[0] >> (8 * i))) * loaded.scale;
+    return values;
+  });
+  converted_product::accumulate(acc, shared, 0, k, rows, columns);
+  _Pragma("unroll") for (int e = 0; e < converted_product::elements; ++e)
+    c[converted_product::row_of(threadIdx.x, e) * 64 + converted_product::column_of(threadIdx.x, e)] = acc[e];
 }
 
 extern "C" __global__ void __launch_bounds__(1024) reduce_rows(const f32* __restrict__ x, f32* __restrict__ y) {

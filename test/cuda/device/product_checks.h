@@ -40,7 +40,7 @@ struct bf16_codec {
   static u16 never() { return 0x7fc0; }
 };
 
-enum class Way { Copied, Strided, Computed };
+enum class Way { Copied, Strided, Converted, Computed };
 
 // Lines by k, in memory along k or along the line, rows padded with what nobody may use.
 template <class CODEC, int VECTOR, bool ALONG_K, Way WAY>
@@ -68,6 +68,21 @@ struct matrix {
     } else if constexpr (WAY == Way::Copied) {
       return copied<T, VECTOR, ALONG_K>([=, this_ = this](i64 line, i64 k) {
         return source<T>{this_->first + this_->index(begin + line, k), begin + line < lines};
+      });
+    } else if constexpr (WAY == Way::Converted) {
+      struct loaded {
+        vec<T, VECTOR> chunk;
+        i64 line, k;
+      };
+      const auto load_chunk = [=, this_ = this](i64 line, i64 k) {
+        loaded given = {{}, line, k};
+        if (begin + line < lines) given.chunk = load<VECTOR>(this_->first + this_->index(begin + line, k));
+        return given;
+      };
+      return converted<T, VECTOR, ALONG_K>(load_chunk, [](const loaded& given, i64 line, i64 k) {
+        if (line != given.line || k != given.k)
+          check(false, "converted as (%lld, %lld), loaded as (%lld, %lld)", line, k, given.line, given.k);
+        return given.chunk;
       });
     } else {
       return computed<T, VECTOR, ALONG_K>([=, this_ = this](i64 line, i64 k) {

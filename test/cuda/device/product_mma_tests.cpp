@@ -17,15 +17,15 @@ void test(const char* name, f64 epsilon, bool all) {
 }
 
 constexpr bool K = true, LINE = false;
-constexpr Way COPIED = Way::Copied, STRIDED = Way::Strided, COMPUTED = Way::Computed;
+constexpr Way COPIED = Way::Copied, STRIDED = Way::Strided, CONVERTED = Way::Converted, COMPUTED = Way::Computed;
 
 template <class CODEC, class ATOM>
 void test_16_bits(const char* name, bool all) {
   test<ATOM, 64, 64, 32, 2, 2, 3, matrix<CODEC, 8, K, STRIDED>, matrix<CODEC, 8, LINE, COPIED>>(name, kF32, all);
   test<ATOM, 32, 64, 16, 1, 2, 2, matrix<CODEC, 2, LINE, STRIDED>, matrix<CODEC, 4, K, COPIED>>(name, kF32, all);
-  test<ATOM, 64, 32, 64, 2, 1, 4, matrix<CODEC, 1, K, STRIDED>, matrix<CODEC, 1, LINE, COMPUTED>>(name, kF32, all);
+  test<ATOM, 64, 32, 64, 2, 1, 4, matrix<CODEC, 1, K, STRIDED>, matrix<CODEC, 1, LINE, CONVERTED>>(name, kF32, all);
   test<ATOM, 16, 24, 32, 1, 3, 2, matrix<CODEC, 8, K, COMPUTED>, matrix<CODEC, 4, LINE, COPIED>>(name, kF32, all);
-  test<ATOM, 96, 48, 32, 3, 1, 2, matrix<CODEC, 4, LINE, COMPUTED>, matrix<CODEC, 8, LINE, STRIDED>>(name, kF32, all);
+  test<ATOM, 96, 48, 32, 3, 1, 2, matrix<CODEC, 4, LINE, CONVERTED>, matrix<CODEC, 8, LINE, STRIDED>>(name, kF32, all);
 }
 
 template <class ATOM>
@@ -33,8 +33,8 @@ void test_f32(const char* name, f64 epsilon, bool all) {
   typedef plain_codec<f32> codec;
   test<ATOM, 64, 64, 16, 2, 2, 3, matrix<codec, 4, K, COPIED>, matrix<codec, 4, LINE, STRIDED>>(name, epsilon, all);
   test<ATOM, 32, 32, 32, 1, 2, 2, matrix<codec, 2, LINE, COPIED>, matrix<codec, 1, K, STRIDED>>(name, epsilon, all);
-  test<ATOM, 16, 24, 8, 1, 1, 4, matrix<codec, 1, K, COMPUTED>, matrix<codec, 4, LINE, COMPUTED>>(name, epsilon, all);
-  test<ATOM, 48, 16, 16, 3, 2, 3, matrix<codec, 4, LINE, COMPUTED>, matrix<codec, 2, K, COMPUTED>>(name, epsilon, all);
+  test<ATOM, 16, 24, 8, 1, 1, 4, matrix<codec, 1, K, COMPUTED>, matrix<codec, 4, LINE, CONVERTED>>(name, epsilon, all);
+  test<ATOM, 48, 16, 16, 3, 2, 3, matrix<codec, 4, LINE, COMPUTED>, matrix<codec, 2, K, CONVERTED>>(name, epsilon, all);
 }
 
 template <class TA, class TB, class ATOM>
@@ -79,7 +79,7 @@ void test_extremes(const char* name) {
 int main(int argc, char**) {
   const bool all = argc > 1;
 #ifdef FEW
-  test<atom_f16, 64, 64, 32, 2, 2, 3, matrix<f16_codec, 8, K, COMPUTED>, matrix<f16_codec, 8, LINE, STRIDED>>(
+  test<atom_f16, 64, 64, 32, 2, 2, 3, matrix<f16_codec, 8, K, CONVERTED>, matrix<f16_codec, 8, LINE, STRIDED>>(
       "f16", kF32, all);
   typedef plain_codec<f32> codec;
   test<atom_3xtf32, 16, 24, 16, 1, 3, 4, matrix<codec, 4, LINE, COPIED>, matrix<codec, 1, K, STRIDED>>("3xtf32",

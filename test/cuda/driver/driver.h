@@ -64,7 +64,7 @@ class Call {
  private:
   std::lock_guard<std::recursive_mutex> lock_;
 };
-#define STANDIN_CALL(name, needs)             \
+#define STANDIN_CALL(name, needs)                 \
   standin::Call call(name, standin::Call::needs); \
   if (call.error) return call.error
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -83,7 +83,8 @@ class MemoryAccess {
   ~MemoryAccess();
 };
 
-// --- modules and kernels -----------------------------------------------------------------------------------------------
+// --- modules and kernels
+// -----------------------------------------------------------------------------------------------
 using EmulatedKernel = void (*)(const unsigned grid[3], const unsigned block[3], unsigned long shared_bytes,
                                 unsigned order, void** parameters);
 struct Function {
@@ -94,7 +95,8 @@ struct Function {
 };
 size_t live_modules();
 
-// --- launches ------------------------------------------------------------------------------------------------------------
+// --- launches
+// ------------------------------------------------------------------------------------------------------------
 struct Launch {
   Function* function = nullptr;
   unsigned grid[3], block[3], shared_bytes;
@@ -104,7 +106,8 @@ int check_launch(Function*, const unsigned grid[3], const unsigned block[3], uns
                  void** extra, Launch* out);
 int run_launch(const Launch&);
 
-// --- streams: what is started in one runs, in order, when somebody waits for it --------------------------------------------
+// --- streams: what is started in one runs, in order, when somebody waits for it
+// --------------------------------------------
 struct Stream {
   std::vector<std::function<int()>> queue;
 };

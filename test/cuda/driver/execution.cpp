@@ -55,7 +55,8 @@ int run_all_streams() {
 size_t live_streams() { return streams.size(); }
 size_t live_events() { return events.size(); }
 
-// --- launches ----------------------------------------------------------------------------------------------------------
+// --- launches
+// ----------------------------------------------------------------------------------------------------------
 
 int check_launch(Function* function, const unsigned grid[3], const unsigned block[3], unsigned shared_bytes,
                  void** parameters, void** extra, Launch* out) {

@@ -1,8 +1,9 @@
 // Devices, contexts, errors, and what every call begins with.
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <unistd.h>
 
 #include "test/cuda/driver/driver.h"
 
@@ -101,8 +102,8 @@ EXPORT int standin_leaks() {
   const std::lock_guard lock(mutex);
   int users = 0;
   for (const Context& context : contexts) users += context.users;
-  return static_cast<int>(live_allocations() + live_modules() + live_streams() + live_events() + live_graphs()) + users +
-         static_cast<int>(stack.size());
+  return static_cast<int>(live_allocations() + live_modules() + live_streams() + live_events() + live_graphs()) +
+         users + static_cast<int>(stack.size());
 }
 
 EXPORT int cuDriverGetVersion(int* version) {
@@ -147,6 +148,8 @@ EXPORT int cuDeviceGetName(char* name, int room, int device) {
 EXPORT int cuDeviceGetAttribute(int* value, int attribute, int) {
   STANDIN_CALL("cuDeviceGetAttribute", kInit);
   switch (attribute) {
+    case 16:
+      return *value = 4, kSuccess;
     case 75:
       return *value = machine().capability / 10, kSuccess;
     case 76:

@@ -53,7 +53,8 @@ bool is_device_memory(Address address, size_t bytes) {
 
 bool touches_device_memory(const void* memory, size_t bytes) {
   const auto address = reinterpret_cast<Address>(memory);
-  return allocation_of(address) != allocations.end() || (bytes && allocation_of(address + bytes - 1) != allocations.end());
+  return allocation_of(address) != allocations.end() ||
+         (bytes && allocation_of(address + bytes - 1) != allocations.end());
 }
 
 size_t live_allocations() { return allocations.size(); }

@@ -116,7 +116,8 @@ EXPORT int cuModuleGetFunction(Function** out, Module* module, const char* name)
 EXPORT int cuFuncSetAttribute(Function* function, int attribute, int value) {
   STANDIN_CALL("cuFuncSetAttribute", kContext);
   constexpr int kMaxDynamicShared = 8;
-  if (!function || attribute != kMaxDynamicShared || value < 0 || value > machine().shared_optin()) return kInvalidValue;
+  if (!function || attribute != kMaxDynamicShared || value < 0 || value > machine().shared_optin())
+    return kInvalidValue;
   function->most_shared = value;
   return kSuccess;
 }

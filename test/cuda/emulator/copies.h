@@ -14,9 +14,22 @@ inline void check_shared(const void* address, size_t bytes, size_t alignment) {
     fail("addresses shared memory that it was not given");
   if (reinterpret_cast<uintptr_t>(at) % alignment) fail("addresses shared memory unaligned");
 }
+// An ordinary write to shared memory, which the copy engine and wgmma do not see before a fence (hopper.h).
+inline void note_write(const void* address, size_t bytes) {
+  Block& block = *current_block;
+  const size_t offset = size_t(static_cast<const char*>(address) - block.shared);
+  block.async.write(offset, offset + bytes, block.running->number);
+}
 
 }  // namespace emulator
 #pragma GCC visibility pop
+
+template <class T>
+void store_shared(T* to, T value) {
+  emulator::check_shared(to, sizeof value, alignof(T));
+  *to = value;
+  emulator::note_write(to, sizeof value);
+}
 
 constexpr bool kCopiesAsynchronously = true;
 
@@ -43,6 +56,7 @@ void copy_async_wait() {
     }
     if (copy.bytes) std::memcpy(copy.to, copy.from, copy.bytes);
     std::memset(static_cast<char*>(copy.to) + copy.bytes, 0, copy.bytes_of_zero);
+    emulator::note_write(copy.to, copy.bytes + copy.bytes_of_zero);
   }
   thread.copies.resize(kept);
 }

@@ -6,9 +6,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "test/cuda/emulator/async.h"
 #include "test/cuda/emulator/fiber.h"
 
 #pragma GCC visibility push(hidden)  // each shared object of kernels has its own
@@ -75,12 +77,14 @@ struct Block {
   Context caller;  // of launch()
   std::vector<Thread> threads;
   std::vector<Thread*> order;  // warp by warp
-  std::vector<Meeting> warps;
+  std::vector<Meeting> warps, warpgroups;
   Meeting barriers[kNamedBarriers];
   unsigned unfinished = 0;
   bool failed = false;
   void (*body)(const void*) = nullptr;
   const void* body_data = nullptr;
+  Async async;
+  std::map<uint32_t, Meeting> phases;  // of its barriers, by address: a generation each
 };
 // A plain pointer, so that looking at it costs no guard.
 inline thread_local Block* current_block = nullptr;
@@ -169,9 +173,20 @@ __attribute__((noinline)) inline void wait_for(const Meeting& meeting, Site site
   thread.waits_for = nullptr;
 }
 
+// After a meeting: those who waited for it run first, this thread goes on when it is its turn again.
+inline void let_waiting_run(const Meeting& meeting) {
+  Thread& thread = *current_block->running;
+  for (Thread& other : current_block->threads)
+    if (other.waits_for == &meeting && other.can_run()) {
+      resume(other);
+      return switch_context(thread.context, other.context);
+    }
+}
+
 inline void end_thread(Thread& thread) {
   Block& block = *current_block;
   if (!thread.copies.empty()) fail("ends while its copies to shared memory are under way");
+  if (const char* left = block.async.left_by(thread.number, block.unfinished == 1)) fail(left);
   thread.state = State::Ended;
   --block.unfinished;
   Meeting& all = block.barriers[0];  // who has ended is not waited for
@@ -239,6 +254,8 @@ inline void run_block(Block& block, dim3 position, unsigned order) {
     thread.group = 0;
   }
   if (order > 1 || block.order.empty()) put_in_order(block, order, position.x + 1009 * position.y + 9176 * position.z);
+  block.async.used = false;
+  block.phases.clear();
   resume(*block.order[0]);
   switch_context(block.caller, block.running->context);
 }
@@ -259,6 +276,7 @@ void launch(dim3 grid, dim3 threads, size_t shared_bytes, unsigned order, const 
   block.body_data = &kernel;
   block.threads.resize(threads.count());
   block.warps.resize((threads.count() + 31) / 32);
+  block.warpgroups.resize(threads.count() / 128);
   for (unsigned i = 0; i < threads.count(); ++i) {
     block.threads[i].number = i;
     block.threads[i].lane = i % 32;

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Products for CUDA on the stand-in driver: how they fail (errors.py), what their interface does (products.py), some of
+ONNX's node tests, those that take the host's part above all, and small models of the zoo (emulate.py).
+
+    check.py --build BUILD [--only GROUP,GROUP]
+
+The last line is "N passed, N failed, N skipped". Without NVRTC all of it is skipped.
+"""
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, ".."), os.path.join(HERE, "..", "zoo"), os.path.join(HERE, "..", "conformance")]
+import emulate  # noqa: E402
+import errors  # noqa: E402
+import products  # noqa: E402
+import runner  # noqa: E402
+import small_models  # noqa: E402
+import suite  # noqa: E402
+
+MODELS = ["squeezenet1_1", "tf_lstm_gru", "greedy_decoder", "sk_scaler_rf"]
+# All of them: scripts/conformance --target=cuda:sm_80.
+CASES = """
+    add_bcast where_example div_uint8 max_float16 cast_FLOAT_to_BFLOAT16 matmul_4d gemm_all_attributes softmax_axis_1
+    conv_with_strides_and_asymmetric_padding convtranspose_pads maxpool_2d_ceil argmax_keepdims_random top_k
+    reduce_sum_default_axes_keepdims_example layer_normalization_4d_axis1 lstm_defaults gru_seq_length cumsum_1d scatternd
+    nonzero_example compress_0 unique_not_sorted_without_axis nonmaxsuppression_suppress_by_IOU range_float_type_positive_delta
+    loop11 loop13_seq scan9_sum if if_seq if_opt sequence_map_add_2_sequences resize_upsample_sizes_nearest reshape_allowzero_reordered
+    string_concat string_split_basic regex_full_match_basic strnormalizer_export_monday_casesensintive_lower tfidfvectorizer_tf_uniandbigrams_skip5
+    ai_onnx_ml_label_encoder_string_int equal_string identity_sequence optional_get_element_tensor
+""".split()
+
+
+def models(build, driver):
+    for name in MODELS:
+        with tempfile.TemporaryDirectory() as folder:
+            model, feeds = emulate.zoo_model(name)
+            for what, message, passed in emulate.check(model, feeds, folder, build, "cuda:sm_80", driver):
+                yield f"{name}, {what}: {message}", passed
+
+
+def cases(build):
+    options = argparse.Namespace(build=build, lapidary=os.path.join(build, "tools", "lapidary"), target="cuda:sm_80", emulator=[])
+    found = {case.name.removeprefix("test_"): case for case in suite.node_cases()}
+    for name in CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            verdict = runner.verdict_on(found[name], options, pathlib.Path(folder))
+            yield f"{name}: {verdict.kind} {verdict.reason}".strip(), verdict.kind in ("passed", "constant")
+
+
+def has_nvrtc(build):
+    """Is there one? Else what the compiler says."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = small_models.save(small_models.FEEDBACK, os.path.join(folder, "model.onnx"))
+        done = subprocess.run([os.path.join(build, "tools", "lapidary"), "compile", "-q", model, "-o", os.path.join(folder, "model.so"),
+                               "--target=cuda:sm_80"], capture_output=True, text=True)
+    return done.returncode != 3, done.stderr.strip()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--only", default="errors,products,cases,models")
+    args = parser.parse_args()
+    build = os.path.abspath(args.build)
+    found, message = has_nvrtc(build)
+    if not found:
+        print(f"skip  {message}\n0 passed, 0 failed, 1 skipped")
+        return 0
+    driver = emulate.Driver(build)
+    groups = {"errors": lambda: errors.checks(build), "products": lambda: products.checks(build, driver),
+              "cases": lambda: cases(build), "models": lambda: models(build, driver)}
+    counts = {True: 0, False: 0}
+    for name in args.only.split(","):
+        try:
+            for what, passed in groups[name]():
+                counts[passed] += 1
+                print(f"{'pass' if passed else 'FAIL'}  {name}: {what}", flush=True)
+        except Exception as error:  # one group's failure must not hide the others
+            counts[False] += 1
+            print(f"FAIL  {name}: {error!r}", flush=True)
+    print(f"{counts[True]} passed, {counts[False]} failed")
+    return counts[False] > 0 or not counts[True]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

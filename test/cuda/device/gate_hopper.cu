@@ -1,0 +1,128 @@
+// Products of warpgroups as kernels, for NVRTC and sm_90a: device_tests.py puts the device library before them. None may
+// spill, and none may have its products serialised.
+template <class T, bool ALONG_K>
+DEV auto by_map(const tensor_map* map, const T*, i64, i64, i64 first) {
+  return mapped<T, ALONG_K>(map, first);
+}
+template <class T, bool ALONG_K>
+DEV auto by_copies(const tensor_map*, const T* from, i64 pitch, i64 lines, i64 first) {
+  return copied<T, 16 / sizeof(T), ALONG_K>([=](i64 line, i64 k) {
+    return source<T>{from + (ALONG_K ? (first + line) * pitch + k : k * pitch + first + line), first + line < lines};
+  });
+}
+template <class T, bool ALONG_K>
+DEV auto by_strides(const tensor_map*, const T* from, i64 pitch, i64 lines, i64 first) {
+  return strided<T, 16 / sizeof(T), ALONG_K>(ALONG_K ? from + first * pitch : from + first, pitch, lines - first);
+}
+// Weights of a byte with a scale a line.
+template <class T, bool ALONG_K>
+DEV auto by_computing(const tensor_map*, const T* from, i64 pitch, i64 lines, i64 first) {
+  const i8* const codes = (const i8*)from;
+  return computed<T, 8, ALONG_K>([=](i64 line, i64 k) {
+    vec<T, 8> chunk = {};
+    if (first + line < lines)
+      _Pragma("unroll") for (int i = 0; i < 8; ++i)
+        chunk.v[i] = encode_f16(f32(codes[(first + line) * pitch + k + i]) * f32(first + line));
+    return chunk;
+  });
+}
+
+#define WGMMA_KERNEL(name, ATOM, ROWS, COLUMNS, DEPTH, STAGES, CONSUMERS, ALTERNATE, BLOCKS, A, A_ALONG_K, B, B_ALONG_K)   \
+  typedef product_wgmma<ATOM, ROWS, COLUMNS, DEPTH, STAGES, CONSUMERS, ALTERNATE> name##_product;                          \
+  extern "C" __global__ void __launch_bounds__(name##_product::threads, BLOCKS)                                            \
+      name(const __grid_constant__ tensor_map map_a, const __grid_constant__ tensor_map map_b, const ATOM::element_a* a,   \
+           const ATOM::element_b* b, ATOM::accumulator* c, i64 m, i64 n, i64 k) {                                          \
+    DYNAMIC_SHARED(shared);                                                                                                \
+    const i64 down = (m + ROWS - 1) / ROWS, across = (n + COLUMNS - 1) / COLUMNS;                                          \
+    name##_product::run(                                                                                                   \
+        shared, down * across,                                                                                             \
+        [&](i64 tile) {                                                                                                    \
+          return name##_product::tile(A<ATOM::element_a, A_ALONG_K>(&map_a, a, k, m, tile / across * ROWS),                \
+                                      B<ATOM::element_b, B_ALONG_K>(&map_b, b, k, n, tile % across * COLUMNS), 0, k);      \
+        },                                                                                                                 \
+        [&](i64 tile, int thread, const name##_product::results& acc) {                                                    \
+          _Pragma("unroll") for (int e = 0; e < name##_product::elements; ++e) {                                           \
+            const i64 i = tile / across * ROWS + name##_product::row_of(thread, e);                                        \
+            const i64 j = tile % across * COLUMNS + name##_product::column_of(thread, e);                                  \
+            if (i < m && j < n) c[i * n + j] = acc[e];                                                                     \
+          }                                                                                                                \
+        });                                                                                                                \
+  }
+WGMMA_KERNEL(wgmma_f16_128x128, atom_f16, 128, 128, 64, 4, 2, false, 1, by_map, true, by_map, false)
+WGMMA_KERNEL(wgmma_bf16_128x256, atom_bf16, 128, 256, 64, 4, 2, false, 1, by_map, true, by_map, true)
+WGMMA_KERNEL(wgmma_f16_64x256_turns, atom_f16, 64, 256, 64, 4, 2, true, 1, by_map, true, by_map, true)
+WGMMA_KERNEL(wgmma_f16_128x256_copied, atom_f16, 128, 256, 64, 4, 2, false, 1, by_strides, true, by_copies, false)
+WGMMA_KERNEL(wgmma_f16_128x128_computed, atom_f16, 128, 128, 64, 4, 2, false, 1, by_map, true, by_computing, true)
+#ifdef ALL
+WGMMA_KERNEL(wgmma_f16_192x128, atom_f16, 192, 128, 64, 4, 3, false, 1, by_copies, true, by_map, true)
+WGMMA_KERNEL(wgmma_f16_64x128_two_blocks, atom_f16, 64, 128, 64, 4, 1, false, 2, by_copies, true, by_map, true)
+WGMMA_KERNEL(wgmma_f16_64x16, atom_f16, 64, 16, 64, 6, 1, false, 2, by_map, true, by_copies, false)
+WGMMA_KERNEL(wgmma_tf32_128x128_copied, atom_tf32, 128, 128, 32, 4, 2, false, 1, by_strides, true, by_strides, false)
+WGMMA_KERNEL(wgmma_s8_128x256, atom_s8_s8, 128, 256, 128, 4, 2, false, 1, by_map, true, by_map, true)
+#endif
+
+#define STORE_KERNEL(name, T, ROWS, COLUMNS, STAGES, ALTERNATE, VALUE)                                                      \
+  typedef product_wgmma<atom_f16, ROWS, COLUMNS, 64, STAGES, 2, ALTERNATE> name##_product;                                  \
+  typedef store_wgmma<name##_product, T, 2> name##_stores;                                                                  \
+  extern "C" __global__ void __launch_bounds__(name##_product::threads, 1)                                                  \
+      name(const __grid_constant__ tensor_map map_a, const __grid_constant__ tensor_map map_b,                              \
+           const __grid_constant__ tensor_map map_c, const f32* bias, i64 m, i64 n, i64 k) {                                \
+    DYNAMIC_SHARED(shared);                                                                                                 \
+    const i64 down = (m + ROWS - 1) / ROWS, across = (n + COLUMNS - 1) / COLUMNS;                                           \
+    name##_product::run(                                                                                                    \
+        shared + name##_stores::shared_bytes, down * across,                                                                \
+        [&](i64 tile) {                                                                                                     \
+          return name##_product::tile(mapped<u16, true>(&map_a, tile / across * ROWS),                                      \
+                                      mapped<u16, false>(&map_b, tile % across * COLUMNS), 0, k);                           \
+        },                                                                                                                  \
+        [&](i64 tile, int thread, const name##_product::results& acc) {                                                     \
+          name##_stores::store(shared, &map_c, {tile % across * COLUMNS, tile / across * ROWS}, thread, acc,                \
+                               [&](int row, int column, f32 sum) {                                                          \
+                                 sum = op_max(sum + bias[tile % across * COLUMNS + column], 0.0f);                          \
+                                 return VALUE;                                                                              \
+                               });                                                                                          \
+        });                                                                                                                 \
+    name##_stores::end();                                                                                                   \
+  }
+STORE_KERNEL(wgmma_stores_f16, u16, 128, 256, 4, false, encode_f16(sum))
+#ifdef ALL
+STORE_KERNEL(wgmma_stores_f32, f32, 128, 128, 4, false, sum)
+#endif
+
+// An image [n, y, x, c] under a window of 3 x 3.
+struct pixel {
+  i64 first;  // channel
+  i32 y, x;
+};
+typedef product_wgmma<atom_f16, 128, 128, 64, 4, 2> convolution_product;
+extern "C" __global__ void __launch_bounds__(convolution_product::threads, 1)
+    wgmma_f16_convolution(const u16* image, const __grid_constant__ tensor_map weights, f32* result, i32 images, i32 height,
+                          i32 width, i32 channels, i32 out) {
+  DYNAMIC_SHARED(shared);
+  const i32 pixels = images * height * width, across = (out + 127) / 128;
+  convolution_product::run(
+      shared, i64((pixels + 127) / 128) * across,
+      [&](i64 tile) {
+        const i32 first = i32(tile / across) * 128;
+        return convolution_product::tile(
+            prepared<u16, 8, true>(
+                [=](i64 line) {
+                  const i32 at = first + i32(line), y = at / width % height, x = at % width;
+                  return pixel{i64(at) * channels, at < pixels ? y : -2, x};
+                },
+                [=](const pixel& under, i64 k) {
+                  const i32 window = i32(k) / channels, down = window / 3 - 1, right = window % 3 - 1;
+                  const i32 c = i32(k) - window * channels;
+                  return source<u16>{image + under.first + i64(down * width + right) * channels + c,
+                                     u32(under.y + down) < u32(height) && u32(under.x + right) < u32(width)};
+                }),
+            mapped<u16, true>(&weights, tile % across * 128), 0, 9 * channels);
+      },
+      [&](i64 tile, int thread, const convolution_product::results& acc) {
+        _Pragma("unroll") for (int e = 0; e < convolution_product::elements; ++e) {
+          const i64 i = tile / across * 128 + convolution_product::row_of(thread, e);
+          const i64 j = tile % across * 128 + convolution_product::column_of(thread, e);
+          if (i < pixels && j < out) result[i * out + j] = acc[e];
+        }
+      });
+}

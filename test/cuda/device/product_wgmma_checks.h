@@ -1,0 +1,190 @@
+// A product of matrices of any size by product_wgmma, against sums in long double, in three orders of threads.
+#pragma once
+
+#include "test/cuda/device/product_checks.h"
+//
+#include "codegen/cuda/device/atoms.h"
+//
+#include "test/cuda/emulator/wgmma.h"
+//
+#include "codegen/cuda/device/wgmma_layout.h"
+//
+#include "codegen/cuda/device/wgmma_ring.h"
+//
+#include "codegen/cuda/device/product_wgmma.h"
+//
+#include "codegen/cuda/device/wgmma_store.h"
+
+constexpr bool K = true, LINE = false;
+constexpr Way COPIED = Way::Copied, STRIDED = Way::Strided, COMPUTED = Way::Computed;
+
+// How cuTensorMapEncodeTiled counts element types; f32 is rounded to tf32 on its way.
+template <class CODEC>
+constexpr u32 kMapType = sizeof(typename CODEC::element) == 1   ? 0
+                         : sizeof(typename CODEC::element) == 2 ? 6
+                                                                : kTensorMapTf32;
+
+// Rows padded to 16 bytes, what is left of the last with what nobody may use.
+template <class CODEC, bool ALONG_K>
+struct mapped_matrix : matrix<CODEC, 16 / int(sizeof(typename CODEC::element)), ALONG_K, COPIED> {
+  typedef typename CODEC::element T;
+  static constexpr int vector = 1;
+  tensor_map map{};
+
+  mapped_matrix(i64 lines, i64 depth, std::mt19937& random)
+      : matrix<CODEC, 16 / int(sizeof(T)), ALONG_K, COPIED>(lines, depth, random) {}
+  // For tiles of lines x depth.
+  const char* encode(int tile_lines, int tile_depth) {
+    const uint64_t along = uint64_t(this->depth), across = uint64_t(this->lines);
+    const uint64_t extents[] = {ALONG_K ? along : across, ALONG_K ? across : along};
+    const uint64_t strides[] = {uint64_t(this->pitch) * sizeof(T)};
+    const u32 box[] = {128 / sizeof(T), u32(ALONG_K ? tile_lines : tile_depth)}, ones[] = {1, 1};
+    return encode_tensor_map(&map.map, kMapType<CODEC>, 2, this->first, extents, strides, box, ones, 0, 3, 0);
+  }
+  auto operand(i64 begin) const { return mapped<T, ALONG_K>(&map, begin); }
+};
+template <class CODEC, bool ALONG_K>
+const char* encode(mapped_matrix<CODEC, ALONG_K>& of, int lines, int depth) {
+  return of.encode(lines, depth);
+}
+template <class CODEC, int VECTOR, bool ALONG_K, Way WAY>
+const char* encode(matrix<CODEC, VECTOR, ALONG_K, WAY>&, int, int) {
+  return nullptr;
+}
+
+struct Problem {
+  i64 m, n, depth;
+  unsigned blocks = 1;
+  i64 parts = 1;  // of k, cut where steps end, each a sum of its own
+};
+
+// Calls write(row, column, part, sum) for what a grid of few blocks computes.
+template <class PRODUCT, int ROWS, int COLUMNS, int DEPTH, class A, class B, class WRITE>
+void multiply(const A& a, const B& b, const Problem& problem, unsigned order, const WRITE& write) {
+  const i64 down = (a.lines + ROWS - 1) / ROWS, across = (b.lines + COLUMNS - 1) / COLUMNS;
+  const i64 steps = (a.depth + DEPTH - 1) / DEPTH, part = (steps + problem.parts - 1) / problem.parts * DEPTH;
+  emulator::launch({problem.blocks}, {unsigned(PRODUCT::threads)}, size_t(PRODUCT::shared_bytes), order, [&] {
+    DYNAMIC_SHARED(shared);
+    PRODUCT::run(
+        shared, down * across * problem.parts,
+        [&](i64 tile) {
+          const tile_place place = place_of_tile(tile % (down * across), down, across, 2);
+          const i64 begin = std::min(tile / (down * across) * part, a.depth), end = std::min(begin + part, a.depth);
+          return PRODUCT::tile(a.operand(place.row * ROWS), b.operand(place.column * COLUMNS), begin, end);
+        },
+        [&](i64 tile, int thread, const typename PRODUCT::results& acc) {
+          const tile_place place = place_of_tile(tile % (down * across), down, across, 2);
+          for (int e = 0; e < PRODUCT::elements; ++e)
+            write(place.row * ROWS + PRODUCT::row_of(thread, e), place.column * COLUMNS + PRODUCT::column_of(thread, e),
+                  tile / (down * across), acc[e]);
+        });
+  });
+}
+
+// Every problem in all orders of threads, or each in one.
+inline bool all_orders = false;
+inline std::vector<unsigned> orders() {
+  static const std::vector<unsigned> every = {0, 1, 7};
+  static size_t next = 0;
+  return all_orders ? every : std::vector<unsigned>{every[next++ % every.size()]};
+}
+
+template <class ATOM, int ROWS, int COLUMNS, int DEPTH, int STAGES, int CONSUMERS, class A, class B,
+          bool ALTERNATE = false>
+void test(const char* name, f64 epsilon, const Problem& problem) {
+  typedef product_wgmma<ATOM, ROWS, COLUMNS, DEPTH, STAGES, CONSUMERS, ALTERNATE> product;
+  typedef typename product::accumulator ACC;
+  std::mt19937 random(unsigned(problem.m * 31 + problem.n * 17 + problem.depth));
+  A a(problem.m, problem.depth, random);
+  B b(problem.n, problem.depth, random);
+  for (const char* broken : {encode(a, ROWS, DEPTH), encode(b, COLUMNS, DEPTH)})
+    if (broken) return check(false, "%s: tensor map: %s", name, broken);
+  const i64 m = problem.m, n = problem.n;
+  std::vector<expectation<ACC, A, B>> expected;
+  for (i64 i = 0; i < m * n; ++i) expected.emplace_back(a, b, i / n, i % n, 0, epsilon);
+  for (unsigned order : orders()) {
+    std::vector<ACC> parts(size_t(problem.parts * m * n), plain_codec<ACC>::never());
+    multiply<product, ROWS, COLUMNS, DEPTH>(a, b, problem, order, [&](i64 i, i64 j, i64 part, ACC sum) {
+      if (i < m && j < n) parts[size_t((part * m + i) * n + j)] = sum;
+    });
+    const char* error = emulator_error();
+    check(!error, "%s %lldx%lldx%lld order %u: %s", name, m, n, problem.depth, order, error ? error : "");
+    if (error) return;
+    i64 wrong = 0;
+    for (i64 i = 0; i < m * n; ++i) {
+      ACC got = 0;
+      for (i64 part = 0; part < problem.parts; ++part) got += parts[size_t(part * m * n + i)];
+      if (!expected[size_t(i)].met(got) && wrong++ == 0)
+        check(false, "%s %lldx%lldx%lld order %u: [%lld, %lld] is %.9g, expected %.9g within %.2g", name, m, n,
+              problem.depth, order, i / n, i % n, f64(got), f64(expected[size_t(i)].value),
+              f64(expected[size_t(i)].bound));
+    }
+    check(wrong == 0, "%s %lldx%lldx%lld order %u: %lld elements wrong", name, m, n, problem.depth, order, wrong);
+  }
+}
+
+// Products of f32 sums; tf32 that nobody rounded is cut.
+constexpr f64 kF32 = 0x1p-24, kTf32 = 0x1p-11, kCutTf32 = 0x1p-10;
+
+typedef mapped_matrix<f16_codec, K> map_f16;
+typedef mapped_matrix<f16_codec, LINE> lines_f16;
+
+// The same, written by the copy engine: sums as f32, or rounded to f16.
+template <int ROWS, int COLUMNS, int STAGES, int CONSUMERS, class T, bool ALTERNATE = false>
+void check_stores(const char* name, const Problem& problem) {
+  typedef product_wgmma<atom_f16, ROWS, COLUMNS, 64, STAGES, CONSUMERS, ALTERNATE> product;
+  typedef store_wgmma<product, T, 2> stores;
+  constexpr int staging_at = (product::shared_bytes + 1023) / 1024 * 1024;
+  std::mt19937 random(unsigned(problem.m + problem.n));
+  const i64 m = problem.m, n = problem.n, down = (m + ROWS - 1) / ROWS, across = (n + COLUMNS - 1) / COLUMNS;
+  map_f16 a(m, problem.depth, random), b(n, problem.depth, random);
+  for (unsigned order : orders()) {
+    std::mt19937 same(1);
+    mapped_matrix<plain_codec<T>, K> c(m, n, same);
+    const mapped_matrix<plain_codec<T>, K> before = c;
+    for (const char* broken : {a.encode(ROWS, 64), b.encode(COLUMNS, 64), c.encode(64, 0)})
+      if (broken) return check(false, "%s: tensor map: %s", name, broken);
+    emulator::launch({problem.blocks}, {unsigned(product::threads)}, size_t(staging_at + stores::shared_bytes), order,
+                     [&] {
+                       DYNAMIC_SHARED(shared);
+                       product::run(
+                           shared, down * across,
+                           [&](i64 tile) {
+                             return product::tile(a.operand(tile / across * ROWS), b.operand(tile % across * COLUMNS),
+                                                  0, problem.depth);
+                           },
+                           [&](i64 tile, int thread, const typename product::results& acc) {
+                             stores::store(shared + staging_at, &c.map, {tile % across * COLUMNS, tile / across * ROWS},
+                                           thread, acc, [&](int row, int column, f32 sum) {
+                                             sum += f32(row + 2 * column);
+                                             if constexpr (sizeof(T) == 2)
+                                               return encode_f16(sum);
+                                             else
+                                               return sum;
+                                           });
+                           });
+                       stores::end();
+                     });
+    const char* error = emulator_error();
+    check(!error, "%s %lldx%lldx%lld order %u: %s", name, m, n, problem.depth, order, error ? error : "");
+    if (error) return;
+    i64 wrong = 0, touched = 0;
+    for (i64 i = 0; i < m * n; ++i) {
+      const i64 row = i / n, column = i % n;
+      const expectation<f32, map_f16, map_f16> expected(a, b, row, column, f32(row % ROWS + 2 * (column % COLUMNS)),
+                                                        kF32);
+      const T got = c.first[c.index(row, column)];
+      const long double value = sizeof(T) == 2 ? decode_f16(u16(got)) : got;
+      wrong +=
+          !(std::fabs(value - expected.value) <= expected.bound + (sizeof(T) == 2 ? 0x1p-10 * std::fabs(value) : 0));
+    }
+    for (size_t i = 0; i < c.storage.size(); ++i) {
+      const i64 at = &c.storage[i] - c.first;
+      if (at < 0 || at % c.pitch >= n || at / c.pitch >= m)
+        touched += std::memcmp(&c.storage[i], &before.storage[i], sizeof(T)) != 0;
+    }
+    check(wrong == 0, "%s %lldx%lldx%lld order %u: %lld elements wrong", name, m, n, problem.depth, order, wrong);
+    check(touched == 0, "%s %lldx%lldx%lld order %u: %lld elements beyond the matrix", name, m, n, problem.depth, order,
+          touched);
+  }
+}

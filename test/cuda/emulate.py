@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""Products for CUDA on a machine without a device: the stand-in driver (driver/driver.h) over emulated kernels.
+
+    emulate.py [--build BUILD] [--target cuda:sm_80] MODEL ...
+
+Each MODEL, a file or a name of the zoo, is compiled for CUDA and for this CPU; both run on the same inputs, and float
+outputs must be within relative L2 1e-5 of each other, others equal. The product runs four times: its kernels one by one,
+then as a graph, then as a graph whose inputs moved, then one by one while profiling. The last line is "N passed, N failed".
+
+As a module: emulated() compiles a model and gives the product's path with its kernels in place.
+"""
+import argparse
+import ctypes
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", "zoo")]
+from product import Product  # noqa: E402
+
+TOLERANCE = 1e-5
+COMPILER = [os.environ.get("CXX", "g++"), "-std=c++17", "-O1", "-mf16c", "-mfma", "-ffp-contract=off", "-w", "-fPIC", "-shared", "-I" + ROOT]
+
+
+class Driver:
+    """The stand-in, loaded into this process: a product's dlopen finds it by its name."""
+
+    def __init__(self, build):
+        self.library = ctypes.CDLL(os.path.join(build, "test", "cuda", "libcuda.so.1"))
+
+    def calls(self, name):
+        return self.library.standin_calls(name.encode())
+
+    def leaks(self):
+        return self.library.standin_leaks()
+
+
+def lapidary(build, *arguments):
+    done = subprocess.run([os.path.join(build, "tools", "lapidary"), *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1])
+    return done.stdout
+
+
+def emulator_text():
+    folder = os.path.join(HERE, "emulator")
+    paths = [os.path.join(HERE, "emulator.h")] + [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    return "".join(open(path).read() for path in paths)
+
+
+def emulated_kernels(text, build):
+    """CUDA text as a library for the host, kept in the build folder by its content."""
+    names = sorted(set(re.findall(r"__global__[^{]*?\b(lpd_k\w+)\(", text)))
+    source = '#include "test/cuda/emulator.h"\n' + text + "".join(f"\nEMULATED_KERNEL({name})" for name in names) + "\n"
+    key = hashlib.sha256((source + emulator_text() + " ".join(COMPILER)).encode()).hexdigest()[:24]
+    folder = os.path.join(build, "test", "cuda", "emulated")
+    library = os.path.join(folder, key + ".so")
+    if not os.path.exists(library):
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            with open(os.path.join(temporary, "kernels.cpp"), "w") as file:
+                file.write(source)
+            made = os.path.join(temporary, "kernels.so")
+            subprocess.run(COMPILER + [file.name, "-o", made], check=True)
+            os.rename(made, library)
+    return library
+
+
+def use_kernels(model, build, target, options=()):
+    """Instances made from here on, until the next call, run this model's kernels."""
+    text = lapidary(build, "compile", "-q", model, "--emit=cuda", "--target", target, *options)
+    os.environ["LAPIDARY_EMULATED_KERNELS"] = emulated_kernels(text, build)
+
+
+def emulated(model, folder, build, target="cuda:sm_80"):
+    """The product's path, its kernels in use."""
+    name = re.sub(r"\W", "_", os.path.splitext(os.path.basename(model))[0])
+    library = os.path.join(folder, name + ".so")
+    lapidary(build, "compile", "-q", model, "-o", library, "--target", target)
+    use_kernels(model, build, target)
+    return library
+
+
+def difference(got, expected):
+    """Relative L2 of floats; of others 0 or infinity."""
+    if got.shape != expected.shape or got.dtype != expected.dtype:
+        return float("inf")
+    if not np.issubdtype(expected.dtype, np.floating):
+        return 0.0 if np.array_equal(got, expected) else float("inf")
+    a, b = got.astype(np.float64), expected.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    error = np.linalg.norm(np.where(same, 0, a - b)) / (np.linalg.norm(np.where(same, 0, b)) or 1.0)
+    return error if np.isfinite(error) else float("inf")
+
+
+def copies(feeds):
+    """The same values at other addresses."""
+    return {name: np.array(value, order="C", copy=True) for name, value in feeds.items()}
+
+
+def check(model, feeds, folder, build, target, driver):
+    """Yields (what, message, passed)."""
+    cpu = os.path.join(folder, "cpu.so")
+    lapidary(build, "compile", "-q", model, "-o", cpu)
+    with Product(cpu, symbol="cpu") as product:
+        expected = product.run(feeds)
+    with Product(emulated(model, folder, build, target)) as product:
+        for what in ("one by one", "as a graph", "as a graph, moved", "profiled"):
+            if what == "profiled":
+                product.profile_enable(True)
+            got = product.run(copies(feeds))
+            worst = max(map(difference, got, expected))
+            yield what, f"relative L2 {worst:.1e}", bool(worst <= TOLERANCE)
+        times = product.profile()
+        yield "profile", f"{len(times)} steps", all(ns >= 0 for ns in times) and (sum(times) > 0 or not times)
+    yield "all given back", f"{driver.leaks()} left", driver.leaks() == 0
+
+
+def zoo_model(name):
+    import models
+
+    return models.path_of(name), models.example_inputs(name + ".onnx")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default=os.path.join(ROOT, "build"))
+    parser.add_argument("--target", default="cuda:sm_80")
+    parser.add_argument("names", nargs="+")
+    args = parser.parse_args()
+    driver = Driver(args.build)
+    counts = {True: 0, False: 0}
+    for name in args.names:
+        with tempfile.TemporaryDirectory() as folder:   # a library that was opened is not opened again under its path
+            try:
+                model, feeds = zoo_model(name)
+                for what, message, passed in check(model, feeds, folder, args.build, args.target, driver):
+                    counts[passed] += 1
+                    print(f"{'pass' if passed else 'FAIL'}  {name}: {what}: {message}", flush=True)
+            except Exception as error:  # one model's failure must not hide the others
+                counts[False] += 1
+                print(f"FAIL  {name}: {error!r}", flush=True)
+    print(f"{counts[True]} passed, {counts[False]} failed")
+    return counts[False] > 0 or not counts[True]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

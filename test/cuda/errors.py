@@ -1,0 +1,95 @@
+"""What a product for CUDA says when it cannot run: each cause has its status and one line. See check.py."""
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+import small_models
+from emulate import ROOT, emulated
+
+# Runs the product that it is told of and says what came of it.
+CHILD = """
+import json, os, sys
+import numpy as np
+sys.path.insert(0, sys.argv[2])
+from product import Product, ProductError
+try:
+    with Product(sys.argv[1], cuda_device=int(sys.argv[3])) as product:
+        product.run({"x": np.ones((2, 24), np.float32)})
+    print(json.dumps([0, ""]))
+except ProductError as error:
+    print(json.dumps(error.args))
+"""
+
+# What is wrong, the machine, the product, its device; the status and the line.
+CASES = [
+    ("nothing", {}, "sm_80", 0, 0, ""),
+    ("no driver", None, "sm_80", 0, 8, r"no CUDA driver: .*libcuda.so.1.*; the program needs version 11.4 or later"),
+    ("a stub", {"STANDIN_FAIL": "cuInit:34"}, "sm_80", 0, 8, r"libcuda.so.1 is a stub .*CUDA_ERROR_STUB_LIBRARY \(34\)"),
+    ("an old driver", {"STANDIN_VERSION": "10020"}, "sm_80", 0, 9, r"the CUDA driver is of version 10.2, the program needs 11.4"),
+    ("a driver too old for the machine", {"STANDIN_FAIL": "cuInit:35"}, "sm_80", 0, 9,
+     r"the CUDA driver is too old .*CUDA_ERROR_INSUFFICIENT_DRIVER \(35\)"),
+    ("no device", {"STANDIN_DEVICES": "0"}, "sm_80", 0, 10, r"the CUDA driver finds no device: CUDA_ERROR_NO_DEVICE \(100\)"),
+    ("not that device", {}, "sm_80", 1, 10, r"no CUDA device 1: the driver knows of 1, counted from 0"),
+    ("no code", {"STANDIN_CAPABILITY": "7.5"}, "sm_80", 0, 11, r"device 0 \(stand-in 0\) is of capability 7.5, the program holds code for sm_80"),
+    ("code for another device alone", {"STANDIN_CAPABILITY": "10.0"}, "sm_90a", 0, 11, r"of capability 10.0, the program holds code for sm_90a$"),
+    ("code for this device alone", {"STANDIN_CAPABILITY": "9.0"}, "sm_90a", 0, 0, ""),
+    ("an image refused", {"STANDIN_FAIL": "cuModuleLoadData:209"}, "sm_80", 0, 11,
+     r"driver 13.0, does not take the code for sm_80: CUDA_ERROR_NO_BINARY_FOR_GPU \(209\)"),
+    ("PTX of a later CUDA", {"STANDIN_VERSION": "12040"}, "compute_80", 0, 12,
+     r"driver 12.4, does not take the code for compute_80: CUDA_ERROR_UNSUPPORTED_PTX_VERSION \(222\)"),
+    ("PTX on a later device", {"STANDIN_CAPABILITY": "9.0"}, "compute_80", 0, 0, ""),
+    ("no memory for weights", {"STANDIN_MEMORY": "1000"}, "sm_80", 0, 3,
+     r"no memory for the model's weights on device 0 \(stand-in 0\): \d+ bytes, and 1000 of 1000 are free"),
+    ("no memory for a tensor", {"STANDIN_FAIL": "cuMemAlloc_v2:2@3"}, "sm_80", 0, 3, r"no memory for .* on device 0 .* bytes, and \d+ of 1073741824 are free"),
+    ("a kernel that fails to start", {"STANDIN_FAIL": "cuLaunchKernel:719"}, "sm_80", 0, 13, r"node .*: CUDA_ERROR_LAUNCH_FAILED \(719\)"),
+    ("a kernel that fails", {"STANDIN_FAIL": "cuStreamSynchronize:700@2"}, "sm_80", 0, 13, r"running the model: CUDA_ERROR_ILLEGAL_ADDRESS \(700\)"),
+    ("no stream", {"STANDIN_FAIL": "cuStreamCreate:46"}, "sm_80", 0, 13, r"making a stream: CUDA_ERROR_DEVICE_UNAVAILABLE \(46\)"),
+]
+
+
+def environment(build, machine):
+    """Of a process on that machine; None: one without a driver."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("STANDIN_")}
+    if machine is not None:
+        variables |= machine | {"LD_LIBRARY_PATH": os.path.join(build, "test", "cuda")}
+    return variables
+
+
+def checks(build):
+    with tempfile.TemporaryDirectory() as folder:
+        model = small_models.save(small_models.CLASSIFIER, os.path.join(folder, "classifier.onnx"))
+        products = {}
+        for arch in {case[2] for case in CASES}:
+            os.makedirs(os.path.join(folder, arch))
+            products[arch] = emulated(model, os.path.join(folder, arch), build, "cuda:" + arch), os.environ["LAPIDARY_EMULATED_KERNELS"]
+        seen = {}
+        for what, machine, arch, device, status, line in CASES:
+            library, os.environ["LAPIDARY_EMULATED_KERNELS"] = products[arch]
+            done = subprocess.run([sys.executable, "-c", CHILD, library, os.path.join(ROOT, "test"), str(device)],
+                                  env=environment(build, machine), capture_output=True, text=True)
+            found = json.loads(done.stdout) if done.returncode == 0 else [done.returncode, done.stderr]
+            fits = found[0] == status and "\n" not in found[1] and (re.search(line, found[1]) if line else not found[1])
+            yield f"{what}: status {found[0]}, '{found[1]}'", bool(fits)
+            if status:
+                seen.setdefault(found[1], []).append(what)
+        yield "the lines are distinct", all(len(causes) == 1 for causes in seen.values())
+        os.environ["LAPIDARY_EMULATED_KERNELS"] = products["sm_80"][1]
+        yield from exit_codes(build, folder, model)
+
+
+def exit_codes(build, folder, model):
+    """Of `lapidary run` and of a product that is a program, which have the library's kernels."""
+    program = os.path.join(folder, "program")
+    tool = os.path.join(build, "tools", "lapidary")
+    compiled = subprocess.run([tool, "compile", "-q", model, "-o", program, "--emit=exe", "--target=cuda:sm_80"], capture_output=True)
+    yield "a program is compiled", compiled.returncode == 0
+    for what, machine, code in (("nothing wrong", {}, 0), ("no driver", None, 3), ("no device", {"STANDIN_DEVICES": "0"}, 3),
+                                ("no memory", {"STANDIN_MEMORY": "1000"}, 4), ("an error", {"STANDIN_FAIL": "cuStreamCreate:46"}, 4)):
+        for command in ([tool, "run", "-q", model, "--target=cuda:sm_80"], [program, "--shape", "x=1x24"]):
+            done = subprocess.run(command, env=environment(build, machine), capture_output=True, text=True)
+            lines = done.stderr.strip().splitlines()
+            yield (f"{what}: {os.path.basename(command[0])} ends with {done.returncode}: {' / '.join(lines)}",
+                   done.returncode == code and len(lines) == (code != 0))

@@ -1,0 +1,209 @@
+"""Products for CUDA through their C interface: tensors in the device's memory, graphs, loops, strings, threads. See check.py."""
+import contextlib
+import ctypes
+import os
+import tempfile
+import threading
+
+import numpy as np
+
+import small_models
+from emulate import difference, emulated
+from product import Product, ProductError
+
+FLOAT, INT64, STRING = 1, 7, 8
+
+
+class DeviceMemory:
+    """Memory of the stand-in's device, as a caller takes it."""
+
+    def __init__(self, driver):
+        self.calls = driver.library
+        self.taken = []
+        context = ctypes.c_void_p()
+        self.calls.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
+        self.context = context
+
+    @contextlib.contextmanager
+    def current(self):
+        self.calls.cuCtxPushCurrent_v2(self.context)
+        yield
+        self.calls.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+
+    def take(self, size):
+        address = ctypes.c_uint64()
+        with self.current():
+            assert self.calls.cuMemAlloc_v2(ctypes.byref(address), ctypes.c_size_t(size)) == 0
+        self.taken.append(address.value)
+        return address.value
+
+    def write(self, address, array):
+        with self.current():
+            assert self.calls.cuMemcpyHtoDAsync_v2(ctypes.c_uint64(address), ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes), None) == 0
+            self.calls.cuStreamSynchronize(None)
+
+    def read(self, address, like):
+        array = np.zeros_like(like)
+        with self.current():
+            assert self.calls.cuMemcpyDtoHAsync_v2(ctypes.c_void_p(array.ctypes.data), ctypes.c_uint64(address), ctypes.c_size_t(array.nbytes), None) == 0
+            self.calls.cuStreamSynchronize(None)
+        return array
+
+    def give_back(self):
+        with self.current():
+            for address in self.taken:
+                self.calls.cuMemFree_v2(ctypes.c_uint64(address))
+        self.calls.cuDevicePrimaryCtxRelease_v2(0)
+
+
+def inputs(rows, seed=0):
+    return np.random.default_rng(seed).standard_normal((rows, 24)).astype(np.float32)
+
+
+def fits(got, expected):
+    return difference(got[0].astype(np.float64), expected[0]) < 1e-5 and np.array_equal(got[1], expected[1])
+
+
+def refused(action, status, text):
+    """The action ends with that status, and a line that has the text in it."""
+    try:
+        action()
+    except ProductError as error:
+        return error.args[0] == status and text in error.args[1] and "\n" not in error.args[1]
+    return False
+
+
+def shapes_and_graphs(library, driver):
+    with Product(library) as product:
+        for rows in (1, 3, 3, 3, 0, 1, 200, 1):
+            x = inputs(rows, rows)
+            yield f"{rows} rows", fits(product.run({"x": x}), small_models.classify(x))
+        started, launched, told = (driver.calls(name) for name in ("cuGraphLaunch", "cuLaunchKernel", "cuGraphExecKernelNodeSetParams"))
+        x = inputs(1)
+        for _ in range(3):
+            product.bind({"x": x})
+            product.step()
+        yield "the same shapes again: a graph a run, no launch", (
+            driver.calls("cuGraphLaunch") == started + 3 and driver.calls("cuLaunchKernel") == launched)
+        yield "the same tensors again: no node is told anew", driver.calls("cuGraphExecKernelNodeSetParams") == told
+        product.profile_enable(True)
+        started = driver.calls("cuGraphLaunch")
+        product.step()
+        yield "profiled: no graph, a time for the kernels", driver.calls("cuGraphLaunch") == started and sum(product.profile()) > 0
+        cancel = ctypes.c_int(1)
+        yield "cancelled", refused(lambda: product.step(cancel), 4, "cancelled")
+
+
+def device_tensors(library, driver):
+    memory = DeviceMemory(driver)
+    x = inputs(5)
+    expected = small_models.classify(x)
+    place, moved, result = memory.take(x.nbytes), memory.take(x.nbytes), memory.take(5 * 8 * 4)
+    memory.write(place, x)
+    memory.write(moved, inputs(5, 1))
+    with Product(library) as product:
+        copied = driver.calls("cuMemcpyHtoDAsync_v2")
+        product.bind_address(0, FLOAT, (5, 24), place, x.nbytes, device=1)
+        product.bind_address(1, FLOAT, (5, 8), result, 5 * 8 * 4, device=1)
+        for turn in range(3):
+            product.step()
+            y = memory.read(result, expected[0].astype(np.float32))
+            yield f"tensors of the device, run {turn}", difference(y.astype(np.float64), expected[0]) < 1e-5
+        yield "an output that is not bound is in host memory", np.array_equal(product.result(1), expected[1])
+        yield "an input in the device's memory is not copied", driver.calls("cuMemcpyHtoDAsync_v2") == copied
+        product.bind_address(0, FLOAT, (5, 24), moved, x.nbytes, device=1)
+        product.step()
+        y = memory.read(result, expected[0].astype(np.float32))
+        yield "moved to other memory", difference(y.astype(np.float64), small_models.classify(inputs(5, 1))[0]) < 1e-5
+        yield "host memory as the device's", refused(
+            lambda: product.bind_address(0, FLOAT, (5, 24), x.ctypes.data, x.nbytes, device=1), 1, "its data is no memory of device 0")
+        yield "not aligned", refused(
+            lambda: product.bind_address(0, FLOAT, (5, 24), place + 4, x.nbytes, device=1), 1, "not aligned to 16 bytes")
+        yield "a device that there is not", refused(
+            lambda: product.bind_address(0, FLOAT, (5, 24), place, x.nbytes, device=2), 1, "not in host memory")
+    memory.give_back()
+
+
+def feedback(library, driver):
+    """An output of the instance's in the device's memory, bound as the next run's input."""
+    memory = DeviceMemory(driver)
+    x = np.arange(9, dtype=np.float32)
+    with Product(library) as product:
+        product.bind({"x": x})
+        product.bind_address(1, FLOAT, (9,), None, 0, device=1)
+        product.step()
+        for turn in range(4):
+            found = product.output_tensor(0)
+            yield f"turn {turn}", found.device == 1 and np.array_equal(memory.read(found.data, x), x + 2 * (turn + 1))
+            product.bind_address(0, FLOAT, (9,), found.data, found.bytes, device=1)
+            product.step()
+    memory.give_back()
+
+
+def loops(library, driver):
+    with Product(library) as product:
+        for values, most in (([40, 2], 20), ([40, 2], 3), ([1], 5), ([100, 200, 300], 20), ([100, 200, 300], 0)):
+            x = np.array(values, np.float32)
+            got = product.run({"x": x, "most": np.array(most)})
+            expected = small_models.halve(x, most)
+            yield f"{values}, at most {most}", all(difference(a.astype(np.float64), b) < 1e-6 for a, b in zip(got, expected))
+
+
+def chosen(library, driver):
+    with Product(library) as product:
+        for count in (4, 4, 0, 9):
+            x = np.random.default_rng(count).standard_normal(count + 1).astype(np.float32)
+            where, taken = product.run({"x": x, "at": np.array([count, 0])})
+            yield f"{count}", np.array_equal(where, np.array(np.nonzero(x > 0))) and np.array_equal(taken, x[[count, 0]])
+        yield "an index out of range", refused(lambda: product.run({"x": np.ones(3, np.float32), "at": np.array([3])}), 2, "node")
+        where, taken = product.run({"x": np.ones(3, np.float32), "at": np.array([2])})
+        yield "and in range again", taken[0] == 1 and where.shape == (1, 3)
+
+
+def words(library, driver):
+    a, b = np.array(["ab", "", "ß", "x"], object), np.array(["c", "", "", "x"], object)
+    with Product(library) as product:
+        for _ in range(2):
+            joined, same = product.run({"a": a, "b": b})
+            yield "strings", list(joined) == ["abc", "", "ß", "xx"] and list(same) == [False, True, False, True]
+
+
+def in_threads(library, driver):
+    """Instances of one model, each in its thread: they share module and weights."""
+    wrong = []
+
+    def work(number):
+        with Product(library) as product:
+            for turn in range(6):
+                x = inputs(1 + (number + turn // 3) % 4, number)
+                if not fits(product.run({"x": x}), small_models.classify(x)):
+                    wrong.append(number)
+
+    with Product(library):
+        loaded = driver.calls("cuModuleLoadData")
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    yield f"four threads: {len(wrong)} wrong", not wrong
+    yield "the code is loaded once", driver.calls("cuModuleLoadData") == loaded
+
+
+def limits(library, driver):
+    with Product(library, max_bytes=100) as product:
+        yield "max_bytes", refused(lambda: product.run({"x": inputs(64)}), 5, "max_bytes allows 100")
+
+
+GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", device_tensors), ("FEEDBACK", feedback), ("HALVING", loops),
+          ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits)]
+
+
+def checks(build, driver):
+    with tempfile.TemporaryDirectory() as folder:
+        for model, group in GROUPS:
+            path = small_models.save(getattr(small_models, model), os.path.join(folder, model.lower() + ".onnx"))
+            library = emulated(path, folder, build)
+            for what, passed in group(library, driver):
+                yield f"{group.__name__}: {what}", bool(passed)
+            yield f"{group.__name__}: all given back", driver.leaks() == 0

@@ -1,0 +1,87 @@
+"""Small models for tests of products, in ONNX's text form, with seeded weights."""
+import numpy as np
+import onnx
+import onnx.parser
+from onnx import numpy_helper
+
+# Kernels in one region, some of which need not wait for each other; two outputs.
+CLASSIFIER = """<ir_version: 9, opset_import: ["" : 18]>
+classifier (float[N, 24] x) => (float[N, 8] y, int64[N] best) {
+  h = MatMul(x, W)
+  r = Relu(h)
+  s = Softmax<axis = -1>(r)
+  t = Tanh(h)
+  u = Mul(s, t)
+  y = MatMul(u, V)
+  best = ArgMax<axis = 1, keepdims = 0>(y)
+}"""
+
+# Adds 1 and halves while the sum is large: iterations that only the data can tell, values that loops carry.
+HALVING = """<ir_version: 9, opset_import: ["" : 18]>
+halving (float[N] x, int64 most) => (float[N] y, float[K] sums) {
+  yes = Constant<value = bool {1}>()
+  y, sums = Loop(most, yes, x) <body = step (int64 i, bool on, float[N] before) => (bool more, float[N] after, float sum) {
+    one = Constant<value = float {1}>()
+    half = Constant<value = float {0.5}>()
+    limit = Constant<value = float {10}>()
+    added = Add(before, one)
+    after = Mul(added, half)
+    sum = ReduceSum<keepdims = 0>(after)
+    more = Greater(sum, limit)
+  }>
+}"""
+
+# A result whose size only the data can tell, and an index that may be wrong.
+CHOSEN = """<ir_version: 9, opset_import: ["" : 18]>
+chosen (float[N] x, int64[M] at) => (int64[R, K] where, float[M] taken) {
+  positive = Relu(x)
+  where = NonZero(positive)
+  taken = Gather<axis = 0>(x, at)
+}"""
+
+# Strings in and out.
+WORDS = """<ir_version: 9, opset_import: ["" : 20]>
+words (string[N] a, string[N] b) => (string[N] joined, bool[N] same) {
+  joined = StringConcat(a, b)
+  same = Equal(a, b)
+}"""
+
+# What a step gives is what the next one takes.
+FEEDBACK = """<ir_version: 9, opset_import: ["" : 18]>
+feedback (float[N] x) => (float[N] y) {
+  two = Constant<value = float {2}>()
+  y = Add(x, two)
+}"""
+
+
+def save(text, path):
+    model = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    for name, shape in {"W": (24, 40), "V": (40, 8)}.items():
+        if any(name in node.input for node in model.graph.node):
+            model.graph.initializer.append(numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name))
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+def classify(x):
+    """What CLASSIFIER computes, in float64."""
+    rng = np.random.default_rng(0)
+    w, v = (rng.standard_normal(shape).astype(np.float32).astype(np.float64) for shape in ((24, 40), (40, 8)))
+    h = x.astype(np.float64) @ w
+    r = np.maximum(h, 0)
+    s = np.exp(r - r.max(-1, keepdims=True))
+    s /= s.sum(-1, keepdims=True)
+    y = (s * np.tanh(h)) @ v
+    return y, y.argmax(1)
+
+
+def halve(x, most):
+    x, sums = x.astype(np.float64), []
+    for _ in range(most):
+        x = (x + 1) / 2
+        sums.append(x.sum())
+        if not sums[-1] > 10:
+            break
+    return x, np.array(sums)
