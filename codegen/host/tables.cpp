@@ -336,7 +336,7 @@ lpd_device_image image_entry(const cuda::Image& image) {
 void TableBuilder::emit_device_code(uint64_t model) {
   std::vector<lpd_device_kernel> kernels;
   for (const loops::Kernel& kernel : program_.kernels)
-    kernels.push_back({nullptr, cuda::shared_bytes(kernel), 
+    kernels.push_back({nullptr, cuda::shared_bytes(kernel),
                        kernel.threads ? static_cast<uint32_t>(cuda::block_threads(kernel)) : 0,
                        cuda::is_persistent(kernel)});
   const uint64_t kernel_table = out_.add_array(kernels);
