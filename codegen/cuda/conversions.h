@@ -89,9 +89,10 @@ DEV f32 rounded_to_odd(i8 x) { return x; }
 DEV f32 rounded_to_odd(u8 x) { return x; }
 DEV f32 rounded_to_odd(bool x) { return x; }
 
-// --- from: a number that arithmetic has; a code is decoded --------------------------------------------------------------
-#define FROM_NUMBER(name)       \
-  typedef name value_##name;    \
+// --- from: a number that arithmetic has; a code is decoded
+// --------------------------------------------------------------
+#define FROM_NUMBER(name)    \
+  typedef name value_##name; \
   DEV name number_##name(name x) { return x; }
 FROM_NUMBER(bool)
 FROM_NUMBER(i8)
@@ -104,8 +105,8 @@ FROM_NUMBER(u32)
 FROM_NUMBER(u64)
 FROM_NUMBER(f32)
 FROM_NUMBER(f64)
-#define FROM_CODE(name, T)   \
-  typedef T value_##name;    \
+#define FROM_CODE(name, T) \
+  typedef T value_##name;  \
   DEV f32 number_##name(T x) { return decode_##name(x); }
 FROM_CODE(f16, u16)
 FROM_CODE(bf16, u16)
@@ -115,7 +116,8 @@ FROM_CODE(f8e5m2, u8)
 FROM_CODE(f8e5m2fnuz, u8)
 FROM_CODE(f8e8m0, u8)
 
-// --- to: of a number; integers wrap, floats saturate ----------------------------------------------------------------------
+// --- to: of a number; integers wrap, floats saturate
+// ----------------------------------------------------------------------
 template <class F>
 DEV bool make_bool(F x) {
   return x != F(0);
@@ -127,12 +129,12 @@ DEV bool make_bool(F x) {
   }
 TO_FLOAT(f32)
 TO_FLOAT(f64)
-#define TO_INTEGER(I)                                    \
-  template <class F>                                     \
-  DEV I make_##I(F x) {                                  \
-    return I(x);                                         \
-  }                                                      \
-  DEV I make_##I(f32 x) { return integer_of<I>(x); }     \
+#define TO_INTEGER(I)                                \
+  template <class F>                                 \
+  DEV I make_##I(F x) {                              \
+    return I(x);                                     \
+  }                                                  \
+  DEV I make_##I(f32 x) { return integer_of<I>(x); } \
   DEV I make_##I(f64 x) { return integer_of<I>(x); }
 TO_INTEGER(i8)
 TO_INTEGER(i16)
@@ -142,10 +144,10 @@ TO_INTEGER(u8)
 TO_INTEGER(u16)
 TO_INTEGER(u32)
 TO_INTEGER(u64)
-#define TO_CODE(name)                          \
-  template <class F>                           \
-  DEV value_##name make_##name(F x) {          \
-    return encode_##name(rounded_to_odd(x));   \
+#define TO_CODE(name)                        \
+  template <class F>                         \
+  DEV value_##name make_##name(F x) {        \
+    return encode_##name(rounded_to_odd(x)); \
   }
 TO_CODE(f16)
 TO_CODE(bf16)
@@ -155,11 +157,11 @@ TO_CODE(f8e5m2)
 TO_CODE(f8e5m2fnuz)
 TO_CODE(f8e8m0)
 
-#define CONVERSION(from, to)                                                                      \
-  DEV value_##to convert_##from##_##to(value_##from x) { return make_##to(number_##from(x)); }    \
-  template <int N>                                                                                \
-  DEV vec<value_##to, N> convert_##from##_##to(vec<value_##from, N> x) {                          \
-    vec<value_##to, N> r;                                                                         \
-    LANES r.v[i] = convert_##from##_##to(x.v[i]);                                                 \
-    return r;                                                                                     \
+#define CONVERSION(from, to)                                                                   \
+  DEV value_##to convert_##from##_##to(value_##from x) { return make_##to(number_##from(x)); } \
+  template <int N>                                                                             \
+  DEV vec<value_##to, N> convert_##from##_##to(vec<value_##from, N> x) {                       \
+    vec<value_##to, N> r;                                                                      \
+    LANES r.v[i] = convert_##from##_##to(x.v[i]);                                              \
+    return r;                                                                                  \
   }
