@@ -25,6 +25,17 @@ FragmentPlace place_of_fma(const TileLayout& tile, const Expr& thread, const Exp
           in_runs(mod(element, integer(columns)), std::min(columns, run), threads_n, thread_column)};
 }
 
+FragmentPlace place_of_attention(const TileLayout& tile, const Expr& thread, const Expr& element) {
+  constexpr int kLanes = 16;
+  const int rows = tile.rows / (2 * tile.warp_rows), values = tile.columns / kLanes, piece = values % 4 == 0 ? 4 : 2;
+  const Expr first_row = add(mul(floordiv(thread, integer(32)), integer(2 * rows)),
+                             mod(floordiv(thread, integer(kLanes)), integer(2)));
+  const Expr value = mod(element, integer(values)), lane = mod(thread, integer(kLanes));
+  return {add(first_row, mul(floordiv(element, integer(values)), integer(2))),
+          add(mul(add(mul(floordiv(value, integer(piece)), integer(kLanes)), lane), integer(piece)),
+              mod(value, integer(piece)))};
+}
+
 // A group has `blocks` blocks of 64 rows, one below the other.
 FragmentPlace place_of_warpgroups(const TileLayout& tile, const Expr& thread, const Expr& element) {
   const int groups = tile.threads() / 128, blocks = tile.rows / (64 * groups), held = tile.columns / 2;
@@ -46,12 +57,19 @@ TileLayout tile_layout(const ProductNode& product) {
 }
 
 TileLayout tile_layout(const AttendNode& attend) {
-  return {attend.atom, attend.queries, attend.columns, attend.warps, 1, bit_width(attend.q.value->type.dtype) / 8};
+  return {.atom = attend.atom,
+          .rows = attend.queries,
+          .columns = attend.columns,
+          .warp_rows = attend.warps,
+          .warp_columns = 1,
+          .word = bit_width(attend.q.value->type.dtype) / 8,
+          .attention = true};
 }
 
 FragmentPlace fragment_place(const TileLayout& tile, const Expr& thread, const Expr& element) {
   if (tile.warpgroups) return place_of_warpgroups(tile, thread, element);
   const int across = tile.warp_columns;
+  if (tile.atom == Atom::Fma && tile.attention) return place_of_attention(tile, thread, element);
   if (tile.atom == Atom::Fma) return place_of_fma(tile, thread, element);
   const int rows = tile.rows / tile.warp_rows, columns = tile.columns / across;
   const Expr warp = floordiv(thread, integer(32)), lane = mod(thread, integer(32));

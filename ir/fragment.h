@@ -5,6 +5,7 @@
 //   warpgroups:   four warps have 16 rows each of 64, of them as above, all columns; more of them other rows
 //   fma:          a thread has a grid of runs, groups of up to 16 bytes of rows by groups of up to 16 bytes of columns,
 //                 far apart, so that neighbouring lanes have neighbouring runs
+//   attention by fma: half a warp has every other of its rows, a thread of them groups of up to 4 columns
 #pragma once
 
 #include "ir/loops.h"
@@ -16,6 +17,7 @@ struct TileLayout {
   int rows, columns, warp_rows, warp_columns;
   int word;  // bytes of an operand's element
   bool warpgroups = false;
+  bool attention = false;
   int threads() const { return 32 * warp_rows * warp_columns; }  // of the block
   int elements() const { return rows * columns / threads(); }    // of one thread
 };

@@ -207,7 +207,7 @@ struct AttendNode {
   int queries = 0, keys = 0, depth = 0, columns = 0;  // of the tile; keys at a time; d and e there are, padded
   int warps = 1, stages = 1;
   Var query, key, inner, column, score;  // i, j, d, e; the sum, an f32
-  ProductOperand q, k, v;                // k follows its first axis, the key, or d (along_k); v the column, or the key
+  ProductOperand q, k, v;                // along_k: along the query or key, else along d or the column
   Expr scored;
 };
 

@@ -56,6 +56,7 @@ static lpd_status image_failed(lpd_instance *instance, const lpd_cuda_model *sha
 static lpd_status load_images(lpd_instance *instance, lpd_cuda_model *shared) {
   const lpd_device_code *code = shared->model->device_code;
   const lpd_device_image *best = lpd_cuda_pick_image(code, shared->capability);
+  if (code->kernel_count == 0) return LPD_OK;
   if (!best) return no_code(instance, shared);
   shared->arch = best->arch;
   for (uint32_t i = 0; i < code->image_count; ++i) {

@@ -288,11 +288,12 @@ class KernelEmitter {
     text_.line("{{");
     {
       Text::Indent inside(text_);
-      text_.line("typedef attend<{}, {}, {}, {}, {}, {}, {}> tile;", a.atom == Atom::Fma ? "atom_fma" : tensor_atom(a.atom),
-                 a.queries, a.keys, a.depth, a.columns, a.warps, a.stages);
+      text_.line("typedef {}{}, {}, {}, {}, {}, {}> tile;",
+                 a.atom == Atom::Fma ? "attend_fma<" : fmt::format("attend_mma<{}, ", tensor_atom(a.atom)), a.queries,
+                 a.keys, a.depth, a.columns, a.warps, a.stages);
       text_.line("static_assert(tile::shared_bytes == {}, \"shared memory\");", attend_shared_bytes(a));
-      emit_operand("q", a.q, a.query, a.inner);
-      emit_operand("k", a.k, a.key, a.inner);
+      emit_operand("q", a.q, a.inner, a.query);
+      emit_operand("k", a.k, a.inner, a.key);
       emit_operand("v", a.v, a.column, a.key);
       text_.line("const auto scored = [&](i64 {}, i64 {}, f32 {}) {{", expressions_.declare(a.query),
                  expressions_.declare(a.key), expressions_.declare(a.score));
@@ -302,7 +303,9 @@ class KernelEmitter {
         text_.line("return {};", expressions_.value(a.scored));
       }
       text_.line("}};");
-      text_.line("tile::run({}, shared + {}, {}, {}, q, k, v, scored);", accumulator, shared_, begin, end);
+      text_.line("int next = 0;  // results come in the order that the accumulator has");
+      text_.line("const auto result = [&](int, int, f32 x, f32 y) {{ {0}[next++] = x, {0}[next++] = y; }};", accumulator);
+      text_.line("tile::run(shared + {}, {}, {}, q, k, v, scored, result, [](int, f32) {{}});", shared_, begin, end);
     }
     text_.line("}}");
   }

@@ -20,6 +20,10 @@ int64_t product_shared_bytes(const loops::ProductNode& product) {
 
 int64_t attend_shared_bytes(const loops::AttendNode& attend) {
   const int64_t size = bit_width(attend.q.value->type.dtype) / 8;
+  if (attend.atom == Atom::Fma) {  // lines of a slot padded by 16 bytes, and the weights
+    const int64_t line = attend.depth * 4 + 16, value_line = attend.columns * 4 + 16;
+    return attend.queries * (line + attend.keys * 4 + 16) + attend.stages * attend.keys * (line + value_line);
+  }
   return (attend.queries * attend.depth + attend.stages * attend.keys * (attend.depth + attend.columns)) * size;
 }
 

@@ -21,6 +21,11 @@ EMBED(lapidary_cuda_reduce, LAPIDARY_CUDA_TEXTS "/device/reduce.h")
 EMBED(lapidary_cuda_operand, LAPIDARY_CUDA_TEXTS "/device/operand.h")
 EMBED(lapidary_cuda_staging, LAPIDARY_CUDA_TEXTS "/device/staging.h")
 EMBED(lapidary_cuda_product_fma, LAPIDARY_CUDA_TEXTS "/device/product_fma.h")
+EMBED(lapidary_cuda_hopper, LAPIDARY_CUDA_TEXTS "/device/hopper.h")
+EMBED(lapidary_cuda_wgmma, LAPIDARY_CUDA_TEXTS "/device/wgmma.h")
+EMBED(lapidary_cuda_wgmma_layout, LAPIDARY_CUDA_TEXTS "/device/wgmma_layout.h")
+EMBED(lapidary_cuda_wgmma_ring, LAPIDARY_CUDA_TEXTS "/device/wgmma_ring.h")
+EMBED(lapidary_cuda_product_wgmma, LAPIDARY_CUDA_TEXTS "/device/product_wgmma.h")
 EMBED(lapidary_cuda_atoms, LAPIDARY_CUDA_TEXTS "/device/atoms.h")
 EMBED(lapidary_cuda_product_mma, LAPIDARY_CUDA_TEXTS "/device/product_mma.h")
 EMBED(lapidary_cuda_attend, LAPIDARY_CUDA_TEXTS "/device/attend.h")
@@ -52,25 +57,37 @@ bool names(std::string_view text, std::string_view identifier) {
 // Of the device library what the kernels call, in the order in which the parts need each other.
 struct Part {
   std::string_view text;
+  std::string_view in_its_place = {};  // on the host: a macro that names the emulator's header
   std::vector<std::string_view> callers;  // any of these names calls for it
 };
 
 std::string device_library(std::string_view kernels) {
-  static const std::vector<Part> parts = {
-      {TEXT(lapidary_cuda_reduce), {"reduce_threads", "attend_fma", "attend_mma"}},
-      {TEXT(lapidary_cuda_operand), {"product_fma", "product_mma", "attend_fma", "attend_mma"}},
-      {TEXT(lapidary_cuda_staging), {"product_fma", "product_mma", "attend_fma", "attend_mma"}},
-      {TEXT(lapidary_cuda_product_fma), {"product_fma", "attend_fma"}},
-      {TEXT(lapidary_cuda_atoms), {"product_mma", "attend_mma"}},
-      {TEXT(lapidary_cuda_product_mma), {"product_mma", "attend_mma"}},
-      {TEXT(lapidary_cuda_attend), {"attend_fma", "attend_mma"}},
-      {TEXT(lapidary_cuda_attend_fma), {"attend_fma"}},
-      {TEXT(lapidary_cuda_attend_mma), {"attend_mma"}},
+  const std::vector<std::string_view> products = {"product_fma", "product_mma", "product_wgmma", "attend_fma",
+                                                  "attend_mma"};
+  const std::vector<std::string_view> tensor_cores = {"product_mma", "product_wgmma", "attend_mma"};
+  const std::vector<std::string_view> hopper = {"product_wgmma"}, attention = {"attend_fma", "attend_mma"};
+  const std::vector<Part> parts = {
+      {TEXT(lapidary_cuda_reduce), {}, {"reduce_threads", "attend_fma", "attend_mma"}},
+      {TEXT(lapidary_cuda_hopper), "EMULATED_HOPPER", hopper},
+      {TEXT(lapidary_cuda_operand), {}, products},
+      {TEXT(lapidary_cuda_staging), {}, products},
+      {TEXT(lapidary_cuda_product_fma), {}, {"product_fma", "attend_fma"}},
+      {TEXT(lapidary_cuda_atoms), {}, tensor_cores},
+      {TEXT(lapidary_cuda_product_mma), {}, {"product_mma", "attend_mma"}},
+      {TEXT(lapidary_cuda_wgmma), "EMULATED_WGMMA", hopper},
+      {TEXT(lapidary_cuda_wgmma_layout), {}, hopper},
+      {TEXT(lapidary_cuda_wgmma_ring), {}, hopper},
+      {TEXT(lapidary_cuda_product_wgmma), {}, hopper},
+      {TEXT(lapidary_cuda_attend), {}, attention},
+      {TEXT(lapidary_cuda_attend_fma), {}, {"attend_fma"}},
+      {TEXT(lapidary_cuda_attend_mma), {}, {"attend_mma"}},
   };
   std::string texts;
   for (const Part& part : parts)
     if (std::ranges::any_of(part.callers, [&](std::string_view name) { return names(kernels, name); }))
-      texts += part.text;
+      texts += part.in_its_place.empty()
+                   ? std::string(part.text)
+                   : fmt::format("#ifdef __CUDACC__\n{}#else\n#include {}\n#endif\n", part.text, part.in_its_place);
   return texts;
 }
 

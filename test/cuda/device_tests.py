@@ -21,7 +21,7 @@ from device.mistakes import COMMON, MISTAKES
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMPILER = [os.environ.get("CXX", "g++"), "-std=c++17", "-O1", "-mf16c", "-mfma", "-ffp-contract=off", "-w"]
-PROGRAMS = ["emulator", "reduce", "product_fma", "product_mma", "product_wgmma", "attend_fma", "attend_mma"]
+PROGRAMS = ["emulator", "reduce", "product_fma", "product_mma", "hopper", "product_wgmma", "attend_fma", "attend_mma"]
 LIBRARY = ["reduce.h", "operand.h", "staging.h", "product_fma.h", "attend.h", "attend_fma.h"]
 TENSOR_LIBRARY = ["atoms.h", "product_mma.h", "attend_mma.h"]
 HOPPER_LIBRARY = ["hopper.h", "wgmma.h", "wgmma_layout.h", "wgmma_ring.h", "product_wgmma.h", "wgmma_store.h"]

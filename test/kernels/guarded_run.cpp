@@ -54,11 +54,12 @@ struct Call {
 
 class Run : public ProgramWalk {
  public:
-  Run(const Program& program, const std::function<lpd_kernel(uint32_t)>& kernel, Placement placement,
+  Run(const Program& program, const std::function<lpd_kernel(uint32_t)>& kernel, Placement placement, bool rounds_apart,
       const std::vector<GuardedBlock>& weights, std::span<const Tensor> inputs)
       : ProgramWalk(program, program.entries[0], inputs),
         kernel_(kernel),
         placement_(placement),
+        rounds_apart_(rounds_apart),
         weights_(weights),
         outputs_(entry_.outputs.size()),
         registers_(entry_.register_slots) {
@@ -216,6 +217,7 @@ class Run : public ProgramWalk {
 
   const std::function<lpd_kernel(uint32_t)>& kernel_;
   Placement placement_;
+  bool rounds_apart_;
   const std::vector<GuardedBlock>& weights_;
   std::vector<GuardedBlock> inputs_, arena_, flags_;
   std::vector<std::unique_ptr<GuardedBlock>> outputs_, registers_;
@@ -237,8 +239,9 @@ void CompiledKernels::compile(const Target& target, int jobs) {
     loaded_ = std::make_unique<codegen::cpu::LoadedKernels>(all_, target, codegen::ArtifactOptions{.jobs = jobs});
 }
 
-GuardedProgram::GuardedProgram(const Program& program, std::function<lpd_kernel(uint32_t)> kernel, Placement placement)
-    : program_(program), kernel_(std::move(kernel)), placement_(placement) {
+GuardedProgram::GuardedProgram(const Program& program, std::function<lpd_kernel(uint32_t)> kernel, Placement placement,
+                               bool rounds_apart)
+    : program_(program), kernel_(std::move(kernel)), placement_(placement), rounds_apart_(rounds_apart) {
   for (ConstantId weight : program.weights) {
     const std::vector<std::byte> bytes = program.module->constants.bytes_of(weight);
     GuardedBlock& block = weights_.emplace_back(static_cast<int64_t>(bytes.size()), placement, "weight");
@@ -249,7 +252,7 @@ GuardedProgram::GuardedProgram(const Program& program, std::function<lpd_kernel(
 
 std::vector<Tensor> GuardedProgram::run(std::span<const Tensor> inputs) const {
   const FaultHandler handler;
-  return Run(program_, kernel_, placement_, weights_, inputs).run();
+  return Run(program_, kernel_, placement_, rounds_apart_, weights_, inputs).run();
 }
 
 }  // namespace lapidary::test

@@ -38,7 +38,8 @@ class CompiledKernels {
 
 class GuardedProgram {
  public:
-  GuardedProgram(const Program&, std::function<lpd_kernel(uint32_t)>, Placement);
+  // `rounds_apart`: a call never does more than one round, as a GPU's launches do not.
+  GuardedProgram(const Program&, std::function<lpd_kernel(uint32_t)>, Placement, bool rounds_apart = false);
   // Of the first entry point. Throws Error{Fault::Internal}.
   std::vector<Tensor> run(std::span<const Tensor> inputs) const;
 
@@ -46,6 +47,7 @@ class GuardedProgram {
   const Program& program_;
   std::function<lpd_kernel(uint32_t)> kernel_;
   Placement placement_;
+  bool rounds_apart_;
   std::vector<GuardedBlock> weights_;
 };
 

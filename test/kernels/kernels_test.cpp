@@ -109,13 +109,14 @@ const KernelCase& case_of(CaseNumber number) { return kernel_cases()[number.fami
 class Kernels : public ::testing::TestWithParam<CaseNumber> {};
 
 void check(const KernelCase& kernel_case, const LoweredCase& lowered, const CompiledKernels& kernels,
-           const std::vector<Expected>& all_expected, const std::vector<Placement>& placements) {
+           const std::vector<Expected>& all_expected, const std::vector<Placement>& placements,
+           bool rounds_apart = false) {
   ASSERT_TRUE(lowered.program) << lowered.error;
   const Program& program = *lowered.program;
   const auto kernel = [&](uint32_t index) { return kernels.kernel(lowered.number, index); };
   for (Placement placement : placements) {
     SCOPED_TRACE(placement == Placement::BeginsAfterGuard ? "buffers begin behind guards" : "buffers end at guards");
-    const GuardedProgram guarded(program, kernel, placement);
+    const GuardedProgram guarded(program, kernel, placement, rounds_apart);
     for (size_t set = 0; set < all_expected.size(); ++set) {
       SCOPED_TRACE("symbols:" + to_string(kernel_case.values[set]));
       const Expected& expected = all_expected[set];
@@ -158,7 +159,7 @@ TEST_P(Kernels, ComputeOnAnEmulatedGpu) {
   const CompiledFamily& family = compiled(GetParam().family, "cuda:sm_80");
   try {
     check(kernel_case, family.cases[GetParam().index], family.kernels, expected,
-          {Placement::AlignedAtGuard, Placement::BeginsAfterGuard});
+          {Placement::AlignedAtGuard, Placement::BeginsAfterGuard}, true);
   } catch (const Error& error) { ADD_FAILURE() << error.what(); }
 }
 

@@ -1,9 +1,13 @@
 // Which image a device runs, by the rules of NVIDIA's compatibility guide, written out as a table.
 #include <gtest/gtest.h>
 
-extern "C" {
-#include "runtime/cuda.h"
-}
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "runtime/abi.h"
+
+extern "C" const lpd_device_image* lpd_cuda_pick_image(const lpd_device_code*, uint32_t capability);  // runtime/cuda.h
 
 namespace lapidary::test {
 namespace {

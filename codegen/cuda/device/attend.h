@@ -9,9 +9,12 @@
 // the block for q (0 <= position < ROWS), a key for k and v. So in a row-major sequence chunks are along the line.
 // Positions beyond the queries and columns beyond the width are for `at` to find; keys from key_end on have no weight.
 //
-//   f32 score(row, key, s)       the score of a pair from the product of its query and key: scaled, biased, masked by
-//   -inf output(row, column, x, y)    the result at (row, column) and (row, column + 1), for all ROWS and VALUES
-//   log_sum(row, x)              the logarithm of the row's sum of exponentials, for gradients
+// score(row, key, s): f32
+//   The score of a pair from the product of its query and key: scaled, biased, minus infinity where masked.
+// output(row, column, x, y)
+//   The result at (row, column) and (row, column + 1); called for all ROWS and VALUES.
+// log_sum(row, x)
+//   The logarithm of the row's sum of exponentials, for gradients.
 //
 // A row whose keys are all masked is NaN, as the softmax of minus infinities is.
 

@@ -5,8 +5,8 @@
 //   f32 acc[product::elements] = {};
 //   product::accumulate(acc, shared, k_begin, k_end, a, b);    // shared: product::shared_bytes, aligned to 16
 //
-// f32, f64, i32, i64 (integers wrap), and i8 or u8 with i32 sums, four products an instruction; T's kin: for bytes the
-// operands say which are signed.
+// T, ACC are f32, f64, i32 or i64 twice (integers wrap), or bytes with i32 sums, four products an instruction; which of
+// the bytes are signed the operands say.
 //
 // A slot is [k][line], lines padded by 16 bytes, so that a thread reads what it needs of a k in runs of 16 bytes.
 // Elements of a thread are a grid of runs: groups of up to 16 bytes of rows by groups of up to 16 bytes of columns, far

@@ -34,7 +34,7 @@ class AttentionEmitter {
     node_.atom = factor_ == DType::F16 ? Atom::F16 : factor_ == DType::BF16 ? Atom::BF16 : Atom::Fma;
     node_.queries = kQueries, node_.keys = kKeys, node_.warps = kWarps, node_.stages = kStages;
     node_.depth = rounded_up(head_size_, 16);
-    node_.columns = rounded_up(value_size_, 16);
+    node_.columns = rounded_up(value_size_, node_.atom == Atom::Fma ? 32 : 16);
     node_.query = make_var("i", {}, 0, kQueries - 1);
     node_.key = make_var("j", {}, 0, INT64_MAX / 4);
     node_.inner = make_var("d", {}, 0, node_.depth - 1);
@@ -95,15 +95,16 @@ class AttentionEmitter {
     node_.v.value = operand_value(emit_, factor_, within(e, value_size_, node_.columns), [&] {
       return emit_.value(v_, {{at(batch_), at(kv_head_), at(key), at(e)}});
     });
-    widen(node_.q, q_, 3, true);
-    widen(node_.k, k_, 3, true);
-    widen(node_.v, v_, 3, false);
+    widen(node_.q, q_);
+    widen(node_.k, k_);
+    widen(node_.v, v_);
     return node_.q.value && node_.k.value && node_.v.value;
   }
 
   // Rows of q, k and v along their last axis, or, as a transposed key may lie, along the one before.
-  void widen(ProductOperand& operand, const Value* value, size_t last, bool last_is_k) {
-    for (const size_t axis : {last, last - 1}) {
+  void widen(ProductOperand& operand, const Value* value) {
+    operand.along_k = false;
+    for (const size_t axis : {3, 2}) {
       const Shape& shape = value->type.shape;
       const std::optional<int> width =
           width_along(emit_, factor_, shape[axis], [&](GroupEmitter& emit, const Coord& position) {
@@ -113,11 +114,10 @@ class AttentionEmitter {
             return emit.value(value, coords);
           });
       if (!width) continue;
-      operand.along_k = (axis == last) == last_is_k;
+      operand.along_k = axis == 2;
       operand.vector = *width;
       return;
     }
-    operand.along_k = last_is_k;
   }
 
   // The scale, the cap, the additive mask and causality.
@@ -134,7 +134,8 @@ class AttentionEmitter {
       for (int axis = 0; axis < mask->type.rank(); ++axis)
         if (lapidary::value_of(mask->type.shape[axis]) == 1) where[axis] = at(integer(0));
       const Expr added =
-          operand_value(emit_, DType::F32, is_query(query), [&] { return emit_.value(mask, {where}); });
+          operand_value(emit_, DType::F32, both(is_query(query), less(key, builder_.parameter(keys))),
+                        [&] { return emit_.value(mask, {where}); });
       if (!added) return nullptr;
       score = add(score, added);
     }
@@ -160,6 +161,9 @@ class AttentionEmitter {
         GroupEmitter::Scope scope(emit_, guarded);
         Coords where{{at(batch_), at(head_), at(query), lanes > 1 ? along(column) : at(column)}, lanes};
         Expr value = load(accumulator_, at_element, lanes);
+        if (range(k_->type.shape[2]).lo < 1)  // over no keys the result is 0
+          value = select(splat_to(less(integer(0), builder_.parameter(k_->type.shape[2])), lanes), value,
+                         real(0, lanes));
         if (const DType dtype = op_.type().dtype; compute_dtype(dtype) != dtype)
           value = convert(convert(value, dtype), compute_dtype(dtype));
         emit_.store_results(op_.result(), where, value);

@@ -55,6 +55,10 @@ WGMMA_KERNEL(wgmma_f16_128x256_copied, atom_f16, 128, 256, 64, 4, 2, false, 1, b
 WGMMA_KERNEL(wgmma_f16_128x128_computed, atom_f16, 128, 128, 64, 4, 2, false, 1, by_map, true, by_computing, true)
 #ifdef ALL
 WGMMA_KERNEL(wgmma_f16_192x128, atom_f16, 192, 128, 64, 4, 3, false, 1, by_copies, true, by_map, true)
+WGMMA_KERNEL(wgmma_f16_256x128, atom_f16, 256, 128, 64, 4, 2, false, 1, by_map, false, by_map, true)
+WGMMA_KERNEL(wgmma_f16_64x256, atom_f16, 64, 256, 64, 4, 1, false, 1, by_map, true, by_map, true)
+WGMMA_KERNEL(wgmma_f16_128x128_turns, atom_f16, 128, 128, 64, 4, 2, true, 1, by_copies, true, by_map, false)
+WGMMA_KERNEL(wgmma_u8_s8_128x128, atom_u8_s8, 128, 128, 128, 4, 2, false, 1, by_copies, true, by_strides, true)
 WGMMA_KERNEL(wgmma_f16_64x128_two_blocks, atom_f16, 64, 128, 64, 4, 1, false, 2, by_copies, true, by_map, true)
 WGMMA_KERNEL(wgmma_f16_64x16, atom_f16, 64, 16, 64, 6, 1, false, 2, by_map, true, by_copies, false)
 WGMMA_KERNEL(wgmma_tf32_128x128_copied, atom_tf32, 128, 128, 32, 4, 2, false, 1, by_strides, true, by_strides, false)

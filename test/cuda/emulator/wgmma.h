@@ -101,6 +101,7 @@ template <int PENDING>
 void wgmma_wait(EMULATOR_CALLED_AT) {
   const unsigned number = emulator::current_block->running->number / 128;
   const unsigned group = emulator::async_thread().group;
+  if (number >= emulator::current_block->warpgroups.size()) emulator::fail("is in no whole warpgroup");
   emulator::meet(emulator::current_block->warpgroups[number], 128, {file, line}, true,
                  [&] { emulator::multiply_groups(128 * number, group > PENDING ? group - PENDING : 0); });
 }
