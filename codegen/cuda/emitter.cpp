@@ -2,6 +2,7 @@
 #include "codegen/cuda/emitter.h"
 
 #include "codegen/cuda/expressions.h"
+#include "codegen/cuda/operand_form.h"
 #include "codegen/cuda/shared_memory.h"
 #include "ir/error.h"
 #include "ir/fragment.h"
@@ -310,30 +311,58 @@ class KernelEmitter {
     text_.line("}}");
   }
 
-  // A lambda: where the chunk lies, or what it is.
+  // Functions of (line, k): where the chunk lies, or what it is.
   void emit_operand(const char* name, const loops::ProductOperand& operand, const loops::Var& line,
                     const loops::Var& k) {
-    const loops::ExprNode& value = *operand.value;
-    const bool copied = value.kind == loops::ExprKind::Load;
-    const std::string& line_name = expressions_.declare(line);
-    const std::string& k_name = expressions_.declare(k);
-    text_.line("const auto {} = {}<{}, {}, {}>([=](i64 {}, i64 {}) {{", name, copied ? "copied" : "computed",
-               memory_type(value.type.dtype), operand.vector, operand.along_k, line_name, k_name);
-    {
-      Text::Indent inside(text_);
-      if (copied) {
-        const loops::Expr mask = value.args.size() > 1 ? value.args[1] : nullptr;
-        expressions_.begin({value.args[0], mask});
-        const std::string index = expressions_.value(value.args[0]), valid = mask ? expressions_.value(mask) : "true";
-        text_.line("return source<{}>{{{} + {}, {}}};", memory_type(value.type.dtype),
-                   expressions_.declare(value.buffer), index, valid);
-      } else {
-        LPD_CHECK(operand.vector == 1, "a computed operand of {} elements", operand.vector);
-        expressions_.begin({operand.value});
-        text_.line("return {};", expressions_.value(operand.value));
+    const OperandForm form = operand_form(operand, line, k);
+    const std::string shape =
+        fmt::format("<{}, {}, {}>", memory_type(operand.value->type.dtype), operand.vector, operand.along_k);
+    const auto declared = [&](const loops::Var& var) { return "i64 " + expressions_.declare(var); };
+    const auto valid = [&] { return form.mask ? expressions_.value(form.mask) : std::string("true"); };
+    const auto buffer = [&] { return expressions_.declare(operand.value->buffer); };
+    const auto source = fmt::format("source<{}>", memory_type(operand.value->type.dtype));
+    switch (form.kind) {
+      case OperandForm::Kind::Strided: {
+        expressions_.begin({form.base, form.stride, form.lines});
+        const std::string base = expressions_.value(form.base), stride = expressions_.value(form.stride),
+                          lines = form.lines ? expressions_.value(form.lines) : "0x7fffffff";
+        return text_.line("const auto {} = strided{}({} + {}, {}, {});", name, shape, buffer(), base, stride, lines);
       }
+      case OperandForm::Kind::Prepared:
+        text_.line("const auto {}_line = [=]({}) {{", name, declared(line));
+        returned({form.of_line, form.mask}, [&] {
+          const std::string at = expressions_.value(form.of_line);
+          return fmt::format("place_of_line{{{}, {}}}", at, valid());
+        });
+        text_.line("}};");
+        text_.line("const auto {0} = prepared{1}({0}_line, [=](place_of_line known, {2}) {{", name, shape, declared(k));
+        returned({form.of_k}, [&] {
+          const std::string at = expressions_.value(form.of_k);
+          return fmt::format("{}{{{} + known.at + {}, known.valid}}", source, buffer(), at);
+        });
+        return text_.line("}});");
+      case OperandForm::Kind::Copied:
+        text_.line("const auto {} = copied{}([=]({}, {}) {{", name, shape, declared(line), declared(k));
+        returned({operand.value->args[0], form.mask}, [&] {
+          const std::string at = expressions_.value(operand.value->args[0]);
+          return fmt::format("{}{{{} + {}, {}}}", source, buffer(), at, valid());
+        });
+        return text_.line("}});");
+      case OperandForm::Kind::Computed:
+        LPD_CHECK(operand.vector == 1, "a computed operand of {} elements", operand.vector);
+        text_.line("const auto {} = computed{}([=]({}, {}) {{", name, shape, declared(line), declared(k));
+        returned({operand.value}, [&] { return expressions_.value(operand.value); });
+        return text_.line("}});");
     }
-    text_.line("}});");
+  }
+
+  // The body of a function: what `value` needs before it, and its return.
+  template <class Value>
+  void returned(const std::vector<loops::Expr>& roots, const Value& value) {
+    Text::Indent inside(text_);
+    expressions_.begin(roots);
+    const std::string result = value();
+    text_.line("return {};", result);
   }
 
   const loops::Kernel& kernel_;

@@ -22,6 +22,12 @@ DEV vec<T, N> ramp(T start, T step) {
   return r;
 }
 
+// Of a line of a product's operand: where it lies in the buffer, and whether it counts.
+struct place_of_line {
+  i64 at;
+  bool valid;
+};
+
 // --- memory: elements need no alignment beyond their own; what is masked off is not touched and loads as 0 ---------
 template <int N, class T>
 DEV vec<T, N> load(const T* p) {

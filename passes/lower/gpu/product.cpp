@@ -51,6 +51,8 @@ class ProductEmitter {
     builder_.threads = 32 * tile.warp_rows * tile.warp_columns;
   }
 
+  bool has_single_elements() const { return has_single_elements_; }
+
   std::optional<LoweredVariant> emit(Dim when) {
     Dim row_tiles = dims_.ceildiv(rows_, builder_.dim(tile_.rows)),
         column_tiles = dims_.ceildiv(columns_, builder_.dim(tile_.columns));
@@ -62,6 +64,7 @@ class ProductEmitter {
     first_row_ = builder_.body.let("row", mul(parts[parts.size() - 2], integer(tile_.rows)));
     first_column_ = builder_.body.let("column", mul(parts.back(), integer(tile_.columns)));
     if (!operands()) return std::nullopt;
+    has_single_elements_ = node_.a.vector == 1 || node_.b.vector == 1;
     const DType sum = factor_ == DType::F64 ? DType::F64 : is_float(factor_) ? DType::F32 : DType::I32;
     accumulator_ = builder_.body.fragment("acc", sum, tile_layout(node_).elements());
     for_each_element(1, [&](Block& block, Expr, Expr element) {
@@ -187,6 +190,7 @@ class ProductEmitter {
   Parts batch_;
   Expr first_row_, first_column_;
   Buffer accumulator_;
+  bool has_single_elements_ = false;
 };
 
 }  // namespace
@@ -199,8 +203,13 @@ std::optional<LoweredStep> product_step(Context& context, const Op& group, const
   const DType factor = form.a->type.dtype;
   const Tile tile = choose_tile(context.target(), context.options.f32_products, factor, guess(batch), guess(rows), guess(columns));
   LoweredStep step;
-  std::optional<LoweredVariant> variant = ProductEmitter(context, group, form, tile, tile.factor).emit(nullptr);
+  ProductEmitter first(context, group, form, tile, tile.factor);
+  std::optional<LoweredVariant> variant = first.emit(nullptr);
   if (!variant) return std::nullopt;
+  if (first.has_single_elements()) {
+    const Tile smaller = tile_of_single_elements(tile);
+    variant = ProductEmitter(context, group, form, smaller, smaller.factor).emit(nullptr);
+  }
   step.variants.push_back(std::move(*variant));
   step.flops = dims.product(std::vector<Dim>{dims.constant(2), batch, rows, columns, depth});
   return step;

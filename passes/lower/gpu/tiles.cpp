@@ -42,6 +42,13 @@ std::string Tile::text() const {
                      warp_columns, stages);
 }
 
+Tile tile_of_single_elements(const Tile& tile) {
+  if (tile.atom != Atom::Fma || tile.factor != DType::F32) return tile;
+  Tile smaller = tile.rows * tile.columns <= 64 * 64 ? tile : kFloats[2];
+  smaller.depth = 8;
+  return smaller;
+}
+
 Tile choose_tile(const Target& target, passes::F32Products f32, DType factor, int64_t batch, int64_t rows, int64_t columns) {
   if (factor == DType::F64) return kDoubles;
   const bool tensor = target.capability >= 80, halves = bit_width(factor) == 16 && tensor, bytes = bit_width(factor) == 8;
