@@ -162,6 +162,10 @@ Nvrtc::Result Nvrtc::compile(const std::string& text, const std::string& archite
   Result result;
   result.log = taken<std::string>(program, call_.log_size, call_.log, "log");
   if (!result.log.empty()) result.log.pop_back();  // the terminator
+  if (status == kOutOfMemory) throw std::bad_alloc();
+  if (status == kNoBuiltins)
+    throw Error(Fault::File, fmt::format("NVRTC {} does not find its libnvrtc-builtins.so, which belongs beside it: {}",
+                                         version_, kHowToGetIt));
   if (status != 0)
     throw Error(Fault::Internal,
                 fmt::format("NVRTC {} for {}: {}\n{}", version_, architecture, call_.error_text(status), result.log));
