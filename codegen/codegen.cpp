@@ -47,8 +47,9 @@ cpu::LinkInput link_input(const std::string& symbol, Arch arch) {
 // The products under way, by their temporary files.
 class Writer {
  public:
-  Writer(const ConstantTable& constants, const cpu::LinkInput& input, const host::WeightLayout& weights, int jobs)
-      : constants_(constants), input_(input), weights_(weights), jobs_(jobs) {}
+  Writer(const ConstantTable& constants, const cpu::LinkInput& input, const host::WeightLayout& weights, bool seeded,
+         int jobs)
+      : constants_(constants), input_(input), weights_(weights), seeded_(seeded), jobs_(jobs) {}
 
   void text(const std::string& path, const std::string& content) {
     if (!path.empty()) open(path, 0666).write(content);
@@ -81,16 +82,18 @@ class Writer {
     return *file;
   }
   void finish(const std::string& path, const cpu::Linked& linked, std::vector<char> content) {
-    LPD_CHECK(linked.reserved_bytes == weights_.bytes);
+    LPD_CHECK(linked.reserved_bytes == (seeded_ ? 0 : weights_.bytes));
     content.insert(content.end(), linked.bytes.begin(), linked.bytes.end());
     const OutputFile& file = *files_.at(path);
     file.write({content.data(), content.size()});
+    if (seeded_) return;
     write_weights(constants_, weights_, file, static_cast<int64_t>(content.size()), jobs_);
   }
 
   const ConstantTable& constants_;
   const cpu::LinkInput& input_;
   const host::WeightLayout& weights_;
+  const bool seeded_;  // the product holds none
   const int jobs_;
   std::map<std::string, std::unique_ptr<OutputFile>> files_;
 };
@@ -112,7 +115,7 @@ void write_products(const std::vector<Level>& levels, const std::string& symbol,
 
   StageClock clock(options);
   cpu::LinkInput input = link_input(symbol, needs.arch);
-  Writer writer(levels[0].program.module->constants, input, weights, options.jobs);
+  Writer writer(levels[0].program.module->constants, input, weights, options.seed.has_value(), options.jobs);
   writer.reserve(products.library, 0777);
   writer.reserve(products.program, 0777);
   writer.reserve(products.object, 0666);
@@ -120,6 +123,12 @@ void write_products(const std::vector<Level>& levels, const std::string& symbol,
   if (!products.header.empty()) writer.text(products.header, header_text(levels[0].program, symbol));
   if (products.library.empty() && products.object.empty() && products.archive.empty() && products.program.empty())
     return writer.keep();
+  if (options.seed) {
+    needs.seed = *options.seed;
+    needs.seeded.emplace();
+    for (ConstantId id : weights.constants)
+      needs.seeded->push_back(seeded_weight(levels[0].program.module->constants, id));
+  }
   if (needs.is_gpu) {
     needs.images = cuda::compile_images(programs, levels[0].target, options);
     input.objects.push_back(host::image_object(needs));

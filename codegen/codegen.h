@@ -1,6 +1,7 @@
 // Program → artifact. One folder for each target behind this header.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,10 @@ Target resolve_target(const std::string& name);
 std::vector<Target> resolve_targets(const std::string& name);
 
 struct ArtifactOptions {
-  int jobs = 1;              // compile threads; never changes a byte of the result
-  bool strict_math = false;  // libm's maths instead of our own
-  std::string image_cache;   // folder of the images compiled for CUDA before; empty: none (codegen/cuda/image_cache.h)
+  int jobs = 1;                  // compile threads; never changes a byte of the result
+  bool strict_math = false;      // libm's maths instead of our own
+  std::optional<uint64_t> seed;  // of a product with made-up weights (codegen/seeded_weights.h)
+  std::string image_cache;  // folder of the images compiled for CUDA before; empty: none (codegen/cuda/image_cache.h)
   std::function<void(const std::string& stage, double seconds)> on_stage;  // --time-passes
 };
 

@@ -170,6 +170,22 @@ typedef struct {
   uint32_t kernel_count, image_count;
 } lpd_device_code;
 
+/* Weights that are made up when a product is opened (--weights=seeded): from `start` on in the model's weights these
+ * bytes, or, where there are none, words of 8 bytes that are random & mask | bits. */
+typedef struct {
+  int64_t start, bytes;
+  uint64_t mask, bits;
+  const void *exact;
+} lpd_seeded_weight;
+
+struct lpd_model;
+typedef struct {
+  int64_t count;
+  uint64_t seed;
+  const lpd_seeded_weight *list;
+  void (*fill)(const struct lpd_model *); /* seeded.c */
+} lpd_seeded_weights;
+
 struct lpd_driver; /* the part of the runtime that uses it; internal.h */
 
 struct lpd_model {
@@ -200,6 +216,7 @@ struct lpd_model {
   int64_t weights_bytes;
   const lpd_device_code *device_code; /* both NULL in products for a CPU, which hold nothing of the driver's part */
   const struct lpd_driver *driver;
+  const lpd_seeded_weights *seeded; /* NULL: the product holds its weights */
 };
 
 #endif

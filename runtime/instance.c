@@ -141,6 +141,7 @@ lpd_status lpd_create(const lpd_model *model, const lpd_options *given, lpd_inst
   instance->max_loop = options->max_loop;
   instance->dims_version = instance->pointers_version = 1;
   instance->seen_flags = instance->flags;
+  if (model->seeded) model->seeded->fill(model);
   instance->seen_weights = model->weights;
   instance->driver = model->driver;
   if (instance->driver) instance->broken = instance->driver->open(instance, options);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 
 #include "codegen/cuda/compile.h"
@@ -53,6 +54,7 @@ namespace {
 struct Arguments {
   CompileOptions compile;
   std::string output;
+  std::string weights = "model";
   std::vector<std::string> emit = {"so"};
 };
 
@@ -92,6 +94,20 @@ constexpr const char* kImages[] = {"cubin", "ptx"};
 
 bool is_text(const std::string& kind) { return std::ranges::find(kTexts, kind) != std::end(kTexts); }
 bool is_image(const std::string& kind) { return std::ranges::find(kImages, kind) != std::end(kImages); }
+
+// "model", "seeded", "seeded=7"
+std::optional<uint64_t> parse_weights(const std::string& text) {
+  if (text == "model") return {};
+  if (text == "seeded") return 0;
+  const std::string prefix = "seeded=";
+  uint64_t seed = 0;
+  const char* end = text.data() + text.size();
+  if (text.starts_with(prefix))
+    if (const auto [stop, error] = std::from_chars(text.data() + prefix.size(), end, seed);
+        stop == end && error == std::errc())
+      return seed;
+  throw Error(Fault::Usage, fmt::format("--weights takes model, seeded or seeded=SEED, got '{}'", printable(text)));
+}
 
 // Some kinds are of CPUs, some of CUDA devices.
 void check_target(const Arguments& arguments) {
@@ -176,6 +192,11 @@ void add_compile_command(CLI::App& app, std::function<int()>& action) {
   add_compile_options(*command, arguments->compile);
   command->add_option("-o,--output", arguments->output,
                       "where to write; several products share its name. Default: the model's name, here");
+  command
+      ->add_option("--weights", arguments->weights,
+                   "model, or seeded=SEED: made up when the product is opened, which then is small and good to measure "
+                   "with; its outputs mean nothing")
+      ->capture_default_str();
   std::vector<std::string> kinds;
   for (const ProductKind& kind : kProducts) kinds.push_back(kind.name);
   kinds.insert(kinds.end(), std::begin(kImages), std::end(kImages));
@@ -188,7 +209,12 @@ void add_compile_command(CLI::App& app, std::function<int()>& action) {
       ->allow_extra_args(false)
       ->check(CLI::IsMember(kinds))
       ->capture_default_str();
-  command->callback([arguments, &action] { action = [arguments] { return run(*arguments); }; });
+  command->callback([arguments, &action] {
+    action = [arguments] {
+      arguments->compile.seed = parse_weights(arguments->weights);
+      return run(*arguments);
+    };
+  });
 }
 
 }  // namespace lapidary::tools

@@ -126,6 +126,7 @@ codegen::ArtifactOptions artifact_options(const CompileOptions& options) {
   int cores = std::max(1u, std::thread::hardware_concurrency());
   result.jobs = options.jobs > 0 ? options.jobs : cores;
   result.strict_math = options.numerics == "strict";
+  result.seed = options.seed;
   if (!options.no_cache) result.image_cache = codegen::cuda::ImageCache::default_folder();
   if (options.time_passes) {
     result.on_stage = [](const std::string& stage, double seconds) {

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,8 +26,9 @@ struct CompileOptions {
   int jobs = 0;                         // 0: one for each core
   int threads = 0;                      // 0: as many as the machine has; only a hint to the compiler
   bool time_passes = false;
-  bool no_cache = false;  // of images for CUDA
-  bool quiet = false;     // no warnings
+  std::optional<uint64_t> seed;  // of made-up weights
+  bool no_cache = false;         // of images for CUDA
+  bool quiet = false;            // no warnings
 };
 
 // Runs body(); what it finds wrong with the model gets the model's name in front.

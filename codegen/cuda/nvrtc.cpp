@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <new>
 #include <sstream>
 
 #include "ir/error.h"
@@ -20,6 +21,8 @@ namespace {
 constexpr const char* kHowToGetIt =
     "install the CUDA toolkit (12 or 13), or `pip install nvidia-cuda-nvrtc` (or nvidia-cuda-nvrtc-cu12), or name the "
     "library in LAPIDARY_NVRTC";
+
+constexpr int kOutOfMemory = 1, kNoBuiltins = 7;  // of nvrtcResult
 
 // Later names first: "cuda-13.0" before "cuda-12.4", ".so.13" before ".so.12".
 void add_matches(std::vector<std::string>& paths, const std::string& pattern) {
@@ -159,6 +162,10 @@ Nvrtc::Result Nvrtc::compile(const std::string& text, const std::string& archite
   Result result;
   result.log = taken<std::string>(program, call_.log_size, call_.log, "log");
   if (!result.log.empty()) result.log.pop_back();  // the terminator
+  if (status == kOutOfMemory) throw std::bad_alloc();
+  if (status == kNoBuiltins)
+    throw Error(Fault::File, fmt::format("NVRTC {} does not find its libnvrtc-builtins.so, which belongs beside it: {}",
+                                         version_, kHowToGetIt));
   if (status != 0)
     throw Error(Fault::Internal,
                 fmt::format("NVRTC {} for {}: {}\n{}", version_, architecture, call_.error_text(status), result.log));

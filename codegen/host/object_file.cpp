@@ -115,10 +115,11 @@ uint64_t DataObject::add_string(const std::string& text) {
   return found->second;
 }
 
-void DataObject::reserve_section(const std::string& section, const std::string& symbol, uint64_t bytes) {
+void DataObject::reserve_section(const std::string& section, const std::string& symbol, uint64_t bytes, bool writable) {
   reserved_section_ = section;
   reserved_symbol_ = symbol;
   reserved_bytes_ = bytes;
+  reserved_writable_ = writable;
 }
 
 std::vector<char> DataObject::elf(Arch arch) const {
@@ -136,7 +137,7 @@ std::vector<char> DataObject::elf(Arch arch) const {
   Writer out;
   out.section(kData, ".data.rel.ro.tables", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, 64, bytes_);
   out.section(kRelocations, ".rela.data.rel.ro.tables", SHT_RELA, SHF_INFO_LINK, 8, relocations);
-  out.section(kReserved, reserved_section_, SHT_NOBITS, SHF_ALLOC, 4096, {});
+  out.section(kReserved, reserved_section_, SHT_NOBITS, SHF_ALLOC | (reserved_writable_ ? SHF_WRITE : 0), 4096, {});
   out.section(kStack, ".note.GNU-stack", SHT_PROGBITS, 0, 1, {});
   out.section(kSymbols, ".symtab", SHT_SYMTAB, 0, 8, symbols.symbols());
   out.section(kStrings, ".strtab", SHT_STRTAB, 0, 1, symbols.names());

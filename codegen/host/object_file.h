@@ -35,9 +35,9 @@ class DataObject {
   void point(uint64_t at, uint64_t target) { pointers_.push_back({at, target, {}}); }  // into these bytes
   void point_to_symbol(uint64_t at, const std::string& symbol) { pointers_.push_back({at, 0, symbol}); }
   void define(const std::string& symbol, uint64_t offset) { defined_[symbol] = offset; }  // hidden
-  // A read-only section of so many bytes that the object does not hold (SHT_NOBITS), page-aligned, and a hidden symbol
-  // at its start.
-  void reserve_section(const std::string& section, const std::string& symbol, uint64_t bytes);
+  // A section of so many bytes that the object does not hold (SHT_NOBITS), page-aligned, and a hidden symbol at its
+  // start. Read-only, unless it is to be filled by the program itself.
+  void reserve_section(const std::string& section, const std::string& symbol, uint64_t bytes, bool writable = false);
 
   std::vector<char> elf(Arch) const;
 
@@ -51,6 +51,7 @@ class DataObject {
   std::map<std::string, uint64_t> strings_, defined_;
   std::string reserved_section_, reserved_symbol_;
   uint64_t reserved_bytes_ = 0;
+  bool reserved_writable_ = false;
 };
 
 }  // namespace lapidary::codegen::host

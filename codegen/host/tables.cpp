@@ -48,6 +48,7 @@ class TableBuilder {
   void emit_symbols(uint64_t model);
   void emit_kernels(uint64_t model);
   void emit_device_code(uint64_t model);
+  void emit_seeded_weights(uint64_t model);
   uint64_t emit_signatures(const std::vector<TensorInfo>&);
   uint64_t emit_strings(const std::vector<std::string>&, bool null_at_end);
   void point_to_string(uint64_t at, const std::string& text) { out_.point(at, out_.add_string(text)); }
@@ -380,6 +381,31 @@ void TableBuilder::emit_kernels(uint64_t model) {
   out_.point(model + offsetof(lpd_model, flag_messages), emit_strings(program_.flags, false));
 }
 
+// Level 0 has the list; the others refer to it.
+void TableBuilder::emit_seeded_weights(uint64_t model) {
+  if (level_ == 0) {
+    std::vector<lpd_seeded_weight> list;
+    for (size_t i = 0; i < needs_.seeded->size(); ++i) {
+      const SeededWeight& weight = (*needs_.seeded)[i];
+      list.push_back({weights_.starts[i], weight.bytes, weight.mask, weight.bits, nullptr});
+    }
+    const uint64_t at = out_.add_array(list);
+    for (size_t i = 0; i < list.size(); ++i)
+      if (const std::vector<char>& exact = (*needs_.seeded)[i].exact; !exact.empty())
+        out_.point(at + i * sizeof(lpd_seeded_weight) + offsetof(lpd_seeded_weight, exact), out_.add_bytes(exact, 8));
+    lpd_seeded_weights seeded{};
+    seeded.count = static_cast<int64_t>(list.size());
+    seeded.seed = needs_.seed;
+    const uint64_t head = out_.add_array(std::vector{seeded});
+    out_.point(head + offsetof(lpd_seeded_weights, list), at);
+    out_.point_to_symbol(head + offsetof(lpd_seeded_weights, fill), "lpd_fill_seeded");
+    out_.define("lpd_seeded_list", head);
+    out_.point(model + offsetof(lpd_model, seeded), head);
+  } else {
+    out_.point_to_symbol(model + offsetof(lpd_model, seeded), "lpd_seeded_list");
+  }
+}
+
 std::vector<char> TableBuilder::build() {
   for (const Step& step : entry_.steps)
     if (step.kind == StepKind::Elements) add_reads(step);
@@ -415,7 +441,11 @@ std::vector<char> TableBuilder::build() {
   table.weights_bytes = weights_.bytes;
   out_.put(model, table);
   if (weights_.bytes > 0) {
-    if (level_ == 0) out_.reserve_section(kWeightsSection, kWeightsSymbol, static_cast<uint64_t>(weights_.bytes));
+    const bool seeded = needs_.seeded.has_value();
+    if (level_ == 0)
+      out_.reserve_section(seeded ? kSeededSection : kWeightsSection, kWeightsSymbol,
+                           static_cast<uint64_t>(weights_.bytes), seeded);
+    if (seeded) emit_seeded_weights(model);
     out_.point_to_symbol(model + offsetof(lpd_model, weights), kWeightsSymbol);
   }
   return out_.elf(needs_.arch);

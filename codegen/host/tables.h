@@ -2,10 +2,12 @@
 // weights, and refer to the kernels, lpd_k0 … ; and the list of these models, lpd_product_models.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "codegen/cuda/compile.h"
+#include "codegen/seeded_weights.h"
 #include "ir/program.h"
 #include "ir/target.h"
 
@@ -21,14 +23,18 @@ struct WeightLayout {
   std::vector<std::vector<int64_t>> offsets;  // of each program, by its own index
   int64_t bytes = 0;
 };
+// Made-up weights are filled in when the product is opened; this is their section.
+inline constexpr const char* kSeededSection = ".bss.lpd_weights";
 WeightLayout lay_out_weights(const std::vector<const Program*>&);
 
-// What the kernels of a program need of the machine.
+// What the kernels of a program need of the machine, and where their weights come from.
 struct Needs {
   Arch arch;                              // of the host
   std::vector<std::string> cpu_features;  // by LLVM's names
   bool is_gpu = false;                    // the kernels are in these images, which are an object of their own
   std::vector<cuda::Image> images;
+  std::optional<std::vector<SeededWeight>> seeded;  // one for each of the layout, instead of weights in the product
+  uint64_t seed = 0;
 };
 
 // Of the level-th program.
