@@ -10,6 +10,9 @@
 // strided<T, VECTOR, ALONG_K>(first, stride, lines)
 //   The same for a matrix, cheaper: chunks are at first + line * stride + k if ALONG_K, else at first + line + k *
 //   stride; lines below `lines` are valid.
+// prepared<T, VECTOR, ALONG_K>(prepare, at)
+//   Copied too: prepare(line) gives any struct of what is to be known of a line, once, and at(that, line, k) the
+//   source.
 // converted<T, VECTOR, ALONG_K>(load, convert)
 //   load(line, k) gives any struct of what was loaded, well before convert(that, line, k) makes the chunk of it: a
 //   vec<T, VECTOR>, or a T if VECTOR is 1. In between a tile is multiplied, so memory has time. The struct has a name:
@@ -75,6 +78,17 @@ struct matrix_at {
 template <class T, int VECTOR, bool ALONG_K>
 DEV operand<T, VECTOR, ALONG_K, true, matrix_at<T, ALONG_K>> strided(const T* first, i64 stride, i64 lines) {
   return {{first, stride, lines}, {}};
+}
+
+template <class PREPARE, class AT>
+struct prepared_at {
+  PREPARE prepare;
+  AT at;
+  DEV_MEMBER auto operator()(i64 line, i64 k) const { return at(prepare(line), line, k); }
+};
+template <class T, int VECTOR, bool ALONG_K, class PREPARE, class AT>
+DEV operand<T, VECTOR, ALONG_K, true, prepared_at<PREPARE, AT>> prepared(PREPARE prepare, AT at) {
+  return {{prepare, at}, {}};
 }
 
 // --- up to 16 bytes, aligned to their number: one access ---
