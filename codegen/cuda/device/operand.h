@@ -11,8 +11,8 @@
 //   The same for a matrix, cheaper: chunks are at first + line * stride + k if ALONG_K, else at first + line + k *
 //   stride; lines below `lines` are valid.
 // prepared<T, VECTOR, ALONG_K>(prepare, at)
-//   Copied by a function of two parts: prepare(i64 line) gives what is known of a line, a struct with a name, once a
-//   tile; at(that, i64 k) gives the source<T>.
+//   Copied too: prepare(line) gives any struct of what is to be known of a line, once, and at(that, line, k) the
+//   source.
 // converted<T, VECTOR, ALONG_K>(load, convert)
 //   load(line, k) gives any struct of what was loaded, well before convert(that, line, k) makes the chunk of it: a
 //   vec<T, VECTOR>, or a T if VECTOR is 1. In between a tile is multiplied, so memory has time. The struct has a name:
@@ -82,10 +82,9 @@ DEV operand<T, VECTOR, ALONG_K, true, matrix_at<T, ALONG_K>> strided(const T* fi
 
 template <class PREPARE, class AT>
 struct prepared_at {
-  typedef decltype(((const PREPARE*)nullptr)->operator()(i64())) known;
   PREPARE prepare;
   AT at;
-  DEV_MEMBER auto operator()(i64 line, i64 k) const { return at(prepare(line), k); }
+  DEV_MEMBER auto operator()(i64 line, i64 k) const { return at(prepare(line), line, k); }
 };
 template <class T, int VECTOR, bool ALONG_K, class PREPARE, class AT>
 DEV operand<T, VECTOR, ALONG_K, true, prepared_at<PREPARE, AT>> prepared(PREPARE prepare, AT at) {

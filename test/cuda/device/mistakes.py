@@ -24,6 +24,7 @@ MISTAKES = [
     ("registers into another slot", "staging.h", "finish(last);", "finish(slot);", "product_mma"),
     ("registers never stored", "staging.h", "    if (ahead < k_end) finish(last);\n", "", "product_mma"),
     ("the pointer stays", "staging.h", "first += ALONG_K ? DEPTH : DEPTH * stride", "first += 0", "product_fma"),
+    ("what is known of another line", "staging.h", "lines[count == 1 ? 0 : i]", "lines[0]", "product_mma"),
     ("tiles too close together", "staging.h", "first += ALONG_K ? DEPTH : DEPTH * stride", "first += DEPTH", "product_mma"),
     ("chunks beyond the tile", "staging.h", "count % THREADS == 0 || number(i) < u32(count)", "true", "product_mma"),
     ("another tile's k when it converts", "staging.h", "held_k = k;", "held_k = k + DEPTH;", "product_fma"),

@@ -38,7 +38,7 @@ struct bf16_codec {
   static u16 never() { return 0x7fc0; }
 };
 
-enum class Way { Copied, Strided, Converted, Computed };
+enum class Way { Copied, Strided, Prepared, Converted, Computed };
 
 // Lines by k, in memory along k or along the line, rows padded with what nobody may use.
 template <class CODEC, int VECTOR, bool ALONG_K, Way WAY>
@@ -63,6 +63,18 @@ struct matrix {
     const i64 lines = this->lines;
     if constexpr (WAY == Way::Strided) {
       return strided<T, VECTOR, ALONG_K>(first + index(begin, 0), pitch, lines - begin);
+    } else if constexpr (WAY == Way::Prepared) {
+      struct known {
+        i64 line;
+        bool valid;
+      };
+      return prepared<T, VECTOR, ALONG_K>(
+          [=](i64 line) {
+            return known{begin + line, begin + line < lines};
+          },
+          [this_ = this](const known& of, i64, i64 k) {
+            return source<T>{this_->first + this_->index(of.line, k), of.valid};
+          });
     } else if constexpr (WAY == Way::Copied) {
       return copied<T, VECTOR, ALONG_K>([=, this_ = this](i64 line, i64 k) {
         return source<T>{this_->first + this_->index(begin + line, k), begin + line < lines};
