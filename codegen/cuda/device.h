@@ -44,6 +44,15 @@ DEV int opaque(int x) {
   return x;
 }
 
+// A place in global memory of which the compiler knows no more than that: else it may store the parts of a vector
+// apart.
+template <class T>
+DEV T* opaque_global(T* p) {
+  u64 address = (u64)__cvta_generic_to_global(p);
+  asm("" : "+l"(address));
+  return (T*)__cvta_global_to_generic(address);
+}
+
 // --- threads together ---
 DEV void barrier() { __syncthreads(); }
 // Of `threads` threads of the block, whole warps, wherever they stand; `number` is 1 to 15.

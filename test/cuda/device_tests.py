@@ -20,8 +20,8 @@ from device.mistakes import COMMON, MISTAKES
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMPILER = [os.environ.get("CXX", "g++"), "-std=c++17", "-O1", "-mf16c", "-mfma", "-ffp-contract=off", "-w"]
-PROGRAMS = ["emulator", "reduce", "product_fma", "product_mma", "attend_fma", "attend_mma"]
-LIBRARY = ["reduce.h", "operand.h", "staging.h", "product_fma.h", "attend.h", "attend_fma.h"]
+PROGRAMS = ["emulator", "memory", "reduce", "product_fma", "product_mma", "attend_fma", "attend_mma"]
+LIBRARY = ["reduce.h", "memory.h", "operand.h", "staging.h", "product_fma.h", "attend.h", "attend_fma.h"]
 TENSOR_LIBRARY = ["atoms.h", "product_mma.h", "attend_mma.h"]
 ARCHITECTURES, MORE_ARCHITECTURES = ["sm_75", "sm_80", "sm_90a"], ["sm_86", "sm_89", "sm_120"]
 SECONDS = 300
