@@ -135,6 +135,7 @@ struct mover {
       const int line = chunks::line(i) + (OPERAND::along_k ? 0 : j),
                 depth = chunks::depth(i) + (OPERAND::along_k ? j : 0);
       store_packet<piece * size>(slot + LAYOUT::offset(line, depth), chunk, j * size);
+      wrote_shared(slot + LAYOUT::offset(line, depth), piece * size);
     }
   }
   // Four chunks of bytes: 4 along k of each line become a word.
@@ -148,7 +149,9 @@ struct mover {
       const u32 lines[4] = {bytes_of(ab, cd, 0x5410), bytes_of(ab, cd, 0x7632), bytes_of(ab_high, cd_high, 0x5410),
                             bytes_of(ab_high, cd_high, 0x7632)};
       _Pragma("unroll") for (int e = 0; e < 4; ++e) {
-        store_shared((u32*)(slot + LAYOUT::offset(chunks::line(i) + 4 * j + e, chunks::depth(i))), lines[e]);
+        u32* const to = (u32*)(slot + LAYOUT::offset(chunks::line(i) + 4 * j + e, chunks::depth(i)));
+        *to = lines[e];
+        wrote_shared(to, 4);
       }
     }
   }
