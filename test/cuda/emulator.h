@@ -91,6 +91,10 @@ DEV u32 bytes_of(u32 low, u32 high, u32 which) {
 }
 DEV f32 fast_exp2(f32 x) { return x < -126 ? 0.0f : exp2f(x); }
 DEV int opaque(int x) { return x; }
+template <class T>
+DEV T* opaque_global(T* p) {
+  return p;
+}
 // sum + four products of bytes, wrapping.
 template <bool A_SIGNED, bool B_SIGNED>
 DEV i32 dot4(i32 sum, u32 a, u32 b) {

@@ -114,7 +114,7 @@ extern "C" __global__ void __launch_bounds__(convolution_product::threads, 1)
                   const i32 at = first + i32(line), y = at / width % height, x = at % width;
                   return pixel{i64(at) * channels, at < pixels ? y : -2, x};
                 },
-                [=](const pixel& under, i64 k) {
+                [=](const pixel& under, i64 /*line*/, i64 k) {
                   const i32 window = i32(k) / channels, down = window / 3 - 1, right = window % 3 - 1;
                   const i32 c = i32(k) - window * channels;
                   return source<u16>{image + under.first + i64(down * width + right) * channels + c,

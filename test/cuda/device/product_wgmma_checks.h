@@ -16,7 +16,7 @@
 #include "codegen/cuda/device/wgmma_store.h"
 
 constexpr bool K = true, LINE = false;
-constexpr Way COPIED = Way::Copied, STRIDED = Way::Strided, COMPUTED = Way::Computed;
+constexpr Way COPIED = Way::Copied, STRIDED = Way::Strided, CONVERTED = Way::Converted, COMPUTED = Way::Computed;
 
 // How cuTensorMapEncodeTiled counts element types; f32 is rounded to tf32 on its way.
 template <class CODEC>
