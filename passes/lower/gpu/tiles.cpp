@@ -49,9 +49,11 @@ Tile tile_of_single_elements(const Tile& tile) {
   return smaller;
 }
 
-Tile choose_tile(const Target& target, passes::F32Products f32, DType factor, int64_t batch, int64_t rows, int64_t columns) {
+Tile choose_tile(const Target& target, passes::F32Products f32, DType factor, int64_t batch, int64_t rows,
+                 int64_t columns) {
   if (factor == DType::F64) return kDoubles;
-  const bool tensor = target.capability >= 80, halves = bit_width(factor) == 16 && tensor, bytes = bit_width(factor) == 8;
+  const bool tensor = target.capability >= 80, halves = bit_width(factor) == 16 && tensor,
+             bytes = bit_width(factor) == 8;
   if (!is_float(factor) && !(bytes && tensor)) {
     Tile tile = kBytes;
     tile.factor = factor;
