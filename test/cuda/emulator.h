@@ -36,6 +36,9 @@ struct __attribute__((may_alias, aligned(16))) words4 {
 #define __global__
 #define __launch_bounds__(...)
 #define __restrict__
+// In the places of device/hopper.h and wgmma.h in a kernel's text.
+#define EMULATED_HOPPER "test/cuda/emulator/hopper.h"
+#define EMULATED_WGMMA "test/cuda/emulator/wgmma.h"
 
 #include "test/cuda/emulator/collectives.h"
 #include "test/cuda/emulator/copies.h"

@@ -45,6 +45,7 @@ class ProductEmitter {
     node_.atom = tile.atom;
     node_.rows = tile.rows, node_.columns = tile.columns, node_.depth = tile.depth, node_.stages = tile.stages;
     node_.warp_rows = tile.warp_rows, node_.warp_columns = tile.warp_columns;
+    node_.warpgroups = tile.warpgroups;
     node_.row = make_var("i", {}, 0, tile.rows - 1);
     node_.column = make_var("j", {}, 0, tile.columns - 1);
     node_.k = make_var("k", {}, 0, INT64_MAX / 4);
