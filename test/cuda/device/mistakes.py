@@ -12,7 +12,7 @@ MISTAKES = [
     ("no swizzle", "product_mma.h", " ^ turn_of(row)", "", "product_mma"),
     ("reads another swizzle than was written", "product_mma.h", "LAYOUT::offset(line + row, step * depth + k)",
      "LAYOUT::offset(line + row, (step * depth + k) ^ LAYOUT::run)", "product_mma"),
-    ("rows of an atom's elements", "product_mma.h", "e / 2 % 2 * 8", "e % 2 * 8", "product_mma"),
+    ("rows of an atom's elements", "product_mma.h", "* 16 + e / 2 % 2 * 8 + lane / 4", "* 16 + e % 2 * 8 + lane / 4", "product_mma"),
     ("no small times big", "atoms.h", "    mma_tf32(d, a.small, b.big);\n", "", "product_mma"),
     ("runs of rows closer together", "product_fma.h", "i * RUNS_APART * word", "i * RUNS_APART / 2 * word", "product_fma"),
     ("no barrier between warps' results and their sum", "reduce.h", "scratch[warp] = value;\n  barrier();", "scratch[warp] = value;", "reduce"),

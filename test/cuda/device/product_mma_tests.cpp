@@ -83,7 +83,7 @@ void test_extremes(const char* name) {
 int main(int argc, char**) {
   const bool all = argc > 1;
 #ifdef FEW
-  test<atom_f16, 64, 64, 32, 2, 2, 3, matrix<f16_codec, 8, K, CONVERTED>, matrix<f16_codec, 8, LINE, STRIDED>>(
+  test<atom_f16, 128, 64, 32, 2, 2, 2, matrix<f16_codec, 8, K, CONVERTED>, matrix<f16_codec, 8, LINE, STRIDED>>(
       "f16", kF32, all);
   typedef plain_codec<f32> codec;
   test<atom_3xtf32, 16, 24, 16, 1, 3, 4, matrix<codec, 4, LINE, COPIED>, matrix<codec, 1, K, PREPARED>>("3xtf32",
