@@ -142,9 +142,9 @@ const char *lpd_error(const lpd_instance *);
 /* An input is read in place during each run and must stay valid and unchanged. An output is written there; one that
  * is not bound (or bound with data NULL) belongs to the instance and is found with lpd_output.
  * Products for CUDA: a tensor in the device's memory (device 1), aligned to 16 bytes, is used where it lies; what was
- * started for it in another stream than the instance's must be done. One in host memory is copied on each run. An output
- * bound with data NULL is the instance's, in the memory that `device` says. Strings are in host memory. lpd_run returns
- * when all is done, whichever stream it uses. */
+ * started for it in another stream than the instance's must be done. One in host memory is copied on each run. An
+ * output bound with data NULL is the instance's, in the memory that `device` says. Strings are in host memory. lpd_run
+ * returns when all is done, whichever stream it uses. */
 lpd_status lpd_bind(lpd_instance *, int slot, const lpd_tensor *);
 /* Runs an entry point (0: "run"). cancel, when given, is polled: nonzero ends the run with LPD_CANCELLED. */
 lpd_status lpd_run(lpd_instance *, int entry, const volatile int *cancel);

@@ -60,7 +60,7 @@ std::string kernels(const Report& report) {
     rows += row({fmt::format("{:.4f}", kernel.ms),
                  fmt::format("{:.1f}%", report.steps_ms > 0 ? 100 * kernel.ms / report.steps_ms : 0),
                  fmt::format("{}", kernel.steps), fmt::format("{:.1f}", kernel.gflops),
-                 fmt::format("{:.1f}", kernel.gbytes), share_text(kernel.share)},
+                 fmt::format("{:.1f}", kernel.gbytes), share_text(kernel, report.peak)},
                 kernel.name + "  " + kernel.origin);
   return table(rows) +
          fmt::format("<p>{:.4f} ms all steps, of a run's {:.4f}</p>\n", report.steps_ms, report.times.min);

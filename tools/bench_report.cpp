@@ -24,7 +24,7 @@ std::string table_text(const Report& report) {
   for (const KernelRow& row : report.rows) {
     text += fmt::format("{:9.4f} {:5.1f}% {:5} {:8.1f} {:7.1f} {:>6}  {}  {}\n", row.ms,
                         report.steps_ms > 0 ? 100 * row.ms / report.steps_ms : 0, row.steps, row.gflops, row.gbytes,
-                        share_text(row.share), row.name, row.origin);
+                        share_text(row, report.peak), row.name, row.origin);
   }
   return text + fmt::format("{:9.4f} all steps, of a run's {:.4f}\n", report.steps_ms, report.times.min);
 }
@@ -32,7 +32,10 @@ std::string table_text(const Report& report) {
 }  // namespace
 
 // More than memory's bandwidth comes from the caches, whose own is not measured.
-std::string share_text(double share) { return share > 1 ? "cache" : fmt::format("{:.0f}%", 100 * share); }
+std::string share_text(const KernelRow& row, const MachinePeak& peak) {
+  if (peak.gflops <= 0) return "-";
+  return row.share > 1 ? "cache" : fmt::format("{:.0f}%", 100 * row.share);
+}
 
 std::string report_text(const Report& report) {
   std::string shapes;
@@ -47,8 +50,9 @@ std::string report_text(const Report& report) {
     text +=
         fmt::format("{}: min {:.3f} ms, median {:.3f} ms: {:.2f} and {:.2f} times as long\n", peer.name, peer.min_ms,
                     peer.median_ms, peer.min_ms / report.times.min, peer.median_ms / report.times.median);
-  text += fmt::format("machine: {:.0f} GFLOP/s float32 a core, {:.1f} GB/s of memory\n", report.peak.gflops,
-                      report.peak.gbytes);
+  if (report.peak.gflops > 0)
+    text += fmt::format("machine: {:.0f} GFLOP/s float32 a core, {:.1f} GB/s of memory\n", report.peak.gflops,
+                        report.peak.gbytes);
   return text + table_text(report);
 }
 

@@ -44,7 +44,8 @@ struct Report {
   std::vector<Peer> peers;
 };
 
-std::string share_text(double share);  // "97%"; of rows that the caches served: "cache"
+// "97%"; of rows that the caches served: "cache"; where the peak is not known: "-".
+std::string share_text(const KernelRow&, const MachinePeak&);
 std::string report_text(const Report&);
 std::string report_json(const Report&);
 std::string report_html(const Report&, const Inspection&);  // one file that needs no other

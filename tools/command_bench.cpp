@@ -98,7 +98,7 @@ std::vector<KernelRow> kernel_rows(const std::vector<LoadedModel::StepProfile>& 
   for (auto& [key, row] : rows) {
     row.gflops = row.ms > 0 ? static_cast<double>(row.flops) / row.ms * 1e-6 : 0;
     row.gbytes = row.ms > 0 ? static_cast<double>(row.bytes) / row.ms * 1e-6 : 0;
-    row.share = std::max(row.gflops / (peak.gflops * threads), row.gbytes / peak.gbytes);
+    if (peak.gflops > 0) row.share = std::max(row.gflops / (peak.gflops * threads), row.gbytes / peak.gbytes);
     sorted.push_back(row);
   }
   if (!every_step)
@@ -184,7 +184,9 @@ Measured measure(const Arguments& arguments, const std::string& symbol, const st
   model.profile(true);
   model.run();
   measured.one_run = model.profiles();
-  report.peak = measure_peak(options.threads);
+  const bool gpu = codegen::resolve_targets(options.target)[0].is_gpu();
+  if (gpu) report.millijoules.reset(), report.no_energy = "that of a GPU is not read";
+  report.peak = gpu ? MachinePeak{} : measure_peak(options.threads);
   report.rows = kernel_rows(steps, report.peak, options.threads, arguments.steps);
   return measured;
 }

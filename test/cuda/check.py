@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Products for CUDA on the stand-in driver: how they fail (errors.py), what their interface does (products.py), some of
-ONNX's node tests, those that take the host's part above all, and small models of the zoo (emulate.py).
+ONNX's node tests, those that take the host's part above all, every kind of product (as test/artifact/products.py), and
+small models of the zoo (emulate.py).
 
     check.py --build BUILD [--only GROUP,GROUP]
 
 The last line is "N passed, N failed, N skipped". Without NVRTC all of it is skipped.
 """
 import argparse
+import importlib.util
 import os
 import pathlib
 import subprocess
@@ -37,10 +39,8 @@ CASES = """
 
 def models(build, driver):
     for name in MODELS:
-        with tempfile.TemporaryDirectory() as folder:
-            model, feeds = emulate.zoo_model(name)
-            for what, message, passed in emulate.check(model, feeds, folder, build, "cuda:sm_80", driver):
-                yield f"{name}, {what}: {message}", passed
+        for what, message, passed in emulate.check_zoo(name, build, "cuda:sm_80", driver):
+            yield f"{name}, {what}: {message}", passed
 
 
 def cases(build):
@@ -50,6 +50,21 @@ def cases(build):
         with tempfile.TemporaryDirectory() as folder:
             verdict = runner.verdict_on(found[name], options, pathlib.Path(folder))
             yield f"{name}: {verdict.kind} {verdict.reason}".strip(), verdict.kind in ("passed", "constant")
+
+
+def kinds(build):
+    """Objects, archives and programs are as those for a CPU: own names alone, libc alone, the same for any jobs."""
+    path = os.path.join(HERE, "..", "artifact", "products.py")
+    spec = importlib.util.spec_from_file_location("artifact_products", path)
+    artifact = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(artifact)
+    made = artifact.Products(os.path.join(build, "tools", "lapidary"), "cuda:sm_80")
+    for check in (artifact.only_own_names, artifact.holds_no_program, artifact.needs_libc_alone, artifact.same_for_any_jobs):
+        for what, wrong in check(made, "digits"):
+            yield f"{what} {wrong}".strip(), not wrong
+    own = artifact.Products(os.path.join(build, "tools", "lapidary"))
+    with open(own.path("digits", ".so"), "rb") as product:
+        yield "a product for a CPU holds nothing of the driver", b"libcuda" not in product.read()
 
 
 def has_nvrtc(build):
@@ -64,7 +79,7 @@ def has_nvrtc(build):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
-    parser.add_argument("--only", default="errors,products,cases,models")
+    parser.add_argument("--only", default="errors,products,cases,kinds,models")
     args = parser.parse_args()
     build = os.path.abspath(args.build)
     found, message = has_nvrtc(build)
@@ -73,7 +88,7 @@ def main():
         return 0
     driver = emulate.Driver(build)
     groups = {"errors": lambda: errors.checks(build), "products": lambda: products.checks(build, driver),
-              "cases": lambda: cases(build), "models": lambda: models(build, driver)}
+              "cases": lambda: cases(build), "kinds": lambda: kinds(build), "models": lambda: models(build, driver)}
     counts = {True: 0, False: 0}
     for name in args.only.split(","):
         try:

@@ -9,7 +9,7 @@ import numpy as np
 
 import small_models
 from emulate import difference, emulated
-from product import Product, ProductError
+from product import Options, Product, ProductError
 
 FLOAT, INT64, STRING = 1, 7, 8
 
@@ -190,13 +190,24 @@ def in_threads(library, driver):
     yield "the code is loaded once", driver.calls("cuModuleLoadData") == loaded
 
 
+def options(library, driver):
+    """Programs built before there were options for CUDA say a smaller size; what a size leaves out is 0."""
+    product = ctypes.CDLL(library)
+    instance = ctypes.c_void_p()
+    for size, status in ((40, 0), (48, 0), (56, 0), (39, 1), (32, 1)):
+        given = Options(size=size, max_loop=7, cuda_device=9 if size < 56 else 0)
+        found = product.classifier_create(ctypes.byref(given), ctypes.byref(instance))
+        yield f"{size} bytes: status {found}", found == status
+        product.classifier_destroy(instance)
+
+
 def limits(library, driver):
     with Product(library, max_bytes=100) as product:
         yield "max_bytes", refused(lambda: product.run({"x": inputs(64)}), 5, "max_bytes allows 100")
 
 
 GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", device_tensors), ("FEEDBACK", feedback), ("HALVING", loops),
-          ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits)]
+          ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits), ("CLASSIFIER", options)]
 
 
 def checks(build, driver):
