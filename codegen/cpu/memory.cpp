@@ -153,6 +153,17 @@ Value* ExpressionEmitter::load(const ExprNode& node) {
   return node.type.dtype == DType::Bool ? b.CreateICmpNE(loaded, whole(loaded, 0)) : loaded;
 }
 
+// A mask known to leave the first lane alone. LLVM 22 stores 32 bits of it where 32-bit lanes were cut to 16.
+static bool is_first_lane(const Value* mask) {
+  const auto* known = llvm::dyn_cast<llvm::Constant>(mask);
+  if (!known || !known->getType()->isVectorTy()) return false;
+  for (unsigned i = 0; i < llvm::cast<llvm::FixedVectorType>(known->getType())->getNumElements(); ++i) {
+    const auto* lane = llvm::dyn_cast_or_null<llvm::ConstantInt>(known->getAggregateElement(i));
+    if (!lane || lane->isOne() != (i == 0)) return false;
+  }
+  return true;
+}
+
 void ExpressionEmitter::store(const loops::Buffer& buffer, const loops::Expr& index, const loops::Expr& stored,
                               const loops::Expr& mask_expr) {
   Builder& b = emission_.build;
@@ -171,6 +182,8 @@ void ExpressionEmitter::store(const loops::Buffer& buffer, const loops::Expr& in
   Value* pointer = address(buffer, index);
   if (!mask) {
     b.CreateAlignedStore(data, pointer, alignment);
+  } else if (is_first_lane(mask)) {
+    b.CreateAlignedStore(b.CreateExtractElement(data, uint64_t{0}), pointer, alignment);
   } else if (lanes_of(data) > 1) {
     b.CreateMaskedStore(data, pointer, alignment, mask);
   } else {
