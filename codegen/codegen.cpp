@@ -130,7 +130,7 @@ void write_products(const std::vector<Level>& levels, const std::string& symbol,
       needs.seeded->push_back(seeded_weight(levels[0].program.module->constants, id));
   }
   if (needs.is_gpu) {
-    needs.images = cuda::compile_images(programs, levels[0].target, options);
+    needs.images = cuda::compile_images(levels, options);
     input.objects.push_back(host::image_object(needs));
   }
   for (uint32_t i = 0; i < levels.size(); ++i) {

@@ -15,6 +15,7 @@ Target resolve_target(const std::string& name) {
 }
 
 std::vector<Target> resolve_targets(const std::string& name) {
+  if (cuda::names_cuda(name)) return cuda::resolve_targets(name);
   if (name != "x86-64") return {resolve_target(name)};
   return {resolve_target("x86-64-v4"), resolve_target("x86-64-v3"), resolve_target("x86-64-v2")};
 }

@@ -12,14 +12,14 @@ Expr in_runs(const Expr& index, int run, int threads, const Expr& thread) {
 }
 
 FragmentPlace place_of_fma(const TileLayout& tile, const Expr& thread, const Expr& element) {
-  const int elements = tile.elements(), columns = elements >= 32 ? 8 : elements >= 8 ? 4 : 2,
-            rows = elements / columns;
+  const int elements = tile.elements(), columns = elements >= 32 ? 8 : elements >= 8 ? 4 : 2, rows = elements / columns;
   const int run = 16 / std::max(4, tile.word);
   const int threads_m = tile.rows / rows, threads_n = tile.columns / columns;
   const int lanes_n = threads_m < 4 ? 32 / threads_m : std::min(threads_n, 8), lanes_m = 32 / lanes_n,
             warps_n = threads_n / lanes_n;
   const Expr warp = floordiv(thread, integer(32)), lane = mod(thread, integer(32));
-  const Expr thread_row = add(mul(floordiv(warp, integer(warps_n)), integer(lanes_m)), floordiv(lane, integer(lanes_n)));
+  const Expr thread_row =
+      add(mul(floordiv(warp, integer(warps_n)), integer(lanes_m)), floordiv(lane, integer(lanes_n)));
   const Expr thread_column = add(mul(mod(warp, integer(warps_n)), integer(lanes_n)), mod(lane, integer(lanes_n)));
   return {in_runs(floordiv(element, integer(columns)), std::min(rows, run), threads_m, thread_row),
           in_runs(mod(element, integer(columns)), std::min(columns, run), threads_n, thread_column)};
@@ -28,8 +28,8 @@ FragmentPlace place_of_fma(const TileLayout& tile, const Expr& thread, const Exp
 FragmentPlace place_of_attention(const TileLayout& tile, const Expr& thread, const Expr& element) {
   constexpr int kLanes = 16;
   const int rows = tile.rows / (2 * tile.warp_rows), values = tile.columns / kLanes, piece = values % 4 == 0 ? 4 : 2;
-  const Expr first_row = add(mul(floordiv(thread, integer(32)), integer(2 * rows)),
-                             mod(floordiv(thread, integer(kLanes)), integer(2)));
+  const Expr first_row =
+      add(mul(floordiv(thread, integer(32)), integer(2 * rows)), mod(floordiv(thread, integer(kLanes)), integer(2)));
   const Expr value = mod(element, integer(values)), lane = mod(thread, integer(kLanes));
   return {add(first_row, mul(floordiv(element, integer(values)), integer(2))),
           add(mul(add(mul(floordiv(value, integer(piece)), integer(kLanes)), lane), integer(piece)),
@@ -53,7 +53,8 @@ FragmentPlace place_of_warpgroups(const TileLayout& tile, const Expr& thread, co
 
 TileLayout tile_layout(const ProductNode& product) {
   return {product.atom,      product.rows,         product.columns,
-          product.warp_rows, product.warp_columns, bit_width(product.a.value->type.dtype) / 8, product.warpgroups};
+          product.warp_rows, product.warp_columns, bit_width(product.a.value->type.dtype) / 8,
+          product.warpgroups};
 }
 
 TileLayout tile_layout(const AttendNode& attend) {
@@ -76,8 +77,8 @@ FragmentPlace fragment_place(const TileLayout& tile, const Expr& thread, const E
   const Expr piece = floordiv(element, integer(4)), part = mod(element, integer(4)), pieces = integer(columns / 8);
   const Expr row = add(mul(floordiv(piece, pieces), integer(16)),
                        add(floordiv(lane, integer(4)), mul(floordiv(part, integer(2)), integer(8))));
-  const Expr column = add(mul(mod(piece, pieces), integer(8)),
-                          add(mul(mod(lane, integer(4)), integer(2)), mod(part, integer(2))));
+  const Expr column =
+      add(mul(mod(piece, pieces), integer(8)), add(mul(mod(lane, integer(4)), integer(2)), mod(part, integer(2))));
   const Expr down = integer(tile.warp_rows);
   return {add(mul(mod(warp, down), integer(rows)), row), add(mul(floordiv(warp, down), integer(columns)), column)};
 }

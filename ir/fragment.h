@@ -1,6 +1,7 @@
-// Which elements of a Product's accumulator each thread of the block holds. Elements 2i and 2i + 1 are neighbours of one
-// row. codegen/cuda/device/ has the same formulas beside the instructions that ask for them.
-//   tensor cores: warps go down the tile, then across it; a warp's part is a grid of 16 x 8 pieces, row by row, of four elements each (PTX ISA,
+// Which elements of a Product's accumulator each thread of the block holds. Elements 2i and 2i + 1 are neighbours of
+// one row. codegen/cuda/device/ has the same formulas beside the instructions that ask for them.
+//   tensor cores: warps go down the tile, then across it; a warp's part is a grid of 16 x 8 pieces, row by row, of four
+//   elements each (PTX ISA,
 //                 mma.m16n8: rows lane / 4 and 8 below, columns 2 (lane mod 4) and the next)
 //   warpgroups:   four warps have 16 rows each of 64, of them as above, all columns; more of them other rows
 //   fma:          a thread has a grid of runs, groups of up to 16 bytes of rows by groups of up to 16 bytes of columns,

@@ -147,12 +147,12 @@ enum class StmtKind : uint8_t {
   Attend,   // see AttendNode
 };
 
-// acc[i, j] += Σ a(i, k) · b(k, j) over k in [begin, end) of the statement; i and j count within a tile. The accumulator
-// is a Fragment; which elements a thread holds, ir/fragment.h says. Operands are scalar expressions of the variables,
-// 0 (by masks) where there is nothing; what they read of Shared was written before a Barrier.
+// acc[i, j] += Σ a(i, k) · b(k, j) over k in [begin, end) of the statement; i and j count within a tile. The
+// accumulator is a Fragment; which elements a thread holds, ir/fragment.h says. Operands are scalar expressions of the
+// variables, 0 (by masks) where there is nothing; what they read of Shared was written before a Barrier.
 enum class Atom : uint8_t {
-  Fma,     // f32, f64; i32 of bytes
-  F16,     // tensor cores, f32 of 16-bit floats
+  Fma,  // f32, f64; i32 of bytes
+  F16,  // tensor cores, f32 of 16-bit floats
   BF16,
   TF32,    // f32 rounded to 10 bits of mantissa
   TF32x3,  // f32 as sums of two of those: nearly exact
@@ -178,8 +178,8 @@ struct StmtNode {
   int group = 1;                     // Combine: a power of two
   std::shared_ptr<const ProductNode> product;
   std::shared_ptr<const AttendNode> attend;
-  Expr index;                        // Store: as in Load; a scalar index with a vector value stores adjacent elements
-  Expr mask;                         // Store: null, or bool of the value's lanes
+  Expr index;  // Store: as in Load; a scalar index with a vector value stores adjacent elements
+  Expr mask;   // Store: null, or bool of the value's lanes
 };
 
 struct ProductOperand {
@@ -200,8 +200,8 @@ struct ProductNode {
 };
 
 // acc[i, e] = Σ p(i, j) · v(j, e) / Σ p(i, j) over keys j in [begin, end), p(i, j) = exp(s(i, j) - max s(i, ·)), where
-// s(i, j) is `scored` of Σ q(i, d) · k(j, d); scores are never stored. The accumulator lies as a Product's of one column
-// of warps.
+// s(i, j) is `scored` of Σ q(i, d) · k(j, d); scores are never stored. The accumulator lies as a Product's of one
+// column of warps.
 struct AttendNode {
   Atom atom = Atom::Fma;
   int queries = 0, keys = 0, depth = 0, columns = 0;  // of the tile; keys at a time; d and e there are, padded

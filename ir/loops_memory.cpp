@@ -160,7 +160,8 @@ void CheckedMemory::check_read(const Buffer& buffer, const Cells& cells, int64_t
   int64_t writer = cells.touched->writer[at];
   int64_t& reader = cells.touched->reader[at];
   if (writer != kNobody && writer != agent())
-    fail(fmt::format("race: load of %{}[{}], which task {} wrote", buffer->name, index, writer / std::max(threads_, 1)));
+    fail(
+        fmt::format("race: load of %{}[{}], which task {} wrote", buffer->name, index, writer / std::max(threads_, 1)));
   if (writer == agent() && !buffer->reads_own_writes) {
     fail(fmt::format("load of %{}[{}], which the kernel stored: it is not marked reads_own_writes", buffer->name,
                      index));
@@ -174,10 +175,12 @@ void CheckedMemory::check_write(const Buffer& buffer, const Cells& cells, int64_
   if (!buffer->written) fail(fmt::format("store to %{}, which is not written", buffer->name));
   if (buffer->flag) return;
   if (writer != kNobody && writer != agent())
-    fail(fmt::format("race: store to %{}[{}], which task {} wrote", buffer->name, index, writer / std::max(threads_, 1)));
+    fail(fmt::format("race: store to %{}[{}], which task {} wrote", buffer->name, index,
+                     writer / std::max(threads_, 1)));
   if (reader == kSeveral) fail(fmt::format("race: store to %{}[{}], which several tasks read", buffer->name, index));
   if (reader != kNobody && reader != agent())
-    fail(fmt::format("race: store to %{}[{}], which task {} read", buffer->name, index, reader / std::max(threads_, 1)));
+    fail(
+        fmt::format("race: store to %{}[{}], which task {} read", buffer->name, index, reader / std::max(threads_, 1)));
   writer = agent();
 }
 

@@ -13,7 +13,7 @@ std::string type_text(ExprType);  // "i64", "f32x16"
 std::optional<ExprType> parse_type(std::string_view);
 std::string_view loop_kind_text(LoopKind);  // "" for a serial loop
 std::string_view atom_text(Atom);
-bool is_reserved_word(std::string_view);    // no variable is called so
+bool is_reserved_word(std::string_view);  // no variable is called so
 
 // What a variable's interval and divisor are unless the text says otherwise.
 struct Facts {

@@ -182,7 +182,8 @@ class Verifier {
 
   void thread_loop(const StmtNode& s) {
     const bool all = value_of(s.begin) == 0 && value_of(s.end) == kernel_.threads && value_of(s.step) == 1;
-    if (!all || kernel_.threads == 0) report("thread loop '{}' is not over the {} threads", s.var->name, kernel_.threads);
+    if (!all || kernel_.threads == 0)
+      report("thread loop '{}' is not over the {} threads", s.var->name, kernel_.threads);
     if (in_thread_) report("thread loop '{}' inside another", s.var->name);
   }
 

@@ -21,10 +21,10 @@ struct Target {
   int threads = 1;  // expected at run time: only a hint for grain sizes
 
   // Cuda: what kernels may use of a device, and the devices they are compiled for.
-  int capability = 0;                 // compute capability, 10 * major + minor: the least of `images`
-  bool capability_only = false;       // only that one, with what it has alone ("sm_90a")
-  std::vector<std::string> images;    // "sm_80", "compute_80"
-  int64_t shared_bytes = 48 << 10;    // that a block of threads may have
+  int capability = 0;               // compute capability, 10 * major + minor: the least of `images`
+  bool capability_only = false;     // only that one, with what it has alone ("sm_90a")
+  std::vector<std::string> images;  // "sm_80", "compute_80"
+  int64_t shared_bytes = 48 << 10;  // that a block of threads may have
   bool is_gpu() const { return arch == Arch::Cuda; }
 
   int f32_lanes() const { return vector_bytes / 4; }

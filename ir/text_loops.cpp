@@ -87,10 +87,10 @@ std::string_view atom_text(Atom atom) {
 }
 
 bool is_reserved_word(std::string_view word) {
-  static constexpr std::array kWords = {"for",    "let",      "if",     "else",     "store",   "local",   "def",
-                                        "in",     "step",     "mod",    "true",     "false",   "inf",     "nan",
-                                        "range",  "kernel",   "shared", "multiple", "barrier", "combine", "product",
-                                        "fragment", "attend"};
+  static constexpr std::array kWords = {"for",     "let",     "if",      "else",     "store",  "local",
+                                        "def",     "in",      "step",    "mod",      "true",   "false",
+                                        "inf",     "nan",     "range",   "kernel",   "shared", "multiple",
+                                        "barrier", "combine", "product", "fragment", "attend"};
   return std::find(kWords.begin(), kWords.end(), word) != kWords.end() || parse_type(word);
 }
 
@@ -542,12 +542,10 @@ class KernelPrinter {
   void product(const StmtNode& s) {
     const ProductNode& p = *s.product;
     collective(s,
-               fmt::format("product %{} {} {}x{}x{} over {}x{}{} stages {}",
-                           names_.of(s.buffer.get(), s.buffer->name), atom_text(p.atom), p.rows, p.columns, p.depth,
-                           p.warp_rows, p.warp_columns, p.warpgroups ? " warpgroups" : "", p.stages),
-               {{p.row, below(p.rows)},
-                {p.column, below(p.columns)},
-                {p.k, facts_of_loop(s.begin, s.end, integer(1))}},
+               fmt::format("product %{} {} {}x{}x{} over {}x{}{} stages {}", names_.of(s.buffer.get(), s.buffer->name),
+                           atom_text(p.atom), p.rows, p.columns, p.depth, p.warp_rows, p.warp_columns,
+                           p.warpgroups ? " warpgroups" : "", p.stages),
+               {{p.row, below(p.rows)}, {p.column, below(p.columns)}, {p.k, facts_of_loop(s.begin, s.end, integer(1))}},
                {&p.a, &p.b}, nullptr);
   }
 

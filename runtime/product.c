@@ -14,8 +14,16 @@ static const lpd_model *chosen(void) {
 
 const lpd_model *lpd_product_signature(void) { return lpd_product_models[0]; }
 
+/* Of a device, only its driver can tell which level it takes. */
 lpd_status lpd_product_create(const lpd_options *options, lpd_instance **out) {
-  return lpd_create(chosen(), options, out);
+  const lpd_model *model = chosen();
+  lpd_status status = lpd_create(model, options, out);
+  for (const lpd_model *const *next = lpd_product_models; status == LPD_NO_DEVICE_CODE && *next; ++next) {
+    if (*next == model || !(*next)->driver) continue;
+    lpd_destroy(*out);
+    status = lpd_create(*next, options, out);
+  }
+  return status;
 }
 
 /* The signature is the same in all. */

@@ -17,15 +17,20 @@ using codegen::cuda::Image;
 
 bool is_cubin(const std::string& architecture) { return architecture.starts_with("sm_"); }
 
+bool has(const std::vector<std::string>& kinds, std::string_view kind) {
+  return std::ranges::find(kinds, kind) != kinds.end();
+}
+
 // The target with the images of these kinds alone.
-Target restricted(const Target& target, const std::vector<std::string>& kinds) {
-  const auto wants = [&](const char* kind) { return std::ranges::find(kinds, kind) != kinds.end(); };
-  Target result = target;
-  std::erase_if(result.images, [&](const std::string& image) { return !wants(is_cubin(image) ? "cubin" : "ptx"); });
+Target restricted(Target target, const std::vector<std::string>& kinds) {
+  std::erase_if(target.images, [&](const std::string& image) { return !has(kinds, is_cubin(image) ? "cubin" : "ptx"); });
+  return target;
+}
+
+void must_have(const Target& target, const std::vector<std::string>& kinds) {
   for (const auto& [kind, entry] : {std::pair("cubin", "sm_"), std::pair("ptx", "compute_")})
-    if (wants(kind) && std::ranges::none_of(result.images, [&](const auto& name) { return name.starts_with(entry); }))
+    if (has(kinds, kind) && std::ranges::none_of(target.images, [&](const auto& name) { return name.starts_with(entry); }))
       throw Error(Fault::Usage, fmt::format("--emit={}: target '{}' has no {}N", kind, target.name, entry));
-  return result;
 }
 
 std::vector<std::string> file_names(const std::vector<Image>& images, const std::string& base) {
@@ -49,11 +54,15 @@ std::string_view content(const Image& image) {
 }  // namespace
 
 void emit_images(const CompileOptions& options, const std::vector<std::string>& kinds, const std::string& output) {
-  const Target target = restricted(codegen::resolve_target(options.target), kinds);
+  must_have(codegen::resolve_target(options.target), kinds);
   const Compiled compiled = compile(options);
   about_model(options, [&] {
-    const std::vector<Image> images =
-        codegen::cuda::compile_images({&compiled.program}, target, artifact_options(options));
+    const std::vector<codegen::Level> all = compiled.levels();
+    std::vector<Target> targets;
+    for (const codegen::Level& level : all) targets.push_back(restricted(level.target, kinds));
+    std::vector<codegen::Level> levels;
+    for (size_t i = 0; i < all.size(); ++i) levels.push_back({all[i].program, targets[i]});
+    const std::vector<Image> images = codegen::cuda::compile_images(levels, artifact_options(options));
     std::vector<std::string> names = file_names(images, output.empty() ? stem(options.model) : output);
     if (images.size() == 1 && !output.empty()) names = {output};
     must_not_overwrite({options.model}, names);

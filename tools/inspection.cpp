@@ -246,14 +246,19 @@ void check_extents(const Program& program, const Extents& extents) {
 }
 
 // "lpd_k12" → kernel 12.
-void describe_device_code(const Program& program, const Target& target, const codegen::ArtifactOptions& options,
-                          Inspection& result) {
-  Target cubins = target;
-  std::erase_if(cubins.images, [](const std::string& image) { return !image.starts_with("sm_"); });
-  for (const codegen::cuda::Image& image : codegen::cuda::compile_images({&program}, cubins, options))
+void describe_device_code(const Compiled& compiled, const codegen::ArtifactOptions& options, Inspection& result) {
+  const std::vector<codegen::Level> all = compiled.levels();
+  std::vector<Target> cubins;
+  for (const codegen::Level& level : all) {
+    cubins.push_back(level.target);
+    std::erase_if(cubins.back().images, [](const std::string& image) { return !image.starts_with("sm_"); });
+  }
+  std::vector<codegen::Level> levels;
+  for (size_t i = 0; i < all.size(); ++i) levels.push_back({all[i].program, cubins[i]});
+  for (const codegen::cuda::Image& image : codegen::cuda::compile_images(levels, options))
     for (const codegen::cuda::KernelResources& needs : image.kernels) {
       const size_t number = std::stoul(needs.kernel.substr(std::string_view("lpd_k").size()));
-      result.device_code.push_back({image.arch, program.kernels.at(number).family, needs});
+      result.device_code.push_back({image.arch, levels[image.level].program.kernels.at(number).family, needs});
     }
 }
 
@@ -271,7 +276,7 @@ Inspection inspect_with(const CompileOptions& options, const Given& given) {
   quiet.quiet = true;  // the warnings were said
   Compiled compiled = compile_graph(quiet);
   count_groups(*compiled.module, result);
-  compiled.lower_levels.clear();
+  if (!compiled.target.is_gpu()) compiled.lower_levels.clear();
   lower(compiled, quiet);
   const Program& program = compiled.program;
   const EntryPoint& entry = program.entries.front();
@@ -287,7 +292,7 @@ Inspection inspect_with(const CompileOptions& options, const Given& given) {
   for (ConstantId id : program.weights) result.weight_bytes += compiled.module->constants[id].bytes();
   count_steps(program, entry, amounts, result);
   describe_plan(dims, entry, amounts, result);
-  if (compiled.target.is_gpu()) describe_device_code(program, compiled.target, artifact_options(options), result);
+  if (compiled.target.is_gpu()) describe_device_code(compiled, artifact_options(options), result);
   return result;
 }
 

@@ -105,18 +105,26 @@ class Compiler {
 
 bool is_cubin(const Image& image) { return image.arch.starts_with("sm_"); }
 
-std::vector<Image> compile_images(const std::vector<const Program*>& levels, const Target& target,
-                                  const ArtifactOptions& options) {
+std::vector<Image> compile_images(const std::vector<Level>& levels, const ArtifactOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  Nvrtc::get().must_support(target.images);
-  std::vector<Unit> units;
-  for (uint32_t level = 0; level < levels.size(); ++level)
-    for (Unit& unit : units_of(*levels[level], level)) units.push_back(std::move(unit));
-  std::vector<Image> images(target.images.size() * units.size());
+  struct Task {
+    uint32_t level;
+    std::string architecture;
+    Unit unit;
+  };
+  std::vector<Task> tasks;
+  for (uint32_t level = 0; level < levels.size(); ++level) {
+    Nvrtc::get().must_support(levels[level].target.images);
+    const std::vector<Unit> units = units_of(levels[level].program, level);
+    for (const std::string& architecture : levels[level].target.images)
+      for (const Unit& unit : units) tasks.push_back({level, architecture, unit});
+  }
+  std::vector<Image> images(tasks.size());
   Compiler compiler(options.image_cache);
   const auto no_state = [] { return 0; };
   on_threads(options.jobs, images.size(), no_state, [&](int, size_t i) {
-    images[i] = compiler.image(units[i % units.size()], target.images[i / units.size()]);
+    images[i] = compiler.image(tasks[i].unit, tasks[i].architecture);
+    images[i].level = tasks[i].level;
   });
   compiler.done();
   if (options.on_stage)

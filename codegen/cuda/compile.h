@@ -16,14 +16,15 @@ namespace lapidary::codegen::cuda {
 struct Image {
   std::string arch;  // "sm_80": a cubin, "compute_80": PTX
   std::vector<char> bytes;
+  uint32_t level = 0;                    // whose kernels it holds
   std::vector<KernelResources> kernels;  // that it holds, in the program's order; PTX has no registers yet
 };
 
 bool is_cubin(const Image&);
 
-// In the order of the target's architectures, then of the kernels. Kernel i of the level-th program is
+// Of each level for its target's architectures, in their order, then in that of the kernels. Kernel i of the level-th program is
 // cpu::kernel_symbol(i, level). Bytes depend on programs, target and NVRTC alone, never on options.jobs or the cache.
-std::vector<Image> compile_images(const std::vector<const Program*>& levels, const Target&, const ArtifactOptions&);
+std::vector<Image> compile_images(const std::vector<Level>& levels, const ArtifactOptions&);
 
 // All kernels as one text that NVRTC takes.
 std::string cuda_text(const Program&, uint32_t level = 0);

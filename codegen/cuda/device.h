@@ -44,6 +44,15 @@ DEV int opaque(int x) {
   return x;
 }
 
+// A place in global memory of which the compiler knows no more than that: else it may store the parts of a vector
+// apart.
+template <class T>
+DEV T* opaque_global(T* p) {
+  u64 address = (u64)__cvta_generic_to_global(p);
+  asm("" : "+l"(address));
+  return (T*)__cvta_global_to_generic(address);
+}
+
 // --- threads together ---
 DEV void barrier() { __syncthreads(); }
 // Of `threads` threads of the block, whole warps, wherever they stand; `number` is 1 to 15.
@@ -62,10 +71,8 @@ DEV u32 ballot(bool vote) { return __ballot_sync(0xffffffffu, vote); }
 // --- from global to shared memory ---
 DEV u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
 
-template <class T>
-DEV void store_shared(T* to, T value) {  // the emulator looks at it
-  *to = value;
-}
+// Ordinary stores have put something there: the emulator keeps account, for what the copy engine and wgmma may see.
+DEV void wrote_shared(const void* /*at*/, int /*bytes*/) {}
 
 // BYTES are 4, 8 or 16, both sides aligned to them. Zeros if not valid; `from` is not read then. Groups of copies go on
 // by themselves where the device can: they are there only when their group was waited for.

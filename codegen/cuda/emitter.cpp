@@ -79,8 +79,8 @@ class KernelEmitter {
 
   std::string run(const std::string& name) {
     text_.line("// {}: {}", kernel_.family, kernel_.schedule);
-    text_.line("extern \"C\" __global__ void __launch_bounds__({}) {}({}) {{",
-               block_threads(kernel_), name, parameters());
+    text_.line("extern \"C\" __global__ void __launch_bounds__({}) {}({}) {{", block_threads(kernel_), name,
+               parameters());
     {
       Text::Indent inside(text_);
       if (kernel_.threads == 0) begin_threads();
@@ -231,12 +231,11 @@ class KernelEmitter {
     const std::string begin = expressions_.value(statement.begin), end = expressions_.value(statement.end);
     const std::string accumulator = expressions_.declare(statement.buffer);
     const std::string type =
-        p.atom == Atom::Fma
-            ? fmt::format("product_fma<{}, {}, {}, {}, {}, {}, {}>", memory_type(p.a.value->type.dtype),
-                          memory_type(statement.buffer->element.dtype), p.rows, p.columns, p.depth,
-                          kernel_.threads, p.stages)
-            : fmt::format("product_mma<{}, {}, {}, {}, {}, {}, {}>", tensor_atom(p.atom, &p), p.rows, p.columns, p.depth,
-                          p.warp_rows, p.warp_columns, p.stages);
+        p.atom == Atom::Fma ? fmt::format("product_fma<{}, {}, {}, {}, {}, {}, {}>", memory_type(p.a.value->type.dtype),
+                                          memory_type(statement.buffer->element.dtype), p.rows, p.columns, p.depth,
+                                          kernel_.threads, p.stages)
+                            : fmt::format("product_mma<{}, {}, {}, {}, {}, {}, {}>", tensor_atom(p.atom, &p), p.rows,
+                                          p.columns, p.depth, p.warp_rows, p.warp_columns, p.stages);
     text_.line("{{");
     {
       Text::Indent inside(text_);
@@ -251,8 +250,8 @@ class KernelEmitter {
 
   void emit_warpgroups(const WarpgroupTask& w) {
     const loops::ProductNode& p = *w.product->product;
-    text_.line("typedef product_wgmma<{}, {}, {}, {}, {}, {}> tile;", tensor_atom(p.atom, &p), p.rows, p.columns, p.depth,
-               p.stages, kernel_.threads / 128);
+    text_.line("typedef product_wgmma<{}, {}, {}, {}, {}, {}> tile;", tensor_atom(p.atom, &p), p.rows, p.columns,
+               p.depth, p.stages, kernel_.threads / 128);
     text_.line("static_assert(tile::shared_bytes == {}, \"shared memory\");", product_shared_bytes(p));
     text_.line("const auto tile_of = [&](i64 number) {{");
     {
@@ -266,8 +265,9 @@ class KernelEmitter {
     }
     text_.line("}};");
     const std::string accumulator = expressions_.declare(w.accumulator->buffer);
-    text_.line("tile::run(shared, task_end - task_begin, tile_of, [&](i64 number, int holder, const tile::results& {}) {{",
-               accumulator);
+    text_.line(
+        "tile::run(shared, task_end - task_begin, tile_of, [&](i64 number, int holder, const tile::results& {}) {{",
+        accumulator);
     {
       Text::Indent inside(text_);
       emit_place(w);
@@ -305,7 +305,8 @@ class KernelEmitter {
       }
       text_.line("}};");
       text_.line("int next = 0;  // results come in the order that the accumulator has");
-      text_.line("const auto result = [&](int, int, f32 x, f32 y) {{ {0}[next++] = x, {0}[next++] = y; }};", accumulator);
+      text_.line("const auto result = [&](int, int, f32 x, f32 y) {{ {0}[next++] = x, {0}[next++] = y; }};",
+                 accumulator);
       text_.line("tile::run(shared + {}, {}, {}, q, k, v, scored, result, [](int, f32) {{}});", shared_, begin, end);
     }
     text_.line("}}");

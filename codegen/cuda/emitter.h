@@ -1,9 +1,10 @@
 // Kernel → CUDA C++ text, for NVRTC and, with the emulator's prelude in place of the device's, for the host.
 //
-// The function is `extern "C" __global__`: its parameters are the kernel's buffers in order (Stage buffers: an i64 offset
-// into a thread's share of the stage), then task_begin, task_end, the stage and the bytes of it that are each thread's,
-// then the kernel's integers. A task is a thread's, and threads of the whole grid take the tasks in turn; or, where the
-// kernel has a block of threads, a block's, and blocks take them in turn. Every buffer is aligned to 16 bytes.
+// The function is `extern "C" __global__`: its parameters are the kernel's buffers in order (Stage buffers: an i64
+// offset into a thread's share of the stage), then task_begin, task_end, the stage and the bytes of it that are each
+// thread's, then the kernel's integers. A task is a thread's, and threads of the whole grid take the tasks in turn; or,
+// where the kernel has a block of threads, a block's, and blocks take them in turn. Every buffer is aligned to 16
+// bytes.
 #pragma once
 
 #include <string>

@@ -15,7 +15,9 @@ namespace {
 std::string integer_literal(DType dtype, int64_t value) {
   if (dtype == DType::Bool) return value ? "true" : "false";
   if (dtype == DType::I64)
-    return value == INT64_MIN ? "i64(-9223372036854775807ll - 1)" : value < 0 ? fmt::format("({}ll)", value) : fmt::format("{}ll", value);
+    return value == INT64_MIN ? "i64(-9223372036854775807ll - 1)"
+           : value < 0        ? fmt::format("({}ll)", value)
+                              : fmt::format("{}ll", value);
   if (dtype == DType::U64) return fmt::format("{}ull", static_cast<uint64_t>(value));
   return fmt::format("{}({}ll)", memory_type(dtype), value);
 }
@@ -84,9 +86,7 @@ std::string ExpressionPrinter::unique(const std::string& name) {
   return fmt::format("{}_{}", clean, declared_++);
 }
 
-const std::string& ExpressionPrinter::declare(const loops::Var& var) {
-  return names_[var.get()] = unique(var->name);
-}
+const std::string& ExpressionPrinter::declare(const loops::Var& var) { return names_[var.get()] = unique(var->name); }
 
 const std::string& ExpressionPrinter::declare(const loops::Buffer& buffer) {
   auto& name = names_[buffer.get()];
@@ -190,9 +190,11 @@ std::string ExpressionPrinter::load(const ExprNode& node) {
   if (node.args[0]->type.lanes > 1)
     loaded = fmt::format("gather({}, {}{})", buffer, index, mask);
   else if (node.type.lanes == 1)
-    loaded = mask.empty() ? fmt::format("{}[{}]", buffer, index) : fmt::format("load_if({} + {}{})", buffer, index, mask);
+    loaded =
+        mask.empty() ? fmt::format("{}[{}]", buffer, index) : fmt::format("load_if({} + {}{})", buffer, index, mask);
   else
-    loaded = fmt::format("{}<{}>({} + {}{})", is_whole(*node.buffer, node.args[0], node.type, mask.empty()) ? "load_aligned" : "load",
+    loaded = fmt::format("{}<{}>({} + {}{})",
+                         is_whole(*node.buffer, node.args[0], node.type, mask.empty()) ? "load_aligned" : "load",
                          node.type.lanes, buffer, index, mask);
   return node.type.dtype == DType::Bool ? "truth(" + loaded + ")" : loaded;
 }
@@ -206,9 +208,10 @@ std::string ExpressionPrinter::store(const loops::StmtNode& statement) {
   if (buffer.element.dtype == DType::Bool) data = "as_byte(" + data + ")";
   const std::string mask = statement.mask ? ", " + value(statement.mask) : "";
   if (statement.index->type.lanes > 1) return fmt::format("scatter({}, {}, {}{})", name, index, data, mask);
-  return fmt::format("{}({} + {}, {}{})",
-                     is_whole(buffer, statement.index, statement.value->type, !statement.mask) ? "store_aligned" : "store",
-                     name, index, data, mask);
+  return fmt::format(
+      "{}({} + {}, {}{})",
+      is_whole(buffer, statement.index, statement.value->type, !statement.mask) ? "store_aligned" : "store", name,
+      index, data, mask);
 }
 
 // Are the lanes a piece of memory that one access takes?

@@ -9,7 +9,7 @@
 
 namespace lapidary::codegen::cuda {
 
-std::string_view memory_type(DType);  // "f32"; bool is kept as u8, small floats as their codes
+std::string_view memory_type(DType);             // "f32"; bool is kept as u8, small floats as their codes
 std::string value_type(const loops::ExprType&);  // "f32", "vec<f32, 4>"
 
 class ExpressionPrinter {
@@ -19,8 +19,8 @@ class ExpressionPrinter {
   const std::string& declare(const loops::Var&);  // its name from here on
   const std::string& declare(const loops::Buffer&);
 
-  void begin(const std::vector<loops::Expr>&);   // of a statement: counts what they use. Nulls are nothing
-  std::string value(const loops::Expr&);         // may add lines before
+  void begin(const std::vector<loops::Expr>&);  // of a statement: counts what they use. Nulls are nothing
+  std::string value(const loops::Expr&);        // may add lines before
   std::string store(const loops::StmtNode&);
 
  private:

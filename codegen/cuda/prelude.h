@@ -1,5 +1,5 @@
-// What emitted kernels are written in: vectors of lanes, memory, and the scalar operations of ir/scalar_ops.def with the
-// meaning it gives them. Included after device.h or the emulator.
+// What emitted kernels are written in: vectors of lanes, memory, and the scalar operations of ir/scalar_ops.def with
+// the meaning it gives them. Included after device.h or the emulator.
 
 // --- vectors -------------------------------------------------------------------------------------------------------
 template <class T, int N>
@@ -98,25 +98,25 @@ DEV bool truth(u8 x) { return x != 0; }
 DEV u8 as_byte(bool x) { return x; }
 
 // --- lanewise: a function of scalars becomes one of vectors ---------------------------------------------------------
-#define LANEWISE1(name)                                  \
-  template <class T, int N>                              \
-  DEV auto name(vec<T, N> a) -> vec<decltype(name(T())), N> { \
-    vec<decltype(name(T())), N> r;                       \
-    LANES r.v[i] = name(a.v[i]);                         \
-    return r;                                            \
+#define LANEWISE1(name)                                     \
+  template <class T, int N>                                 \
+  DEV auto name(vec<T, N> a)->vec<decltype(name(T())), N> { \
+    vec<decltype(name(T())), N> r;                          \
+    LANES r.v[i] = name(a.v[i]);                            \
+    return r;                                               \
   }
-#define LANEWISE2(name)                                              \
-  template <class T, int N>                                          \
-  DEV auto name(vec<T, N> a, vec<T, N> b) -> vec<decltype(name(T(), T())), N> { \
-    vec<decltype(name(T(), T())), N> r;                              \
-    LANES r.v[i] = name(a.v[i], b.v[i]);                             \
-    return r;                                                        \
+#define LANEWISE2(name)                                                       \
+  template <class T, int N>                                                   \
+  DEV auto name(vec<T, N> a, vec<T, N> b)->vec<decltype(name(T(), T())), N> { \
+    vec<decltype(name(T(), T())), N> r;                                       \
+    LANES r.v[i] = name(a.v[i], b.v[i]);                                      \
+    return r;                                                                 \
   }
 LANEWISE1(truth)
 LANEWISE1(as_byte)
 
 // --- floats ----------------------------------------------------------------------------------------------------------
-#define FLOAT1(name, f, d)              \
+#define FLOAT1(name, f, d)             \
   DEV f32 name(f32 x) { return f(x); } \
   DEV f64 name(f64 x) { return d(x); }
 FLOAT1(op_abs, fabsf, fabs)
@@ -141,62 +141,60 @@ FLOAT1(op_acosh, acoshf, acosh)
 FLOAT1(op_atanh, atanhf, atanh)
 FLOAT1(op_erf, erff, erf)
 
-#define FLOATS(F, exp, copysign, fma, fmod, pow)                                              \
-  DEV F op_neg(F x) { return -x; }                                                            \
-  DEV F op_sign(F x) { return x > 0 || x < 0 ? copysign(F(1), x) : x; }                       \
-  DEV F op_sigmoid(F x) { /* never infinite; e is 0 to 1 */                                   \
-    const F e = exp(-op_abs(x)), q = F(1) / (F(1) + e);                                       \
-    return x < 0 ? e * q : q;                                                                 \
-  }                                                                                           \
-  DEV bool op_is_nan(F x) { return x != x; }                                                  \
-  DEV bool op_is_inf(F x) { return x - x != x - x && x == x; }                                \
-  DEV F op_add(F x, F y) { return x + y; }                                                    \
-  DEV F op_sub(F x, F y) { return x - y; }                                                    \
-  DEV F op_mul(F x, F y) { return x * y; }                                                    \
-  DEV F op_div(F x, F y) { return x / y; }                                                    \
-  DEV F op_trunc_mod(F x, F y) { return fmod(x, y); }                                         \
-  DEV F op_floor_mod(F x, F y) {                                                              \
-    const F r = fmod(x, y);                                                                   \
-    return r != 0 && (r < 0) != (y < 0) ? r + y : r;                                          \
-  }                                                                                           \
-  DEV F op_pow(F x, F y) { return pow(x, y); }                                                \
-  DEV F op_min(F x, F y) { return y != y || y < x ? y : x; }                                  \
-  DEV F op_max(F x, F y) { return y != y || y > x ? y : x; }                                  \
+#define FLOATS(F, exp, copysign, fma, fmod, pow)                        \
+  DEV F op_neg(F x) { return -x; }                                      \
+  DEV F op_sign(F x) { return x > 0 || x < 0 ? copysign(F(1), x) : x; } \
+  DEV F op_sigmoid(F x) { /* never infinite; e is 0 to 1 */             \
+    const F e = exp(-op_abs(x)), q = F(1) / (F(1) + e);                 \
+    return x < 0 ? e * q : q;                                           \
+  }                                                                     \
+  DEV bool op_is_nan(F x) { return x != x; }                            \
+  DEV bool op_is_inf(F x) { return x - x != x - x && x == x; }          \
+  DEV F op_add(F x, F y) { return x + y; }                              \
+  DEV F op_sub(F x, F y) { return x - y; }                              \
+  DEV F op_mul(F x, F y) { return x * y; }                              \
+  DEV F op_div(F x, F y) { return x / y; }                              \
+  DEV F op_trunc_mod(F x, F y) { return fmod(x, y); }                   \
+  DEV F op_floor_mod(F x, F y) {                                        \
+    const F r = fmod(x, y);                                             \
+    return r != 0 && (r < 0) != (y < 0) ? r + y : r;                    \
+  }                                                                     \
+  DEV F op_pow(F x, F y) { return pow(x, y); }                          \
+  DEV F op_min(F x, F y) { return y != y || y < x ? y : x; }            \
+  DEV F op_max(F x, F y) { return y != y || y > x ? y : x; }            \
   DEV F op_fma(F x, F y, F z) { return fma(x, y, z); }
 FLOATS(f32, expf, copysignf, fmaf, fmodf, powf)
 FLOATS(f64, exp, copysign, fma, fmod, pow)
 
 // --- integers: arithmetic in the unsigned type wraps; nothing traps --------------------------------------------------
-#define INTEGERS(I, U, is_signed)                                                                      \
-  DEV I op_neg(I x) { return I(U(0) - U(x)); }                                                         \
-  DEV I op_abs(I x) { return x < 0 ? op_neg(x) : x; }                                                  \
-  DEV I op_sign(I x) { return I((x > 0) - (x < 0)); }                                                  \
-  DEV I op_bit_not(I x) { return I(~x); }                                                              \
-  DEV I op_add(I x, I y) { return I(U(x) + U(y)); }                                                    \
-  DEV I op_sub(I x, I y) { return I(U(x) - U(y)); }                                                    \
-  DEV I op_mul(I x, I y) { return I(u64(U(x)) * u64(U(y))); }                                          \
-  DEV I op_div(I x, I y) { return y == 0 ? I(0) : is_signed && y == I(-1) ? op_neg(x) : I(x / y); }    \
-  DEV I op_trunc_mod(I x, I y) { return y == 0 || (is_signed && y == I(-1)) ? I(0) : I(x % y); }       \
-  DEV I op_floor_mod(I x, I y) {                                                                       \
-    const I r = op_trunc_mod(x, y);                                                                    \
-    return r != 0 && (r < 0) != (y < 0) ? I(r + y) : r;                                                \
-  }                                                                                                    \
-  DEV I op_pow(I x, I y) {                                                                             \
-    if (is_signed && y < 0) return x == 1 ? I(1) : x == I(-1) ? ((y & 1) ? I(-1) : I(1)) : I(0);       \
-    I result = 1;                                                                                      \
-    for (U left = U(y); left; left = U(left >> 1), x = op_mul(x, x))                                   \
-      if (left & 1) result = op_mul(result, x);                                                        \
-    return result;                                                                                     \
-  }                                                                                                    \
-  DEV I op_min(I x, I y) { return y < x ? y : x; }                                                     \
-  DEV I op_max(I x, I y) { return y > x ? y : x; }                                                     \
-  DEV I op_and(I x, I y) { return I(x & y); }                                                          \
-  DEV I op_or(I x, I y) { return I(x | y); }                                                           \
-  DEV I op_xor(I x, I y) { return I(x ^ y); }                                                          \
-  DEV I op_shift_left(I x, I y) { return U(y) < 8 * sizeof(I) ? I(U(x) << U(y)) : I(0); }              \
-  DEV I op_shift_right(I x, I y) {                                                                     \
-    return U(y) < 8 * sizeof(I) ? I(x >> y) : is_signed && x < 0 ? I(-1) : I(0);                       \
-  }                                                                                                    \
+#define INTEGERS(I, U, is_signed)                                                                                 \
+  DEV I op_neg(I x) { return I(U(0) - U(x)); }                                                                    \
+  DEV I op_abs(I x) { return x < 0 ? op_neg(x) : x; }                                                             \
+  DEV I op_sign(I x) { return I((x > 0) - (x < 0)); }                                                             \
+  DEV I op_bit_not(I x) { return I(~x); }                                                                         \
+  DEV I op_add(I x, I y) { return I(U(x) + U(y)); }                                                               \
+  DEV I op_sub(I x, I y) { return I(U(x) - U(y)); }                                                               \
+  DEV I op_mul(I x, I y) { return I(u64(U(x)) * u64(U(y))); }                                                     \
+  DEV I op_div(I x, I y) { return y == 0 ? I(0) : is_signed && y == I(-1) ? op_neg(x) : I(x / y); }               \
+  DEV I op_trunc_mod(I x, I y) { return y == 0 || (is_signed && y == I(-1)) ? I(0) : I(x % y); }                  \
+  DEV I op_floor_mod(I x, I y) {                                                                                  \
+    const I r = op_trunc_mod(x, y);                                                                               \
+    return r != 0 && (r < 0) != (y < 0) ? I(r + y) : r;                                                           \
+  }                                                                                                               \
+  DEV I op_pow(I x, I y) {                                                                                        \
+    if (is_signed && y < 0) return x == 1 ? I(1) : x == I(-1) ? ((y & 1) ? I(-1) : I(1)) : I(0);                  \
+    I result = 1;                                                                                                 \
+    for (U left = U(y); left; left = U(left >> 1), x = op_mul(x, x))                                              \
+      if (left & 1) result = op_mul(result, x);                                                                   \
+    return result;                                                                                                \
+  }                                                                                                               \
+  DEV I op_min(I x, I y) { return y < x ? y : x; }                                                                \
+  DEV I op_max(I x, I y) { return y > x ? y : x; }                                                                \
+  DEV I op_and(I x, I y) { return I(x & y); }                                                                     \
+  DEV I op_or(I x, I y) { return I(x | y); }                                                                      \
+  DEV I op_xor(I x, I y) { return I(x ^ y); }                                                                     \
+  DEV I op_shift_left(I x, I y) { return U(y) < 8 * sizeof(I) ? I(U(x) << U(y)) : I(0); }                         \
+  DEV I op_shift_right(I x, I y) { return U(y) < 8 * sizeof(I) ? I(x >> y) : is_signed && x < 0 ? I(-1) : I(0); } \
   DEV I op_fma(I x, I y, I z) { return op_add(op_mul(x, y), z); }
 INTEGERS(i8, u8, true)
 INTEGERS(i16, u16, true)
@@ -217,10 +215,10 @@ DEV bool op_not(bool x) { return !x; }
 DEV bool op_and(bool x, bool y) { return x && y; }
 DEV bool op_or(bool x, bool y) { return x || y; }
 DEV bool op_xor(bool x, bool y) { return x != y; }
-#define COMPARE(T)                                      \
-  DEV bool op_equal(T x, T y) { return x == y; }        \
-  DEV bool op_not_equal(T x, T y) { return x != y; }    \
-  DEV bool op_less(T x, T y) { return x < y; }          \
+#define COMPARE(T)                                   \
+  DEV bool op_equal(T x, T y) { return x == y; }     \
+  DEV bool op_not_equal(T x, T y) { return x != y; } \
+  DEV bool op_less(T x, T y) { return x < y; }       \
   DEV bool op_less_equal(T x, T y) { return x <= y; }
 COMPARE(bool)
 COMPARE(i8)
@@ -234,13 +232,15 @@ COMPARE(u64)
 COMPARE(f32)
 COMPARE(f64)
 
-#define EACH_UNARY(X)                                                                                               \
-  X(op_neg) X(op_abs) X(op_sign) X(op_not) X(op_bit_not) X(op_floor) X(op_ceil) X(op_round) X(op_trunc) X(op_sqrt)   \
-  X(op_exp) X(op_log) X(op_sin) X(op_cos) X(op_tan) X(op_asin) X(op_acos) X(op_atan) X(op_sinh) X(op_cosh)           \
-  X(op_tanh) X(op_asinh) X(op_acosh) X(op_atanh) X(op_erf) X(op_sigmoid) X(op_is_nan) X(op_is_inf)
-#define EACH_BINARY(X)                                                                                              \
-  X(op_add) X(op_sub) X(op_mul) X(op_div) X(op_floor_mod) X(op_trunc_mod) X(op_pow) X(op_min) X(op_max) X(op_and)    \
-  X(op_or) X(op_xor) X(op_shift_left) X(op_shift_right) X(op_equal) X(op_not_equal) X(op_less) X(op_less_equal)
+#define EACH_UNARY(X)                                                                                              \
+  X(op_neg)                                                                                                        \
+  X(op_abs) X(op_sign) X(op_not) X(op_bit_not) X(op_floor) X(op_ceil) X(op_round) X(op_trunc) X(op_sqrt) X(op_exp) \
+      X(op_log) X(op_sin) X(op_cos) X(op_tan) X(op_asin) X(op_acos) X(op_atan) X(op_sinh) X(op_cosh) X(op_tanh)    \
+          X(op_asinh) X(op_acosh) X(op_atanh) X(op_erf) X(op_sigmoid) X(op_is_nan) X(op_is_inf)
+#define EACH_BINARY(X)                                                                                           \
+  X(op_add)                                                                                                      \
+  X(op_sub) X(op_mul) X(op_div) X(op_floor_mod) X(op_trunc_mod) X(op_pow) X(op_min) X(op_max) X(op_and) X(op_or) \
+      X(op_xor) X(op_shift_left) X(op_shift_right) X(op_equal) X(op_not_equal) X(op_less) X(op_less_equal)
 EACH_UNARY(LANEWISE1)
 EACH_BINARY(LANEWISE2)
 
@@ -266,13 +266,12 @@ DEV vec<T, N> op_select(bool condition, vec<T, N> x, vec<T, N> y) {
 }
 
 // Pairwise: lanes i and i + half, halving.
-#define REDUCE(op)                                                                    \
-  template <class T, int N>                                                           \
-  DEV T reduce_##op(vec<T, N> x) {                                                    \
-    _Pragma("unroll") for (int half = N / 2; half > 0; half /= 2)                     \
-      _Pragma("unroll") for (int i = 0; i < half; ++i)                                \
-        x.v[i] = op_##op(x.v[i], x.v[i + half]);                                      \
-    return x.v[0];                                                                    \
+#define REDUCE(op)                                                                                                 \
+  template <class T, int N>                                                                                        \
+  DEV T reduce_##op(vec<T, N> x) {                                                                                 \
+    _Pragma("unroll") for (int half = N / 2; half > 0; half /= 2) _Pragma("unroll") for (int i = 0; i < half; ++i) \
+        x.v[i] = op_##op(x.v[i], x.v[i + half]);                                                                   \
+    return x.v[0];                                                                                                 \
   }
 REDUCE(add)
 REDUCE(mul)
@@ -281,12 +280,12 @@ REDUCE(max)
 
 template <class A, int G, class B, int M, int N>
 DEV vec<i32, N> dot(vec<A, G> a, vec<B, M> b, vec<i32, N> c) {
-  LANES _Pragma("unroll") for (int j = 0; j < G; ++j)
-    c.v[i] = op_add(c.v[i], i32(a.v[j]) * i32(b.v[G * i + j]));
+  LANES _Pragma("unroll") for (int j = 0; j < G; ++j) c.v[i] = op_add(c.v[i], i32(a.v[j]) * i32(b.v[G * i + j]));
   return c;
 }
 
-// --- what an integer can hold -----------------------------------------------------------------------------------------
+// --- what an integer can hold
+// -----------------------------------------------------------------------------------------
 template <class T>
 struct limits;
 #define LIMITS(T, low, high, is_signed_)          \

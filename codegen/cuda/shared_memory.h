@@ -7,7 +7,9 @@
 namespace lapidary::codegen::cuda {
 
 constexpr int64_t kSharedAlignment = 128;
-inline int64_t aligned_shared(int64_t bytes) { return (bytes + kSharedAlignment - 1) / kSharedAlignment * kSharedAlignment; }
+inline int64_t aligned_shared(int64_t bytes) {
+  return (bytes + kSharedAlignment - 1) / kSharedAlignment * kSharedAlignment;
+}
 
 int64_t product_shared_bytes(const loops::ProductNode&);
 int64_t attend_shared_bytes(const loops::AttendNode&);

@@ -66,13 +66,13 @@ void add_ptx_of_newest(Chosen& chosen) {
     if (!exact(**device)) return void(chosen.texts.insert(*device));
 }
 
-}  // namespace
-
-bool names_cuda(const std::string& target) { return target == "cuda" || target.starts_with("cuda:"); }
-
-Target resolve_target(const std::string& target) {
+Chosen chosen_by(const std::string& target) {
   Chosen chosen = parse(target, target == "cuda" ? kDefaultList : target.substr(target.find(':') + 1));
   add_ptx_of_newest(chosen);
+  return chosen;
+}
+
+Target target_of(const Chosen& chosen) {
   Target result;
   result.arch = Arch::Cuda;
   for (const Device* device : chosen.cubins) result.images.push_back(std::string("sm_") + device->number);
@@ -95,6 +95,23 @@ Target resolve_target(const std::string& target) {
   result.l2_bytes = 4 << 20;
   result.l3_bytes = 4 << 20;
   return result;
+}
+
+}  // namespace
+
+bool names_cuda(const std::string& target) { return target == "cuda" || target.starts_with("cuda:"); }
+
+Target resolve_target(const std::string& target) { return target_of(chosen_by(target)); }
+
+std::vector<Target> resolve_targets(const std::string& target) {
+  Chosen rest = chosen_by(target), hopper;
+  const auto found = std::ranges::find(rest.cubins, std::string_view("90a"), &Device::number);
+  if (found == rest.cubins.end()) return {target_of(rest)};
+  hopper.cubins.insert(*found);
+  rest.cubins.erase(found);
+  std::vector<Target> levels = {target_of(hopper)};
+  if (!rest.cubins.empty() || !rest.texts.empty()) levels.push_back(target_of(rest));
+  return levels;
 }
 
 }  // namespace lapidary::codegen::cuda

@@ -57,7 +57,7 @@ bool names(std::string_view text, std::string_view identifier) {
 // Of the device library what the kernels call, in the order in which the parts need each other.
 struct Part {
   std::string_view text;
-  std::string_view in_its_place = {};  // on the host: a macro that names the emulator's header
+  std::string_view in_its_place = {};     // on the host: a macro that names the emulator's header
   std::vector<std::string_view> callers;  // any of these names calls for it
 };
 

@@ -345,12 +345,17 @@ void TableBuilder::emit_device_code(uint64_t model) {
     point_to_string(kernel_table + i * sizeof(lpd_device_kernel) + offsetof(lpd_device_kernel, name),
                     cpu::kernel_symbol(i, level_));
   std::vector<lpd_device_image> entries;
-  for (const cuda::Image& image : needs_.images) entries.push_back(image_entry(image));
+  std::vector<size_t> own;  // of this level
+  for (size_t i = 0; i < needs_.images.size(); ++i)
+    if (needs_.images[i].level == level_) {
+      own.push_back(i);
+      entries.push_back(image_entry(needs_.images[i]));
+    }
   const uint64_t image_table = out_.add_array(entries);
-  for (size_t i = 0; i < entries.size(); ++i) {
+  for (size_t i = 0; i < own.size(); ++i) {
     const uint64_t at = image_table + i * sizeof(lpd_device_image);
-    point_to_string(at + offsetof(lpd_device_image, arch), needs_.images[i].arch);
-    out_.point_to_symbol(at + offsetof(lpd_device_image, content), image_symbol(i));
+    point_to_string(at + offsetof(lpd_device_image, arch), needs_.images[own[i]].arch);
+    out_.point_to_symbol(at + offsetof(lpd_device_image, content), image_symbol(own[i]));
   }
   lpd_device_code code{};
   code.kernel_count = static_cast<uint32_t>(kernels.size());

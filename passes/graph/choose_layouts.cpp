@@ -33,8 +33,8 @@ bool has_image_shape(const Type& type) {
 
 // Halves are images where they are not widened: on a GPU.
 bool is_image(const Type& type) {
-  return has_image_shape(type) && (type.dtype == DType::F32 || type.dtype == DType::U8 || type.dtype == DType::F16 ||
-                                   type.dtype == DType::BF16);
+  return has_image_shape(type) &&
+         (type.dtype == DType::F32 || type.dtype == DType::U8 || type.dtype == DType::F16 || type.dtype == DType::BF16);
 }
 
 bool in_family(const Op& op, std::string_view family) {

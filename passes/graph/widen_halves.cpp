@@ -5,10 +5,10 @@
 //   %3 : f16 = relu %2                  %4 : f32 = convert %3                %5 : f32 = relu %4
 //
 // The pair of converts that rounds a result ends the kernel that computes it, in registers, and what the kernel stores
-// is the f32 number (attention, whose kernel keeps its scores, is rounded at its end alone): between kernels an activation takes twice the memory, and no kernel has to convert what it reads.
-// Ops that only move numbers or choose between them need no rounding. Weights are widened when the artifact is written.
-// squeezenet1_1_fp16 takes 73 ms as plain loops over f16 and 6.1 ms so, as long as squeezenet1_1. Test:
-// test/passes/widen_halves/.
+// is the f32 number (attention, whose kernel keeps its scores, is rounded at its end alone): between kernels an
+// activation takes twice the memory, and no kernel has to convert what it reads. Ops that only move numbers or choose
+// between them need no rounding. Weights are widened when the artifact is written. squeezenet1_1_fp16 takes 73 ms as
+// plain loops over f16 and 6.1 ms so, as long as squeezenet1_1. Test: test/passes/widen_halves/.
 #include <algorithm>
 #include <unordered_map>
 

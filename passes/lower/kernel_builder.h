@@ -59,7 +59,7 @@ class Block {
   loops::Buffer local(const std::string& name, loops::ExprType element, int64_t size);
   loops::Buffer shared(const std::string& name, DType, int64_t size);    // of a block of threads
   loops::Buffer fragment(const std::string& name, DType, int64_t size);  // of each of its threads
-  std::vector<loops::Stmt> take();  // leaves the block empty
+  std::vector<loops::Stmt> take();                                       // leaves the block empty
 
  private:
   struct Entry {
@@ -84,9 +84,9 @@ class KernelBuilder {
   // An integer parameter, one for each Dim; 0 and 1 are literals. A GPU's claims powers of two up to 16 that divide it:
   // what addresses are multiples of decides how wide a load may be.
   loops::Expr parameter(Dim);
-  loops::Expr argument(Dim);   // a parameter of its own, even where it is 0, 1 or equal to another
-  loops::Expr literal(Dim);    // a literal when known, else a parameter
-  loops::Expr divisor(Dim);    // literal(max(dim, 1)): what may be divided by even where nothing is
+  loops::Expr argument(Dim);  // a parameter of its own, even where it is 0, 1 or equal to another
+  loops::Expr literal(Dim);   // a literal when known, else a parameter
+  loops::Expr divisor(Dim);   // literal(max(dim, 1)): what may be divided by even where nothing is
   loops::Expr parameter_multiple_of(Dim, int64_t multiple);  // when the kernel relies on it
   Dim dim(int64_t value) { return module.dims.constant(value); }
 

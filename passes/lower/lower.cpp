@@ -84,7 +84,8 @@ void FunctionLowering::lower_group(Op& group) {
   if (!family) unsupported(module_, group, fmt::format("the family '{}'", group.params.text("family")));
   if (!family->keeps_composites) inline_composites(group);
   LoweredGroup lowered;
-  if (!writes_nothing(group)) lowered = (context_.target().is_gpu() ? family->lower_for_gpu : family->lower)(context_, group);
+  if (!writes_nothing(group))
+    lowered = (context_.target().is_gpu() ? family->lower_for_gpu : family->lower)(context_, group);
   for (const auto& result : group.results)
     if (has_halo(result->type) && !is_filled_by_parts(group))
       lowered.steps.push_back(halo_step(context_, result.get()));

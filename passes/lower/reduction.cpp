@@ -6,11 +6,12 @@
 // Either way four accumulators take turns, since one would wait for its own last addition. The order of additions
 // depends on the extents alone, never on threads.
 // Test: test/passes/lower_reduction_test.cpp.
+#include "passes/lower/reduction.h"
+
 #include "ir/error.h"
 #include "ir/layout.h"
 #include "passes/lower/map_kernel.h"
 #include "passes/lower/op_loops.h"
-#include "passes/lower/reduction.h"
 #include "passes/lower/work.h"
 
 namespace lapidary::lowering {

@@ -36,6 +36,9 @@ struct __attribute__((may_alias, aligned(16))) words4 {
 #define __global__
 #define __launch_bounds__(...)
 #define __restrict__
+// In the places of device/hopper.h and wgmma.h in a kernel's text.
+#define EMULATED_HOPPER "test/cuda/emulator/hopper.h"
+#define EMULATED_WGMMA "test/cuda/emulator/wgmma.h"
 
 #include "test/cuda/emulator/collectives.h"
 #include "test/cuda/emulator/copies.h"
@@ -91,6 +94,10 @@ DEV u32 bytes_of(u32 low, u32 high, u32 which) {
 }
 DEV f32 fast_exp2(f32 x) { return x < -126 ? 0.0f : exp2f(x); }
 DEV int opaque(int x) { return x; }
+template <class T>
+DEV T* opaque_global(T* p) {
+  return p;
+}
 // sum + four products of bytes, wrapping.
 template <bool A_SIGNED, bool B_SIGNED>
 DEV i32 dot4(i32 sum, u32 a, u32 b) {

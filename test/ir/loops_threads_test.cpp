@@ -85,7 +85,8 @@ std::string product(const std::string& atom, int elements, const std::string& ro
   return head(64) + "  for task t in [0, 1) {\n    fragment %acc: f32[" + std::to_string(elements) +
          "] {\n      for thread i in [0, 64) {\n        for unrolled e in [0, " + std::to_string(elements) +
          ") {\n          store %acc[e] = 1.0\n        }\n      }\n      product %acc " + atom +
-         " stages 2 (r, c, k) in [0, n) {\n        %x[r * n + k] along k 1\n        %x[c * n + k] along k 1\n      }\n" +
+         " stages 2 (r, c, k) in [0, n) {\n        %x[r * n + k] along k 1\n        %x[c * n + k] along k 1\n      "
+         "}\n" +
          "      for thread i in [0, 64) {\n        for unrolled e in [0, " + std::to_string(elements) +
          ") {\n          store %y[(" + row + ") * 16 + " + column + "] = %acc[e]\n        }\n      }\n    }\n  }\n}\n";
 }

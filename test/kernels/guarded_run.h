@@ -18,7 +18,8 @@
 
 namespace lapidary::test {
 
-// The kernels of many programs, compiled for one target and linked once: equal ones are one. Those of a GPU are emulated.
+// The kernels of many programs, compiled for one target and linked once: equal ones are one. Those of a GPU are
+// emulated.
 class CompiledKernels {
  public:
   size_t add(const Program&);  // its number

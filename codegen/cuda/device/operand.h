@@ -1,4 +1,4 @@
-// What a product of matrices takes its operands from. After prelude.h.
+// What a product of matrices takes its operands from. After memory.h.
 //
 // The compiler prints an operand as a function of (line, k): line is a row of a or a column of b within the block's
 // tile, k runs over what is summed. It is asked for chunks of VECTOR elements, next to each other along k if ALONG_K,
@@ -11,8 +11,8 @@
 //   The same for a matrix, cheaper: chunks are at first + line * stride + k if ALONG_K, else at first + line + k *
 //   stride; lines below `lines` are valid.
 // prepared<T, VECTOR, ALONG_K>(prepare, at)
-//   Copied by a function of two parts: prepare(i64 line) gives what is known of a line, a struct with a name, once a
-//   tile; at(that, i64 k) gives the source<T>.
+//   Copied too: prepare(line) gives any struct of what is to be known of a line, once, and at(that, line, k) the
+//   source.
 // converted<T, VECTOR, ALONG_K>(load, convert)
 //   load(line, k) gives any struct of what was loaded, well before convert(that, line, k) makes the chunk of it: a
 //   vec<T, VECTOR>, or a T if VECTOR is 1. In between a tile is multiplied, so memory has time. The struct has a name:
@@ -82,56 +82,11 @@ DEV operand<T, VECTOR, ALONG_K, true, matrix_at<T, ALONG_K>> strided(const T* fi
 
 template <class PREPARE, class AT>
 struct prepared_at {
-  typedef decltype(((const PREPARE*)nullptr)->operator()(i64())) known;
   PREPARE prepare;
   AT at;
-  DEV_MEMBER auto operator()(i64 line, i64 k) const { return at(prepare(line), k); }
+  DEV_MEMBER auto operator()(i64 line, i64 k) const { return at(prepare(line), line, k); }
 };
 template <class T, int VECTOR, bool ALONG_K, class PREPARE, class AT>
 DEV operand<T, VECTOR, ALONG_K, true, prepared_at<PREPARE, AT>> prepared(PREPARE prepare, AT at) {
   return {{prepare, at}, {}};
-}
-
-// --- up to 16 bytes, aligned to their number: one access ---
-template <int BYTES>
-struct packet {
-  u32 words[(BYTES + 3) / 4];
-};
-template <int BYTES>
-DEV packet<BYTES> load_packet(const void* p) {
-  if constexpr (BYTES == 16) {
-    const words4 x = *(const words4*)p;
-    return {{x.x, x.y, x.z, x.w}};
-  } else if constexpr (BYTES == 8) {
-    const words2 x = *(const words2*)p;
-    return {{x.x, x.y}};
-  } else if constexpr (BYTES == 4) {
-    return {{*(const u32*)p}};
-  } else if constexpr (BYTES == 2) {
-    return {{*(const u16*)p}};
-  } else {
-    return {{*(const u8*)p}};
-  }
-}
-// BYTES from byte `first` of the packet on, to shared memory.
-template <int BYTES, int OF>
-DEV void store_packet(void* p, const packet<OF>& packet, int first) {
-  const u32* words = packet.words + first / 4;
-  if constexpr (BYTES == 16)
-    store_shared((words4*)p, words4{words[0], words[1], words[2], words[3]});
-  else if constexpr (BYTES == 8)
-    store_shared((words2*)p, words2{words[0], words[1]});
-  else if constexpr (BYTES == 4)
-    store_shared((u32*)p, words[0]);
-  else if constexpr (BYTES == 2)
-    store_shared((u16*)p, u16(words[0] >> (8 * (first % 4))));
-  else
-    store_shared((u8*)p, u8(words[0] >> (8 * (first % 4))));
-}
-
-template <class T>
-DEV packet<sizeof(T)> packed(T x) {
-  packet<sizeof(T)> result = {};
-  memcpy(&result, &x, sizeof x);
-  return result;
 }

@@ -8,40 +8,6 @@
 // A LAYOUT says where element (line, k) of a tile lies in its slot, `offset(line, k)` in bytes, and what stays
 // together: runs of `run_bytes`, along k if `along_k`, else along the line.
 
-// Where the CHUNKS chunks of one thread come from, tile after tile; chunk i lies `rows` of memory below the first one.
-template <class T, class AT, int DEPTH, int CHUNKS, bool REGULAR>
-struct walker {
-  const AT& at;
-  DEV_MEMBER walker(const AT& at, int /*line*/, i64 /*k*/) : at(at) {}
-  DEV_MEMBER void prepare(int /*i*/, int /*line*/) {}
-  DEV_MEMBER source<T> chunk(int /*i*/, int /*rows*/, int line, i64 k) const { return at(line, k); }
-  DEV_MEMBER void next_tile() {}
-};
-// In a matrix the rows below the first are the same for all threads (if REGULAR): one pointer, which moves.
-template <class T, bool ALONG_K, int DEPTH, int CHUNKS>
-struct walker<T, matrix_at<T, ALONG_K>, DEPTH, CHUNKS, true> {
-  const T* first;
-  i64 stride;
-  int lines;
-  DEV_MEMBER walker(const matrix_at<T, ALONG_K>& at, int line, i64 k)
-      : first(at(line, k).from), stride(at.stride), lines(at.lines < 0x7fffffff ? int(at.lines) : 0x7fffffff) {}
-  DEV_MEMBER void prepare(int /*i*/, int /*line*/) {}
-  DEV_MEMBER source<T> chunk(int /*i*/, int rows, int line, i64 /*k*/) const {
-    return {first + rows * stride, line < lines};
-  }
-  DEV_MEMBER void next_tile() { first += ALONG_K ? DEPTH : DEPTH * stride; }
-};
-// What is known of the line of each chunk stays in registers.
-template <class T, class PREPARE, class AT, int DEPTH, int CHUNKS, bool REGULAR>
-struct walker<T, prepared_at<PREPARE, AT>, DEPTH, CHUNKS, REGULAR> {
-  const prepared_at<PREPARE, AT>& at;
-  typename prepared_at<PREPARE, AT>::known lines[CHUNKS];
-  DEV_MEMBER walker(const prepared_at<PREPARE, AT>& at, int /*line*/, i64 /*k*/) : at(at) {}
-  DEV_MEMBER void prepare(int i, int line) { lines[i] = at.prepare(line); }
-  DEV_MEMBER source<T> chunk(int i, int /*rows*/, int /*line*/, i64 k) const { return at.at(lines[i], k); }
-  DEV_MEMBER void next_tile() {}
-};
-
 // Which chunks of a tile a thread has: one row of memory after the other, chunk by chunk, as the threads are numbered.
 // Or four chunks, one below the other, where 4 by 4 bytes are to be turned.
 template <class OPERAND, int LINES, int DEPTH, int THREADS, bool QUADS>
@@ -49,7 +15,7 @@ struct chunks_of_thread {
   static constexpr int in_a_row = (OPERAND::along_k ? DEPTH : LINES) / OPERAND::vector, below = QUADS ? 4 : 1;
   static constexpr int count = LINES * DEPTH / OPERAND::vector / below;
   static constexpr int each = (count + THREADS - 1) / THREADS * below;
-  static constexpr bool regular = THREADS % in_a_row == 0;
+  static constexpr bool along_k = OPERAND::along_k, regular = THREADS % in_a_row == 0;
   static_assert((OPERAND::along_k ? DEPTH : LINES) % OPERAND::vector == 0, "chunks that straddle tiles");
 
   static DEV_MEMBER u32 number(int i) { return threadIdx.x + u32(i / below) * THREADS; }
@@ -59,6 +25,45 @@ struct chunks_of_thread {
   static DEV_MEMBER int line(int i) { return OPERAND::along_k ? row(i) : column(i); }
   static DEV_MEMBER int depth(int i) { return OPERAND::along_k ? column(i) : row(i); }
   static DEV_MEMBER int rows_below_first(int i) { return i / below * (THREADS / in_a_row) * below + i % below; }
+};
+
+// Where the chunks of one thread come from, tile after tile: chunk(i, k) is the i-th, its first element at k.
+template <class T, class AT, class CHUNKS, int DEPTH, bool REGULAR>
+struct walker {
+  const AT& at;
+  DEV_MEMBER walker(const AT& at, i64 /*k_begin*/) : at(at) {}
+  DEV_MEMBER source<T> chunk(int i, i64 k) const { return at(CHUNKS::line(i), k); }
+  DEV_MEMBER void next_tile() {}
+};
+// In a matrix the rows below the first are the same for all threads (if REGULAR): one pointer, which moves.
+template <class T, bool ALONG_K, class CHUNKS, int DEPTH>
+struct walker<T, matrix_at<T, ALONG_K>, CHUNKS, DEPTH, true> {
+  const T* first;
+  i64 stride;
+  int lines;
+  DEV_MEMBER walker(const matrix_at<T, ALONG_K>& at, i64 k_begin)
+      : first(at(CHUNKS::line(0), k_begin + CHUNKS::depth(0)).from),
+        stride(at.stride),
+        lines(at.lines < 0x7fffffff ? int(at.lines) : 0x7fffffff) {}
+  DEV_MEMBER source<T> chunk(int i, i64 /*k*/) const {
+    return {first + CHUNKS::rows_below_first(i) * stride, CHUNKS::line(i) < lines};
+  }
+  DEV_MEMBER void next_tile() { first += ALONG_K ? DEPTH : DEPTH * stride; }
+};
+// What is known of the lines stays in registers. Along the line a thread has one (if REGULAR).
+template <class T, class PREPARE, class AT, class CHUNKS, int DEPTH, bool REGULAR>
+struct walker<T, prepared_at<PREPARE, AT>, CHUNKS, DEPTH, REGULAR> {
+  typedef decltype(((const PREPARE*)nullptr)->operator()(i64())) known;
+  static constexpr int count = REGULAR && !CHUNKS::along_k ? 1 : CHUNKS::each;
+  const AT& at;
+  known lines[count];
+  DEV_MEMBER walker(const prepared_at<PREPARE, AT>& prepared, i64 /*k_begin*/) : at(prepared.at) {
+    _Pragma("unroll") for (int i = 0; i < count; ++i) {
+      if (CHUNKS::exists(i)) lines[i] = prepared.prepare(CHUNKS::line(i));
+    }
+  }
+  DEV_MEMBER source<T> chunk(int i, i64 k) const { return at(lines[count == 1 ? 0 : i], CHUNKS::line(i), k); }
+  DEV_MEMBER void next_tile() {}
 };
 
 // One operand's part in it, as one thread sees it.
@@ -76,15 +81,12 @@ struct mover {
   typedef decltype(((const OPERAND*)nullptr)->at(i64(), i64())) given;
 
   const OPERAND& operand;
-  walker<T, typename OPERAND::function, DEPTH, chunks::each, chunks::regular> walk;
+  walker<T, typename OPERAND::function, chunks, DEPTH, chunks::regular> walk;
   typename either<OPERAND::is_copied, chunk, given>::type held[asynchronous ? 1 : chunks::each];
   i64 held_k;  // of the tile that is held, and how much of it counts
   int held_left;
 
-  DEV_MEMBER mover(const OPERAND& operand, i64 k_begin)
-      : operand(operand), walk(operand.at, chunks::line(0), k_begin + chunks::depth(0)) {
-    _Pragma("unroll") for (int i = 0; i < chunks::each; ++i) walk.prepare(i, chunks::line(i));
-  }
+  DEV_MEMBER mover(const OPERAND& operand, i64 k_begin) : operand(operand), walk(operand.at, k_begin) {}
 
   // The tile at k, of which `left` along k count; called for one tile after the other.
   DEV_MEMBER void begin(char* slot, i64 k, int left) {
@@ -92,7 +94,7 @@ struct mover {
       const int line = chunks::line(i), depth = chunks::depth(i);
       if (!chunks::exists(i)) continue;
       if constexpr (OPERAND::is_copied) {
-        const source<T> from = walk.chunk(i, chunks::rows_below_first(i), line, k + depth);
+        const source<T> from = walk.chunk(i, k + depth);
         const bool valid = from.valid && depth < left;
         if constexpr (asynchronous)
           copy_async<OPERAND::bytes>(slot + LAYOUT::offset(line, depth), from.from, valid);
@@ -133,6 +135,7 @@ struct mover {
       const int line = chunks::line(i) + (OPERAND::along_k ? 0 : j),
                 depth = chunks::depth(i) + (OPERAND::along_k ? j : 0);
       store_packet<piece * size>(slot + LAYOUT::offset(line, depth), chunk, j * size);
+      wrote_shared(slot + LAYOUT::offset(line, depth), piece * size);
     }
   }
   // Four chunks of bytes: 4 along k of each line become a word.
@@ -146,7 +149,9 @@ struct mover {
       const u32 lines[4] = {bytes_of(ab, cd, 0x5410), bytes_of(ab, cd, 0x7632), bytes_of(ab_high, cd_high, 0x5410),
                             bytes_of(ab_high, cd_high, 0x7632)};
       _Pragma("unroll") for (int e = 0; e < 4; ++e) {
-        store_shared((u32*)(slot + LAYOUT::offset(chunks::line(i) + 4 * j + e, chunks::depth(i))), lines[e]);
+        u32* const to = (u32*)(slot + LAYOUT::offset(chunks::line(i) + 4 * j + e, chunks::depth(i)));
+        *to = lines[e];
+        wrote_shared(to, 4);
       }
     }
   }

@@ -41,7 +41,9 @@ struct store_wgmma {
       _Pragma("unroll") for (int e = i * each; e < (i + 1) * each; e += 2) {
         const int row = PRODUCT::row_of(thread, e), column = PRODUCT::column_of(thread, e);
         const vec<T, 2> pair = {{value(row, column, acc[e]), value(row, column + 1, acc[e + 1])}};
-        store_packet<2 * sizeof(T)>(buffer + panel::offset(row % 64, column % columns), packed(pair), 0);
+        char* const to = buffer + panel::offset(row % 64, column % columns);
+        store_packet<2 * sizeof(T)>(to, packed(pair), 0);
+        wrote_shared(to, 2 * sizeof(T));
       }
       fence_proxy_async();
       barrier(group, 128);

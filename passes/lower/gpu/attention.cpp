@@ -50,7 +50,8 @@ class AttentionEmitter {
     const std::vector<Expr> task = builder_.split_task({batch, heads, tiles});
     batch_ = task[0];
     head_ = task[1];
-    kv_head_ = builder_.body.let("kv_head", floordiv(head_, builder_.divisor(dims_.floordiv(heads, k_->type.shape[1]))));
+    kv_head_ =
+        builder_.body.let("kv_head", floordiv(head_, builder_.divisor(dims_.floordiv(heads, k_->type.shape[1]))));
     first_ = builder_.body.let("first", mul(task[2], integer(kQueries)));
     if (!operands()) return std::nullopt;
     node_.scored = scored(keys, queries);
@@ -125,17 +126,16 @@ class AttentionEmitter {
     const Expr query = add(first_, variable(node_.query)), key = variable(node_.key);
     Expr score = mul(variable(node_.score), real(static_cast<float>(op_.params.number("scale"))));
     if (const double cap = op_.params.number_or("softcap", 0); cap != 0)
-      score = mul(apply(ScalarOp::Tanh, {mul(score, real(static_cast<float>(1 / cap)))}),
-                  real(static_cast<float>(cap)));
+      score =
+          mul(apply(ScalarOp::Tanh, {mul(score, real(static_cast<float>(1 / cap)))}), real(static_cast<float>(cap)));
     if (op_.operands.size() > 3) {
       const Value* mask = op_.operand(3);
       std::vector<Coord> where = {at(batch_), at(head_), at(query), at(key)};
       where.erase(where.begin(), where.begin() + (4 - mask->type.rank()));
       for (int axis = 0; axis < mask->type.rank(); ++axis)
         if (lapidary::value_of(mask->type.shape[axis]) == 1) where[axis] = at(integer(0));
-      const Expr added =
-          operand_value(emit_, DType::F32, both(is_query(query), less(key, builder_.parameter(keys))),
-                        [&] { return emit_.value(mask, {where}); });
+      const Expr added = operand_value(emit_, DType::F32, both(is_query(query), less(key, builder_.parameter(keys))),
+                                       [&] { return emit_.value(mask, {where}); });
       if (!added) return nullptr;
       score = add(score, added);
     }
@@ -162,8 +162,8 @@ class AttentionEmitter {
         Coords where{{at(batch_), at(head_), at(query), lanes > 1 ? along(column) : at(column)}, lanes};
         Expr value = load(accumulator_, at_element, lanes);
         if (range(k_->type.shape[2]).lo < 1)  // over no keys the result is 0
-          value = select(splat_to(less(integer(0), builder_.parameter(k_->type.shape[2])), lanes), value,
-                         real(0, lanes));
+          value =
+              select(splat_to(less(integer(0), builder_.parameter(k_->type.shape[2])), lanes), value, real(0, lanes));
         if (const DType dtype = op_.type().dtype; compute_dtype(dtype) != dtype)
           value = convert(convert(value, dtype), compute_dtype(dtype));
         emit_.store_results(op_.result(), where, value);

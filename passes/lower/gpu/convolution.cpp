@@ -1,12 +1,14 @@
 // Convolutions on a GPU as products, the input's windows never stored: rows are output pixels, columns output channels,
-// and the depth runs over blocks of input channels, taps, and the 16 channels of a block, so that what lies side by side
-// in memory follows the depth. A halo on the input leaves no border case; where it has none, loads are masked. Weights
-// lie in the depth's order, a row for each output channel. Grouped, depthwise and transposed convolutions are plain.
+// and the depth runs over blocks of input channels, taps, and the 16 channels of a block, so that what lies side by
+// side in memory follows the depth. A halo on the input leaves no border case; where it has none, loads are masked.
+// Weights lie in the depth's order, a row for each output channel. Grouped, depthwise and transposed convolutions are
+// plain.
+#include "passes/lower/convolution.h"
+
 #include <algorithm>
 
 #include "ir/layout.h"
 #include "passes/lower/contraction_form.h"
-#include "passes/lower/convolution.h"
 #include "passes/lower/gpu/product.h"
 #include "passes/lower/lanes.h"
 #include "passes/lower/work.h"
@@ -92,8 +94,7 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   const ConvForm form = conv_form(context.module, group, conv);
   const Value* x = conv.operand(0);
   const bool taps_known = std::ranges::all_of(form.kernel, [](int64_t taps) { return taps > 0; });
-  if (form.transposed || form.group != 1 || !form.weight || x->producer || !taps_known ||
-      !results_follow(group, &conv))
+  if (form.transposed || form.group != 1 || !form.weight || x->producer || !taps_known || !results_follow(group, &conv))
     return lower_plain(context, group);
   const Type& input = group.operand(x->index)->type;
   const bool blocked = input.layout.blocked_axis == 1;

@@ -45,6 +45,7 @@ class ProductEmitter {
     node_.atom = tile.atom;
     node_.rows = tile.rows, node_.columns = tile.columns, node_.depth = tile.depth, node_.stages = tile.stages;
     node_.warp_rows = tile.warp_rows, node_.warp_columns = tile.warp_columns;
+    node_.warpgroups = tile.warpgroups;
     node_.row = make_var("i", {}, 0, tile.rows - 1);
     node_.column = make_var("j", {}, 0, tile.columns - 1);
     node_.k = make_var("k", {}, 0, INT64_MAX / 4);
@@ -67,12 +68,12 @@ class ProductEmitter {
     has_single_elements_ = node_.a.vector == 1 || node_.b.vector == 1;
     const DType sum = factor_ == DType::F64 ? DType::F64 : is_float(factor_) ? DType::F32 : DType::I32;
     accumulator_ = builder_.body.fragment("acc", sum, tile_layout(node_).elements());
-    for_each_element(1, [&](Block& block, Expr, Expr element) {
-      block.add(store(accumulator_, element, zero_of(sum)));
-    });
+    for_each_element(1,
+                     [&](Block& block, Expr, Expr element) { block.add(store(accumulator_, element, zero_of(sum))); });
     builder_.body.add(product(accumulator_, node_, integer(0), builder_.parameter(depth_)));
     const int together = lanes();
-    for_each_element(together, [&](Block& block, Expr thread, Expr element) { epilogue(block, thread, element, together); });
+    for_each_element(together,
+                     [&](Block& block, Expr thread, Expr element) { epilogue(block, thread, element, together); });
     return builder_.finish(dims_.product(task_extents), when);
   }
 
@@ -148,9 +149,9 @@ class ProductEmitter {
     const Var element = make_var("e", {}, 0, accumulator_->size - 1, step);
     Block inner;
     body(inner, variable(thread), variable(element));
-    builder_.body.add(for_loop(
-        thread, integer(0), integer(builder_.threads), 1, LoopKind::Thread,
-        {for_loop(element, integer(0), integer(accumulator_->size), step, LoopKind::Unrolled, inner.take())}));
+    builder_.body.add(
+        for_loop(thread, integer(0), integer(builder_.threads), 1, LoopKind::Thread,
+                 {for_loop(element, integer(0), integer(accumulator_->size), step, LoopKind::Unrolled, inner.take())}));
   }
 
   void epilogue(Block& block, const Expr& thread, const Expr& element, int lanes) {
@@ -201,7 +202,8 @@ std::optional<LoweredStep> product_step(Context& context, const Op& group, const
             batch = dims.product(form.batch);
   if (is_zero(depth)) return std::nullopt;
   const DType factor = form.a->type.dtype;
-  const Tile tile = choose_tile(context.target(), context.options.f32_products, factor, guess(batch), guess(rows), guess(columns));
+  const Tile tile =
+      choose_tile(context.target(), context.options.f32_products, factor, guess(batch), guess(rows), guess(columns));
   LoweredStep step;
   ProductEmitter first(context, group, form, tile, tile.factor);
   std::optional<LoweredVariant> variant = first.emit(nullptr);

@@ -1,6 +1,6 @@
 // Matrix products by blocks of threads, whatever rows, columns and depth are made of: a contraction's letters, or the
-// pixels, channels and taps of a convolution. A block computes a tile, its threads hold it in registers (ir/fragment.h),
-// and what follows in the group is applied there before anything is stored.
+// pixels, channels and taps of a convolution. A block computes a tile, its threads hold it in registers
+// (ir/fragment.h), and what follows in the group is applied there before anything is stored.
 #pragma once
 
 #include <functional>
@@ -20,8 +20,8 @@ struct ProductForm {
   std::vector<Dim> batch;
   ProductAxis rows, columns, depth;
   const Value *a, *b;
-  // Coordinates, from those along each axis: of a at (batch, row, depth), of b at (batch, depth, column), of the anchor's
-  // result at (batch, row, column). Null guards: what is asked for is always there.
+  // Coordinates, from those along each axis: of a at (batch, row, depth), of b at (batch, depth, column), of the
+  // anchor's result at (batch, row, column). Null guards: what is asked for is always there.
   using Parts = std::vector<Coord>;
   std::function<Coords(GroupEmitter&, const Parts& batch, const Parts& row, const Parts& depth)> a_at;
   std::function<Coords(GroupEmitter&, const Parts& batch, const Parts& depth, const Parts& column)> b_at;

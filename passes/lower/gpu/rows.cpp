@@ -55,7 +55,8 @@ class RowEmitter {
   void threads(const std::function<void(Block&)>& body) {
     const Var thread = make_var("thread", {}, 0, kThreads - 1);
     lane_ = mod(variable(thread), integer(each_));
-    Expr row = add(mul(variable(builder_.task()), integer(rows_of_block())), floordiv(variable(thread), integer(each_)));
+    Expr row =
+        add(mul(variable(builder_.task()), integer(rows_of_block())), floordiv(variable(thread), integer(each_)));
     Block own, rest;
     row = own.let("row", row);
     {

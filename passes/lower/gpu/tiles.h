@@ -13,6 +13,7 @@ struct Tile {
   loops::Atom atom;
   DType factor;  // what its operands are staged as
   int rows, columns, depth, warp_rows, warp_columns, stages;
+  bool warpgroups = false;
   std::string text() const;
 };
 

@@ -90,6 +90,55 @@ MMA(mma_tf32_128x128, atom_tf32, f32, 128, 128, 32, 2, 2, 3, true, false, 4)
 MMA(mma_3xtf32_128x128, atom_3xtf32, f32, 128, 128, 16, 2, 4, 3, true, false, 4)
 MMA(mma_u8_128x128, atom_u8_u8, u8, 128, 128, 64, 2, 4, 3, true, true, 16)
 
+// An epilogue by runs of columns: a residual and a bias, rounded to f16.
+extern "C" __global__ void __launch_bounds__(256)
+    mma_f16_residual(const u16* __restrict__ a, const u16* __restrict__ b, const f32* __restrict__ bias, u16* __restrict__ c, i64 m, i64 n, i64 k) {
+  DYNAMIC_SHARED(shared);
+  const i64 row = i64(blockIdx.y) * 128, column = i64(blockIdx.x) * 128;
+  f32 acc[mma_f16_128x128_product::elements] = {};
+  mma_f16_128x128_product::accumulate(acc, shared, 0, k, strided<u16, 8, true>(a + row * k, k, m - row),
+                                      strided<u16, 8, true>(b + column * k, k, n - column));
+  mma_f16_128x128_product::visit<8>(acc, shared, [=](int i, int j, vec<f32, 8> x) {
+    if (row + i >= m || column + j >= n) return;
+    const vec<u16, 8> residual = load_run<8>(c + (row + i) * n + column + j);
+    const vec<f32, 8> biases = load_run<8>(bias + column + j);
+    store_run(c + (row + i) * n + column + j, convert_f32_f16(op_add(op_add(x, biases), convert_f16_f32(residual))));
+  });
+}
+
+// A convolution over images in channels-last order: where a position's window lies is prepared once.
+typedef product_mma<atom_f16, 128, 128, 32, 2, 4, 3> convolution_product;
+struct window {
+  const u16* from;
+  i32 y, x;
+  bool valid;
+};
+extern "C" __global__ void __launch_bounds__(256)
+    convolution(const u16* __restrict__ image, const u16* __restrict__ weights, u16* __restrict__ result, i64 positions, i64 filters,
+                i64 depth, i32 height, i32 width, i32 channels, i32 result_height, i32 result_width, i32 window_width) {
+  DYNAMIC_SHARED(shared);
+  const i64 row = i64(blockIdx.y) * 128, column = i64(blockIdx.x) * 128;
+  const auto prepare = [=](i64 line) {
+    const u32 position = u32(row + line), x = position % u32(result_width), y = position / u32(result_width) % u32(result_height);
+    const i64 number = position / u32(result_width) / u32(result_height);
+    const u16* const from = image + ((number * height + y) * width + x) * channels;
+    return window{from, i32(y), i32(x), row + line < positions};
+  };
+  const auto at = [=](const window& of, i64, i64 k) {
+    const u32 channel = u32(k) % u32(channels), x = u32(k) / u32(channels) % u32(window_width);
+    const u32 y = u32(k) / u32(channels) / u32(window_width);
+    const bool inside = u32(of.y + i32(y)) < u32(height) && u32(of.x + i32(x)) < u32(width);
+    return source<u16>{of.from + (i64(y) * width + x) * channels + channel, of.valid && inside};
+  };
+  f32 acc[convolution_product::elements] = {};
+  convolution_product::accumulate(acc, shared, 0, depth, prepared<u16, 8, true>(prepare, at),
+                                  strided<u16, 8, true>(weights + column * depth, depth, filters - column));
+  _Pragma("unroll") for (int e = 0; e < convolution_product::elements; e += 2) {
+    const i64 i = row + convolution_product::row_of(threadIdx.x, e), j = column + convolution_product::column_of(threadIdx.x, e);
+    if (i < positions && j < filters) *(u32*)(result + i * filters + j) = pair_of_f16(acc[e], acc[e + 1]);
+  }
+}
+
 #define ATTEND(name, ATOM, T, WARPS, KEYS, WIDTH, VECTOR)                                \
   typedef attend_mma<ATOM, 16 * WARPS, KEYS, WIDTH, WIDTH, WARPS, 2> name##_attention;   \
   ATTENTION(name, name##_attention, T, 16 * WARPS, 32 * WARPS, WIDTH, WIDTH, VECTOR)

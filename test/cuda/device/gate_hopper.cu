@@ -114,7 +114,7 @@ extern "C" __global__ void __launch_bounds__(convolution_product::threads, 1)
                   const i32 at = first + i32(line), y = at / width % height, x = at % width;
                   return pixel{i64(at) * channels, at < pixels ? y : -2, x};
                 },
-                [=](const pixel& under, i64 k) {
+                [=](const pixel& under, i64 /*line*/, i64 k) {
                   const i32 window = i32(k) / channels, down = window / 3 - 1, right = window % 3 - 1;
                   const i32 c = i32(k) - window * channels;
                   return source<u16>{image + under.first + i64(down * width + right) * channels + c,
@@ -128,5 +128,30 @@ extern "C" __global__ void __launch_bounds__(convolution_product::threads, 1)
           const i64 j = tile % across * 128 + convolution_product::column_of(thread, e);
           if (i < pixels && j < out) result[i * out + j] = acc[e];
         }
+      });
+}
+
+// f16 results with a residual, by runs of 8 columns; n is a multiple of 8.
+typedef product_wgmma<atom_f16, 128, 256, 64, 4, 2> visited_product;
+extern "C" __global__ void __launch_bounds__(visited_product::threads, 1)
+    wgmma_f16_visited(const __grid_constant__ tensor_map a, const __grid_constant__ tensor_map b, const u16* residual,
+                      u16* result, i64 m, i64 n, i64 k) {
+  DYNAMIC_SHARED(shared);
+  const i64 down = (m + 127) / 128, across = (n + 255) / 256;
+  visited_product::run(
+      shared, down * across,
+      [&](i64 tile) {
+        const tile_place place = place_of_tile(tile, down, across, 8);
+        return visited_product::tile(mapped<u16, true>(&a, place.row * 128), mapped<u16, false>(&b, place.column * 256), 0, k);
+      },
+      [&](i64 tile, int thread, const visited_product::results& acc) {
+        const tile_place place = place_of_tile(tile, down, across, 8);
+        visited_product::visit<8>(acc, shared + (visited_product::shared_bytes + 15) / 16 * 16, thread,
+                                  [&](int row, int column, const vec<f32, 8>& run) {
+                                    const i64 i = place.row * 128 + row, j = place.column * 256 + column;
+                                    if (i >= m || j >= n) return;
+                                    const vec<u16, 8> other = load_run<8>(residual + i * n + j);
+                                    store_run(result + i * n + j, convert_f32_f16(op_add(run, convert_f16_f32(other))));
+                                  });
       });
 }

@@ -43,4 +43,6 @@ HOPPER_MISTAKES = [(*mistake, "product_wgmma") for mistake in [
     ("buffers shared by all consumers", "wgmma_store.h", "(group - 1) * 2 * panel::bytes", "0"),
     ("a warp's copies announced by its first lane", "wgmma_ring.h", "sync_warp();", ""),
     ("lanes of a warp in different turns", "product_wgmma.h", "      sync_warp();  // no lane", "      // no lane"),
+    ("runs visited before they are written", "product_wgmma.h", "      sync_warp();\n      const int row = row_of", "      const int row = row_of"),
+    ("runs written before others are read", "product_wgmma.h", "      sync_warp();\n      _Pragma(\"unroll\") for (int e", "      _Pragma(\"unroll\") for (int e"),
 ]]

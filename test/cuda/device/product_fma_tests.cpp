@@ -6,7 +6,8 @@
 namespace {
 
 constexpr bool K = true, LINE = false;
-constexpr Way COPIED = Way::Copied, STRIDED = Way::Strided, CONVERTED = Way::Converted, COMPUTED = Way::Computed;
+constexpr Way COPIED = Way::Copied, STRIDED = Way::Strided, PREPARED = Way::Prepared, CONVERTED = Way::Converted,
+              COMPUTED = Way::Computed;
 
 template <class T, class ACC, int ROWS, int COLUMNS, int DEPTH, int THREADS, int STAGES, class A, class B>
 void test(const char* name, f64 epsilon, bool all) {
@@ -17,8 +18,8 @@ void test(const char* name, f64 epsilon, bool all) {
 void test_f32(bool all) {
   typedef plain_codec<f32> codec;
   constexpr f64 e = 0x1p-24;
-  test<f32, f32, 128, 128, 8, 256, 3, matrix<codec, 4, K, STRIDED>, matrix<codec, 4, LINE, COPIED>>("f32 128x128", e,
-                                                                                                    all);
+  test<f32, f32, 128, 128, 8, 256, 3, matrix<codec, 4, K, PREPARED>, matrix<codec, 4, LINE, STRIDED>>("f32 128x128", e,
+                                                                                                      all);
   test<f32, f32, 64, 64, 16, 128, 2, matrix<codec, 4, LINE, STRIDED>, matrix<codec, 2, K, COPIED>>("f32 64x64", e, all);
   test<f32, f32, 32, 32, 16, 64, 4, matrix<codec, 1, K, STRIDED>, matrix<codec, 1, LINE, CONVERTED>>("f32 32x32", e,
                                                                                                      all);
@@ -59,7 +60,8 @@ int main(int argc, char**) {
   const bool all = argc > 1;
 #ifdef FEW
   typedef plain_codec<f32> codec;
-  test<f32, f32, 64, 64, 16, 128, 3, matrix<codec, 4, K, STRIDED>, matrix<codec, 2, LINE, COPIED>>("f32", 0x1p-24, all);
+  test<f32, f32, 64, 64, 16, 128, 3, matrix<codec, 4, K, STRIDED>, matrix<codec, 2, LINE, PREPARED>>("f32", 0x1p-24,
+                                                                                                     all);
   typedef plain_codec<i8> bytes;
   test<i8, i32, 32, 32, 16, 64, 2, matrix<bytes, 4, LINE, COPIED>, matrix<bytes, 2, K, CONVERTED>>("s8", 0, all);
 #else

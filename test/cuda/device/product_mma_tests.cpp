@@ -5,6 +5,9 @@
 //
 #include "codegen/cuda/device/product_mma.h"
 
+template <class ATOM, int... SIZES>
+struct requires_shared<product_mma<ATOM, SIZES...>> : std::true_type {};
+
 namespace {
 
 constexpr f64 kF32 = 0x1p-24, kTf32 = 0x1p-11, k3xTf32 = 0x1p-22;
@@ -17,12 +20,13 @@ void test(const char* name, f64 epsilon, bool all) {
 }
 
 constexpr bool K = true, LINE = false;
-constexpr Way COPIED = Way::Copied, STRIDED = Way::Strided, CONVERTED = Way::Converted, COMPUTED = Way::Computed;
+constexpr Way COPIED = Way::Copied, STRIDED = Way::Strided, PREPARED = Way::Prepared, CONVERTED = Way::Converted,
+              COMPUTED = Way::Computed;
 
 template <class CODEC, class ATOM>
 void test_16_bits(const char* name, bool all) {
-  test<ATOM, 64, 64, 32, 2, 2, 3, matrix<CODEC, 8, K, STRIDED>, matrix<CODEC, 8, LINE, COPIED>>(name, kF32, all);
-  test<ATOM, 32, 64, 16, 1, 2, 2, matrix<CODEC, 2, LINE, STRIDED>, matrix<CODEC, 4, K, COPIED>>(name, kF32, all);
+  test<ATOM, 64, 64, 32, 2, 2, 3, matrix<CODEC, 8, K, PREPARED>, matrix<CODEC, 8, LINE, STRIDED>>(name, kF32, all);
+  test<ATOM, 32, 64, 16, 1, 2, 2, matrix<CODEC, 2, LINE, PREPARED>, matrix<CODEC, 4, K, COPIED>>(name, kF32, all);
   test<ATOM, 64, 32, 64, 2, 1, 4, matrix<CODEC, 1, K, STRIDED>, matrix<CODEC, 1, LINE, CONVERTED>>(name, kF32, all);
   test<ATOM, 16, 24, 32, 1, 3, 2, matrix<CODEC, 8, K, COMPUTED>, matrix<CODEC, 4, LINE, COPIED>>(name, kF32, all);
   test<ATOM, 96, 48, 32, 3, 1, 2, matrix<CODEC, 4, LINE, CONVERTED>, matrix<CODEC, 8, LINE, STRIDED>>(name, kF32, all);
@@ -42,7 +46,7 @@ void test_8_bits(const char* name, bool all) {
   typedef plain_codec<TA> a;
   typedef plain_codec<TB> b;
   test<ATOM, 64, 64, 64, 2, 2, 3, matrix<a, 16, K, COPIED>, matrix<b, 16, K, STRIDED>>(name, 0, all);
-  test<ATOM, 32, 32, 32, 2, 1, 2, matrix<a, 4, K, COPIED>, matrix<b, 8, LINE, STRIDED>>(name, 0, all);
+  test<ATOM, 32, 32, 32, 2, 1, 2, matrix<a, 4, K, COPIED>, matrix<b, 8, LINE, PREPARED>>(name, 0, all);
   test<ATOM, 16, 24, 32, 1, 1, 4, matrix<a, 1, LINE, COMPUTED>, matrix<b, 2, K, COPIED>>(name, 0, all);
 }
 
@@ -79,11 +83,11 @@ void test_extremes(const char* name) {
 int main(int argc, char**) {
   const bool all = argc > 1;
 #ifdef FEW
-  test<atom_f16, 64, 64, 32, 2, 2, 3, matrix<f16_codec, 8, K, CONVERTED>, matrix<f16_codec, 8, LINE, STRIDED>>(
+  test<atom_f16, 128, 64, 32, 2, 2, 2, matrix<f16_codec, 8, K, CONVERTED>, matrix<f16_codec, 8, LINE, STRIDED>>(
       "f16", kF32, all);
   typedef plain_codec<f32> codec;
-  test<atom_3xtf32, 16, 24, 16, 1, 3, 4, matrix<codec, 4, LINE, COPIED>, matrix<codec, 1, K, STRIDED>>("3xtf32",
-                                                                                                       k3xTf32, all);
+  test<atom_3xtf32, 16, 24, 16, 1, 3, 4, matrix<codec, 4, LINE, COPIED>, matrix<codec, 1, K, PREPARED>>("3xtf32",
+                                                                                                        k3xTf32, all);
   test_extremes<atom_3xtf32>("3xtf32");
 #else
   test_extremes<atom_tf32>("tf32");

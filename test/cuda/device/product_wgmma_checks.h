@@ -16,7 +16,7 @@
 #include "codegen/cuda/device/wgmma_store.h"
 
 constexpr bool K = true, LINE = false;
-constexpr Way COPIED = Way::Copied, STRIDED = Way::Strided, COMPUTED = Way::Computed;
+constexpr Way COPIED = Way::Copied, STRIDED = Way::Strided, CONVERTED = Way::Converted, COMPUTED = Way::Computed;
 
 // How cuTensorMapEncodeTiled counts element types; f32 is rounded to tf32 on its way.
 template <class CODEC>
@@ -58,27 +58,36 @@ struct Problem {
   i64 parts = 1;  // of k, cut where steps end, each a sum of its own
 };
 
-// Calls write(row, column, part, sum) for what a grid of few blocks computes.
+// Calls write(row, column, part, sum) for what a grid of few blocks computes, and again by runs of columns.
 template <class PRODUCT, int ROWS, int COLUMNS, int DEPTH, class A, class B, class WRITE>
-void multiply(const A& a, const B& b, const Problem& problem, unsigned order, const WRITE& write) {
+void multiply(const A& a, const B& b, const Problem& problem, unsigned order, const WRITE& write,
+              const WRITE& write_by_runs) {
   const i64 down = (a.lines + ROWS - 1) / ROWS, across = (b.lines + COLUMNS - 1) / COLUMNS;
   const i64 steps = (a.depth + DEPTH - 1) / DEPTH, part = (steps + problem.parts - 1) / problem.parts * DEPTH;
-  emulator::launch({problem.blocks}, {unsigned(PRODUCT::threads)}, size_t(PRODUCT::shared_bytes), order, [&] {
-    DYNAMIC_SHARED(shared);
-    PRODUCT::run(
-        shared, down * across * problem.parts,
-        [&](i64 tile) {
-          const tile_place place = place_of_tile(tile % (down * across), down, across, 2);
-          const i64 begin = std::min(tile / (down * across) * part, a.depth), end = std::min(begin + part, a.depth);
-          return PRODUCT::tile(a.operand(place.row * ROWS), b.operand(place.column * COLUMNS), begin, end);
-        },
-        [&](i64 tile, int thread, const typename PRODUCT::results& acc) {
-          const tile_place place = place_of_tile(tile % (down * across), down, across, 2);
-          for (int e = 0; e < PRODUCT::elements; ++e)
-            write(place.row * ROWS + PRODUCT::row_of(thread, e), place.column * COLUMNS + PRODUCT::column_of(thread, e),
-                  tile / (down * across), acc[e]);
-        });
-  });
+  emulator::launch(
+      {problem.blocks}, {unsigned(PRODUCT::threads)}, size_t(PRODUCT::shared_bytes + 8 + PRODUCT::bytes_of_visit),
+      order, [&] {
+        DYNAMIC_SHARED(shared);
+        PRODUCT::run(
+            shared, down * across * problem.parts,
+            [&](i64 tile) {
+              const tile_place place = place_of_tile(tile % (down * across), down, across, 2);
+              const i64 begin = std::min(tile / (down * across) * part, a.depth), end = std::min(begin + part, a.depth);
+              return PRODUCT::tile(a.operand(place.row * ROWS), b.operand(place.column * COLUMNS), begin, end);
+            },
+            [&](i64 tile, int thread, const typename PRODUCT::results& acc) {
+              const tile_place place = place_of_tile(tile % (down * across), down, across, 2);
+              for (int e = 0; e < PRODUCT::elements; ++e)
+                write(place.row * ROWS + PRODUCT::row_of(thread, e),
+                      place.column * COLUMNS + PRODUCT::column_of(thread, e), tile / (down * across), acc[e]);
+              PRODUCT::template visit<8>(acc, shared + (PRODUCT::shared_bytes + 15) / 16 * 16, thread,
+                                         [&](int row, int column, const vec<typename PRODUCT::accumulator, 8>& run) {
+                                           for (int i = 0; i < 8; ++i)
+                                             write_by_runs(place.row * ROWS + row, place.column * COLUMNS + column + i,
+                                                           tile / (down * across), run.v[i]);
+                                         });
+            });
+      });
 }
 
 // Every problem in all orders of threads, or each in one.
@@ -103,10 +112,13 @@ void test(const char* name, f64 epsilon, const Problem& problem) {
   std::vector<expectation<ACC, A, B>> expected;
   for (i64 i = 0; i < m * n; ++i) expected.emplace_back(a, b, i / n, i % n, 0, epsilon);
   for (unsigned order : orders()) {
-    std::vector<ACC> parts(size_t(problem.parts * m * n), plain_codec<ACC>::never());
-    multiply<product, ROWS, COLUMNS, DEPTH>(a, b, problem, order, [&](i64 i, i64 j, i64 part, ACC sum) {
-      if (i < m && j < n) parts[size_t((part * m + i) * n + j)] = sum;
-    });
+    std::vector<ACC> parts(size_t(problem.parts * m * n), plain_codec<ACC>::never()), by_runs = parts;
+    const auto writer = [m, n](std::vector<ACC>& to) {
+      return [m, n, &to](i64 i, i64 j, i64 part, ACC sum) {
+        if (i < m && j < n) to[size_t((part * m + i) * n + j)] = sum;
+      };
+    };
+    multiply<product, ROWS, COLUMNS, DEPTH>(a, b, problem, order, writer(parts), writer(by_runs));
     const char* error = emulator_error();
     check(!error, "%s %lldx%lldx%lld order %u: %s", name, m, n, problem.depth, order, error ? error : "");
     if (error) return;
@@ -120,6 +132,8 @@ void test(const char* name, f64 epsilon, const Problem& problem) {
               f64(expected[size_t(i)].bound));
     }
     check(wrong == 0, "%s %lldx%lldx%lld order %u: %lld elements wrong", name, m, n, problem.depth, order, wrong);
+    check(parts.empty() || std::memcmp(parts.data(), by_runs.data(), parts.size() * sizeof(ACC)) == 0,
+          "%s %lldx%lldx%lld order %u: visited by runs elements are others", name, m, n, problem.depth, order);
   }
 }
 

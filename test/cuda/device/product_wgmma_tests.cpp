@@ -58,8 +58,8 @@ void test_moved() {
       "computed", kF32, {65, 70, 250, 2});
   test<atom_tf32, 64, 64, 32, 3, 1, matrix<f, 4, LINE, COPIED>, matrix<f, 1, K, COPIED> >("tf32", kCutTf32,
                                                                                           {68, 66, 99});
-  test<atom_tf32, 64, 96, 32, 4, 1, matrix<f, 2, K, COPIED>, matrix<f, 4, LINE, COMPUTED> >("tf32 computed", kCutTf32,
-                                                                                            {66, 100, 130, 2});
+  test<atom_tf32, 64, 96, 32, 4, 1, matrix<f, 2, K, COPIED>, matrix<f, 4, LINE, CONVERTED> >("tf32 computed", kCutTf32,
+                                                                                             {66, 100, 130, 2});
   test<atom_s8_s8, 64, 64, 128, 3, 1, matrix<plain_codec<i8>, 16, K, COPIED>,
        matrix<plain_codec<i8>, 16, LINE, COPIED> >("s8 s8 copied", 0, {65, 80, 560});
   test<atom_u8_s8, 64, 64, 128, 3, 1, matrix<plain_codec<u8>, 1, K, COPIED>, matrix<plain_codec<i8>, 4, K, COMPUTED> >(
@@ -165,7 +165,7 @@ void test_convolution() {
                                      const i64 at = tile * 64 + line;
                                      return pixel{at, at < images * pixels ? at / width % height : -2, at % width};
                                    },
-                                   [&](const pixel& under, i64 k) {
+                                   [&](const pixel& under, i64 /*line*/, i64 k) {
                                      const i64 down = k / (3 * channels) - 1, right = k / channels % 3 - 1;
                                      const bool inside = under.y + down >= 0 && under.y + down < height &&
                                                          under.x + right >= 0 && under.x + right < width;

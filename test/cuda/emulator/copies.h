@@ -24,11 +24,9 @@ inline void note_write(const void* address, size_t bytes) {
 }  // namespace emulator
 #pragma GCC visibility pop
 
-template <class T>
-void store_shared(T* to, T value) {
-  emulator::check_shared(to, sizeof value, alignof(T));
-  *to = value;
-  emulator::note_write(to, sizeof value);
+inline void wrote_shared(const void* at, int bytes) {
+  emulator::check_shared(at, size_t(bytes), 1);
+  emulator::note_write(at, size_t(bytes));
 }
 
 constexpr bool kCopiesAsynchronously = true;
