@@ -10,8 +10,8 @@ namespace lapidary::codegen {
 Target resolve_target(const std::string& name) {
   if (cuda::names_cuda(name)) return cuda::resolve_target(name);
   if (const std::optional<Target> target = cpu::find_target(name)) return *target;
-  throw Error(Fault::Usage, fmt::format("unknown target '{}'; known are {}, x86-64, cuda, cuda:sm_80,…",
-                                        printable(name), cpu::known_targets()));
+  throw Error(Fault::Usage, fmt::format("unknown target '{}'; known are {}, x86-64, cuda, cuda:LIST", printable(name),
+                                        cpu::known_targets()));
 }
 
 std::vector<Target> resolve_targets(const std::string& name) {

@@ -17,7 +17,7 @@ ZOO = pathlib.Path(os.environ.get("LAPIDARY_CACHE", pathlib.Path.home() / ".cach
 MODELS = [ROOT / "examples" / "digits" / "digits.onnx", ZOO / "tf_lstm_gru.onnx", ZOO / "sk_scaler_rf.onnx"]
 TARGET = "cuda:sm_80,sm_86,sm_90,sm_100,sm_120,no-ptx"
 NO_NVRTC = 4
-FEW_BYTES = 16  # stored by a thread
+FEW_BYTES = 32  # stored by a thread
 
 
 def spilling(report):
