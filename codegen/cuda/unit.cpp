@@ -18,6 +18,7 @@ EMBED(lapidary_cuda_device, LAPIDARY_CUDA_TEXTS "/device.h")
 EMBED(lapidary_cuda_prelude, LAPIDARY_CUDA_TEXTS "/prelude.h")
 EMBED(lapidary_cuda_conversions, LAPIDARY_CUDA_TEXTS "/conversions.h")
 EMBED(lapidary_cuda_reduce, LAPIDARY_CUDA_TEXTS "/device/reduce.h")
+EMBED(lapidary_cuda_memory, LAPIDARY_CUDA_TEXTS "/device/memory.h")
 EMBED(lapidary_cuda_operand, LAPIDARY_CUDA_TEXTS "/device/operand.h")
 EMBED(lapidary_cuda_staging, LAPIDARY_CUDA_TEXTS "/device/staging.h")
 EMBED(lapidary_cuda_product_fma, LAPIDARY_CUDA_TEXTS "/device/product_fma.h")
@@ -68,11 +69,12 @@ std::string device_library(std::string_view kernels) {
   const std::vector<std::string_view> hopper = {"product_wgmma"}, attention = {"attend_fma", "attend_mma"};
   const std::vector<Part> parts = {
       {TEXT(lapidary_cuda_reduce), {}, {"reduce_threads", "attend_fma", "attend_mma"}},
-      {TEXT(lapidary_cuda_hopper), "EMULATED_HOPPER", hopper},
+      {TEXT(lapidary_cuda_memory), {}, products},
       {TEXT(lapidary_cuda_operand), {}, products},
       {TEXT(lapidary_cuda_staging), {}, products},
       {TEXT(lapidary_cuda_product_fma), {}, {"product_fma", "attend_fma"}},
       {TEXT(lapidary_cuda_atoms), {}, tensor_cores},
+      {TEXT(lapidary_cuda_hopper), "EMULATED_HOPPER", hopper},
       {TEXT(lapidary_cuda_product_mma), {}, {"product_mma", "attend_mma"}},
       {TEXT(lapidary_cuda_wgmma), "EMULATED_WGMMA", hopper},
       {TEXT(lapidary_cuda_wgmma_layout), {}, hopper},

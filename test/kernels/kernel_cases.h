@@ -24,9 +24,10 @@ struct KernelCase {
 
 std::vector<KernelCase> index_cases();     // index_cases.cpp
 std::vector<KernelCase> suppress_cases();  // suppress_cases.cpp
+std::vector<KernelCase> halves_cases();      // half_cases.cpp
 
 // By family: "elementwise", "movement", "row", "contraction", "convolution", "depthwise", "winograd", "pool",
-// "placed", "attention", "linear_attention", "recurrent", "quantized", "trees".
+// "placed", "attention", "halves", "linear_attention", "recurrent", "quantized", "trees".
 const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases();
 std::vector<KernelCase> tree_cases();  // tree_cases.cpp
 

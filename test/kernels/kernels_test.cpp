@@ -152,15 +152,21 @@ TEST_P(Kernels, ComputeBetweenGuards) {
   }
 }
 
+// Halves on Hopper too, whose large products are warpgroups'.
 TEST_P(Kernels, ComputeOnAnEmulatedGpu) {
   const KernelCase& kernel_case = case_of(GetParam());
   std::vector<Expected> expected;
   for (const SymbolValues& values : kernel_case.values) expected.push_back(expected_of(kernel_case, values));
-  const CompiledFamily& family = compiled(GetParam().family, "cuda:sm_80");
-  try {
-    check(kernel_case, family.cases[GetParam().index], family.kernels, expected,
-          {Placement::AlignedAtGuard, Placement::BeginsAfterGuard}, true);
-  } catch (const Error& error) { ADD_FAILURE() << error.what(); }
+  std::vector<std::string> targets = {"cuda:sm_80"};
+  if (kernel_cases()[GetParam().family].first == "halves") targets.push_back("cuda:sm_90a");
+  for (const std::string& target : targets) {
+    SCOPED_TRACE(target);
+    const CompiledFamily& family = compiled(GetParam().family, target);
+    try {
+      check(kernel_case, family.cases[GetParam().index], family.kernels, expected,
+            {Placement::AlignedAtGuard, Placement::BeginsAfterGuard}, true);
+    } catch (const Error& error) { ADD_FAILURE() << error.what(); }
+  }
 }
 
 std::vector<CaseNumber> all_cases() {
