@@ -55,20 +55,26 @@ def emulator_text():
     return "".join(open(path).read() for path in paths)
 
 
+def unit_source(text):
+    names = sorted(set(re.findall(r"__global__[^{]*?\b(lpd_k\w+)\(", text)))
+    return '#include "test/cuda/emulator.h"\n' + text + "".join(f"\nEMULATED_KERNEL({name})" for name in names) + "\n"
+
+
 def emulated_kernels(text, build):
     """CUDA text as a library for the host, kept in the build folder by its content."""
-    names = sorted(set(re.findall(r"__global__[^{]*?\b(lpd_k\w+)\(", text)))
-    source = '#include "test/cuda/emulator.h"\n' + text + "".join(f"\nEMULATED_KERNEL({name})" for name in names) + "\n"
-    key = hashlib.sha256((source + emulator_text() + " ".join(COMPILER)).encode()).hexdigest()[:24]
+    sources = [unit_source(unit) for unit in re.split(r"^// level \d+:.*\n", text, flags=re.MULTILINE)]
+    key = hashlib.sha256(("".join(sources) + emulator_text() + " ".join(COMPILER)).encode()).hexdigest()[:24]
     folder = os.path.join(build, "test", "cuda", "emulated")
     library = os.path.join(folder, key + ".so")
     if not os.path.exists(library):
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            with open(os.path.join(temporary, "kernels.cpp"), "w") as file:
-                file.write(source)
+            paths = [os.path.join(temporary, f"kernels{number}.cpp") for number in range(len(sources))]
+            for path, source in zip(paths, sources):
+                with open(path, "w") as file:
+                    file.write(source)
             made = os.path.join(temporary, "kernels.so")
-            subprocess.run(COMPILER + [file.name, "-o", made], check=True)
+            subprocess.run(COMPILER + paths + ["-o", made], check=True)
             os.rename(made, library)
     return library
 
