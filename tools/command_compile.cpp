@@ -152,12 +152,15 @@ int emit_text(const Arguments& arguments) {
   const Compiled compiled = compile(arguments.compile);
   const codegen::ArtifactOptions artifact = artifact_options(arguments.compile);
   std::string text;
+  uint32_t level = 0;
   for (const auto& [program, target] : compiled.levels()) {
     if (kind == "program") text += print_program(program);
     if (kind == "loops") text += kernels_text(program);
     if (kind == "llvm") text += codegen::llvm_text(program, target, artifact);
-    if (kind == "cuda") text += codegen::cuda::cuda_text(program);
+    if (kind == "cuda" && level > 0) text += fmt::format("// level {}: a unit of its own\n", level);
+    if (kind == "cuda") text += codegen::cuda::cuda_text(program, level);
     if (kind == "asm") text += codegen::assembly_text(program, target, artifact);
+    ++level;
   }
   write_text(arguments.output, text);
   return 0;

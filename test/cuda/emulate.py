@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Products for CUDA on a machine without a device: the stand-in driver (driver/driver.h) over emulated kernels.
 
-    emulate.py [--build BUILD] [--target cuda:sm_80] MODEL ...
+    emulate.py [--build BUILD] [--target cuda:sm_80] [--device] MODEL ...
 
-Each MODEL, a name of the zoo, is compiled for CUDA and for this CPU; both run on the same inputs, and float
-outputs must be as near to each other as test/zoo/check.py asks for, others equal. The product runs four times: its kernels one by one,
-then as a graph, then as a graph whose inputs moved, then one by one while profiling. The last line is "N passed, N failed".
+Each MODEL, a name of the zoo, is compiled for CUDA and for this CPU; both run on the same inputs, two sets of them, and
+float outputs must be as near to each other as test/zoo/check.py asks for, others equal. The product runs four times: its
+kernels one by one, then as a graph, then as a graph whose inputs moved, then one by one while profiling. With --device all
+that happens on this machine's own device. The last line is "N passed, N failed".
 
 As a module: emulated() compiles a model and gives the product's path with its kernels in place.
 """
@@ -54,20 +55,26 @@ def emulator_text():
     return "".join(open(path).read() for path in paths)
 
 
+def unit_source(text):
+    names = sorted(set(re.findall(r"__global__[^{]*?\b(lpd_k\w+)\(", text)))
+    return '#include "test/cuda/emulator.h"\n' + text + "".join(f"\nEMULATED_KERNEL({name})" for name in names) + "\n"
+
+
 def emulated_kernels(text, build):
     """CUDA text as a library for the host, kept in the build folder by its content."""
-    names = sorted(set(re.findall(r"__global__[^{]*?\b(lpd_k\w+)\(", text)))
-    source = '#include "test/cuda/emulator.h"\n' + text + "".join(f"\nEMULATED_KERNEL({name})" for name in names) + "\n"
-    key = hashlib.sha256((source + emulator_text() + " ".join(COMPILER)).encode()).hexdigest()[:24]
+    sources = [unit_source(unit) for unit in re.split(r"^// level \d+:.*\n", text, flags=re.MULTILINE)]
+    key = hashlib.sha256(("".join(sources) + emulator_text() + " ".join(COMPILER)).encode()).hexdigest()[:24]
     folder = os.path.join(build, "test", "cuda", "emulated")
     library = os.path.join(folder, key + ".so")
     if not os.path.exists(library):
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            with open(os.path.join(temporary, "kernels.cpp"), "w") as file:
-                file.write(source)
+            paths = [os.path.join(temporary, f"kernels{number}.cpp") for number in range(len(sources))]
+            for path, source in zip(paths, sources):
+                with open(path, "w") as file:
+                    file.write(source)
             made = os.path.join(temporary, "kernels.so")
-            subprocess.run(COMPILER + [file.name, "-o", made], check=True)
+            subprocess.run(COMPILER + paths + ["-o", made], check=True)
             os.rename(made, library)
     return library
 
@@ -78,11 +85,16 @@ def use_kernels(model, build, target, options=()):
     os.environ["LAPIDARY_EMULATED_KERNELS"] = emulated_kernels(text, build)
 
 
-def emulated(model, folder, build, target="cuda:sm_80"):
-    """The product's path, its kernels in use."""
+def compiled(model, folder, build, target):
     name = re.sub(r"\W", "_", os.path.splitext(os.path.basename(model))[0])
     library = os.path.join(folder, name + ".so")
     lapidary(build, "compile", "-q", model, "-o", library, "--target", target)
+    return library
+
+
+def emulated(model, folder, build, target="cuda:sm_80"):
+    """The product's path, its kernels in use."""
+    library = compiled(model, folder, build, target)
     use_kernels(model, build, target)
     return library
 
@@ -99,27 +111,28 @@ def difference(got, expected):
     return error if np.isfinite(error) else float("inf")
 
 
-def copies(feeds):
-    """The same values at other addresses."""
-    return {name: np.array(value, order="C", copy=True) for name, value in feeds.items()}
+def halves(feeds):
+    """Other values at other addresses: a kernel that runs too early then sees what the run before left."""
+    return {name: value * value.dtype.type(0.5) if value.dtype.kind == "f" else value.copy() for name, value in feeds.items()}
 
 
 def check(model, feeds, folder, build, target, driver, tolerance):
-    """Yields (what, message, passed)."""
+    """Yields (what, message, passed). Without the stand-in's driver: on a device."""
     cpu = os.path.join(folder, "cpu.so")
     lapidary(build, "compile", "-q", model, "-o", cpu)
+    runs = {"one by one": feeds, "as a graph": halves(feeds), "as a graph, moved": feeds, "profiled": halves(feeds)}
     with Product(cpu, symbol="cpu") as product:
-        expected = product.run(feeds)
-    with Product(emulated(model, folder, build, target)) as product:
-        for what in ("one by one", "as a graph", "as a graph, moved", "profiled"):
+        expected = {what: product.run(given) for what, given in runs.items()}
+    with Product((emulated if driver else compiled)(model, folder, build, target)) as product:
+        for what, given in runs.items():
             if what == "profiled":
                 product.profile_enable(True)
-            got = product.run(copies(feeds))
-            worst = max(map(difference, got, expected))
+            worst = max(map(difference, product.run(given), expected[what]))
             yield what, f"relative L2 {worst:.1e}", bool(worst <= tolerance)
         times = product.profile()
         yield "profile", f"{len(times)} steps", all(ns >= 0 for ns in times) and (sum(times) > 0 or not times)
-    yield "all given back", f"{driver.leaks()} left", driver.leaks() == 0
+    if driver:
+        yield "all given back", f"{driver.leaks()} left", driver.leaks() == 0
 
 
 def check_zoo(name, build, target, driver):
@@ -135,9 +148,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.path.join(ROOT, "build"))
     parser.add_argument("--target", default="cuda:sm_80")
+    parser.add_argument("--device", action="store_true")
     parser.add_argument("names", nargs="+")
     args = parser.parse_args()
-    driver = Driver(args.build)
+    driver = None if args.device else Driver(args.build)
     counts = {True: 0, False: 0}
     for name in args.names:
         try:
