@@ -23,13 +23,15 @@ bool has(const std::vector<std::string>& kinds, std::string_view kind) {
 
 // The target with the images of these kinds alone.
 Target restricted(Target target, const std::vector<std::string>& kinds) {
-  std::erase_if(target.images, [&](const std::string& image) { return !has(kinds, is_cubin(image) ? "cubin" : "ptx"); });
+  std::erase_if(target.images,
+                [&](const std::string& image) { return !has(kinds, is_cubin(image) ? "cubin" : "ptx"); });
   return target;
 }
 
 void must_have(const Target& target, const std::vector<std::string>& kinds) {
   for (const auto& [kind, entry] : {std::pair("cubin", "sm_"), std::pair("ptx", "compute_")})
-    if (has(kinds, kind) && std::ranges::none_of(target.images, [&](const auto& name) { return name.starts_with(entry); }))
+    if (has(kinds, kind) &&
+        std::ranges::none_of(target.images, [&](const auto& name) { return name.starts_with(entry); }))
       throw Error(Fault::Usage, fmt::format("--emit={}: target '{}' has no {}N", kind, target.name, entry));
 }
 

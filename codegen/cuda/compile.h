@@ -22,8 +22,9 @@ struct Image {
 
 bool is_cubin(const Image&);
 
-// Of each level for its target's architectures, in their order, then in that of the kernels. Kernel i of the level-th program is
-// cpu::kernel_symbol(i, level). Bytes depend on programs, target and NVRTC alone, never on options.jobs or the cache.
+// Of each level for its target's architectures, in their order, then in that of the kernels. Kernel i of the level-th
+// program is cpu::kernel_symbol(i, level). Bytes depend on programs, target and NVRTC alone, never on options.jobs or
+// the cache.
 std::vector<Image> compile_images(const std::vector<Level>& levels, const ArtifactOptions&);
 
 // All kernels as one text that NVRTC takes.

@@ -336,7 +336,8 @@ class KernelEmitter {
           return fmt::format("place_of_line{{{}, {}}}", at, valid());
         });
         text_.line("}};");
-        text_.line("const auto {0} = prepared{1}({0}_line, [=](place_of_line known, i64, {2}) {{", name, shape, declared(k));
+        text_.line("const auto {0} = prepared{1}({0}_line, [=](place_of_line known, i64, {2}) {{", name, shape,
+                   declared(k));
         returned({form.of_k}, [&] {
           const std::string at = expressions_.value(form.of_k);
           return fmt::format("{}{{{} + known.at + {}, known.valid}}", source, buffer(), at);

@@ -16,7 +16,8 @@ inline constexpr const char* kDefaultList = "sm_80,sm_86,sm_89,sm_90,sm_100,sm_1
 bool names_cuda(const std::string& target);        // "cuda", "cuda:…"
 Target resolve_target(const std::string& target);  // throws Error{Fault::Usage} for what it does not know
 
-// The same as levels, best first, each with kernels of its own: sm_90a, whose tensor cores are warpgroups', and the rest.
+// The same as levels, best first, each with kernels of its own: sm_90a, whose tensor cores are warpgroups', and the
+// rest.
 std::vector<Target> resolve_targets(const std::string& target);
 
 }  // namespace lapidary::codegen::cuda

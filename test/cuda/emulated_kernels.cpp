@@ -31,7 +31,12 @@ std::string entry_text(const loops::Kernel& kernel, uint32_t number) {
   }
   arguments += "begin, end, (char*)stage, 0";
   for (size_t i = 0; i < kernel.integers.size(); ++i) arguments += fmt::format(", frame->integers[{}]", i);
-  const int blocks = kernel.threads ? 2 : staged ? 1 : 3, threads = kernel.threads ? codegen::cuda::block_threads(kernel) : staged ? 1 : 4;
+  const int blocks = kernel.threads ? 2
+                     : staged       ? 1
+                                    : 3,
+            threads = kernel.threads ? codegen::cuda::block_threads(kernel)
+                      : staged       ? 1
+                                     : 4;
   return fmt::format(
       "extern \"C\" void entry_{0}(const frame* frame, i64 begin, i64 end, void* stage) {{\n"
       "  emulator::launch({{{1}}}, {{{2}}}, {3}, {4}, [&] {{ k{0}({5}); }});\n"

@@ -45,19 +45,20 @@ void add_products(Cases& cases, DType dtype) {
 void add_convolutions(Cases& cases, DType dtype) {
   for (auto [in, out, taps, stride] :
        {std::array<int64_t, 4>{3, 16, 3, 2}, {16, 40, 1, 1}, {20, 32, 3, 1}, {32, 33, 3, 2}})
-    cases.push_back({.name = name_with(fmt::format("conv_{}to{}_{}x{}_by_{}", in, out, taps, taps, stride), dtype),
-                     .build =
-                         [=, in = in, out = out, taps = taps, stride = stride](CaseModel& m) {
-                           DimPool& d = m.module.dims;
-                           Value* x = m.input({m.symbol("N"), d.constant(in), d.constant(7), d.constant(9)}, dtype);
-                           Value* w = half_weights(m, dtype, {out, in, taps, taps});
-                           Value* bias = half_weights(m, dtype, {out});
-                           const int64_t pad = taps / 2;
-                           Value* y = m.build.conv(x, w, bias, 1, {stride, stride}, {1, 1}, m.shape({pad, pad, pad, pad}));
-                           m.result({m.relu(y)});
-                         },
-                     .values = {{{"N", 0}}, {{"N", 1}}, {{"N", 3}}},
-                     .tolerance = 2 * tolerance_of(dtype)});
+    cases.push_back(
+        {.name = name_with(fmt::format("conv_{}to{}_{}x{}_by_{}", in, out, taps, taps, stride), dtype),
+         .build =
+             [=, in = in, out = out, taps = taps, stride = stride](CaseModel& m) {
+               DimPool& d = m.module.dims;
+               Value* x = m.input({m.symbol("N"), d.constant(in), d.constant(7), d.constant(9)}, dtype);
+               Value* w = half_weights(m, dtype, {out, in, taps, taps});
+               Value* bias = half_weights(m, dtype, {out});
+               const int64_t pad = taps / 2;
+               Value* y = m.build.conv(x, w, bias, 1, {stride, stride}, {1, 1}, m.shape({pad, pad, pad, pad}));
+               m.result({m.relu(y)});
+             },
+         .values = {{{"N", 0}}, {{"N", 1}}, {{"N", 3}}},
+         .tolerance = 2 * tolerance_of(dtype)});
 }
 
 void add_attention(Cases& cases, DType dtype) {

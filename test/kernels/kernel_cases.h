@@ -24,7 +24,7 @@ struct KernelCase {
 
 std::vector<KernelCase> index_cases();     // index_cases.cpp
 std::vector<KernelCase> suppress_cases();  // suppress_cases.cpp
-std::vector<KernelCase> halves_cases();      // half_cases.cpp
+std::vector<KernelCase> halves_cases();    // half_cases.cpp
 
 // By family: "elementwise", "movement", "row", "contraction", "convolution", "depthwise", "winograd", "pool",
 // "placed", "attention", "halves", "linear_attention", "recurrent", "quantized", "trees".

@@ -8,8 +8,9 @@
 #include "test/cuda/device/checks.h"
 #include "test/cuda/emulator.h"
 // What is tested, in the order of its text.
-#include "codegen/cuda/conversions.h"
 #include "codegen/cuda/prelude.h"
+//
+#include "codegen/cuda/conversions.h"
 //
 #include "codegen/cuda/device/memory.h"
 //
