@@ -75,7 +75,7 @@ def check_mistakes(counts, folder, options):
 
 
 def text_of(library, kernels):
-    files = ["codegen/cuda/device.h", "codegen/cuda/prelude.h", *(f"codegen/cuda/device/{name}" for name in library), f"test/cuda/device/{kernels}"]
+    files = ["codegen/cuda/device.h", "codegen/cuda/prelude.h", "codegen/cuda/conversions.h", *(f"codegen/cuda/device/{name}" for name in library), f"test/cuda/device/{kernels}"]
     return "".join((ROOT / name).read_text() for name in files)
 
 

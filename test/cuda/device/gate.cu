@@ -1,4 +1,6 @@
 // An instance of each family as a kernel, for NVRTC: device_tests.py puts the device library before it. None may spill.
+CONVERSION(f16, f32)
+CONVERSION(f32, f16)
 #define PRODUCT(name, PRODUCT, T, ACC, ROWS, COLUMNS, THREADS, A_ALONG_K, B_ALONG_K, VECTOR)                                  \
   extern "C" __global__ void __launch_bounds__(THREADS)                                                                       \
       name(const T* __restrict__ a, const T* __restrict__ b, ACC* __restrict__ c, i64 m, i64 n, i64 k) {                      \

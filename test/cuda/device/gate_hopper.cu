@@ -1,5 +1,7 @@
 // Products of warpgroups as kernels, for NVRTC and sm_90a: device_tests.py puts the device library before them. None may
 // spill, and none may have its products serialised.
+CONVERSION(f16, f32)
+CONVERSION(f32, f16)
 template <class T, bool ALONG_K>
 DEV auto by_map(const tensor_map* map, const T*, i64, i64, i64 first) {
   return mapped<T, ALONG_K>(map, first);
