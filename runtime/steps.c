@@ -130,16 +130,21 @@ static lpd_status read_condition(lpd_instance *instance, const lpd_buffer_ref *r
   return status;
 }
 
+/* Told for devices alone. */
+static int64_t operand_bytes(const lpd_instance *instance, const lpd_host_step *host, uint32_t operand) {
+  return instance->driver ? instance->dims[instance->model->integer_slots[host->first_bytes + operand]] : 0;
+}
+
 /* The last operand is the result. */
 static lpd_status host_call(lpd_instance *instance, const lpd_step *step, const lpd_host_step *host) {
   const lpd_model *model = instance->model;
   const lpd_buffer_ref *refs = &model->buffer_refs[step->first_buffer];
-  const uint32_t *bytes = model->integer_slots + host->first_bytes, last = step->buffer_count - 1;
+  const uint32_t last = step->buffer_count - 1;
   void *operands[LPD_MOST_OPERANDS];
   int64_t integers[LPD_MOST_ARGUMENTS];
   lpd_status status = LPD_OK;
   for (uint32_t i = 1; i <= last && !status; ++i)
-    status = (i < last ? fetch : view)(instance, &refs[i], instance->dims[bytes[i]], i, &operands[i - 1]);
+    status = (i < last ? fetch : view)(instance, &refs[i], operand_bytes(instance, host, i), i, &operands[i - 1]);
   if (!status) status = settle(instance, 0);
   if (!status) status = check_flags(instance);
   if (status) return status;
@@ -147,7 +152,7 @@ static lpd_status host_call(lpd_instance *instance, const lpd_step *step, const 
     integers[i] = instance->dims[model->integer_slots[host->first_element + i]];
   const lpd_call call = {instance, step->origin, host_address(instance, &refs[0]), operands, integers};
   status = model->functions[host->target](&call);
-  return status ? status : put_back(instance, &refs[last], operands[last - 1], instance->dims[bytes[last]]);
+  return status ? status : put_back(instance, &refs[last], operands[last - 1], operand_bytes(instance, host, last));
 }
 
 /* Gives the step to go on with in *next. */

@@ -34,6 +34,10 @@ void add_compile_options(CLI::App& command, CompileOptions& options) {
       ->check(CLI::IsMember({"strict", "default"}))
       ->capture_default_str();
   command
+      .add_option("--f32", options.f32, "how a GPU multiplies f32 by f32: ieee, or on tensor cores, rounded to a type")
+      ->check(CLI::IsMember({"ieee", "tf32", "tf32x3", "bf16"}))
+      ->capture_default_str();
+  command
       .add_option("--threads", options.threads, "threads the product is tuned for and run with; 0: one for each core")
       ->check(CLI::Range(0, LPD_MAX_THREADS));
   command.add_option("-j,--jobs", options.jobs, "compile threads; 0: one for each core")
@@ -169,8 +173,8 @@ int emit_text(const Arguments& arguments) {
 int run(const Arguments& arguments) {
   check_target(arguments);
   if (std::ranges::any_of(arguments.emit, is_text)) return emit_text(arguments);
-  if (const Target target = codegen::resolve_targets(arguments.compile.target)[0]; target.is_gpu())
-    codegen::cuda::Nvrtc::get().must_support(target.images);  // found out before the long work
+  for (const Target& target : codegen::resolve_targets(arguments.compile.target))
+    if (target.is_gpu()) codegen::cuda::Nvrtc::get().must_support(target.images);  // found out before the long work
   if (std::ranges::any_of(arguments.emit, is_image)) {
     if (!std::ranges::all_of(arguments.emit, is_image))
       throw Error(Fault::Usage, "--emit: cubin and ptx come without other products");

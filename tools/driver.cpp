@@ -106,10 +106,24 @@ void must_not_overwrite(const std::vector<std::string>& inputs, const std::vecto
   }
 }
 
+namespace {
+
+passes::F32Products f32_products(const CompileOptions& options, const Target& target) {
+  if (options.f32 == "ieee") return passes::F32Products::IEEE;
+  if (!target.is_gpu())
+    throw Error(Fault::Usage, fmt::format("--f32={}: target '{}' is no GPU", options.f32, target.name));
+  return options.f32 == "tf32"     ? passes::F32Products::TF32
+         : options.f32 == "tf32x3" ? passes::F32Products::TF32x3
+                                   : passes::F32Products::BF16;
+}
+
+}  // namespace
+
 passes::Options pass_options(const CompileOptions& options, const Target& target) {
   passes::Options result;
   result.target = target;
   result.numerics = options.numerics == "strict" ? passes::Numerics::Strict : passes::Numerics::Default;
+  result.f32_products = f32_products(options, target);
   result.skip = options.skip_passes;
   result.after_pass = [options](const std::string& pass, double seconds, const Module& module) {
     if (options.time_passes) fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, pass);
