@@ -8,7 +8,7 @@ F32, I64, F16, BF16 = "f32", "i64", "f16", "bf16"
 CODES = {F32: 1, I64: 7, F16: 10, BF16: 16}                       # ONNX's TensorProto.DataType
 STORED = {F32: np.float32, I64: np.int64, F16: np.float16, BF16: np.uint16}
 ULP = {F32: 2.0 ** -23, F16: 2.0 ** -10, BF16: 2.0 ** -7}
-PERIOD = 1 << 19                                                  # of independent weights; products then pack small
+PERIOD = 1 << 17                                                  # of independent weights
 
 
 def encode(values, dtype):
@@ -34,20 +34,23 @@ def hashed(count, seed):
     return (x >> np.uint64(33)).astype(np.int64)
 
 
-def few_valued(shape, seed, period=PERIOD):
-    """Weights of five values, about as large as keeps a product's results near 1, which repeat along the first axis when
-    there are many: a file that holds them packs into a tenth of its size or less."""
-    count = int(np.prod(shape))
-    line = max(count // shape[0], 1)
+def all_finite(array, dtype):
+    bits, exponent = {F32: (np.uint32, 0x7F800000), F16: (np.uint16, 0x7C00), BF16: (np.uint16, 0x7F80)}[dtype]
+    return not np.any((array.view(bits) & bits(exponent)) == bits(exponent))
+
+
+def normal(shape, seed, dtype, scale=1.0, most=1 << 22):
+    """Roughly normal, as stored: sums of uniform numbers; from `most` on they repeat."""
+    count = min(int(np.prod(shape)), most)
+    block = sum(hashed(count, 4 * seed + part) for part in range(4)) / 2.0 ** 31 - 2
+    return np.resize(encode((block * 3 ** 0.5 * scale).astype(np.float32), dtype), shape)
+
+
+def repeating(shape, seed, dtype, period=PERIOD):
+    """Weights, about as large as keeps a product's results near 1, which repeat along the first axis after a power of two
+    of its lines: a file that holds large ones packs small."""
+    line = max(int(np.prod(shape)) // shape[0], 1)
     lines = min(shape[0], 1 << max(period // line, 1).bit_length() - 1)
     fan_in = line if len(shape) != 2 else shape[0]
     scale = 2.0 ** -np.ceil(np.log2(max(fan_in, 2)) / 2)
-    block = (hashed(lines * line, seed) % 5 - 2).astype(np.float32) * np.float32(scale)
-    return np.resize(block, shape)
-
-
-def normal(shape, seed, most=1 << 22):
-    """Roughly normal: sums of uniform numbers; from a few million on they repeat."""
-    count = int(np.prod(shape))
-    block = sum(hashed(min(count, most), 4 * seed + part) for part in range(4)) / 2.0 ** 31 - 2
-    return np.resize((block * 3 ** 0.5).astype(np.float32), shape)
+    return normal(shape, 1000 + seed, dtype, scale, lines * line)

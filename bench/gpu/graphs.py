@@ -1,15 +1,13 @@
-"""The kernels of cases.py as ONNX models: a node or a few, weights of few values. What the weights' seed is, work.py
-knows too."""
+"""The kernels of cases.py as ONNX models: a node or a few, their weights those of work.py."""
 import onnx
 from onnx import helper
 
-from elements import CODES, F32, encode, few_valued
-from work import weight_shapes, weight_values
+from elements import CODES, F32, repeating
+from work import weight_shapes, weights
 
 
 def tensor(name, values, dtype):
-    raw = encode(values, dtype)
-    return helper.make_tensor(name, CODES[dtype], values.shape, raw.tobytes(), raw=True)
+    return helper.make_tensor(name, CODES[dtype], values.shape, values.tobytes(), raw=True)
 
 
 def node(kind, inputs, output, **attributes):
@@ -52,7 +50,7 @@ BUILDERS = {"gemm": gemm, "conv": conv, "attention": attention} | {kind: lines(k
 
 def save(case, path):
     nodes, inputs, output = BUILDERS[case.kind](case)
-    constants = [tensor(name, weight_values(case, name), case.dtype) for name in weight_shapes(case)] if case.weights else []
+    constants = [tensor(name, values, case.dtype) for name, values in weights(case).items()] if case.weights else []
     held = {constant.name for constant in constants}
     describe = lambda name, shape: helper.make_tensor_value_info(name, CODES[case.dtype], shape)  # noqa: E731
     graph = helper.make_graph(nodes, case.name, [describe(*item) for item in inputs.items() if item[0] not in held],
@@ -64,8 +62,8 @@ def save(case, path):
 
 def tiny_classifier():
     """A network of f32 with what the large ones have: convolutions, a residual, a pool, a product."""
-    weights = {"w1": (16, 3, 3, 3), "w2": (16, 16, 3, 3), "w3": (16, 10)}
-    values = {name: few_valued(shape, at) for at, (name, shape) in enumerate(weights.items())}
+    shapes = {"w1": (16, 3, 3, 3), "w2": (16, 16, 3, 3), "w3": (16, 10)}
+    values = {name: repeating(shape, at, F32) for at, (name, shape) in enumerate(shapes.items())}
     nodes = [node("Conv", "x w1", "c", pads=[1] * 4, strides=[2, 2]), node("Relu", "c", "r"), node("Conv", "r w2", "d", pads=[1] * 4),
              node("Add", "d r", "s"), node("GlobalAveragePool", "s", "p"), node("Flatten", "p", "f"), node("MatMul", "f w3", "m"),
              node("Softmax", "m", "y", axis=-1)]

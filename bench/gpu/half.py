@@ -1,20 +1,19 @@
 """A network of f32 as one of f16, as an exporter would write it: weights, inputs and outputs are f16. What computes angles
-of positions (all that Cos and Sin are made of) stays f32. And its weights as few values, the same in all layers, so that
-a product that holds them packs small.
+of positions (all that Cos and Sin are made of) stays f32. And with weights that repeat, the same in all layers, so that a
+product that holds them packs small.
 """
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from elements import few_valued
+from elements import F32, repeating
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 LARGEST = float(np.finfo(np.float16).max)
 
 
 def simple_weights(model, layers):
-    """Large initializers become few values, one drawing for each shape and place in a layer. Small ones stay: they scale
-    and shift."""
+    """Large initializers repeat, one drawing for each shape and place in a layer. Small ones stay: they scale and shift."""
     initializers = model.graph.initializer
     counts, seen = {}, {}
     for weight in initializers:
@@ -26,7 +25,7 @@ def simple_weights(model, layers):
         if weight.data_type != FLOAT or np.prod(shape) < 4096 or len(shape) < 2:
             continue
         per_layer = counts[shape] // layers if counts[shape] % layers == 0 else counts[shape]
-        values = few_valued(shape, place % per_layer, period=1 << 18 if layers > 1 else 1 << 24)
+        values = repeating(shape, place % per_layer, F32)
         weight.CopyFrom(numpy_helper.from_array(values, weight.name))
 
 

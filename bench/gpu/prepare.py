@@ -5,7 +5,7 @@
 
 FOLDER then holds all that is needed there beside Python and numpy: the scripts, the products (packed) and manifest.json.
 Networks of the zoo are made f16 (half.py), and compiled twice: with made-up weights (--weights=seeded), to be timed, and
-with few-valued ones, to be checked against ONNX Runtime's results in f32 on the same weights, which are computed here.
+with ones that repeat, to be checked against ONNX Runtime's results in f32 on the same weights, which are computed here.
 --stand-in makes a few tiny products instead, with their kernels built for the host, for `run.py --stand-in`.
 What could not be compiled is said in the manifest, and fails there too; the exit status is 1 then.
 """
@@ -69,9 +69,11 @@ class Folder:
 
 
 def pack(library):
+    """In its place, and without the header that came with it."""
     with open(library, "rb") as source, lzma.open(library + ".xz", "wb", filters=PACK) as packed:
         shutil.copyfileobj(source, packed, 1 << 20)
     os.remove(library)
+    os.remove(library.removesuffix(".so") + ".h")
 
 
 def prepare_kernel(folder, case):

@@ -109,7 +109,7 @@ class Texts(nn.Module):
     def __init__(self, causal, words):
         super().__init__()
         self.causal = causal
-        self.words, self.places, self.norm = nn.Embedding(words, 768), nn.Embedding(1024, 768), nn.LayerNorm(768)
+        self.words, self.places, self.norm = nn.Embedding(words, 768), nn.Embedding(1024 if causal else 512, 768), nn.LayerNorm(768)
         self.layers = nn.ModuleList(Layer(causal) for _ in range(12))
         self.head = nn.Linear(768, words, bias=False) if causal else None
 

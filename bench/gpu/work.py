@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from elements import F16, F32, ULP, encode, few_valued, hashed, normal
+from elements import F16, F32, ULP, hashed, normal, repeating
 
 WEIGHT_SEED = 7
 
@@ -24,11 +24,12 @@ def weight_shapes(case):
     return {"scale": (s["width"],), "bias": (s["width"],)} if case.kind == "layer_norm" else {}
 
 
-def weight_values(case, name):
-    shape = weight_shapes(case)[name]
+def weights(case):
+    """{name: array as stored} of these, whether constants or inputs."""
     if case.weights:
-        return few_valued(shape, WEIGHT_SEED)
-    return normal(shape, WEIGHT_SEED) / math.sqrt(case.sizes["k"] if case.kind == "gemm" else 1)
+        return {name: repeating(shape, WEIGHT_SEED, case.dtype) for name, shape in weight_shapes(case).items()}
+    scale = case.sizes["k"] ** -0.5 if case.kind == "gemm" else 1
+    return {name: normal(shape, WEIGHT_SEED, case.dtype, scale) for name, shape in weight_shapes(case).items()}
 
 
 def row_shapes(case, m):
@@ -44,9 +45,8 @@ def row_shapes(case, m):
 
 
 def inputs(case, m):
-    """{name: float32 values}, the constants among them."""
-    values = {name: normal(shape, 11 + at) for at, (name, shape) in enumerate(row_shapes(case, m).items())}
-    return values | {name: weight_values(case, name) for name in weight_shapes(case)}
+    """{name: array as stored} of all, the constants among them."""
+    return {name: normal(shape, 11 + at, case.dtype) for at, (name, shape) in enumerate(row_shapes(case, m).items())} | weights(case)
 
 
 def output_shape(case, m):
@@ -164,5 +164,5 @@ def model_feeds(inputs, seed=5):
         elif below:
             feeds[name] = hashed(math.prod(shape), seed + at).reshape(shape) % below
         else:
-            feeds[name] = encode(normal(shape, seed + at), dtype)
+            feeds[name] = normal(shape, seed + at, dtype)
     return feeds
