@@ -31,7 +31,8 @@ import graphs  # noqa: E402
 import half  # noqa: E402
 import work  # noqa: E402
 
-SCRIPTS = ["run.py", "cases.py", "checks.py", "device.py", "elements.py", "goals.py", "jax_peer.py", "timing.py", "torch_models.py", "torch_peers.py", "work.py"]
+SCRIPTS = ["run.py", "crew.py", "worker.py", "cases.py", "checks.py", "device.py", "elements.py", "goals.py", "jax_peer.py", "table.py",
+           "timing.py", "torch_models.py", "torch_peers.py", "work.py"]
 EVERY = 61                  # of a network's results, one in so many is kept: enough to see, and to carry
 PACK = [{"id": lzma.FILTER_LZMA2, "preset": 1, "dict_size": 64 << 20}]   # a network's layers are alike, far apart
 

@@ -25,6 +25,24 @@ def figures(report):
     yield "no goal is reached without its peer", all(goal["met"] is None for goal in report["goals"] if "over" in goal["what"])
 
 
+def workers(build, folder):
+    """One that does not answer is replaced, and one whose driver fails says so."""
+    sys.path.insert(0, BENCH)
+    import crew
+
+    with open(os.path.join(folder, "manifest.json")) as file:
+        record = json.load(file)["kernels"][0]
+    job = {"do": "check_kernel", "record": record, "m": 5}
+    with tempfile.TemporaryDirectory() as unpacked:
+        asked = crew.Crew([folder, unpacked, "0.001", os.path.join(build, "test", "cuda", "libcuda.so.1")])
+        yield "one that does not answer", asked.ask(job, 0.001) == {"failed": "no answer in 0 s"}
+        yield "its successor does", asked.ask(job, 60)["worst"] <= 1
+        asked.process.kill()
+        yield "one that ends", "the process ended with -9" in asked.ask(job, 60)["failed"]
+        yield "and its successor", asked.ask(job, 60)["worst"] <= 1
+        asked.end()
+
+
 def checks(build):
     with tempfile.TemporaryDirectory() as folder:
         status, told = python(os.path.join(BENCH, "prepare.py"), "--lapidary", os.path.join(build, "tools", "lapidary"),
@@ -35,6 +53,7 @@ def checks(build):
         yield f"run: {told.strip().splitlines()[-1]}", status == 0
         with open(report) as file:
             yield from figures(json.load(file))
+        yield from workers(build, folder)
         expected = os.path.join(folder, "products", "tiny_classifier.npz")
         results = dict(np.load(expected))
         results["0_0"] = results["0_0"] * np.float32(1.1)
@@ -44,5 +63,9 @@ def checks(build):
         os.remove(os.path.join(folder, "products", "add_f32_64.so.xz"))
         status, told = python(script, "--stand-in", build, "--seconds", "0.001", "--only", "add_f32")
         yield "so is a product that is missing", status == 1 and "FAIL  add_f32_64 M=1" in told
+        os.environ["STANDIN_FAIL"] = "cuStreamSynchronize:719@9"
+        status, told = python(script, "--stand-in", build, "--seconds", "0.001", "--only", "gelu")
+        del os.environ["STANDIN_FAIL"]
+        yield "one that fails on the device, and the rest goes on", status == 1 and "FAIL  gelu" in told and "1 passed, 1 failed" in told
         status, told = python(script, "--stand-in", folder, "--only", "add_f32")
         yield "and a driver that is", status == 1 and "no measurements: no driver" in told

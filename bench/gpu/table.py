@@ -1,0 +1,43 @@
+"""What run.py prints of its figures: a line each."""
+
+# Dense TFLOP/s of tensor cores in f16 and bf16, by the vendor's data sheets.
+PEAKS = {"H200": 989, "H100 80GB HBM3": 989, "H100 PCIe": 756, "A100": 312}
+
+
+def shown(sizes):
+    return " ".join(f"{name}={value}" for name, value in sizes.items())
+
+
+def kernel_head():
+    return f"\n{'kernel':38} {'M':>7} {'us':>9} {'call us':>9} {'TFLOP/s':>8} {'peak':>5} {'GB/s':>8} {'peer us':>9} {'ratio':>6}"
+
+
+def kernel_line(row, device):
+    start = f"{row['name']:38} {row['m']:>7}"
+    if "us" not in row:
+        return f"{start}  not measured: {row.get('failed') or row.get('message')}"
+    peak = next((value for name, value in PEAKS.items() if name in device), None)
+    share = f"{row['tflop_s'] / peak:5.0%}" if peak and row["dtype"] != "f32" and row["tflop_s"] else f"{'':5}"
+    peer = f"{row['peer_us']:9.1f} {row['peer_us'] / row['us']:6.2f}  {row['peer']}" if "peer_us" in row else f"{'-':>9} {'-':>6}  {row.get('peer', '')}"
+    longest = f"  [{row['steps']} steps, the longest {row['longest_step_us']:.1f}]" if row["steps"] > 1 else ""
+    return f"{start} {row['us']:9.1f} {row['call_us']:9.1f} {row['tflop_s']:8.1f} {share} {row['gb_s']:8.0f} {peer}{longest}"
+
+
+def model_head():
+    return f"\n{'network':22} {'sizes':18} {'ms':>9} {'steps ms':>9} {'steps':>6} {'a second':>9}"
+
+
+def model_line(row):
+    start = f"{row['name']:22} {shown(row['sizes']):18}"
+    if "ms" not in row:
+        return f"{start} not measured: {row['failed']}"
+    return f"{start} {row['ms']:9.3f} {row['steps_ms']:9.3f} {row['steps']:6} {row['sizes']['N'] / row['ms'] * 1e3:9.0f}"
+
+
+def peer_head():
+    return f"\n{'network':22} {'sizes':18} {'peer':16} {'peer ms':>9} {'ratio':>6}"
+
+
+def peer_line(row, peer, found, why):
+    figures = f"{found['ms']:9.3f} {found['ms'] / row['ms']:6.2f}" if found else f"not measured: {why}"
+    return f"{row['name']:22} {shown(row['sizes']):18} {peer:16} {figures}"
