@@ -1,7 +1,8 @@
 """The kernels and models that are measured: one list, which prepare.py compiles and run.py checks and times.
 
-A kernel is one product whose leading extent is symbolic; `check` and `time` are values of it. B and weights of `weights`
-kernels are constants of the model, as in networks; of the others inputs. Names of dtypes are those of elements.py.
+A kernel is one product whose leading extent M is symbolic, or known where it is `fixed`, which lets the compiler choose its
+tiles for it; `check` and `time` are values of it. B and weights of `weights` kernels are constants of the model, as in
+networks; of the others inputs. Names of dtypes are those of elements.py.
 """
 from dataclasses import asdict, dataclass, field
 
@@ -17,6 +18,7 @@ class Kernel:
     check: list = field(default_factory=list)
     time: list = field(default_factory=list)
     weights: bool = False
+    fixed: bool = False
     options: list = field(default_factory=list)   # of the compiler
     group: str = ""               # kernels whose figures are put together
 
@@ -24,10 +26,12 @@ class Kernel:
         return asdict(self)
 
 
-def gemm(group, dtype, n, k, time, weights=True, transposed=False, options=()):
-    parts = [group, dtype, f"{n}x{k}"] + ["transposed"] * transposed + [option.strip("-").replace("=", "_") for option in options]
-    return Kernel("_".join(["gemm", *parts]), "gemm", dtype, {"n": n, "k": k, "transposed": transposed}, [1, 17, 200], list(time),
-                  weights, list(options), group)
+def gemm(group, dtype, n, k, time, fixed=False, weights=True, transposed=False, options=()):
+    """A fixed one is of the one value in `time`."""
+    parts = [group, dtype, f"{n}x{k}"] + [f"m{m}" for m in time if fixed] + ["transposed"] * transposed
+    parts += [option.strip("-").replace("=", "_") for option in options]
+    return Kernel("_".join(["gemm", *parts]), "gemm", dtype, {"n": n, "k": k, "transposed": transposed},
+                  list(time) if fixed else [1, 17, 200], list(time), weights, fixed, list(options), group)
 
 
 MODEL_GEMMS = [("bert", 768, 768), ("bert", 3072, 768), ("bert", 768, 3072), ("gpt2", 2304, 768), ("llama", 4096, 4096),
@@ -38,13 +42,15 @@ IMAGE_GEMMS = [(64, 256, 50176), (512, 1024, 12544), (2048, 512, 3136)]   # ResN
 def gemms(f32_options):
     """f32_options: what the compiler is told for products of f32, each with kernels of its own."""
     for dtype in (F16, BF16):
-        yield from (gemm(group, dtype, n, k, (1, 128, 4096)) for group, n, k in MODEL_GEMMS)
-        yield from (gemm("resnet", dtype, n, k, (m,)) for n, k, m in IMAGE_GEMMS)
-        yield from (gemm("cube", dtype, edge, edge, (edge,), weights=False) for edge in (1024, 2048, 4096, 8192))
-    yield gemm("cube", BF16, 4096, 4096, (4096,), weights=False, transposed=True)
+        yield from (gemm(group, dtype, n, k, (1, 128)) for group, n, k in MODEL_GEMMS)
+        yield from (gemm(group, dtype, n, k, (4096,), fixed=True) for group, n, k in MODEL_GEMMS)
+        yield from (gemm("resnet", dtype, n, k, (m,), fixed=True) for n, k, m in IMAGE_GEMMS)
+        yield from (gemm("cube", dtype, edge, edge, (edge,), fixed=True, weights=False) for edge in (1024, 2048, 4096, 8192))
+    yield gemm("cube", BF16, 4096, 4096, (4096,), weights=False)
+    yield gemm("cube", BF16, 4096, 4096, (4096,), fixed=True, weights=False, transposed=True)
     for options in f32_options:
-        yield from (gemm(group, F32, n, k, (128, 4096), options=options) for group, n, k in MODEL_GEMMS[:3])
-        yield gemm("cube", F32, 4096, 4096, (4096,), weights=False, options=options)
+        yield from (gemm(group, F32, n, k, (4096,), fixed=True, options=options) for group, n, k in MODEL_GEMMS[:3])
+        yield gemm("cube", F32, 4096, 4096, (4096,), fixed=True, weights=False, options=options)
 
 
 # ResNet-50's distinct ones: channels in and out, edge of the kernel, stride, edge of the image.
@@ -56,10 +62,10 @@ CONVOLUTIONS = [
     (2048, 512, 1, 1, 7), (512, 512, 3, 1, 7)]
 
 
-def convolution(inputs, outputs, edge, stride, image, check=(1, 3), time=(32,)):
-    return Kernel(f"conv_{inputs}_{outputs}_{edge}x{edge}_s{stride}_{image}", "conv", F16,
+def convolution(inputs, outputs, edge, stride, image, fixed, check, time):
+    return Kernel(f"conv_{inputs}_{outputs}_{edge}x{edge}_s{stride}_{image}" + "_m32" * fixed, "conv", F16,
                   {"inputs": inputs, "outputs": outputs, "edge": edge, "stride": stride, "image": image}, list(check), list(time),
-                  weights=True, group="conv")
+                  weights=True, fixed=fixed, group="conv")
 
 
 def attention(heads, width, length, causal, check=(1,), time=(4,)):
@@ -75,7 +81,8 @@ def rows(kind, dtype, width, check=(1, 37), time=None):
 
 def kernels(f32_options=((),)):
     yield from gemms(f32_options)
-    yield from (convolution(*shape) for shape in CONVOLUTIONS)
+    yield from (convolution(*shape, True, (32,), (32,)) for shape in CONVOLUTIONS)
+    yield from (convolution(*shape, False, (1, 3), ()) for shape in CONVOLUTIONS if shape[2] > 1)
     yield from (attention(16, width, length, causal) for width in (64, 128) for length in (512, 2048) for causal in (False, True))
     yield from (rows(kind, dtype, width) for kind in ("softmax", "layer_norm") for width in (768, 4096) for dtype in (F16, F32))
     yield from (rows(kind, F16, 4096) for kind in ("gelu", "add"))
@@ -85,9 +92,10 @@ def kernels(f32_options=((),)):
 def tiny_kernels():
     """One of each kind, small enough for the stand-in driver."""
     yield gemm("bert", F16, 72, 136, (33,))
+    yield gemm("bert", F16, 72, 136, (50,), fixed=True)
     yield gemm("cube", BF16, 64, 160, (20,), weights=False)
     yield gemm("bert", F32, 40, 70, (33,))
-    yield convolution(16, 32, 3, 2, 9, time=(2,))
+    yield convolution(16, 32, 3, 2, 9, False, (1, 3), (2,))
     yield attention(2, 64, 70, True, time=(1,))
     yield rows("softmax", F16, 100, time=[8])
     yield rows("layer_norm", F32, 96, time=[8])
@@ -97,7 +105,8 @@ def tiny_kernels():
 
 @dataclass
 class Model:
-    """A network of the zoo in f16. `layers`: how often its layers repeat. `check`, `time`: values of its symbols."""
+    """A network of the zoo in f16. `layers`: how often its layers repeat. `check`, `time`: values of its symbols; for each of
+    those that are timed there is a product with these extents known, besides the one for all."""
     name: str
     layers: int
     check: list

@@ -52,7 +52,11 @@ def save(case, path):
     nodes, inputs, output = BUILDERS[case.kind](case)
     constants = [tensor(name, values, case.dtype) for name, values in weights(case).items()] if case.weights else []
     held = {constant.name for constant in constants}
-    describe = lambda name, shape: helper.make_tensor_value_info(name, CODES[case.dtype], shape)  # noqa: E731
+
+    def describe(name, shape):
+        known = [case.time[0] if case.fixed and extent == "M" else extent for extent in shape]
+        return helper.make_tensor_value_info(name, CODES[case.dtype], known)
+
     graph = helper.make_graph(nodes, case.name, [describe(*item) for item in inputs.items() if item[0] not in held],
                               [describe("y", output)], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)

@@ -4,8 +4,9 @@
     prepare.py --lapidary build/tools/lapidary [--target cuda:sm_80,sm_90a] [--only TEXT] [--stand-in BUILD] FOLDER
 
 FOLDER then holds all that is needed there beside Python and numpy: the scripts, the products (packed) and manifest.json.
-Networks of the zoo are made f16 (half.py), and compiled twice: with made-up weights (--weights=seeded), to be timed, and
-with ones that repeat, to be checked against ONNX Runtime's results in f32 on the same weights, which are computed here.
+Networks of the zoo are made f16 (half.py), and compiled with made-up weights (--weights=seeded), to be timed, for any extents
+and for each that is timed; and with weights that repeat, to be checked against ONNX Runtime's results in f32 on the same
+weights, which are computed here.
 --stand-in makes a few tiny products instead, with their kernels built for the host, for `run.py --stand-in`.
 What could not be compiled is said in the manifest, and fails there too; the exit status is 1 then.
 """
@@ -99,10 +100,18 @@ def expected_results(path, model):
         yield [np.array(result).ravel()[::EVERY] for result in session.run(None, feeds)]
 
 
+def shapes(name, sizes):
+    """Options that fix the extents of its inputs."""
+    for key, _, shape, _ in cases.model_inputs(name, sizes):
+        yield from ("--shape", f"{key}={'x'.join(map(str, shape))}")
+
+
 def prepare_model(folder, model):
     original, simple, narrow = network(model), folder.model(model.name + "_f32"), folder.model(model.name)
     onnx.save(half.to_half(original), narrow)
     record = folder.compile(narrow, model.name, ["--weights=seeded"])
+    record["fixed"] = [folder.compile(narrow, f"{model.name}_{at}", ["--weights=seeded", *shapes(model.name, sizes)])
+                       for at, sizes in enumerate(model.time)]
     half.simple_weights(original, model.layers)
     half.rounded_weights(original)
     onnx.save(original, simple)

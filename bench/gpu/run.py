@@ -106,7 +106,7 @@ def time_kernels(session):
     print(table.kernel_head(), flush=True)
     for record in session.kernels:
         for m in record["time"] if record.get("passed") else []:
-            row = {key: record[key] for key in ("name", "kind", "dtype", "group")} | {"m": m}
+            row = {key: record[key] for key in ("name", "kind", "dtype", "group", "fixed")} | {"m": m}
             row |= session.ask("time_kernel", record=record, m=m)
             session.report["kernels"].append(row)
             if row.get("worst", float("inf")) > 1 and row.get("failed") != NO_TIME:
@@ -116,19 +116,25 @@ def time_kernels(session):
     session.save()
 
 
+def time_model(session, record, sizes, fixed):
+    """Of the product for any extents, and under "fixed" of the one for these."""
+    row = {"name": record["name"], "sizes": sizes}
+    sides = [session.ask("time_model", product=product, **row) for product in (record, fixed)]
+    return row | sides[0] | {"fixed": sides[1], "best_ms": min((side["ms"] for side in sides if "ms" in side), default=None)}
+
+
 def time_models(session):
     print(table.model_head(), flush=True)
     for record in session.models:
-        for sizes in record["time"] if record.get("passed") else []:
-            row = {"name": record["name"], "sizes": sizes, **session.ask("time_model", record=record, sizes=sizes)}
-            session.report["models"].append(row)
-            print(table.model_line(row), flush=True)
+        for sizes, fixed in zip(record["time"], record["fixed"]) if record.get("passed") else []:
+            session.report["models"].append(time_model(session, record, sizes, fixed))
+            print(table.model_line(session.report["models"][-1]), flush=True)
     session.save()
 
 
 def time_model_peers(session):
     """Eager ones of all first, then what torch.compile makes, batch 1 before large ones."""
-    rows = [row for row in session.report["models"] if "ms" in row]
+    rows = [row for row in session.report["models"] if row["best_ms"]]
     print(table.peer_head(), flush=True)
     for how in filter(session.wants, ("eager", "compiled")):
         for row in sorted(rows, key=lambda row: row["sizes"]["N"]):
