@@ -8,7 +8,9 @@ from cases import model_inputs
 from device import Buffer
 from elements import CODES, STORED, all_finite, decode
 
-MODEL_BOUND = 0.005         # relative L2 of a network in f16 from the same in f32
+# Relative L2 of a network in f16 from the same in f32. Products for a CPU, which round after every operation, are off by
+# 0.0004 (BERT) to 0.004 (GPT-2).
+MODEL_BOUND = 0.01
 SAMPLE = {"conv": 4, "attention": 2}   # rows that are compared where there are more
 SAMPLE_ROWS = 256                      # of other kinds
 

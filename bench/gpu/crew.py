@@ -16,7 +16,7 @@ class Crew:
         self.arguments, self.process = arguments, None
 
     def ask(self, job, seconds):
-        """The answer, or {"failed": why there is none}."""
+        """The answer, or {"failed": why there is none}, with "hung" when it did not come."""
         if self.process is None:
             self.process = subprocess.Popen([sys.executable, os.path.join(HERE, "worker.py"), *self.arguments], text=True,
                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -26,7 +26,7 @@ class Crew:
             pass   # it has ended; what it said last is the answer
         if not select.select([self.process.stdout], [], [], seconds)[0]:
             self.end()
-            return {"failed": f"no answer in {seconds:.0f} s"}
+            return {"failed": f"no answer in {seconds:.0f} s", "hung": True}
         line = self.process.stdout.readline()
         if not line:
             status = self.process.wait()

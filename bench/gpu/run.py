@@ -30,7 +30,7 @@ import goals  # noqa: E402
 import table  # noqa: E402
 
 PARTS = ("kernels", "models", "eager", "compiled", "jax")
-JOB_SECONDS = 60     # of one kernel or network; the first job also waits for PyTorch to be loaded
+JOB_SECONDS = 60     # of one kernel or network, and of PyTorch being loaded again where a process was replaced
 PEER_SECONDS = 150   # of one peer's process, compilation included
 LEAST_SECONDS = 30   # with less time left nothing new is begun
 NO_TIME = "no time left"
@@ -89,16 +89,27 @@ def compiled(session, record):
     return "failed" not in record
 
 
+def all_pass(session, questions):
+    """Of [(what, job)]; after one that hangs no more are asked."""
+    passed = True
+    for what, job in questions:
+        answer = session.ask(**job)
+        passed = session.verdict(what, answer) and passed
+        if "hung" in answer:
+            break
+    return passed
+
+
 def check_kernels(session):
     for record in filter(lambda record: compiled(session, record), session.kernels):
-        record["passed"] = all([session.verdict(f"{record['name']} M={m}", session.ask("check_kernel", record=record, m=m))
-                                for m in record["check"]])
+        record["passed"] = all_pass(session, [(f"{record['name']} M={m}", {"what": "check_kernel", "record": record, "m": m})
+                                              for m in record["check"]])
 
 
 def check_models(session):
     for record in filter(lambda record: compiled(session, record), session.models):
-        record["passed"] = all([session.verdict(f"{record['name']} {table.shown(sizes)}", session.ask("check_model", record=record, at=at))
-                                for at, sizes in enumerate(record["check"])])
+        record["passed"] = all_pass(session, [(f"{record['name']} {table.shown(sizes)}", {"what": "check_model", "record": record, "at": at})
+                                              for at, sizes in enumerate(record["check"])])
 
 
 def time_kernels(session):

@@ -35,7 +35,7 @@ def workers(build, folder):
     job = {"do": "check_kernel", "record": record, "m": 5}
     with tempfile.TemporaryDirectory() as unpacked:
         asked = crew.Crew([folder, unpacked, "0.001", os.path.join(build, "test", "cuda", "libcuda.so.1")])
-        yield "one that does not answer", asked.ask(job, 0.001) == {"failed": "no answer in 0 s"}
+        yield "one that does not answer", "hung" in asked.ask(job, 0.001)
         yield "its successor does", asked.ask(job, 60)["worst"] <= 1
         asked.process.kill()
         yield "one that ends", "the process ended with -9" in asked.ask(job, 60)["failed"]
