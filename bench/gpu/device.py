@@ -111,7 +111,8 @@ class Buffer:
 
     def read(self, shape, stored):
         array = np.empty(shape, stored)
-        self.device.call("cuMemcpyDtoHAsync_v2", c.c_void_p(array.ctypes.data), c.c_uint64(self.address), c.c_size_t(array.nbytes), self.device.stream)
+        self.device.call("cuMemcpyDtoHAsync_v2", c.c_void_p(array.ctypes.data), c.c_uint64(self.address), c.c_size_t(array.nbytes),
+                         self.device.stream)
         self.device.wait()
         return array
 

@@ -30,6 +30,7 @@ import goals  # noqa: E402
 import table  # noqa: E402
 
 PARTS = ("kernels", "models", "eager", "compiled", "jax")
+FIRST_SECONDS = 120  # until there is a device, and PyTorch is loaded for the first time
 JOB_SECONDS = 60     # of one kernel or network, and of PyTorch being loaded again where a process was replaced
 PEER_SECONDS = 150   # of one peer's process, compilation included
 LEAST_SECONDS = 30   # with less time left nothing new is begun
@@ -55,8 +56,8 @@ class Session:
     def wants(self, part):
         return part in self.args.parts.split(",")
 
-    def ask(self, what, **job):
-        seconds = self.seconds_for(JOB_SECONDS)
+    def ask(self, what, most=JOB_SECONDS, **job):
+        seconds = self.seconds_for(most)
         return self.crew.ask({"do": what, **job}, seconds) if seconds else {"failed": NO_TIME}
 
     def save(self):
@@ -182,6 +183,7 @@ def time_all(session):
         time_kernels(session)
     if session.wants("models"):
         time_models(session)
+    session.crew.end()   # what follows has the device for itself
     if session.report["models"] and session.report["machine"]["has_torch"]:
         time_model_peers(session)
     if session.wants("jax") and importlib.util.find_spec("jax"):
@@ -195,7 +197,7 @@ def time_all(session):
 def measure(args, unpacked):
     session = Session(args, unpacked)
     try:
-        session.report["machine"] = session.ask("describe") | {"nvidia_smi": nvidia_smi()}
+        session.report["machine"] = session.ask("describe", FIRST_SECONDS) | {"nvidia_smi": nvidia_smi()}
         print(json.dumps(session.report["machine"], indent=1), flush=True)
         if "failed" in session.report["machine"]:
             print(f"no measurements: {session.report['machine']['failed']}")

@@ -18,9 +18,9 @@ def kernel_line(row, device):
         return f"{start}  not measured: {row.get('failed') or row.get('message')}"
     peak = next((value for name, value in PEAKS.items() if name in device), None)
     share = f"{row['tflop_s'] / peak:5.0%}" if peak and row["dtype"] != "f32" and row["tflop_s"] else f"{'':5}"
-    peer = f"{row['peer_us']:9.1f} {row['peer_us'] / row['us']:6.2f}  {row['peer']}" if "peer_us" in row else f"{'-':>9} {'-':>6}  {row.get('peer', '')}"
+    peer = f"{row['peer_us']:9.1f} {row['peer_us'] / row['us']:6.2f}" if "peer_us" in row else f"{'-':>9} {'-':>6}"
     longest = f"  [{row['steps']} steps, the longest {row['longest_step_us']:.1f}]" if row["steps"] > 1 else ""
-    return f"{start} {row['us']:9.1f} {row['call_us']:9.1f} {row['tflop_s']:8.1f} {share} {row['gb_s']:8.0f} {peer}{longest}"
+    return f"{start} {row['us']:9.1f} {row['call_us']:9.1f} {row['tflop_s']:8.1f} {share} {row['gb_s']:8.0f} {peer}  {row.get('peer', '')}{longest}"
 
 
 def model_head():
