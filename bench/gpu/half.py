@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from elements import F32, repeating
+from elements import F32, PERIOD, repeating
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 LARGEST = float(np.finfo(np.float16).max)
@@ -25,7 +25,7 @@ def simple_weights(model, layers):
         if weight.data_type != FLOAT or np.prod(shape) < 4096 or len(shape) < 2:
             continue
         per_layer = counts[shape] // layers if counts[shape] % layers == 0 else counts[shape]
-        values = repeating(shape, place % per_layer, F32)
+        values = repeating(shape, place % per_layer, F32, PERIOD // 2)
         weight.CopyFrom(numpy_helper.from_array(values, weight.name))
 
 
