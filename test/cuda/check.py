@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Products for CUDA on the stand-in driver: how they fail (errors.py), what their interface does (products.py), some of
 ONNX's node tests, those that take the host's part above all, every kind of product (as test/artifact/products.py), and
-small models of the zoo (emulate.py).
+small models of the zoo (emulate.py); and the benchmarks for GPUs (bench.py).
 
     check.py --build BUILD [--only GROUP,GROUP]
 
@@ -17,6 +17,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, ".."), os.path.join(HERE, "..", "zoo"), os.path.join(HERE, "..", "conformance")]
+import bench  # noqa: E402
 import emulate  # noqa: E402
 import errors  # noqa: E402
 import products  # noqa: E402
@@ -79,7 +80,7 @@ def has_nvrtc(build):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
-    parser.add_argument("--only", default="errors,products,cases,kinds,models")
+    parser.add_argument("--only", default="errors,products,cases,kinds,models,bench")
     args = parser.parse_args()
     build = os.path.abspath(args.build)
     found, message = has_nvrtc(build)
@@ -88,7 +89,8 @@ def main():
         return 0
     driver = emulate.Driver(build)
     groups = {"errors": lambda: errors.checks(build), "products": lambda: products.checks(build, driver),
-              "cases": lambda: cases(build), "kinds": lambda: kinds(build), "models": lambda: models(build, driver)}
+              "cases": lambda: cases(build), "kinds": lambda: kinds(build), "models": lambda: models(build, driver),
+              "bench": lambda: bench.checks(build)}
     counts = {True: 0, False: 0}
     for name in args.only.split(","):
         try:

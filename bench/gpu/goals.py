@@ -1,0 +1,44 @@
+"""The figures the project wants to reach on a GPU, beside what was measured. Where something was not, that is what is
+said: a figure without its peer is no figure."""
+import math
+
+
+def geometric_mean(values):
+    return math.exp(sum(map(math.log, values)) / len(values)) if values else None
+
+
+def goal(what, value, limit, at_most=False):
+    met = None if value is None else (value <= limit if at_most else value >= limit)
+    return {"what": what, "value": value, "limit": limit, "at_most": at_most, "met": met}
+
+
+def line(g):
+    bound = f"{'at most' if g['at_most'] else 'at least'} {g['limit']:g}"
+    if g["met"] is None:
+        return f"not measured  {g['what']} ({bound})"
+    return f"{'reached' if g['met'] else 'MISSED':12}  {g['what']}: {g['value']:.4g} ({bound})"
+
+
+def against_peer(kernels):
+    return [row["peer_us"] / row["us"] for row in kernels if row.get("peer_us") and row.get("us")]
+
+
+def all_goals(report):
+    """Of run.py's report. Times of networks are goals for an H200 and mean nothing elsewhere."""
+    kernels, models, bandwidth = report["kernels"], report["models"], report["copy_gb_s"]
+    on_h200 = models if "H200" in report["machine"]["device"] else []
+    bf16 = [row for row in kernels if row["kind"] == "gemm" and row["dtype"] == "bf16"]
+    large = against_peer([row for row in bf16 if row["group"] == "cube" and row["m"] >= 4096 and row["fixed"]])
+    yield goal("bf16 products from 4096^3 on, cuBLASLt's time over ours, least", min(large, default=None), 0.95)
+    shares = against_peer([row for row in bf16 if row["group"] != "cube"])
+    yield goal("bf16 products of networks, cuBLASLt's time over ours, geometric mean", geometric_mean(shares), 0.90)
+    moved = [row["gb_s"] / bandwidth for row in kernels if row["group"] == "memory" and row.get("us") and bandwidth]
+    yield goal("memory-bound kernels, share of the copy's bandwidth, least", min(moved, default=None), 0.90)
+    find = lambda name, **sizes: next((row for row in on_h200 if row["name"] == name and row["sizes"] == sizes), {})  # noqa: E731
+    yield goal("BERT-base f16, 32 texts of 128: ms on an H200", find("bert_base", N=32, S=128).get("best_ms"), 1.4, at_most=True)
+    images = find("resnet50", N=256).get("best_ms")
+    yield goal("ResNet-50 f16, 256 images: images/s on an H200", images and 256 / images * 1e3, 35000)
+    for row in models:
+        if row["sizes"].get("N") == 1:
+            compiled = row.get("torch_compiled_ms")
+            yield goal(f"{row['name']}, one input: our latency over torch.compile's", compiled and row["best_ms"] / compiled, 1, at_most=True)

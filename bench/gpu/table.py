@@ -1,0 +1,47 @@
+"""What run.py prints of its figures: a line each."""
+
+# Dense TFLOP/s of tensor cores in f16 and bf16, by the vendor's data sheets.
+PEAKS = {"H200": 989, "H100 80GB HBM3": 989, "H100 PCIe": 756, "A100": 312}
+
+
+def shown(sizes):
+    return " ".join(f"{name}={value}" for name, value in sizes.items())
+
+
+def kernel_head():
+    return f"\n{'kernel':38} {'M':>7} {'us':>9} {'call us':>9} {'TFLOP/s':>8} {'peak':>5} {'GB/s':>8} {'peer us':>9} {'ratio':>6}"
+
+
+def kernel_line(row, device):
+    start = f"{row['name']:38} {row['m']:>7}"
+    if "us" not in row:
+        return f"{start}  not measured: {row.get('failed') or row.get('message')}"
+    peak = next((value for name, value in PEAKS.items() if name in device), None)
+    share = f"{row['tflop_s'] / peak:5.0%}" if peak and row["dtype"] != "f32" and row["tflop_s"] else f"{'':5}"
+    peer = f"{row['peer_us']:9.1f} {row['peer_us'] / row['us']:6.2f}" if "peer_us" in row else f"{'-':>9} {'-':>6}"
+    longest = f"  [{row['steps']} steps, the longest {row['longest_step_us']:.1f}]" if row["steps"] > 1 else ""
+    return f"{start} {row['us']:9.1f} {row['call_us']:9.1f} {row['tflop_s']:8.1f} {share} {row['gb_s']:8.0f} {peer}  {row.get('peer', '')}{longest}"
+
+
+def model_head():
+    return f"\n{'network':22} {'sizes':18} {'ms':>9} {'fixed ms':>9} {'steps ms':>9} {'steps':>6} {'a second':>9}"
+
+
+def model_line(row):
+    """Of the product for any extents and of the one for these; the rest is the better one's."""
+    ms = lambda side: f"{side['ms']:9.3f}" if "ms" in side else f"{'-':>9}"  # noqa: E731
+    start = f"{row['name']:22} {shown(row['sizes']):18} {ms(row)} {ms(row['fixed'])}"
+    if not row["best_ms"]:
+        return f"{start} not measured: {row['failed']}"
+    best = row if row.get("ms") == row["best_ms"] else row["fixed"]
+    why = next((f"  {side['failed']}" for side in (row, row["fixed"]) if "failed" in side), "")
+    return f"{start} {best['steps_ms']:9.3f} {best['steps']:6} {row['sizes']['N'] / best['ms'] * 1e3:9.0f}{why}"
+
+
+def peer_head():
+    return f"\n{'network':22} {'sizes':18} {'peer':16} {'peer ms':>9} {'ratio':>6}"
+
+
+def peer_line(row, peer, found, why):
+    figures = f"{found['ms']:9.3f} {found['ms'] / row['best_ms']:6.2f}" if found else f"not measured: {why}"
+    return f"{row['name']:22} {shown(row['sizes']):18} {peer:16} {figures}"

@@ -1,0 +1,64 @@
+"""How long: kernels by the events their products put around each step, networks by the clock around a whole call."""
+import statistics
+import time
+
+import checks
+from device import Buffer
+
+
+def repeated(measure, seconds, least=5):
+    """The results of as many measurements as fit, after two that do not count."""
+    measure(), measure()
+    found, end = [], time.perf_counter() + seconds
+    while len(found) < least or time.perf_counter() < end:
+        found.append(measure())
+    return found
+
+
+def kernel(device, product, seconds):
+    """Microseconds, medians: of all steps on the device, of the longest one, and of a whole call seen from the host."""
+    def once():
+        product.profile_enable(True)
+        device.fill()
+        product.step()
+        return product.profile()
+
+    def call():
+        start = time.perf_counter()
+        product.step()
+        return (time.perf_counter() - start) * 1e6
+
+    times = repeated(once, seconds)
+    product.profile_enable(False)
+    return {"steps": len(times[0]), "us": statistics.median(sum(step) for step in times) / 1e3,
+            "least_us": min(sum(step) for step in times) / 1e3,
+            "longest_step_us": statistics.median(max(step) for step in times) / 1e3,
+            "call_us": statistics.median(repeated(call, seconds / 2))}
+
+
+def model(device, product, name, sizes, seconds):
+    """Milliseconds of calls with inputs and outputs on the device, and what the steps take one by one."""
+    buffers = checks.bind_model(device, product, name, sizes)
+
+    def call():
+        start = time.perf_counter()
+        product.step()
+        return (time.perf_counter() - start) * 1e3
+
+    calls = repeated(call, seconds)
+    product.profile_enable(True)
+    product.step()
+    steps = product.profile()
+    product.profile_enable(False)
+    for buffer in buffers:
+        buffer.free()
+    return {"ms": statistics.median(calls), "least_ms": min(calls), "runs": len(calls), "steps": len(steps), "steps_ms": sum(steps) / 1e6}
+
+
+def copy_bandwidth(device, size=512 << 20, seconds=0.3):
+    """GB/s of the driver's own copy, what is read and what is written counted."""
+    source, to = Buffer(device, size), Buffer(device, size)
+    times = repeated(lambda: device.milliseconds(lambda: device.copy(to, source)), seconds)
+    source.free()
+    to.free()
+    return 2 * size / statistics.median(times) / 1e6
