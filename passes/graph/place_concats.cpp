@@ -57,7 +57,7 @@ std::optional<Layout> layout_as_slice(const Type& part, const Type& whole, int64
 
 class Placement {
  public:
-  Placement(DimPool& dims, Region& body) : dims_(dims), body_(body) {}
+  Placement(DimPool& dims, Region& body, const Target& target) : dims_(dims), body_(body), target_(target) {}
 
   bool run() {
     // From the last on: a whole knows how it lies itself before its parts are placed in it.
@@ -86,7 +86,7 @@ class Placement {
   bool place(Value* part, Op& group, int64_t axis, Dim begin, bool last) {
     if (!part->producer || !part->producer->is(OpKind::Group) || whole_of_.contains(part)) return false;
     const std::optional<Layout> layout = layout_as_slice(part->type, group.type(), axis, begin, last);
-    if (!layout) return false;
+    if (!layout || !is_aligned(*layout, group.type(), axis, begin)) return false;
     const bool rows_apart = part->type.layout.dense() && !layout->dense();
     if (rows_apart && !in_family(*part->producer, {"contraction", "attention", "row", "reduce", "elementwise"}))
       return false;
@@ -97,6 +97,15 @@ class Placement {
     part->type.layout = *layout;
     whole_of_[part] = group.result();
     return true;
+  }
+
+  // A GPU counts on buffers aligned to 16 bytes, and so on slices that begin there.
+  bool is_aligned(const Layout& layout, const Type& whole, int64_t axis, Dim begin) {
+    if (!target_.is_gpu() || layout.blocked_axis == axis) return true;
+    Dim inner = begin;
+    for (size_t i = static_cast<size_t>(axis) + 1; i < whole.shape.size(); ++i)
+      inner = dims_.mul(inner, whole.shape[i]);
+    return known_multiple(inner, std::max(1, 128 / std::max(8, bit_width(whole.dtype))));
   }
 
   // All values of a buffer get the widest halo of any.
@@ -127,14 +136,15 @@ class Placement {
 
   DimPool& dims_;
   Region& body_;
+  const Target& target_;
   std::map<Value*, Value*> whole_of_;  // of each placed part
 };
 
 }  // namespace
 
-bool place_concats(Module& module, const Options&) {
+bool place_concats(Module& module, const Options& options) {
   bool changed = false;
-  for_each_body(module, [&](Region& body) { changed |= Placement(module.dims, body).run(); });
+  for_each_body(module, [&](Region& body) { changed |= Placement(module.dims, body, options.target).run(); });
   return changed;
 }
 

@@ -761,6 +761,12 @@ Cases placed_cases() {
     Value *a = product(17), *b = m.build.scalar_op(ScalarOp::Tanh, {product(33)});
     m.result({m.build.concat({a, b, product(16)}, 1), m.build.add(a, m.build.like(a, 1))});
   });
+  // Parts that begin in the middle of 16 bytes, though their rows and columns go by fours.
+  add("rows_apart", "contraction", each("M", {0, 1, 5, 27}), [](CaseModel& m) {
+    Value* x = m.input({m.symbol("M"), m.module.dims.constant(24)});
+    const auto product = [&](int64_t columns) { return m.build.matmul(x, m.weights({24, columns})); };
+    m.result({m.build.concat({product(2), product(4), product(6)}, 1)});
+  });
   add("pieces", "contraction", each("M", {0, 1, 5, 27}), [](CaseModel& m) {
     Value* x = m.input({m.symbol("M"), m.module.dims.constant(24)});
     Value* a = m.build.matmul(x, m.weights({24, 24}));

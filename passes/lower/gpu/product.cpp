@@ -15,7 +15,6 @@
 #include "ir/fragment.h"
 #include "passes/lower/gpu/operand.h"
 #include "passes/lower/gpu/tiles.h"
-#include "passes/lower/iteration_space.h"
 #include "passes/lower/work.h"
 
 namespace lapidary::lowering::gpu {
@@ -194,24 +193,50 @@ class ProductEmitter {
   bool has_single_elements_ = false;
 };
 
+// An extent where every symbol is `value`, as far as its interval goes.
+int64_t extent_if(Dim dim, int64_t value) {
+  const auto leaf = [&](Dim symbol) -> std::optional<int64_t> {
+    return std::clamp<int64_t>(value, symbol->interval.lo, symbol->interval.hi);
+  };
+  return evaluate(dim, leaf).value_or(value);
+}
+
+Tile tile_if(Context& context, const ProductForm& form, int64_t symbols) {
+  DimPool& dims = context.module.dims;
+  return choose_tile(context.target(), context.options.f32_products, form.a->type.dtype,
+                     extent_if(dims.product(form.batch), symbols), extent_if(form.rows.extent(dims), symbols),
+                     extent_if(form.columns.extent(dims), symbols));
+}
+
+std::optional<LoweredVariant> product_variant(Context& context, const Op& group, const ProductForm& form,
+                                              const Tile& tile, Dim when) {
+  ProductEmitter emitter(context, group, form, tile, tile.factor);
+  std::optional<LoweredVariant> variant = emitter.emit(when);
+  if (!variant || !emitter.has_single_elements()) return variant;
+  const Tile smaller = tile_of_single_elements(tile);
+  return ProductEmitter(context, group, form, smaller, smaller.factor).emit(when);
+}
+
 }  // namespace
 
+// Extents that are symbols get two tiles: that of many, where it fills the device, and that of few.
 std::optional<LoweredStep> product_step(Context& context, const Op& group, const ProductForm& form) {
+  constexpr int64_t kFew = 1, kMany = 4096;
   DimPool& dims = context.module.dims;
   const Dim rows = form.rows.extent(dims), columns = form.columns.extent(dims), depth = form.depth.extent(dims),
             batch = dims.product(form.batch);
   if (is_zero(depth)) return std::nullopt;
-  const DType factor = form.a->type.dtype;
-  const Tile tile =
-      choose_tile(context.target(), context.options.f32_products, factor, guess(batch), guess(rows), guess(columns));
+  const Tile few = tile_if(context, form, kFew), many = tile_if(context, form, kMany);
   LoweredStep step;
-  ProductEmitter first(context, group, form, tile, tile.factor);
-  std::optional<LoweredVariant> variant = first.emit(nullptr);
-  if (!variant) return std::nullopt;
-  if (first.has_single_elements()) {
-    const Tile smaller = tile_of_single_elements(tile);
-    variant = ProductEmitter(context, group, form, smaller, smaller.factor).emit(nullptr);
+  if (many.text() != few.text()) {
+    const Dim tiles = dims.product(std::vector<Dim>{batch, dims.ceildiv(rows, dims.constant(many.rows)),
+                                                    dims.ceildiv(columns, dims.constant(many.columns))});
+    auto variant = product_variant(context, group, form, many, dims.less(dims.constant(kMultiprocessors - 1), tiles));
+    if (!variant) return std::nullopt;
+    step.variants.push_back(std::move(*variant));
   }
+  auto variant = product_variant(context, group, form, few, nullptr);
+  if (!variant) return std::nullopt;
   step.variants.push_back(std::move(*variant));
   step.flops = dims.product(std::vector<Dim>{dims.constant(2), batch, rows, columns, depth});
   return step;

@@ -14,8 +14,6 @@ using loops::Atom;
 
 namespace {
 
-constexpr int64_t kMultiprocessors = 128;
-
 // From the largest on.
 constexpr Tile kFloats[] = {{Atom::Fma, DType::F32, 128, 128, 16, 8, 1, 2},
                             {Atom::Fma, DType::F32, 128, 64, 16, 4, 1, 2},

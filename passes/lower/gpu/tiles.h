@@ -20,6 +20,8 @@ struct Tile {
 // `factor`: the operands' type. Extents are guesses.
 Tile choose_tile(const Target&, passes::F32Products, DType factor, int64_t batch, int64_t rows, int64_t columns);
 
+constexpr int64_t kMultiprocessors = 128;  // that a device is taken to have
+
 // In its place where chunks are single elements, whose addresses take a register or two each.
 Tile tile_of_single_elements(const Tile&);
 
