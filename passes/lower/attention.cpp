@@ -167,11 +167,7 @@ class AttentionLowering {
     }
     if (op_.operands.size() > 3) {
       const Value* mask = op_.operand(3);
-      std::vector<Coord> where = {at(batch_), at(head_), along(add(first_, q)), at(t)};
-      where.erase(where.begin(), where.begin() + (4 - mask->type.rank()));
-      for (int axis = 0; axis < mask->type.rank(); ++axis) {
-        if (lapidary::value_of(mask->type.shape[axis]) == 1) where[axis] = at(integer(0));
-      }
+      const auto where = broadcast_axes(mask->type, {at(batch_), at(head_), along(add(first_, q)), at(t)});
       score = add(score, emit_.value(mask, Coords{where, lanes_, first_lanes(left, lanes_)}));
     }
     if (op_.params.integer_or("causal", 0)) {  // key t is seen by queries from t - (keys - queries) on

@@ -114,11 +114,7 @@ class RowLowering {
     }
     if (op_.operands.size() > 3) {
       const Value* mask = op_.operand(3);
-      std::vector<Coord> where = {at(batch_), at(head_), at(query_), along(t)};
-      where.erase(where.begin(), where.begin() + (4 - mask->type.rank()));
-      for (int axis = 0; axis < mask->type.rank(); ++axis)
-        if (lapidary::value_of(mask->type.shape[static_cast<size_t>(axis)]) == 1)
-          where[static_cast<size_t>(axis)] = at(integer(0));
+      const auto where = broadcast_axes(mask->type, {at(batch_), at(head_), at(query_), along(t)});
       score = add(score, splat_to(emit_.value(mask, Coords{where, lanes_, lanes_in}), lanes_));
     }
     if (op_.params.integer_or("causal", 0)) {  // key t is seen by queries from t - (keys - queries) on

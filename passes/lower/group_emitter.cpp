@@ -60,14 +60,22 @@ Expr GroupEmitter::value_or_scalar(const Value* value, const Coords& given) {
   return expr;
 }
 
-namespace {
-
 // A float result narrower than f32 is rounded at every op, though it is computed in f32.
 Expr rounded(Expr value, DType dtype) {
   const DType computed = compute_dtype(dtype);
   if (computed == dtype) return value;
   return convert(convert(std::move(value), dtype), computed);
 }
+
+std::vector<Coord> broadcast_axes(const Type& type, std::vector<Coord> coords) {
+  const size_t rank = type.shape.size();
+  coords.erase(coords.begin(), coords.end() - static_cast<std::ptrdiff_t>(rank));
+  for (size_t axis = 0; axis < rank; ++axis)
+    if (lapidary::value_of(type.shape[axis]) == 1) coords[axis] = at(integer(0));
+  return coords;
+}
+
+namespace {
 
 Expr apply_all(ScalarOp op, std::vector<Expr> operands) {
   int lanes = 1;

@@ -129,4 +129,11 @@ bool results_follow(const Op& group, const Op* anchor);
 // The dtype arithmetic on elements of `stored` happens in: f32 for f16, bf16 and the 8-bit floats, else itself.
 DType compute_dtype(DType stored);
 
+// A value of the type, which may be narrower than what it is computed in: rounded to it.
+loops::Expr rounded(loops::Expr value, DType);
+
+// Coordinates of a value that is broadcast to where `coords` are: its axes are the last ones, and 0 where it has one
+// element.
+std::vector<Coord> broadcast_axes(const Type&, std::vector<Coord> coords);
+
 }  // namespace lapidary::lowering

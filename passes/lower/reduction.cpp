@@ -31,7 +31,6 @@ class ReductionEmitter {
  public:
   ReductionEmitter(KernelBuilder& builder, const Op& group, const ReductionPlan& plan, const IterationSpace& space)
       : builder_(builder),
-        group_(group),
         plan_(plan),
         space_(space),
         emit_(builder, group),
@@ -187,16 +186,7 @@ class ReductionEmitter {
     };
     Expr total = sum_of(0, accumulators_);
     if (rows_ && lanes_ > 1) total = loops::reduce(combine, total);
-    if (op.is(OpKind::ReduceMean)) {
-      Dim count = builder_.dim(1);
-      for (size_t i = 0; i < plan_.reduced.size(); ++i)
-        if (plan_.reduced[i]) count = builder_.module.dims.mul(count, plan_.full.shape[i]);
-      Expr divisor = convert(builder_.parameter(count), total->type.dtype);
-      total = apply(ScalarOp::Div, {total, splat_to(divisor, total->type.lanes)});
-    }
-    const DType dtype = op.type().dtype;
-    if (compute_dtype(dtype) != dtype) total = convert(convert(total, dtype), compute_dtype(dtype));
-    total = body.let("total", total);
+    total = body.let("total", finished_reduction(builder_, plan_, op, total));
     emit_.bind(op.result(), [total](const Coords&) { return total; });
   }
 
@@ -229,28 +219,21 @@ class ReductionEmitter {
 
   // --- results -------------------------------------------------------------------------------------------------
   void store_kept(Block& body) {
-    const auto& yielded = group_.regions[0]->results();
     for (uint32_t result : plan_.kept_results) {
       GroupEmitter::Scope scope(emit_, body);
-      const Coords where = locate_result(emit_, plan_, yielded[result], kept_here(), false);
-      emit_.store(result, where, emit_.value(yielded[result], where));
+      store_located(emit_, plan_, result, kept_here(), false);
     }
   }
 
   void store_full(Block& body) {
-    const auto& yielded = group_.regions[0]->results();
     walk(body, 1, [&](Block& block, int, const Expr& mask) {
       GroupEmitter::Scope scope(emit_, block);
       const Coords coords = here(lanes_, mask);
-      for (uint32_t result : plan_.full_results) {
-        const Coords where = locate_result(emit_, plan_, yielded[result], coords, true);
-        emit_.store(result, where, emit_.value(yielded[result], where));
-      }
+      for (uint32_t result : plan_.full_results) store_located(emit_, plan_, result, coords, true);
     });
   }
 
   KernelBuilder& builder_;
-  const Op& group_;
   const ReductionPlan& plan_;
   const IterationSpace& space_;
   GroupEmitter emit_;
@@ -265,8 +248,7 @@ class ReductionEmitter {
 };
 
 // Everything the kernel will evaluate, once.
-void dry_run(GroupEmitter& emit, const Op& group, const ReductionPlan& plan, const Coords& given) {
-  const auto& yielded = group.regions[0]->results();
+void dry_run(GroupEmitter& emit, const ReductionPlan& plan, const Coords& given) {
   const Coords coords = with_block_tail(emit, plan.full, given);
   for (const ReductionPlan::Pass& pass : plan.passes)
     for (const Op* op : pass.reductions) {
@@ -274,14 +256,8 @@ void dry_run(GroupEmitter& emit, const Op& group, const ReductionPlan& plan, con
       const Expr any = identity_of(op->kind, op->type().dtype);
       emit.bind(op->result(), [any](const Coords&) { return any; });
     }
-  for (uint32_t result : plan.full_results) {
-    const Coords where = locate_result(emit, plan, yielded[result], coords, true);
-    emit.store(result, where, emit.value(yielded[result], where));
-  }
-  for (uint32_t result : plan.kept_results) {
-    const Coords where = locate_result(emit, plan, yielded[result], plan.kept(coords), false);
-    emit.store(result, where, emit.value(yielded[result], where));
-  }
+  for (uint32_t result : plan.full_results) store_located(emit, plan, result, coords, true);
+  for (uint32_t result : plan.kept_results) store_located(emit, plan, result, plan.kept(coords), false);
 }
 
 }  // namespace
@@ -290,7 +266,7 @@ IterationSpace reduction_space(Context& context, const Op& group, const Reductio
   IterationSpace space = space_of(context.module.dims, plan.full);
   fit_space(
       space, context.module, context.target(), group,
-      [&](GroupEmitter& emit, const Coords& coords) { dry_run(emit, group, plan, coords); }, plan.reduced);
+      [&](GroupEmitter& emit, const Coords& coords) { dry_run(emit, plan, coords); }, plan.reduced);
   return space;
 }
 

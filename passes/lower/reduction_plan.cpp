@@ -171,4 +171,22 @@ Coords locate_result(GroupEmitter& emit, const ReductionPlan& plan, const Value*
   LPD_UNREACHABLE("a result of no space");
 }
 
+void store_located(GroupEmitter& emit, const ReductionPlan& plan, uint32_t index, const Coords& coords, bool full) {
+  const Value* yielded = emit.group.regions[0]->results()[index];
+  const Coords where = locate_result(emit, plan, yielded, coords, full);
+  emit.store(index, where, emit.value(yielded, where));
+}
+
+loops::Expr finished_reduction(KernelBuilder& builder, const ReductionPlan& plan, const Op& reduction,
+                               loops::Expr total) {
+  if (reduction.is(OpKind::ReduceMean)) {
+    Dim count = builder.dim(1);
+    for (size_t i = 0; i < plan.reduced.size(); ++i)
+      if (plan.reduced[i]) count = builder.module.dims.mul(count, plan.full.shape[i]);
+    const loops::Expr divisor = convert(builder.parameter(count), total->type.dtype);
+    total = loops::apply(ScalarOp::Div, {total, splat_to(divisor, total->type.lanes)});
+  }
+  return rounded(total, reduction.type().dtype);
+}
+
 }  // namespace lapidary::lowering

@@ -35,6 +35,12 @@ std::optional<ReductionPlan> plan_reductions(DimPool&, const Op& group);
 // Coordinates of a yielded value, when `full` (kept: null) or `kept` are where the kernel stands.
 Coords locate_result(GroupEmitter&, const ReductionPlan&, const Value* yielded, const Coords& coords, bool full);
 
+// Stores result `index` of the group, which lies in the full space or the kept one, where the kernel stands.
+void store_located(GroupEmitter&, const ReductionPlan&, uint32_t index, const Coords& coords, bool full);
+
+// The value of a reduction, given what its elements combine to: a mean is divided, and all are rounded to their type.
+loops::Expr finished_reduction(KernelBuilder&, const ReductionPlan&, const Op& reduction, loops::Expr total);
+
 bool is_reduction_op(const Op&);
 
 }  // namespace lapidary::lowering

@@ -6,6 +6,7 @@
 #include "ir/fragment.h"
 #include "passes/lower/gpu/gpu.h"
 #include "passes/lower/gpu/operand.h"
+#include "passes/lower/gpu/threads.h"
 #include "passes/lower/work.h"
 
 namespace lapidary::lowering::gpu {
@@ -130,10 +131,7 @@ class AttentionEmitter {
           mul(apply(ScalarOp::Tanh, {mul(score, real(static_cast<float>(1 / cap)))}), real(static_cast<float>(cap)));
     if (op_.operands.size() > 3) {
       const Value* mask = op_.operand(3);
-      std::vector<Coord> where = {at(batch_), at(head_), at(query), at(key)};
-      where.erase(where.begin(), where.begin() + (4 - mask->type.rank()));
-      for (int axis = 0; axis < mask->type.rank(); ++axis)
-        if (lapidary::value_of(mask->type.shape[axis]) == 1) where[axis] = at(integer(0));
+      const auto where = broadcast_axes(mask->type, {at(batch_), at(head_), at(query), at(key)});
       const Expr added = operand_value(emit_, DType::F32, both(is_query(query), less(key, builder_.parameter(keys))),
                                        [&] { return emit_.value(mask, {where}); });
       if (!added) return nullptr;
@@ -146,34 +144,25 @@ class AttentionEmitter {
     return score;
   }
 
+  // By pairs of neighbours: value sizes are multiples of 16.
   void store(const TileLayout& tile) {
     constexpr int kLanes = 2;
-    const Var thread = make_var("thread", {}, 0, builder_.threads - 1);
-    const Var element = make_var("e", {}, 0, accumulator_->size - 1, kLanes);
-    const int lanes = value_size_ % kLanes == 0 ? kLanes : 1;
-    Block inner;
-    for (int lane = 0; lane < kLanes; lane += lanes) {
-      const Expr at_element = add(variable(element), integer(lane));
-      const FragmentPlace place = fragment_place(tile, variable(thread), at_element);
-      const Expr query = inner.let("query", add(first_, place.row)), column = inner.let("column", place.column);
+    for_each_held(builder_, accumulator_, kLanes, [&](Block& block, const Expr& thread, const Expr& element) {
+      const FragmentPlace place = fragment_place(tile, thread, element);
+      const Expr query = block.let("query", add(first_, place.row)), column = block.let("column", place.column);
       Block guarded;
       {
         GroupEmitter::Scope scope(emit_, guarded);
-        Coords where{{at(batch_), at(head_), at(query), lanes > 1 ? along(column) : at(column)}, lanes};
-        Expr value = load(accumulator_, at_element, lanes);
+        const Coords where{{at(batch_), at(head_), at(query), along(column)}, kLanes};
+        Expr value = load(accumulator_, element, kLanes);
         if (range(k_->type.shape[2]).lo < 1)  // over no keys the result is 0
           value =
-              select(splat_to(less(integer(0), builder_.parameter(k_->type.shape[2])), lanes), value, real(0, lanes));
-        if (const DType dtype = op_.type().dtype; compute_dtype(dtype) != dtype)
-          value = convert(convert(value, dtype), compute_dtype(dtype));
-        emit_.store_results(op_.result(), where, value);
+              select(splat_to(less(integer(0), builder_.parameter(k_->type.shape[2])), kLanes), value, real(0, kLanes));
+        emit_.store_results(op_.result(), where, rounded(value, op_.type().dtype));
       }
       const Expr inside = both(is_query(query), within(column, value_size_, node_.columns));
-      inner.add(inside ? if_then(inside, guarded.take()) : block(guarded.take()));
-    }
-    builder_.body.add(for_loop(
-        thread, integer(0), integer(builder_.threads), 1, LoopKind::Thread,
-        {for_loop(element, integer(0), integer(accumulator_->size), kLanes, LoopKind::Unrolled, inner.take())}));
+      block.add(inside ? if_then(inside, guarded.take()) : loops::block(guarded.take()));
+    });
   }
 
   DimPool& dims_;

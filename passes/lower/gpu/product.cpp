@@ -1,6 +1,6 @@
 // Tiles of a product. The step's kernel:
 //
-//   task: batch, tile of rows, tile of columns (columns of a few rows of tiles before the next, for the second cache)
+//   task: batch, tile of rows, tile of columns, the last one fastest
 //     thread: acc = 0
 //     product acc: a(i, k) and b(k, j) as expressions, masked at the ends, prologues included
 //     thread: for each element it holds: epilogue, stored by two or four neighbours
@@ -14,6 +14,7 @@
 #include "ir/error.h"
 #include "ir/fragment.h"
 #include "passes/lower/gpu/operand.h"
+#include "passes/lower/gpu/threads.h"
 #include "passes/lower/gpu/tiles.h"
 #include "passes/lower/work.h"
 
@@ -29,12 +30,11 @@ bool is_zero(Dim dim) { return lapidary::value_of(dim) == 0; }
 
 class ProductEmitter {
  public:
-  ProductEmitter(Context& context, const Op& group, const ProductForm& form, const Tile& tile, DType factor)
+  ProductEmitter(Context& context, const Op& group, const ProductForm& form, const Tile& tile)
       : dims_(context.module.dims),
-        group_(group),
         form_(form),
         tile_(tile),
-        factor_(factor),
+        factor_(tile.factor),
         builder_(context.module, context.target(), "product", tile.text()),
         emit_(builder_, group),
         rows_(form.rows.extent(dims_)),
@@ -51,9 +51,8 @@ class ProductEmitter {
     builder_.threads = 32 * tile.warp_rows * tile.warp_columns;
   }
 
-  bool has_single_elements() const { return has_single_elements_; }
-
-  std::optional<LoweredVariant> emit(Dim when) {
+  // Where the tile lies and what it is made of; false where an operand is no expression. Then emit(), once.
+  bool begin() {
     Dim row_tiles = dims_.ceildiv(rows_, builder_.dim(tile_.rows)),
         column_tiles = dims_.ceildiv(columns_, builder_.dim(tile_.columns));
     std::vector<Dim> task_extents = form_.batch;
@@ -63,17 +62,24 @@ class ProductEmitter {
     for (size_t i = 0; i < form_.batch.size(); ++i) batch_.push_back(at(parts[i]));
     first_row_ = builder_.body.let("row", mul(parts[parts.size() - 2], integer(tile_.rows)));
     first_column_ = builder_.body.let("column", mul(parts.back(), integer(tile_.columns)));
-    if (!operands()) return std::nullopt;
-    has_single_elements_ = node_.a.vector == 1 || node_.b.vector == 1;
+    tasks_ = dims_.product(task_extents);
+    return operands();
+  }
+
+  bool has_single_elements() const { return node_.a.vector == 1 || node_.b.vector == 1; }
+
+  LoweredVariant emit(Dim when) {
     const DType sum = factor_ == DType::F64 ? DType::F64 : is_float(factor_) ? DType::F32 : DType::I32;
     accumulator_ = builder_.body.fragment("acc", sum, tile_layout(node_).elements());
-    for_each_element(1,
-                     [&](Block& block, Expr, Expr element) { block.add(store(accumulator_, element, zero_of(sum))); });
+    for_each_held(builder_, accumulator_, 1, [&](Block& block, const Expr&, const Expr& element) {
+      block.add(store(accumulator_, element, zero_of(sum)));
+    });
     builder_.body.add(product(accumulator_, node_, integer(0), builder_.parameter(depth_)));
     const int together = lanes();
-    for_each_element(together,
-                     [&](Block& block, Expr thread, Expr element) { epilogue(block, thread, element, together); });
-    return builder_.finish(dims_.product(task_extents), when);
+    for_each_held(builder_, accumulator_, together, [&](Block& block, const Expr& thread, const Expr& element) {
+      epilogue(block, thread, element, together);
+    });
+    return builder_.finish(tasks_, when);
   }
 
  private:
@@ -142,17 +148,6 @@ class ProductEmitter {
     }
   }
 
-  // A Thread loop over what each thread holds.
-  void for_each_element(int step, const std::function<void(Block&, Expr thread, Expr element)>& body) {
-    const Var thread = make_var("thread", {}, 0, builder_.threads - 1);
-    const Var element = make_var("e", {}, 0, accumulator_->size - 1, step);
-    Block inner;
-    body(inner, variable(thread), variable(element));
-    builder_.body.add(
-        for_loop(thread, integer(0), integer(builder_.threads), 1, LoopKind::Thread,
-                 {for_loop(element, integer(0), integer(accumulator_->size), step, LoopKind::Unrolled, inner.take())}));
-  }
-
   void epilogue(Block& block, const Expr& thread, const Expr& element, int lanes) {
     const FragmentPlace place = fragment_place(tile_layout(node_), thread, element);
     const Expr row = block.let("row", add(first_row_, place.row)),
@@ -165,21 +160,14 @@ class ProductEmitter {
       if (stored_columns_ != columns_) where.mask = first_lanes(sub(builder_.parameter(columns_), column), lanes);
       Expr sum = load(accumulator_, element, lanes);
       if (form_.bias) sum = add(sum, form_.bias(emit_, where));
-      emit_.store_results(form_.anchor->result(), where, rounded(sum));
+      emit_.store_results(form_.anchor->result(), where, rounded(sum, form_.anchor->type().dtype));
     }
     const Expr guard = both(inside(row, rows_, tile_.rows), inside(column, stored_columns_, tile_.columns));
     if (!guard) return block.add(loops::block(inner.take()));
     block.add(if_then(guard, inner.take()));
   }
 
-  // To the result's type: halves are summed in f32.
-  Expr rounded(const Expr& sum) const {
-    const DType dtype = form_.anchor->type().dtype;
-    return compute_dtype(dtype) == dtype ? sum : convert(convert(sum, dtype), compute_dtype(dtype));
-  }
-
   DimPool& dims_;
-  const Op& group_;
   const ProductForm& form_;
   const Tile& tile_;
   DType factor_;
@@ -189,8 +177,8 @@ class ProductEmitter {
   ProductNode node_;
   Parts batch_;
   Expr first_row_, first_column_;
+  Dim tasks_ = nullptr;
   Buffer accumulator_;
-  bool has_single_elements_ = false;
 };
 
 // An extent where every symbol is `value`, as far as its interval goes.
@@ -210,11 +198,13 @@ Tile tile_if(Context& context, const ProductForm& form, int64_t symbols) {
 
 std::optional<LoweredVariant> product_variant(Context& context, const Op& group, const ProductForm& form,
                                               const Tile& tile, Dim when) {
-  ProductEmitter emitter(context, group, form, tile, tile.factor);
-  std::optional<LoweredVariant> variant = emitter.emit(when);
-  if (!variant || !emitter.has_single_elements()) return variant;
+  ProductEmitter emitter(context, group, form, tile);
+  if (!emitter.begin()) return std::nullopt;
+  if (!emitter.has_single_elements()) return emitter.emit(when);
   const Tile smaller = tile_of_single_elements(tile);
-  return ProductEmitter(context, group, form, smaller, smaller.factor).emit(when);
+  ProductEmitter of_single_elements(context, group, form, smaller);
+  of_single_elements.begin();
+  return of_single_elements.emit(when);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 //   thread t: y = exp(x - m) / s
 #include "ir/error.h"
 #include "passes/lower/gpu/gpu.h"
+#include "passes/lower/gpu/threads.h"
 #include "passes/lower/iteration_space.h"
 #include "passes/lower/op_loops.h"
 #include "passes/lower/reduction.h"
@@ -25,7 +26,7 @@ constexpr int64_t kWarpRow = 2048;
 class RowEmitter {
  public:
   RowEmitter(KernelBuilder& builder, const Op& group, const ReductionPlan& plan, const IterationSpace& space)
-      : builder_(builder), group_(group), plan_(plan), space_(space), emit_(builder, group), index_(space.axes.size()) {
+      : builder_(builder), plan_(plan), space_(space), emit_(builder, group), index_(space.axes.size()) {
     for (int axis : space.loops()) (plan.is_reduced(space, axis) ? reduced_ : kept_).push_back(axis);
     int64_t length = 1;
     for (int axis : reduced_) length *= guess(extent(axis));
@@ -53,26 +54,25 @@ class RowEmitter {
 
   // A Thread loop whose body stands at the thread's own row.
   void threads(const std::function<void(Block&)>& body) {
-    const Var thread = make_var("thread", {}, 0, kThreads - 1);
-    lane_ = mod(variable(thread), integer(each_));
-    Expr row =
-        add(mul(variable(builder_.task()), integer(rows_of_block())), floordiv(variable(thread), integer(each_)));
-    Block own, rest;
-    row = own.let("row", row);
-    {
-      GroupEmitter::Scope scope(emit_, rest);
-      const std::vector<Expr> parts = split_index(builder_, rest, row, kept_extents());
-      for (size_t i = 0; i < kept_.size(); ++i) index_[kept_[i]] = parts[i];
-      for (int axis : reduced_) index_[axis] = integer(0);
-      body(rest);
-    }
-    if (rows_of_block() == 1) {
-      own.add(block(rest.take()));
-    } else {
-      const Dim rows = builder_.module.dims.product(kept_extents());
-      own.add(if_then(less(row, builder_.parameter(rows)), rest.take()));
-    }
-    builder_.body.add(for_loop(thread, integer(0), integer(kThreads), 1, LoopKind::Thread, own.take()));
+    for_each_thread(builder_, [&](Block& own, const Expr& thread) {
+      lane_ = mod(thread, integer(each_));
+      Expr row = add(mul(variable(builder_.task()), integer(rows_of_block())), floordiv(thread, integer(each_)));
+      row = own.let("row", row);
+      Block rest;
+      {
+        GroupEmitter::Scope scope(emit_, rest);
+        const std::vector<Expr> parts = split_index(builder_, rest, row, kept_extents());
+        for (size_t i = 0; i < kept_.size(); ++i) index_[kept_[i]] = parts[i];
+        for (int axis : reduced_) index_[axis] = integer(0);
+        body(rest);
+      }
+      if (rows_of_block() == 1) {
+        own.add(block(rest.take()));
+      } else {
+        const Dim rows = builder_.module.dims.product(kept_extents());
+        own.add(if_then(less(row, builder_.parameter(rows)), rest.take()));
+      }
+    });
   }
 
   // Loops over the thread's part of the row.
@@ -124,28 +124,18 @@ class RowEmitter {
     for (size_t i = 0; i < totals.size(); ++i) {
       const Op& op = *pass.reductions[i];
       builder_.body.add(combine(totals[i], combining_op(op.kind), each_));
-      emit_.bind(op.result(), [this, &op, total = totals[i]](const Coords&) { return finished(op, total); });
+      emit_.bind(op.result(), [this, &op, total = totals[i]](const Coords&) {
+        return finished_reduction(builder_, plan_, op, load(total, integer(0)));
+      });
     }
   }
 
   // Threads whose row there is not take part in the combination all the same.
   void start(const Op& op, const Buffer& total) {
     if (rows_of_block() == 1) return;
-    const Var thread = make_var("thread", {}, 0, kThreads - 1);
-    builder_.body.add(for_loop(thread, integer(0), integer(kThreads), 1, LoopKind::Thread,
-                               {store(total, integer(0), identity_of(op.kind, op.type().dtype))}));
-  }
-
-  Expr finished(const Op& op, const Buffer& total) {
-    Expr value = load(total, integer(0));
-    if (op.is(OpKind::ReduceMean)) {
-      Dim count = builder_.dim(1);
-      for (size_t i = 0; i < plan_.reduced.size(); ++i)
-        if (plan_.reduced[i]) count = builder_.module.dims.mul(count, plan_.full.shape[i]);
-      value = apply(ScalarOp::Div, {value, convert(builder_.parameter(count), value->type.dtype)});
-    }
-    const DType dtype = op.type().dtype;
-    return compute_dtype(dtype) == dtype ? value : convert(convert(value, dtype), compute_dtype(dtype));
+    for_each_thread(builder_, [&](Block& own, const Expr&) {
+      own.add(store(total, integer(0), identity_of(op.kind, op.type().dtype)));
+    });
   }
 
   void store_kept() {
@@ -153,11 +143,7 @@ class RowEmitter {
       Block first;
       {
         GroupEmitter::Scope scope(emit_, first);
-        const auto& yielded = group_.regions[0]->results();
-        for (uint32_t result : plan_.kept_results) {
-          const Coords where = locate_result(emit_, plan_, yielded[result], kept_here(), false);
-          emit_.store(result, where, emit_.value(yielded[result], where));
-        }
+        for (uint32_t result : plan_.kept_results) store_located(emit_, plan_, result, kept_here(), false);
       }
       own.add(if_then(equal(lane_, integer(0)), first.take()));
     });
@@ -167,17 +153,12 @@ class RowEmitter {
     threads([&](Block& own) {
       walk(own, 0, [&](Block& inner) {
         GroupEmitter::Scope scope(emit_, inner);
-        const auto& yielded = group_.regions[0]->results();
-        for (uint32_t result : plan_.full_results) {
-          const Coords where = locate_result(emit_, plan_, yielded[result], here(), true);
-          emit_.store(result, where, emit_.value(yielded[result], where));
-        }
+        for (uint32_t result : plan_.full_results) store_located(emit_, plan_, result, here(), true);
       });
     });
   }
 
   KernelBuilder& builder_;
-  const Op& group_;
   const ReductionPlan& plan_;
   const IterationSpace& space_;
   GroupEmitter emit_;
