@@ -32,27 +32,20 @@ static sizes measure(const lpd_instance *instance) {
   return found;
 }
 
-/* Hands out pieces of a block; with block NULL it only adds up. */
-static void *carve(char *block, int64_t *used, int64_t count, size_t size) {
-  void *piece = block ? block + *used : NULL;
-  *used += (count * (int64_t)size + 15) & ~(int64_t)15;
-  return piece;
-}
-
 static int64_t carve_tables(const lpd_instance *instance, const sizes *size, char *block) {
   const lpd_model *model = instance->model;
-  int64_t used = 0;
-  lpd_cuda_instance *own = carve(block, &used, 1, sizeof *own);
-  lpd_cuda_plan *plans = carve(block, &used, model->entry_count, sizeof *plans);
-  void **parameters = carve(block, &used, size->parameters, sizeof *parameters);
-  CUevent *events = carve(block, &used, (int64_t)size->steps + 1, sizeof *events);
+  lpd_carver carver = {block, 0};
+  lpd_cuda_instance *own = lpd_carve(&carver, 1, sizeof *own);
+  lpd_cuda_plan *plans = lpd_carve(&carver, model->entry_count, sizeof *plans);
+  void **parameters = lpd_carve(&carver, size->parameters, sizeof *parameters);
+  CUevent *events = lpd_carve(&carver, (int64_t)size->steps + 1, sizeof *events);
   for (uint32_t e = 0; e < model->entry_count; ++e) {
-    const lpd_cuda_plan plan = {.launches = carve(block, &used, model->entries[e].step_count, sizeof(lpd_cuda_launch)),
-                                .graphs = carve(block, &used, instance->plans[e].region_count, sizeof(lpd_cuda_graph))};
+    const lpd_cuda_plan plan = {.launches = lpd_carve(&carver, model->entries[e].step_count, sizeof(lpd_cuda_launch)),
+                                .graphs = lpd_carve(&carver, instance->plans[e].region_count, sizeof(lpd_cuda_graph))};
     if (block) plans[e] = plan;
   }
   if (block) own->plans = plans, own->parameters = parameters, own->events = events;
-  return used;
+  return carver.used;
 }
 
 static lpd_status make_tables(lpd_instance *instance) {

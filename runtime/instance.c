@@ -4,22 +4,10 @@
 
 #include "internal.h"
 
-/* Hands out pieces of a block; with block NULL it only adds up. */
-typedef struct {
-  char *block;
-  int64_t used;
-} carver;
-
-static void *carve(carver *c, int64_t count, int64_t size) {
-  void *piece = c->block ? c->block + c->used : NULL;
-  c->used += (count * size + 15) & ~(int64_t)15;
-  return piece;
-}
-
-static void carve_slots(carver *c, const lpd_model *model, lpd_slot *slots) {
+static void carve_slots(lpd_carver *c, const lpd_model *model, lpd_slot *slots) {
   for (uint32_t i = 0; i < model->input_count + model->output_count; ++i) {
     const uint32_t rank = lpd_signature_of(model, (int)i)->rank;
-    int64_t *dims = carve(c, rank, sizeof(int64_t)), *wanted = carve(c, rank, sizeof(int64_t));
+    int64_t *dims = lpd_carve(c, rank, sizeof(int64_t)), *wanted = lpd_carve(c, rank, sizeof(int64_t));
     if (c->block) slots[i].dims = dims, slots[i].wanted = wanted;
   }
 }
@@ -58,7 +46,7 @@ static void fill_plan(const lpd_model *model, const lpd_entry *entry, lpd_plan *
   }
 }
 
-static void carve_plan(carver *c, const lpd_model *model, const lpd_entry *entry, lpd_plan *plan) {
+static void carve_plan(lpd_carver *c, const lpd_model *model, const lpd_entry *entry, lpd_plan *plan) {
   int64_t pointers = 0, integers = 0, patches = 0, regions = 0;
   for (uint32_t s = 0; s < entry->step_count; ++s) {
     const lpd_step *step = &model->steps[entry->first_step + s];
@@ -68,25 +56,25 @@ static void carve_plan(carver *c, const lpd_model *model, const lpd_entry *entry
     integers += most_integers(model, step);
     for (uint32_t b = 0; b < step->buffer_count; ++b) patches += lpd_moves(&model->buffer_refs[step->first_buffer + b]);
   }
-  const lpd_plan carved = {.jobs = carve(c, entry->step_count, sizeof(lpd_job)),
-                           .pointers = carve(c, pointers, sizeof(void *)),
-                           .integers = carve(c, integers, sizeof(int64_t)),
-                           .patches = carve(c, patches, sizeof(lpd_patch)),
-                           .regions = carve(c, regions, sizeof(lpd_region)),
-                           .region_of = carve(c, entry->step_count, sizeof(uint32_t)),
-                           .nanoseconds = carve(c, entry->step_count, sizeof(int64_t))};
+  const lpd_plan carved = {.jobs = lpd_carve(c, entry->step_count, sizeof(lpd_job)),
+                           .pointers = lpd_carve(c, pointers, sizeof(void *)),
+                           .integers = lpd_carve(c, integers, sizeof(int64_t)),
+                           .patches = lpd_carve(c, patches, sizeof(lpd_patch)),
+                           .regions = lpd_carve(c, regions, sizeof(lpd_region)),
+                           .region_of = lpd_carve(c, entry->step_count, sizeof(uint32_t)),
+                           .nanoseconds = lpd_carve(c, entry->step_count, sizeof(int64_t))};
   if (!c->block) return;
   *plan = carved;
   fill_plan(model, entry, plan);
 }
 
-static lpd_instance *carve_instance(carver *c, const lpd_model *model) {
-  lpd_instance *instance = carve(c, 1, sizeof(lpd_instance));
-  lpd_slot *slots = carve(c, model->input_count + model->output_count, sizeof(lpd_slot));
-  int64_t *dims = carve(c, model->dim_count, sizeof(int64_t));
-  lpd_plan *plans = carve(c, model->entry_count, sizeof(lpd_plan));
-  int32_t *flags = carve(c, model->flag_count, sizeof(int32_t));
-  lpd_block *registers = carve(c, model->register_count, sizeof(lpd_block));
+static lpd_instance *carve_instance(lpd_carver *c, const lpd_model *model) {
+  lpd_instance *instance = lpd_carve(c, 1, sizeof(lpd_instance));
+  lpd_slot *slots = lpd_carve(c, model->input_count + model->output_count, sizeof(lpd_slot));
+  int64_t *dims = lpd_carve(c, model->dim_count, sizeof(int64_t));
+  lpd_plan *plans = lpd_carve(c, model->entry_count, sizeof(lpd_plan));
+  int32_t *flags = lpd_carve(c, model->flag_count, sizeof(int32_t));
+  lpd_block *registers = lpd_carve(c, model->register_count, sizeof(lpd_block));
   carve_slots(c, model, slots);
   for (uint32_t e = 0; e < model->entry_count; ++e)
     carve_plan(c, model, &model->entries[e], c->block ? &plans[e] : NULL);
@@ -126,9 +114,9 @@ lpd_status lpd_create(const lpd_model *model, const lpd_options *given, lpd_inst
   if (lpd_missing_feature(model->cpu_features)) return LPD_UNSUPPORTED_CPU;
 
   const lpd_alloc *alloc = options->alloc ? options->alloc : &lpd_default_alloc;
-  carver measure = {NULL, 0};
+  lpd_carver measure = {NULL, 0};
   carve_instance(&measure, model);
-  carver real = {lpd_take(alloc, measure.used), 0};
+  lpd_carver real = {lpd_take(alloc, measure.used), 0};
   if (!real.block) return LPD_OUT_OF_MEMORY;
   memset(real.block, 0, (size_t)measure.used);
   lpd_instance *instance = carve_instance(&real, model);

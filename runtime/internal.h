@@ -233,4 +233,16 @@ uint32_t lpd_usable_cores(void);
 /* Logical CPUs in the affinity mask: more threads than that should not spin for each other. */
 uint32_t lpd_usable_cpus(void);
 
+/* --- tables in one block: handed out in pieces of whole 16 bytes; with block NULL they are only added up ---------- */
+typedef struct {
+  char *block;
+  int64_t used;
+} lpd_carver;
+
+static inline void *lpd_carve(lpd_carver *carver, int64_t count, int64_t size) {
+  void *piece = carver->block ? carver->block + carver->used : NULL;
+  carver->used += (count * size + 15) & ~(int64_t)15;
+  return piece;
+}
+
 #endif

@@ -19,8 +19,9 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path[:0] = [HERE, os.path.join(HERE, "..", "zoo")]
+sys.path[:0] = [HERE, os.path.join(HERE, ".."), os.path.join(HERE, "..", "zoo")]
 import models  # noqa: E402
+import tally  # noqa: E402
 from products import check_products  # noqa: E402
 
 DIGITS = os.path.join(ROOT, "examples", "digits", "digits.onnx")
@@ -166,29 +167,25 @@ def memory(artifacts, names):
         yield f"{what}: {megabytes:.1f} MB of its own", "" if megabytes <= ALLOWANCE >> 20 else f"more than {ALLOWANCE >> 20} MB"
 
 
+def said(kind):
+    for what, wrong in kind:
+        yield f"{what}{': ' + wrong if wrong else ''}", not wrong
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
     parser.add_argument("--all", action="store_true", help="BERT's memory too")
     args = parser.parse_args()
     lapidary = os.path.abspath(os.path.join(args.build, "tools", "lapidary"))
-    counts = {True: 0, False: 0}
     with tempfile.TemporaryDirectory() as folder:
         artifacts = Artifacts(lapidary, folder)
         large = {"bert_base": ["N=2", "S=128"]} if args.all else {}
-        for checks in (same_bytes(artifacts, ["digits", "squeezenet1_1", "resnet50", "bilstm_tagger", "tf_mobilenet_v2"]),
-                       left_after_failure(artifacts), clean_headers(artifacts), reopened(artifacts),
-                       side_by_side(artifacts, {"squeezenet1_1": ["N=2"], "bilstm_tagger": ["N=3", "S=17"]}),
-                       check_products(lapidary), memory(artifacts, {"resnet50": [], "bilstm_tagger": [], **large})):
-            try:
-                for what, wrong in checks:
-                    counts[not wrong] += 1
-                    print(f"{'FAIL' if wrong else 'pass'}  {what}{': ' + wrong if wrong else ''}", flush=True)
-            except Exception as error:  # one kind's failure must not hide the others
-                counts[False] += 1
-                print(f"FAIL  {error!r}", flush=True)
-    print(f"{counts[True]} passed, {counts[False]} failed")
-    return counts[False] > 0 or not counts[True]
+        kinds = (same_bytes(artifacts, ["digits", "squeezenet1_1", "resnet50", "bilstm_tagger", "tf_mobilenet_v2"]),
+                 left_after_failure(artifacts), clean_headers(artifacts), reopened(artifacts),
+                 side_by_side(artifacts, {"squeezenet1_1": ["N=2"], "bilstm_tagger": ["N=3", "S=17"]}),
+                 check_products(lapidary), memory(artifacts, {"resnet50": [], "bilstm_tagger": [], **large}))
+        return tally.run(("", lambda kind=kind: said(kind)) for kind in kinds)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import products  # noqa: E402
 import runner  # noqa: E402
 import small_models  # noqa: E402
 import suite  # noqa: E402
+import tally  # noqa: E402
 
 MODELS = ["squeezenet1_1", "tf_lstm_gru", "greedy_decoder", "sk_scaler_rf"]
 # All of them: scripts/conformance --target=cuda:sm_80.
@@ -91,17 +92,7 @@ def main():
     groups = {"errors": lambda: errors.checks(build), "products": lambda: products.checks(build, driver),
               "cases": lambda: cases(build), "kinds": lambda: kinds(build), "models": lambda: models(build, driver),
               "bench": lambda: bench.checks(build)}
-    counts = {True: 0, False: 0}
-    for name in args.only.split(","):
-        try:
-            for what, passed in groups[name]():
-                counts[passed] += 1
-                print(f"{'pass' if passed else 'FAIL'}  {name}: {what}", flush=True)
-        except Exception as error:  # one group's failure must not hide the others
-            counts[False] += 1
-            print(f"FAIL  {name}: {error!r}", flush=True)
-    print(f"{counts[True]} passed, {counts[False]} failed")
-    return counts[False] > 0 or not counts[True]
+    return tally.run((name, lambda name=name: groups[name]()) for name in args.only.split(","))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import numpy as np
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", "zoo")]
+import tally  # noqa: E402
 from product import Product  # noqa: E402
 
 COMPILER = [os.environ.get("CXX", "g++"), "-std=c++17", "-O1", "-mf16c", "-mfma", "-ffp-contract=off", "-w", "-fPIC", "-shared", "-I" + ROOT]
@@ -144,6 +145,11 @@ def check_zoo(name, build, target, driver):
                          ROUNDED.get(name, TOLERANCE))
 
 
+def said(*arguments):
+    for what, message, passed in check_zoo(*arguments):
+        yield f"{what}: {message}", passed
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.path.join(ROOT, "build"))
@@ -152,17 +158,7 @@ def main():
     parser.add_argument("names", nargs="+")
     args = parser.parse_args()
     driver = None if args.device else Driver(args.build)
-    counts = {True: 0, False: 0}
-    for name in args.names:
-        try:
-            for what, message, passed in check_zoo(name, args.build, args.target, driver):
-                counts[passed] += 1
-                print(f"{'pass' if passed else 'FAIL'}  {name}: {what}: {message}", flush=True)
-        except Exception as error:  # one model's failure must not hide the others
-            counts[False] += 1
-            print(f"FAIL  {name}: {error!r}", flush=True)
-    print(f"{counts[True]} passed, {counts[False]} failed")
-    return counts[False] > 0 or not counts[True]
+    return tally.run((name, lambda name=name: said(name, args.build, args.target, driver)) for name in args.names)
 
 
 if __name__ == "__main__":
