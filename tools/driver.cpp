@@ -222,6 +222,19 @@ std::vector<codegen::Level> Compiled::levels() const {
   return all;
 }
 
+std::vector<codegen::cuda::Image> compile_images(const Compiled& compiled, const codegen::ArtifactOptions& options,
+                                                 const std::function<bool(const std::string&)>& wanted) {
+  const std::vector<codegen::Level> all = compiled.levels();
+  std::vector<Target> targets;
+  for (const codegen::Level& level : all) {
+    targets.push_back(level.target);
+    std::erase_if(targets.back().images, [&](const std::string& image) { return !wanted(image); });
+  }
+  std::vector<codegen::Level> levels;
+  for (size_t i = 0; i < all.size(); ++i) levels.push_back({all[i].program, targets[i]});
+  return codegen::cuda::compile_images(levels, options);
+}
+
 void write(const Compiled& compiled, const CompileOptions& options, const std::string& symbol,
            const codegen::Products& products) {
   about_model(options,

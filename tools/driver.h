@@ -1,6 +1,7 @@
 // Strings the stages together: file → Module → Program → artifact. The one place that sees every layer.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "codegen/codegen.h"
+#include "codegen/cuda/compile.h"
 #include "ir/error.h"
 #include "ir/program.h"
 #include "passes/pipeline.h"
@@ -60,6 +62,9 @@ Compiled compile_graph(const CompileOptions&);  // up to the last graph pass; no
 void must_run_here(const CompileOptions&);      // throws where the target is of another architecture
 void lower(Compiled&, const CompileOptions&);   // the graph that one holds, for its targets
 Compiled compile(const CompileOptions&);        // both
+// The images of all its levels whose architectures ("sm_80", "compute_80") are wanted.
+std::vector<codegen::cuda::Image> compile_images(const Compiled&, const codegen::ArtifactOptions&,
+                                                 const std::function<bool(const std::string&)>& wanted);
 void write(const Compiled&, const CompileOptions&, const std::string& symbol, const codegen::Products&);
 
 std::map<std::string, std::vector<int64_t>> parse_shapes(const std::vector<std::string>& texts);

@@ -14,18 +14,10 @@ namespace lapidary::tools {
 namespace {
 
 using codegen::cuda::Image;
-
-bool is_cubin(const std::string& architecture) { return architecture.starts_with("sm_"); }
+using codegen::cuda::is_cubin;
 
 bool has(const std::vector<std::string>& kinds, std::string_view kind) {
   return std::ranges::find(kinds, kind) != kinds.end();
-}
-
-// The target with the images of these kinds alone.
-Target restricted(Target target, const std::vector<std::string>& kinds) {
-  std::erase_if(target.images,
-                [&](const std::string& image) { return !has(kinds, is_cubin(image) ? "cubin" : "ptx"); });
-  return target;
 }
 
 void must_have(const Target& target, const std::vector<std::string>& kinds) {
@@ -59,12 +51,8 @@ void emit_images(const CompileOptions& options, const std::vector<std::string>& 
   must_have(codegen::resolve_target(options.target), kinds);
   const Compiled compiled = compile(options);
   about_model(options, [&] {
-    const std::vector<codegen::Level> all = compiled.levels();
-    std::vector<Target> targets;
-    for (const codegen::Level& level : all) targets.push_back(restricted(level.target, kinds));
-    std::vector<codegen::Level> levels;
-    for (size_t i = 0; i < all.size(); ++i) levels.push_back({all[i].program, targets[i]});
-    const std::vector<Image> images = codegen::cuda::compile_images(levels, artifact_options(options));
+    const auto wanted = [&](const std::string& image) { return has(kinds, is_cubin(image) ? "cubin" : "ptx"); };
+    const std::vector<Image> images = compile_images(compiled, artifact_options(options), wanted);
     std::vector<std::string> names = file_names(images, output.empty() ? stem(options.model) : output);
     if (images.size() == 1 && !output.empty()) names = {output};
     must_not_overwrite({options.model}, names);

@@ -247,15 +247,8 @@ void check_extents(const Program& program, const Extents& extents) {
 
 // "lpd_k12" → kernel 12.
 void describe_device_code(const Compiled& compiled, const codegen::ArtifactOptions& options, Inspection& result) {
-  const std::vector<codegen::Level> all = compiled.levels();
-  std::vector<Target> cubins;
-  for (const codegen::Level& level : all) {
-    cubins.push_back(level.target);
-    std::erase_if(cubins.back().images, [](const std::string& image) { return !image.starts_with("sm_"); });
-  }
-  std::vector<codegen::Level> levels;
-  for (size_t i = 0; i < all.size(); ++i) levels.push_back({all[i].program, cubins[i]});
-  for (const codegen::cuda::Image& image : codegen::cuda::compile_images(levels, options))
+  const std::vector<codegen::Level> levels = compiled.levels();
+  for (const codegen::cuda::Image& image : compile_images(compiled, options, codegen::cuda::is_cubin))
     for (const codegen::cuda::KernelResources& needs : image.kernels) {
       const size_t number = std::stoul(needs.kernel.substr(std::string_view("lpd_k").size()));
       result.device_code.push_back({image.arch, levels[image.level].program.kernels.at(number).family, needs});

@@ -60,7 +60,7 @@ std::vector<Unit> units_of(const Program& program, uint32_t level) {
 // Of the unit's kernels, in its order, with what NVRTC tells of them.
 std::vector<KernelResources> resources_of(const Unit& unit, const Image& image, const std::string& log) {
   std::vector<KernelResources> all = unit.kernels;
-  if (!is_cubin(image)) return all;
+  if (!is_cubin(image.arch)) return all;
   const std::vector<KernelResources> told = parse_resources(log);
   for (KernelResources& kernel : all) {
     const auto found = std::ranges::find(told, kernel.kernel, &KernelResources::kernel);
@@ -103,7 +103,7 @@ class Compiler {
 
 }  // namespace
 
-bool is_cubin(const Image& image) { return image.arch.starts_with("sm_"); }
+bool is_cubin(const std::string& architecture) { return architecture.starts_with("sm_"); }
 
 std::vector<Image> compile_images(const std::vector<Level>& levels, const ArtifactOptions& options) {
   const auto start = std::chrono::steady_clock::now();

@@ -20,7 +20,7 @@ struct Image {
   std::vector<KernelResources> kernels;  // that it holds, in the program's order; PTX has no registers yet
 };
 
-bool is_cubin(const Image&);
+bool is_cubin(const std::string& architecture);
 
 // Of each level for its target's architectures, in their order, then in that of the kernels. Kernel i of the level-th
 // program is cpu::kernel_symbol(i, level). Bytes depend on programs, target and NVRTC alone, never on options.jobs or
