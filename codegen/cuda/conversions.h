@@ -31,6 +31,7 @@ struct small_float {
     u32 code = magnitude < (u32(128 - BIAS) << 23) ? bits_of(float_of(magnitude) + float_of(magic)) - magic
                                                    : (rounded >> cut) - (u32(127 - BIAS) << MANTISSA);
     if (magnitude >= (u32(127 + 64) << 23) || code > LARGEST) code = LARGEST;
+    if (INFINITE && magnitude == 0x7f800000u) code = ((1u << EXPONENT) - 1) << MANTISSA;
     const u32 minus = (bits >> (31 - EXPONENT - MANTISSA)) & sign;
     if (x != x) return NEGATIVE_ZERO_IS_NAN ? sign : minus | QUIET;
     return NEGATIVE_ZERO_IS_NAN && code == 0 ? 0 : code | minus;
