@@ -36,6 +36,17 @@ CASES = """
     loop11 loop13_seq scan9_sum if if_seq if_opt sequence_map_add_2_sequences resize_upsample_sizes_nearest reshape_allowzero_reordered
     string_concat string_split_basic regex_full_match_basic strnormalizer_export_monday_casesensintive_lower tfidfvectorizer_tf_uniandbigrams_skip5
     ai_onnx_ml_label_encoder_string_int equal_string identity_sequence optional_get_element_tensor
+    attention_23_boolmask_fullymasked_row_nan_robustness averagepool_1d_default batchnorm_epsilon bernoulli
+    bitcast_2d_float32_to_int32 bitshift_left_int16 causal_conv_with_state_b1_c1_degenerate center_crop_pad_crop
+    col2im concat_1d_axis_0 constantofshape_float_ones convinteger_with_padding cumprod_1d deform_conv_with_mask_bias
+    depthtospace_crd_mode_example dequantizelinear det_2d dft dropout_default dynamicquantizelinear edge_pad
+    einsum_batch_diagonal expand_dim_changed eyelike_populate_off_main_diagonal flexattention gather_0
+    gathernd_example_float32 globalaveragepool gridsample group_normalization_epsilon gru_batchwise hardmax_axis_0
+    instancenorm_epsilon linear_attention_decode_step logsoftmax_axis_0 loop16_seq_none lppool_1d_default lrn
+    matmulinteger maxunpool_export_with_output_shape mod_broadcast mvn nllloss_NC onehot_negative_indices
+    prelu_broadcast qlinearconv qlinearmatmul_2D_int8_float16 quantizelinear reflect_pad reversesequence_batch
+    rms_normalization_2d_axis0 rnn_seq_length roialign_aligned_false rotary_embedding scatter_elements_with_axis
+    sequence_insert_at_back stft castlike_no_saturate_FLOAT16_to_FLOAT8E5M2
 """.split()
 
 
