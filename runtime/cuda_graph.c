@@ -67,10 +67,11 @@ static CUresult add_rounds(lpd_instance *instance, const lpd_step *step, const l
                            const lpd_cuda_launch *launch, CUgraph graph, builder *b, CUgraphNode *nodes) {
   for (int64_t round = 0; round < job->rounds; ++round) {
     lpd_cuda_tasks tasks;
-    const CUDA_KERNEL_NODE_PARAMS node = lpd_cuda_node(instance, step, job, launch, round, &tasks);
+    CUDA_KERNEL_NODE_PARAMS node;
     const CUgraphNode *waits_for = round > 0 ? &nodes[round - 1] : b->before;
-    const CUresult result =
-        lpd_cu.cuGraphAddKernelNode(&nodes[round], graph, waits_for, round > 0 ? 1 : b->before_count, &node);
+    CUresult result = lpd_cuda_node(instance, step, job, launch, round, &tasks, &node);
+    if (!result)
+      result = lpd_cu.cuGraphAddKernelNode(&nodes[round], graph, waits_for, round > 0 ? 1 : b->before_count, &node);
     if (result) return result;
   }
   return CUDA_SUCCESS;
@@ -147,8 +148,9 @@ static CUresult tell_nodes(lpd_instance *instance, uint32_t entry, const lpd_reg
     const int changed = memcmp(pointers, jobs[s].frame.buffers, bytes) != 0;
     for (int64_t round = 0; changed && round < jobs[s].rounds; ++round) {
       lpd_cuda_tasks tasks;
-      const CUDA_KERNEL_NODE_PARAMS node = lpd_cuda_node(instance, &steps[s], &jobs[s], &launches[s], round, &tasks);
-      const CUresult result = lpd_cu.cuGraphExecKernelNodeSetParams(graph->exec, nodes[round], &node);
+      CUDA_KERNEL_NODE_PARAMS node;
+      CUresult result = lpd_cuda_node(instance, &steps[s], &jobs[s], &launches[s], round, &tasks, &node);
+      if (!result) result = lpd_cu.cuGraphExecKernelNodeSetParams(graph->exec, nodes[round], &node);
       if (result) return result;
     }
     if (changed) memcpy(pointers, jobs[s].frame.buffers, bytes);

@@ -4,6 +4,8 @@
 #include "codegen/cuda/expressions.h"
 #include "codegen/cuda/operand_form.h"
 #include "codegen/cuda/shared_memory.h"
+#include "codegen/cuda/tensor_maps.h"
+#include "codegen/cuda/warpgroup_task.h"
 #include "ir/error.h"
 #include "ir/fragment.h"
 
@@ -45,42 +47,15 @@ std::string tensor_atom(Atom atom, const loops::ProductNode* product = nullptr) 
   LPD_UNREACHABLE("not of tensor cores");
 }
 
-// A kernel of warpgroups: in its task are Lets, the accumulator, and in that a loop of the threads that zeroes it,
-// maybe Lets, the product, and a loop of the threads that stores.
-struct WarpgroupTask {
-  const StmtNode* task = nullptr;
-  std::vector<const StmtNode*> lets;
-  const StmtNode *accumulator = nullptr, *product = nullptr, *epilogue = nullptr;
-};
-
-std::optional<WarpgroupTask> warpgroup_task(const loops::Kernel& kernel) {
-  if (kernel.threads == 0) return std::nullopt;
-  WarpgroupTask found;
-  const auto collect = [&](const std::vector<loops::Stmt>& statements, const auto& self) -> void {
-    for (const loops::Stmt& statement : statements) {
-      if (statement->kind == StmtKind::Let) found.lets.push_back(&*statement);
-      if (statement->kind == StmtKind::Product) found.product = &*statement;
-      if (statement->kind == StmtKind::Alloc) found.accumulator = &*statement;
-      if (statement->kind == StmtKind::For && statement->loop == LoopKind::Task) found.task = &*statement;
-      if (statement->kind == StmtKind::For && statement->loop == LoopKind::Thread)
-        found.epilogue = found.product ? &*statement : nullptr;
-      if (statement->kind == StmtKind::Alloc || statement->loop == LoopKind::Task) self(statement->body, self);
-    }
-  };
-  collect(kernel.body->body, collect);
-  if (!found.product || !found.product->product->warpgroups) return std::nullopt;
-  LPD_CHECK(found.task && found.accumulator && found.epilogue, "a task of warpgroups that does more than a product");
-  return found;
-}
-
 class KernelEmitter {
  public:
-  explicit KernelEmitter(const loops::Kernel& kernel) : kernel_(kernel), expressions_(text_) {}
+  explicit KernelEmitter(const loops::Kernel& kernel)
+      : kernel_(kernel), mapped_(mapped_operands(kernel)), expressions_(text_) {}
 
   std::string run(const std::string& name) {
     text_.line("// {}: {}", kernel_.family, kernel_.schedule);
-    text_.line("extern \"C\" __global__ void __launch_bounds__({}) {}({}) {{", block_threads(kernel_), name,
-               parameters());
+    text_.line("extern \"C\" __global__ void __launch_bounds__({}{}) {}({}) {{", block_threads(kernel_),
+               is_persistent(kernel_) ? ", 1" : "", name, parameters());
     {
       Text::Indent inside(text_);
       if (kernel_.threads == 0) begin_threads();
@@ -117,6 +92,9 @@ class KernelEmitter {
     }
     list += "i64 task_begin, i64 task_end, char* stage, i64 stage_each";
     for (const loops::Var& integer : kernel_.integers) list += ", i64 " + expressions_.declare(integer);
+    if (mapped_.a) list += ", const __grid_constant__ tensor_map map_a";
+    if (mapped_.b) list += ", const __grid_constant__ tensor_map map_b";
+    if (mapped_.results) list += ", const __grid_constant__ tensor_map map_c";
     return list;
   }
 
@@ -148,6 +126,11 @@ class KernelEmitter {
         return text_.line("}}");
       }
       case StmtKind::Store:
+        if (mapped_.results && &statement == mapped_.results->store) {
+          const std::string pair = expressions_.value(statement.value);
+          return text_.line("stores::put(buffer, holder, {}, {});",
+                            expressions_.value(loops::variable(mapped_.results->loop->var)), pair);
+        }
         return text_.line("{};", expressions_.store(statement));
       case StmtKind::Alloc:
         return emit_alloc(statement);
@@ -259,22 +242,53 @@ class KernelEmitter {
       emit_place(w);
       expressions_.begin({w.product->begin, w.product->end});
       const std::string begin = expressions_.value(w.product->begin), end = expressions_.value(w.product->end);
-      emit_operand("a", p.a, p.row, p.k);
-      emit_operand("b", p.b, p.column, p.k);
+      emit_mapped_or_moved("a", mapped_.a, p.a, p.row, p.k);
+      emit_mapped_or_moved("b", mapped_.b, p.b, p.column, p.k);
       text_.line("return tile::tile(a, b, {}, {});", begin, end);
     }
     text_.line("}};");
     const std::string accumulator = expressions_.declare(w.accumulator->buffer);
+    if (mapped_.results)
+      text_.line("typedef store_wgmma<tile, {}, {}> stores;",
+                 memory_type(mapped_.results->store->buffer->element.dtype), mapped_.results->place.map.box.size());
     text_.line(
-        "tile::run(shared, task_end - task_begin, tile_of, [&](i64 number, int holder, const tile::results& {}) {{",
-        accumulator);
+        "tile::run(shared + {}, task_end - task_begin, tile_of, [&](i64 number, int holder, const tile::results& {}) "
+        "{{",
+        staging_bytes(kernel_, mapped_), accumulator);
     {
       Text::Indent inside(text_);
       emit_place(w);
       text_.line("const i64 {} = holder;", expressions_.declare(w.epilogue->var));
-      for (const loops::Stmt& part : w.epilogue->body) emit(*part);
+      if (mapped_.results)
+        emit_panels(*mapped_.results);
+      else
+        for (const loops::Stmt& part : w.epilogue->body) emit(*part);
     }
     text_.line("}});");
+    if (mapped_.results) text_.line("stores::end();");
+  }
+
+  // Results go by way of staging memory, panel by panel.
+  void emit_panels(const MappedResults& results) {
+    std::vector<loops::Expr> corner = {results.column, results.row};
+    corner.insert(corner.end(), results.place.others.begin(), results.place.others.end());
+    expressions_.begin(corner);
+    std::string list;
+    for (const loops::Expr& place : corner) list += (list.empty() ? "" : ", ") + expressions_.value(place);
+    text_.line("const tile_corner corner = {{{}}};", list);
+    text_.line("#pragma unroll");
+    text_.line("for (int panel = 0; panel < stores::panels; ++panel) {{");
+    {
+      Text::Indent inside(text_);
+      text_.line("char* const buffer = stores::begin(shared, panel);");
+      text_.line("#pragma unroll");
+      text_.line("for (i64 {0} = panel * stores::each; {0} < (panel + 1) * stores::each; {0} += 2) {{",
+                 expressions_.declare(results.loop->var));
+      emit_all(results.loop->body);
+      text_.line("}}");
+      text_.line("stores::send(buffer, &map_c, corner, holder, panel);");
+    }
+    text_.line("}}");
   }
 
   void emit_place(const WarpgroupTask& w) {
@@ -310,6 +324,18 @@ class KernelEmitter {
       text_.line("tile::run(shared + {}, {}, {}, q, k, v, scored, result, [](int, f32) {{}});", shared_, begin, end);
     }
     text_.line("}}");
+  }
+
+  void emit_mapped_or_moved(const char* name, const std::optional<MappedOperand>& mapped,
+                            const loops::ProductOperand& operand, const loops::Var& line, const loops::Var& k) {
+    if (!mapped) return emit_operand(name, operand, line, k);
+    std::vector<loops::Expr> places = {mapped->line};
+    places.insert(places.end(), mapped->others.begin(), mapped->others.end());
+    expressions_.begin(places);
+    std::string list;
+    for (const loops::Expr& place : places) list += ", " + expressions_.value(place);
+    text_.line("const auto {0} = mapped<{1}, {2}>(&map_{0}{3});", name, memory_type(operand.value->type.dtype),
+               operand.along_k, list);
   }
 
   // Functions of (line, k): where the chunk lies, or what it is.
@@ -368,6 +394,7 @@ class KernelEmitter {
   }
 
   const loops::Kernel& kernel_;
+  const MappedOperands mapped_;
   Text text_;
   ExpressionPrinter expressions_;
   int64_t shared_ = 0;  // bytes in scope

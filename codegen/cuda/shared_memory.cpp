@@ -50,8 +50,14 @@ int64_t most_bytes(const std::vector<loops::Stmt>& statements, int64_t used, int
 
 }  // namespace
 
+int64_t staging_bytes(const loops::Kernel& kernel, const MappedOperands& mapped) {
+  constexpr int64_t kPanel = 64 * 128, kWarpgroup = 128;
+  return mapped.results ? kernel.threads / kWarpgroup * 2 * kPanel : 0;
+}
+
 int64_t shared_bytes(const loops::Kernel& kernel) {
-  return kernel.threads == 0 ? 0 : aligned_shared(most_bytes(kernel.body->body, 0, kernel.threads));
+  if (kernel.threads == 0) return 0;
+  return aligned_shared(most_bytes(kernel.body->body, staging_bytes(kernel, mapped_operands(kernel)), kernel.threads));
 }
 
 }  // namespace lapidary::codegen::cuda

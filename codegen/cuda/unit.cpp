@@ -27,6 +27,7 @@ EMBED(lapidary_cuda_wgmma, LAPIDARY_CUDA_TEXTS "/device/wgmma.h")
 EMBED(lapidary_cuda_wgmma_layout, LAPIDARY_CUDA_TEXTS "/device/wgmma_layout.h")
 EMBED(lapidary_cuda_wgmma_ring, LAPIDARY_CUDA_TEXTS "/device/wgmma_ring.h")
 EMBED(lapidary_cuda_product_wgmma, LAPIDARY_CUDA_TEXTS "/device/product_wgmma.h")
+EMBED(lapidary_cuda_wgmma_store, LAPIDARY_CUDA_TEXTS "/device/wgmma_store.h")
 EMBED(lapidary_cuda_atoms, LAPIDARY_CUDA_TEXTS "/device/atoms.h")
 EMBED(lapidary_cuda_product_mma, LAPIDARY_CUDA_TEXTS "/device/product_mma.h")
 EMBED(lapidary_cuda_attend, LAPIDARY_CUDA_TEXTS "/device/attend.h")
@@ -80,6 +81,7 @@ std::string device_library(std::string_view kernels) {
       {TEXT(lapidary_cuda_wgmma_layout), {}, hopper},
       {TEXT(lapidary_cuda_wgmma_ring), {}, hopper},
       {TEXT(lapidary_cuda_product_wgmma), {}, hopper},
+      {TEXT(lapidary_cuda_wgmma_store), {}, {"store_wgmma"}},
       {TEXT(lapidary_cuda_attend), {}, attention},
       {TEXT(lapidary_cuda_attend_fma), {}, {"attend_fma"}},
       {TEXT(lapidary_cuda_attend_mma), {}, {"attend_mma"}},

@@ -56,12 +56,12 @@ class ProductEmitter {
     Dim row_tiles = dims_.ceildiv(rows_, builder_.dim(tile_.rows)),
         column_tiles = dims_.ceildiv(columns_, builder_.dim(tile_.columns));
     std::vector<Dim> task_extents = form_.batch;
-    task_extents.push_back(row_tiles);
-    task_extents.push_back(column_tiles);
+    task_extents.push_back(dims_.product(std::vector<Dim>{row_tiles, column_tiles}));
     const std::vector<Expr> parts = builder_.split_task(task_extents);
     for (size_t i = 0; i < form_.batch.size(); ++i) batch_.push_back(at(parts[i]));
-    first_row_ = builder_.body.let("row", mul(parts[parts.size() - 2], integer(tile_.rows)));
-    first_column_ = builder_.body.let("column", mul(parts.back(), integer(tile_.columns)));
+    const auto [row, column] = place_of_tile(parts.back(), row_tiles, column_tiles);
+    first_row_ = builder_.body.let("row", mul(row, integer(tile_.rows)));
+    first_column_ = builder_.body.let("column", mul(column, integer(tile_.columns)));
     tasks_ = dims_.product(task_extents);
     return operands();
   }
@@ -83,6 +83,23 @@ class ProductEmitter {
   }
 
  private:
+  // Column by column in bands of kBand rows of tiles: those that run at the same time share rows of a and columns of b
+  // in the cache.
+  std::pair<Expr, Expr> place_of_tile(const Expr& number, Dim down, Dim across) {
+    constexpr int64_t kBand = 16;
+    if (value_of(across) == 1) return {number, integer(0)};
+    const auto known = value_of(down);
+    if (known == 1) return {integer(0), number};
+    Block& block = builder_.body;
+    if (known && *known <= kBand)
+      return {block.let("down", mod(number, integer(*known))), block.let("across", floordiv(number, integer(*known)))};
+    const Expr columns = builder_.parameter(dims_.max(across, builder_.dim(1)));
+    const Expr first = block.let("band", mul(floordiv(number, mul(columns, integer(kBand))), integer(kBand)));
+    const Expr rest = block.let("rest", sub(number, mul(first, columns)));
+    const Expr rows = block.let("rows", max(min(sub(builder_.parameter(down), first), integer(kBand)), integer(1)));
+    return {add(first, block.let("down", mod(rest, rows))), block.let("across", floordiv(rest, rows))};
+  }
+
   // Neighbours of a row that a thread holds one after the other.
   int lanes() const {
     int lanes = tile_.atom == Atom::Fma && bit_width(factor_) < 64 && accumulator_->size >= 8 ? 4 : 2;
@@ -193,7 +210,7 @@ Tile tile_if(Context& context, const ProductForm& form, int64_t symbols) {
   DimPool& dims = context.module.dims;
   return choose_tile(context.target(), context.options.f32_products, form.a->type.dtype,
                      extent_if(dims.product(form.batch), symbols), extent_if(form.rows.extent(dims), symbols),
-                     extent_if(form.columns.extent(dims), symbols));
+                     extent_if(form.columns.extent(dims), symbols), extent_if(form.depth.extent(dims), symbols));
 }
 
 std::optional<LoweredVariant> product_variant(Context& context, const Op& group, const ProductForm& form,
@@ -209,25 +226,28 @@ std::optional<LoweredVariant> product_variant(Context& context, const Op& group,
 
 }  // namespace
 
-// Extents that are symbols get two tiles: that of many, where it fills the device, and that of few.
+// Extents that are symbols get several tiles: that of many, where it fills the device, of some, and of few.
 std::optional<LoweredStep> product_step(Context& context, const Op& group, const ProductForm& form) {
-  constexpr int64_t kFew = 1, kMany = 4096;
+  constexpr int64_t kMany = 4096, kSome = 256, kFew = 1;
   DimPool& dims = context.module.dims;
   const Dim rows = form.rows.extent(dims), columns = form.columns.extent(dims), depth = form.depth.extent(dims),
             batch = dims.product(form.batch);
   if (is_zero(depth)) return std::nullopt;
-  const Tile few = tile_if(context, form, kFew), many = tile_if(context, form, kMany);
   LoweredStep step;
-  if (many.text() != few.text()) {
-    const Dim tiles = dims.product(std::vector<Dim>{batch, dims.ceildiv(rows, dims.constant(many.rows)),
-                                                    dims.ceildiv(columns, dims.constant(many.columns))});
-    auto variant = product_variant(context, group, form, many, dims.less(dims.constant(kMultiprocessors - 1), tiles));
+  std::vector<Tile> tiles;
+  for (const int64_t symbols : {kFew, kSome, kMany}) {
+    const Tile tile = tile_if(context, form, symbols);
+    if (tiles.empty() || tile.text() != tiles.back().text()) tiles.push_back(tile);
+  }
+  for (; !tiles.empty(); tiles.pop_back()) {
+    const Tile& tile = tiles.back();
+    const Dim count = dims.product(std::vector<Dim>{batch, dims.ceildiv(rows, dims.constant(tile.rows)),
+                                                    dims.ceildiv(columns, dims.constant(tile.columns))});
+    const Dim when = tiles.size() > 1 ? dims.less(dims.constant(kEnoughTiles - 1), count) : nullptr;
+    auto variant = product_variant(context, group, form, tile, when);
     if (!variant) return std::nullopt;
     step.variants.push_back(std::move(*variant));
   }
-  auto variant = product_variant(context, group, form, few, nullptr);
-  if (!variant) return std::nullopt;
-  step.variants.push_back(std::move(*variant));
   step.flops = dims.product(std::vector<Dim>{dims.constant(2), batch, rows, columns, depth});
   return step;
 }
