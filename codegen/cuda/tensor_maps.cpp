@@ -147,7 +147,8 @@ class MapReader {
   const loops::Kernel& kernel_;
 };
 
-// What is stored, where the loop over a thread's elements has one Store and no loop in it, and the bounds that guard it.
+// What is stored, where the loop over a thread's elements has one Store and no loop in it, and the bounds that guard
+// it.
 struct GuardedStore {
   const loops::StmtNode* store = nullptr;
   Expr row_end, column_end;
@@ -202,7 +203,8 @@ std::optional<MappedResults> mapped_results(const WarpgroupTask& task, const Map
   if (!found.store || !found.is_single || found.store->buffer->space != loops::Space::Global) return std::nullopt;
   auto place = reader.read(found.store->buffer, found.store->index, row, column, found.row_end, found.column_end);
   if (!place) return std::nullopt;
-  const loops::Substitution first = {{task.epilogue->var.get(), loops::integer(0)}, {loop.var.get(), loops::integer(0)}};
+  const loops::Substitution first = {{task.epilogue->var.get(), loops::integer(0)},
+                                     {loop.var.get(), loops::integer(0)}};
   return MappedResults{&loop, found.store, std::move(*place), loops::substitute(loop.body[0]->value, first),
                        loops::substitute(loop.body[1]->value, first)};
 }

@@ -29,7 +29,9 @@ void add_products(Cases& cases, DType dtype) {
                               {17, 33, false},
                               {31, 65, true},
                               {32, 64, false},
-                              {136, 48, true}})
+                              {136, 48, true},
+                              {1296, 40, false},  // long enough to be done in parts
+                              {1100, 33, true}})
     cases.push_back({.name = name_with(fmt::format("product_{}x{}{}", k, n, turned ? "_turned" : ""), dtype),
                      .build =
                          [=, k = k, n = n, turned = turned](CaseModel& m) {
@@ -80,15 +82,26 @@ void add_attention(Cases& cases, DType dtype) {
                      .tolerance = 4 * tolerance_of(dtype)});
 }
 
-// As many tiles as a device has multiprocessors, where the largest tiles are taken.
+// As many tiles as a device has multiprocessors, and k so long that Hopper's tiles are taken: what the copy engine
+// moves ends within a tile; one operand, or the results, are not for it; and there is a batch.
 void add_large_products(Cases& cases) {
-  cases.push_back({.name = "large_product_f16",
-                   .build =
-                       [](CaseModel& m) {
-                         Value* x = m.input(m.shape({1000, 80}), DType::F16);
-                         m.result({m.build.contract(x, half_weights(m, DType::F16, {80, 2040}), "mk,kn->mn")});
-                       },
-                   .tolerance = 2e-3});
+  const auto add = [&](const char* name, auto build) {
+    cases.push_back({.name = name, .build = build, .tolerance = 2e-3});
+  };
+  add("large_product_f16", [](CaseModel& m) {
+    Value* x = m.input(m.shape({1000, 216}), DType::F16);
+    Value* y = m.build.contract(x, half_weights(m, DType::F16, {216, 2040}), "mk,kn->mn");
+    m.result({m.relu(m.build.add(y, half_weights(m, DType::F16, {2040})))});
+  });
+  add("large_product_f16_odd", [](CaseModel& m) {
+    Value* x = m.input(m.shape({1000, 216}), DType::F16);
+    m.result({m.build.contract(x, half_weights(m, DType::F16, {216, 1999}), "mk,kn->mn")});
+  });
+  add("large_product_f16_batch", [](CaseModel& m) {
+    Value* x = m.input(m.shape({2, 9, 120, 216}), DType::F16);
+    Value* y = m.input(m.shape({2, 9, 960, 216}), DType::F16);
+    m.result({m.build.contract(x, y, "abmk,abnk->abmn")});
+  });
 }
 
 }  // namespace
