@@ -33,6 +33,10 @@ typedef struct {
   void **parameters, **extra;
 } CUDA_KERNEL_NODE_PARAMS;
 
+typedef struct {
+  unsigned char from_port, to_port, type, reserved[5];
+} CUgraphEdgeData;
+
 enum {
   CUDA_SUCCESS = 0,
   CUDA_ERROR_OUT_OF_MEMORY = 2,
@@ -53,7 +57,9 @@ enum {
   CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,
   CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,
   CU_MEMORYTYPE_DEVICE = 2,
-  CU_STREAM_NON_BLOCKING = 1
+  CU_STREAM_NON_BLOCKING = 1,
+  CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC = 1,
+  CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC = 1
 };
 
 /* The calls that are used: name in the library, result and parameters. */
@@ -106,6 +112,8 @@ typedef struct {
 
 /* Calls of later versions, which products with certain kernels need; NULL where they are not. */
 #define LPD_CUDA_LATER_CALLS(X)                                                                                       \
+  X(cuGraphAddDependencies_v2,                                                                                        \
+    (CUgraph, const CUgraphNode *from, const CUgraphNode *to, const CUgraphEdgeData *, size_t))                       \
   X(cuTensorMapEncodeTiled,                                                                                           \
     (lpd_cuda_tensor_map *, int type, uint32_t rank, void *address, const uint64_t *extents, const uint64_t *strides, \
      const uint32_t *box, const uint32_t *steps, int interleave, int swizzle, int promotion, int fill))
@@ -129,6 +137,7 @@ typedef struct lpd_cuda_model {
   uint32_t capability; /* 10 * major + minor */
   int multiprocessors;
   const char *arch; /* of the images taken */
+  int starts_early; /* kernels wait themselves for those before them (await_turn in codegen/cuda/device.h) */
   CUmodule *modules;
   uint32_t module_count;
   CUfunction *functions; /* of each kernel */

@@ -53,6 +53,15 @@ DEV T* opaque_global(T* p) {
   return (T*)__cvta_global_to_generic(address);
 }
 
+// --- kernels one behind the other ---
+// What every kernel begins with. Where it was started before the kernels that it waits for were through, it waits here,
+// and lets those behind it be started; from sm_90 on.
+DEV void await_turn() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 // --- threads together ---
 DEV void barrier() { __syncthreads(); }
 // Of `threads` threads of the block, whole warps, wherever they stand; `number` is 1 to 15.

@@ -58,6 +58,7 @@ class KernelEmitter {
                is_persistent(kernel_) ? ", 1" : "", name, parameters());
     {
       Text::Indent inside(text_);
+      text_.line("await_turn();");
       if (kernel_.threads == 0) begin_threads();
       if (shared_bytes(kernel_) > 0) text_.line("DYNAMIC_SHARED(shared);");
       if (const auto task = warpgroup_task(kernel_))

@@ -38,6 +38,7 @@ enum Error : int {
   kUnsupportedPtx = 222,
   kInvalidHandle = 400,
   kNotFound = 500,
+  kNotSupported = 801,
   kIllegalAddress = 700,
   kLaunchFailed = 719
 };
