@@ -1,6 +1,8 @@
 // Statements. Every name gets the number of its declaration, so that what a kernel calls its variables cannot clash.
 #include "codegen/cuda/emitter.h"
 
+#include <algorithm>
+
 #include "codegen/cuda/expressions.h"
 #include "codegen/cuda/operand_form.h"
 #include "codegen/cuda/shared_memory.h"
@@ -54,8 +56,7 @@ class KernelEmitter {
 
   std::string run(const std::string& name) {
     text_.line("// {}: {}", kernel_.family, kernel_.schedule);
-    text_.line("extern \"C\" __global__ void __launch_bounds__({}{}) {}({}) {{", block_threads(kernel_),
-               is_persistent(kernel_) ? ", 1" : "", name, parameters());
+    text_.line("extern \"C\" __global__ void __launch_bounds__({}) {}({}) {{", bounds(), name, parameters());
     {
       Text::Indent inside(text_);
       text_.line("await_turn();");
@@ -71,6 +72,24 @@ class KernelEmitter {
   }
 
  private:
+  // Blocks that multiply nothing wait for memory: enough of them keep it busy, so none has more registers than its
+  // share of 24 warps, however far ahead the compiler would like to load.
+  std::string bounds() const {
+    constexpr int kBusy = 768;
+    const int threads = block_threads(kernel_), blocks = kBusy / threads;
+    if (is_persistent(kernel_)) return fmt::format("{}, 1", threads);
+    const bool waits = kernel_.threads > 0 && blocks > 1 && !multiplies(*kernel_.body);
+    return waits ? fmt::format("{}, {}", threads, blocks) : fmt::format("{}", threads);
+  }
+
+  static bool multiplies(const StmtNode& statement) {
+    if (statement.kind == StmtKind::Product || statement.kind == StmtKind::Attend) return true;
+    const auto any = [](const std::vector<loops::Stmt>& list) {
+      return std::ranges::any_of(list, [](const loops::Stmt& part) { return multiplies(*part); });
+    };
+    return any(statement.body) || any(statement.otherwise);
+  }
+
   // A task for each thread: where it stands in the grid, and its stages.
   void begin_threads() {
     text_.line("const i64 thread = i64(blockIdx.x) * blockDim.x + threadIdx.x, threads = i64(gridDim.x) * blockDim.x;");

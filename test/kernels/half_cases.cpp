@@ -82,6 +82,38 @@ void add_attention(Cases& cases, DType dtype) {
                      .tolerance = 4 * tolerance_of(dtype)});
 }
 
+// Rows that registers keep: of packets of 8, some threads without one; of packets of 2; of several warps.
+void add_rows(Cases& cases, DType dtype) {
+  for (const int64_t width : {24, 130, 768, 1000, 2560})
+    cases.push_back({.name = name_with(fmt::format("rows_of_{}", width), dtype),
+                     .build =
+                         [=](CaseModel& m) {
+                           Value* x = m.input({m.symbol("N"), m.module.dims.constant(width)}, dtype);
+                           Value* sum = m.build.add(x, m.input(x->type.shape, dtype));
+                           Value *scale = half_weights(m, dtype, {width}), *bias = half_weights(m, dtype, {width});
+                           m.result({composites::layer_norm(m.build, sum, scale, bias, 1, 1e-3)[0],
+                                     composites::softmax(m.build, x, 1)});
+                         },
+                     .values = {{{"N", 0}}, {{"N", 1}}, {{"N", 5}}},
+                     .tolerance = 4 * tolerance_of(dtype)});
+}
+
+// Packets, and the rougher maths of what is rounded at once.
+void add_activations(Cases& cases, DType dtype) {
+  cases.push_back({.name = name_with("activations", dtype),
+                   .build =
+                       [=](CaseModel& m) {
+                         GraphBuilder& b = m.build;
+                         Value* x = m.input({m.symbol("N"), m.module.dims.constant(40)}, dtype);
+                         Value* wide = b.mul(b.convert(x, DType::F32), b.like(b.convert(x, DType::F32), 3));
+                         Value* gelu = b.mul(wide, b.add(b.scalar_op(ScalarOp::Erf, {wide}), b.like(wide, 1)));
+                         Value* silu = b.mul(wide, b.scalar_op(ScalarOp::Sigmoid, {wide}));
+                         m.result({b.convert(gelu, dtype), b.convert(silu, dtype), b.scalar_op(ScalarOp::Erf, {x})});
+                       },
+                   .values = {{{"N", 1}}, {{"N", 7}}},
+                   .tolerance = tolerance_of(dtype)});
+}
+
 // As many tiles as a device has multiprocessors, and k so long that Hopper's tiles are taken: what the copy engine
 // moves ends within a tile; one operand, or the results, are not for it; and there is a batch.
 void add_large_products(Cases& cases) {
@@ -112,6 +144,8 @@ std::vector<KernelCase> halves_cases() {
     add_products(cases, dtype);
     add_convolutions(cases, dtype);
     add_attention(cases, dtype);
+    add_rows(cases, dtype);
+    add_activations(cases, dtype);
   }
   add_large_products(cases);
   return cases;
