@@ -1,6 +1,8 @@
 // Statements. Every name gets the number of its declaration, so that what a kernel calls its variables cannot clash.
 #include "codegen/cuda/emitter.h"
 
+#include <algorithm>
+
 #include "codegen/cuda/expressions.h"
 #include "codegen/cuda/operand_form.h"
 #include "codegen/cuda/shared_memory.h"
@@ -330,19 +332,7 @@ class KernelEmitter {
         return text_.line("const auto {} = strided{}({} + {}, {}, {});", name, shape, buffer(), base, stride, lines);
       }
       case OperandForm::Kind::Prepared:
-        text_.line("const auto {}_line = [=]({}) {{", name, declared(line));
-        returned({form.of_line, form.mask}, [&] {
-          const std::string at = expressions_.value(form.of_line);
-          return fmt::format("place_of_line{{{}, {}}}", at, valid());
-        });
-        text_.line("}};");
-        text_.line("const auto {0} = prepared{1}({0}_line, [=](place_of_line known, i64, {2}) {{", name, shape,
-                   declared(k));
-        returned({form.of_k}, [&] {
-          const std::string at = expressions_.value(form.of_k);
-          return fmt::format("{}{{{} + known.at + {}, known.valid}}", source, buffer(), at);
-        });
-        return text_.line("}});");
+        return emit_prepared(name, shape, operand, form, line, k);
       case OperandForm::Kind::Copied:
         text_.line("const auto {} = copied{}([=]({}, {}) {{", name, shape, declared(line), declared(k));
         returned({operand.value->args[0], form.mask}, [&] {
@@ -356,6 +346,41 @@ class KernelEmitter {
         returned({operand.value}, [&] { return expressions_.value(operand.value); });
         return text_.line("}});");
     }
+  }
+
+  void emit_prepared(const char* name, const std::string& shape, const loops::ProductOperand& operand,
+                     const OperandForm& form, const loops::Var& line, const loops::Var& k) {
+    const auto fits = [](const OperandForm::Fact& fact) {
+      return fact.value->type.dtype == DType::Bool || (fact.value->lo >= INT32_MIN && fact.value->hi <= INT32_MAX);
+    };
+    const char* const number = std::ranges::all_of(form.facts, fits) ? "i32" : "i64";
+    const std::string_view element = memory_type(operand.value->type.dtype);
+    const std::string facts = fmt::format("line_facts<{}, {}, {}>", element, number, form.facts.size());
+    text_.line("const auto {}_line = [=](i64 {}) {{", name, expressions_.declare(line));
+    std::vector<loops::Expr> roots = {form.of_line};
+    for (const OperandForm::Fact& fact : form.facts) roots.push_back(fact.value);
+    returned(roots, [&] {
+      std::string values;
+      for (const OperandForm::Fact& fact : form.facts)
+        values += fmt::format("{}{}({})", values.empty() ? "" : ", ", number, expressions_.value(fact.value));
+      if (!values.empty()) values = ", {" + values + "}";
+      return fmt::format("{}{{{} + {}{}}}", facts, expressions_.declare(operand.value->buffer),
+                         expressions_.value(form.of_line), values);
+    });
+    text_.line("}};");
+    text_.line("const auto {0} = prepared{1}({0}_line, [=]({2} known, i64, i64 {3}) {{", name, shape, facts,
+               expressions_.declare(k));
+    for (size_t i = 0; i < form.facts.size(); ++i) {
+      Text::Indent inside(text_);
+      text_.line("const {} {} = known.facts[{}];", value_type(form.facts[i].value->type),
+                 expressions_.declare(form.facts[i].var), i);
+    }
+    returned({form.of_k, form.mask}, [&] {
+      const std::string at = expressions_.value(form.of_k);
+      return fmt::format("source<{}>{{known.at + {}, {}}}", element, at,
+                         form.mask ? expressions_.value(form.mask) : std::string("true"));
+    });
+    text_.line("}});");
   }
 
   // The body of a function: what `value` needs before it, and its return.

@@ -8,12 +8,17 @@ namespace lapidary::codegen::cuda {
 struct OperandForm {
   enum class Kind {
     Strided,   // element (line, k) at base + line * stride + k, or base + line + k * stride; lines below `lines`
-    Prepared,  // at of_line + of_k, valid where the line is
+    Prepared,  // at of_line + of_k, valid where the mask holds, which speaks of facts about the line and of k
     Copied,    // at `index`, valid where the mask holds
     Computed,  // no load
   };
   Kind kind = Kind::Computed;
   loops::Expr base, stride, lines;  // Strided; `lines` null: all
+  struct Fact {
+    loops::Var var;
+    loops::Expr value;  // of the line
+  };
+  std::vector<Fact> facts;
   loops::Expr of_line, of_k, mask;  // Prepared; Copied: the mask alone. Null: everywhere
 };
 OperandForm operand_form(const loops::ProductOperand&, const loops::Var& line, const loops::Var& k);

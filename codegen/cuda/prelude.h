@@ -22,10 +22,15 @@ DEV vec<T, N> ramp(T start, T step) {
   return r;
 }
 
-// Of a line of a product's operand: where it lies in the buffer, and whether it counts.
-struct place_of_line {
-  i64 at;
-  bool valid;
+// Of a line of a product's operand: where it lies in memory, and what else decides which of its elements count.
+template <class T, class NUMBER, int COUNT>
+struct line_facts {
+  const T* at;
+  NUMBER facts[COUNT];
+};
+template <class T, class NUMBER>
+struct line_facts<T, NUMBER, 0> {
+  const T* at;
 };
 
 // --- memory: elements need no alignment beyond their own; what is masked off is not touched and loads as 0 ---------

@@ -47,7 +47,7 @@ class ProductEmitter {
     node_.warpgroups = tile.warpgroups;
     node_.row = make_var("i", {}, 0, tile.rows - 1);
     node_.column = make_var("j", {}, 0, tile.columns - 1);
-    node_.k = make_var("k", {}, 0, INT64_MAX / 4);
+    node_.k = make_var("k", {}, 0, most(depth_));
     builder_.threads = 32 * tile.warp_rows * tile.warp_columns;
   }
 
@@ -60,8 +60,8 @@ class ProductEmitter {
     task_extents.push_back(column_tiles);
     const std::vector<Expr> parts = builder_.split_task(task_extents);
     for (size_t i = 0; i < form_.batch.size(); ++i) batch_.push_back(at(parts[i]));
-    first_row_ = builder_.body.let("row", mul(parts[parts.size() - 2], integer(tile_.rows)));
-    first_column_ = builder_.body.let("column", mul(parts.back(), integer(tile_.columns)));
+    first_row_ = first("row", parts[parts.size() - 2], tile_.rows, rows_);
+    first_column_ = first("column", parts.back(), tile_.columns, columns_);
     tasks_ = dims_.product(task_extents);
     return operands();
   }
@@ -83,6 +83,18 @@ class ProductEmitter {
   }
 
  private:
+  // Of an index below the extent, or in the tile that its end is in: what fits 32 bits is divided in 32 bits.
+  static int64_t most(Dim extent) {
+    return range(extent).hi <= kSmall ? kSmall + kSmall / 2 : INT64_MAX / 4;
+  }
+  Expr first(const char* name, const Expr& tile, int size, Dim extent) {
+    const Expr value = mul(tile, integer(size));
+    if (value->kind == ExprKind::Const) return value;
+    const Var var = make_var(name, value->type, 0, most(extent), value->multiple);
+    builder_.body.add(let(var, value));
+    return variable(var);
+  }
+
   // Neighbours of a row that a thread holds one after the other.
   int lanes() const {
     int lanes = tile_.atom == Atom::Fma && bit_width(factor_) < 64 && accumulator_->size >= 8 ? 4 : 2;
@@ -166,6 +178,8 @@ class ProductEmitter {
     if (!guard) return block.add(loops::block(inner.take()));
     block.add(if_then(guard, inner.take()));
   }
+
+  static constexpr int64_t kSmall = INT64_C(1) << 30;
 
   DimPool& dims_;
   const ProductForm& form_;

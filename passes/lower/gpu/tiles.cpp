@@ -28,7 +28,8 @@ constexpr Tile kHalves[] = {{Atom::F16, DType::F16, 128, 256, 32, 2, 4, 3},
 constexpr Tile kDoubles = {Atom::Fma, DType::F64, 32, 32, 8, 2, 1, 2};
 // Hopper's: two warpgroups multiply what a third brings.
 constexpr Tile kHopperHalves[] = {{Atom::F16, DType::F16, 128, 256, 64, 8, 1, 4, true},
-                                  {Atom::F16, DType::F16, 128, 128, 64, 8, 1, 5, true}};
+                                  {Atom::F16, DType::F16, 128, 128, 64, 8, 1, 5, true},
+                                  {Atom::F16, DType::F16, 128, 64, 64, 8, 1, 8, true}};
 constexpr Tile kHopperRounded[] = {{Atom::TF32, DType::F32, 128, 128, 32, 8, 1, 5, true}};
 constexpr Tile kHopperBytes[] = {{Atom::I8, DType::I8, 128, 256, 128, 8, 1, 4, true},
                                  {Atom::I8, DType::I8, 128, 128, 128, 8, 1, 5, true}};
