@@ -65,6 +65,37 @@ class MaskSplitter {
   bool run(const Expr& mask) {
     std::vector<Expr> conditions;
     collect_conditions(mask, conditions);
+    return windows(conditions) || comparisons(conditions);
+  }
+
+ private:
+  // Are all conditions on k windows of few taps?
+  bool windows(const std::vector<Expr>& conditions) {
+    Expr of_line;
+    std::vector<OperandForm::Window> windows;
+    for (size_t i = 0; i < conditions.size(); ++i) {
+      if (!mentions(conditions[i], k_)) {
+        of_line = conjunction(of_line, conditions[i]);
+        continue;
+      }
+      if (i + 1 == conditions.size() || !are_window(conditions[i], conditions[i + 1])) return false;
+      const Expr& below = conditions[++i];
+      const std::optional<Parts> parts = split(below->args[0], line_, k_);
+      if (!parts || mentions(below->args[1], k_)) return false;
+      windows.push_back({parts->of_line, parts->of_k, below->args[1]});
+    }
+    constexpr size_t kMost = 3;
+    if (windows.empty() || windows.size() > kMost) return false;
+    form_.windows = windows;
+    const bool few = std::ranges::all_of(windows, [&](const OperandForm::Window& window) {
+      return window.tap->lo >= 0 && window.tap->hi < form_.bits_of_window();
+    });
+    if (!few) form_.windows.clear();
+    if (few) form_.mask = of_line;
+    return few;
+  }
+
+  bool comparisons(const std::vector<Expr>& conditions) {
     Expr of_line, rest;
     for (size_t i = 0; i < conditions.size(); ++i) {
       if (!mentions(conditions[i], k_)) {
@@ -82,14 +113,19 @@ class MaskSplitter {
     return true;
   }
 
- private:
+  // 0 <= x and x < n?
+  static bool are_window(const Expr& above, const Expr& below) {
+    return is_apply(above, ScalarOp::LessEqual) && is_apply(below, ScalarOp::Less) &&
+           loops::value_of(above->args[0]) == 0 && loops::same(above->args[1], below->args[0]);
+  }
+
   // 0 <= x and x < n, n known: one comparison of numbers without sign.
   Expr within(const Expr& above, const Expr& below) {
-    if (!is_apply(above, ScalarOp::LessEqual) || !is_apply(below, ScalarOp::Less)) return nullptr;
+    if (!are_window(above, below)) return nullptr;
     const Expr &x = below->args[0], &end = below->args[1];
     const auto count = loops::value_of(end);
     const bool small = x->lo >= INT32_MIN && x->hi <= INT32_MAX && count && *count >= 0 && *count <= INT32_MAX;
-    if (!small || loops::value_of(above->args[0]) != 0 || !loops::same(above->args[1], x)) return nullptr;
+    if (!small) return nullptr;
     const Expr sum = of_facts(x);
     if (!sum) return nullptr;
     return loops::less(loops::convert(sum, DType::U32), loops::constant(Scalar::of_integer(DType::U32, *count)));
@@ -156,7 +192,7 @@ OperandForm operand_form(const loops::ProductOperand& operand, const Var& line, 
   }
   const std::optional<Parts> place = split(index, line, k);
   if (place && (!mask || MaskSplitter(line, k, form).run(mask))) {
-    form.kind = OperandForm::Kind::Prepared;
+    form.kind = form.windows.empty() ? OperandForm::Kind::Prepared : OperandForm::Kind::Tapped;
     form.of_line = place->of_line;
     form.of_k = place->of_k;
     return form;

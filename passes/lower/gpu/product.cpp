@@ -47,7 +47,7 @@ class ProductEmitter {
     node_.warpgroups = tile.warpgroups;
     node_.row = make_var("i", {}, 0, tile.rows - 1);
     node_.column = make_var("j", {}, 0, tile.columns - 1);
-    node_.k = make_var("k", {}, 0, most(depth_));
+    node_.k = make_var("k", {}, 0, std::min(std::max<int64_t>(range(depth_).hi, 1) - 1, most(depth_)));
     builder_.threads = 32 * tile.warp_rows * tile.warp_columns;
   }
 
