@@ -14,6 +14,8 @@ using loops::Atom;
 
 namespace {
 
+constexpr int kNarrowest = 32;  // columns that a tile is not cut below, however few there are
+
 // From the largest on.
 constexpr Tile kFloats[] = {{Atom::Fma, DType::F32, 128, 128, 16, 8, 1, 2},
                             {Atom::Fma, DType::F32, 128, 64, 16, 4, 1, 2},
@@ -23,13 +25,15 @@ constexpr Tile kHalves[] = {{Atom::F16, DType::F16, 128, 256, 32, 2, 4, 3},
                             {Atom::F16, DType::F16, 128, 128, 32, 2, 4, 3},
                             {Atom::F16, DType::F16, 128, 64, 32, 2, 2, 3},
                             {Atom::F16, DType::F16, 64, 64, 32, 2, 2, 3},
+                            {Atom::F16, DType::F16, 128, 32, 32, 4, 1, 3},
                             {Atom::F16, DType::F16, 32, 32, 32, 1, 2, 3}};
 
 constexpr Tile kDoubles = {Atom::Fma, DType::F64, 32, 32, 8, 2, 1, 2};
 // Hopper's: two warpgroups multiply what a third brings.
 constexpr Tile kHopperHalves[] = {{Atom::F16, DType::F16, 128, 256, 64, 8, 1, 4, true},
                                   {Atom::F16, DType::F16, 128, 128, 64, 8, 1, 5, true},
-                                  {Atom::F16, DType::F16, 128, 64, 64, 8, 1, 8, true}};
+                                  {Atom::F16, DType::F16, 128, 64, 64, 8, 1, 8, true},
+                                  {Atom::F16, DType::F16, 128, 32, 64, 8, 1, 8, true}};
 constexpr Tile kHopperRounded[] = {{Atom::TF32, DType::F32, 128, 128, 32, 8, 1, 5, true}};
 constexpr Tile kHopperBytes[] = {{Atom::I8, DType::I8, 128, 256, 128, 8, 1, 4, true},
                                  {Atom::I8, DType::I8, 128, 128, 128, 8, 1, 5, true}};
@@ -73,7 +77,9 @@ Tile choose_tile(const Target& target, passes::F32Products f32, DType factor, in
                                       : as_halves ? std::span<const Tile>(kHalves)
                                       : rounded   ? std::span<const Tile>(kRounded)
                                                   : std::span<const Tile>(kFloats);
-  const auto wasteful = [&](const Tile& tile) { return tile.rows >= 2 * rows || tile.columns >= 2 * columns; };
+  const auto wasteful = [&](const Tile& tile) {
+    return tile.rows >= 2 * rows || (tile.columns >= 2 * columns && tile.columns > kNarrowest);
+  };
   const auto count = [&](const Tile& tile) {
     return batch * ((rows + tile.rows - 1) / tile.rows) * ((columns + tile.columns - 1) / tile.columns);
   };
