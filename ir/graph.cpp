@@ -40,13 +40,14 @@ std::string axis_halo(Halo halo) {
   return halo.lo == halo.hi ? fmt::format("{}", halo.lo) : fmt::format("{}:{}", halo.lo, halo.hi);
 }
 
-// "{c16 halo=0,0,1,1 fill=-inf leading=80}"; the blocked axis is "c" when it is axis 1, else "axis2:16".
+// "{c16 halo=0,0,1,1 fill=-inf leading=80}", "{c8 last}"; the blocked axis is "c" when it is axis 1, else "axis2:16".
 std::string layout_text(const Layout& layout) {
   std::vector<std::string> parts;
   if (layout.blocked_axis == 1) parts.push_back(fmt::format("c{}", layout.block));
   if (layout.blocked_axis >= 0 && layout.blocked_axis != 1) {
     parts.push_back(fmt::format("axis{}:{}", layout.blocked_axis, layout.block));
   }
+  if (layout.last) parts.push_back("last");
   if (!layout.halo.empty()) {
     std::vector<std::string> halos;
     for (Halo halo : layout.halo) halos.push_back(axis_halo(halo));

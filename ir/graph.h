@@ -50,12 +50,14 @@ struct Halo {
 };
 
 // How a tensor lies in memory. Default-constructed: dense row-major.
-// With blocked_axis b and block k: [.., ceil(d_b/k), .., k], the block innermost, the last block padded with zeros.
+// With blocked_axis b and block k: [.., ceil(d_b/k), .., k], the block innermost, the last block padded with zeros; or,
+// if `last`, [.., ceil(d_b/k), k], all of that axis innermost: channels last, padded to whole blocks.
 // halo (empty or one per axis) widens an axis; leading, when set, replaces the extent of the blocked axis, or without
 // one of the innermost, in address computations: rows padded, or a slice of a wider buffer (place_concats).
 struct Layout {
   int8_t blocked_axis = -1;
   uint8_t block = 1;
+  bool last = false;
   std::vector<Halo> halo;
   double fill = 0;  // what the halo holds: 0 for convolutions, -inf for max-pooling
   Dim leading = nullptr;

@@ -18,6 +18,7 @@ std::vector<PhysicalAxis> physical_axes(DimPool& dims, const Type& type) {
     if (!wide) extent = dims.add(extent, dims.constant(halo.lo + halo.hi));
     axes.push_back({axis, false, extent, nullptr, halo.lo});
   }
+  if (layout.last) std::rotate(axes.begin() + layout.blocked_axis, axes.begin() + layout.blocked_axis + 1, axes.end());
   if (layout.blocked_axis >= 0) axes.push_back({layout.blocked_axis, true, dims.constant(layout.block), nullptr, 0});
   Dim stride = dims.constant(1);
   for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {

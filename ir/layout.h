@@ -9,7 +9,8 @@
 namespace lapidary {
 
 // The physical axes of a type, outermost first: each an extent (halo and blocking included) and an element stride.
-// A blocked axis appears twice: its blocks in place of the axis, and the block itself as the last physical axis.
+// A blocked axis appears twice: its blocks in place of the axis, or after all others if they come last, and the block
+// itself as the last physical axis.
 struct PhysicalAxis {
   int axis;    // logical axis
   bool inner;  // the block part of a blocked axis

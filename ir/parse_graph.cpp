@@ -160,6 +160,8 @@ class GraphParser {
       } else if (word == "leading") {
         lexer_.expect("=");
         layout.leading = dim("}");
+      } else if (word == "last") {
+        layout.last = true;
       } else if (word.starts_with("axis")) {
         layout.blocked_axis = small<int8_t>(offset, word.substr(4));
         lexer_.expect(":");

@@ -130,6 +130,7 @@ class Verifier {
     if (layout.blocked_axis >= rank)
       complain(fmt::format("value %{}: blocked axis {} of rank {}", value.id, layout.blocked_axis, rank));
     bool blocks = layout.blocked_axis < 0 || (layout.block > 1 && std::has_single_bit(layout.block));
+    blocks = blocks && (layout.blocked_axis >= 0 || !layout.last);
     if (!blocks) complain(fmt::format("value %{}: a block of {}", value.id, layout.block));
     if (!layout.halo.empty() && static_cast<int>(layout.halo.size()) != rank) {
       complain(fmt::format("value %{}: a halo of {} axes for rank {}", value.id, layout.halo.size(), rank));

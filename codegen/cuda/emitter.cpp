@@ -376,19 +376,9 @@ class KernelEmitter {
         return text_.line("const auto {} = strided{}({} + {}, {}, {});", name, shape, buffer(), base, stride, lines);
       }
       case OperandForm::Kind::Prepared:
-        text_.line("const auto {}_line = [=]({}) {{", name, declared(line));
-        returned({form.of_line, form.mask}, [&] {
-          const std::string at = expressions_.value(form.of_line);
-          return fmt::format("place_of_line{{{}, {}}}", at, valid());
-        });
-        text_.line("}};");
-        text_.line("const auto {0} = prepared{1}({0}_line, [=](place_of_line known, i64, {2}) {{", name, shape,
-                   declared(k));
-        returned({form.of_k}, [&] {
-          const std::string at = expressions_.value(form.of_k);
-          return fmt::format("{}{{{} + known.at + {}, known.valid}}", source, buffer(), at);
-        });
-        return text_.line("}});");
+        return emit_prepared(name, shape, operand, form, line, k);
+      case OperandForm::Kind::Tapped:
+        return emit_tapped(name, shape, operand, form, line, k);
       case OperandForm::Kind::Copied:
         text_.line("const auto {} = copied{}([=]({}, {}) {{", name, shape, declared(line), declared(k));
         returned({operand.value->args[0], form.mask}, [&] {
@@ -402,6 +392,81 @@ class KernelEmitter {
         returned({operand.value}, [&] { return expressions_.value(operand.value); });
         return text_.line("}});");
     }
+  }
+
+  void emit_prepared(const char* name, const std::string& shape, const loops::ProductOperand& operand,
+                     const OperandForm& form, const loops::Var& line, const loops::Var& k) {
+    const auto fits = [](const OperandForm::Fact& fact) {
+      return fact.value->type.dtype == DType::Bool || (fact.value->lo >= INT32_MIN && fact.value->hi <= INT32_MAX);
+    };
+    const char* const number = std::ranges::all_of(form.facts, fits) ? "i32" : "i64";
+    const std::string_view element = memory_type(operand.value->type.dtype);
+    const std::string facts = fmt::format("line_facts<{}, {}, {}>", element, number, form.facts.size());
+    text_.line("const auto {}_line = [=](i64 {}) {{", name, expressions_.declare(line));
+    std::vector<loops::Expr> roots = {form.of_line};
+    for (const OperandForm::Fact& fact : form.facts) roots.push_back(fact.value);
+    returned(roots, [&] {
+      std::string values;
+      for (const OperandForm::Fact& fact : form.facts)
+        values += fmt::format("{}{}({})", values.empty() ? "" : ", ", number, expressions_.value(fact.value));
+      if (!values.empty()) values = ", {" + values + "}";
+      return fmt::format("{}{{{} + {}{}}}", facts, expressions_.declare(operand.value->buffer),
+                         expressions_.value(form.of_line), values);
+    });
+    text_.line("}};");
+    text_.line("const auto {0} = prepared{1}({0}_line, [=]({2} known, i64, i64 {3}) {{", name, shape, facts,
+               expressions_.declare(k));
+    for (size_t i = 0; i < form.facts.size(); ++i) {
+      Text::Indent inside(text_);
+      text_.line("const {} {} = known.facts[{}];", value_type(form.facts[i].value->type),
+                 expressions_.declare(form.facts[i].var), i);
+    }
+    returned({form.of_k, form.mask}, [&] {
+      const std::string at = expressions_.value(form.of_k);
+      return fmt::format("source<{}>{{known.at + {}, {}}}", element, at,
+                         form.mask ? expressions_.value(form.mask) : std::string("true"));
+    });
+    text_.line("}});");
+  }
+
+  void emit_tapped(const char* name, const std::string& shape, const loops::ProductOperand& operand,
+                   const OperandForm& form, const loops::Var& line, const loops::Var& k) {
+    const std::string_view element = memory_type(operand.value->type.dtype);
+    const int bits = form.bits_of_window();
+    const auto each_window = [&](const auto& text) {
+      std::string all;
+      for (size_t i = 0; i < form.windows.size(); ++i)
+        all += (i ? " | " : "") + text(form.windows[i], static_cast<int>(i) * bits);
+      return all;
+    };
+    text_.line("const auto {}_line = [=](i64 {}) {{", name, expressions_.declare(line));
+    std::vector<loops::Expr> of_line = {form.of_line, form.mask}, of_k = {form.of_k};
+    for (const OperandForm::Window& window : form.windows) {
+      of_line.push_back(window.start);
+      of_line.push_back(window.end);
+      of_k.push_back(window.tap);
+    }
+    returned(of_line, [&] {
+      const std::string at = expressions_.value(form.of_line);
+      std::string outside = each_window([&](const OperandForm::Window& window, int first) {
+        return fmt::format("taps_outside<{}, {}>({}, {})", first, bits, expressions_.value(window.start),
+                           expressions_.value(window.end));
+      });
+      if (form.mask) outside = fmt::format("{} ? {} : ~0u", expressions_.value(form.mask), outside);
+      return fmt::format("line_taps<{}>{{opaque_global({} + {}), {}}}", element,
+                         expressions_.declare(operand.value->buffer), at, outside);
+    });
+    text_.line("}};");
+    text_.line("const auto {0} = prepared{1}({0}_line, [=](const line_taps<{2}>& known, i64, i64 {3}) {{", name, shape,
+               element, expressions_.declare(k));
+    returned(of_k, [&] {
+      const std::string at = expressions_.value(form.of_k);
+      const std::string taps = each_window([&](const OperandForm::Window& window, int first) {
+        return fmt::format("tap<{}>({})", first, expressions_.value(window.tap));
+      });
+      return fmt::format("source<{}>{{known.at + {}, (known.outside & ({})) == 0}}", element, at, taps);
+    });
+    text_.line("}});");
   }
 
   // The body of a function: what `value` needs before it, and its return.

@@ -8,13 +8,26 @@ namespace lapidary::codegen::cuda {
 struct OperandForm {
   enum class Kind {
     Strided,   // element (line, k) at base + line * stride + k, or base + line + k * stride; lines below `lines`
-    Prepared,  // at of_line + of_k, valid where the line is
+    Prepared,  // at of_line + of_k, valid where the mask holds, which speaks of facts about the line and of k
+    Tapped,    // at of_line + of_k, valid where the mask holds, which speaks of the line, and all windows hold
     Copied,    // at `index`, valid where the mask holds
     Computed,  // no load
   };
   Kind kind = Kind::Computed;
   loops::Expr base, stride, lines;  // Strided; `lines` null: all
-  loops::Expr of_line, of_k, mask;  // Prepared; Copied: the mask alone. Null: everywhere
+  struct Fact {
+    loops::Var var;
+    loops::Expr value;  // of the line
+  };
+  struct Window {  // 0 <= start(line) + tap(k) < end
+    loops::Expr start, tap, end;
+  };
+  std::vector<Fact> facts;
+  std::vector<Window> windows;
+  loops::Expr of_line, of_k, mask;  // Prepared and Tapped; Copied: the mask alone. Null: everywhere
+
+  // A bit of a word for each tap; the windows share it.
+  int bits_of_window() const { return 32 / static_cast<int>(windows.size()); }
 };
 OperandForm operand_form(const loops::ProductOperand&, const loops::Var& line, const loops::Var& k);
 

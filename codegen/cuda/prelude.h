@@ -22,11 +22,35 @@ DEV vec<T, N> ramp(T start, T step) {
   return r;
 }
 
-// Of a line of a product's operand: where it lies in the buffer, and whether it counts.
-struct place_of_line {
-  i64 at;
-  bool valid;
+// Of a line of a product's operand: where it lies in memory, and what else decides which of its elements count.
+template <class T, class NUMBER, int COUNT>
+struct line_facts {
+  const T* at;
+  NUMBER facts[COUNT];
 };
+template <class T, class NUMBER>
+struct line_facts<T, NUMBER, 0> {
+  const T* at;
+};
+
+// Or which taps of it are outside: bits FIRST … FIRST + COUNT - 1 of a word for those along one axis.
+template <class T>
+struct line_taps {
+  const T* at;
+  u32 outside;
+};
+template <int FIRST>
+DEV u32 tap(i64 number) {
+  return 1u << ((u32(number) + FIRST) & 31);
+}
+// Tap t is inside where 0 <= start + t < end.
+template <int FIRST, int COUNT>
+DEV u32 taps_outside(i64 start, i64 end) {
+  const i64 least = -start > 0 ? (-start < COUNT ? -start : i64(COUNT)) : 0;
+  const i64 most = end - start > least ? (end - start < COUNT ? end - start : i64(COUNT)) : least;
+  const u64 inside = (u64(1) << most) - (u64(1) << least);
+  return u32((((u64(1) << COUNT) - 1) & ~inside) << FIRST);
+}
 
 // --- memory: elements need no alignment beyond their own; what is masked off is not touched and loads as 0 ---------
 template <int N, class T>

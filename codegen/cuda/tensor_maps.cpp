@@ -25,7 +25,8 @@ class MapReader {
                                     const Expr& end, int lines, int depth) const {
     const int bytes = bit_width(operand.value->type.dtype) / 8;
     const bool whole_packets = operand.vector * bytes == 16;  // then all strides and the offset are of those
-    if (!whole_packets || (!operand.along_k && bytes != 2)) return std::nullopt;
+    const bool whole_panels = operand.along_k || (bytes == 2 && lines * bytes % kPanelBytes == 0);
+    if (!whole_packets || !whole_panels) return std::nullopt;
     return read(operand, operand_form(operand, line, k), number(end), lines, depth);
   }
 
@@ -201,6 +202,8 @@ std::optional<MappedResults> mapped_results(const WarpgroupTask& task, const Map
   GuardedStore found;
   find_store(loop.body, row, column, found);
   if (!found.store || !found.is_single || found.store->buffer->space != loops::Space::Global) return std::nullopt;
+  const int64_t line_bytes = task.product->product->columns * bit_width(found.store->buffer->element.dtype) / 8;
+  if (line_bytes % kPanelBytes != 0) return std::nullopt;
   auto place = reader.read(found.store->buffer, found.store->index, row, column, found.row_end, found.column_end);
   if (!place) return std::nullopt;
   const loops::Substitution first = {{task.epilogue->var.get(), loops::integer(0)},

@@ -6,6 +6,9 @@
 //   image [N, 3, H, W] → conv   dense with a halo: a first layer reads single channels
 //   conv → flatten → gemm       a relayout to dense between the two
 //
+// On a GPU channels come last, [N, H, W, C], padded to whole accesses of 16 bytes (a first layer's to 4 channels), and
+// there are no halos, since asynchronous copies mask for nothing: but where pads are not zeros, which a mask gives.
+//
 // Blocked are the results of convolutions, of pools of blocked values, and of elementwise groups in the shape of, or
 // concatenating, padding, or resampling the pixels of blocked values. Results of the function are dense. Where what a
 // reader needs and what a value is differ (a model's input without halo, a blocked value for a matrix product), a
@@ -26,6 +29,7 @@ namespace {
 constexpr uint8_t kBlock = 16;
 constexpr uint8_t kDot = 4;          // bytes that are multiplied at once: the block of a first layer of codes
 constexpr int64_t kFewChannels = 4;  // a first layer's: not worth a block
+constexpr int kAccessBits = 128;     // of a GPU's thread
 
 bool has_image_shape(const Type& type) {
   return type.kind == Type::Kind::Tensor && (type.rank() == 3 || type.rank() == 4) && value_of(type.shape[1]);
@@ -79,7 +83,7 @@ bool is_wide(const std::vector<Halo>& halo) {
 
 class LayoutChoice {
  public:
-  LayoutChoice(Module& module, Region& body) : module_(module), body_(body) {}
+  LayoutChoice(Module& module, Region& body, bool gpu) : module_(module), body_(body), gpu_(gpu) {}
 
   bool run() {
     bool changed = false;
@@ -112,8 +116,16 @@ class LayoutChoice {
            keeps_channels(op.operand(0)->type.shape, op.type().shape);
   }
 
+  uint8_t block_of(DType dtype) const { return gpu_ ? static_cast<uint8_t>(kAccessBits / bit_width(dtype)) : kBlock; }
+
+  void block(Layout& layout, uint8_t size) const {
+    layout.blocked_axis = 1;
+    layout.block = size;
+    layout.last = gpu_;
+  }
+
   // Does this group write its result as cheaply in blocks?
-  static bool follows_blocks(const Op& group, const Type& result) {
+  bool follows_blocks(const Op& group, const Type& result) const {
     auto blocked = [](const Value* value) { return value->type.layout.blocked_axis == 1; };
     if (in_family(group, "pool")) return blocked(group.operand(anchor_of(group).operand(0)->index));
     if (!in_family(group, "elementwise")) return false;
@@ -126,7 +138,8 @@ class LayoutChoice {
       if (!stays) return false;
       if (op.is(OpKind::Concat)) {
         for (size_t i = 0; i + 1 < op.operands.size(); ++i) {  // each part begins at a block
-          if (value_of(op.operand(static_cast<int>(i))->type.shape[1]).value_or(1) % kBlock != 0) return false;
+          if (value_of(op.operand(static_cast<int>(i))->type.shape[1]).value_or(1) % block_of(result.dtype) != 0)
+            return false;
         }
       }
     }
@@ -147,8 +160,7 @@ class LayoutChoice {
       // A group may end in a shape op: then it is not the convolution's own result that is stored.
       bool own = takes_blocks(op) && type.shape == anchor_of(op).type().shape;
       if (!own && !follows_blocks(op, type)) continue;
-      type.layout.blocked_axis = 1;
-      type.layout.block = kBlock;
+      block(type.layout, block_of(type.dtype));
       changed = true;
     }
     return changed;
@@ -158,30 +170,27 @@ class LayoutChoice {
   bool prepare_input(Op& group) {
     Value* x = conv_input(group);
     const Op& conv = anchor_of(group);
+    const double fill = static_cast<double>(conv.params.integer_or("fill", 0));
     std::vector<Halo> wanted = *halo_read_by(conv);
+    if (gpu_ && fill == 0) wanted.clear();
     bool few = *value_of(x->type.shape[1]) <= kFewChannels && conv.params.integer("group") == 1;
     bool blocked = x->type.layout.blocked_axis == 1;
     bool own_form = x->producer && x->producer->is(OpKind::Group) && !is_result(*x);
-    const bool codes = conv.params.has("to");
-    const double fill = static_cast<double>(conv.params.integer_or("fill", 0));
+    const bool codes = conv.params.has("to"), in_fours = few && (codes || gpu_);
     if (blocked && is_wide(wanted) && is_wide(x->type.layout.halo) && x->type.layout.fill != fill) blocked = false;
-    if (codes && few && own_form && !blocked) {
-      x->type.layout.blocked_axis = 1;
-      x->type.layout.block = kDot;
+    if (in_fours && own_form && !blocked && in_family(*x->producer, "elementwise")) {
+      block(x->type.layout, kDot);
       blocked = true;
     }
     if (blocked && is_wide(wanted)) x->type.layout.fill = fill;
-    if (blocked || (few && !codes && (own_form || !is_wide(wanted)))) {
+    if (blocked || (few && !in_fours && (own_form || !is_wide(wanted)))) {
       if (covers(x->type.layout.halo, wanted)) return false;
       widen(x->type.layout.halo, wanted);
       return true;
     }
     Type type = x->type;
     type.layout = {};
-    if (!few || codes) {
-      type.layout.blocked_axis = 1;
-      type.layout.block = few ? kDot : kBlock;
-    }
+    if (!few || in_fours) block(type.layout, few ? kDot : block_of(type.dtype));
     if (is_wide(wanted)) {
       type.layout.halo = wanted;
       type.layout.fill = fill;
@@ -234,13 +243,15 @@ class LayoutChoice {
 
   Module& module_;
   Region& body_;
+  const bool gpu_;
 };
 
 }  // namespace
 
-bool choose_layouts(Module& module, const Options&) {
+bool choose_layouts(Module& module, const Options& options) {
+  const bool gpu = options.target.is_gpu();
   bool changed = false;
-  for_each_body(module, [&](Region& body) { changed |= LayoutChoice(module, body).run(); });
+  for_each_body(module, [&](Region& body) { changed |= LayoutChoice(module, body, gpu).run(); });
   return changed;
 }
 

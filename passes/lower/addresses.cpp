@@ -3,7 +3,8 @@
 // Each digit of a coordinate contributes digit · (weight · stride), whose product of Dims is one integer parameter, so
 // a dense tensor under loops over its own axes costs one multiply-add an axis. A blocked axis takes its last digit as
 // the place in the block when it has the block's extent; else the coordinate is divided, which folds away when the
-// base is known to be a multiple of the block and the lanes run along it.
+// base is known to be a multiple of the block and the lanes run along it. Blocks that come last are no more than an axis
+// of stride 1.
 #include "ir/error.h"
 #include "ir/layout.h"
 #include "passes/lower/access_recorder.h"
@@ -84,11 +85,15 @@ GroupEmitter::Address GroupEmitter::address(const Type& type, const Coords& coor
     }
   };
   const std::vector<PhysicalAxis> axes = physical_axes(dims, type);
-  // The digit that two adjacent axes are quotient and remainder of, when the axes lie without a gap.
-  const auto divided_over = [&](size_t outer) -> const Digit* {
-    if (recorder || type.layout.blocked_axis >= 0 || outer + 1 >= axes.size()) return nullptr;
+  const bool linear = type.layout.blocked_axis < 0 || type.layout.last;
+  const auto is_blocked = [&](const PhysicalAxis& axis) { return type.layout.blocked_axis == axis.axis; };
+  // The digit that `quotient`, along axis `outer`, and the coordinate of the axis after it are parts of, when the two
+  // lie without a gap.
+  const auto divided_over = [&](const Coord& quotient, size_t outer) -> const Digit* {
+    if (recorder || !linear || outer + 1 >= axes.size()) return nullptr;
     const PhysicalAxis &a = axes[outer], &b = axes[outer + 1];
-    const Coord &quotient = coords.axes[a.axis], &remainder = coords.axes[b.axis];
+    if (is_blocked(a) || is_blocked(b)) return nullptr;
+    const Coord& remainder = coords.axes[b.axis];
     const bool halves = quotient.plain() && remainder.plain() && quotient.digits.size() == 1 &&
                         remainder.digits.size() == 1 && quotient.digits[0].divided &&
                         quotient.digits[0].divided == remainder.digits[0].divided && !quotient.digits[0].is_remainder &&
@@ -115,14 +120,17 @@ GroupEmitter::Address GroupEmitter::address(const Type& type, const Coords& coor
       sum.add_vector(whole, axes[++place].stride);
       continue;
     }
-    if (const Digit* whole = divided_over(place)) {
-      sum.add_term(whole->base, whole->step, axes[++place].stride);
+    Coord coord = coords.axes[axes[place].axis];
+    bool joined = false;
+    for (; const Digit* whole = divided_over(coord, place); ++place, joined = true) coord = Coord{{*whole}};
+    if (joined) {
+      sum.add_term(coord.digits[0].base, coord.digits[0].step, axes[place].stride);
       continue;
     }
     const PhysicalAxis& axis = axes[place];
-    const Coord& coord = coords.axes[axis.axis];
     Dim offset = builder.dim(axis.halo_lo);
-    if (type.layout.blocked_axis != axis.axis) {
+    if (is_blocked(axis) && linear && !axis.inner) continue;  // of all of it the inner part is the place
+    if (!is_blocked(axis) || linear) {
       if (coord.offset) offset = dims.add(offset, coord.offset);
       if (value_of(offset) != 0) sum.add_term(integer(1), nullptr, dims.mul(offset, axis.stride));
       if (coord.lanewise)

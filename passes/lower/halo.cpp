@@ -57,6 +57,31 @@ struct HaloFiller {
   }
 };
 
+// A thread for each place, or block of channels, of which those in the halo store.
+LoweredStep gpu_halo_step(HaloFiller& filler, const std::vector<PhysicalAxis>& own_axes) {
+  KernelBuilder& builder = filler.builder;
+  DimPool& dims = builder.module.dims;
+  std::vector<Dim> extents;
+  for (const PhysicalAxis& axis : own_axes)
+    if (!axis.inner) extents.push_back(axis.extent);
+  const std::vector<Expr> places = builder.split_task(extents);
+  Expr begin = integer(0), outside;
+  for (size_t axis = 0; axis < places.size(); ++axis) {
+    begin = add(begin, mul(places[axis], builder.parameter(filler.axes[axis].stride)));
+    const Halo halo = filler.halo(axis);
+    if (halo == Halo{}) continue;
+    const Dim end = dims.add(filler.value->type.shape[filler.axes[axis].axis], dims.constant(halo.lo));
+    for (const Expr& beyond :
+         {less(places[axis], integer(halo.lo)), apply(ScalarOp::LessEqual, {builder.parameter(end), places[axis]})})
+      outside = outside ? apply(ScalarOp::Or, {outside, beyond}) : beyond;
+  }
+  Block inner;
+  const Dim each = own_axes.back().inner ? own_axes.back().extent : builder.dim(1);
+  filler.run(inner, builder.body.let("begin", begin), 1, each);
+  builder.body.add(if_then(outside, inner.take()));
+  return single_step(builder.finish(dims.product(extents)));
+}
+
 }  // namespace
 
 LoweredStep halo_step(Context& context, const Value* result) {
@@ -67,6 +92,11 @@ LoweredStep halo_step(Context& context, const Value* result) {
   Type own = result->type;
   own.layout.leading = nullptr;  // of a slice of more channels
   const std::vector<PhysicalAxis> own_axes = physical_axes(dims, own);
+  if (context.target().is_gpu()) {
+    LoweredStep step = gpu_halo_step(filler, own_axes);
+    step.flops = dims.constant(0);
+    return step;
+  }
   while (filler.halo(outer.size()) == Halo{}) outer.push_back(own_axes[outer.size()].extent);
   const std::vector<Expr> tasks = builder.split_task(outer);
   Expr begin = integer(0);

@@ -125,6 +125,7 @@ Layout walking_layout(const Op& group, const Shape& shape) {
   if (!found) return layout;
   layout.blocked_axis = found->type.layout.blocked_axis;
   layout.block = found->type.layout.block;
+  layout.last = found->type.layout.last;
   return layout;
 }
 

@@ -24,7 +24,8 @@ struct chunks_of_thread {
   static DEV_MEMBER int column(int i) { return int(number(i) % u32(in_a_row)) * OPERAND::vector; }
   static DEV_MEMBER int line(int i) { return OPERAND::along_k ? row(i) : column(i); }
   static DEV_MEMBER int depth(int i) { return OPERAND::along_k ? column(i) : row(i); }
-  static DEV_MEMBER int rows_below_first(int i) { return i / below * (THREADS / in_a_row) * below + i % below; }
+  static constexpr int rows_apart = THREADS / in_a_row * below;  // of a thread's chunks, if regular
+  static DEV_MEMBER constexpr int rows_below_first(int i) { return i / below * rows_apart + i % below; }
 };
 
 // Where the chunks of one thread come from, tile after tile: chunk(i, k) is the i-th, its first element at k.
@@ -80,30 +81,44 @@ struct mover {
   typedef chunks_of_thread<OPERAND, LINES, DEPTH, THREADS, quads> chunks;
   typedef decltype(((const OPERAND*)nullptr)->at(i64(), i64())) given;
 
+  // Layouts repeat every 8 rows, so chunks so far apart are at known distances.
+  static constexpr bool evenly_apart =
+      chunks::regular && chunks::below == 1 && chunks::rows_apart % 8 == 0 && OPERAND::along_k == LAYOUT::along_k;
+
   const OPERAND& operand;
+  int first_offset;  // of the first chunk in a slot
   walker<T, typename OPERAND::function, chunks, DEPTH, chunks::regular> walk;
   typename either<OPERAND::is_copied, chunk, given>::type held[asynchronous ? 1 : chunks::each];
   i64 held_k;  // of the tile that is held, and how much of it counts
   int held_left;
 
-  DEV_MEMBER mover(const OPERAND& operand, i64 k_begin) : operand(operand), walk(operand.at, k_begin) {}
+  DEV_MEMBER mover(const OPERAND& operand, i64 k_begin)
+      : operand(operand),
+        first_offset(opaque(LAYOUT::offset(chunks::line(0), chunks::depth(0)))),
+        walk(operand.at, k_begin) {}
+
+  DEV_MEMBER char* place_of(char* slot, int i) const {
+    const int below = chunks::rows_below_first(i);
+    if (!evenly_apart) return slot + LAYOUT::offset(chunks::line(i), chunks::depth(i));
+    return slot + first_offset + (LAYOUT::along_k ? LAYOUT::offset(below, 0) : LAYOUT::offset(0, below));
+  }
 
   // The tile at k, of which `left` along k count; called for one tile after the other.
   DEV_MEMBER void begin(char* slot, i64 k, int left) {
     _Pragma("unroll") for (int i = 0; i < chunks::each; ++i) {
-      const int line = chunks::line(i), depth = chunks::depth(i);
+      const int depth = chunks::depth(i);
       if (!chunks::exists(i)) continue;
       if constexpr (OPERAND::is_copied) {
         const source<T> from = walk.chunk(i, k + depth);
         const bool valid = from.valid && depth < left;
         if constexpr (asynchronous)
-          copy_async<OPERAND::bytes>(slot + LAYOUT::offset(line, depth), from.from, valid);
+          copy_async<OPERAND::bytes>(place_of(slot, i), from.from, valid);
         else if (valid)
           held[i] = load_packet<OPERAND::bytes>(from.from);
         else
           held[i] = {};
       } else if (depth < left) {
-        held[i] = operand.at(line, k + depth);
+        held[i] = operand.at(chunks::line(i), k + depth);
       }
     }
     held_k = k;

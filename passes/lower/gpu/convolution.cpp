@@ -1,11 +1,12 @@
 // Convolutions on a GPU as products, the input's windows never stored: rows are output pixels, columns output channels,
-// and the depth runs over blocks of input channels, taps, and the 16 channels of a block, so that what lies side by
-// side in memory follows the depth. A halo on the input leaves no border case; where it has none, loads are masked.
-// Weights lie in the depth's order, a row for each output channel. Grouped, depthwise and transposed convolutions are
-// plain.
+// and the depth runs over taps and, innermost, the input's channels, which lie side by side in memory. Taps beyond the
+// border are masked, unless the input has a halo. Weights lie in the depth's order, a row for each output channel. Of a
+// dense input the depth runs over channels and then taps. Depthwise ones are in window.cpp, grouped
+// and transposed ones plain.
 #include "passes/lower/convolution.h"
 
 #include <algorithm>
+#include <span>
 
 #include "ir/layout.h"
 #include "passes/lower/contraction_form.h"
@@ -21,40 +22,44 @@ namespace {
 
 using Parts = ProductForm::Parts;
 
-constexpr int64_t kBlock = 16;
-
 struct Convolution {
   Module& module;
   const Op& group;
   ConvForm form;
-  bool blocked;
+  bool channels_last;
   std::vector<bool> bordered;  // spatial axes whose halo is narrower than what is read
 
   const Value* x() const { return form.conv->operand(0); }
 
-  // Of the depth: (channels / 16, taps…, 16), or (channels, taps…).
+  Dim stored_channels() const {
+    const Dim block = module.dims.constant(group.operand(x()->index)->type.layout.block);
+    return module.dims.mul(module.dims.ceildiv(form.channels, block), block);
+  }
+
+  // (taps…, channels), or (channels, taps…).
   std::vector<Dim> depth() const {
-    DimPool& dims = module.dims;
-    std::vector<Dim> extents = {blocked ? dims.ceildiv(form.channels, dims.constant(kBlock)) : form.channels};
-    for (int64_t taps : form.kernel) extents.push_back(dims.constant(taps));
-    if (blocked) extents.push_back(dims.constant(kBlock));
+    std::vector<Dim> extents;
+    for (int64_t taps : form.kernel) extents.push_back(module.dims.constant(taps));
+    extents.insert(channels_last ? extents.end() : extents.begin(), channels_last ? stored_channels() : form.channels);
     return extents;
   }
 
   Coords input_at(GroupEmitter& emit, const Parts& row, const Parts& depth) const {
+    const std::span<const Coord> taps = std::span(depth).subspan(channels_last ? 0 : 1);
     Coords coords;
-    coords.axes.push_back(row[0]);
-    Coord channel = depth[0];
-    if (blocked) channel.digits.push_back(depth.back().digits[0]);
-    coords.axes.push_back(channel);
+    coords.axes = {row[0], channels_last ? depth.back() : depth[0]};
     for (int axis = 0; axis < form.spatial; ++axis) {
+      if (form.kernel[axis] == 1 && form.strides[axis] == 1 && lapidary::value_of(form.pads[axis]) == 0) {
+        coords.axes.push_back(row[1 + axis]);
+        continue;
+      }
       const auto base = [&](const Coord& coord) { return emit.flatten(coord, nullptr).digits[0].base; };
       const Expr pixel = mul(base(row[1 + axis]), integer(form.strides[axis])),
-                 tap = mul(base(depth[1 + axis]), integer(form.dilations[axis]));
+                 tap = mul(base(taps[axis]), integer(form.dilations[axis]));
       coords.axes.push_back(at(sub(add(pixel, tap), emit.builder.literal(form.pads[axis]))));
       if (bordered[axis])
         coords.guard = both(coords.guard, in_range(coords.axes.back(), integer(0),
-                                                   emit.builder.parameter(x()->type.shape[2 + axis]), 1));
+                                                   emit.builder.literal(x()->type.shape[2 + axis]), 1));
     }
     return coords;
   }
@@ -63,16 +68,12 @@ struct Convolution {
   ConstantId weight() const {
     ConstantTable& constants = module.constants;
     ConstantId weight = *form.weight;
-    if (!blocked) return weight;
-    std::vector<int64_t> shape = constants[weight].shape, axes = {0, 1};
-    const int64_t blocks = (shape[1] + kBlock - 1) / kBlock;
-    shape[1] = blocks * kBlock;
+    if (!channels_last) return weight;
+    std::vector<int64_t> shape = constants[weight].shape, axes = {0};
+    shape[1] = *lapidary::value_of(stored_channels());
     weight = constants.transformed(weight, {.kind = Transform::Kind::Pad, .shape = shape});
-    shape[1] = blocks;
-    shape.insert(shape.begin() + 2, kBlock);
-    weight = constants.transformed(weight, {.kind = Transform::Kind::Reshape, .shape = shape});
-    for (int64_t axis = 3; axis < static_cast<int64_t>(shape.size()); ++axis) axes.push_back(axis);
-    axes.push_back(2);
+    for (int64_t axis = 2; axis < static_cast<int64_t>(shape.size()); ++axis) axes.push_back(axis);
+    axes.push_back(1);
     return constants.transformed(weight, {.kind = Transform::Kind::Transpose, .axes = axes});
   }
 };
@@ -93,13 +94,16 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   const Op& conv = anchor_of(group);
   const ConvForm form = conv_form(context.module, group, conv);
   const Value* x = conv.operand(0);
+  if (form.group > 1 && lapidary::value_of(form.channels) && lapidary::value_of(form.outputs))
+    return gpu::lower_depthwise(context, group, form);
   const bool taps_known = std::ranges::all_of(form.kernel, [](int64_t taps) { return taps > 0; });
   if (form.transposed || form.group != 1 || !form.weight || x->producer || !taps_known || !results_follow(group, &conv))
     return lower_plain(context, group);
   const Type& input = group.operand(x->index)->type;
-  const bool blocked = input.layout.blocked_axis == 1;
-  if (blocked && input.layout.block != kBlock) return lower_plain(context, group);
-  const Convolution c{context.module, group, form, blocked, borders(conv, input, form.spatial)};
+  const bool channels_last = input.layout.blocked_axis == 1 && input.layout.last;
+  if (input.layout.blocked_axis >= 0 && !(channels_last && lapidary::value_of(form.channels)))
+    return lower_plain(context, group);
+  const Convolution c{context.module, group, form, channels_last, borders(conv, input, form.spatial)};
   const bool has_borders = std::ranges::find(c.bordered, true) != c.bordered.end();
   if (conv.params.integer_or("fill", 0) != 0 && has_borders) return lower_plain(context, group);
   const ConstantId weight = c.weight();

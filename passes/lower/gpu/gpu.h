@@ -7,6 +7,10 @@
 #include "passes/lower/family.h"
 #include "passes/lower/group_emitter.h"
 
+namespace lapidary::lowering {
+struct ConvForm;
+}
+
 namespace lapidary::lowering::gpu {
 
 // As lowering::map_step: a thread for each four neighbouring elements, or for each.
@@ -15,6 +19,8 @@ LoweredStep map_step(Context&, const Op& group, const std::string& family, const
 
 LoweredGroup lower_contraction(Context&, const Op& group);
 LoweredGroup lower_convolution(Context&, const Op& group);
+LoweredGroup lower_depthwise(Context&, const Op& group, const ConvForm&);
+LoweredGroup lower_pool(Context&, const Op& group);
 LoweredGroup lower_reduction(Context&, const Op& group);
 LoweredGroup lower_attention(Context&, const Op& group);
 

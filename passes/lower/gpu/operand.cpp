@@ -1,5 +1,7 @@
 #include "passes/lower/gpu/operand.h"
 
+#include <algorithm>
+
 #include "ir/loops_substitute.h"
 #include "passes/lower/access_recorder.h"
 
@@ -38,6 +40,11 @@ Expr masked(const Expr& e, const Expr& guard) {
   return e;
 }
 
+bool mentions(const Expr& e, const Var& var) {
+  if (e->kind == ExprKind::Variable) return e->var == var;
+  return std::ranges::any_of(e->args, [&](const Expr& arg) { return mentions(arg, var); });
+}
+
 Expr evaluated(GroupEmitter& emit, DType factor, const std::function<Expr()>& value) {
   Block block;
   Expr found;
@@ -73,9 +80,11 @@ std::optional<int> width_along(const GroupEmitter& like, DType factor, Dim exten
     GroupEmitter emit(builder, like.group);
     AccessRecorder recorder({extent});
     emit.recorder = &recorder;
-    const Coord position{{Digit{variable(make_var("x", {}, 0, INT64_MAX / 4, width)), nullptr, extent, 0}}};
+    const Var x = make_var("x", {}, 0, INT64_MAX / 4, width);
+    const Coord position{{Digit{variable(x), nullptr, extent, 0}}};
     const Expr found = evaluated(emit, factor, [&] { return value(emit, position); });
-    const bool plain = found && found->kind == ExprKind::Load && found->args.size() == 1;
+    const bool plain =
+        found && found->kind == ExprKind::Load && (found->args.size() == 1 || !mentions(found->args[1], x));
     const bool adjacent = recorder.accesses.size() == 1 && !recorder.opaque[0] && recorder.accesses[0][0] &&
                           lapidary::value_of(recorder.accesses[0][0]) == 1;
     if (!plain || !adjacent) return std::nullopt;

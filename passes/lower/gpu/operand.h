@@ -14,7 +14,8 @@ loops::Expr operand_value(GroupEmitter&, DType factor, const loops::Expr& guard,
                           const std::function<loops::Expr()>& value);
 
 // How many elements along a coordinate of this extent lie side by side in memory, from multiples of so many on aligned:
-// 1, 2, … at most 16 bytes of them; nothing when the value is no plain load, or the coordinate's neighbours lie apart.
+// 1, 2, … at most 16 bytes of them; nothing when the value is no load whose mask they share, or the coordinate's
+// neighbours lie apart.
 // `value` evaluates at that coordinate and others of which nothing is known (unknown_position).
 std::optional<int> width_along(const GroupEmitter&, DType factor, Dim extent,
                                const std::function<loops::Expr(GroupEmitter&, const Coord&)>& value);

@@ -105,7 +105,7 @@ class ProductEmitter : ProductKernel {
     node_.warpgroups = tile.warpgroups;
     node_.row = make_var("i", {}, 0, tile.rows - 1);
     node_.column = make_var("j", {}, 0, tile.columns - 1);
-    node_.k = make_var("k", {}, 0, INT64_MAX / 4);
+    node_.k = make_var("k", {}, 0, std::min(std::max<int64_t>(range(depth_).hi, 1) - 1, most(depth_)));
     builder_.threads = 32 * tile.warp_rows * tile.warp_columns;
   }
 
@@ -120,8 +120,8 @@ class ProductEmitter : ProductKernel {
     take_batch(parts);
     part_ = parts[parts.size() - 2];
     const auto [row, column] = place_of_tile(parts.back(), row_tiles, column_tiles);
-    first_row_ = builder_.body.let("row", mul(row, integer(tile_.rows)));
-    first_column_ = builder_.body.let("column", mul(column, integer(tile_.columns)));
+    first_row_ = first("row", row, tile_.rows, rows_);
+    first_column_ = first("column", column, tile_.columns, columns_);
     tasks_ = dims_.product(task_extents);
     return operands();
   }
@@ -163,6 +163,18 @@ class ProductEmitter : ProductKernel {
     const Expr rest = block.let("rest", sub(number, mul(first, columns)));
     const Expr rows = block.let("rows", max(min(sub(builder_.parameter(down), first), integer(kBand)), integer(1)));
     return {add(first, block.let("down", mod(rest, rows))), block.let("across", floordiv(rest, rows))};
+  }
+
+  // Of an index below the extent, or in the tile that its end is in: what fits 32 bits is divided in 32 bits.
+  static int64_t most(Dim extent) {
+    return range(extent).hi <= kSmall ? kSmall + kSmall / 2 : INT64_MAX / 4;
+  }
+  Expr first(const char* name, const Expr& tile, int size, Dim extent) {
+    const Expr value = mul(tile, integer(size));
+    if (value->kind == ExprKind::Const) return value;
+    const Var var = make_var(name, value->type, 0, most(extent), value->multiple);
+    builder_.body.add(let(var, value));
+    return variable(var);
   }
 
   // Neighbours of a row that a thread holds one after the other.
@@ -242,6 +254,8 @@ class ProductEmitter : ProductKernel {
     if (!guard) return block.add(loops::block(inner.take()));
     block.add(if_then(guard, inner.take()));
   }
+
+  static constexpr int64_t kSmall = INT64_C(1) << 30;
 
   DType factor_;
   SplitDepth split_;

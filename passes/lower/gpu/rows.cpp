@@ -16,6 +16,7 @@
 #include <optional>
 
 #include "ir/error.h"
+#include "passes/lower/gpu/columns.h"
 #include "passes/lower/gpu/gpu.h"
 #include "passes/lower/gpu/held.h"
 #include "passes/lower/gpu/packets.h"
@@ -288,6 +289,11 @@ LoweredGroup lower_reduction(Context& context, const Op& group) {
   const auto plan = plan_reductions(context.module.dims, group);
   if (!plan) return lower_plain(context, group);
   const IterationSpace space = reduction_space(context, group, *plan);
+  if (takes_columns(*plan, space)) {
+    LoweredGroup lowered;
+    lowered.steps.push_back(column_step(context, group, *plan, space));
+    return lowered;
+  }
   const std::vector<int> loops = space.loops();
   if (loops.empty() || !plan->is_reduced(space, loops.back()) || plan->full.layout.blocked_axis >= 0)
     return lowering::lower_reduction(context, group);

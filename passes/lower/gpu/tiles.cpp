@@ -24,6 +24,7 @@ constexpr Tile kHalves[] = {{Atom::F16, DType::F16, 128, 256, 32, 2, 4, 3, false
                             {Atom::F16, DType::F16, 128, 128, 32, 2, 4, 4, false, 2, 950, 250},
                             {Atom::F16, DType::F16, 128, 64, 32, 2, 2, 4, false, 3, 750, 250},
                             {Atom::F16, DType::F16, 64, 64, 64, 2, 2, 3, false, 4, 550, 300},
+                            {Atom::F16, DType::F16, 128, 32, 32, 4, 1, 4, false, 4, 450, 250},
                             {Atom::F16, DType::F16, 32, 32, 128, 2, 2, 3, false, 4, 280, 450}};
 
 constexpr Tile kDoubles = {Atom::Fma, DType::F64, 32, 32, 8, 2, 1, 2};
@@ -31,7 +32,8 @@ constexpr Tile kDoubles = {Atom::Fma, DType::F64, 32, 32, 8, 2, 1, 2};
 constexpr Tile kHopperHalves[] = {{Atom::F16, DType::F16, 128, 256, 64, 8, 1, 4, true, 1, 1800},
                                   {Atom::F16, DType::F16, 128, 192, 64, 8, 1, 4, true, 1, 1750},
                                   {Atom::F16, DType::F16, 128, 128, 64, 8, 1, 6, true, 1, 1500},
-                                  {Atom::F16, DType::F16, 128, 64, 64, 8, 1, 6, true, 1, 1000}};
+                                  {Atom::F16, DType::F16, 128, 64, 64, 8, 1, 8, true, 1, 1000},
+                                  {Atom::F16, DType::F16, 128, 32, 64, 8, 1, 8, true, 1, 550}};
 constexpr Tile kHopperRounded[] = {{Atom::TF32, DType::F32, 128, 128, 32, 8, 1, 5, true, 1, 700}};
 constexpr Tile kHopperBytes[] = {{Atom::I8, DType::I8, 128, 256, 128, 8, 1, 4, true, 1, 3600},
                                  {Atom::I8, DType::I8, 128, 128, 128, 8, 1, 5, true, 1, 3000}};
