@@ -3,6 +3,7 @@
 
 #include "codegen/cuda/expressions.h"
 #include "codegen/cuda/operand_form.h"
+#include "codegen/cuda/score_form.h"
 #include "codegen/cuda/shared_memory.h"
 #include "ir/error.h"
 #include "ir/fragment.h"
@@ -45,13 +46,17 @@ std::string tensor_atom(Atom atom, const loops::ProductNode* product = nullptr) 
   LPD_UNREACHABLE("not of tensor cores");
 }
 
-// A kernel of warpgroups: in its task are Lets, the accumulator, and in that a loop of the threads that zeroes it,
-// maybe Lets, the product, and a loop of the threads that stores.
+// A kernel of warpgroups: in its task are Lets, the accumulator, and in that a loop of the threads that zeroes it (for
+// a product), maybe Lets, the product or attention, and a loop of the threads that stores.
 struct WarpgroupTask {
   const StmtNode* task = nullptr;
   std::vector<const StmtNode*> lets;
   const StmtNode *accumulator = nullptr, *product = nullptr, *epilogue = nullptr;
 };
+
+bool is_of_warpgroups(const StmtNode& s) {
+  return (s.product && s.product->warpgroups) || (s.attend && s.attend->warpgroups);
+}
 
 std::optional<WarpgroupTask> warpgroup_task(const loops::Kernel& kernel) {
   if (kernel.threads == 0) return std::nullopt;
@@ -59,7 +64,7 @@ std::optional<WarpgroupTask> warpgroup_task(const loops::Kernel& kernel) {
   const auto collect = [&](const std::vector<loops::Stmt>& statements, const auto& self) -> void {
     for (const loops::Stmt& statement : statements) {
       if (statement->kind == StmtKind::Let) found.lets.push_back(&*statement);
-      if (statement->kind == StmtKind::Product) found.product = &*statement;
+      if (statement->product || statement->attend) found.product = &*statement;
       if (statement->kind == StmtKind::Alloc) found.accumulator = &*statement;
       if (statement->kind == StmtKind::For && statement->loop == LoopKind::Task) found.task = &*statement;
       if (statement->kind == StmtKind::For && statement->loop == LoopKind::Thread)
@@ -68,7 +73,7 @@ std::optional<WarpgroupTask> warpgroup_task(const loops::Kernel& kernel) {
     }
   };
   collect(kernel.body->body, collect);
-  if (!found.product || !found.product->product->warpgroups) return std::nullopt;
+  if (!found.product || !is_of_warpgroups(*found.product)) return std::nullopt;
   LPD_CHECK(found.task && found.accumulator && found.epilogue, "a task of warpgroups that does more than a product");
   return found;
 }
@@ -249,19 +254,17 @@ class KernelEmitter {
   }
 
   void emit_warpgroups(const WarpgroupTask& w) {
-    const loops::ProductNode& p = *w.product->product;
-    text_.line("typedef product_wgmma<{}, {}, {}, {}, {}, {}> tile;", tensor_atom(p.atom, &p), p.rows, p.columns,
-               p.depth, p.stages, kernel_.threads / 128);
-    text_.line("static_assert(tile::shared_bytes == {}, \"shared memory\");", product_shared_bytes(p));
+    if (w.product->attend)
+      emit_attention_of_warpgroups(*w.product->attend);
+    else
+      emit_product_of_warpgroups(*w.product->product);
     text_.line("const auto tile_of = [&](i64 number) {{");
     {
       Text::Indent inside(text_);
       emit_place(w);
       expressions_.begin({w.product->begin, w.product->end});
       const std::string begin = expressions_.value(w.product->begin), end = expressions_.value(w.product->end);
-      emit_operand("a", p.a, p.row, p.k);
-      emit_operand("b", p.b, p.column, p.k);
-      text_.line("return tile::tile(a, b, {}, {});", begin, end);
+      text_.line("return tile::tile({}, {}, {});", emit_operands(*w.product), begin, end);
     }
     text_.line("}};");
     const std::string accumulator = expressions_.declare(w.accumulator->buffer);
@@ -274,6 +277,48 @@ class KernelEmitter {
       text_.line("const i64 {} = holder;", expressions_.declare(w.epilogue->var));
       for (const loops::Stmt& part : w.epilogue->body) emit(*part);
     }
+    text_.line("}});");
+  }
+
+  void emit_product_of_warpgroups(const loops::ProductNode& p) {
+    text_.line("typedef product_wgmma<{}, {}, {}, {}, {}, {}> tile;", tensor_atom(p.atom, &p), p.rows, p.columns,
+               p.depth, p.stages, kernel_.threads / 128);
+    text_.line("static_assert(tile::shared_bytes == {}, \"shared memory\");", product_shared_bytes(p));
+  }
+
+  void emit_attention_of_warpgroups(const loops::AttendNode& a) {
+    text_.line("typedef attend_wgmma<{}, {}, {}, {}, {}> tile;", tensor_atom(a.atom), a.keys, a.depth, a.columns,
+               a.stages);
+    text_.line("static_assert(tile::rows == {} && tile::shared_bytes == {}, \"shared memory\");", a.queries,
+               attend_shared_bytes(a));
+  }
+
+  // Of a product or an attention; their names.
+  std::string emit_operands(const StmtNode& statement) {
+    if (const loops::ProductNode* p = statement.product.get()) {
+      emit_operand("a", p->a, p->row, p->k);
+      emit_operand("b", p->b, p->column, p->k);
+      return "a, b";
+    }
+    const loops::AttendNode& a = *statement.attend;
+    emit_operand("q", a.q, a.inner, a.query);
+    emit_operand("k", a.k, a.inner, a.key);
+    emit_operand("v", a.v, a.column, a.key);
+    emit_score(a);
+    return "q, k, v, score";
+  }
+
+  void emit_score(const loops::AttendNode& a) {
+    const ScoreForm form = score_form(a);
+    const bool causal = form.kind == ScoreForm::Kind::Causal;
+    if (form.kind != ScoreForm::Kind::Any) {
+      expressions_.begin({form.beyond});
+      return text_.line("const scaled_score<{}> score = {{{}, {}}};", causal,
+                        expressions_.value(loops::real(form.scale)), causal ? expressions_.value(form.beyond) : "0");
+    }
+    text_.line("const auto score = any_score([=](i64 {}, i64 {}, f32 {}) {{", expressions_.declare(a.query),
+               expressions_.declare(a.key), expressions_.declare(a.score));
+    returned({a.scored}, [&] { return expressions_.value(a.scored); });
     text_.line("}});");
   }
 
@@ -293,21 +338,12 @@ class KernelEmitter {
                  a.atom == Atom::Fma ? "attend_fma<" : fmt::format("attend_mma<{}, ", tensor_atom(a.atom)), a.queries,
                  a.keys, a.depth, a.columns, a.warps, a.stages);
       text_.line("static_assert(tile::shared_bytes == {}, \"shared memory\");", attend_shared_bytes(a));
-      emit_operand("q", a.q, a.inner, a.query);
-      emit_operand("k", a.k, a.inner, a.key);
-      emit_operand("v", a.v, a.column, a.key);
-      text_.line("const auto scored = [&](i64 {}, i64 {}, f32 {}) {{", expressions_.declare(a.query),
-                 expressions_.declare(a.key), expressions_.declare(a.score));
-      {
-        Text::Indent deeper(text_);
-        expressions_.begin({a.scored});
-        text_.line("return {};", expressions_.value(a.scored));
-      }
-      text_.line("}};");
+      const std::string operands = emit_operands(statement);
       text_.line("int next = 0;  // results come in the order that the accumulator has");
       text_.line("const auto result = [&](int, int, f32 x, f32 y) {{ {0}[next++] = x, {0}[next++] = y; }};",
                  accumulator);
-      text_.line("tile::run(shared + {}, {}, {}, q, k, v, scored, result, [](int, f32) {{}});", shared_, begin, end);
+      text_.line("const auto log_sum = [&](int, f32 x) {{ {} }};", a.log_sums ? accumulator + "[next++] = x;" : "");
+      text_.line("tile::run(shared + {}, {}, {}, {}, result, log_sum);", shared_, begin, end, operands);
     }
     text_.line("}}");
   }

@@ -10,12 +10,12 @@ using loops::Expr;
 using loops::ExprKind;
 using loops::Var;
 
-namespace {
-
 bool mentions(const Expr& e, const Var& var) {
   if (e->kind == ExprKind::Variable) return e->var == var;
   return std::ranges::any_of(e->args, [&](const Expr& arg) { return mentions(arg, var); });
 }
+
+namespace {
 
 void collect_terms(const Expr& e, std::vector<Expr>& terms) {
   if (e->kind != ExprKind::Apply || e->op != ScalarOp::Add) return terms.push_back(e);

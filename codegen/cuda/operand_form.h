@@ -16,6 +16,7 @@ struct OperandForm {
   loops::Expr base, stride, lines;  // Strided; `lines` null: all
   loops::Expr of_line, of_k, mask;  // Prepared; Copied: the mask alone. Null: everywhere
 };
+bool mentions(const loops::Expr&, const loops::Var&);
 OperandForm operand_form(const loops::ProductOperand&, const loops::Var& line, const loops::Var& k);
 
 }  // namespace lapidary::codegen::cuda
