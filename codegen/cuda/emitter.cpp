@@ -304,17 +304,23 @@ class KernelEmitter {
     emit_operand("q", a.q, a.inner, a.query);
     emit_operand("k", a.k, a.inner, a.key);
     emit_operand("v", a.v, a.column, a.key);
-    emit_score(a);
+    emit_score(a, statement.end);
     return "q, k, v, score";
   }
 
-  void emit_score(const loops::AttendNode& a) {
-    const ScoreForm form = score_form(a);
+  void emit_score(const loops::AttendNode& a, const loops::Expr& end) {
+    const ScoreForm form = score_form(a, end);
     const bool causal = form.kind == ScoreForm::Kind::Causal;
     if (form.kind != ScoreForm::Kind::Any) {
-      expressions_.begin({form.beyond});
-      return text_.line("const scaled_score<{}> score = {{{}, {}}};", causal,
-                        expressions_.value(loops::real(form.scale)), causal ? expressions_.value(form.beyond) : "0");
+      expressions_.begin({form.beyond, form.base, form.stride, form.rows});
+      const std::string scale = expressions_.value(loops::real(form.scale)),
+                        beyond = causal ? expressions_.value(form.beyond) : "0";
+      if (!form.bias) return text_.line("const scaled_score<{}> score = {{{}, {}}};", causal, scale, beyond);
+      const std::string_view dtype = name_of(form.bias->element.dtype);
+      const std::string base = expressions_.value(form.base), stride = expressions_.value(form.stride),
+                        rows = form.rows ? expressions_.value(form.rows) : "0x7fffffffffffffff";
+      return text_.line("const biased_score<{}_bias, {}, {}> score = {{{}, {}, {} + {}, {}, {}}};", dtype, form.vector,
+                        causal, scale, beyond, expressions_.declare(form.bias), base, stride, rows);
     }
     text_.line("const auto score = any_score([=](i64 {}, i64 {}, f32 {}) {{", expressions_.declare(a.query),
                expressions_.declare(a.key), expressions_.declare(a.score));

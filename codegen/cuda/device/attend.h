@@ -13,6 +13,9 @@
 //   any_score(f)                    f(row, key, s): scaled, biased, minus infinity where masked
 //   scaled_score<false>{scale, 0}   s * scale, scale > 0: costs nothing, nor does
 //   scaled_score<true>{scale, b}    the same, and minus infinity for keys beyond row + b
+//   biased_score<f16_bias, VECTOR, CAUSAL>{scale, b, bias, stride, rows}
+//                                   the same plus bias[row * stride + key], there for rows below `rows`; VECTOR of them
+//                                   (1 or 2) are aligned from even keys on
 // output(row, column, x, y)
 //   The result at (row, column) and (row, column + 1); called for all ROWS and VALUES.
 // log_sum(row, x)
@@ -26,7 +29,7 @@ DEV f32 minus_infinity() { return -float_of(0x7f800000u); }
 // factor(): what at() is to be multiplied by to be an exponent of 2.
 template <class F>
 struct score_of_function {
-  static constexpr bool is_scaled = false, is_causal = false;
+  static constexpr bool is_scaled = false, is_biased = false, is_causal = false;
   F of;
   DEV_MEMBER f32 factor() const { return kLog2E; }
   DEV_MEMBER f32 at(i64 row, i64 key, f32 s) const { return of(row, key, s); }
@@ -38,12 +41,50 @@ DEV score_of_function<F> any_score(F of) {
 }
 template <bool CAUSAL>
 struct scaled_score {
-  static constexpr bool is_scaled = true, is_causal = CAUSAL;
+  static constexpr bool is_scaled = true, is_biased = false, is_causal = CAUSAL;
   f32 scale;
   i64 beyond;
   DEV_MEMBER f32 factor() const { return scale * kLog2E; }
   DEV_MEMBER f32 at(i64 row, i64 key, f32 s) const { return CAUSAL && key >= seen(row) ? minus_infinity() : s; }
   DEV_MEMBER i64 seen(i64 row) const { return row + beyond + 1; }  // keys
+};
+
+struct f16_bias {
+  typedef u16 element;
+  static DEV_MEMBER f32 decode(u16 code) { return float_of_half(code); }
+};
+struct bf16_bias {
+  typedef u16 element;
+  static DEV_MEMBER f32 decode(u16 code) { return float_of(u32(code) << 16); }
+};
+struct f32_bias {
+  typedef f32 element;
+  static DEV_MEMBER f32 decode(f32 x) { return x; }
+};
+template <class BIAS, int VECTOR, bool CAUSAL>
+struct biased_score {
+  typedef typename BIAS::element T;
+  static constexpr bool is_scaled = false, is_biased = true, is_causal = CAUSAL;
+  f32 scale;
+  i64 beyond;
+  const T* bias;
+  i64 stride, rows;
+  DEV_MEMBER f32 factor() const { return kLog2E; }
+  DEV_MEMBER f32 at(i64 row, i64 key, f32 s) const {
+    return CAUSAL && key >= seen(row) ? minus_infinity() : op_fma(s, scale, BIAS::decode(of_row(row)[key]));
+  }
+  DEV_MEMBER i64 seen(i64 row) const { return row + beyond + 1; }
+  DEV_MEMBER const T* of_row(i64 row) const { return bias + (row < rows ? row : rows - 1) * stride; }
+  // To the scores of two neighbouring keys, of which the second may be beyond the end.
+  DEV_MEMBER void add(f32& first, f32& second, const T* from, bool both) const {
+    vec<T, 2> pair = {{from[0], 0}};
+    if (VECTOR == 2)
+      pair = load_run<2>(from);
+    else if (both)
+      pair.v[1] = from[1];
+    first = op_fma(first, scale, BIAS::decode(pair.v[0]));
+    second = op_fma(second, scale, BIAS::decode(pair.v[1]));
+  }
 };
 
 // The softmax of one row so far: exponentials are of 2, relative to the largest score.

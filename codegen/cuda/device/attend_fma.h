@@ -38,8 +38,7 @@ struct attend_fma {
           _Pragma("unroll") for (int i = 0; i < rows; ++i) {
             _Pragma("unroll") for (int j = 0; j < keys; ++j) {
               const i64 at = key + j * lanes + lane;
-              const f32 x = score.at(first_row + 2 * i, at, scores[i][j]);
-              scores[i][j] = at < key_end ? x : minus_infinity();
+              scores[i][j] = at < key_end ? score.at(first_row + 2 * i, at, scores[i][j]) : minus_infinity();
             }
             weigh(scores[i], result[i], state[i], score.factor());
             _Pragma("unroll") for (int j = 0; j < keys; ++j) {

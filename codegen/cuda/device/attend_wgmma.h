@@ -51,7 +51,8 @@ struct attend_wgmma {
   static_assert(STAGES >= 3, "two items are multiplied while another comes");
   static constexpr int consumers = 2, rows = 64 * consumers, threads = 128 * (1 + consumers), elements = VALUES / 2;
   static constexpr int bytes_q = rows * WIDTH * 2, slot_bytes = KEYS * (WIDTH < VALUES ? VALUES : WIDTH) * 2;
-  static constexpr int shared_bytes = bytes_q + STAGES * slot_bytes + 2 * (STAGES + 1) * kBarrierBytes;  // aligned to 1024
+  static constexpr int shared_bytes =
+      bytes_q + STAGES * slot_bytes + 2 * (STAGES + 1) * kBarrierBytes;  // aligned to 1024
   typedef f32 results[elements + 2];
 
   template <class Q, class K, class V, class SCORE>
@@ -88,7 +89,7 @@ struct attend_wgmma {
   }
 
  private:
-  static constexpr int registers_of_producer = 88, registers_of_consumer = 208;
+  static constexpr int registers_of_producer = 104, registers_of_consumer = 200;
 
   // Slots and barriers: of each slot, and of the queries, one for full and one for empty.
   struct ring {

@@ -32,14 +32,15 @@ DType attention_factor(const Target& target, const Op& op) {
 
 // Heads are padded to whole panels of 64; wider ones leave no room for the scores in registers.
 std::optional<Tile> tile_of_warpgroups(const Target& target, const Op& op) {
-  constexpr int kPanel = 64, kWidest = 128, kKeys = 128, kMostStages = 6, kBarrierBytes = 256;
+  constexpr int kPanel = 64, kWidest = 128, kMostStages = 6, kBarrierBytes = 256;
   const bool hopper = target.capability == 90 && target.capability_only;
   if (!hopper || attention_factor(target, op) == DType::F32) return std::nullopt;
   const int depth = rounded_up(*lapidary::value_of(op.operand(0)->type.shape[3]), kPanel),
             columns = rounded_up(*lapidary::value_of(op.operand(2)->type.shape[3]), kPanel);
   if (std::max(depth, columns) > kWidest) return std::nullopt;
-  Tile tile = {128, kKeys, 8, kMostStages, kPanel, true};
-  const int64_t slot = 2 * kKeys * std::max(depth, columns), queries = int64_t{2} * tile.queries * depth;
+  const int keys = op.params.number_or("softcap", 0) != 0 ? 64 : 128;  // its maths takes registers
+  Tile tile = {128, keys, 8, kMostStages, kPanel, true};
+  const int64_t slot = 2 * keys * std::max(depth, columns), queries = int64_t{2} * tile.queries * depth;
   tile.stages =
       static_cast<int>(std::min<int64_t>(kMostStages, (target.shared_bytes - kBarrierBytes - queries) / slot));
   return tile;

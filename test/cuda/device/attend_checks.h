@@ -10,7 +10,8 @@
 
 struct attend_case {
   i64 queries, keys, key_begin, width, values;
-  bool causal, biased = true;
+  bool causal;
+  enum { Function, None, Stored } bias = Function;
 };
 
 // What the score of a pair is: scaled, with a bias that depends on both, masked above the diagonal if causal.
@@ -18,23 +19,22 @@ inline f32 score_of(const attend_case& the, i64 row, i64 key, f32 product) {
   if (the.causal && key > row) return -INFINITY;
   return product * 0.35f + 0.125f * f32((row + 3 * key) % 5);
 }
-// Calls run(score) with what says so of a block whose first query is `first`.
-template <class RUN>
-void with_score(const attend_case& the, i64 first, const RUN& run) {
-  if (the.biased)
-    run(any_score([&the, first](i64 row, i64 key, f32 s) { return score_of(the, first + row, key, s); }));
-  else if (the.causal)
-    run(scaled_score<true>{0.35f, first});
-  else
-    run(scaled_score<false>{0.35f, 0});
-}
 
 // What is computed of all queries.
 struct attended {
   std::vector<f32> results, logs;
+  std::vector<u16> biases;  // where they are stored
+  i64 stride;
   const attend_case& the;
   attended(const attend_case& the)
-      : results(size_t(the.queries * the.values), NAN), logs(size_t(the.queries), NAN), the(the) {}
+      : results(size_t(the.queries * the.values), NAN), logs(size_t(the.queries), NAN), the(the) {
+    stride = the.keys % 3 ? (the.keys + 1) / 2 * 2 : the.keys;
+    for (i64 i = 0; the.bias == attend_case::Stored && i < the.queries * stride; ++i) {
+      const i64 row = i / stride, key = i % stride;
+      biases.push_back(encode_f16(key < the.keys ? score_of(the, row, key, 0) : NAN));
+      if (key > row && the.causal) biases.back() = encode_f16(NAN);  // hidden whatever it is
+    }
+  }
   void result(i64 row, i64 column, f32 x) {
     if (row < the.queries && column < the.values) results[size_t(row * the.values + column)] = x;
   }
@@ -42,6 +42,31 @@ struct attended {
     if (row < the.queries) logs[size_t(row)] = x;
   }
 };
+template <int VECTOR, bool CAUSAL>
+auto stored_score(const attended& found, i64 first) {
+  return biased_score<f16_bias, VECTOR, CAUSAL>{0.35f, first, found.biases.data() + first * found.stride, found.stride,
+                                                found.the.queries - first};
+}
+// Calls run(f) where f(first) is what says so of a block whose first query is `first`.
+template <class RUN>
+void with_score(const attended& found, const RUN& run) {
+  const attend_case& the = found.the;
+  const bool pairs = found.stride % 2 == 0;
+  if (the.bias == attend_case::Function)
+    run([&the](i64 first) {
+      return any_score([&the, first](i64 row, i64 key, f32 s) { return score_of(the, first + row, key, s); });
+    });
+  else if (the.bias == attend_case::Stored && the.causal)
+    pairs ? run([&](i64 first) { return stored_score<2, true>(found, first); })
+          : run([&](i64 first) { return stored_score<1, true>(found, first); });
+  else if (the.bias == attend_case::Stored)
+    pairs ? run([&](i64 first) { return stored_score<2, false>(found, first); })
+          : run([&](i64 first) { return stored_score<1, false>(found, first); });
+  else if (the.causal)
+    run([](i64 first) { return scaled_score<true>{0.35f, first}; });
+  else
+    run([](i64) { return scaled_score<false>{0.35f, 0}; });
+}
 
 // A block for each tile of queries.
 template <class ATTENTION, int ROWS, int THREADS>
@@ -53,9 +78,9 @@ struct by_blocks {
       DYNAMIC_SHARED(shared);
       const i64 first = i64(blockIdx.x) * ROWS;
       const auto queries = q.positions(first);
-      with_score(the, first, [&](const auto& score) {
+      with_score(found, [&](const auto& score) {
         ATTENTION::run(
-            shared, the.key_begin, the.keys, queries, k.operand(0), v.operand(0), score,
+            shared, the.key_begin, the.keys, queries, k.operand(0), v.operand(0), score(first),
             [&](i64 row, i64 column, f32 x, f32 y) {
               found.result(first + row, column, x);
               found.result(first + row, column + 1, y);
@@ -94,7 +119,7 @@ void check_attention(const char* name, const attend_case& the, exactness exact, 
       long double product = 0;
       for (i64 c = 0; c < the.width; ++c) product += (long double)q.value(c, i) * k.value(c, key);
       const bool masked = the.causal && key > i;
-      const long double bias = the.biased ? 0.125L * ((i + 3 * key) % 5) : 0;
+      const long double bias = the.bias == attend_case::None ? 0 : 0.125L * ((i + 3 * key) % 5);
       scores.push_back(masked ? -INFINITY : product * 0.35f + bias);
       largest = std::max(largest, scores.back());
     }
@@ -134,12 +159,15 @@ void check_attentions(const char* name, exactness exact, bool all) {
   run({whole(1), whole(1), 0, WIDTH, VALUES, true}, 0);
   run({whole(3), whole(2 * KEYS), whole(KEYS), WIDTH, VALUES, true}, 1);  // rows without a key to look at
   run({whole(3), 0, 0, WIDTH, VALUES, false}, 7);
-  run({whole(ROWS + 1), whole(3 * KEYS + 5), 0, WIDTH, VALUES, false, false}, 1);
-  run({whole(2 * ROWS + 7), whole(2 * KEYS + 3), 0, WIDTH, VALUES, true, false}, 7);
+  run({whole(ROWS + 1), whole(3 * KEYS + 5), 0, WIDTH, VALUES, false, attend_case::None}, 1);
+  run({whole(2 * ROWS + 7), whole(2 * KEYS + 3), 0, WIDTH, VALUES, true, attend_case::None}, 7);
+  run({whole(ROWS + 1), whole(2 * KEYS + 5), 0, WIDTH, VALUES, false, attend_case::Stored}, 0);
+  run({whole(ROWS + 1), whole(KEYS + 7), 0, WIDTH, VALUES, false, attend_case::Stored}, 7);
+  run({whole(ROWS - 1), whole(KEYS - 1), 0, WIDTH, VALUES, true, attend_case::Stored}, 1);
   if (!all) return;
   for (unsigned order : {0u, 1u, 5u, 99u})
     for (i64 keys : {i64(1), i64(KEYS), 5 * i64(KEYS) + 1})
       for (bool causal : {false, true})
-        for (bool biased : {false, true})
-          run({whole(2 * ROWS + 3), whole(keys), 0, WIDTH, VALUES, causal, biased}, order);
+        for (auto bias : {attend_case::Function, attend_case::None, attend_case::Stored})
+          run({whole(2 * ROWS + 3), whole(keys), 0, WIDTH, VALUES, causal, bias}, order);
 }

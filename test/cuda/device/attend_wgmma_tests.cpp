@@ -39,24 +39,15 @@ struct by_warpgroups {
               const i64 first = tile * ATTENTION::rows + thread / 32 * 16;
               for (int e = 0; e < ATTENTION::elements; ++e)
                 found.result(first + columns::row_of(thread % 32, e), columns::column_of(thread % 32, e), acc[e]);
-              for (int i = 0; i < 2; ++i)
-                found.log_sum(first + thread % 32 / 4 + 8 * i, acc[ATTENTION::elements + i]);
+              for (int i = 0; i < 2; ++i) found.log_sum(first + thread % 32 / 4 + 8 * i, acc[ATTENTION::elements + i]);
             });
       };
-      if (the.biased)
-        run_with([&the](i64 first) {
-          return any_score([&the, first](i64 row, i64 key, f32 s) { return score_of(the, first + row, key, s); });
-        });
-      else if (the.causal)
-        run_with([](i64 first) { return scaled_score<true>{0.35f, first}; });
-      else
-        run_with([](i64) { return scaled_score<false>{0.35f, 0}; });
+      with_score(found, run_with);
     });
   }
 };
 
-template <class ATOM, int KEYS, int WIDTH, int VALUES, int STAGES, class Q, class K, class V,
-          unsigned BLOCKS = 1>
+template <class ATOM, int KEYS, int WIDTH, int VALUES, int STAGES, class Q, class K, class V, unsigned BLOCKS = 1>
 void test(const char* name, exactness exact, bool all) {
   typedef attend_wgmma<ATOM, KEYS, WIDTH, VALUES, STAGES> attention;
   check_attentions<by_warpgroups<attention, BLOCKS>, attention::rows, KEYS, WIDTH, VALUES, Q, K, V>(name, exact, all);

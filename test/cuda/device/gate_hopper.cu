@@ -190,12 +190,15 @@ extern "C" __global__ void __launch_bounds__(visited_product::threads, 1)
           }                                                                                                                       \
         });                                                                                                                       \
   }
-#define MASKED any_score([=](i64 row, i64 key, f32 s) { return s * 0.125f + (first + row < rows && key < keys ? mask[(first + row) * keys + key] : 0.0f); })
+#define MASKED biased_score<f32_bias, 2, false>{0.125f, 0, mask + first * keys, keys, rows - first}
+#define COMPUTED any_score([=](i64 row, i64 key, f32 s) { return s * 0.125f + (first + row < rows && key < keys ? mask[(first + row) * keys + key] : 0.0f); })
 ATTEND_WGMMA(attend_wgmma_f16_64, atom_f16, 128, 64, 64, 6, (scaled_score<false>{0.125f, 0}))
 ATTEND_WGMMA(attend_wgmma_bf16_128, atom_bf16, 128, 128, 128, 4, (scaled_score<true>{0.125f, first}))
 #ifdef ALL
 ATTEND_WGMMA(attend_wgmma_f16_64_causal, atom_f16, 128, 64, 64, 6, (scaled_score<true>{0.125f, first}))
-ATTEND_WGMMA(attend_wgmma_f16_64_masked, atom_f16, 128, 64, 64, 6, MASKED)
+ATTEND_WGMMA(attend_wgmma_f16_64_masked, atom_f16, 128, 64, 64, 6, (MASKED))
 ATTEND_WGMMA(attend_wgmma_f16_128, atom_f16, 128, 128, 128, 4, (scaled_score<false>{0.125f, 0}))
-ATTEND_WGMMA(attend_wgmma_f16_128_masked, atom_f16, 128, 128, 128, 4, MASKED)
+ATTEND_WGMMA(attend_wgmma_f16_64_computed, atom_f16, 64, 64, 64, 6, COMPUTED)
+ATTEND_WGMMA(attend_wgmma_f16_128_computed, atom_f16, 64, 128, 128, 6, COMPUTED)
+ATTEND_WGMMA(attend_wgmma_f16_128_masked, atom_f16, 128, 128, 128, 4, (MASKED))
 #endif
