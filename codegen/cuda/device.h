@@ -95,7 +95,6 @@ DEV int opaque(int x) {
   asm("" : "+r"(x));
   return x;
 }
-
 // A place in global memory of which the compiler knows no more than that: else it may store the parts of a vector
 // apart.
 template <class T>

@@ -5,6 +5,7 @@
 
 #include "codegen/cuda/expressions.h"
 #include "codegen/cuda/operand_form.h"
+#include "codegen/cuda/score_form.h"
 #include "codegen/cuda/shared_memory.h"
 #include "codegen/cuda/tensor_maps.h"
 #include "codegen/cuda/warpgroup_task.h"
@@ -252,19 +253,17 @@ class KernelEmitter {
   }
 
   void emit_warpgroups(const WarpgroupTask& w) {
-    const loops::ProductNode& p = *w.product->product;
-    text_.line("typedef product_wgmma<{}, {}, {}, {}, {}, {}> tile;", tensor_atom(p.atom, &p), p.rows, p.columns,
-               p.depth, p.stages, kernel_.threads / 128);
-    text_.line("static_assert(tile::shared_bytes == {}, \"shared memory\");", product_shared_bytes(p));
+    if (w.product->attend)
+      emit_attention_of_warpgroups(*w.product->attend);
+    else
+      emit_product_of_warpgroups(*w.product->product);
     text_.line("const auto tile_of = [&](i64 number) {{");
     {
       Text::Indent inside(text_);
       emit_place(w);
       expressions_.begin({w.product->begin, w.product->end});
       const std::string begin = expressions_.value(w.product->begin), end = expressions_.value(w.product->end);
-      emit_mapped_or_moved("a", mapped_.a, p.a, p.row, p.k);
-      emit_mapped_or_moved("b", mapped_.b, p.b, p.column, p.k);
-      text_.line("return tile::tile(a, b, {}, {});", begin, end);
+      text_.line("return tile::tile({}, {}, {});", emit_operands(*w.product), begin, end);
     }
     text_.line("}};");
     const std::string accumulator = expressions_.declare(w.accumulator->buffer);
@@ -311,6 +310,54 @@ class KernelEmitter {
     text_.line("}}");
   }
 
+  void emit_product_of_warpgroups(const loops::ProductNode& p) {
+    text_.line("typedef product_wgmma<{}, {}, {}, {}, {}, {}> tile;", tensor_atom(p.atom, &p), p.rows, p.columns,
+               p.depth, p.stages, kernel_.threads / 128);
+    text_.line("static_assert(tile::shared_bytes == {}, \"shared memory\");", product_shared_bytes(p));
+  }
+
+  void emit_attention_of_warpgroups(const loops::AttendNode& a) {
+    text_.line("typedef attend_wgmma<{}, {}, {}, {}, {}> tile;", tensor_atom(a.atom), a.keys, a.depth, a.columns,
+               a.stages);
+    text_.line("static_assert(tile::rows == {} && tile::shared_bytes == {}, \"shared memory\");", a.queries,
+               attend_shared_bytes(a));
+  }
+
+  // Of a product or an attention; their names.
+  std::string emit_operands(const StmtNode& statement) {
+    if (const loops::ProductNode* p = statement.product.get()) {
+      emit_mapped_or_moved("a", mapped_.a, p->a, p->row, p->k);
+      emit_mapped_or_moved("b", mapped_.b, p->b, p->column, p->k);
+      return "a, b";
+    }
+    const loops::AttendNode& a = *statement.attend;
+    emit_operand("q", a.q, a.inner, a.query);
+    emit_operand("k", a.k, a.inner, a.key);
+    emit_operand("v", a.v, a.column, a.key);
+    emit_score(a, statement.end);
+    return "q, k, v, score";
+  }
+
+  void emit_score(const loops::AttendNode& a, const loops::Expr& end) {
+    const ScoreForm form = score_form(a, end);
+    const bool causal = form.kind == ScoreForm::Kind::Causal;
+    if (form.kind != ScoreForm::Kind::Any) {
+      expressions_.begin({form.beyond, form.base, form.stride, form.rows});
+      const std::string scale = expressions_.value(loops::real(form.scale)),
+                        beyond = causal ? expressions_.value(form.beyond) : "0";
+      if (!form.bias) return text_.line("const scaled_score<{}> score = {{{}, {}}};", causal, scale, beyond);
+      const std::string_view dtype = name_of(form.bias->element.dtype);
+      const std::string base = expressions_.value(form.base), stride = expressions_.value(form.stride),
+                        rows = form.rows ? expressions_.value(form.rows) : "0x7fffffffffffffff";
+      return text_.line("const biased_score<{}_bias, {}, {}> score = {{{}, {}, {} + {}, {}, {}}};", dtype, form.vector,
+                        causal, scale, beyond, expressions_.declare(form.bias), base, stride, rows);
+    }
+    text_.line("const auto score = any_score([=](i64 {}, i64 {}, f32 {}) {{", expressions_.declare(a.query),
+               expressions_.declare(a.key), expressions_.declare(a.score));
+    returned({a.scored}, [&] { return expressions_.value(a.scored); });
+    text_.line("}});");
+  }
+
   void emit_place(const WarpgroupTask& w) {
     text_.line("const i64 {} = task_begin + number;", expressions_.declare(w.task->var));
     for (const StmtNode* let : w.lets) emit(*let);
@@ -327,21 +374,12 @@ class KernelEmitter {
                  a.atom == Atom::Fma ? "attend_fma<" : fmt::format("attend_mma<{}, ", tensor_atom(a.atom)), a.queries,
                  a.keys, a.depth, a.columns, a.warps, a.stages);
       text_.line("static_assert(tile::shared_bytes == {}, \"shared memory\");", attend_shared_bytes(a));
-      emit_operand("q", a.q, a.inner, a.query);
-      emit_operand("k", a.k, a.inner, a.key);
-      emit_operand("v", a.v, a.column, a.key);
-      text_.line("const auto scored = [&](i64 {}, i64 {}, f32 {}) {{", expressions_.declare(a.query),
-                 expressions_.declare(a.key), expressions_.declare(a.score));
-      {
-        Text::Indent deeper(text_);
-        expressions_.begin({a.scored});
-        text_.line("return {};", expressions_.value(a.scored));
-      }
-      text_.line("}};");
+      const std::string operands = emit_operands(statement);
       text_.line("int next = 0;  // results come in the order that the accumulator has");
       text_.line("const auto result = [&](int, int, f32 x, f32 y) {{ {0}[next++] = x, {0}[next++] = y; }};",
                  accumulator);
-      text_.line("tile::run(shared + {}, {}, {}, q, k, v, scored, result, [](int, f32) {{}});", shared_, begin, end);
+      text_.line("const auto log_sum = [&](int, f32 x) {{ {} }};", a.log_sums ? accumulator + "[next++] = x;" : "");
+      text_.line("tile::run(shared + {}, {}, {}, {}, result, log_sum);", shared_, begin, end, operands);
     }
     text_.line("}}");
   }

@@ -216,7 +216,7 @@ std::optional<MappedResults> mapped_results(const WarpgroupTask& task, const Map
 
 MappedOperands mapped_operands(const loops::Kernel& kernel) {
   const auto task = warpgroup_task(kernel);
-  if (!task) return {};
+  if (!task || !task->product->product) return {};
   const loops::ProductNode& p = *task->product->product;
   const MapReader reader(kernel);
   return {reader.read(p.a, p.row, p.k, task->product->end, p.rows, p.depth),

@@ -1,5 +1,5 @@
-// A kernel of warpgroups: in its task are Lets, the accumulator, and in that a loop of the threads that zeroes it,
-// maybe Lets, the product, and a loop of the threads that stores.
+// A kernel of warpgroups: in its task are Lets, the accumulator, and in that a loop of the threads that zeroes it (for
+// a product), maybe Lets, the product or attention, and a loop of the threads that stores.
 #pragma once
 
 #include <optional>

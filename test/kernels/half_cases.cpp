@@ -82,6 +82,39 @@ void add_attention(Cases& cases, DType dtype) {
                      .tolerance = 4 * tolerance_of(dtype)});
 }
 
+// Of halves that were widened, with masks of all sorts or a cap, and as many queries as warpgroups take.
+void add_masked_attention(Cases& cases) {
+  struct Form {
+    const char* name;
+    const char* mask;
+    double softcap;
+    int64_t head;
+  };
+  for (const Form& form : {Form{"masked", "BHST", 0, 64}, Form{"masked_by_key", "B11T", 0, 80},
+                           Form{"masked_by_query", "11S1", 0, 64}, Form{"capped", "ST", 2, 32}})
+    cases.push_back(
+        {.name = fmt::format("attention_{}", form.name),
+         .build =
+             [=](CaseModel& m) {
+               DimPool& d = m.module.dims;
+               Dim b = m.symbol("B"), s = m.symbol("S"), t = m.symbol("T"), h = d.constant(2);
+               const auto input = [&](Shape shape) { return m.build.convert(m.input(shape, DType::F16), DType::F32); };
+               Value* q = input({b, h, s, d.constant(form.head)});
+               Value* k = input({b, h, t, d.constant(form.head)});
+               Value* v = input({b, h, t, d.constant(64)});
+               Shape shape;
+               for (const char* letter = form.mask; *letter; ++letter)
+                 shape.push_back(*letter == 'B'   ? b
+                                 : *letter == 'H' ? h
+                                 : *letter == 'S' ? s
+                                 : *letter == 'T' ? t
+                                                  : d.constant(1));
+               m.result({composites::attention(m.build, q, k, v, input(shape), 0.125, false, form.softcap)});
+             },
+         .values = {{{"B", 2}, {"S", 5}, {"T", 7}}, {{"B", 1}, {"S", 130}, {"T", 200}}},
+         .tolerance = 4e-3});
+}
+
 // Rows that registers keep: of packets of 8, some threads without one; of packets of 2; of several warps.
 void add_rows(Cases& cases, DType dtype) {
   for (const int64_t width : {24, 130, 768, 1000, 2560})
@@ -147,6 +180,7 @@ std::vector<KernelCase> halves_cases() {
     add_rows(cases, dtype);
     add_activations(cases, dtype);
   }
+  add_masked_attention(cases);
   add_large_products(cases);
   return cases;
 }
