@@ -239,6 +239,16 @@ DEV f32 op_rough_one_plus_erf(f32 x) {
   const f32 tail = fast_exp2(q * t);
   return x < 0 ? tail : 2.0f - tail;
 }
+// To 2^-18 of it: x times a rational of x * x.
+DEV f32 op_rough_erf(f32 x) {
+  const f32 near = most_or_nan(least_or_nan(x, 0x1.99999ap+1f), -0x1.99999ap+1f), s = near * near;
+  f32 p = 0x1.8b5682p-11f, q = 0x1.31afbcp-7f;
+  p = fmaf(p, s, 0x1.628f48p-5f), q = fmaf(q, s, 0x1.845efcp-4f);
+  p = fmaf(p, s, 0x1.3b571cp-3f), q = fmaf(q, s, 0x1.e11aa4p-2f);
+  p = fmaf(p, s, 0x1.20dd94p+0f), q = fmaf(q, s, 1.0f);
+  return near * p * fast_reciprocal(q);
+}
+DEV f32 op_rough_one_plus_tanh(f32 x) { return 2.0f * op_rough_sigmoid(2.0f * x); }
 
 // --- integers: arithmetic in the unsigned type wraps; nothing traps --------------------------------------------------
 #define INTEGERS(I, U, is_signed)                                                                                 \
@@ -283,7 +293,7 @@ INTEGERS(u64, u64, false)
 DEV i64 small_quotient(i64 x, i64 y) { return u32(x) / u32(y); }
 DEV i64 small_remainder(i64 x, i64 y) { return u32(x) % u32(y); }
 DEV i64 quotient(i64 x, i64 y) { return u64(x | y) >> 32 ? i64(u64(x) / u64(y)) : small_quotient(x, y); }
-DEV i64 remainder(i64 x, i64 y) { return u64(x | y) >> 32 ? i64(u64(x) % u64(y)) : small_remainder(x, y); }
+DEV i64 remainder(i64 x, i64 y) { return x - quotient(x, y) * y; }  // which is there already, mostly
 
 DEV bool op_not(bool x) { return !x; }
 DEV bool op_and(bool x, bool y) { return x && y; }
@@ -319,7 +329,9 @@ COMPARE(f64)
 // clang-format on
 EACH_UNARY(LANEWISE1)
 LANEWISE1(op_rough_sigmoid)
+LANEWISE1(op_rough_erf)
 LANEWISE1(op_rough_one_plus_erf)
+LANEWISE1(op_rough_one_plus_tanh)
 EACH_BINARY(LANEWISE2)
 
 template <class T, int N>
