@@ -16,7 +16,7 @@ bool parts_neighbours(const Op& op) {
 
 }  // namespace
 
-int packet_lanes(const Op& group, Dim extent) {
+int packet_lanes(const Op& group, Dim extent, bool tiled) {
   bool half = false, wide = false, moves = false;
   const auto see = [&](const Type& type) {
     const int width = type.dtype == DType::String ? 64 : bit_width(type.dtype);
@@ -26,7 +26,7 @@ int packet_lanes(const Op& group, Dim extent) {
   for (const Value* operand : group.operands) see(operand->type);
   for (const auto& result : group.results) see(result->type);
   for (const Op& op : group.regions[0]->ops) moves |= parts_neighbours(op);
-  int lanes = moves || (wide && !half) ? 4 : kMostLanes;
+  int lanes = (moves && !tiled) || (wide && !half) ? 4 : kMostLanes;
   while (lanes > 1 && !known_multiple(extent, lanes)) lanes /= 2;
   return lanes;
 }
