@@ -105,6 +105,15 @@ DEV T* opaque_global(T* p) {
   return (T*)__cvta_global_to_generic(address);
 }
 
+// To what the kernel never reads: the compiler may move loads across it, but not take it apart.
+DEV void store_global(void* p, u32 x, u32 y) {
+  asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(p)), "r"(x), "r"(y));
+}
+DEV void store_global(void* p, u32 x, u32 y, u32 z, u32 w) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(p)), "r"(x), "r"(y), "r"(z),
+               "r"(w));
+}
+
 // --- threads together ---
 DEV void barrier() { __syncthreads(); }
 // Of `threads` threads of the block, whole warps, wherever they stand; `number` is 1 to 15.

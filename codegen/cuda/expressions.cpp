@@ -251,10 +251,10 @@ std::string ExpressionPrinter::store(const loops::StmtNode& statement) {
   if (buffer.element.dtype == DType::Bool) data = "as_byte(" + data + ")";
   const std::string mask = statement.mask ? ", " + value(statement.mask) : "";
   if (statement.index->type.lanes > 1) return fmt::format("scatter({}, {}, {}{})", name, index, data, mask);
-  return fmt::format(
-      "{}({} + {}, {}{})",
-      is_whole(buffer, statement.index, statement.value->type, !statement.mask) ? "store_aligned" : "store", name,
-      index, data, mask);
+  if (!is_whole(buffer, statement.index, statement.value->type, !statement.mask))
+    return fmt::format("store({} + {}, {}{})", name, index, data, mask);
+  const bool seen_later = buffer.space != loops::Space::Global || buffer.reads_own_writes;
+  return fmt::format("{}({} + {}, {})", seen_later ? "store_aligned" : "store_global", name, index, data);
 }
 
 // Are the lanes a piece of memory that an access or two take?

@@ -71,17 +71,30 @@ DEV void store_words(void* p, vec<u32, N> x) {
       words4{x.v[i], x.v[i + 1], x.v[i + 2], x.v[i + 3]};
 }
 template <int N>
+DEV void store_global_words(void* p, vec<u32, N> x) {
+  if (N == 1) *(u32*)p = x.v[0];
+  if (N == 2) store_global(p, x.v[0], x.v[N - 1]);
+  _Pragma("unroll") for (int i = 0; i + 3 < N; i += 4)
+      store_global((words4*)p + i / 4, x.v[i], x.v[i + 1], x.v[i + 2], x.v[i + 3]);
+}
+template <int N>
+DEV vec<u32, N> words_of(vec<f32, N> x) {
+  vec<u32, N> words;
+  LANES words.v[i] = bits_of(x.v[i]);
+  return words;
+}
+template <int N>
+DEV vec<u32, N / 2> words_of(vec<u16, N> x) {
+  vec<u32, N / 2> pairs;
+  _Pragma("unroll") for (int i = 0; i < N / 2; ++i) pairs.v[i] = pair_of(x.v[2 * i], x.v[2 * i + 1]);
+  return pairs;
+}
+template <int N>
 DEV vec<f32, N> load_aligned(const f32* p) {
   const vec<u32, N> words = load_words<N>(p);
   vec<f32, N> r;
   LANES r.v[i] = float_of(words.v[i]);
   return r;
-}
-template <int N>
-DEV void store_aligned(f32* p, vec<f32, N> x) {
-  vec<u32, N> words;
-  LANES words.v[i] = bits_of(x.v[i]);
-  store_words(p, words);
 }
 template <int N>
 DEV vec<u16, N> load_aligned(const u16* p) {
@@ -91,10 +104,25 @@ DEV vec<u16, N> load_aligned(const u16* p) {
   return r;
 }
 template <int N>
+DEV void store_aligned(f32* p, vec<f32, N> x) {
+  store_words(p, words_of(x));
+}
+template <int N>
 DEV void store_aligned(u16* p, vec<u16, N> x) {
-  vec<u32, N / 2> pairs;
-  _Pragma("unroll") for (int i = 0; i < N / 2; ++i) pairs.v[i] = pair_of(x.v[2 * i], x.v[2 * i + 1]);
-  store_words(p, pairs);
+  store_words(p, words_of(x));
+}
+// To what the kernel never reads.
+template <class T, int N>
+DEV void store_global(T* p, vec<T, N> x) {
+  store_aligned(p, x);
+}
+template <int N>
+DEV void store_global(f32* p, vec<f32, N> x) {
+  store_global_words(p, words_of(x));
+}
+template <int N>
+DEV void store_global(u16* p, vec<u16, N> x) {
+  store_global_words(p, words_of(x));
 }
 template <int N, class T>
 DEV vec<T, N> load(const T* p, vec<bool, N> mask) {
