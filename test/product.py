@@ -177,12 +177,16 @@ class Product:
 
     def profile(self):
         """Nanoseconds of each step."""
-        times = []
+        return [ns for ns, _, _ in self.profiled_steps()]
+
+    def profiled_steps(self):
+        """(nanoseconds, kernel, origin) of each step."""
+        steps = []
         for step in range(self._function("profile_count", c.c_int32)(self.instance, 0)):
             found = StepProfile(size=c.sizeof(StepProfile))
             self._check(self._function("profile")(self.instance, 0, step, c.byref(found)))
-            times.append(found.nanoseconds)
-        return times
+            steps.append((found.nanoseconds, (found.kernel or b"").decode(), (found.origin or b"").decode()))
+        return steps
 
     def close(self):
         if self.instance:

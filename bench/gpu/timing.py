@@ -6,6 +6,9 @@ import checks
 from device import Buffer
 
 
+SLOWEST = 40   # steps of a network that are told one by one
+
+
 def repeated(measure, seconds, least=5):
     """The results of as many measurements as fit, after two that do not count."""
     measure(), measure()
@@ -48,11 +51,13 @@ def model(device, product, name, sizes, seconds):
     calls = repeated(call, seconds)
     product.profile_enable(True)
     product.step()
-    steps = product.profile()
+    steps = product.profiled_steps()
     product.profile_enable(False)
     for buffer in buffers:
         buffer.free()
-    return {"ms": statistics.median(calls), "least_ms": min(calls), "runs": len(calls), "steps": len(steps), "steps_ms": sum(steps) / 1e6}
+    slowest = [[ns / 1e3, f"{kernel}: {origin}"] for ns, kernel, origin in sorted(steps, reverse=True)[:SLOWEST]]
+    return {"ms": statistics.median(calls), "least_ms": min(calls), "runs": len(calls), "steps": len(steps),
+            "steps_ms": sum(step[0] for step in steps) / 1e6, "slowest_us": slowest}
 
 
 def copy_bandwidth(device, size=512 << 20, seconds=0.3):

@@ -166,10 +166,19 @@ std::string ExpressionPrinter::print(const ExprNode& node) {
 
 std::string ExpressionPrinter::convert(const ExprNode& node) {
   const DType from = node.args[0]->type.dtype, to = node.type.dtype;
-  const bool rough = std::exchange(rough_, from == DType::F32 && (to == DType::F16 || to == DType::BF16));
-  const std::string text = call(fmt::format("convert_{}_{}", name_of(from), name_of(to)), node);
-  rough_ = rough;
+  const std::string function = fmt::format("convert_{}_{}", name_of(from), name_of(to));
+  const bool rounds = from == DType::F32 && (to == DType::F16 || to == DType::BF16);
+  const bool outer = std::exchange(rough_, rounds);
+  const std::string text = rounds && is_only(*node.args[0], ScalarOp::Erf)  // nothing can cancel before it is rounded
+                               ? fmt::format("{}({})", function, call("op_rough_erf", *node.args[0]))
+                               : call(function, node);
+  rough_ = outer;
   return text;
+}
+
+bool ExpressionPrinter::is_only(const ExprNode& node, ScalarOp op) const {
+  const auto uses = uses_.find(&node);
+  return node.kind == ExprKind::Apply && node.op == op && uses != uses_.end() && uses->second == 1;
 }
 
 // What f32 is not needed for to its last bit; empty where there is nothing rougher.
@@ -178,9 +187,10 @@ std::string ExpressionPrinter::rough(const ExprNode& node) {
   if (node.op == ScalarOp::Sigmoid) return call("op_rough_sigmoid", node);
   if (node.op != ScalarOp::Add) return {};
   for (int i : {0, 1}) {
-    const ExprNode &erf = *node.args[i], &one = *node.args[1 - i];
-    const bool is_erf = erf.kind == ExprKind::Apply && erf.op == ScalarOp::Erf && uses_[&erf] == 1;
-    if (is_erf && one.kind == ExprKind::Const && one.constant.number == 1) return call("op_rough_one_plus_erf", erf);
+    const ExprNode &curve = *node.args[i], &one = *node.args[1 - i];
+    if (one.kind != ExprKind::Const || one.constant.number != 1) continue;
+    if (is_only(curve, ScalarOp::Erf)) return call("op_rough_one_plus_erf", curve);
+    if (is_only(curve, ScalarOp::Tanh)) return call("op_rough_one_plus_tanh", curve);
   }
   return {};
 }
@@ -241,10 +251,10 @@ std::string ExpressionPrinter::store(const loops::StmtNode& statement) {
   if (buffer.element.dtype == DType::Bool) data = "as_byte(" + data + ")";
   const std::string mask = statement.mask ? ", " + value(statement.mask) : "";
   if (statement.index->type.lanes > 1) return fmt::format("scatter({}, {}, {}{})", name, index, data, mask);
-  return fmt::format(
-      "{}({} + {}, {}{})",
-      is_whole(buffer, statement.index, statement.value->type, !statement.mask) ? "store_aligned" : "store", name,
-      index, data, mask);
+  if (!is_whole(buffer, statement.index, statement.value->type, !statement.mask))
+    return fmt::format("store({} + {}, {}{})", name, index, data, mask);
+  const bool seen_later = buffer.space != loops::Space::Global || buffer.reads_own_writes;
+  return fmt::format("{}({} + {}, {})", seen_later ? "store_aligned" : "store_global", name, index, data);
 }
 
 // Are the lanes a piece of memory that an access or two take?

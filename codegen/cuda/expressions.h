@@ -28,6 +28,7 @@ class ExpressionPrinter {
   std::string print(const loops::ExprNode&);
   std::string apply(const loops::ExprNode&);
   std::string rough(const loops::ExprNode&);
+  bool is_only(const loops::ExprNode&, ScalarOp) const;  // that operation, used once
   std::string convert(const loops::ExprNode&);
   std::string load(const loops::ExprNode&);
   std::string shuffle(const loops::ExprNode&);

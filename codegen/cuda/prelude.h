@@ -95,17 +95,30 @@ DEV void store_words(void* p, vec<u32, N> x) {
       words4{x.v[i], x.v[i + 1], x.v[i + 2], x.v[i + 3]};
 }
 template <int N>
+DEV void store_global_words(void* p, vec<u32, N> x) {
+  if (N == 1) *(u32*)p = x.v[0];
+  if (N == 2) store_global(p, x.v[0], x.v[N - 1]);
+  _Pragma("unroll") for (int i = 0; i + 3 < N; i += 4)
+      store_global((words4*)p + i / 4, x.v[i], x.v[i + 1], x.v[i + 2], x.v[i + 3]);
+}
+template <int N>
+DEV vec<u32, N> words_of(vec<f32, N> x) {
+  vec<u32, N> words;
+  LANES words.v[i] = bits_of(x.v[i]);
+  return words;
+}
+template <int N>
+DEV vec<u32, N / 2> words_of(vec<u16, N> x) {
+  vec<u32, N / 2> pairs;
+  _Pragma("unroll") for (int i = 0; i < N / 2; ++i) pairs.v[i] = pair_of(x.v[2 * i], x.v[2 * i + 1]);
+  return pairs;
+}
+template <int N>
 DEV vec<f32, N> load_aligned(const f32* p) {
   const vec<u32, N> words = load_words<N>(p);
   vec<f32, N> r;
   LANES r.v[i] = float_of(words.v[i]);
   return r;
-}
-template <int N>
-DEV void store_aligned(f32* p, vec<f32, N> x) {
-  vec<u32, N> words;
-  LANES words.v[i] = bits_of(x.v[i]);
-  store_words(p, words);
 }
 template <int N>
 DEV vec<u16, N> load_aligned(const u16* p) {
@@ -115,10 +128,25 @@ DEV vec<u16, N> load_aligned(const u16* p) {
   return r;
 }
 template <int N>
+DEV void store_aligned(f32* p, vec<f32, N> x) {
+  store_words(p, words_of(x));
+}
+template <int N>
 DEV void store_aligned(u16* p, vec<u16, N> x) {
-  vec<u32, N / 2> pairs;
-  _Pragma("unroll") for (int i = 0; i < N / 2; ++i) pairs.v[i] = pair_of(x.v[2 * i], x.v[2 * i + 1]);
-  store_words(p, pairs);
+  store_words(p, words_of(x));
+}
+// To what the kernel never reads.
+template <class T, int N>
+DEV void store_global(T* p, vec<T, N> x) {
+  store_aligned(p, x);
+}
+template <int N>
+DEV void store_global(f32* p, vec<f32, N> x) {
+  store_global_words(p, words_of(x));
+}
+template <int N>
+DEV void store_global(u16* p, vec<u16, N> x) {
+  store_global_words(p, words_of(x));
 }
 template <int N, class T>
 DEV vec<T, N> load(const T* p, vec<bool, N> mask) {
@@ -263,6 +291,16 @@ DEV f32 op_rough_one_plus_erf(f32 x) {
   const f32 tail = fast_exp2(q * t);
   return x < 0 ? tail : 2.0f - tail;
 }
+// To 2^-18 of it: x times a rational of x * x.
+DEV f32 op_rough_erf(f32 x) {
+  const f32 near = most_or_nan(least_or_nan(x, 0x1.99999ap+1f), -0x1.99999ap+1f), s = near * near;
+  f32 p = 0x1.8b5682p-11f, q = 0x1.31afbcp-7f;
+  p = fmaf(p, s, 0x1.628f48p-5f), q = fmaf(q, s, 0x1.845efcp-4f);
+  p = fmaf(p, s, 0x1.3b571cp-3f), q = fmaf(q, s, 0x1.e11aa4p-2f);
+  p = fmaf(p, s, 0x1.20dd94p+0f), q = fmaf(q, s, 1.0f);
+  return near * p * fast_reciprocal(q);
+}
+DEV f32 op_rough_one_plus_tanh(f32 x) { return 2.0f * op_rough_sigmoid(2.0f * x); }
 
 // --- integers: arithmetic in the unsigned type wraps; nothing traps --------------------------------------------------
 #define INTEGERS(I, U, is_signed)                                                                                 \
@@ -307,7 +345,7 @@ INTEGERS(u64, u64, false)
 DEV i64 small_quotient(i64 x, i64 y) { return u32(x) / u32(y); }
 DEV i64 small_remainder(i64 x, i64 y) { return u32(x) % u32(y); }
 DEV i64 quotient(i64 x, i64 y) { return u64(x | y) >> 32 ? i64(u64(x) / u64(y)) : small_quotient(x, y); }
-DEV i64 remainder(i64 x, i64 y) { return u64(x | y) >> 32 ? i64(u64(x) % u64(y)) : small_remainder(x, y); }
+DEV i64 remainder(i64 x, i64 y) { return x - quotient(x, y) * y; }  // which is there already, mostly
 
 DEV bool op_not(bool x) { return !x; }
 DEV bool op_and(bool x, bool y) { return x && y; }
@@ -343,7 +381,9 @@ COMPARE(f64)
 // clang-format on
 EACH_UNARY(LANEWISE1)
 LANEWISE1(op_rough_sigmoid)
+LANEWISE1(op_rough_erf)
 LANEWISE1(op_rough_one_plus_erf)
+LANEWISE1(op_rough_one_plus_tanh)
 EACH_BINARY(LANEWISE2)
 
 template <class T, int N>

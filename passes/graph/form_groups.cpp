@@ -354,8 +354,15 @@ class Grouping {
              });
     }
     if (group.family != "row" && group.family != "reduce") return false;
-    return std::ranges::all_of(op.result()->uses,
-                               [&](const Use& use) { return !is_kept_composite(*use.op) || use.operand == 0; });
+    return std::ranges::all_of(op.result()->uses, [&](const Use& use) {
+      return !is_kept_composite(*use.op) || use.operand == 0 || widens_halves(op);
+    });
+  }
+
+  // Scales of all rows: half of what is read of them, and an instruction.
+  static bool widens_halves(const Op& op) {
+    const auto is_half = [](DType dtype) { return dtype == DType::F16 || dtype == DType::BF16; };
+    return op.is(OpKind::Convert) && is_half(op.operand(0)->type.dtype) && op.type().dtype == DType::F32;
   }
 
   static bool is_single(const Type& type) {

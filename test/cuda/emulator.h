@@ -108,6 +108,8 @@ DEV f32 most_or_nan(f32 x, f32 y) {
 }
 DEV f32 fast_exp2(f32 x) { return x < -126 ? 0.0f : exp2f(x); }
 DEV f32 fast_reciprocal(f32 x) { return 1.0f / x; }
+DEV void store_global(void* p, u32 x, u32 y) { *static_cast<words2*>(p) = words2{x, y}; }
+DEV void store_global(void* p, u32 x, u32 y, u32 z, u32 w) { *static_cast<words4*>(p) = words4{x, y, z, w}; }
 DEV int opaque(int x) { return x; }
 template <class T>
 DEV T* opaque_global(T* p) {

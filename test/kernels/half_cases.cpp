@@ -141,7 +141,8 @@ void add_activations(Cases& cases, DType dtype) {
                          Value* wide = b.mul(b.convert(x, DType::F32), b.like(b.convert(x, DType::F32), 3));
                          Value* gelu = b.mul(wide, b.add(b.scalar_op(ScalarOp::Erf, {wide}), b.like(wide, 1)));
                          Value* silu = b.mul(wide, b.scalar_op(ScalarOp::Sigmoid, {wide}));
-                         m.result({b.convert(gelu, dtype), b.convert(silu, dtype), b.scalar_op(ScalarOp::Erf, {x})});
+                         m.result({b.convert(gelu, dtype), b.convert(silu, dtype), b.scalar_op(ScalarOp::Erf, {x}),
+                                   composites::gelu(b, x, false), composites::gelu(b, x, true)});
                        },
                    .values = {{{"N", 1}}, {{"N", 7}}},
                    .tolerance = tolerance_of(dtype)});

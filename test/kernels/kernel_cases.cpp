@@ -114,6 +114,16 @@ Cases movement_cases() {
       m.result({m.build.transpose(m.input({m.symbol("M"), m.symbol("N")}, dtype), {1, 0})});
     });
   int count = 0;
+  for (DType dtype : {DType::F32, DType::F16, DType::U8})  // tiles, whole and cut off, two at once; in whole packets
+    add(fmt::format("images_to_channels_last_{}", name_of(dtype)), {{{"N", 0}}, {{"N", 3}}}, [=](CaseModel& m) {
+      DimPool& d = m.module.dims;
+      const auto turned = [&] {
+        return m.build.transpose(m.input({m.symbol("N"), d.constant(72), d.constant(4), d.constant(18)}, dtype),
+                                 {0, 2, 3, 1});
+      };
+      Value* x = turned();
+      m.result({m.build.add(x, turned())});
+    });
   for (std::vector<int64_t> perm :
        {std::vector<int64_t>{0, 2, 1, 3}, {0, 3, 1, 2}, {0, 2, 3, 1}, {3, 2, 1, 0}, {2, 0, 3, 1}})
     add(fmt::format("permutation_{}", count++), {{{"N", 1}, {"S", 5}}, {{"N", 3}, {"S", 17}}, {{"N", 2}, {"S", 0}}},

@@ -9,6 +9,8 @@ namespace lapidary::lowering::gpu {
 
 namespace {
 
+using namespace loops;
+
 using Parts = ProductForm::Parts;
 
 // Coordinates of `letters`, given those of the classes they are in.
@@ -19,6 +21,22 @@ Coords gathered(const std::string& letters, const std::vector<std::pair<std::str
   Coords coords;
   for (char letter : letters) coords.axes.push_back(of.at(letter));
   return coords;
+}
+
+// Tensor cores read words and bytes along k alone: a constant b that lies otherwise is turned when the artifact is
+// written, [columns][depth].
+std::optional<ConstantId> turned_weight(Context& context, const Op& group, const ContractionForm& form) {
+  const int bits = bit_width(form.b()->type.dtype);
+  const bool rounded = bits == 32 && context.options.f32_products != passes::F32Products::IEEE;
+  const bool along_k = form.depth.empty() || form.b_letters.ends_with(form.depth);
+  if (context.target().capability < 80 || !(bits == 8 || rounded) || along_k || !form.batch.empty())
+    return std::nullopt;
+  const auto weight = constant_behind(context.module, group, form.b());
+  if (!weight) return std::nullopt;
+  std::vector<int64_t> axes;
+  for (const char letter : form.columns + form.depth)
+    axes.push_back(static_cast<int64_t>(form.b_letters.find(letter)));
+  return context.module.constants.transformed(*weight, {.kind = Transform::Kind::Transpose, .axes = axes});
 }
 
 }  // namespace
@@ -41,6 +59,11 @@ LoweredGroup lower_contraction(Context& context, const Op& group) {
   form.b_at = [&](GroupEmitter&, const Parts& batch, const Parts& depth, const Parts& column) {
     return gathered(letters.b_letters, {{letters.batch, &batch}, {letters.depth, &depth}, {letters.columns, &column}});
   };
+  const Dim depth = form.depth.extent(context.module.dims);
+  if (const auto weight = turned_weight(context, group, letters))
+    form.b_element = [depth, weight = *weight](GroupEmitter& emit, const Expr& k, const Expr& column) {
+      return load(emit.builder.weight(weight), add(mul(column, emit.builder.parameter(depth)), k));
+    };
   form.result_at = [&](GroupEmitter&, const Parts& batch, const Parts& row, const Parts& column) {
     return gathered(letters.out_letters, {{letters.batch, &batch}, {letters.rows, &row}, {letters.columns, &column}});
   };

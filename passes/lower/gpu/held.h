@@ -12,8 +12,8 @@ struct HeldValues {
   int registers = 0;  // for each element: of those alive at once, and of what all rows share and may be loaded early
 };
 
-// Values of the full space that a pass needs and an earlier one has computed: the latest on the way to what it wants, so
-// that nothing is computed twice. Softmax: x of its maximum for the sum, exp(x - m) of the sum for the quotient.
+// Values of the full space that a pass needs and an earlier one has computed: the latest on the way to what it wants,
+// so that nothing is computed twice. Softmax: x of its maximum for the sum, exp(x - m) of the sum for the quotient.
 HeldValues held_values(const Op& group, const ReductionPlan&);
 
 }  // namespace lapidary::lowering::gpu

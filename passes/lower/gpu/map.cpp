@@ -1,10 +1,11 @@
 // Kernels without a carried dependence on a GPU: a task, and so a thread, is a packet of elements that are neighbours
 // in the result, loaded and stored at once: 16 bytes of them, or fewer where the innermost extent is no multiple.
-// Neighbouring threads have neighbouring packets, so that a warp's access is whole lines.
+// Neighbouring threads have neighbouring packets, so that a warp's access is whole lines. Transposes go by tiles.
 #include <fmt/format.h>
 
 #include "passes/lower/gpu/gpu.h"
 #include "passes/lower/gpu/packets.h"
+#include "passes/lower/gpu/transpose.h"
 #include "passes/lower/iteration_space.h"
 #include "passes/lower/map_kernel.h"
 
@@ -18,6 +19,10 @@ LoweredStep map_step(Context& context, const Op& group, const std::string& famil
   IterationSpace space = space_of(dims, type);
   fit_space(space, context.module, context.target(), group,
             [&](GroupEmitter& emit, const Coords& coords) { element(emit, with_block_tail(emit, type, coords)); });
+  {
+    KernelBuilder builder(context.module, context.target(), family, "tile=64x64");
+    if (auto step = transpose_step(builder, group, type, space, element)) return std::move(*step);
+  }
   const std::vector<int> axes = space.loops();
   const int inner = axes.empty() ? -1 : axes.back();
   const int lanes = inner >= 0 ? packet_lanes(group, space.axes[inner].loop_extent) : 1;

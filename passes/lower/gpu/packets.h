@@ -6,7 +6,8 @@
 namespace lapidary::lowering::gpu {
 
 // Of a walk along an innermost axis of `extent`: 16 bytes of the narrower floats that the group reads or writes, or of
-// f32, as far as the extent is a multiple of that. Four where elements move across the axis: their reads are apart.
-int packet_lanes(const Op& group, Dim extent);
+// f32, as far as the extent is a multiple of that. Four where elements move across the axis, unless they are `tiled`:
+// their reads are apart.
+int packet_lanes(const Op& group, Dim extent, bool tiled = false);
 
 }  // namespace lapidary::lowering::gpu

@@ -3,8 +3,8 @@
 // (softmax: maximum, sum, quotient).
 //
 // Rows of a known length that the threads' registers can keep are read once, and what a pass has computed the next ones
-// have (held.h): kHeld elements a thread at most, so more threads for longer rows. Of others what a later pass needs is
-// computed again: it is in the caches; a warp has rows of up to kWarpRow elements, a block longer ones.
+// have (held.h): so many elements a thread at most, and so more threads for longer rows. Of others what a later pass
+// needs is computed again: it is in the caches; a warp has rows of up to kWarpRow elements, a block longer ones.
 //
 // Example, softmax of f32 [R, 1000] by warps, in blocks of four:  task: rows 4 task + t / 32
 //   thread t: m = max over c < 8 of h[c] = x[4 (t mod 32) + 128 c]    combine m max 32
@@ -33,8 +33,9 @@ namespace {
 
 constexpr int kThreads = 128, kWarp = 32, kMostThreads = 512;
 constexpr int64_t kWarpRow = 1024;
-constexpr int64_t kHeld = 32, kHeldInWarp = 16;  // elements of a thread: at most, and as long as a warp has no more
-constexpr int64_t kRegisters = 72;               // for them
+// Elements of a thread, as long as a warp has no more, and at most where each takes one register; else registers for
+// all that come with them.
+constexpr int64_t kHeldInWarp = 16, kHeldAlone = 32, kRegisters = 72;
 
 // How a row is shared out.
 struct RowShape {
@@ -54,8 +55,8 @@ RowShape shape_of(const Op& group, int64_t guessed, std::optional<int64_t> lengt
   if (length && *length > 0) {
     shape.each = 1;
     const auto chunks = [&] { return divide_up(*length, int64_t{shape.each} * shape.lanes); };
-    const int64_t most = std::min(kHeld, kRegisters / std::max(registers, 1)),
-                  most_in_warp = std::min(most, kHeldInWarp);
+    const int64_t most = registers <= 1 ? kHeldAlone : kRegisters / registers;
+    const int64_t most_in_warp = std::min(most, kHeldInWarp);
     while (shape.each < kWarp && chunks() > 1 && chunks() * shape.lanes > most_in_warp) shape.each *= 2;
     while (shape.each < kMostThreads && chunks() > 1 && chunks() * shape.lanes > most) shape.each *= 2;
     shape.threads = std::max(kThreads, shape.each);
