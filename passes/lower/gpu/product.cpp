@@ -117,15 +117,16 @@ class ProductEmitter {
       return emit_.value(form_.a, form_.a_at(emit_, batch_, parts(row, form_.rows), parts(k, form_.depth)));
     });
     node_.b.value = operand_value(emit_, factor_, inside(column, columns_, tile_.columns), [&] {
-      if (form_.b_element) return form_.b_element(emit_, k, column);
+      if (form_.b_rows)
+        return load(builder_.weight(*form_.b_rows), add(mul(column, builder_.parameter(form_.b_pitch)), k));
       return emit_.value(form_.b, form_.b_at(emit_, batch_, parts(k, form_.depth), parts(column, form_.columns)));
     });
     if (!node_.a.value || !node_.b.value) return false;
     widen(node_.a, form_.rows, [&](GroupEmitter& emit, const Parts& row_parts, const Parts& depth_parts) {
       return emit.value(form_.a, form_.a_at(emit, unknown(form_.batch), row_parts, depth_parts));
     });
-    if (form_.b_element) {
-      while (2 * node_.b.vector <= 16 * 8 / bit_width(factor_) && known_multiple(depth_, 2 * node_.b.vector))
+    if (form_.b_rows) {
+      while (2 * node_.b.vector <= 16 * 8 / bit_width(factor_) && known_multiple(form_.b_pitch, 2 * node_.b.vector))
         node_.b.vector *= 2;
     } else {
       widen(node_.b, form_.columns, [&](GroupEmitter& emit, const Parts& column_parts, const Parts& depth_parts) {

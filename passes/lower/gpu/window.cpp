@@ -256,11 +256,12 @@ std::optional<LoweredStep> window_step(Context& context, const Op& group, const 
   const Type& input = group.operand(x->index)->type;
   const int lanes = 128 / bit_width(input.dtype);
   const auto in_accesses = [&](const Type& type) {
-    return type.layout.blocked_axis == 1 && type.layout.last && type.layout.block == lanes &&
-           type.shape == op.type().shape;
+    return type.layout.blocked_axis == 1 && type.layout.last && type.layout.block == lanes;
   };
-  const bool fits = input.layout.blocked_axis == 1 && input.layout.last && input.layout.block == lanes &&
-                    std::ranges::all_of(group.results, [&](const auto& result) { return in_accesses(result->type); });
+  const auto takes = [&](const auto& result) {
+    return result->type.layout.blocked_axis < 0 || (in_accesses(result->type) && result->type.shape == op.type().shape);
+  };
+  const bool fits = in_accesses(input) && std::ranges::all_of(group.results, takes);
   const bool small = std::ranges::all_of(window.kernel, [](int64_t taps) { return taps > 0 && taps <= kMostTaps; });
   if (!fits || !small) return std::nullopt;
   DimPool& dims = context.module.dims;
