@@ -86,25 +86,23 @@ struct mover {
       chunks::regular && chunks::below == 1 && chunks::rows_apart % 8 == 0 && OPERAND::along_k == LAYOUT::along_k;
 
   const OPERAND& operand;
-  int first_offset;  // of the first chunk in a slot
   walker<T, typename OPERAND::function, chunks, DEPTH, chunks::regular> walk;
   typename either<OPERAND::is_copied, chunk, given>::type held[asynchronous ? 1 : chunks::each];
   i64 held_k;  // of the tile that is held, and how much of it counts
   int held_left;
 
-  DEV_MEMBER mover(const OPERAND& operand, i64 k_begin)
-      : operand(operand),
-        first_offset(opaque(LAYOUT::offset(chunks::line(0), chunks::depth(0)))),
-        walk(operand.at, k_begin) {}
+  DEV_MEMBER mover(const OPERAND& operand, i64 k_begin) : operand(operand), walk(operand.at, k_begin) {}
 
-  DEV_MEMBER char* place_of(char* slot, int i) const {
+  // Of chunk i, given that of the first.
+  static DEV_MEMBER char* place_of(char* slot, char* first, int i) {
     const int below = chunks::rows_below_first(i);
     if (!evenly_apart) return slot + LAYOUT::offset(chunks::line(i), chunks::depth(i));
-    return slot + first_offset + (LAYOUT::along_k ? LAYOUT::offset(below, 0) : LAYOUT::offset(0, below));
+    return first + (LAYOUT::along_k ? LAYOUT::offset(below, 0) : LAYOUT::offset(0, below));
   }
 
   // The tile at k, of which `left` along k count; called for one tile after the other.
   DEV_MEMBER void begin(char* slot, i64 k, int left) {
+    char* const first = evenly_apart ? slot + opaque(LAYOUT::offset(chunks::line(0), chunks::depth(0))) : slot;
     _Pragma("unroll") for (int i = 0; i < chunks::each; ++i) {
       const int depth = chunks::depth(i);
       if (!chunks::exists(i)) continue;
@@ -112,7 +110,7 @@ struct mover {
         const source<T> from = walk.chunk(i, k + depth);
         const bool valid = from.valid && depth < left;
         if constexpr (asynchronous)
-          copy_async<OPERAND::bytes>(place_of(slot, i), from.from, valid);
+          copy_async<OPERAND::bytes>(place_of(slot, first, i), from.from, valid);
         else if (valid)
           held[i] = load_packet<OPERAND::bytes>(from.from);
         else
