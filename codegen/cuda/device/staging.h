@@ -6,7 +6,8 @@
 // multiplied, converted and put into its slot after.
 //
 // A LAYOUT says where element (line, k) of a tile lies in its slot, `offset(line, k)` in bytes, and what stays
-// together: runs of `run_bytes`, along k if `along_k`, else along the line.
+// together: runs of `run_bytes`, along k if `along_k`, else along the line. `permuted`: chunks of a row are permuted, the
+// same in every eighth row.
 
 // Which chunks of a tile a thread has: one row of memory after the other, chunk by chunk, as the threads are numbered.
 // Or four chunks, one below the other, where 4 by 4 bytes are to be turned.
@@ -81,9 +82,9 @@ struct mover {
   typedef chunks_of_thread<OPERAND, LINES, DEPTH, THREADS, quads> chunks;
   typedef decltype(((const OPERAND*)nullptr)->at(i64(), i64())) given;
 
-  // Layouts repeat every 8 rows, so chunks so far apart are at known distances.
-  static constexpr bool evenly_apart =
-      chunks::regular && chunks::below == 1 && chunks::rows_apart % 8 == 0 && OPERAND::along_k == LAYOUT::along_k;
+  // Permuted layouts repeat every 8 rows, so chunks so far apart are at known distances, which nobody sees.
+  static constexpr bool evenly_apart = LAYOUT::permuted && chunks::regular && chunks::below == 1 &&
+                                       chunks::rows_apart % 8 == 0 && OPERAND::along_k == LAYOUT::along_k;
 
   const OPERAND& operand;
   walker<T, typename OPERAND::function, chunks, DEPTH, chunks::regular> walk;
