@@ -6,8 +6,8 @@
 // multiplied, converted and put into its slot after.
 //
 // A LAYOUT says where element (line, k) of a tile lies in its slot, `offset(line, k)` in bytes, and what stays
-// together: runs of `run_bytes`, along k if `along_k`, else along the line. `permuted`: chunks of a row are permuted, the
-// same in every eighth row.
+// together: runs of `run_bytes`, along k if `along_k`, else along the line. `permuted`: chunks of a row are permuted,
+// the same in every eighth row.
 
 // Which chunks of a tile a thread has: one row of memory after the other, chunk by chunk, as the threads are numbered.
 // Or four chunks, one below the other, where 4 by 4 bytes are to be turned.

@@ -58,8 +58,8 @@ struct Convolution {
                  tap = mul(base(taps[axis]), integer(form.dilations[axis]));
       coords.axes.push_back(at(sub(add(pixel, tap), emit.builder.literal(form.pads[axis]))));
       if (bordered[axis])
-        coords.guard = both(coords.guard, in_range(coords.axes.back(), integer(0),
-                                                   emit.builder.literal(x()->type.shape[2 + axis]), 1));
+        coords.guard = both(
+            coords.guard, in_range(coords.axes.back(), integer(0), emit.builder.literal(x()->type.shape[2 + axis]), 1));
     }
     return coords;
   }
@@ -79,7 +79,8 @@ struct Convolution {
     if (!pitch) return rows;
     const int64_t outputs = constants[rows].shape[0];
     const ConstantId flat = constants.transformed(
-        rows, {.kind = Transform::Kind::Reshape, .shape = {outputs, *lapidary::value_of(module.dims.product(depth()))}});
+        rows,
+        {.kind = Transform::Kind::Reshape, .shape = {outputs, *lapidary::value_of(module.dims.product(depth()))}});
     return constants.transformed(flat, {.kind = Transform::Kind::Pad, .shape = {outputs, *pitch}});
   }
 

@@ -47,7 +47,7 @@ class ProductEmitter {
     node_.warpgroups = tile.warpgroups;
     node_.row = make_var("i", {}, 0, tile.rows - 1);
     node_.column = make_var("j", {}, 0, tile.columns - 1);
-    node_.k = make_var("k", {}, 0, std::min(std::max<int64_t>(range(depth_).hi, 1) - 1, most(depth_)));
+    node_.k = make_var("k", {}, 0, most_k());
     builder_.threads = 32 * tile.warp_rows * tile.warp_columns;
   }
 
@@ -84,8 +84,13 @@ class ProductEmitter {
 
  private:
   // Of an index below the extent, or in the tile that its end is in: what fits 32 bits is divided in 32 bits.
-  static int64_t most(Dim extent) {
-    return range(extent).hi <= kSmall ? kSmall + kSmall / 2 : INT64_MAX / 4;
+  static int64_t most(Dim extent) { return range(extent).hi <= kSmall ? kSmall + kSmall / 2 : INT64_MAX / 4; }
+  // A depth of several axes is taken apart by their extents, so kernels of others differ anyway: the bound may say what
+  // the outermost of them is below.
+  int64_t most_k() const {
+    const auto count =
+        std::ranges::count_if(form_.depth.extents, [](Dim extent) { return lapidary::value_of(extent) != 1; });
+    return count > 1 ? std::min(std::max<int64_t>(range(depth_).hi, 1) - 1, most(depth_)) : most(depth_);
   }
   Expr first(const char* name, const Expr& tile, int size, Dim extent) {
     const Expr value = mul(tile, integer(size));

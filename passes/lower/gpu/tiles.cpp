@@ -21,12 +21,10 @@ constexpr Tile kFloats[] = {{Atom::Fma, DType::F32, 128, 128, 16, 8, 1, 2},
                             {Atom::Fma, DType::F32, 128, 64, 16, 4, 1, 2},
                             {Atom::Fma, DType::F32, 64, 64, 16, 4, 1, 2},
                             {Atom::Fma, DType::F32, 32, 32, 16, 2, 1, 2}};
-constexpr Tile kHalves[] = {{Atom::F16, DType::F16, 128, 256, 32, 2, 4, 3},
-                            {Atom::F16, DType::F16, 128, 128, 32, 2, 4, 3},
-                            {Atom::F16, DType::F16, 128, 64, 32, 2, 2, 3},
-                            {Atom::F16, DType::F16, 64, 64, 32, 2, 2, 3},
-                            {Atom::F16, DType::F16, 128, 32, 32, 4, 1, 3},
-                            {Atom::F16, DType::F16, 32, 32, 32, 1, 2, 3}};
+constexpr Tile kHalves[] = {
+    {Atom::F16, DType::F16, 128, 256, 32, 2, 4, 3}, {Atom::F16, DType::F16, 128, 128, 32, 2, 4, 3},
+    {Atom::F16, DType::F16, 128, 64, 32, 2, 2, 3},  {Atom::F16, DType::F16, 64, 64, 32, 2, 2, 3},
+    {Atom::F16, DType::F16, 128, 32, 32, 4, 1, 3},  {Atom::F16, DType::F16, 32, 32, 32, 1, 2, 3}};
 
 constexpr Tile kDoubles = {Atom::Fma, DType::F64, 32, 32, 8, 2, 1, 2};
 // Hopper's: two warpgroups multiply what a third brings.

@@ -25,7 +25,7 @@ using namespace loops;
 
 namespace {
 
-constexpr int64_t kMostTaps = 64;         // of a row, which are written out
+constexpr int64_t kMostTaps = 64;          // of a row, which are written out
 constexpr int64_t kManyThreads = 1 << 17;  // more than a device runs at once: a thread may as well do more
 
 struct Window {
@@ -77,9 +77,7 @@ class WindowEmitter {
     return identity_of(window_.maximum ? OpKind::ReduceMax : OpKind::ReduceSum, op_.type().dtype);
   }
   // Are there columns under the windows that the image lacks?
-  bool hangs_over() const {
-    return is_padded(window_.axes() - 1) || !known_multiple(op_.type().shape.back(), pixels_);
-  }
+  bool hangs_over() const { return is_padded(window_.axes() - 1) || !known_multiple(op_.type().shape.back(), pixels_); }
   const Shape& input() const { return op_.operand(0)->type.shape; }
   bool is_padded(int axis) const {
     const auto zero = [](Dim pad) { return lapidary::value_of(pad) == 0; };
@@ -93,9 +91,9 @@ class WindowEmitter {
   };
   Position position(Block& block, int axis, const Expr& output, const Expr& tap) {
     Position p;
-    p.at = block.let("at", sub(add(mul(output, integer(window_.strides[axis])),
-                                   mul(tap, integer(window_.dilations[axis]))),
-                               builder_.literal(window_.pads[axis])));
+    p.at = block.let("at",
+                     sub(add(mul(output, integer(window_.strides[axis])), mul(tap, integer(window_.dilations[axis]))),
+                         builder_.literal(window_.pads[axis])));
     if (is_padded(axis)) p.inside = in_range(at(p.at), integer(0), builder_.literal(input()[2 + axis]), 1);
     p.counts = p.inside;
     if (window_.average && op_.params.integer("include_pad"))
@@ -113,8 +111,7 @@ class WindowEmitter {
     std::vector<Position> positions = outer;
     positions.push_back(here);
     outer_taps(inner, axis + 1, further, positions);
-    block.add(
-        for_loop(tap, integer(0), integer(window_.kernel[axis]), 1, LoopKind::Serial, inner.take()));
+    block.add(for_loop(tap, integer(0), integer(window_.kernel[axis]), 1, LoopKind::Serial, inner.take()));
   }
 
   // The taps of one row of the window.
@@ -160,8 +157,7 @@ class WindowEmitter {
     for (int64_t p = 0; p < pixels_; ++p) {
       Expr taps = load(counts_, integer(p), 1);
       for (int64_t tap = 0; tap < window_.kernel[axis]; ++tap) {
-        const Expr counts =
-            both(counted_rows, position(block, axis, add(pixel_, integer(p)), integer(tap)).counts);
+        const Expr counts = both(counted_rows, position(block, axis, add(pixel_, integer(p)), integer(tap)).counts);
         taps = add(taps, counts ? select(counts, real(1), real(0)) : real(1));
       }
       block.add(store(counts_, integer(p), taps));
@@ -215,8 +211,7 @@ class WindowEmitter {
       for (int axis = 0; axis + 1 < window_.axes(); ++axis) where.axes.push_back(at(place_[1 + axis]));
       where.axes.push_back(at(pixel));
       Expr sum = load(sums_, integer(p), lanes_);
-      if (window_.average)
-        sum = apply(ScalarOp::Div, {sum, splat(load(counts_, integer(p), 1), lanes_)});
+      if (window_.average) sum = apply(ScalarOp::Div, {sum, splat(load(counts_, integer(p), 1), lanes_)});
       if (window_.weight && op_.operands.size() > 2)
         sum = add(sum, splat_to(emit_.value(op_.operand(2), where.with({where.axes[1]})), lanes_));
       emit_.store_results(op_.result(), where, rounded(sum, op_.type().dtype));
