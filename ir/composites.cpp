@@ -104,12 +104,14 @@ Value* attention_values(GraphBuilder& b, Value* weights, Value* v) {
 }
 
 Value* attention(GraphBuilder& builder, Value* q, Value* k, Value* v, Value* mask, double scale, bool causal,
-                 double softcap) {
+                 double softcap, std::optional<DType> inside) {
   std::vector<Value*> operands = {q, k, v};
   if (mask) operands.push_back(mask);
   Params params{{"scale", scale}, {"causal", int64_t{causal}}};
   if (softcap != 0) params.set("softcap", softcap);
-  return builder.composite("attention", params, operands, [&](GraphBuilder& b, Values in) {
+  return builder.composite("attention", params, operands, [&](GraphBuilder& b, Values given) {
+    std::vector<Value*> in(given.begin(), given.end());
+    for (Value*& value : in) value = b.convert(value, inside.value_or(value->type.dtype));
     Value* scores = soft_capped(b, attention_scores(b, in[0], in[1], scale), softcap);
     if (in.size() > 3) scores = b.add(scores, in[3]);
     if (causal) scores = hide_future(b, scores, in[0]->type.shape[2], in[1]->type.shape[2]);

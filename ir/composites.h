@@ -22,8 +22,9 @@ Value* gelu(GraphBuilder&, Value* x, bool approximate);
 // attention(q, k, v, mask?; scale, causal, softcap): softmax(cap(q·kᵀ·scale) + mask)·v.
 // q [B, H, S, D], k [B, G, T, D], v [B, G, T, E], H a multiple of G (grouped heads); mask broadcastable to
 // [B, H, S, T], added; → [B, H, S, E]. causal: query i sees keys ≤ i + T - S. cap(x) = c·tanh(x/c), or x where c is 0.
+// Computed in `inside` where that is given and the operands are of other types; so is the result.
 Value* attention(GraphBuilder&, Value* q, Value* k, Value* v, Value* mask, double scale, bool causal,
-                 double softcap = 0);
+                 double softcap = 0, std::optional<DType> inside = std::nullopt);
 // Its parts, where something else happens between them: q·kᵀ·scale [B, H, S, T], cap, and weights·v.
 Value* attention_scores(GraphBuilder&, Value* q, Value* k, double scale);
 Value* soft_capped(GraphBuilder&, Value* scores, double softcap);

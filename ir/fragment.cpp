@@ -36,6 +36,16 @@ FragmentPlace place_of_attention(const TileLayout& tile, const Expr& thread, con
               mod(value, integer(piece)))};
 }
 
+bool has_runs(const TileLayout& tile) { return tile.attention && tile.atom != Atom::Fma && tile.columns % 32 == 0; }
+
+// Warps go down the tile; of each 32 columns lane t of four has 8, of its row and of that 8 below.
+FragmentPlace place_in_runs(const Expr& thread, const Expr& element) {
+  const Expr warp = floordiv(thread, integer(32)), lane = mod(thread, integer(32)), part = mod(element, integer(16));
+  return {add(mul(warp, integer(16)), add(floordiv(lane, integer(4)), mul(floordiv(part, integer(8)), integer(8)))),
+          add(mul(floordiv(element, integer(16)), integer(32)),
+              add(mul(mod(lane, integer(4)), integer(8)), mod(part, integer(8))))};
+}
+
 // A group has `blocks` blocks of 64 rows, one below the other.
 FragmentPlace place_of_warpgroups(const TileLayout& tile, const Expr& thread, const Expr& element) {
   const int groups = tile.threads() / 128, blocks = tile.rows / (64 * groups), held = tile.columns / 2;
@@ -67,8 +77,16 @@ TileLayout tile_layout(const AttendNode& attend) {
           .attention = true};
 }
 
+int rows_held(const TileLayout& tile) { return tile.atom == Atom::Fma ? tile.rows / (2 * tile.warp_rows) : 2; }
+
+Expr row_held(const TileLayout& tile, const Expr& thread, int index) {
+  const int apart = tile.atom == Atom::Fma ? tile.elements() / rows_held(tile) : has_runs(tile) ? 8 : 2;
+  return fragment_place(tile, thread, integer(index * apart)).row;
+}
+
 FragmentPlace fragment_place(const TileLayout& tile, const Expr& thread, const Expr& element) {
   if (tile.warpgroups) return place_of_warpgroups(tile, thread, element);
+  if (has_runs(tile)) return place_in_runs(thread, element);
   const int across = tile.warp_columns;
   if (tile.atom == Atom::Fma && tile.attention) return place_of_attention(tile, thread, element);
   if (tile.atom == Atom::Fma) return place_of_fma(tile, thread, element);

@@ -6,6 +6,7 @@
 //   warpgroups:   four warps have 16 rows each of 64, of them as above, all columns; more of them other rows
 //   fma:          a thread has a grid of runs, groups of up to 16 bytes of rows by groups of up to 16 bytes of columns,
 //                 far apart, so that neighbouring lanes have neighbouring runs
+//   attention by tensor cores: as they have it, or, of columns in 32s, a quarter of a row each, 8 columns at a time
 //   attention by fma: half a warp has every other of its rows, a thread of them groups of up to 4 columns
 #pragma once
 
@@ -29,5 +30,9 @@ struct FragmentPlace {
   Expr row, column;  // within the tile
 };
 FragmentPlace fragment_place(const TileLayout&, const Expr& thread, const Expr& element);
+
+// Of an Attend: how many rows a thread has part of, and the row of the `index`-th.
+int rows_held(const TileLayout&);
+Expr row_held(const TileLayout&, const Expr& thread, int index);
 
 }  // namespace lapidary::loops

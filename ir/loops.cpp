@@ -144,6 +144,11 @@ Expr fma(Expr a, Expr b, Expr c) {
 Expr convert(Expr value, DType to) {
   if (value->type.dtype == to) return value;
   if (is_constant(value)) return nodes::constant(convert(value->constant, to), value->type.lanes);
+  // Rounded to a storage type, widened and rounded to it again: that changes nothing.
+  if (value->kind == ExprKind::Convert && value->args[0]->type.dtype == to && is_float(to) &&
+      is_float(value->type.dtype) && bit_width(to) < bit_width(value->type.dtype) &&
+      value->args[0]->kind == ExprKind::Convert)
+    return value->args[0];
   return nodes::convert(std::move(value), to);
 }
 

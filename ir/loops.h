@@ -201,11 +201,14 @@ struct ProductNode {
 
 // acc[i, e] = Σ p(i, j) · v(j, e) / Σ p(i, j) over keys j in [begin, end), p(i, j) = exp(s(i, j) - max s(i, ·)), where
 // s(i, j) is `scored` of Σ q(i, d) · k(j, d); scores are never stored. The accumulator lies as a Product's of one
-// column of warps.
+// column of warps. With log_sums it has an element more for each row that a thread has part of (ir/fragment.h):
+// log Σ exp(s(i, j)), -infinity over no keys.
 struct AttendNode {
   Atom atom = Atom::Fma;
   int queries = 0, keys = 0, depth = 0, columns = 0;  // of the tile; keys at a time; d and e there are, padded
   int warps = 1, stages = 1;
+  bool warpgroups = false;  // as in ProductNode, of a block that does nothing else than attend and store
+  bool log_sums = false;
   Var query, key, inner, column, score;  // i, j, d, e; the sum, an f32
   ProductOperand q, k, v;                // along_k: along the query or key, else along d or the column
   Expr scored;

@@ -207,11 +207,11 @@ class Machine {
     });
   }
 
-  // Stores value(thread, element, row, column) in every element of the accumulator.
+  // Stores value(thread, element, row, column) in every element of the tile in the accumulator.
   template <class Value>
   void for_each_held(const Buffer& accumulator, const TileLayout& tile, Value value) {
     for (int64_t t = 0; t < kernel_.threads; t++)
-      for (int64_t e = 0; e < accumulator->size; e++) {
+      for (int64_t e = 0; e < tile.elements(); e++) {
         const FragmentPlace place = fragment_place(tile, integer(t), integer(e));
         const Scalar stored = value(t, e, *value_of(place.row), *value_of(place.column));
         memory_.begin_thread(t);
@@ -225,7 +225,7 @@ class Machine {
     const StmtNode& s = *code.stmt;
     const AttendNode& a = *s.attend;
     const int64_t begin = values_[code.begin].integer, end = values_[code.end].integer;
-    std::vector<double> result(static_cast<size_t>(a.queries * a.columns));
+    std::vector<double> result(static_cast<size_t>(a.queries * a.columns)), log_sums;
     for (int64_t i = 0; i < a.queries; i++) {
       set(a.query, i);
       std::vector<double> scores;
@@ -242,6 +242,7 @@ class Machine {
         most = scores.back() > most || std::isnan(scores.back()) ? scores.back() : most;
       }
       for (double& score : scores) sum += score = std::exp(score - most);
+      log_sums.push_back(most + std::log(sum));
       for (int64_t j = begin; j < end; j++)
         for (int64_t e = 0; e < a.columns; e++) {
           set(a.key, j), set(a.column, e);
@@ -253,6 +254,15 @@ class Machine {
       return lapidary::convert(Scalar::of_float(DType::F64, result[static_cast<size_t>(row * a.columns + column)]),
                                s.buffer->element.dtype);
     });
+    const TileLayout tile = tile_layout(a);
+    for (int64_t t = 0; a.log_sums && t < kernel_.threads; t++)
+      for (int i = 0; i < rows_held(tile); i++) {
+        const auto row = static_cast<size_t>(*value_of(row_held(tile, integer(t), i)));
+        memory_.begin_thread(t);
+        memory_.store(s.buffer, tile.elements() + i, 0,
+                      lapidary::convert(Scalar::of_float(DType::F64, log_sums[row]), s.buffer->element.dtype));
+      }
+    memory_.end_threads();
   }
 
   void set(const Var& var, int64_t value) { bind(*var, compiler_->place_of(var), value); }

@@ -153,12 +153,15 @@ class Verifier {
     if (tile.rows < 1 || tile.columns < 1 || tile.rows % (tile.warp_rows * (plain ? 1 : 16)) != 0 ||
         tile.columns % (tile.warp_columns * (plain ? 1 : 8)) != 0)
       return report("{} of {}x{} over {}x{}", what, tile.rows, tile.columns, tile.warp_rows, tile.warp_columns);
-    if (s.buffer->size != tile.elements()) report("%{} is no accumulator of its {}", s.buffer->name, what);
+    const int log_sums = s.attend && s.attend->log_sums ? rows_held(tile) : 0;
+    if (s.buffer->size != tile.elements() + log_sums) report("%{} is no accumulator of its {}", s.buffer->name, what);
   }
 
   void attend(const StmtNode& s) {
     const AttendNode& a = *s.attend;
     accumulator(s, tile_layout(a), "attend");
+    if (a.warpgroups && (a.warps % 4 != 0 || a.queries != 16 * a.warps))
+      report("warpgroups of {} warps for {} queries", a.warps, a.queries);
     if (a.keys < 1 || a.depth < 1 || a.stages < 1) report("attend of {} keys, {} deep", a.keys, a.depth);
     in_terms_of({a.query, a.inner}, a.q.value);
     in_terms_of({a.key, a.inner}, a.k.value);

@@ -401,8 +401,10 @@ class Parser {
     attend.queries = tile[0], attend.keys = tile[1], attend.depth = tile[2], attend.columns = tile[3];
     lexer_.expect("over");
     attend.warps = small_number();
+    attend.warpgroups = lexer_.accept("warpgroups");
     lexer_.expect("stages");
     attend.stages = small_number();
+    attend.log_sums = lexer_.accept("log_sums");
     const Head head = collective_head({Facts{0, attend.queries - 1, 1},
                                        {},
                                        Facts{0, attend.depth - 1, 1},

@@ -15,6 +15,7 @@
 //     %y[k * N + j] along tile 8
 //   }
 //   attend %acc f16 64x64x64x64 over 4 stages 2 (i, j, d, e, s) in [0, N) { three operands, then what becomes of s }
+//   (over 8 warpgroups stages 2, over 4 stages 2 log_sums: the flags of an AttendNode)
 // Expressions: literals (an integer is i64, a float f32, true and false bool; others say their type: `i32 3`,
 // `f32x16 0.0`), loads written as the place they read, infix + - * / mod < <= == !=, every other operation by its name,
 // TYPE(x) to convert, fma, dot, splat(x, LANES), ramp(start, step, LANES), reduce_OP(x), shuffle(a, …, [LANES]).
@@ -552,8 +553,9 @@ class KernelPrinter {
   void attend(const StmtNode& s) {
     const AttendNode& a = *s.attend;
     collective(s,
-               fmt::format("attend %{} {} {}x{}x{}x{} over {} stages {}", names_.of(s.buffer.get(), s.buffer->name),
-                           atom_text(a.atom), a.queries, a.keys, a.depth, a.columns, a.warps, a.stages),
+               fmt::format("attend %{} {} {}x{}x{}x{} over {}{} stages {}{}", names_.of(s.buffer.get(), s.buffer->name),
+                           atom_text(a.atom), a.queries, a.keys, a.depth, a.columns, a.warps,
+                           a.warpgroups ? " warpgroups" : "", a.stages, a.log_sums ? " log_sums" : ""),
                {{a.query, below(a.queries)},
                 {a.key, facts_of_loop(s.begin, s.end, integer(1))},
                 {a.inner, below(a.depth)},

@@ -24,6 +24,8 @@ const std::vector<Pass>& graph_passes() {
        "GELU and normalisations get their names back from what exporters made of them"},
       {"recognise-attention", recognise_attention,
        "a product, a softmax and a product are one kernel that never stores the scores"},
+      {"narrow-attention", narrow_attention,
+       "tensor cores take 16-bit numbers as they are, before they were widened; once attention has its name"},
       {"fold-batch-norms", fold_batch_norms, "a scale and a shift of channels vanish into weights and bias"},
       {"intern-strings", intern_strings, "strings are numbers of texts: kernels do not know them"},
       {"widen-subbytes", widen_subbytes, "2- and 4-bit numbers are computed in bytes: kernels do not know them"},

@@ -145,13 +145,32 @@ typedef struct {
 /* Of a kernel whose tasks are a thread's each; a launch may have smaller blocks. */
 enum { LPD_BLOCK_THREADS = 128 };
 
+/* `factor`, times an integer of the kernel unless that is LPD_NO_SLOT. */
+typedef struct {
+  int64_t factor;
+  uint32_t integer, unused;
+} lpd_number;
+
+/* A tensor of which the device's copy engine brings boxes, as cuTensorMapEncodeTiled takes it; innermost dimension
+ * first, the lines of a box permuted in 128 bytes, 0 where there is nothing. */
+enum { LPD_MOST_MAP_RANK = 4, LPD_MOST_MAPS = 3 };
+typedef struct {
+  uint32_t buffer, type, rank; /* of the step; CUtensorMapDataType */
+  uint32_t box[LPD_MOST_MAP_RANK];
+  uint32_t unused;
+  lpd_number offset;                         /* bytes behind the buffer's begin */
+  lpd_number extents[LPD_MOST_MAP_RANK];     /* elements; less than 1 is 1 */
+  lpd_number strides[LPD_MOST_MAP_RANK - 1]; /* bytes, from the second dimension on */
+} lpd_tensor_map;
+
 /* Parameters, 8 bytes each: the step's buffers in order (Stage ones: their offset), i64 task_begin, i64 task_end, the
- * stage, i64 bytes of it that are each thread's, then the integers. */
+ * stage, i64 bytes of it that are each thread's, then the integers; then, of 128 bytes, the maps. */
 typedef struct {
   const char *name;
-  int64_t shared_bytes; /* dynamic shared memory of a block */
-  uint32_t threads;     /* of the block that does a task; 0: a task is one thread's */
-  uint32_t persistent;  /* blocks go from task to task: one for each multiprocessor is enough */
+  int64_t shared_bytes;          /* dynamic shared memory of a block */
+  uint32_t threads;              /* of the block that does a task; 0: a task is one thread's */
+  uint32_t persistent;           /* blocks go from task to task: one for each multiprocessor is enough */
+  uint32_t first_map, map_count; /* into maps */
 } lpd_device_kernel;
 
 /* Kernels compiled for one kind of device. Several of one `arch` hold different kernels. */
@@ -167,6 +186,7 @@ typedef struct {
 typedef struct {
   const lpd_device_kernel *kernels; /* in the place of the model's, which are NULL */
   const lpd_device_image *images;
+  const lpd_tensor_map *maps;
   uint32_t kernel_count, image_count;
 } lpd_device_code;
 

@@ -6,7 +6,7 @@
 
 /* --- tables, in one block ---------------------------------------------------------------------------------------- */
 
-enum { kCommonParameters = 4 };
+enum { kCommonParameters = 4 + LPD_MOST_MAPS };
 
 typedef struct {
   int64_t parameters; /* the most of any launch */

@@ -4,6 +4,7 @@
  *   cuda_image.c     which of the product's images a device runs
  *   cuda_model.c     what instances of one model on one device share: modules, functions, weights
  *   cuda_memory.c    memory of the device, copies, what kernels see of the caller's tensors
+ *   cuda_maps.c      what the copy engine is told of operands
  *   cuda_region.c    steps as launches, one after the other in the instance's stream
  *   cuda_graph.c     the same launches as a graph, once they have been the same twice
  *   cuda.c           an instance's life
@@ -32,6 +33,10 @@ typedef struct {
   void **parameters, **extra;
 } CUDA_KERNEL_NODE_PARAMS;
 
+typedef struct {
+  unsigned char from_port, to_port, type, reserved[5];
+} CUgraphEdgeData;
+
 enum {
   CUDA_SUCCESS = 0,
   CUDA_ERROR_OUT_OF_MEMORY = 2,
@@ -52,7 +57,9 @@ enum {
   CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,
   CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,
   CU_MEMORYTYPE_DEVICE = 2,
-  CU_STREAM_NON_BLOCKING = 1
+  CU_STREAM_NON_BLOCKING = 1,
+  CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC = 1,
+  CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC = 1
 };
 
 /* The calls that are used: name in the library, result and parameters. */
@@ -98,10 +105,24 @@ enum {
   X(cuGraphExecDestroy, (CUgraphExec))                                                                        \
   X(cuGraphLaunch, (CUgraphExec, CUstream))
 
+/* What it is told of a tensor; what is in it only the driver knows. */
+typedef struct {
+  _Alignas(64) uint64_t opaque[16];
+} lpd_cuda_tensor_map;
+
+/* Calls of later versions, which products with certain kernels need; NULL where they are not. */
+#define LPD_CUDA_LATER_CALLS(X)                                                                                       \
+  X(cuGraphAddDependencies_v2,                                                                                        \
+    (CUgraph, const CUgraphNode *from, const CUgraphNode *to, const CUgraphEdgeData *, size_t))                       \
+  X(cuTensorMapEncodeTiled,                                                                                           \
+    (lpd_cuda_tensor_map *, int type, uint32_t rank, void *address, const uint64_t *extents, const uint64_t *strides, \
+     const uint32_t *box, const uint32_t *steps, int interleave, int swizzle, int promotion, int fill))
+
 typedef struct {
   void *handle;
 #define LPD_CUDA_FIELD(name, parameters) CUresult(*name) parameters;
   LPD_CUDA_CALLS(LPD_CUDA_FIELD)
+  LPD_CUDA_LATER_CALLS(LPD_CUDA_FIELD)
 #undef LPD_CUDA_FIELD
 } lpd_cuda_calls;
 
@@ -116,6 +137,7 @@ typedef struct lpd_cuda_model {
   uint32_t capability; /* 10 * major + minor */
   int multiprocessors;
   const char *arch; /* of the images taken */
+  int starts_early; /* kernels wait themselves for those before them (await_turn in codegen/cuda/device.h) */
   CUmodule *modules;
   uint32_t module_count;
   CUfunction *functions; /* of each kernel */
@@ -131,7 +153,8 @@ typedef struct {
   CUfunction function;
   unsigned grid, block, shared_bytes;
   int64_t stage_each; /* bytes of each thread, or of each block that does a task */
-  uint32_t integers;
+  uint32_t integers, map_count;
+  const lpd_tensor_map *maps;
 } lpd_cuda_launch;
 
 /* The launches of a region as a graph. Its nodes hold the pointers as they were, which `pointers` remembers. */
@@ -204,11 +227,16 @@ lpd_status lpd_cuda_run_region(lpd_instance *, uint32_t entry, lpd_region *, con
 /* The launch of a step in one round, as the driver takes it; what parameters point to are the job's frame and `tasks`,
  * which must both last until the driver has them. */
 typedef struct {
+  lpd_cuda_tensor_map maps[LPD_MOST_MAPS];
   int64_t begin, end;
   void *stage;
 } lpd_cuda_tasks;
-CUDA_KERNEL_NODE_PARAMS lpd_cuda_node(lpd_instance *, const lpd_step *, const lpd_job *, const lpd_cuda_launch *,
-                                      int64_t round, lpd_cuda_tasks *);
+CUresult lpd_cuda_node(lpd_instance *, const lpd_step *, const lpd_job *, const lpd_cuda_launch *, int64_t round,
+                       lpd_cuda_tasks *, CUDA_KERNEL_NODE_PARAMS *);
+
+/* --- cuda_maps.c -------------------------------------------------------------------------------------------------- */
+/* Those of a launch, for the buffers as they are bound now. */
+CUresult lpd_cuda_encode_maps(const lpd_cuda_launch *, const lpd_frame *, lpd_cuda_tensor_map *);
 
 /* --- cuda_graph.c ------------------------------------------------------------------------------------------------ */
 /* Is there, or should there be, a graph of this region? */

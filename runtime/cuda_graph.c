@@ -62,15 +62,29 @@ static void pass_barrier(builder *b) {
   b->staged = 0;
 }
 
+/* Behind one node alone a kernel may be started before that is through: it waits itself, and its start costs less. */
+static CUresult add_behind(CUgraph graph, const CUgraphNode *before, CUgraphNode node) {
+  const CUgraphEdgeData early = {.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC,
+                                 .type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC};
+  return lpd_cu.cuGraphAddDependencies_v2(graph, before, &node, &early, 1);
+}
+
+static CUresult add_node(const lpd_instance *instance, CUgraph graph, const CUgraphNode *before, size_t count,
+                         const CUDA_KERNEL_NODE_PARAMS *parameters, CUgraphNode *node) {
+  const int early = count == 1 && lpd_cuda_of(instance)->shared->starts_early;
+  const CUresult result = lpd_cu.cuGraphAddKernelNode(node, graph, before, early ? 0 : count, parameters);
+  return result || !early ? result : add_behind(graph, before, *node);
+}
+
 /* A step's rounds, one behind the other; the nodes are written to `nodes`. */
 static CUresult add_rounds(lpd_instance *instance, const lpd_step *step, const lpd_job *job,
                            const lpd_cuda_launch *launch, CUgraph graph, builder *b, CUgraphNode *nodes) {
   for (int64_t round = 0; round < job->rounds; ++round) {
     lpd_cuda_tasks tasks;
-    const CUDA_KERNEL_NODE_PARAMS node = lpd_cuda_node(instance, step, job, launch, round, &tasks);
+    CUDA_KERNEL_NODE_PARAMS node;
     const CUgraphNode *waits_for = round > 0 ? &nodes[round - 1] : b->before;
-    const CUresult result =
-        lpd_cu.cuGraphAddKernelNode(&nodes[round], graph, waits_for, round > 0 ? 1 : b->before_count, &node);
+    CUresult result = lpd_cuda_node(instance, step, job, launch, round, &tasks, &node);
+    if (!result) result = add_node(instance, graph, waits_for, round > 0 ? 1 : b->before_count, &node, &nodes[round]);
     if (result) return result;
   }
   return CUDA_SUCCESS;
@@ -147,8 +161,9 @@ static CUresult tell_nodes(lpd_instance *instance, uint32_t entry, const lpd_reg
     const int changed = memcmp(pointers, jobs[s].frame.buffers, bytes) != 0;
     for (int64_t round = 0; changed && round < jobs[s].rounds; ++round) {
       lpd_cuda_tasks tasks;
-      const CUDA_KERNEL_NODE_PARAMS node = lpd_cuda_node(instance, &steps[s], &jobs[s], &launches[s], round, &tasks);
-      const CUresult result = lpd_cu.cuGraphExecKernelNodeSetParams(graph->exec, nodes[round], &node);
+      CUDA_KERNEL_NODE_PARAMS node;
+      CUresult result = lpd_cuda_node(instance, &steps[s], &jobs[s], &launches[s], round, &tasks, &node);
+      if (!result) result = lpd_cu.cuGraphExecKernelNodeSetParams(graph->exec, nodes[round], &node);
       if (result) return result;
     }
     if (changed) memcpy(pointers, jobs[s].frame.buffers, bytes);

@@ -64,6 +64,9 @@ static lpd_status bind_calls(lpd_instance *instance, void *handle, lpd_cuda_call
     return lpd_fail(instance, LPD_DRIVER_TOO_OLD, "the CUDA driver has no call " #name ", which the program needs");
   LPD_CUDA_CALLS(BIND)
 #undef BIND
+#define BIND(name, parameters) *(void **)&calls->name = dlsym(handle, #name);
+  LPD_CUDA_LATER_CALLS(BIND)
+#undef BIND
   return LPD_OK;
 }
 

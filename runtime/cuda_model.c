@@ -59,6 +59,7 @@ static lpd_status load_images(lpd_instance *instance, lpd_cuda_model *shared) {
   if (code->kernel_count == 0) return LPD_OK;
   if (!best) return no_code(instance, shared);
   shared->arch = best->arch;
+  shared->starts_early = best->capability >= 90 && lpd_cu.cuGraphAddDependencies_v2 != NULL;
   for (uint32_t i = 0; i < code->image_count; ++i) {
     if (strcmp(code->images[i].arch, best->arch) != 0) continue;
     const CUresult result = lpd_cu.cuModuleLoadData(&shared->modules[shared->module_count], code->images[i].content);

@@ -47,6 +47,12 @@ lpd_status lpd_cuda_prepare_region(lpd_instance *instance, uint32_t entry, lpd_r
     launch->function = own->shared->functions[variant->kernel];
     launch->stage_each = (stage + kStageAlignment - 1) & -(int64_t)kStageAlignment;
     launch->integers = variant->integer_count;
+    launch->maps = &model->device_code->maps[kernel->first_map];
+    launch->map_count = kernel->map_count;
+    if (kernel->map_count > 0 && !lpd_cu.cuTensorMapEncodeTiled)
+      return lpd_fail(instance, LPD_DRIVER_TOO_OLD,
+                      "the CUDA driver has no call cuTensorMapEncodeTiled, which kernels for %s need",
+                      own->shared->arch);
     shape_launch(launch, kernel, job->tasks_each, own->shared->multiprocessors);
     const int64_t workers = (int64_t)launch->grid * (kernel->threads > 0 ? 1 : launch->block);
     if (launch->stage_each > 0 && workers * launch->stage_each > most) most = workers * launch->stage_each;
@@ -56,21 +62,25 @@ lpd_status lpd_cuda_prepare_region(lpd_instance *instance, uint32_t entry, lpd_r
 
 /* --- launching --------------------------------------------------------------------------------------------------- */
 
-CUDA_KERNEL_NODE_PARAMS lpd_cuda_node(lpd_instance *instance, const lpd_step *step, const lpd_job *job,
-                                      const lpd_cuda_launch *launch, int64_t round, lpd_cuda_tasks *tasks) {
+CUresult lpd_cuda_node(lpd_instance *instance, const lpd_step *step, const lpd_job *job, const lpd_cuda_launch *launch,
+                       int64_t round, lpd_cuda_tasks *tasks, CUDA_KERNEL_NODE_PARAMS *node) {
   void **parameters = lpd_cuda_of(instance)->parameters, **next = parameters;
-  *tasks = (lpd_cuda_tasks){round * job->tasks_each, (round + 1) * job->tasks_each, instance->stages.data};
+  tasks->begin = round * job->tasks_each;
+  tasks->end = (round + 1) * job->tasks_each;
+  tasks->stage = instance->stages.data;
   for (uint32_t b = 0; b < step->buffer_count; ++b) *next++ = (void *)&job->frame.buffers[b];
   *next++ = &tasks->begin;
   *next++ = &tasks->end;
   *next++ = &tasks->stage;
   *next++ = (void *)&launch->stage_each;
   for (uint32_t i = 0; i < launch->integers; ++i) *next++ = (void *)&job->frame.integers[i];
-  return (CUDA_KERNEL_NODE_PARAMS){.func = launch->function,
-                                   .grid = {launch->grid, 1, 1},
-                                   .block = {launch->block, 1, 1},
-                                   .shared_bytes = launch->shared_bytes,
-                                   .parameters = parameters};
+  for (uint32_t m = 0; m < launch->map_count; ++m) *next++ = &tasks->maps[m];
+  *node = (CUDA_KERNEL_NODE_PARAMS){.func = launch->function,
+                                    .grid = {launch->grid, 1, 1},
+                                    .block = {launch->block, 1, 1},
+                                    .shared_bytes = launch->shared_bytes,
+                                    .parameters = parameters};
+  return lpd_cuda_encode_maps(launch, &job->frame, tasks->maps);
 }
 
 static lpd_status launch_job(lpd_instance *instance, const lpd_step *step, const lpd_job *job,
@@ -79,7 +89,9 @@ static lpd_status launch_job(lpd_instance *instance, const lpd_step *step, const
   CUresult result = CUDA_SUCCESS;
   for (int64_t round = 0; job->threads > 0 && round < job->rounds && !result; ++round) {
     lpd_cuda_tasks tasks;
-    const CUDA_KERNEL_NODE_PARAMS node = lpd_cuda_node(instance, step, job, launch, round, &tasks);
+    CUDA_KERNEL_NODE_PARAMS node;
+    result = lpd_cuda_node(instance, step, job, launch, round, &tasks, &node);
+    if (result) break;
     result = lpd_cu.cuLaunchKernel(node.func, node.grid[0], 1, 1, node.block[0], 1, 1, node.shared_bytes, stream,
                                    node.parameters, NULL);
   }

@@ -89,9 +89,12 @@ def bind_model(device, product, name, sizes):
         buffers.append(Buffer.holding(device, feeds[key]))
         product.bind_address(slot, code, feeds[key].shape, buffers[-1].address, buffers[-1].size, device=1)
     product.step()
-    for slot, (_, code, _) in enumerate(product.outputs):
+    shapes = []
+    for slot in range(len(product.outputs)):
         found = product.output_tensor(slot)
-        product.bind_address(len(product.inputs) + slot, code, [found.dims[i] for i in range(found.rank)], None, 0, device=1)
+        shapes.append([found.dims[i] for i in range(found.rank)])
+    for slot, (_, code, _) in enumerate(product.outputs):   # after which there are no outputs until the next run
+        product.bind_address(len(product.inputs) + slot, code, shapes[slot], None, 0, device=1)
     return buffers
 
 

@@ -48,9 +48,10 @@ def normal(shape, seed, dtype, scale=1.0, most=1 << 22):
 
 def repeating(shape, seed, dtype, period=PERIOD):
     """Weights, about as large as keeps a product's results near 1, which repeat along the first axis after a power of two
-    of its lines: a file that holds large ones packs small."""
+    of its lines, four at least (of one, what a normalisation gives would sum to 0): a file that holds large ones packs
+    small."""
     line = max(int(np.prod(shape)) // shape[0], 1)
-    lines = min(shape[0], 1 << max(period // line, 1).bit_length() - 1)
+    lines = min(shape[0], 1 << max(period // line, 4).bit_length() - 1)
     fan_in = line if len(shape) != 2 else shape[0]
     scale = 2.0 ** -np.ceil(np.log2(max(fan_in, 2)) / 2)
     return normal(shape, 1000 + seed, dtype, scale, lines * line)

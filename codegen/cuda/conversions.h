@@ -43,12 +43,9 @@ typedef small_float<5, 2, 15, true, false, 0x7b, 0x7e> e5m2;
 typedef small_float<5, 2, 16, false, true, 0x7f, 0> e5m2fnuz;
 
 DEV f32 decode_f16(u16 code) { return float_of_half(code); }
-DEV u16 encode_f16(f32 x) { return x != x ? u16(0x7e00u | (bits_of(x) >> 16 & 0x8000u)) : half_of_float(x); }
+DEV u16 encode_f16(f32 x) { return half_of_float(x); }
 DEV f32 decode_bf16(u16 code) { return float_of(u32(code) << 16); }
-DEV u16 encode_bf16(f32 x) {
-  const u32 bits = bits_of(x), upper = bits >> 16;
-  return u16(x != x ? upper | 0x40u : (bits + (upper & 1) + 0x7fffu) >> 16);
-}
+DEV u16 encode_bf16(f32 x) { return u16(pair_of_bf16(x, 0.0f)); }
 DEV f32 decode_f8e4m3fn(u8 code) { return e4m3fn::decode(code); }
 DEV u8 encode_f8e4m3fn(f32 x) { return u8(e4m3fn::encode(x)); }
 DEV f32 decode_f8e4m3fnuz(u8 code) { return e4m3fnuz::decode(code); }
@@ -158,11 +155,49 @@ TO_CODE(f8e5m2)
 TO_CODE(f8e5m2fnuz)
 TO_CODE(f8e8m0)
 
+// --- lanes: floats become 16 bits by pairs, which is one instruction
+#define EACH(name)                                         \
+  template <class F, int N>                                \
+  DEV vec<value_##name, N> make_each_##name(vec<F, N> x) { \
+    vec<value_##name, N> r;                                \
+    LANES r.v[i] = make_##name(x.v[i]);                    \
+    return r;                                              \
+  }
+EACH(bool)
+EACH(i8)
+EACH(i16)
+EACH(i32)
+EACH(i64)
+EACH(u8)
+EACH(u16)
+EACH(u32)
+EACH(u64)
+EACH(f32)
+EACH(f64)
+EACH(f16)
+EACH(bf16)
+EACH(f8e4m3fn)
+EACH(f8e4m3fnuz)
+EACH(f8e5m2)
+EACH(f8e5m2fnuz)
+EACH(f8e8m0)
+#define PAIRS(name)                                                        \
+  template <int N>                                                         \
+  DEV vec<u16, N> make_each_##name(vec<f32, N> x) {                        \
+    vec<u16, N> r;                                                         \
+    _Pragma("unroll") for (int i = 0; i + 1 < N; i += 2)                   \
+        halves_of(pair_of_##name(x.v[i], x.v[i + 1]), r.v[i], r.v[i + 1]); \
+    if (N % 2 == 1) r.v[N - 1] = encode_##name(x.v[N - 1]);                \
+    return r;                                                              \
+  }
+PAIRS(f16)
+PAIRS(bf16)
+
 #define CONVERSION(from, to)                                                                   \
   DEV value_##to convert_##from##_##to(value_##from x) { return make_##to(number_##from(x)); } \
   template <int N>                                                                             \
   DEV vec<value_##to, N> convert_##from##_##to(vec<value_##from, N> x) {                       \
-    vec<value_##to, N> r;                                                                      \
-    LANES r.v[i] = convert_##from##_##to(x.v[i]);                                              \
-    return r;                                                                                  \
+    vec<decltype(number_##from(x.v[0])), N> numbers;                                           \
+    LANES numbers.v[i] = number_##from(x.v[i]);                                                \
+    return make_each_##to(numbers);                                                            \
   }

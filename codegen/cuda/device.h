@@ -28,6 +28,52 @@ DEV u16 half_of_float(f32 x) {
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(code) : "f"(x));
   return code;
 }
+// The halves of a register.
+DEV void halves_of(u32 pair, u16& lower, u16& upper) {
+  asm("mov.b32 {%0, %1}, %2;" : "=h"(lower), "=h"(upper) : "r"(pair));
+}
+DEV u32 pair_of(u16 lower, u16 upper) {
+  u32 pair;
+  asm("mov.b32 %0, {%1, %2};" : "=r"(pair) : "h"(lower), "h"(upper));
+  return pair;
+}
+#if __CUDA_ARCH__ >= 800
+// Two floats as the halves of a register, rounded to nearest.
+DEV u32 pair_of_f16(f32 lower, f32 upper) {
+  u32 pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(upper), "f"(lower));
+  return pair;
+}
+DEV u32 pair_of_bf16(f32 lower, f32 upper) {
+  u32 pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(upper), "f"(lower));
+  return pair;
+}
+// NaN if either is; +0 is above -0.
+constexpr bool kExtremesAreSymmetric = true;
+DEV f32 least_or_nan(f32 x, f32 y) {
+  f32 least;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(least) : "f"(x), "f"(y));
+  return least;
+}
+DEV f32 most_or_nan(f32 x, f32 y) {
+  f32 most;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(most) : "f"(x), "f"(y));
+  return most;
+}
+#else
+DEV u32 pair_of_f16(f32 lower, f32 upper) { return pair_of(half_of_float(lower), half_of_float(upper)); }
+DEV u32 upper_half_rounded(f32 x) {
+  const u32 bits = bits_of(x);
+  return x != x ? 0x7fff0000u : bits + (bits >> 16 & 1) + 0x7fffu;
+}
+DEV u32 pair_of_bf16(f32 lower, f32 upper) {
+  return __byte_perm(upper_half_rounded(lower), upper_half_rounded(upper), 0x7632);
+}
+constexpr bool kExtremesAreSymmetric = false;
+DEV f32 least_or_nan(f32 x, f32 y) { return y != y || y < x ? y : x; }
+DEV f32 most_or_nan(f32 x, f32 y) { return y != y || y > x ? y : x; }
+#endif
 
 // Four of the bytes of low (0 to 3) and high (4 to 7): the hexadecimal digits of `which`, the last one first.
 DEV u32 bytes_of(u32 low, u32 high, u32 which) { return __byte_perm(low, high, which); }
@@ -38,12 +84,17 @@ DEV f32 fast_exp2(f32 x) {
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
   return power;
 }
+// 1 / x to 1 ulp, for normal x and 1 / x.
+DEV f32 fast_reciprocal(f32 x) {
+  f32 reciprocal;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(reciprocal) : "f"(x));
+  return reciprocal;
+}
 // The compiler takes it for any number: what it knows of its bits often makes addresses worse.
 DEV int opaque(int x) {
   asm("" : "+r"(x));
   return x;
 }
-
 // A place in global memory of which the compiler knows no more than that: else it may store the parts of a vector
 // apart.
 template <class T>
@@ -51,6 +102,15 @@ DEV T* opaque_global(T* p) {
   u64 address = (u64)__cvta_generic_to_global(p);
   asm("" : "+l"(address));
   return (T*)__cvta_global_to_generic(address);
+}
+
+// --- kernels one behind the other ---
+// What every kernel begins with. Where it was started before the kernels that it waits for were through, it waits here,
+// and lets those behind it be started; from sm_90 on.
+DEV void await_turn() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory");
+#endif
 }
 
 // --- threads together ---
@@ -149,17 +209,6 @@ DEV void mma_i8(i32 (&d)[4], const u32 (&a)[4], const u32 (&b)[2]) {
   if (A_SIGNED && !B_SIGNED) MMA("m16n8k32.row.col.s32.s8.u8.s32", "r");
   if (!A_SIGNED && B_SIGNED) MMA("m16n8k32.row.col.s32.u8.s8.s32", "r");
   if (!A_SIGNED && !B_SIGNED) MMA("m16n8k32.row.col.s32.u8.u8.s32", "r");
-}
-// Two floats as the halves of a register, rounded to nearest.
-DEV u32 pair_of_f16(f32 lower, f32 upper) {
-  u32 pair;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(upper), "f"(lower));
-  return pair;
-}
-DEV u32 pair_of_bf16(f32 lower, f32 upper) {
-  u32 pair;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(upper), "f"(lower));
-  return pair;
 }
 #endif
 #undef MMA

@@ -5,7 +5,10 @@
 
 #include "codegen/cuda/expressions.h"
 #include "codegen/cuda/operand_form.h"
+#include "codegen/cuda/score_form.h"
 #include "codegen/cuda/shared_memory.h"
+#include "codegen/cuda/tensor_maps.h"
+#include "codegen/cuda/warpgroup_task.h"
 #include "ir/error.h"
 #include "ir/fragment.h"
 
@@ -47,44 +50,17 @@ std::string tensor_atom(Atom atom, const loops::ProductNode* product = nullptr) 
   LPD_UNREACHABLE("not of tensor cores");
 }
 
-// A kernel of warpgroups: in its task are Lets, the accumulator, and in that a loop of the threads that zeroes it,
-// maybe Lets, the product, and a loop of the threads that stores.
-struct WarpgroupTask {
-  const StmtNode* task = nullptr;
-  std::vector<const StmtNode*> lets;
-  const StmtNode *accumulator = nullptr, *product = nullptr, *epilogue = nullptr;
-};
-
-std::optional<WarpgroupTask> warpgroup_task(const loops::Kernel& kernel) {
-  if (kernel.threads == 0) return std::nullopt;
-  WarpgroupTask found;
-  const auto collect = [&](const std::vector<loops::Stmt>& statements, const auto& self) -> void {
-    for (const loops::Stmt& statement : statements) {
-      if (statement->kind == StmtKind::Let) found.lets.push_back(&*statement);
-      if (statement->kind == StmtKind::Product) found.product = &*statement;
-      if (statement->kind == StmtKind::Alloc) found.accumulator = &*statement;
-      if (statement->kind == StmtKind::For && statement->loop == LoopKind::Task) found.task = &*statement;
-      if (statement->kind == StmtKind::For && statement->loop == LoopKind::Thread)
-        found.epilogue = found.product ? &*statement : nullptr;
-      if (statement->kind == StmtKind::Alloc || statement->loop == LoopKind::Task) self(statement->body, self);
-    }
-  };
-  collect(kernel.body->body, collect);
-  if (!found.product || !found.product->product->warpgroups) return std::nullopt;
-  LPD_CHECK(found.task && found.accumulator && found.epilogue, "a task of warpgroups that does more than a product");
-  return found;
-}
-
 class KernelEmitter {
  public:
-  explicit KernelEmitter(const loops::Kernel& kernel) : kernel_(kernel), expressions_(text_) {}
+  explicit KernelEmitter(const loops::Kernel& kernel)
+      : kernel_(kernel), mapped_(mapped_operands(kernel)), expressions_(text_) {}
 
   std::string run(const std::string& name) {
     text_.line("// {}: {}", kernel_.family, kernel_.schedule);
-    text_.line("extern \"C\" __global__ void __launch_bounds__({}) {}({}) {{", block_threads(kernel_), name,
-               parameters());
+    text_.line("extern \"C\" __global__ void __launch_bounds__({}) {}({}) {{", bounds(), name, parameters());
     {
       Text::Indent inside(text_);
+      text_.line("await_turn();");
       if (kernel_.threads == 0) begin_threads();
       if (shared_bytes(kernel_) > 0) text_.line("DYNAMIC_SHARED(shared);");
       if (const auto task = warpgroup_task(kernel_))
@@ -97,6 +73,24 @@ class KernelEmitter {
   }
 
  private:
+  // Blocks that multiply nothing wait for memory: enough of them keep it busy, so none has more registers than its
+  // share of 24 warps, however far ahead the compiler would like to load.
+  std::string bounds() const {
+    constexpr int kBusy = 768;
+    const int threads = block_threads(kernel_), blocks = kBusy / threads;
+    if (is_persistent(kernel_)) return fmt::format("{}, 1", threads);
+    const bool waits = kernel_.threads > 0 && blocks > 1 && !multiplies(*kernel_.body);
+    return waits ? fmt::format("{}, {}", threads, blocks) : fmt::format("{}", threads);
+  }
+
+  static bool multiplies(const StmtNode& statement) {
+    if (statement.kind == StmtKind::Product || statement.kind == StmtKind::Attend) return true;
+    const auto any = [](const std::vector<loops::Stmt>& list) {
+      return std::ranges::any_of(list, [](const loops::Stmt& part) { return multiplies(*part); });
+    };
+    return any(statement.body) || any(statement.otherwise);
+  }
+
   // A task for each thread: where it stands in the grid, and its stages.
   void begin_threads() {
     text_.line("const i64 thread = i64(blockIdx.x) * blockDim.x + threadIdx.x, threads = i64(gridDim.x) * blockDim.x;");
@@ -119,6 +113,9 @@ class KernelEmitter {
     }
     list += "i64 task_begin, i64 task_end, char* stage, i64 stage_each";
     for (const loops::Var& integer : kernel_.integers) list += ", i64 " + expressions_.declare(integer);
+    if (mapped_.a) list += ", const __grid_constant__ tensor_map map_a";
+    if (mapped_.b) list += ", const __grid_constant__ tensor_map map_b";
+    if (mapped_.results) list += ", const __grid_constant__ tensor_map map_c";
     return list;
   }
 
@@ -150,6 +147,11 @@ class KernelEmitter {
         return text_.line("}}");
       }
       case StmtKind::Store:
+        if (mapped_.results && &statement == mapped_.results->store) {
+          const std::string pair = expressions_.value(statement.value);
+          return text_.line("stores::put(buffer, holder, {}, {});",
+                            expressions_.value(loops::variable(mapped_.results->loop->var)), pair);
+        }
         return text_.line("{};", expressions_.store(statement));
       case StmtKind::Alloc:
         return emit_alloc(statement);
@@ -251,31 +253,108 @@ class KernelEmitter {
   }
 
   void emit_warpgroups(const WarpgroupTask& w) {
-    const loops::ProductNode& p = *w.product->product;
-    text_.line("typedef product_wgmma<{}, {}, {}, {}, {}, {}> tile;", tensor_atom(p.atom, &p), p.rows, p.columns,
-               p.depth, p.stages, kernel_.threads / 128);
-    text_.line("static_assert(tile::shared_bytes == {}, \"shared memory\");", product_shared_bytes(p));
+    if (w.product->attend)
+      emit_attention_of_warpgroups(*w.product->attend);
+    else
+      emit_product_of_warpgroups(*w.product->product);
     text_.line("const auto tile_of = [&](i64 number) {{");
     {
       Text::Indent inside(text_);
       emit_place(w);
       expressions_.begin({w.product->begin, w.product->end});
       const std::string begin = expressions_.value(w.product->begin), end = expressions_.value(w.product->end);
-      emit_operand("a", p.a, p.row, p.k);
-      emit_operand("b", p.b, p.column, p.k);
-      text_.line("return tile::tile(a, b, {}, {});", begin, end);
+      text_.line("return tile::tile({}, {}, {});", emit_operands(*w.product), begin, end);
     }
     text_.line("}};");
     const std::string accumulator = expressions_.declare(w.accumulator->buffer);
+    if (mapped_.results)
+      text_.line("typedef store_wgmma<tile, {}, {}> stores;",
+                 memory_type(mapped_.results->store->buffer->element.dtype), mapped_.results->place.map.box.size());
     text_.line(
-        "tile::run(shared, task_end - task_begin, tile_of, [&](i64 number, int holder, const tile::results& {}) {{",
-        accumulator);
+        "tile::run(shared + {}, task_end - task_begin, tile_of, [&](i64 number, int holder, const tile::results& {}) "
+        "{{",
+        staging_bytes(kernel_, mapped_), accumulator);
     {
       Text::Indent inside(text_);
       emit_place(w);
       text_.line("const i64 {} = holder;", expressions_.declare(w.epilogue->var));
-      for (const loops::Stmt& part : w.epilogue->body) emit(*part);
+      if (mapped_.results)
+        emit_panels(*mapped_.results);
+      else
+        for (const loops::Stmt& part : w.epilogue->body) emit(*part);
     }
+    text_.line("}});");
+    if (mapped_.results) text_.line("stores::end();");
+  }
+
+  // Results go by way of staging memory, panel by panel.
+  void emit_panels(const MappedResults& results) {
+    std::vector<loops::Expr> corner = {results.column, results.row};
+    corner.insert(corner.end(), results.place.others.begin(), results.place.others.end());
+    expressions_.begin(corner);
+    std::string list;
+    for (const loops::Expr& place : corner) list += (list.empty() ? "" : ", ") + expressions_.value(place);
+    text_.line("const tile_corner corner = {{{}}};", list);
+    text_.line("#pragma unroll");
+    text_.line("for (int panel = 0; panel < stores::panels; ++panel) {{");
+    {
+      Text::Indent inside(text_);
+      text_.line("char* const buffer = stores::begin(shared, panel);");
+      text_.line("#pragma unroll");
+      text_.line("for (i64 {0} = panel * stores::each; {0} < (panel + 1) * stores::each; {0} += 2) {{",
+                 expressions_.declare(results.loop->var));
+      emit_all(results.loop->body);
+      text_.line("}}");
+      text_.line("stores::send(buffer, &map_c, corner, holder, panel);");
+    }
+    text_.line("}}");
+  }
+
+  void emit_product_of_warpgroups(const loops::ProductNode& p) {
+    text_.line("typedef product_wgmma<{}, {}, {}, {}, {}, {}> tile;", tensor_atom(p.atom, &p), p.rows, p.columns,
+               p.depth, p.stages, kernel_.threads / 128);
+    text_.line("static_assert(tile::shared_bytes == {}, \"shared memory\");", product_shared_bytes(p));
+  }
+
+  void emit_attention_of_warpgroups(const loops::AttendNode& a) {
+    text_.line("typedef attend_wgmma<{}, {}, {}, {}, {}> tile;", tensor_atom(a.atom), a.keys, a.depth, a.columns,
+               a.stages);
+    text_.line("static_assert(tile::rows == {} && tile::shared_bytes == {}, \"shared memory\");", a.queries,
+               attend_shared_bytes(a));
+  }
+
+  // Of a product or an attention; their names.
+  std::string emit_operands(const StmtNode& statement) {
+    if (const loops::ProductNode* p = statement.product.get()) {
+      emit_mapped_or_moved("a", mapped_.a, p->a, p->row, p->k);
+      emit_mapped_or_moved("b", mapped_.b, p->b, p->column, p->k);
+      return "a, b";
+    }
+    const loops::AttendNode& a = *statement.attend;
+    emit_operand("q", a.q, a.inner, a.query);
+    emit_operand("k", a.k, a.inner, a.key);
+    emit_operand("v", a.v, a.column, a.key);
+    emit_score(a, statement.end);
+    return "q, k, v, score";
+  }
+
+  void emit_score(const loops::AttendNode& a, const loops::Expr& end) {
+    const ScoreForm form = score_form(a, end);
+    const bool causal = form.kind == ScoreForm::Kind::Causal;
+    if (form.kind != ScoreForm::Kind::Any) {
+      expressions_.begin({form.beyond, form.base, form.stride, form.rows});
+      const std::string scale = expressions_.value(loops::real(form.scale)),
+                        beyond = causal ? expressions_.value(form.beyond) : "0";
+      if (!form.bias) return text_.line("const scaled_score<{}> score = {{{}, {}}};", causal, scale, beyond);
+      const std::string_view dtype = name_of(form.bias->element.dtype);
+      const std::string base = expressions_.value(form.base), stride = expressions_.value(form.stride),
+                        rows = form.rows ? expressions_.value(form.rows) : "0x7fffffffffffffff";
+      return text_.line("const biased_score<{}_bias, {}, {}> score = {{{}, {}, {} + {}, {}, {}}};", dtype, form.vector,
+                        causal, scale, beyond, expressions_.declare(form.bias), base, stride, rows);
+    }
+    text_.line("const auto score = any_score([=](i64 {}, i64 {}, f32 {}) {{", expressions_.declare(a.query),
+               expressions_.declare(a.key), expressions_.declare(a.score));
+    returned({a.scored}, [&] { return expressions_.value(a.scored); });
     text_.line("}});");
   }
 
@@ -295,23 +374,26 @@ class KernelEmitter {
                  a.atom == Atom::Fma ? "attend_fma<" : fmt::format("attend_mma<{}, ", tensor_atom(a.atom)), a.queries,
                  a.keys, a.depth, a.columns, a.warps, a.stages);
       text_.line("static_assert(tile::shared_bytes == {}, \"shared memory\");", attend_shared_bytes(a));
-      emit_operand("q", a.q, a.inner, a.query);
-      emit_operand("k", a.k, a.inner, a.key);
-      emit_operand("v", a.v, a.column, a.key);
-      text_.line("const auto scored = [&](i64 {}, i64 {}, f32 {}) {{", expressions_.declare(a.query),
-                 expressions_.declare(a.key), expressions_.declare(a.score));
-      {
-        Text::Indent deeper(text_);
-        expressions_.begin({a.scored});
-        text_.line("return {};", expressions_.value(a.scored));
-      }
-      text_.line("}};");
+      const std::string operands = emit_operands(statement);
       text_.line("int next = 0;  // results come in the order that the accumulator has");
       text_.line("const auto result = [&](int, int, f32 x, f32 y) {{ {0}[next++] = x, {0}[next++] = y; }};",
                  accumulator);
-      text_.line("tile::run(shared + {}, {}, {}, q, k, v, scored, result, [](int, f32) {{}});", shared_, begin, end);
+      text_.line("const auto log_sum = [&](int, f32 x) {{ {} }};", a.log_sums ? accumulator + "[next++] = x;" : "");
+      text_.line("tile::run(shared + {}, {}, {}, {}, result, log_sum);", shared_, begin, end, operands);
     }
     text_.line("}}");
+  }
+
+  void emit_mapped_or_moved(const char* name, const std::optional<MappedOperand>& mapped,
+                            const loops::ProductOperand& operand, const loops::Var& line, const loops::Var& k) {
+    if (!mapped) return emit_operand(name, operand, line, k);
+    std::vector<loops::Expr> places = {mapped->line};
+    places.insert(places.end(), mapped->others.begin(), mapped->others.end());
+    expressions_.begin(places);
+    std::string list;
+    for (const loops::Expr& place : places) list += ", " + expressions_.value(place);
+    text_.line("const auto {0} = mapped<{1}, {2}>(&map_{0}{3});", name, memory_type(operand.value->type.dtype),
+               operand.along_k, list);
   }
 
   // Functions of (line, k): where the chunk lies, or what it is.
@@ -435,6 +517,7 @@ class KernelEmitter {
   }
 
   const loops::Kernel& kernel_;
+  const MappedOperands mapped_;
   Text text_;
   ExpressionPrinter expressions_;
   int64_t shared_ = 0;  // bytes in scope

@@ -1,6 +1,7 @@
 #include "codegen/cuda/expressions.h"
 
 #include <cmath>
+#include <utility>
 
 #include "ir/error.h"
 #include "ir/small_floats.h"
@@ -116,7 +117,9 @@ std::string ExpressionPrinter::named(const loops::Expr& expr) {
   if (is_trivial(*expr)) return print(*expr);
   auto& name = computed_[expr.get()];
   if (!name.empty()) return name;
+  const bool rough = std::exchange(rough_, false);
   const std::string text = print(*expr);
+  rough_ = rough;
   const std::string given = unique("v");
   text_.line("const {} {} = {};", value_type(expr->type), given, text);
   return computed_[expr.get()] = given;
@@ -148,7 +151,7 @@ std::string ExpressionPrinter::print(const ExprNode& node) {
     case ExprKind::Dot:
       return call("dot", node);
     case ExprKind::Convert:
-      return call(fmt::format("convert_{}_{}", name_of(node.args[0]->type.dtype), name_of(node.type.dtype)), node);
+      return convert(node);
     case ExprKind::Splat:
       return call("splat" + lanes_argument(node), node);
     case ExprKind::Ramp:
@@ -159,6 +162,27 @@ std::string ExpressionPrinter::print(const ExprNode& node) {
       return shuffle(node);
   }
   LPD_UNREACHABLE();
+}
+
+std::string ExpressionPrinter::convert(const ExprNode& node) {
+  const DType from = node.args[0]->type.dtype, to = node.type.dtype;
+  const bool rough = std::exchange(rough_, from == DType::F32 && (to == DType::F16 || to == DType::BF16));
+  const std::string text = call(fmt::format("convert_{}_{}", name_of(from), name_of(to)), node);
+  rough_ = rough;
+  return text;
+}
+
+// What f32 is not needed for to its last bit; empty where there is nothing rougher.
+std::string ExpressionPrinter::rough(const ExprNode& node) {
+  if (!rough_ || node.type.dtype != DType::F32) return {};
+  if (node.op == ScalarOp::Sigmoid) return call("op_rough_sigmoid", node);
+  if (node.op != ScalarOp::Add) return {};
+  for (int i : {0, 1}) {
+    const ExprNode &erf = *node.args[i], &one = *node.args[1 - i];
+    const bool is_erf = erf.kind == ExprKind::Apply && erf.op == ScalarOp::Erf && uses_[&erf] == 1;
+    if (is_erf && one.kind == ExprKind::Const && one.constant.number == 1) return call("op_rough_one_plus_erf", erf);
+  }
+  return {};
 }
 
 // Scalar i64 arithmetic whose interval is known does not wrap, and divides without guards.
@@ -177,6 +201,15 @@ std::string ExpressionPrinter::apply(const ExprNode& node) {
     if (node.op == ScalarOp::Div && plain) return call(small ? "small_quotient" : "quotient", node);
     if ((node.op == ScalarOp::FloorMod || node.op == ScalarOp::TruncMod) && plain)
       return call(small ? "small_remainder" : "remainder", node);
+  }
+  if (const std::string text = rough(node); !text.empty()) return text;
+  if (node.op == ScalarOp::Div && node.type.lanes > 1) {
+    const loops::Expr& divisor = node.args[1];
+    const char* name = rough_ && node.type.dtype == DType::F32 ? "op_rough_div" : "op_div";
+    if (divisor->kind == ExprKind::Splat)
+      return fmt::format("{}({}, {})", name, value(node.args[0]), value(divisor->args[0]));
+    if (divisor->kind == ExprKind::Const)
+      return fmt::format("{}({}, {})", name, value(node.args[0]), literal(divisor->constant));
   }
   return call(fmt::format("op_{}", name_of(node.op)), node);
 }
@@ -214,13 +247,14 @@ std::string ExpressionPrinter::store(const loops::StmtNode& statement) {
       index, data, mask);
 }
 
-// Are the lanes a piece of memory that one access takes?
+// Are the lanes a piece of memory that an access or two take?
 bool ExpressionPrinter::is_whole(const loops::BufferNode& buffer, const loops::Expr& index, loops::ExprType type,
                                  bool unmasked) {
   const bool memory = buffer.space == loops::Space::Global || buffer.space == loops::Space::Shared;
   const int bits = type.lanes * bit_width(buffer.element.dtype);
-  return memory && unmasked && type.lanes > 1 && bits <= 128 && (type.lanes & (type.lanes - 1)) == 0 &&
-         loops::known_multiple(index) % type.lanes == 0;
+  const int64_t piece = std::min<int64_t>(type.lanes, 128 / bit_width(buffer.element.dtype));  // lanes of an access
+  return memory && unmasked && type.lanes > 1 && bits <= 256 && (type.lanes & (type.lanes - 1)) == 0 &&
+         loops::known_multiple(index) % piece == 0;
 }
 
 // Lane by lane, from sources that have names.

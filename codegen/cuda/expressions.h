@@ -27,6 +27,8 @@ class ExpressionPrinter {
   void count(const loops::ExprNode&);
   std::string print(const loops::ExprNode&);
   std::string apply(const loops::ExprNode&);
+  std::string rough(const loops::ExprNode&);
+  std::string convert(const loops::ExprNode&);
   std::string load(const loops::ExprNode&);
   std::string shuffle(const loops::ExprNode&);
   static bool is_whole(const loops::BufferNode&, const loops::Expr& index, loops::ExprType, bool unmasked);
@@ -36,6 +38,7 @@ class ExpressionPrinter {
 
   Text& text_;
   int declared_ = 0;
+  bool rough_ = false;                                  // what is printed is rounded to 16 bits and goes nowhere else
   std::unordered_map<const void*, std::string> names_;  // of variables and buffers
   std::unordered_map<const loops::ExprNode*, int> uses_;
   std::unordered_map<const loops::ExprNode*, std::string> computed_;

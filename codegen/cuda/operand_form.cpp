@@ -11,12 +11,26 @@ using loops::Expr;
 using loops::ExprKind;
 using loops::Var;
 
-namespace {
-
 bool mentions(const Expr& e, const Var& var) {
   if (e->kind == ExprKind::Variable) return e->var == var;
   return std::ranges::any_of(e->args, [&](const Expr& arg) { return mentions(arg, var); });
 }
+
+Expr slope(const Expr& e, const Var& var, const Var& other) {
+  const Expr next = loops::substitute(e, {{var.get(), loops::add(loops::variable(var), loops::integer(1))}});
+  const Expr step = loops::sub(next, e);
+  return mentions(step, var) || mentions(step, other) ? nullptr : step;
+}
+
+Expr lines_below(const Expr& mask, const Var& line) {
+  if (mask->kind != ExprKind::Apply || mask->op != ScalarOp::Less || mentions(mask->args[1], line)) return nullptr;
+  const Expr at_zero = loops::substitute(mask->args[0], {{line.get(), loops::integer(0)}});
+  const Expr rest = loops::sub(mask->args[0], at_zero);
+  if (rest->kind != ExprKind::Variable || rest->var != line) return nullptr;
+  return loops::sub(mask->args[1], at_zero);
+}
+
+namespace {
 
 struct Term {
   Expr value;
@@ -155,22 +169,6 @@ class MaskSplitter {
   const Var &line_, &k_;
   OperandForm& form_;
 };
-
-// By how much `e` grows with the variable; null when that differs.
-Expr slope(const Expr& e, const Var& var, const Var& other) {
-  const Expr next = loops::substitute(e, {{var.get(), loops::add(loops::variable(var), loops::integer(1))}});
-  const Expr step = loops::sub(next, e);
-  return mentions(step, var) || mentions(step, other) ? nullptr : step;
-}
-
-// The number of lines that a mask line + a < b lets through.
-Expr lines_below(const Expr& mask, const Var& line) {
-  if (mask->kind != ExprKind::Apply || mask->op != ScalarOp::Less || mentions(mask->args[1], line)) return nullptr;
-  const Expr at_zero = loops::substitute(mask->args[0], {{line.get(), loops::integer(0)}});
-  const Expr rest = loops::sub(mask->args[0], at_zero);
-  if (rest->kind != ExprKind::Variable || rest->var != line) return nullptr;
-  return loops::sub(mask->args[1], at_zero);
-}
 
 }  // namespace
 

@@ -29,6 +29,11 @@ struct OperandForm {
   // A bit of a word for each tap; the windows share it.
   int bits_of_window() const { return 32 / static_cast<int>(windows.size()); }
 };
+bool mentions(const loops::Expr&, const loops::Var&);
+// By how much an expression grows with the first variable; null when that differs, or depends on the other.
+loops::Expr slope(const loops::Expr&, const loops::Var&, const loops::Var& other);
+// How many values of `line` a mask line + a < b lets through; null when it is none.
+loops::Expr lines_below(const loops::Expr& mask, const loops::Var& line);
 OperandForm operand_form(const loops::ProductOperand&, const loops::Var& line, const loops::Var& k);
 
 }  // namespace lapidary::codegen::cuda

@@ -59,9 +59,9 @@ DEV vec<T, N> load(const T* p) {
   LANES r.v[i] = p[i];
   return r;
 }
-// One access: p is a multiple of all of it.
+// Accesses of 16 bytes, or one of fewer: p is a multiple of that.
 template <class T, int N>
-struct alignas(sizeof(T) * N) aligned_vec {
+struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) aligned_vec {
   vec<T, N> lanes;
 };
 template <int N, class T>
@@ -71,6 +71,54 @@ DEV vec<T, N> load_aligned(const T* p) {
 template <class T, int N>
 DEV void store_aligned(T* p, vec<T, N> x) {
   ((aligned_vec<T, N>*)p)->lanes = x;
+}
+// By words, which the compiler keeps together; lanes of 16 bits are the halves of words.
+template <int N>
+DEV vec<u32, N> load_words(const void* p) {
+  vec<u32, N> r;
+  if (N == 1) r.v[0] = *(const u32*)p;
+  if (N == 2) {
+    const words2 w = *(const words2*)p;
+    r.v[0] = w.x, r.v[N - 1] = w.y;
+  }
+  _Pragma("unroll") for (int i = 0; i + 3 < N; i += 4) {
+    const words4 w = ((const words4*)p)[i / 4];
+    r.v[i] = w.x, r.v[i + 1] = w.y, r.v[i + 2] = w.z, r.v[i + 3] = w.w;
+  }
+  return r;
+}
+template <int N>
+DEV void store_words(void* p, vec<u32, N> x) {
+  if (N == 1) *(u32*)p = x.v[0];
+  if (N == 2) *(words2*)p = words2{x.v[0], x.v[N - 1]};
+  _Pragma("unroll") for (int i = 0; i + 3 < N; i += 4)((words4*)p)[i / 4] =
+      words4{x.v[i], x.v[i + 1], x.v[i + 2], x.v[i + 3]};
+}
+template <int N>
+DEV vec<f32, N> load_aligned(const f32* p) {
+  const vec<u32, N> words = load_words<N>(p);
+  vec<f32, N> r;
+  LANES r.v[i] = float_of(words.v[i]);
+  return r;
+}
+template <int N>
+DEV void store_aligned(f32* p, vec<f32, N> x) {
+  vec<u32, N> words;
+  LANES words.v[i] = bits_of(x.v[i]);
+  store_words(p, words);
+}
+template <int N>
+DEV vec<u16, N> load_aligned(const u16* p) {
+  const vec<u32, N / 2> pairs = load_words<N / 2>(p);
+  vec<u16, N> r;
+  _Pragma("unroll") for (int i = 0; i < N / 2; ++i) halves_of(pairs.v[i], r.v[2 * i], r.v[2 * i + 1]);
+  return r;
+}
+template <int N>
+DEV void store_aligned(u16* p, vec<u16, N> x) {
+  vec<u32, N / 2> pairs;
+  _Pragma("unroll") for (int i = 0; i < N / 2; ++i) pairs.v[i] = pair_of(x.v[2 * i], x.v[2 * i + 1]);
+  store_words(p, pairs);
 }
 template <int N, class T>
 DEV vec<T, N> load(const T* p, vec<bool, N> mask) {
@@ -165,13 +213,13 @@ FLOAT1(op_acosh, acoshf, acosh)
 FLOAT1(op_atanh, atanhf, atanh)
 FLOAT1(op_erf, erff, erf)
 
+DEV f32 op_min(f32 x, f32 y) { return least_or_nan(x, y); }
+DEV f32 op_max(f32 x, f32 y) { return most_or_nan(x, y); }
+DEV f64 op_min(f64 x, f64 y) { return y != y || y < x ? y : x; }
+DEV f64 op_max(f64 x, f64 y) { return y != y || y > x ? y : x; }
 #define FLOATS(F, exp, copysign, fma, fmod, pow)                        \
   DEV F op_neg(F x) { return -x; }                                      \
   DEV F op_sign(F x) { return x > 0 || x < 0 ? copysign(F(1), x) : x; } \
-  DEV F op_sigmoid(F x) { /* never infinite; e is 0 to 1 */             \
-    const F e = exp(-op_abs(x)), q = F(1) / (F(1) + e);                 \
-    return x < 0 ? e * q : q;                                           \
-  }                                                                     \
   DEV bool op_is_nan(F x) { return x != x; }                            \
   DEV bool op_is_inf(F x) { return x - x != x - x && x == x; }          \
   DEV F op_add(F x, F y) { return x + y; }                              \
@@ -184,11 +232,37 @@ FLOAT1(op_erf, erff, erf)
     return r != 0 && (r < 0) != (y < 0) ? r + y : r;                    \
   }                                                                     \
   DEV F op_pow(F x, F y) { return pow(x, y); }                          \
-  DEV F op_min(F x, F y) { return y != y || y < x ? y : x; }            \
-  DEV F op_max(F x, F y) { return y != y || y > x ? y : x; }            \
   DEV F op_fma(F x, F y, F z) { return fma(x, y, z); }
 FLOATS(f32, expf, copysignf, fmaf, fmodf, powf)
 FLOATS(f64, exp, copysign, fma, fmod, pow)
+
+DEV f64 op_sigmoid(f64 x) {  // never infinite; e is 0 to 1
+  const f64 e = exp(-fabs(x)), q = 1.0 / (1.0 + e);
+  return x < 0 ? e * q : q;
+}
+DEV f32 op_sigmoid(f32 x) {
+  const f32 e = expf(-fabsf(x)), sum = 1.0f + e, nearly = fast_reciprocal(sum);
+  const f32 q = fmaf(fmaf(-sum, nearly, 1.0f), nearly, nearly);
+  return x < 0 ? e * q : q;
+}
+// Of what is rounded to 16 bits at once.
+DEV f32 op_rough_sigmoid(f32 x) { return fast_reciprocal(1.0f + fast_exp2(x * -0x1.715476p+0f)); }
+// 1 + erf(x) = erfc(-x) to 2^-22, which is what rounding erf(x) leaves of it, for all but what f32 itself must tell
+// apart: erfc(t) = 2^(t q(t)), with a polynomial q whose error counts as much as erfc(t) does; from 4 on no error
+// counts.
+DEV f32 op_rough_one_plus_erf(f32 x) {
+  const f32 t = fabsf(x);
+  f32 q = -0x1.5d8b4cp-16f;
+  q = fmaf(q, t, 0x1.0199ep-12f);
+  q = fmaf(q, t, -0x1.c2dcc4p-11f);
+  q = fmaf(q, t, -0x1.cc26dcp-10f);
+  q = fmaf(q, t, 0x1.dc0658p-6f);
+  q = fmaf(q, t, -0x1.30c58ap-3f);
+  q = fmaf(q, t, -0x1.d63284p-1f);
+  q = fmaf(q, t, -0x1.a0bedcp+0f);
+  const f32 tail = fast_exp2(q * t);
+  return x < 0 ? tail : 2.0f - tail;
+}
 
 // --- integers: arithmetic in the unsigned type wraps; nothing traps --------------------------------------------------
 #define INTEGERS(I, U, is_signed)                                                                                 \
@@ -268,6 +342,8 @@ COMPARE(f64)
   X(op_less_equal)
 // clang-format on
 EACH_UNARY(LANEWISE1)
+LANEWISE1(op_rough_sigmoid)
+LANEWISE1(op_rough_one_plus_erf)
 EACH_BINARY(LANEWISE2)
 
 template <class T, int N>
@@ -276,6 +352,36 @@ DEV vec<T, N> op_fma(vec<T, N> a, vec<T, N> b, vec<T, N> c) {
   LANES r.v[i] = op_fma(a.v[i], b.v[i], c.v[i]);
   return r;
 }
+// By one number for all lanes: its reciprocal once. A power of two keeps that in the range of normal numbers, and what
+// it takes out of range is of a quotient that is there too.
+DEV f32 scale_of_divisor(f32 y) {
+  const f32 size = fabsf(y);
+  return size > 0x1p100f ? 0x1p-64f : size < 0x1p-100f ? 0x1p64f : 1.0f;
+}
+// What the quotient leaves of the dividend makes it round as a division does, but below 2^-126.
+template <int N>
+DEV vec<f32, N> op_div(vec<f32, N> x, f32 y) {
+  const f32 scale = scale_of_divisor(y), divisor = y * scale, reciprocal = 1.0f / divisor;
+  const bool finite = fabsf(divisor) < 0x1p127f;
+  LANES {
+    const f32 dividend = x.v[i] * scale, quotient = dividend * reciprocal;
+    const f32 nearer = fmaf(fmaf(-quotient, divisor, dividend), reciprocal, quotient);
+    x.v[i] = finite && fabsf(quotient) < 0x1p127f ? nearer : quotient;
+  }
+  return x;
+}
+template <int N>
+DEV vec<f32, N> op_rough_div(vec<f32, N> x, f32 y) {
+  const f32 scale = scale_of_divisor(y), reciprocal = 1.0f / (y * scale);
+  LANES x.v[i] = x.v[i] * scale * reciprocal;
+  return x;
+}
+template <class T, int N>
+DEV vec<T, N> op_div(vec<T, N> x, T y) {
+  LANES x.v[i] = op_div(x.v[i], y);
+  return x;
+}
+
 template <class T>
 DEV T op_select(bool condition, T x, T y) {
   return condition ? x : y;

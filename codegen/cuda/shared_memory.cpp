@@ -8,9 +8,12 @@ using loops::Atom;
 using loops::StmtKind;
 using loops::StmtNode;
 
+namespace {
+constexpr int64_t kBarrierBytes = 8;
+}
+
 int64_t product_shared_bytes(const loops::ProductNode& product) {
   const int64_t size = bit_width(product.a.value->type.dtype) / 8;
-  constexpr int64_t kBarrierBytes = 8;
   if (product.warpgroups)
     return product.stages * ((product.rows + product.columns) * product.depth * size + 2 * kBarrierBytes);
   if (product.atom != Atom::Fma) return product.stages * (product.rows + product.columns) * product.depth * size;
@@ -20,6 +23,10 @@ int64_t product_shared_bytes(const loops::ProductNode& product) {
 
 int64_t attend_shared_bytes(const loops::AttendNode& attend) {
   const int64_t size = bit_width(attend.q.value->type.dtype) / 8;
+  if (attend.warpgroups)
+    return attend.queries * attend.depth * size +
+           attend.stages * attend.keys * std::max(attend.depth, attend.columns) * size +
+           2 * (attend.stages + 1) * kBarrierBytes;
   if (attend.atom == Atom::Fma) {  // lines of a slot padded by 16 bytes, and the weights
     const int64_t line = attend.depth * 4 + 16, value_line = attend.columns * 4 + 16;
     return attend.queries * (line + attend.keys * 4 + 16) + attend.stages * attend.keys * (line + value_line);
@@ -50,8 +57,14 @@ int64_t most_bytes(const std::vector<loops::Stmt>& statements, int64_t used, int
 
 }  // namespace
 
+int64_t staging_bytes(const loops::Kernel& kernel, const MappedOperands& mapped) {
+  constexpr int64_t kPanel = 64 * 128, kWarpgroup = 128;
+  return mapped.results ? kernel.threads / kWarpgroup * 2 * kPanel : 0;
+}
+
 int64_t shared_bytes(const loops::Kernel& kernel) {
-  return kernel.threads == 0 ? 0 : aligned_shared(most_bytes(kernel.body->body, 0, kernel.threads));
+  if (kernel.threads == 0) return 0;
+  return aligned_shared(most_bytes(kernel.body->body, staging_bytes(kernel, mapped_operands(kernel)), kernel.threads));
 }
 
 }  // namespace lapidary::codegen::cuda

@@ -2,6 +2,7 @@
 // codegen/cuda/device/, where static_asserts hold them to it.
 #pragma once
 
+#include "codegen/cuda/tensor_maps.h"
 #include "ir/loops.h"
 
 namespace lapidary::codegen::cuda {
@@ -13,6 +14,8 @@ inline int64_t aligned_shared(int64_t bytes) {
 
 int64_t product_shared_bytes(const loops::ProductNode&);
 int64_t attend_shared_bytes(const loops::AttendNode&);
+// Before the rest: where results wait for the copy engine, which stores them.
+int64_t staging_bytes(const loops::Kernel&, const MappedOperands&);
 int64_t combine_shared_bytes(const loops::StmtNode&, int threads);
 
 }  // namespace lapidary::codegen::cuda

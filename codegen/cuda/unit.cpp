@@ -27,9 +27,12 @@ EMBED(lapidary_cuda_wgmma, LAPIDARY_CUDA_TEXTS "/device/wgmma.h")
 EMBED(lapidary_cuda_wgmma_layout, LAPIDARY_CUDA_TEXTS "/device/wgmma_layout.h")
 EMBED(lapidary_cuda_wgmma_ring, LAPIDARY_CUDA_TEXTS "/device/wgmma_ring.h")
 EMBED(lapidary_cuda_product_wgmma, LAPIDARY_CUDA_TEXTS "/device/product_wgmma.h")
+EMBED(lapidary_cuda_wgmma_store, LAPIDARY_CUDA_TEXTS "/device/wgmma_store.h")
 EMBED(lapidary_cuda_atoms, LAPIDARY_CUDA_TEXTS "/device/atoms.h")
 EMBED(lapidary_cuda_product_mma, LAPIDARY_CUDA_TEXTS "/device/product_mma.h")
 EMBED(lapidary_cuda_attend, LAPIDARY_CUDA_TEXTS "/device/attend.h")
+EMBED(lapidary_cuda_attend_tensor, LAPIDARY_CUDA_TEXTS "/device/attend_tensor.h")
+EMBED(lapidary_cuda_attend_wgmma, LAPIDARY_CUDA_TEXTS "/device/attend_wgmma.h")
 EMBED(lapidary_cuda_attend_fma, LAPIDARY_CUDA_TEXTS "/device/attend_fma.h")
 EMBED(lapidary_cuda_attend_mma, LAPIDARY_CUDA_TEXTS "/device/attend_mma.h")
 
@@ -63,12 +66,13 @@ struct Part {
 };
 
 std::string device_library(std::string_view kernels) {
-  const std::vector<std::string_view> products = {"product_fma", "product_mma", "product_wgmma", "attend_fma",
-                                                  "attend_mma"};
-  const std::vector<std::string_view> tensor_cores = {"product_mma", "product_wgmma", "attend_mma"};
-  const std::vector<std::string_view> hopper = {"product_wgmma"}, attention = {"attend_fma", "attend_mma"};
+  const std::vector<std::string_view> products = {"product_fma", "product_mma", "product_wgmma",
+                                                  "attend_fma",  "attend_mma",  "attend_wgmma"};
+  const std::vector<std::string_view> tensor_cores = {"product_mma", "product_wgmma", "attend_mma", "attend_wgmma"};
+  const std::vector<std::string_view> hopper = {"product_wgmma", "attend_wgmma"},
+                                      attention = {"attend_fma", "attend_mma", "attend_wgmma"};
   const std::vector<Part> parts = {
-      {TEXT(lapidary_cuda_reduce), {}, {"reduce_threads", "attend_fma", "attend_mma"}},
+      {TEXT(lapidary_cuda_reduce), {}, {"reduce_threads", "attend_fma", "attend_mma", "attend_wgmma"}},
       {TEXT(lapidary_cuda_memory), {}, products},
       {TEXT(lapidary_cuda_operand), {}, products},
       {TEXT(lapidary_cuda_staging), {}, products},
@@ -79,10 +83,13 @@ std::string device_library(std::string_view kernels) {
       {TEXT(lapidary_cuda_wgmma), "EMULATED_WGMMA", hopper},
       {TEXT(lapidary_cuda_wgmma_layout), {}, hopper},
       {TEXT(lapidary_cuda_wgmma_ring), {}, hopper},
-      {TEXT(lapidary_cuda_product_wgmma), {}, hopper},
+      {TEXT(lapidary_cuda_product_wgmma), {}, {"product_wgmma"}},
+      {TEXT(lapidary_cuda_wgmma_store), {}, {"store_wgmma"}},
       {TEXT(lapidary_cuda_attend), {}, attention},
       {TEXT(lapidary_cuda_attend_fma), {}, {"attend_fma"}},
+      {TEXT(lapidary_cuda_attend_tensor), {}, {"attend_mma", "attend_wgmma"}},
       {TEXT(lapidary_cuda_attend_mma), {}, {"attend_mma"}},
+      {TEXT(lapidary_cuda_attend_wgmma), {}, {"attend_wgmma"}},
   };
   std::string texts;
   for (const Part& part : parts)

@@ -6,6 +6,7 @@
 
 #include "codegen/cpu/compile.h"
 #include "codegen/cuda/emitter.h"
+#include "codegen/cuda/tensor_maps.h"
 #include "codegen/host/dim_table.h"
 #include "codegen/host/object_file.h"
 #include "ir/error.h"
@@ -334,12 +335,50 @@ lpd_device_image image_entry(const cuda::Image& image) {
   return entry;
 }
 
+// CUtensorMapDataType; f32 is rounded to tf32 on its way.
+uint32_t map_type(DType dtype) {
+  switch (dtype) {
+    case DType::F16:
+      return 6;
+    case DType::BF16:
+      return 9;
+    case DType::F32:
+      return 11;
+    default:
+      LPD_CHECK(bit_width(dtype) == 8, "no tensor map of {}", name_of(dtype));
+      return 0;
+  }
+}
+
+lpd_number number_entry(const cuda::MapNumber& number, int64_t bytes) {
+  return {number.factor * bytes, number.integer < 0 ? LPD_NO_SLOT : static_cast<uint32_t>(number.integer), 0};
+}
+
+lpd_tensor_map map_entry(const cuda::TensorMap& map) {
+  lpd_tensor_map entry{};
+  const int64_t bytes = bit_width(map.dtype) / 8;
+  entry.buffer = static_cast<uint32_t>(map.buffer);
+  entry.type = map_type(map.dtype);
+  entry.rank = static_cast<uint32_t>(map.extents.size());
+  entry.offset = number_entry(map.offset, bytes);
+  for (size_t i = 0; i < map.extents.size(); ++i) {
+    entry.box[i] = static_cast<uint32_t>(map.box[i]);
+    entry.extents[i] = number_entry(map.extents[i], 1);
+    if (i > 0) entry.strides[i - 1] = number_entry(map.strides[i - 1], bytes);
+  }
+  return entry;
+}
+
 void TableBuilder::emit_device_code(uint64_t model) {
   std::vector<lpd_device_kernel> kernels;
-  for (const loops::Kernel& kernel : program_.kernels)
-    kernels.push_back({nullptr, cuda::shared_bytes(kernel),
-                       kernel.threads ? static_cast<uint32_t>(cuda::block_threads(kernel)) : 0,
-                       cuda::is_persistent(kernel)});
+  std::vector<lpd_tensor_map> maps;
+  for (const loops::Kernel& kernel : program_.kernels) {
+    const std::vector<cuda::TensorMap> own = cuda::tensor_maps(kernel);
+    kernels.push_back(
+        {nullptr, cuda::shared_bytes(kernel), kernel.threads ? static_cast<uint32_t>(cuda::block_threads(kernel)) : 0,
+         cuda::is_persistent(kernel), static_cast<uint32_t>(maps.size()), static_cast<uint32_t>(own.size())});
+    for (const cuda::TensorMap& map : own) maps.push_back(map_entry(map));
+  }
   const uint64_t kernel_table = out_.add_array(kernels);
   for (uint32_t i = 0; i < kernels.size(); ++i)
     point_to_string(kernel_table + i * sizeof(lpd_device_kernel) + offsetof(lpd_device_kernel, name),
@@ -360,8 +399,10 @@ void TableBuilder::emit_device_code(uint64_t model) {
   lpd_device_code code{};
   code.kernel_count = static_cast<uint32_t>(kernels.size());
   code.image_count = static_cast<uint32_t>(entries.size());
+  const uint64_t map_table = out_.add_array(maps);
   const uint64_t at = out_.add_array(std::vector{code});
   out_.point(at + offsetof(lpd_device_code, kernels), kernel_table);
+  out_.point(at + offsetof(lpd_device_code, maps), map_table);
   out_.point(at + offsetof(lpd_device_code, images), image_table);
   out_.point(model + offsetof(lpd_model, device_code), at);
   out_.point_to_symbol(model + offsetof(lpd_model, driver), "lpd_cuda");

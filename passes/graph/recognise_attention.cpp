@@ -6,6 +6,9 @@
 // multiplication or a division; masks are added after that; keys come transposed in many ways, and with grouped heads
 // repeated through a broadcast. Three-dimensional products (heads merged into the batch) count as one head each.
 // What the masks are made of is not looked at: an additive mask of any broadcastable shape is an operand.
+//
+// On a GPU the same of f16 and bf16, however the scores and weights are rounded on their way: scores are never stored
+// there, so they stay f32. A CPU computes halves as it is told to.
 #include <algorithm>
 
 #include "ir/composites.h"
@@ -88,12 +91,20 @@ struct Scores {
   double scale = 1;
 };
 
+bool is_half(const Value* value) { return value->type.dtype == DType::F16 || value->type.dtype == DType::BF16; }
+
+Value* widened(GraphBuilder& b, Value* value) { return is_half(value) ? b.convert(value, DType::F32) : value; }
+
 // scores = (q·k)·scale + masks
-std::optional<Scores> find_scores(GraphBuilder& b, Value* value) {
+std::optional<Scores> find_scores(GraphBuilder& b, Value* value, bool of_halves) {
   Scores found;
   for (;;) {
     Op* op = value->producer;
     if (!op || value->uses.size() != 1) return std::nullopt;
+    if (of_halves && op->is(OpKind::Convert) && is_half(op->operand(0)) && !is_half(value)) {
+      value = op->operand(0);
+      continue;
+    }
     if (op->is(OpKind::Contract)) {
       found.product = op;
       return found;
@@ -109,7 +120,7 @@ std::optional<Scores> find_scores(GraphBuilder& b, Value* value) {
                          op->operand(0)->uses.size() == 1
                      ? 0
                      : 1;
-      Value* mask = narrow_mask(b, op->operand(1 - side));
+      Value* mask = widened(b, narrow_mask(b, op->operand(1 - side)));
       found.mask = found.mask ? b.add(found.mask, mask) : mask;
       value = op->operand(side);
       continue;
@@ -136,16 +147,23 @@ Value* with_head_axis(GraphBuilder& b, Value* value) {
   return value->type.rank() == 4 ? value : b.expand_axes(value, {1});
 }
 
+// The softmax that makes the weights, rounded to halves or not.
+Op* softmax_of(Value* weights, bool of_halves) {
+  const Op* rounded = producer_of_kind(weights, OpKind::Convert);
+  if (of_halves && rounded && is_half(weights) && weights->has_one_use()) weights = rounded->operand(0);
+  return producer_of_kind(weights, OpKind::Composite);
+}
+
 // The attention that `product`, softmax(…)·v, computes; null when it is none.
-Value* recognise(GraphBuilder& b, Op& product) {
+Value* recognise(GraphBuilder& b, Op& product, bool of_halves) {
   ContractSpec outer = contract_spec(product);
   for (int side : {0, 1}) {
-    Op* softmax = producer_of_kind(product.operand(side), OpKind::Composite);
+    Op* softmax = softmax_of(product.operand(side), of_halves);
     if (!softmax || !softmax->is_composite("softmax") || !softmax->result()->has_one_use()) continue;
     int rank = softmax->type().rank();
     if ((rank != 3 && rank != 4) || softmax->params.integer("axis") != rank - 1 || softmax->type().dtype != DType::F32)
       continue;
-    auto scores = find_scores(b, softmax->operand(0));
+    auto scores = find_scores(b, softmax->operand(0), of_halves);
     if (!scores) continue;
     ContractSpec inner = contract_spec(*scores->product);
     if (static_cast<int>(inner.result.size()) != rank) continue;
@@ -184,7 +202,8 @@ Value* recognise(GraphBuilder& b, Op& product) {
         scores->mask && rank == 3 && scores->mask->type.rank() == 3 ? b.expand_axes(scores->mask, {1}) : scores->mask;
     if (!value_of(q->type.shape[3]) || value_of(v->type.shape[3]).value_or(1) % 16 != 0)
       continue;  // what the kernel takes
-    Value* result = composites::attention(b, q, k, v, mask, scale, false);
+    Value* result = composites::attention(b, widened(b, q), widened(b, k), widened(b, v), mask, scale, false);
+    result = b.convert(result, product.type().dtype);
     if (rank == 3) result = b.drop_axes(result, {1});
     return reordered(b, result, outer_batch + outer_query + width, outer.result);
   }
@@ -193,7 +212,7 @@ Value* recognise(GraphBuilder& b, Op& product) {
 
 }  // namespace
 
-bool recognise_attention(Module& module, const Options&) {
+bool recognise_attention(Module& module, const Options& options) {
   bool changed = false;
   for_each_body(module, [&](Region& body) {
     for (auto it = body.ops.begin(); it != body.ops.end();) {
@@ -201,7 +220,7 @@ bool recognise_attention(Module& module, const Options&) {
       if (!op.is(OpKind::Contract)) continue;
       GraphBuilder b(module, body, op.self);
       b.origin = op.origin;
-      Value* attention = recognise(b, op);
+      Value* attention = recognise(b, op, options.target.is_gpu());
       if (!attention) continue;
       replace_value(op.result(), attention);
       erase_with_dead_producers(op);

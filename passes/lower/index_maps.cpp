@@ -60,8 +60,10 @@ std::optional<std::vector<Digit>> joined_digits(const std::vector<Coord>& coords
   std::vector<Digit> joined;
   for (int axis : axes) {
     const Coord& coord = coords[axis];
-    if (!coord.plain()) return {};
-    if (coord.digits.empty()) joined.push_back({integer(0), nullptr, shape[axis]});
+    const bool one_place = coord.digits.empty() && !coord.lanewise;
+    const std::optional<int64_t> place = coord.offset ? lapidary::value_of(coord.offset) : 0;
+    if (!coord.plain() && !(one_place && place)) return {};
+    if (one_place) joined.push_back({integer(*place), nullptr, shape[axis]});
     for (Digit digit : coord.digits) {
       if (!digit.extent || coord.digits.size() == 1) digit.extent = shape[axis];
       joined.push_back(std::move(digit));

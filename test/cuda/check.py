@@ -65,6 +65,15 @@ def cases(build):
             yield f"{name}: {verdict.kind} {verdict.reason}".strip(), verdict.kind in ("passed", "constant")
 
 
+def hopper(build):
+    """Another device, which this process has no more: a stand-in reads what it is when it is first called."""
+    done = subprocess.run([sys.executable, __file__, "--build", build, "--only", "products", "--target", "cuda:sm_90a"],
+                          capture_output=True, text=True, env=os.environ | {"STANDIN_CAPABILITY": "9.0"})
+    for line in done.stdout.splitlines()[:-1]:
+        yield line.partition("  ")[2], line.startswith("pass")
+    yield "was run", done.returncode == 0
+
+
 def kinds(build):
     """Objects, archives and programs are as those for a CPU: own names alone, libc alone, the same for any jobs."""
     path = os.path.join(HERE, "..", "artifact", "products.py")
@@ -92,7 +101,8 @@ def has_nvrtc(build):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
-    parser.add_argument("--only", default="errors,products,cases,kinds,models,bench")
+    parser.add_argument("--only", default="errors,products,hopper,cases,kinds,models,bench")
+    parser.add_argument("--target", default="cuda:sm_80", help="of products")
     args = parser.parse_args()
     build = os.path.abspath(args.build)
     found, message = has_nvrtc(build)
@@ -100,7 +110,7 @@ def main():
         print(f"skip  {message}\n0 passed, 0 failed, 1 skipped")
         return 0
     driver = emulate.Driver(build)
-    groups = {"errors": lambda: errors.checks(build), "products": lambda: products.checks(build, driver),
+    groups = {"errors": lambda: errors.checks(build), "products": lambda: products.checks(build, driver, args.target), "hopper": lambda: hopper(build),
               "cases": lambda: cases(build), "kinds": lambda: kinds(build), "models": lambda: models(build, driver),
               "bench": lambda: bench.checks(build)}
     return tally.run((name, lambda name=name: groups[name]()) for name in args.only.split(","))

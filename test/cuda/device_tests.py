@@ -21,10 +21,10 @@ from device.mistakes import COMMON, MISTAKES
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMPILER = [os.environ.get("CXX", "g++"), "-std=c++17", "-O1", "-mf16c", "-mfma", "-ffp-contract=off", "-w"]
-PROGRAMS = ["emulator", "memory", "reduce", "product_fma", "product_mma", "hopper", "product_wgmma", "attend_fma", "attend_mma"]
+PROGRAMS = ["emulator", "memory", "reduce", "product_fma", "product_mma", "hopper", "product_wgmma", "attend_fma", "attend_mma", "attend_wgmma"]
 LIBRARY = ["reduce.h", "memory.h", "operand.h", "staging.h", "product_fma.h", "attend.h", "attend_fma.h"]
-TENSOR_LIBRARY = ["atoms.h", "product_mma.h", "attend_mma.h"]
-HOPPER_LIBRARY = ["hopper.h", "wgmma.h", "wgmma_layout.h", "wgmma_ring.h", "product_wgmma.h", "wgmma_store.h"]
+TENSOR_LIBRARY = ["atoms.h", "product_mma.h", "attend_tensor.h", "attend_mma.h"]
+HOPPER_LIBRARY = ["hopper.h", "wgmma.h", "wgmma_layout.h", "wgmma_ring.h", "product_wgmma.h", "wgmma_store.h", "attend.h", "attend_tensor.h", "attend_wgmma.h"]
 ARCHITECTURES, MORE_ARCHITECTURES = ["sm_75", "sm_80", "sm_90a"], ["sm_86", "sm_89", "sm_120"]
 SECONDS = 300
 
@@ -81,7 +81,7 @@ def text_of(library, kernels):
 
 def check_hopper(counts, library, options):
     """Warpgroups' products: no spills, products that overlap, and the instructions that it is all about."""
-    text = text_of(["memory.h", "operand.h", "staging.h", "atoms.h", *HOPPER_LIBRARY], "gate_hopper.cu")
+    text = text_of(["reduce.h", "memory.h", "operand.h", "staging.h", "atoms.h", *HOPPER_LIBRARY], "gate_hopper.cu")
     cubin, log = nvrtc.compile_cubin(library, ("#define ALL\n" if options.all else "") + text, "sm_90a")
     kernels = nvrtc.resources(log)
     wrong = [f"{name} has {local} bytes of local memory" for name, (_, local) in kernels.items() if local]

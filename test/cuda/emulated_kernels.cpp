@@ -11,11 +11,48 @@
 
 #include "codegen/cuda/emitter.h"
 #include "codegen/cuda/expressions.h"
+#include "codegen/cuda/tensor_maps.h"
 #include "codegen/cuda/unit.h"
 #include "ir/error.h"
 
 namespace lapidary::test {
 namespace {
+
+std::string number_text(const codegen::cuda::MapNumber& number, int64_t bytes) {
+  const std::string factor = fmt::format("{}ll", number.factor * bytes);
+  return number.integer < 0 ? factor : fmt::format("{} * frame->integers[{}]", factor, number.integer);
+}
+
+// A map made for the buffers as they are.
+std::string map_text(const codegen::cuda::TensorMap& map) {
+  const int64_t bytes = bit_width(map.dtype) / 8;
+  std::string extents, strides, box;
+  for (size_t i = 0; i < map.extents.size(); ++i) {
+    extents += fmt::format("{}, ", number_text(map.extents[i], 1));
+    box += fmt::format("{}, ", map.box[i]);
+    if (i > 0) strides += fmt::format("{}, ", number_text(map.strides[i - 1], bytes));
+  }
+  return fmt::format("made_map(sizeof({}), {}, (char*)frame->buffers[{}] + {}, {{{}}}, {{{}}}, {{{}}})",
+                     codegen::cuda::memory_type(map.dtype), map.dtype == DType::F32 ? "kTensorMapTf32" : "0",
+                     map.buffer, number_text(map.offset, bytes), extents, strides, box);
+}
+
+constexpr const char* kMakeMap = R"(
+#ifdef __grid_constant__
+#include <vector>
+static tensor_map made_map(size_t bytes, uint32_t tf32, void* address, std::vector<int64_t> extents,
+                           std::vector<int64_t> strides, std::vector<uint32_t> box) {
+  tensor_map made;
+  const uint32_t steps[] = {1, 1, 1, 1}, type = tf32 ? tf32 : bytes == 2 ? 1 : 0;
+  std::vector<uint64_t> sizes;
+  for (int64_t extent : extents) sizes.push_back(extent > 1 ? extent : 1);
+  const char* broken = encode_tensor_map(&made.map, type, box.size(), address, sizes.data(), (uint64_t*)strides.data(),
+                                         box.data(), steps, 0, 3, 0);
+  if (broken) std::fprintf(stderr, "a tensor map: %s\n", broken), std::abort();
+  return made;
+}
+#endif
+)";
 
 // Frame → parameters, and a grid of few threads: three blocks of four, of which each thread does a task, or two blocks
 // of the kernel's own size. One thread alone has a stage.
@@ -31,6 +68,7 @@ std::string entry_text(const loops::Kernel& kernel, uint32_t number) {
   }
   arguments += "begin, end, (char*)stage, 0";
   for (size_t i = 0; i < kernel.integers.size(); ++i) arguments += fmt::format(", frame->integers[{}]", i);
+  for (const codegen::cuda::TensorMap& map : codegen::cuda::tensor_maps(kernel)) arguments += ", " + map_text(map);
   const int blocks = kernel.threads ? 2
                      : staged       ? 1
                                     : 3,
@@ -51,7 +89,7 @@ std::string unit_text(const Program& program) {
     entries += entry_text(program.kernels[i], i);
   }
   return "#include \"test/cuda/emulator.h\"\n" + codegen::cuda::unit_text(kernels) +
-         "struct frame { void* const* buffers; const int64_t* integers; };\n" + entries;
+         "struct frame { void* const* buffers; const int64_t* integers; };\n" + kMakeMap + entries;
 }
 
 }  // namespace

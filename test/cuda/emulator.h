@@ -52,6 +52,8 @@ struct __attribute__((may_alias, aligned(16))) words4 {
 #define gridDim emulator::current_block->blocks
 #define DYNAMIC_SHARED(name) char* const name = emulator::current_block->shared
 
+DEV void await_turn() {}
+
 DEV f32 float_of(u32 bits) {
   f32 x;
   std::memcpy(&x, &bits, sizeof x);
@@ -73,11 +75,14 @@ DEV f32 float_of_half(u16 code) {
   return f32(x);
 }
 DEV u16 half_of_float(f32 x) {
+  if (x != x) return 0x7fff;  // as the device has it
   const _Float16 rounded = _Float16(x);
   u16 code;
   std::memcpy(&code, &rounded, sizeof code);
   return code;
 }
+DEV void halves_of(u32 pair, u16& lower, u16& upper) { lower = u16(pair), upper = u16(pair >> 16); }
+DEV u32 pair_of(u16 lower, u16 upper) { return lower | u32(upper) << 16; }
 DEV u32 pair_of_f16(f32 lower, f32 upper) { return half_of_float(lower) | u32(half_of_float(upper)) << 16; }
 DEV u32 pair_of_bf16(f32 lower, f32 upper) {
   const auto rounded = [](f32 x) {
@@ -92,7 +97,17 @@ DEV u32 bytes_of(u32 low, u32 high, u32 which) {
   for (int i = 0; i < 4; ++i) result |= u32(bytes >> (8 * (which >> (4 * i) & 7)) & 0xff) << (8 * i);
   return result;
 }
+constexpr bool kExtremesAreSymmetric = true;
+DEV f32 least_or_nan(f32 x, f32 y) {
+  if (x != x || y != y) return float_of(0x7fffffffu);
+  return y < x || (y == x && std::signbit(y)) ? y : x;
+}
+DEV f32 most_or_nan(f32 x, f32 y) {
+  if (x != x || y != y) return float_of(0x7fffffffu);
+  return y > x || (y == x && std::signbit(x)) ? y : x;
+}
 DEV f32 fast_exp2(f32 x) { return x < -126 ? 0.0f : exp2f(x); }
+DEV f32 fast_reciprocal(f32 x) { return 1.0f / x; }
 DEV int opaque(int x) { return x; }
 template <class T>
 DEV T* opaque_global(T* p) {

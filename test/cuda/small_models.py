@@ -54,6 +54,15 @@ feedback (float[N] x) => (float[N] y) {
 }"""
 
 
+# A product that Hopper's warpgroups do, with tensor maps for its operands, and one that waits for it.
+LARGE = """<ir_version: 9, opset_import: ["" : 18]>
+large (float16[1000, 216] x, float16[216, 2040] w, float16[2040, 8] v) => (float16[1000, 2040] y, float16[1000, 8] z) {
+  h = MatMul(x, w)
+  y = Relu(h)
+  z = MatMul(y, v)
+}"""
+
+
 def save(text, path):
     model = onnx.parser.parse_model(text)
     rng = np.random.default_rng(0)

@@ -29,7 +29,9 @@ void add_products(Cases& cases, DType dtype) {
                               {17, 33, false},
                               {31, 65, true},
                               {32, 64, false},
-                              {136, 48, true}})
+                              {136, 48, true},
+                              {1296, 40, false},  // long enough to be done in parts
+                              {1100, 33, true}})
     cases.push_back({.name = name_with(fmt::format("product_{}x{}{}", k, n, turned ? "_turned" : ""), dtype),
                      .build =
                          [=, k = k, n = n, turned = turned](CaseModel& m) {
@@ -80,15 +82,91 @@ void add_attention(Cases& cases, DType dtype) {
                      .tolerance = 4 * tolerance_of(dtype)});
 }
 
-// As many tiles as a device has multiprocessors, where the largest tiles are taken.
-void add_large_products(Cases& cases) {
-  cases.push_back({.name = "large_product_f16",
+// Of halves that were widened, with masks of all sorts or a cap, and as many queries as warpgroups take.
+void add_masked_attention(Cases& cases) {
+  struct Form {
+    const char* name;
+    const char* mask;
+    double softcap;
+    int64_t head;
+  };
+  for (const Form& form : {Form{"masked", "BHST", 0, 64}, Form{"masked_by_key", "B11T", 0, 80},
+                           Form{"masked_by_query", "11S1", 0, 64}, Form{"capped", "ST", 2, 32}})
+    cases.push_back(
+        {.name = fmt::format("attention_{}", form.name),
+         .build =
+             [=](CaseModel& m) {
+               DimPool& d = m.module.dims;
+               Dim b = m.symbol("B"), s = m.symbol("S"), t = m.symbol("T"), h = d.constant(2);
+               const auto input = [&](Shape shape) { return m.build.convert(m.input(shape, DType::F16), DType::F32); };
+               Value* q = input({b, h, s, d.constant(form.head)});
+               Value* k = input({b, h, t, d.constant(form.head)});
+               Value* v = input({b, h, t, d.constant(64)});
+               Shape shape;
+               for (const char* letter = form.mask; *letter; ++letter)
+                 shape.push_back(*letter == 'B'   ? b
+                                 : *letter == 'H' ? h
+                                 : *letter == 'S' ? s
+                                 : *letter == 'T' ? t
+                                                  : d.constant(1));
+               m.result({composites::attention(m.build, q, k, v, input(shape), 0.125, false, form.softcap)});
+             },
+         .values = {{{"B", 2}, {"S", 5}, {"T", 7}}, {{"B", 1}, {"S", 130}, {"T", 200}}},
+         .tolerance = 4e-3});
+}
+
+// Rows that registers keep: of packets of 8, some threads without one; of packets of 2; of several warps.
+void add_rows(Cases& cases, DType dtype) {
+  for (const int64_t width : {24, 130, 768, 1000, 2560})
+    cases.push_back({.name = name_with(fmt::format("rows_of_{}", width), dtype),
+                     .build =
+                         [=](CaseModel& m) {
+                           Value* x = m.input({m.symbol("N"), m.module.dims.constant(width)}, dtype);
+                           Value* sum = m.build.add(x, m.input(x->type.shape, dtype));
+                           Value *scale = half_weights(m, dtype, {width}), *bias = half_weights(m, dtype, {width});
+                           m.result({composites::layer_norm(m.build, sum, scale, bias, 1, 1e-3)[0],
+                                     composites::softmax(m.build, x, 1)});
+                         },
+                     .values = {{{"N", 0}}, {{"N", 1}}, {{"N", 5}}},
+                     .tolerance = 4 * tolerance_of(dtype)});
+}
+
+// Packets, and the rougher maths of what is rounded at once.
+void add_activations(Cases& cases, DType dtype) {
+  cases.push_back({.name = name_with("activations", dtype),
                    .build =
-                       [](CaseModel& m) {
-                         Value* x = m.input(m.shape({1000, 80}), DType::F16);
-                         m.result({m.build.contract(x, half_weights(m, DType::F16, {80, 2040}), "mk,kn->mn")});
+                       [=](CaseModel& m) {
+                         GraphBuilder& b = m.build;
+                         Value* x = m.input({m.symbol("N"), m.module.dims.constant(40)}, dtype);
+                         Value* wide = b.mul(b.convert(x, DType::F32), b.like(b.convert(x, DType::F32), 3));
+                         Value* gelu = b.mul(wide, b.add(b.scalar_op(ScalarOp::Erf, {wide}), b.like(wide, 1)));
+                         Value* silu = b.mul(wide, b.scalar_op(ScalarOp::Sigmoid, {wide}));
+                         m.result({b.convert(gelu, dtype), b.convert(silu, dtype), b.scalar_op(ScalarOp::Erf, {x})});
                        },
-                   .tolerance = 2e-3});
+                   .values = {{{"N", 1}}, {{"N", 7}}},
+                   .tolerance = tolerance_of(dtype)});
+}
+
+// As many tiles as a device has multiprocessors, and k so long that Hopper's tiles are taken: what the copy engine
+// moves ends within a tile; one operand, or the results, are not for it; and there is a batch.
+void add_large_products(Cases& cases) {
+  const auto add = [&](const char* name, auto build) {
+    cases.push_back({.name = name, .build = build, .tolerance = 2e-3});
+  };
+  add("large_product_f16", [](CaseModel& m) {
+    Value* x = m.input(m.shape({1000, 216}), DType::F16);
+    Value* y = m.build.contract(x, half_weights(m, DType::F16, {216, 2040}), "mk,kn->mn");
+    m.result({m.relu(m.build.add(y, half_weights(m, DType::F16, {2040})))});
+  });
+  add("large_product_f16_odd", [](CaseModel& m) {
+    Value* x = m.input(m.shape({1000, 216}), DType::F16);
+    m.result({m.build.contract(x, half_weights(m, DType::F16, {216, 1999}), "mk,kn->mn")});
+  });
+  add("large_product_f16_batch", [](CaseModel& m) {
+    Value* x = m.input(m.shape({2, 9, 120, 216}), DType::F16);
+    Value* y = m.input(m.shape({2, 9, 960, 216}), DType::F16);
+    m.result({m.build.contract(x, y, "abmk,abnk->abmn")});
+  });
 }
 
 }  // namespace
@@ -99,7 +177,10 @@ std::vector<KernelCase> halves_cases() {
     add_products(cases, dtype);
     add_convolutions(cases, dtype);
     add_attention(cases, dtype);
+    add_rows(cases, dtype);
+    add_activations(cases, dtype);
   }
+  add_masked_attention(cases);
   add_large_products(cases);
   return cases;
 }

@@ -244,6 +244,14 @@ Cases row_cases() {
           m.result({composites::softmax(m.build, m.input(axis == 2 ? Shape{other, other, s} : Shape{other, s, other}),
                                         axis)});
         });
+  for (int64_t width : {3, 64, 130, 1024, 5000})
+    add(fmt::format("softmax_of_{}", width), "", each("N", {0, 1, 5}), 1e-5, [width](CaseModel& m) {
+      m.result({composites::softmax(m.build, m.input({m.symbol("N"), m.module.dims.constant(width)}), 1)});
+    });
+  add("softmax_and_moved", "", each("N", {0, 1, 5}), 1e-5, [](CaseModel& m) {
+    Value* x = m.input({m.symbol("N"), m.module.dims.constant(24), m.module.dims.constant(24)});
+    m.result({m.build.add(composites::softmax(m.build, x, 2), m.build.transpose(x, {0, 2, 1}))});
+  });
   for (int64_t width : {1, 15, 16, 48, 257}) {
     add(fmt::format("layer_norm_{}", width), "reduction", each("N", {0, 1, 3}), 5e-5, [width](CaseModel& m) {
       Value *x = m.input({m.symbol("N"), m.module.dims.constant(width)}), *y = m.input(x->type.shape);

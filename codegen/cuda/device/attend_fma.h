@@ -38,10 +38,9 @@ struct attend_fma {
           _Pragma("unroll") for (int i = 0; i < rows; ++i) {
             _Pragma("unroll") for (int j = 0; j < keys; ++j) {
               const i64 at = key + j * lanes + lane;
-              const f32 x = score(first_row + 2 * i, at, scores[i][j]);
-              scores[i][j] = at < key_end ? x : -float_of(0x7f800000u);
+              scores[i][j] = at < key_end ? score.at(first_row + 2 * i, at, scores[i][j]) : minus_infinity();
             }
-            weigh(scores[i], result[i], state[i]);
+            weigh(scores[i], result[i], state[i], score.factor());
             _Pragma("unroll") for (int j = 0; j < keys; ++j) {
               *(f32*)(weights + 2 * i * pitch_w + (j * lanes + lane) * 4) = scores[i][j];
             }
@@ -53,11 +52,12 @@ struct attend_fma {
     _Pragma("unroll") for (int i = 0; i < rows; ++i) {
       state[i].sum = reduce_lanes<sum, lanes>(state[i].sum);
       const int row = first_row + 2 * i;
+      const f32 share = 1 / state[i].sum;
       _Pragma("unroll") for (int j = 0; j < values; j += 2) {
         const int column = (j / piece * lanes + lane) * piece + j % piece;
-        output(row, column, result[i][j] / state[i].sum, result[i][j + 1] / state[i].sum);
+        output(row, column, result[i][j] * share, result[i][j + 1] * share);
       }
-      if (lane == 0) log_sum(row, state[i].log_sum());
+      log_sum(row, state[i].log_sum());
     }
   }
 
@@ -82,14 +82,14 @@ struct attend_fma {
   }
 
   // A row's scores become weights; its result shrinks to match.
-  static DEV_MEMBER void weigh(f32 (&scores)[keys], f32 (&result)[values], softmax_row& state) {
+  static DEV_MEMBER void weigh(f32 (&scores)[keys], f32 (&result)[values], softmax_row& state, f32 factor) {
     f32 largest = scores[0];
     _Pragma("unroll") for (int j = 1; j < keys; ++j) largest = softmax_row::larger::of(largest, scores[j]);
-    const f32 shrink = state.raise(reduce_lanes<softmax_row::larger, lanes>(largest));
+    const f32 shrink = state.raise(reduce_lanes<softmax_row::larger, lanes>(largest), factor);
     state.sum *= shrink;
     _Pragma("unroll") for (int j = 0; j < values; ++j) result[j] *= shrink;
     _Pragma("unroll") for (int j = 0; j < keys; ++j) {
-      scores[j] = state.weight(scores[j]);
+      scores[j] = state.weight(scores[j], factor);
       state.sum += scores[j];
     }
   }

@@ -1,38 +1,7 @@
-// Attention by tensor cores: f16, bf16 or tf32. After attend.h and product_mma.h.
+// Attention by tensor cores: f16, bf16 or tf32. After attend_tensor.h and product_mma.h.
 //
 // A warp has 16 queries. Their scores with a tile of keys are the accumulators of one product, and as a lane holds them
 // they are, rounded, its fragment of the next, by the values: nothing goes through shared memory in between.
-
-// How a lane's weights for 16 keys of 16 bits, or 8 of f32, become its fragment. `first` and `second` are its elements
-// of the accumulators of 8 keys each: rows g (twice) and g + 8, keys 2t and 2t + 1.
-struct weights_f16 {
-  static constexpr bool even_first = false;
-  static DEV_MEMBER void pack(u32 (&a)[4], const f32* first, const f32* second) {
-    a[0] = pair_of_f16(first[0], first[1]), a[1] = pair_of_f16(first[2], first[3]);
-    a[2] = pair_of_f16(second[0], second[1]), a[3] = pair_of_f16(second[2], second[3]);
-  }
-};
-struct weights_bf16 {
-  static constexpr bool even_first = false;
-  static DEV_MEMBER void pack(u32 (&a)[4], const f32* first, const f32* second) {
-    a[0] = pair_of_bf16(first[0], first[1]), a[1] = pair_of_bf16(first[2], first[3]);
-    a[2] = pair_of_bf16(second[0], second[1]), a[3] = pair_of_bf16(second[2], second[3]);
-  }
-};
-// A fragment has keys t and t + 4, the lane 2t and 2t + 1: so that is the order of keys, and of the rows of values.
-struct weights_f32 {
-  static constexpr bool even_first = true;
-  static DEV_MEMBER void pack(u32 (&a)[4], const f32* first, const f32* /*second*/) {
-    a[0] = bits_of(first[0]), a[1] = bits_of(first[2]);
-    a[2] = bits_of(first[1]), a[3] = bits_of(first[3]);
-  }
-};
-template <class ATOM>
-struct weights_of : weights_f32 {};
-template <>
-struct weights_of<atom_f16> : weights_f16 {};
-template <>
-struct weights_of<atom_bf16> : weights_bf16 {};
 
 // Of 8 keys the even ones first.
 template <class LAYOUT>
@@ -73,9 +42,8 @@ struct attend_mma {
 
     const fragment_reader<T, layout_k, KEYS / 16, steps, false> reader_k(0, lane);
     const fragment_reader<T, layout_v, VALUES / 16, key_steps, false> reader_v(0, lane);
-    softmax_row upper, lower;
-    upper.clear();
-    lower.clear();
+    softmax_rows rows;
+    rows.clear();
     f32 result[atoms_v * 4] = {};
     stage_tiles<KEYS, STAGES, bytes_k, bytes_v>(
         shared + bytes_q, key_begin, key_end, mover<K, turned<layout_k>, WIDTH, KEYS, threads>(k, key_begin),
@@ -84,39 +52,27 @@ struct attend_mma {
           _Pragma("unroll") for (int step = 0; step < steps; ++step) {
             multiply<atoms_k>(scores, queries[step], reader_k, slot_k, step);
           }
-          _Pragma("unroll") for (int e = 0; e < atoms_k * 4; ++e) {
-            scores[e] = score(row + e % 4 / 2 * 8, key + key_of(lane, e), scores[e]);
-          }
-          if (key_end - key < KEYS) {
-            _Pragma("unroll") for (int e = 0; e < atoms_k * 4; ++e) {
-              if (key + key_of(lane, e) >= key_end) scores[e] = -float_of(0x7f800000u);
-            }
-          }
-          weigh<0>(scores, result, upper);
-          weigh<2>(scores, result, lower);
+          hide_keys<KEYS>(scores, score, row, first_row, lane, key, key_end);
+          rows.weigh(scores, score.factor());
+          rows.shrink(result);
           _Pragma("unroll") for (int step = 0; step < key_steps; ++step) {
             multiply<atoms_v>(result, weights_at(scores, step), reader_v, slot_v, step);
           }
         });
 
-    upper.sum = reduce_lanes<sum, 4>(upper.sum);
-    lower.sum = reduce_lanes<sum, 4>(lower.sum);
-    _Pragma("unroll") for (int j = 0; j < atoms_v; ++j) {
-      const int column = j * 8 + lane % 4 * 2;
-      output(row, column, result[4 * j] / upper.sum, result[4 * j + 1] / upper.sum);
-      output(row + 8, column, result[4 * j + 2] / lower.sum, result[4 * j + 3] / lower.sum);
+    rows.divide(result);
+    typedef columns_of_lane<VALUES> columns;
+    columns::gather(result, lane);
+    _Pragma("unroll") for (int e = 0; e < atoms_v * 4; e += 2) {
+      output(first_row + columns::row_of(lane, e), columns::column_of(lane, e), result[e], result[e + 1]);
     }
-    if (lane % 4 == 0) {
-      log_sum(row, upper.log_sum());
-      log_sum(row + 8, lower.log_sum());
-    }
+    log_sum(row, rows.upper.log_sum());
+    log_sum(row + 8, rows.lower.log_sum());
   }
 
  private:
   typedef typename ATOM::template fragment<4> fragment_a;
   typedef typename ATOM::template fragment<2> fragment_b;
-
-  static DEV_MEMBER int key_of(int lane, int e) { return e / 4 * 8 + lane % 4 * 2 + e % 2; }
 
   // sums, 16 rows by ATOMS * 8 columns, += one step along k.
   template <int ATOMS, class READER>
@@ -134,28 +90,6 @@ struct attend_mma {
         ATOM::multiply(d, rows, columns);
         _Pragma("unroll") for (int e = 0; e < 4; ++e) sums[first + e] = d[e];
       }
-    }
-  }
-
-  // Scores of a lane's row (elements FIRST and FIRST + 1 of each atom) become weights; the result shrinks to match.
-  template <int FIRST>
-  static DEV_MEMBER void weigh(f32 (&scores)[atoms_k * 4], f32 (&result)[atoms_v * 4], softmax_row& state) {
-    f32 largest = scores[FIRST];
-    _Pragma("unroll") for (int j = 0; j < atoms_k; ++j) {
-      largest =
-          softmax_row::larger::of(largest, softmax_row::larger::of(scores[4 * j + FIRST], scores[4 * j + FIRST + 1]));
-    }
-    const f32 shrink = state.raise(reduce_lanes<softmax_row::larger, 4>(largest));
-    state.sum *= shrink;
-    _Pragma("unroll") for (int j = 0; j < atoms_v; ++j) {
-      result[4 * j + FIRST] *= shrink;
-      result[4 * j + FIRST + 1] *= shrink;
-    }
-    _Pragma("unroll") for (int j = 0; j < atoms_k; ++j) {
-      const f32 x = state.weight(scores[4 * j + FIRST]), y = state.weight(scores[4 * j + FIRST + 1]);
-      state.sum += x + y;
-      scores[4 * j + FIRST] = x;
-      scores[4 * j + FIRST + 1] = y;
     }
   }
 

@@ -7,7 +7,17 @@
 // or a vec of them: several reductions for the barriers of one. `scratch` is shared memory of THREADS / 32 values, used
 // if GROUP is above 32, and free again on return.
 
-// Which of the two came from the lower thread does not matter (to the last bit) if symmetric.
+// Does it matter to the last bit which of two extremes came from the lower thread? NaNs have codes, and zeros signs.
+template <class T>
+constexpr bool order_counts = false;
+template <>
+constexpr bool order_counts<f32> = !kExtremesAreSymmetric;
+template <>
+constexpr bool order_counts<f64> = true;
+template <class T, int N>
+constexpr bool order_counts<vec<T, N>> = order_counts<T>;
+
+// `symmetric` if it never does.
 #define REDUCTION(name, op, is_symmetric)           \
   struct name {                                     \
     static constexpr bool symmetric = is_symmetric; \
@@ -34,7 +44,7 @@ template <class OP, int GROUP, class T>
 DEV T reduce_lanes(T value) {
   _Pragma("unroll") for (u32 mask = 1; mask < GROUP; mask *= 2) {
     const T other = shuffle_xor(value, mask);
-    const bool upper = !OP::symmetric && (threadIdx.x & mask);
+    const bool upper = !OP::symmetric && order_counts<T> && (threadIdx.x & mask);
     value = OP::of(op_select(upper, other, value), op_select(upper, value, other));
   }
   return value;

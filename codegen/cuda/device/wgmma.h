@@ -56,6 +56,30 @@ struct wgmma_instruction;
                    : "memory");                                                                           \
     }                                                                                                     \
   };
+// The same with a in registers, of 16-bit elements: rows and k as in the fragment of an mma (atoms.h).
+template <class ATOM, int N>
+struct wgmma_of_registers;
+#define OF_REGISTERS_(ATOM, TYPES, N, R, A0, A1, A2, A3, B, P, T)                                                   \
+  template <>                                                                                                       \
+  struct wgmma_of_registers<ATOM, N> {                                                                              \
+    template <bool B_ALONG_K>                                                                                       \
+    static DEV_MEMBER void issue(f32* d, const u32 (&a)[4], u64 b, bool accumulate) {                               \
+      asm volatile("{.reg .pred p; setp.ne.b32 p, %" #P ", 0; wgmma.mma_async.sync.aligned.m64n" #N TYPES           \
+                   " {" REGISTERS_##R(NAME_, COMMA_TEXT_) "}, {%" #A0 ", %" #A1 ", %" #A2 ", %" #A3 "}, %" #B       \
+                                                          ", p, 1, 1, %" #T ";}"                                    \
+                   : REGISTERS_##R(FLOAT_, COMMA_)                                                                  \
+                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(u32(accumulate)), "n"(int(!B_ALONG_K)) \
+                   : "memory");                                                                                     \
+    }                                                                                                               \
+  };
+#define HALVES_OF_REGISTERS_(N, R, A0, A1, A2, A3, B, P, T)                 \
+  OF_REGISTERS_(atom_f16, "k16.f32.f16.f16", N, R, A0, A1, A2, A3, B, P, T) \
+  OF_REGISTERS_(atom_bf16, "k16.f32.bf16.bf16", N, R, A0, A1, A2, A3, B, P, T)
+HALVES_OF_REGISTERS_(64, 32, 32, 33, 34, 35, 36, 37, 38)
+HALVES_OF_REGISTERS_(128, 64, 64, 65, 66, 67, 68, 69, 70)
+HALVES_OF_REGISTERS_(192, 96, 96, 97, 98, 99, 100, 101, 102)
+HALVES_OF_REGISTERS_(256, 128, 128, 129, 130, 131, 132, 133, 134)
+
 #define TRANSPOSES_ , "n"(int(!A_ALONG_K)), "n"(int(!B_ALONG_K))
 #define WIDTH_(N, R, A, B, P, TRANSPOSE_A, TRANSPOSE_B)                                                           \
   WGMMA_(atom_f16, "k16.f32.f16.f16", N, R, f32, FLOAT_, A, B, P, ", 1, 1, %" #TRANSPOSE_A ", %" #TRANSPOSE_B,    \

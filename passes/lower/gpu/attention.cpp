@@ -1,7 +1,7 @@
 // Attention on a GPU, softmax(cap(q·kᵀ·scale) + mask)·v: a task is a tile of queries of one (batch, head). The tile's
 // scores are never stored (FlashAttention-2, Dao 2023): the collective `attend` goes over the keys in tiles, keeping a
 // maximum and a sum for each query; what scales, caps, masks and hides scores is an expression of the score's place. On
-// tensor cores for halves; f32 stays f32.
+// tensor cores for halves, by warpgroups where a device has them and there are queries enough; f32 stays f32.
 #include "ir/error.h"
 #include "ir/fragment.h"
 #include "passes/lower/gpu/gpu.h"
@@ -15,74 +15,96 @@ using namespace loops;
 
 namespace {
 
-constexpr int kQueries = 64, kKeys = 64, kWarps = 4, kStages = 2;
+struct Tile {
+  int queries, keys, warps, stages, multiple;  // multiple: of the widths of heads
+  bool warpgroups;
+};
+constexpr Tile kOfFloats = {64, 64, 4, 2, 16, false}, kOfHalves = {64, 64, 4, 2, 16, false};
+constexpr int kFewQueries = 64;  // that leave a tile of warpgroups half empty
 
 int rounded_up(int64_t extent, int multiple) { return static_cast<int>((extent + multiple - 1) / multiple) * multiple; }
 
+// What tensor cores multiply; F32 where they do not.
+DType attention_factor(const Target& target, const Op& op) {
+  const DType dtype = op.operand(0)->type.dtype;
+  return bit_width(dtype) == 16 && target.capability >= 80 ? dtype : DType::F32;
+}
+
+// Heads are padded to whole panels of 64; wider ones leave no room for the scores in registers.
+std::optional<Tile> tile_of_warpgroups(const Target& target, const Op& op) {
+  constexpr int kPanel = 64, kWidest = 128, kMostStages = 6, kBarrierBytes = 256;
+  const bool hopper = target.capability == 90 && target.capability_only;
+  if (!hopper || attention_factor(target, op) == DType::F32) return std::nullopt;
+  const int depth = rounded_up(*lapidary::value_of(op.operand(0)->type.shape[3]), kPanel),
+            columns = rounded_up(*lapidary::value_of(op.operand(2)->type.shape[3]), kPanel);
+  if (std::max(depth, columns) > kWidest) return std::nullopt;
+  const int keys = op.params.number_or("softcap", 0) != 0 ? 64 : 128;  // its maths takes registers
+  Tile tile = {128, keys, 8, kMostStages, kPanel, true};
+  const int64_t slot = 2 * keys * std::max(depth, columns), queries = int64_t{2} * tile.queries * depth;
+  tile.stages =
+      static_cast<int>(std::min<int64_t>(kMostStages, (target.shared_bytes - kBarrierBytes - queries) / slot));
+  return tile;
+}
+
 class AttentionEmitter {
  public:
-  AttentionEmitter(Context& context, const Op& group, const Op& op)
+  AttentionEmitter(Context& context, const Op& group, const Op& op, const Tile& tile)
       : dims_(context.module.dims),
         op_(op),
-        builder_(context.module, context.target(), "attention"),
+        tile_(tile),
+        builder_(context.module, context.target(), "attention", tile.warpgroups ? "warpgroups" : ""),
         emit_(builder_, group),
         q_(op.operand(0)),
         k_(op.operand(1)),
         v_(op.operand(2)),
-        factor_(factor_of(context.target(), q_->type.dtype)),
+        factor_(attention_factor(context.target(), op)),
         head_size_(*lapidary::value_of(q_->type.shape[3])),
         value_size_(*lapidary::value_of(v_->type.shape[3])) {
     node_.atom = factor_ == DType::F16 ? Atom::F16 : factor_ == DType::BF16 ? Atom::BF16 : Atom::Fma;
-    node_.queries = kQueries, node_.keys = kKeys, node_.warps = kWarps, node_.stages = kStages;
-    node_.depth = rounded_up(head_size_, 16);
-    node_.columns = rounded_up(value_size_, node_.atom == Atom::Fma ? 32 : 16);
-    node_.query = make_var("i", {}, 0, kQueries - 1);
+    node_.queries = tile.queries, node_.keys = tile.keys, node_.warps = tile.warps, node_.stages = tile.stages;
+    node_.warpgroups = tile.warpgroups;
+    node_.depth = rounded_up(head_size_, tile.multiple);
+    node_.columns = rounded_up(value_size_, node_.atom == Atom::Fma ? 32 : tile.multiple);
+    node_.query = make_var("i", {}, 0, tile.queries - 1);
     node_.key = make_var("j", {}, 0, INT64_MAX / 4);
     node_.inner = make_var("d", {}, 0, node_.depth - 1);
     node_.column = make_var("e", {}, 0, node_.columns - 1);
     node_.score = make_var("s", {DType::F32, 1});
-    builder_.threads = 32 * kWarps;
+    builder_.threads = 32 * tile.warps;
   }
 
-  std::optional<LoweredStep> emit() {
+  std::optional<LoweredVariant> emit(Dim when) {
     const Dim batch = q_->type.shape[0], heads = q_->type.shape[1], queries = q_->type.shape[2],
               keys = k_->type.shape[2];
-    const Dim tiles = dims_.ceildiv(queries, dims_.constant(kQueries));
+    const Dim tiles = dims_.ceildiv(queries, dims_.constant(tile_.queries));
     const std::vector<Expr> task = builder_.split_task({batch, heads, tiles});
     batch_ = task[0];
     head_ = task[1];
     kv_head_ =
         builder_.body.let("kv_head", floordiv(head_, builder_.divisor(dims_.floordiv(heads, k_->type.shape[1]))));
-    first_ = builder_.body.let("first", mul(task[2], integer(kQueries)));
+    first_ = builder_.body.let("first", mul(task[2], integer(tile_.queries)));
     if (!operands()) return std::nullopt;
     node_.scored = scored(keys, queries);
     if (!node_.scored) return std::nullopt;
-    const TileLayout tile = tile_layout(node_);
-    accumulator_ = builder_.body.fragment("acc", DType::F32, tile.elements());
+    const TileLayout layout = tile_layout(node_);
+    accumulator_ = builder_.body.fragment("acc", DType::F32, layout.elements());
     Expr end = builder_.parameter(keys);
     if (op_.params.integer_or("causal", 0)) {  // the last query of the tile sees no key beyond this one
-      const Expr seen = add(add(first_, integer(kQueries)), sub(end, builder_.parameter(queries)));
+      const Expr seen = add(add(first_, integer(tile_.queries)), sub(end, builder_.parameter(queries)));
       end = min(end, max(seen, integer(1)));  // a query that sees none of some keys is NaN, as softmax has it
     }
     builder_.body.add(attend(accumulator_, node_, integer(0), builder_.body.let("end", end)));
-    store(tile);
-    LoweredStep step = single_step(builder_.finish(dims_.product(std::vector<Dim>{batch, heads, tiles})));
-    step.flops =
-        dims_.product(std::vector<Dim>{dims_.constant(2 * (head_size_ + value_size_)), batch, heads, queries, keys});
-    return step;
+    store(layout);
+    return builder_.finish(dims_.product(std::vector<Dim>{batch, heads, tiles}), when);
   }
 
  private:
-  static DType factor_of(const Target& target, DType dtype) {
-    return bit_width(dtype) == 16 && target.capability >= 80 ? dtype : DType::F32;
-  }
-
   Expr within(const Expr& index, int64_t extent, int padded) {
     return extent == padded ? nullptr : less(index, integer(extent));
   }
   Expr is_query(const Expr& query) {
     const Dim queries = q_->type.shape[2];
-    return known_multiple(queries, kQueries) ? nullptr : less(query, builder_.parameter(queries));
+    return known_multiple(queries, tile_.queries) ? nullptr : less(query, builder_.parameter(queries));
   }
 
   bool operands() {
@@ -144,20 +166,20 @@ class AttentionEmitter {
     return score;
   }
 
-  // By pairs of neighbours: value sizes are multiples of 16.
-  void store(const TileLayout& tile) {
-    constexpr int kLanes = 2;
-    for_each_held(builder_, accumulator_, kLanes, [&](Block& block, const Expr& thread, const Expr& element) {
-      const FragmentPlace place = fragment_place(tile, thread, element);
+  // By the neighbours that a thread has: value sizes are multiples of 16.
+  void store(const TileLayout& layout) {
+    const int lanes = node_.atom != Atom::Fma && node_.columns % 32 == 0 ? 8 : 2;
+    for_each_held(builder_, accumulator_, lanes, [&](Block& block, const Expr& thread, const Expr& element) {
+      const FragmentPlace place = fragment_place(layout, thread, element);
       const Expr query = block.let("query", add(first_, place.row)), column = block.let("column", place.column);
       Block guarded;
       {
         GroupEmitter::Scope scope(emit_, guarded);
-        const Coords where{{at(batch_), at(head_), at(query), along(column)}, kLanes};
-        Expr value = load(accumulator_, element, kLanes);
+        const Coords where{{at(batch_), at(head_), at(query), along(column)}, lanes};
+        Expr value = load(accumulator_, element, lanes);
         if (range(k_->type.shape[2]).lo < 1)  // over no keys the result is 0
           value =
-              select(splat_to(less(integer(0), builder_.parameter(k_->type.shape[2])), kLanes), value, real(0, kLanes));
+              select(splat_to(less(integer(0), builder_.parameter(k_->type.shape[2])), lanes), value, real(0, lanes));
         emit_.store_results(op_.result(), where, rounded(value, op_.type().dtype));
       }
       const Expr inside = both(is_query(query), within(column, value_size_, node_.columns));
@@ -167,6 +189,7 @@ class AttentionEmitter {
 
   DimPool& dims_;
   const Op& op_;
+  Tile tile_;
   KernelBuilder builder_;
   GroupEmitter emit_;
   const Value *q_, *k_, *v_;
@@ -180,10 +203,27 @@ class AttentionEmitter {
 }  // namespace
 
 LoweredGroup lower_attention(Context& context, const Op& group) {
-  std::optional<LoweredStep> step = AttentionEmitter(context, group, anchor_of(group)).emit();
-  if (!step) return lowering::lower_attention(context, group);
+  const Op& op = anchor_of(group);
+  DimPool& dims = context.module.dims;
+  const bool halves = attention_factor(context.target(), op) != DType::F32;
+  const Shape &q = op.operand(0)->type.shape, &v = op.operand(2)->type.shape;
+  LoweredStep step;
+  const auto add_variant = [&](const Tile& tile, Dim when) {
+    std::optional<LoweredVariant> variant = AttentionEmitter(context, group, op, tile).emit(when);
+    if (variant) step.variants.push_back(std::move(*variant));
+    return variant.has_value();
+  };
+  const Dim many = dims.less(dims.constant(kFewQueries), q[2]);
+  const bool always = lapidary::value_of(many) == 1, never = lapidary::value_of(many) == 0;
+  const auto of_warpgroups = never ? std::nullopt : tile_of_warpgroups(context.target(), op);
+  if (of_warpgroups) add_variant(*of_warpgroups, always ? nullptr : many);
+  const bool chosen = always && !step.variants.empty();
+  if (!chosen && !add_variant(halves ? kOfHalves : kOfFloats, nullptr))
+    return lowering::lower_attention(context, group);
+  step.flops = dims.product(
+      std::vector<Dim>{dims.constant(2), dims.add(q[3], v[3]), q[0], q[1], q[2], op.operand(1)->type.shape[2]});
   LoweredGroup lowered;
-  lowered.steps.push_back(std::move(*step));
+  lowered.steps.push_back(std::move(step));
   return lowered;
 }
 

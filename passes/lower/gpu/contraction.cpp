@@ -44,11 +44,8 @@ LoweredGroup lower_contraction(Context& context, const Op& group) {
   form.result_at = [&](GroupEmitter&, const Parts& batch, const Parts& row, const Parts& column) {
     return gathered(letters.out_letters, {{letters.batch, &batch}, {letters.rows, &row}, {letters.columns, &column}});
   };
-  LoweredGroup lowered;
-  std::optional<LoweredStep> step = product_step(context, group, form);
-  if (!step) return lower_plain(context, group);
-  lowered.steps.push_back(std::move(*step));
-  return lowered;
+  std::optional<LoweredGroup> lowered = lower_product(context, group, form);
+  return lowered ? std::move(*lowered) : lower_plain(context, group);
 }
 
 }  // namespace lapidary::lowering::gpu

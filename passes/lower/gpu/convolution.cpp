@@ -154,11 +154,8 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
     product.bias = [&](GroupEmitter& emit, const Coords& where) {
       return emit.value(conv.operand(2), where.with({where.axes[1]}));
     };
-  std::optional<LoweredStep> step = product_step(context, group, product);
-  if (!step) return lower_plain(context, group);
-  LoweredGroup lowered;
-  lowered.steps.push_back(std::move(*step));
-  return lowered;
+  std::optional<LoweredGroup> lowered = lower_product(context, group, product);
+  return lowered ? std::move(*lowered) : lower_plain(context, group);
 }
 
 }  // namespace lapidary::lowering::gpu

@@ -1,9 +1,10 @@
-// Kernels without a carried dependence on a GPU: a task, and so a thread, is four elements that are neighbours in the
-// result, loaded and stored at once (16 bytes of f32), or one where the innermost extent is no multiple of four.
-// Neighbouring threads have neighbouring elements, so that a warp's access is whole lines.
+// Kernels without a carried dependence on a GPU: a task, and so a thread, is a packet of elements that are neighbours
+// in the result, loaded and stored at once: 16 bytes of them, or fewer where the innermost extent is no multiple.
+// Neighbouring threads have neighbouring packets, so that a warp's access is whole lines.
 #include <fmt/format.h>
 
 #include "passes/lower/gpu/gpu.h"
+#include "passes/lower/gpu/packets.h"
 #include "passes/lower/iteration_space.h"
 #include "passes/lower/map_kernel.h"
 
@@ -13,14 +14,13 @@ using namespace loops;
 
 LoweredStep map_step(Context& context, const Op& group, const std::string& family, const Type& type,
                      const std::function<void(GroupEmitter&, const Coords&)>& element) {
-  constexpr int kLanes = 4;
   DimPool& dims = context.module.dims;
   IterationSpace space = space_of(dims, type);
   fit_space(space, context.module, context.target(), group,
             [&](GroupEmitter& emit, const Coords& coords) { element(emit, with_block_tail(emit, type, coords)); });
   const std::vector<int> axes = space.loops();
   const int inner = axes.empty() ? -1 : axes.back();
-  const int lanes = inner >= 0 && known_multiple(space.axes[inner].loop_extent, kLanes) ? kLanes : 1;
+  const int lanes = inner >= 0 ? packet_lanes(group, space.axes[inner].loop_extent) : 1;
   KernelBuilder builder(context.module, context.target(), family, fmt::format("lanes={}", lanes));
   GroupEmitter emit(builder, group);
   std::vector<Dim> extents;

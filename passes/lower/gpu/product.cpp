@@ -5,6 +5,12 @@
 //     product acc: a(i, k) and b(k, j) as expressions, masked at the ends, prologues included
 //     thread: for each element it holds: epilogue, stored by two or four neighbours
 //
+// Where there are few tiles and k is long, a task has a part of k, and a second kernel adds the parts up, a thread for
+// a few neighbours:
+//
+//   task: batch, part of k, tile: … stores its sums as they are
+//   task: batch, row, column: epilogue of the sum of the parts
+//
 // A copied operand, one that is a load and no more, is fetched asynchronously, up to 16 bytes at once where the axis
 // that is contiguous in memory allows it: its extent, all other strides and the offset are multiples of so many.
 #include "passes/lower/gpu/product.h"
@@ -28,19 +34,71 @@ using Parts = ProductForm::Parts;
 
 bool is_zero(Dim dim) { return lapidary::value_of(dim) == 0; }
 
-class ProductEmitter {
+DType sum_type(DType factor) { return factor == DType::F64 ? DType::F64 : is_float(factor) ? DType::F32 : DType::I32; }
+
+// What both kernels know: the extents, and how a sum becomes a result.
+class ProductKernel {
  public:
-  ProductEmitter(Context& context, const Op& group, const ProductForm& form, const Tile& tile)
+  ProductKernel(Context& context, const Op& group, const ProductForm& form, const Tile& tile, const char* family)
       : dims_(context.module.dims),
         form_(form),
         tile_(tile),
-        factor_(tile.factor),
-        builder_(context.module, context.target(), "product", tile.text()),
+        builder_(context.module, context.target(), family, tile.text()),
         emit_(builder_, group),
         rows_(form.rows.extent(dims_)),
         columns_(form.columns.extent(dims_)),
         stored_columns_(form.stored_columns ? form.stored_columns : columns_),
-        depth_(form.depth.extent(dims_)) {
+        depth_(form.depth.extent(dims_)) {}
+
+ protected:
+  // From the first of a task's parts.
+  void take_batch(const std::vector<Expr>& of_task) {
+    for (size_t i = 0; i < form_.batch.size(); ++i) {
+      batch_.push_back(at(of_task[i]));
+      flat_batch_ = add(mul(flat_batch_, builder_.parameter(form_.batch[i])), of_task[i]);
+    }
+  }
+
+  Parts parts(const Expr& flat, const ProductAxis& axis, int lanes = 1) {
+    return emit_.reshape({lanes > 1 ? along(flat) : at(flat)}, {axis.extent(dims_)}, axis.extents, lanes);
+  }
+
+  // The sum of `lanes` neighbours from (row, column) on, which is there.
+  void store_result(Block& block, const Expr& row, const Expr& column, Expr sum, int lanes) {
+    GroupEmitter::Scope scope(emit_, block);
+    Coords where = form_.result_at(emit_, batch_, parts(row, form_.rows), parts(column, form_.columns, lanes));
+    where.lanes = lanes;
+    if (stored_columns_ != columns_) where.mask = first_lanes(sub(builder_.parameter(columns_), column), lanes);
+    if (form_.bias) sum = add(sum, form_.bias(emit_, where));
+    emit_.store_results(form_.anchor->result(), where, rounded(sum, form_.anchor->type().dtype));
+  }
+
+  // Where the sums of a part of k lie: [batch][part][row][column].
+  Expr place_in_parts(const Expr& part, int count, const Expr& row, const Expr& column) {
+    const Expr lines = mul(add(mul(flat_batch_, integer(count)), part), builder_.parameter(rows_));
+    return add(mul(add(lines, row), builder_.parameter(stored_columns_)), column);
+  }
+
+  DimPool& dims_;
+  const ProductForm& form_;
+  const Tile& tile_;
+  KernelBuilder builder_;
+  GroupEmitter emit_;
+  Dim rows_, columns_, stored_columns_, depth_;
+  Parts batch_;
+  Expr flat_batch_ = integer(0);
+};
+
+// How k is split: `count` parts of `depth`, the last one maybe less; their sums in scratch memory.
+struct SplitDepth {
+  int count = 1;
+  int64_t depth = 0;
+};
+
+class ProductEmitter : ProductKernel {
+ public:
+  ProductEmitter(Context& context, const Op& group, const ProductForm& form, const Tile& tile, SplitDepth split)
+      : ProductKernel(context, group, form, tile, "product"), factor_(tile.factor), split_(split) {
     node_.atom = tile.atom;
     node_.rows = tile.rows, node_.columns = tile.columns, node_.depth = tile.depth, node_.stages = tile.stages;
     node_.warp_rows = tile.warp_rows, node_.warp_columns = tile.warp_columns;
@@ -56,12 +114,14 @@ class ProductEmitter {
     Dim row_tiles = dims_.ceildiv(rows_, builder_.dim(tile_.rows)),
         column_tiles = dims_.ceildiv(columns_, builder_.dim(tile_.columns));
     std::vector<Dim> task_extents = form_.batch;
-    task_extents.push_back(row_tiles);
-    task_extents.push_back(column_tiles);
+    task_extents.push_back(builder_.dim(split_.count));
+    task_extents.push_back(dims_.product(std::vector<Dim>{row_tiles, column_tiles}));
     const std::vector<Expr> parts = builder_.split_task(task_extents);
-    for (size_t i = 0; i < form_.batch.size(); ++i) batch_.push_back(at(parts[i]));
-    first_row_ = first("row", parts[parts.size() - 2], tile_.rows, rows_);
-    first_column_ = first("column", parts.back(), tile_.columns, columns_);
+    take_batch(parts);
+    part_ = parts[parts.size() - 2];
+    const auto [row, column] = place_of_tile(parts.back(), row_tiles, column_tiles);
+    first_row_ = first("row", row, tile_.rows, rows_);
+    first_column_ = first("column", column, tile_.columns, columns_);
     tasks_ = dims_.product(task_extents);
     return operands();
   }
@@ -69,12 +129,17 @@ class ProductEmitter {
   bool has_single_elements() const { return node_.a.vector == 1 || node_.b.vector == 1; }
 
   LoweredVariant emit(Dim when) {
-    const DType sum = factor_ == DType::F64 ? DType::F64 : is_float(factor_) ? DType::F32 : DType::I32;
+    const DType sum = sum_type(factor_);
     accumulator_ = builder_.body.fragment("acc", sum, tile_layout(node_).elements());
     for_each_held(builder_, accumulator_, 1, [&](Block& block, const Expr&, const Expr& element) {
       block.add(store(accumulator_, element, zero_of(sum)));
     });
-    builder_.body.add(product(accumulator_, node_, integer(0), builder_.parameter(depth_)));
+    Expr begin = integer(0), end = builder_.parameter(depth_);
+    if (split_.count > 1) {
+      begin = builder_.body.let("begin", mul(part_, integer(split_.depth)));
+      end = builder_.body.let("end", min(end, add(begin, integer(split_.depth))));
+    }
+    builder_.body.add(product(accumulator_, node_, begin, end));
     const int together = lanes();
     for_each_held(builder_, accumulator_, together, [&](Block& block, const Expr& thread, const Expr& element) {
       epilogue(block, thread, element, together);
@@ -83,6 +148,23 @@ class ProductEmitter {
   }
 
  private:
+  // Column by column in bands of kBand rows of tiles: those that run at the same time share rows of a and columns of b
+  // in the cache.
+  std::pair<Expr, Expr> place_of_tile(const Expr& number, Dim down, Dim across) {
+    constexpr int64_t kBand = 16;
+    if (value_of(across) == 1) return {number, integer(0)};
+    const auto known = value_of(down);
+    if (known == 1) return {integer(0), number};
+    Block& block = builder_.body;
+    if (known && *known <= kBand)
+      return {block.let("down", mod(number, integer(*known))), block.let("across", floordiv(number, integer(*known)))};
+    const Expr columns = builder_.parameter(dims_.max(across, builder_.dim(1)));
+    const Expr first = block.let("band", mul(floordiv(number, mul(columns, integer(kBand))), integer(kBand)));
+    const Expr rest = block.let("rest", sub(number, mul(first, columns)));
+    const Expr rows = block.let("rows", max(min(sub(builder_.parameter(down), first), integer(kBand)), integer(1)));
+    return {add(first, block.let("down", mod(rest, rows))), block.let("across", floordiv(rest, rows))};
+  }
+
   // Of an index below the extent, or in the tile that its end is in: what fits 32 bits is divided in 32 bits.
   static int64_t most(Dim extent) { return range(extent).hi <= kSmall ? kSmall + kSmall / 2 : INT64_MAX / 4; }
   // A depth of several axes is taken apart by their extents, so kernels of others differ anyway: the bound may say what
@@ -109,10 +191,6 @@ class ProductEmitter {
 
   Expr inside(const Expr& index, Dim extent, int tile) {
     return known_multiple(extent, tile) ? nullptr : less(index, builder_.parameter(extent));
-  }
-
-  Parts parts(const Expr& flat, const ProductAxis& axis, int lanes = 1) {
-    return emit_.reshape({lanes > 1 ? along(flat) : at(flat)}, {axis.extent(dims_)}, axis.extents, lanes);
   }
 
   bool operands() {
@@ -171,14 +249,12 @@ class ProductEmitter {
     const Expr row = block.let("row", add(first_row_, place.row)),
                column = block.let("column", add(first_column_, place.column));
     Block inner;
-    {
-      GroupEmitter::Scope scope(emit_, inner);
-      Coords where = form_.result_at(emit_, batch_, parts(row, form_.rows), parts(column, form_.columns, lanes));
-      where.lanes = lanes;
-      if (stored_columns_ != columns_) where.mask = first_lanes(sub(builder_.parameter(columns_), column), lanes);
-      Expr sum = load(accumulator_, element, lanes);
-      if (form_.bias) sum = add(sum, form_.bias(emit_, where));
-      emit_.store_results(form_.anchor->result(), where, rounded(sum, form_.anchor->type().dtype));
+    const Expr sum = load(accumulator_, element, lanes);
+    if (split_.count > 1) {
+      const Buffer sums = builder_.scratch(0, accumulator_->element.dtype, true);
+      inner.add(store(sums, place_in_parts(part_, split_.count, row, column), sum));
+    } else {
+      store_result(inner, row, column, sum, lanes);
     }
     const Expr guard = both(inside(row, rows_, tile_.rows), inside(column, stored_columns_, tile_.columns));
     if (!guard) return block.add(loops::block(inner.take()));
@@ -187,18 +263,42 @@ class ProductEmitter {
 
   static constexpr int64_t kSmall = INT64_C(1) << 30;
 
-  DimPool& dims_;
-  const ProductForm& form_;
-  const Tile& tile_;
   DType factor_;
-  KernelBuilder builder_;
-  GroupEmitter emit_;
-  Dim rows_, columns_, stored_columns_, depth_;
+  SplitDepth split_;
   ProductNode node_;
-  Parts batch_;
-  Expr first_row_, first_column_;
+  Expr first_row_, first_column_, part_;
   Dim tasks_ = nullptr;
   Buffer accumulator_;
+};
+
+// Adds up the parts.
+class SumEmitter : ProductKernel {
+ public:
+  SumEmitter(Context& context, const Op& group, const ProductForm& form, const Tile& tile, SplitDepth split)
+      : ProductKernel(context, group, form, tile, "sum_of_parts"), split_(split) {}
+
+  LoweredVariant emit(Dim when) {
+    int lanes = 4;
+    while (!known_multiple(stored_columns_, lanes)) lanes /= 2;
+    const Dim runs = dims_.floordiv(stored_columns_, builder_.dim(lanes));
+    std::vector<Dim> extents = form_.batch;
+    extents.push_back(rows_);
+    extents.push_back(runs);
+    const std::vector<Expr> at_task = builder_.split_task(extents);
+    take_batch(at_task);
+    const Expr row = at_task[at_task.size() - 2], column = mul(at_task.back(), integer(lanes));
+    const Buffer sums = builder_.scratch(0, sum_type(tile_.factor), false);
+    Expr sum;
+    for (int part = 0; part < split_.count; ++part) {
+      Expr next = load(sums, place_in_parts(integer(part), split_.count, row, column), lanes);
+      sum = sum ? add(sum, next) : next;
+    }
+    store_result(builder_.body, row, column, sum, lanes);
+    return builder_.finish(dims_.product(extents), when);
+  }
+
+ private:
+  SplitDepth split_;
 };
 
 // An extent where every symbol is `value`, as far as its interval goes.
@@ -213,43 +313,86 @@ Tile tile_if(Context& context, const ProductForm& form, int64_t symbols) {
   DimPool& dims = context.module.dims;
   return choose_tile(context.target(), context.options.f32_products, form.a->type.dtype,
                      extent_if(dims.product(form.batch), symbols), extent_if(form.rows.extent(dims), symbols),
-                     extent_if(form.columns.extent(dims), symbols));
+                     extent_if(form.columns.extent(dims), symbols), extent_if(form.depth.extent(dims), symbols));
 }
 
 std::optional<LoweredVariant> product_variant(Context& context, const Op& group, const ProductForm& form,
-                                              const Tile& tile, Dim when) {
-  ProductEmitter emitter(context, group, form, tile);
+                                              const Tile& tile, Dim when, SplitDepth split = {}) {
+  ProductEmitter emitter(context, group, form, tile, split);
   if (!emitter.begin()) return std::nullopt;
   if (!emitter.has_single_elements()) return emitter.emit(when);
   const Tile smaller = tile_of_single_elements(tile);
-  ProductEmitter of_single_elements(context, group, form, smaller);
+  ProductEmitter of_single_elements(context, group, form, smaller, split);
   of_single_elements.begin();
   return of_single_elements.emit(when);
 }
 
+// As many blocks at once keep the memory busy.
+int64_t wanted_blocks(const Tile& tile) { return kMultiprocessors * std::min(tile.resident, 3); }
+
+// Parts of k for that many blocks, where `tiles` tiles are fewer and a part is long enough to be worth what its sums
+// cost.
+SplitDepth split_of(const Tile& tile, int64_t tiles, int64_t depth) {
+  constexpr int64_t kLeastDepth = 512, kMostParts = 8;
+  const int64_t wanted = std::min({wanted_blocks(tile) / std::max<int64_t>(tiles, 1), depth / kLeastDepth, kMostParts});
+  if (wanted < 2) return {};
+  const int64_t steps = (depth + tile.depth - 1) / tile.depth, each = (steps + wanted - 1) / wanted;
+  return {static_cast<int>((steps + each - 1) / each), each * tile.depth};
+}
+
 }  // namespace
 
-// Extents that are symbols get two tiles: that of many, where it fills the device, and that of few.
-std::optional<LoweredStep> product_step(Context& context, const Op& group, const ProductForm& form) {
-  constexpr int64_t kFew = 1, kMany = 4096;
+// Extents that are symbols get several tiles: that of many, where it fills the device, of some, and of few.
+std::optional<LoweredGroup> lower_product(Context& context, const Op& group, const ProductForm& form) {
+  constexpr int64_t kMany = 4096, kSome = 256, kFew = 1;
   DimPool& dims = context.module.dims;
   const Dim rows = form.rows.extent(dims), columns = form.columns.extent(dims), depth = form.depth.extent(dims),
             batch = dims.product(form.batch);
   if (is_zero(depth)) return std::nullopt;
-  const Tile few = tile_if(context, form, kFew), many = tile_if(context, form, kMany);
-  LoweredStep step;
-  if (many.text() != few.text()) {
-    const Dim tiles = dims.product(std::vector<Dim>{batch, dims.ceildiv(rows, dims.constant(many.rows)),
-                                                    dims.ceildiv(columns, dims.constant(many.columns))});
-    auto variant = product_variant(context, group, form, many, dims.less(dims.constant(kMultiprocessors - 1), tiles));
-    if (!variant) return std::nullopt;
-    step.variants.push_back(std::move(*variant));
+  std::vector<Tile> tiles;
+  for (const int64_t symbols : {kFew, kSome, kMany}) {
+    const Tile tile = tile_if(context, form, symbols);
+    if (tiles.empty() || tile.text() != tiles.back().text()) tiles.push_back(tile);
   }
-  auto variant = product_variant(context, group, form, few, nullptr);
-  if (!variant) return std::nullopt;
-  step.variants.push_back(std::move(*variant));
+  const auto count_of = [&](const Tile& tile) {
+    return dims.product(std::vector<Dim>{batch, dims.ceildiv(rows, dims.constant(tile.rows)),
+                                         dims.ceildiv(columns, dims.constant(tile.columns))});
+  };
+  LoweredGroup lowered;
+  LoweredStep& step = lowered.steps.emplace_back();
   step.flops = dims.product(std::vector<Dim>{dims.constant(2), batch, rows, columns, depth});
-  return step;
+  // False: no later one is needed, or none can be.
+  const auto add_variant = [&](const Tile& tile, Dim when, SplitDepth split = {}) {
+    const auto known = when ? lapidary::value_of(when) : std::optional<int64_t>(1);
+    if (known == 0) return true;
+    auto variant = product_variant(context, group, form, tile, known ? nullptr : when, split);
+    if (variant) step.variants.push_back(std::move(*variant));
+    return variant && !known;
+  };
+  const auto done = [&] { return step.variants.empty() ? std::nullopt : std::optional(std::move(lowered)); };
+  const auto at_least = [&](int64_t least, const Tile& tile) {
+    return dims.less(dims.constant(least - 1), count_of(tile));
+  };
+  for (; tiles.size() > 1; tiles.pop_back())
+    if (!add_variant(tiles.back(), at_least(kEnoughTiles, tiles.back()))) return done();
+  const Tile few = tiles.back();
+  const SplitDepth split = split_of(few, extent_if(count_of(few), kFew), lapidary::value_of(depth).value_or(0));
+  if (split.count == 1) {
+    add_variant(few, nullptr);
+    return done();
+  }
+  if (!add_variant(few, at_least(wanted_blocks(few) / 2, few))) return done();
+  Dim split_when = dims.constant(1);
+  for (const LoweredVariant& variant : step.variants)
+    split_when = dims.mul(split_when, dims.equal(variant.when, dims.constant(0)));
+  add_variant(few, nullptr, split);
+  if (step.variants.empty()) return std::nullopt;
+  const Dim stored = form.stored_columns ? form.stored_columns : columns;
+  lowered.scratch.push_back(dims.product(std::vector<Dim>{
+      split_when, batch, rows, stored, dims.constant(split.count * bit_width(sum_type(few.factor)) / 8)}));
+  const Dim when = lapidary::value_of(split_when) ? nullptr : split_when;
+  lowered.steps.push_back(single_step(SumEmitter(context, group, form, few, split).emit(when)));
+  return lowered;
 }
 
 }  // namespace lapidary::lowering::gpu

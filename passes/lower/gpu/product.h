@@ -36,6 +36,6 @@ struct ProductForm {
 };
 
 // Nothing where an operand is no expression of its coordinates, such as the sum of a row.
-std::optional<LoweredStep> product_step(Context&, const Op& group, const ProductForm&);
+std::optional<LoweredGroup> lower_product(Context&, const Op& group, const ProductForm&);
 
 }  // namespace lapidary::lowering::gpu

@@ -1,15 +1,25 @@
-// Reductions over contiguous axes on a GPU: a group of adjacent threads walks each row together, four neighbours at a
-// time where the row divides, and combines what each has found; a warp for rows of up to kWarpRow elements, a whole
-// block for longer ones. A block of warps has a row each. Passes are those of reduction_plan.h (softmax: maximum, sum,
-// quotient); what a later pass needs again is computed again: it is in the caches.
+// Reductions over contiguous axes on a GPU: a group of adjacent threads, from one to a block, takes each row together,
+// a packet of neighbours each (packets.h), and combines what each has found. Passes are those of reduction_plan.h
+// (softmax: maximum, sum, quotient).
 //
-// Example, softmax of [R, 1000] with blocks of 256:  task: rows 8 task + t / 32
-//   thread t: m = max over x = 4 (t mod 32) step 128    combine m max 32
-//   thread t: s = Σ exp(x - m)                          combine s add 32
-//   thread t: y = exp(x - m) / s
+// Rows of a known length that the threads' registers can keep are read once, and what a pass has computed the next ones
+// have (held.h): kHeld elements a thread at most, so more threads for longer rows. Of others what a later pass needs is
+// computed again: it is in the caches; a warp has rows of up to kWarpRow elements, a block longer ones.
+//
+// Example, softmax of f32 [R, 1000] by warps, in blocks of four:  task: rows 4 task + t / 32
+//   thread t: m = max over c < 8 of h[c] = x[4 (t mod 32) + 128 c]    combine m max 32
+//   thread t: s = Σ h[c] = exp(h[c] - m)                              combine s add 32
+//   thread t: y = h[c] / s
+#include <fmt/format.h>
+
+#include <map>
+#include <optional>
+
 #include "ir/error.h"
 #include "passes/lower/gpu/columns.h"
 #include "passes/lower/gpu/gpu.h"
+#include "passes/lower/gpu/held.h"
+#include "passes/lower/gpu/packets.h"
 #include "passes/lower/gpu/threads.h"
 #include "passes/lower/iteration_space.h"
 #include "passes/lower/op_loops.h"
@@ -21,31 +31,74 @@ using namespace loops;
 
 namespace {
 
-constexpr int kThreads = 256, kWarp = 32, kLanes = 4;
-constexpr int64_t kWarpRow = 2048;
+constexpr int kThreads = 128, kWarp = 32, kMostThreads = 512;
+constexpr int64_t kWarpRow = 1024;
+constexpr int64_t kHeld = 32, kHeldInWarp = 16;  // elements of a thread: at most, and as long as a warp has no more
+constexpr int64_t kRegisters = 72;               // for them
+
+// How a row is shared out.
+struct RowShape {
+  int each = kWarp, lanes = 1;  // threads; neighbours a thread takes at once
+  int64_t chunks = 0;           // packets that a thread holds; 0: it walks over the row
+  bool exact = false;           // all threads hold that many
+  int threads = kThreads;       // of the block
+
+  std::string text() const { return fmt::format("each={} lanes={} chunks={}", each, lanes, chunks); }
+};
+
+int64_t divide_up(int64_t x, int64_t y) { return (x + y - 1) / y; }
+
+RowShape shape_of(const Op& group, int64_t guessed, std::optional<int64_t> length, Dim innermost, int registers) {
+  RowShape shape;
+  shape.lanes = packet_lanes(group, innermost);
+  if (length && *length > 0) {
+    shape.each = 1;
+    const auto chunks = [&] { return divide_up(*length, int64_t{shape.each} * shape.lanes); };
+    const int64_t most = std::min(kHeld, kRegisters / std::max(registers, 1)),
+                  most_in_warp = std::min(most, kHeldInWarp);
+    while (shape.each < kWarp && chunks() > 1 && chunks() * shape.lanes > most_in_warp) shape.each *= 2;
+    while (shape.each < kMostThreads && chunks() > 1 && chunks() * shape.lanes > most) shape.each *= 2;
+    shape.threads = std::max(kThreads, shape.each);
+    if (chunks() * shape.lanes <= std::max<int64_t>(most, shape.lanes)) {
+      shape.chunks = chunks();
+      shape.exact = *length % (int64_t{shape.each} * shape.lanes) == 0;
+      return shape;
+    }
+  }
+  shape.each = guessed > kWarpRow ? 2 * kThreads : kWarp;
+  shape.threads = std::max(kThreads, shape.each);
+  return shape;
+}
 
 class RowEmitter {
  public:
   RowEmitter(KernelBuilder& builder, const Op& group, const ReductionPlan& plan, const IterationSpace& space)
-      : builder_(builder), plan_(plan), space_(space), emit_(builder, group), index_(space.axes.size()) {
+      : builder_(builder),
+        plan_(plan),
+        space_(space),
+        emit_(builder, group),
+        index_(space.axes.size()),
+        held_(held_values(group, plan)) {
     for (int axis : space.loops()) (plan.is_reduced(space, axis) ? reduced_ : kept_).push_back(axis);
     int64_t length = 1;
     for (int axis : reduced_) length *= guess(extent(axis));
-    each_ = length > kWarpRow ? kThreads : kWarp;
-    lanes_ = known_multiple(extent(reduced_.back()), kLanes) ? kLanes : 1;
+    const auto known = reduced_.size() == 1 ? value_of(extent(reduced_[0])) : std::nullopt;
+    shape_ = shape_of(group, length, known, extent(reduced_.back()), held_.registers);
   }
 
   LoweredStep emit() {
-    builder_.threads = kThreads;
-    for (const ReductionPlan::Pass& pass : plan_.passes) reduce(pass);
+    builder_.threads = shape_.threads;
+    for (size_t pass = 0; pass < plan_.passes.size(); ++pass) reduce(pass);
     if (!plan_.kept_results.empty()) store_kept();
     if (!plan_.full_results.empty()) store_full();
     DimPool& dims = builder_.module.dims;
-    return single_step(builder_.finish(dims.ceildiv(dims.product(kept_extents()), builder_.dim(rows_of_block()))));
+    LoweredVariant variant = builder_.finish(dims.ceildiv(dims.product(kept_extents()), builder_.dim(rows_of_block())));
+    variant.kernel.schedule = shape_.text();
+    return single_step(std::move(variant));
   }
 
  private:
-  int rows_of_block() const { return kThreads / each_; }
+  int rows_of_block() const { return shape_.threads / shape_.each; }
   Dim extent(int axis) const { return space_.axes[axis].loop_extent; }
   std::vector<Dim> kept_extents() const {
     std::vector<Dim> extents;
@@ -56,8 +109,8 @@ class RowEmitter {
   // A Thread loop whose body stands at the thread's own row.
   void threads(const std::function<void(Block&)>& body) {
     for_each_thread(builder_, [&](Block& own, const Expr& thread) {
-      lane_ = mod(thread, integer(each_));
-      Expr row = add(mul(variable(builder_.task()), integer(rows_of_block())), floordiv(thread, integer(each_)));
+      lane_ = mod(thread, integer(shape_.each));
+      Expr row = add(mul(variable(builder_.task()), integer(rows_of_block())), floordiv(thread, integer(shape_.each)));
       row = own.let("row", row);
       Block rest;
       {
@@ -77,29 +130,58 @@ class RowEmitter {
   }
 
   // Loops over the thread's part of the row.
-  void walk(Block& outer, size_t loop, const std::function<void(Block&)>& body) {
-    const int axis = reduced_[loop];
+  void walk(Block& outer, const std::function<void(Block&)>& body) {
+    if (shape_.chunks > 0)
+      walk_held(outer, body);
+    else
+      walk_all(outer, 0, body);
+  }
+
+  void walk_held(Block& outer, const std::function<void(Block&)>& body) {
+    const Var chunk = make_var("c", {}, 0, shape_.chunks - 1);
+    chunk_ = variable(chunk);
+    Block inner;
+    const Expr x = inner.let(
+        "x", add(mul(lane_, integer(shape_.lanes)), mul(chunk_, integer(int64_t{shape_.each} * shape_.lanes))));
+    index_[reduced_[0]] = x;
+    if (shape_.exact) {
+      body(inner);
+    } else {
+      Block inside;
+      body(inside);
+      inner.add(if_then(less(x, builder_.literal(extent(reduced_[0]))), inside.take()));
+    }
+    outer.add(for_loop(chunk, integer(0), integer(shape_.chunks), 1, LoopKind::Unrolled, inner.take()));
+  }
+
+  void walk_all(Block& outer, size_t loop, const std::function<void(Block&)>& body) {
+    const int axis = reduced_[loop], lanes = shape_.lanes;
     const bool last = loop + 1 == reduced_.size();
-    const Expr begin = last ? mul(lane_, integer(lanes_)) : integer(0);
-    const Var var = make_var("x", {}, 0, INT64_MAX / 4, last ? lanes_ : 1);
+    const Expr begin = last ? mul(lane_, integer(lanes)) : integer(0);
+    const Var var = make_var("x", {}, 0, INT64_MAX / 4, last ? lanes : 1);
     index_[axis] = variable(var);
     Block inner;
     if (last)
       body(inner);
     else
-      walk(inner, loop + 1, body);
-    outer.add(for_loop(var, begin, builder_.parameter(extent(axis)), last ? int64_t{each_} * lanes_ : 1,
+      walk_all(inner, loop + 1, body);
+    outer.add(for_loop(var, begin, builder_.parameter(extent(axis)), last ? int64_t{shape_.each} * lanes : 1,
                        LoopKind::Serial, inner.take()));
   }
 
-  Coords here() { return space_.coords(index_, reduced_.back(), lanes_); }
+  Coords here() { return space_.coords(index_, reduced_.back(), shape_.lanes); }
   Coords kept_here() {
     for (int axis : reduced_) index_[axis] = integer(0);
     return plan_.kept(space_.coords(index_, -1, 1));
   }
 
-  void reduce(const ReductionPlan::Pass& pass) {
+  void reduce(size_t pass_index) {
+    const ReductionPlan::Pass& pass = plan_.passes[pass_index];
     std::vector<Buffer> totals;
+    if (shape_.chunks > 0)
+      for (const Value* value : held_.computed[pass_index])
+        fragments_[value] =
+            builder_.body.fragment("held", compute_dtype(value->type.dtype), shape_.chunks * shape_.lanes);
     for (const Op* op : pass.reductions)
       totals.push_back(builder_.body.fragment("total", identity_of(op->kind, op->type().dtype)->type.dtype, 1));
     for (size_t i = 0; i < totals.size(); ++i) start(*pass.reductions[i], totals[i]);
@@ -107,11 +189,13 @@ class RowEmitter {
       std::vector<Buffer> sums;
       for (const Op* op : pass.reductions) {
         const Expr identity = identity_of(op->kind, op->type().dtype);
-        sums.push_back(outer.local("sum", {identity->type.dtype, static_cast<uint16_t>(lanes_)}, 1));
-        outer.add(store(sums.back(), integer(0), splat_to(identity, lanes_)));
+        sums.push_back(outer.local("sum", {identity->type.dtype, static_cast<uint16_t>(shape_.lanes)}, 1));
+        outer.add(store(sums.back(), integer(0), splat_to(identity, shape_.lanes)));
       }
-      walk(outer, 0, [&](Block& inner) {
+      walk(outer, [&](Block& inner) {
         GroupEmitter::Scope scope(emit_, inner);
+        if (shape_.chunks > 0)
+          for (const Value* value : held_.computed[pass_index]) compute_held(inner, value);
         for (size_t i = 0; i < sums.size(); ++i) {
           const Op& op = *pass.reductions[i];
           const Expr element = emit_.value(op.operand(0), here());
@@ -122,13 +206,41 @@ class RowEmitter {
         outer.add(store(totals[i], integer(0),
                         loops::reduce(combining_op(pass.reductions[i]->kind), load(sums[i], integer(0)))));
     });
+    if (shape_.chunks > 0)
+      for (const Value* value : held_.computed[pass_index]) bind_held(value);
     for (size_t i = 0; i < totals.size(); ++i) {
       const Op& op = *pass.reductions[i];
-      builder_.body.add(combine(totals[i], combining_op(op.kind), each_));
+      builder_.body.add(combine(totals[i], combining_op(op.kind), shape_.each));
       emit_.bind(op.result(), [this, &op, total = totals[i]](const Coords&) {
         return finished_reduction(builder_, plan_, op, load(total, integer(0)));
       });
     }
+  }
+
+  Expr place_in_fragment() const { return mul(chunk_, integer(shape_.lanes)); }
+
+  void compute_held(Block& block, const Value* value) {
+    const Expr computed = block.let("held", emit_.value(value, here()));
+    block.add(store(fragments_.at(value), place_in_fragment(), computed));
+    bind_here(value, [computed] { return computed; });
+  }
+
+  void bind_held(const Value* value) {
+    bind_here(value, [this, value] { return load(fragments_.at(value), place_in_fragment(), shape_.lanes); });
+  }
+
+  // Elsewhere in the row it is computed: it may be needed at moved coordinates, too.
+  void bind_here(const Value* value, const std::function<Expr()>& held) {
+    emit_.bind(value, [this, value, held](const Coords& coords) {
+      if (same_coords(coords, here())) return held();
+      const std::function<Expr()> kept = held;
+      RowEmitter* self = this;
+      const Value* moved = value;
+      emit_.unbind(moved);
+      Expr elsewhere = self->emit_.value(moved, coords);
+      self->bind_here(moved, kept);
+      return elsewhere;
+    });
   }
 
   // Threads whose row there is not take part in the combination all the same.
@@ -152,7 +264,7 @@ class RowEmitter {
 
   void store_full() {
     threads([&](Block& own) {
-      walk(own, 0, [&](Block& inner) {
+      walk(own, [&](Block& inner) {
         GroupEmitter::Scope scope(emit_, inner);
         for (uint32_t result : plan_.full_results) store_located(emit_, plan_, result, here(), true);
       });
@@ -165,8 +277,10 @@ class RowEmitter {
   GroupEmitter emit_;
   std::vector<Expr> index_;
   std::vector<int> reduced_, kept_;
-  int each_ = kWarp, lanes_ = 1;  // threads of a row; neighbours a thread takes at once
-  Expr lane_;                     // of the thread within its row
+  const HeldValues held_;
+  std::map<const Value*, Buffer> fragments_;
+  RowShape shape_;
+  Expr lane_, chunk_;  // of the thread within its row; of what it holds
 };
 
 }  // namespace

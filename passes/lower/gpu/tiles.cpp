@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
 #include <span>
 
 #include "ir/loops_text.h"
@@ -14,35 +13,49 @@ using loops::Atom;
 
 namespace {
 
-constexpr int kNarrowest = 32;  // columns that a tile is not cut below, however few there are
+// What is not a loop over k: a block's start, the first operands' way, the results'.
+constexpr int64_t kFixed = 1200, kFixedOfWarpgroups = 2500;
 
-// From the largest on.
-constexpr Tile kFloats[] = {{Atom::Fma, DType::F32, 128, 128, 16, 8, 1, 2},
-                            {Atom::Fma, DType::F32, 128, 64, 16, 4, 1, 2},
-                            {Atom::Fma, DType::F32, 64, 64, 16, 4, 1, 2},
-                            {Atom::Fma, DType::F32, 32, 32, 16, 2, 1, 2}};
-constexpr Tile kHalves[] = {
-    {Atom::F16, DType::F16, 128, 256, 32, 2, 4, 3}, {Atom::F16, DType::F16, 128, 128, 32, 2, 4, 3},
-    {Atom::F16, DType::F16, 128, 64, 32, 2, 2, 3},  {Atom::F16, DType::F16, 64, 64, 32, 2, 2, 3},
-    {Atom::F16, DType::F16, 128, 32, 32, 4, 1, 3},  {Atom::F16, DType::F16, 32, 32, 32, 1, 2, 3}};
+constexpr Tile kFloats[] = {{Atom::Fma, DType::F32, 128, 128, 16, 8, 1, 2, false, 2, 115, 300},
+                            {Atom::Fma, DType::F32, 128, 64, 16, 4, 1, 2, false, 3, 105, 300},
+                            {Atom::Fma, DType::F32, 64, 64, 16, 4, 1, 2, false, 4, 90, 200},
+                            {Atom::Fma, DType::F32, 32, 32, 16, 2, 1, 2, false, 8, 60, 150}};
+constexpr Tile kHalves[] = {{Atom::F16, DType::F16, 128, 256, 32, 2, 4, 3, false, 1, 1000, 300},
+                            {Atom::F16, DType::F16, 128, 128, 32, 2, 4, 4, false, 2, 950, 250},
+                            {Atom::F16, DType::F16, 128, 64, 32, 2, 2, 4, false, 3, 750, 250},
+                            {Atom::F16, DType::F16, 64, 64, 64, 2, 2, 3, false, 4, 550, 300},
+                            {Atom::F16, DType::F16, 128, 32, 32, 4, 1, 4, false, 4, 450, 250},
+                            {Atom::F16, DType::F16, 32, 32, 128, 2, 2, 3, false, 4, 280, 450}};
 
 constexpr Tile kDoubles = {Atom::Fma, DType::F64, 32, 32, 8, 2, 1, 2};
 // Hopper's: two warpgroups multiply what a third brings.
-constexpr Tile kHopperHalves[] = {{Atom::F16, DType::F16, 128, 256, 64, 8, 1, 4, true},
-                                  {Atom::F16, DType::F16, 128, 128, 64, 8, 1, 5, true},
-                                  {Atom::F16, DType::F16, 128, 64, 64, 8, 1, 8, true},
-                                  {Atom::F16, DType::F16, 128, 32, 64, 8, 1, 8, true}};
-constexpr Tile kHopperRounded[] = {{Atom::TF32, DType::F32, 128, 128, 32, 8, 1, 5, true}};
-constexpr Tile kHopperBytes[] = {{Atom::I8, DType::I8, 128, 256, 128, 8, 1, 4, true},
-                                 {Atom::I8, DType::I8, 128, 128, 128, 8, 1, 5, true}};
-constexpr Tile kRounded[] = {{Atom::TF32, DType::F32, 128, 128, 32, 2, 4, 3},
-                             {Atom::TF32, DType::F32, 128, 64, 32, 2, 2, 3},
-                             {Atom::TF32, DType::F32, 64, 64, 32, 2, 2, 3},
-                             {Atom::TF32, DType::F32, 32, 32, 32, 1, 2, 3}};
-constexpr Tile kTensorBytes[] = {{Atom::I8, DType::I8, 128, 128, 64, 2, 4, 3},
-                                 {Atom::I8, DType::I8, 64, 64, 64, 2, 2, 3},
-                                 {Atom::I8, DType::I8, 32, 32, 64, 1, 2, 3}};
+constexpr Tile kHopperHalves[] = {{Atom::F16, DType::F16, 128, 256, 64, 8, 1, 4, true, 1, 1800},
+                                  {Atom::F16, DType::F16, 128, 192, 64, 8, 1, 4, true, 1, 1750},
+                                  {Atom::F16, DType::F16, 128, 128, 64, 8, 1, 6, true, 1, 1500},
+                                  {Atom::F16, DType::F16, 128, 64, 64, 8, 1, 8, true, 1, 1000},
+                                  {Atom::F16, DType::F16, 128, 32, 64, 8, 1, 8, true, 1, 550}};
+constexpr Tile kHopperRounded[] = {{Atom::TF32, DType::F32, 128, 128, 32, 8, 1, 5, true, 1, 700}};
+constexpr Tile kHopperBytes[] = {{Atom::I8, DType::I8, 128, 256, 128, 8, 1, 4, true, 1, 3600},
+                                 {Atom::I8, DType::I8, 128, 128, 128, 8, 1, 5, true, 1, 3000}};
+constexpr Tile kRounded[] = {{Atom::TF32, DType::F32, 128, 128, 32, 2, 4, 3, false, 1, 500, 300},
+                             {Atom::TF32, DType::F32, 128, 64, 32, 2, 2, 3, false, 2, 400, 300},
+                             {Atom::TF32, DType::F32, 64, 64, 32, 2, 2, 3, false, 3, 280, 250},
+                             {Atom::TF32, DType::F32, 32, 32, 32, 1, 2, 3, false, 6, 140, 200}};
+constexpr Tile kTensorBytes[] = {{Atom::I8, DType::I8, 128, 128, 64, 2, 4, 3, false, 2, 1900, 250},
+                                 {Atom::I8, DType::I8, 64, 64, 64, 2, 2, 3, false, 4, 1000, 250},
+                                 {Atom::I8, DType::I8, 32, 32, 64, 1, 2, 3, false, 8, 500, 200}};
 constexpr Tile kBytes = {Atom::Fma, DType::I8, 64, 64, 32, 4, 1, 2};
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Clocks until the busiest multiprocessor is done: as long as its multiplications take, or as its blocks' steps do.
+int64_t clocks(const Tile& tile, int64_t batch, int64_t rows, int64_t columns, int64_t depth) {
+  const int64_t tiles = batch * ceil_div(rows, tile.rows) * ceil_div(columns, tile.columns);
+  const int64_t each = ceil_div(tiles, kMultiprocessors), fixed = tile.warpgroups ? kFixedOfWarpgroups : kFixed;
+  const int64_t multiplying = each * tile.rows * tile.columns * depth / tile.rate;
+  const int64_t stepping = ceil_div(each, tile.resident) * ceil_div(depth, tile.depth) * tile.step;
+  return std::max(multiplying, stepping) + fixed;
+}
 
 }  // namespace
 
@@ -59,7 +72,7 @@ Tile tile_of_single_elements(const Tile& tile) {
 }
 
 Tile choose_tile(const Target& target, passes::F32Products f32, DType factor, int64_t batch, int64_t rows,
-                 int64_t columns) {
+                 int64_t columns, int64_t depth) {
   if (factor == DType::F64) return kDoubles;
   const bool tensor = target.capability >= 80, halves = bit_width(factor) == 16 && tensor,
              bytes = bit_width(factor) == 8;
@@ -71,28 +84,19 @@ Tile choose_tile(const Target& target, passes::F32Products f32, DType factor, in
   const bool rounded = factor == DType::F32 && tensor && f32 != passes::F32Products::IEEE;
   const bool as_halves = halves || (rounded && f32 == passes::F32Products::BF16);
   const bool hopper = target.capability == 90 && target.capability_only;
-  const std::span<const Tile> tiles = bytes       ? std::span<const Tile>(kTensorBytes)
-                                      : as_halves ? std::span<const Tile>(kHalves)
-                                      : rounded   ? std::span<const Tile>(kRounded)
-                                                  : std::span<const Tile>(kFloats);
-  const auto wasteful = [&](const Tile& tile) {
-    return tile.rows >= 2 * rows || (tile.columns >= 2 * columns && tile.columns > kNarrowest);
+  const Tile* best = nullptr;
+  const auto consider = [&](std::span<const Tile> tiles) {
+    for (const Tile& tile : tiles)
+      if (!best || clocks(tile, batch, rows, columns, depth) < clocks(*best, batch, rows, columns, depth)) best = &tile;
   };
-  const auto count = [&](const Tile& tile) {
-    return batch * ((rows + tile.rows - 1) / tile.rows) * ((columns + tile.columns - 1) / tile.columns);
-  };
-  const auto chosen_of = [&](std::span<const Tile> candidates) {
-    const auto found = std::ranges::find_if(candidates, [&](const Tile& candidate) {
-      return !wasteful(candidate) && count(candidate) >= kMultiprocessors;
-    });
-    return found == candidates.end() ? std::nullopt : std::optional(*found);
-  };
-  std::optional<Tile> of_warpgroups;
-  if (hopper && (bytes || as_halves || (rounded && f32 == passes::F32Products::TF32)))
-    of_warpgroups = chosen_of(bytes       ? std::span<const Tile>(kHopperBytes)
-                              : as_halves ? std::span<const Tile>(kHopperHalves)
-                                          : std::span<const Tile>(kHopperRounded));
-  Tile tile = of_warpgroups ? *of_warpgroups : chosen_of(tiles).value_or(tiles.back());
+  consider(bytes       ? std::span<const Tile>(kTensorBytes)
+           : as_halves ? std::span<const Tile>(kHalves)
+           : rounded   ? std::span<const Tile>(kRounded)
+                       : std::span<const Tile>(kFloats));
+  if (hopper && bytes) consider(kHopperBytes);
+  if (hopper && as_halves) consider(kHopperHalves);
+  if (hopper && rounded && f32 == passes::F32Products::TF32) consider(kHopperRounded);
+  Tile tile = *best;
   const bool brain = (halves && factor == DType::BF16) || (rounded && f32 == passes::F32Products::BF16);
   if (brain) tile.atom = Atom::BF16, tile.factor = DType::BF16;
   if (rounded && f32 == passes::F32Products::TF32x3) tile.atom = Atom::TF32x3;

@@ -1,4 +1,4 @@
-// Which tile a product is cut into, for a GPU: as large as leaves every multiprocessor one.
+// Which tile a product is cut into, for a GPU: the one that is done first by a simple reckoning.
 #pragma once
 
 #include <string>
@@ -14,13 +14,18 @@ struct Tile {
   DType factor;  // what its operands are staged as
   int rows, columns, depth, warp_rows, warp_columns, stages;
   bool warpgroups = false;
+  // For the reckoning. `resident` blocks on a multiprocessor do `rate` multiplications a clock together; alone, a block
+  // takes `step` clocks for each `depth` of k.
+  int resident = 1, rate = 1, step = 0;
   std::string text() const;
 };
 
 // `factor`: the operands' type. Extents are guesses.
-Tile choose_tile(const Target&, passes::F32Products, DType factor, int64_t batch, int64_t rows, int64_t columns);
+Tile choose_tile(const Target&, passes::F32Products, DType factor, int64_t batch, int64_t rows, int64_t columns,
+                 int64_t depth);
 
 constexpr int64_t kMultiprocessors = 128;  // that a device is taken to have
+constexpr int64_t kEnoughTiles = 96;       // to be worth their size
 
 // In its place where chunks are single elements, whose addresses take a register or two each.
 Tile tile_of_single_elements(const Tile&);

@@ -13,7 +13,8 @@ constexpr Way COPIED = Way::Copied, STRIDED = Way::Strided, COMPUTED = Way::Comp
 template <int ROWS, int KEYS, int WIDTH, int VALUES, int WARPS, int STAGES, class Q, class K, class V>
 void test(const char* name, bool all) {
   typedef attend_fma<ROWS, KEYS, WIDTH, VALUES, WARPS, STAGES> attention;
-  check_attentions<attention, ROWS, KEYS, 32 * WARPS, WIDTH, VALUES, Q, K, V>(name, {0x1p-24, 0x1p-22}, all);
+  typedef by_blocks<attention, ROWS, 32 * WARPS> launch;
+  check_attentions<launch, ROWS, KEYS, WIDTH, VALUES, Q, K, V>(name, {0x1p-24, 0x1p-22}, all);
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 //
 #include "codegen/cuda/device/product_mma.h"
 //
+#include "codegen/cuda/device/attend_tensor.h"
+//
 #include "codegen/cuda/device/attend_mma.h"
 
 namespace {
@@ -15,7 +17,8 @@ constexpr Way COPIED = Way::Copied, STRIDED = Way::Strided, COMPUTED = Way::Comp
 template <class ATOM, int KEYS, int WIDTH, int VALUES, int WARPS, int STAGES, class Q, class K, class V>
 void test(const char* name, exactness exact, bool all) {
   typedef attend_mma<ATOM, 16 * WARPS, KEYS, WIDTH, VALUES, WARPS, STAGES> attention;
-  check_attentions<attention, 16 * WARPS, KEYS, 32 * WARPS, WIDTH, VALUES, Q, K, V>(name, exact, all);
+  typedef by_blocks<attention, 16 * WARPS, 32 * WARPS> launch;
+  check_attentions<launch, 16 * WARPS, KEYS, WIDTH, VALUES, Q, K, V>(name, exact, all);
 }
 
 template <class CODEC, class ATOM>

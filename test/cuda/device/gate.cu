@@ -59,7 +59,8 @@ extern "C" __global__ void __launch_bounds__(1024) reduce_rows(const f32* __rest
   y[threadIdx.x] = reduce_threads<sum, 1024, 1024>(value, (f32*)shared) + reduce_threads<most, 32, 1024>(value, (f32*)shared);
 }
 
-#define ATTENTION(name, attention, T, ROWS, THREADS, WIDTH, VALUES, VECTOR)                                                      \
+#define BIASED any_score([=](i64 row, i64 key, f32 s) { return key > first + row ? -float_of(0x7f800000u) : s * 0.125f; })
+#define ATTENTION(name, attention, T, ROWS, THREADS, WIDTH, VALUES, VECTOR, SCORE)                                               \
   extern "C" __global__ void __launch_bounds__(THREADS)                                                                         \
       name(const T* __restrict__ q, const T* __restrict__ k, const T* __restrict__ v, f32* __restrict__ o, i64 rows, i64 keys) { \
     DYNAMIC_SHARED(shared);                                                                                                     \
@@ -69,7 +70,7 @@ extern "C" __global__ void __launch_bounds__(1024) reduce_rows(const f32* __rest
     });                                                                                                                         \
     attention::run(                                                                                                             \
         shared, 0, keys, queries, strided<T, VECTOR, false>(k, WIDTH, WIDTH), strided<T, VECTOR, false>(v, VALUES, VALUES),     \
-        [=](i64 row, i64 key, f32 s) { return key > first + row ? -float_of(0x7f800000u) : s * 0.125f; },                       \
+        SCORE,                                                                                                                  \
         [=](i64 row, i64 column, f32 x, f32 y) {                                                                                \
           if (first + row >= rows) return;                                                                                      \
           o[(first + row) * VALUES + column] = x;                                                                               \
@@ -78,7 +79,7 @@ extern "C" __global__ void __launch_bounds__(1024) reduce_rows(const f32* __rest
         [=](i64, f32) {});                                                                                                      \
   }
 typedef attend_fma<32, 64, 64, 64, 4, 2> attention_of_f32;
-ATTENTION(attend_f32_64, attention_of_f32, f32, 32, 128, 64, 64, 4)
+ATTENTION(attend_f32_64, attention_of_f32, f32, 32, 128, 64, 64, 4, BIASED)
 
 #if __CUDA_ARCH__ >= 800
 #define MMA(name, ATOM, T, ROWS, COLUMNS, DEPTH, WARPS_M, WARPS_N, STAGES, A_ALONG_K, B_ALONG_K, VECTOR)                       \
@@ -141,10 +142,11 @@ extern "C" __global__ void __launch_bounds__(256)
   }
 }
 
-#define ATTEND(name, ATOM, T, WARPS, KEYS, WIDTH, VECTOR)                                \
+#define ATTEND(name, ATOM, T, WARPS, KEYS, WIDTH, VECTOR, SCORE)                         \
   typedef attend_mma<ATOM, 16 * WARPS, KEYS, WIDTH, WIDTH, WARPS, 2> name##_attention;   \
-  ATTENTION(name, name##_attention, T, 16 * WARPS, 32 * WARPS, WIDTH, WIDTH, VECTOR)
-ATTEND(attend_f16_64, atom_f16, u16, 4, 64, 64, 8)
-ATTEND(attend_bf16_128, atom_bf16, u16, 4, 64, 128, 8)
-ATTEND(attend_tf32_64, atom_tf32, f32, 4, 32, 64, 4)
+  ATTENTION(name, name##_attention, T, 16 * WARPS, 32 * WARPS, WIDTH, WIDTH, VECTOR, SCORE)
+ATTEND(attend_f16_64, atom_f16, u16, 4, 64, 64, 8, BIASED)
+ATTEND(attend_bf16_128, atom_bf16, u16, 4, 64, 128, 8, (scaled_score<true>{0.125f, first}))
+ATTEND(attend_f16_128, atom_f16, u16, 4, 64, 128, 8, (scaled_score<false>{0.125f, 0}))
+ATTEND(attend_tf32_64, atom_tf32, f32, 4, 32, 64, 4, BIASED)
 #endif

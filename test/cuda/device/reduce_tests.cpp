@@ -102,17 +102,18 @@ void test_more_groups(unsigned order) {
 template <int GROUP>
 void test_extremes(unsigned order) {
   for (int at : {0, 1, GROUP / 2, GROUP - 1}) {
-    std::vector<f32> nans(GROUP), zeros(GROUP);
-    emulator::launch({1}, {GROUP}, GROUP / 32 * 4, order, [&] {
+    std::vector<f32> nans(GROUP);
+    std::vector<f64> zeros(GROUP);  // f32 has an instruction that puts -0 below
+    emulator::launch({1}, {GROUP}, GROUP / 32 * 8, order, [&] {
       DYNAMIC_SHARED(shared);
       const bool here = int(threadIdx.x) == at;
       nans[threadIdx.x] =
           reduce_threads<most, GROUP, GROUP>(here ? NAN : f32(threadIdx.x), reinterpret_cast<f32*>(shared));
-      zeros[threadIdx.x] = reduce_threads<least, GROUP, GROUP>(here ? -0.0f : 0.0f, reinterpret_cast<f32*>(shared));
+      zeros[threadIdx.x] = reduce_threads<least, GROUP, GROUP>(here ? -0.0 : 0.0, reinterpret_cast<f64*>(shared));
     });
     check(!emulator_error(), "extremes of %d", GROUP);
     for (f32 x : nans) check(std::isnan(x), "most of NaN at %d of %d is %g", at, GROUP, f64(x));
-    for (f32 x : zeros) check(same_bits(x, zeros[0]), "least of zeros with -0 at %d of %d: signs differ", at, GROUP);
+    for (f64 x : zeros) check(same_bits(x, zeros[0]), "least of zeros with -0 at %d of %d: signs differ", at, GROUP);
   }
 }
 

@@ -38,6 +38,7 @@ enum Error : int {
   kUnsupportedPtx = 222,
   kInvalidHandle = 400,
   kNotFound = 500,
+  kNotSupported = 801,
   kIllegalAddress = 700,
   kLaunchFailed = 719
 };
@@ -90,17 +91,20 @@ using EmulatedKernel = void (*)(const unsigned grid[3], const unsigned block[3],
 struct Function {
   std::string name;
   EmulatedKernel kernel;
-  unsigned parameters;
+  std::vector<unsigned> parameter_bytes;
   int most_shared = 48 << 10;
 };
 size_t live_modules();
 
 // --- launches
 // ------------------------------------------------------------------------------------------------------------
+struct Parameter {
+  alignas(64) char bytes[128];
+};
 struct Launch {
   Function* function = nullptr;
   unsigned grid[3], block[3], shared_bytes;
-  std::vector<uint64_t> parameters;
+  std::vector<Parameter> parameters;
 };
 int check_launch(Function*, const unsigned grid[3], const unsigned block[3], unsigned shared_bytes, void** parameters,
                  void** extra, Launch* out);

@@ -3,8 +3,10 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 
 #include "test/cuda/driver/driver.h"
+#include "test/cuda/emulator/tensor_map.h"
 
 namespace standin {
 namespace {
@@ -69,15 +71,15 @@ int check_launch(Function* function, const unsigned grid[3], const unsigned bloc
   for (int i = 0; i < 3; ++i) out->grid[i] = grid[i], out->block[i] = block[i];
   out->shared_bytes = shared_bytes;
   out->parameters.clear();
-  for (unsigned i = 0; i < function->parameters; ++i)
-    out->parameters.push_back(*static_cast<const uint64_t*>(parameters[i]));
+  for (size_t i = 0; i < function->parameter_bytes.size(); ++i)
+    std::memcpy(out->parameters.emplace_back().bytes, parameters[i], function->parameter_bytes[i]);
   return kSuccess;
 }
 
 int run_launch(const Launch& launch) {
-  std::vector<uint64_t> values = launch.parameters;
+  std::vector<Parameter> values = launch.parameters;
   std::vector<void*> pointers;
-  for (uint64_t& value : values) pointers.push_back(&value);
+  for (Parameter& value : values) pointers.push_back(value.bytes);
   const MemoryAccess access;
   launch.function->kernel(launch.grid, launch.block, launch.shared_bytes, launches++ % 3, pointers.data());
   Dl_info info;
@@ -93,6 +95,16 @@ int run_launch(const Launch& launch) {
 }  // namespace standin
 
 using namespace standin;
+
+EXPORT int cuTensorMapEncodeTiled(emulated_tensor_map* map, int type, uint32_t rank, void* address,
+                                  const uint64_t* extents, const uint64_t* strides, const uint32_t* box,
+                                  const uint32_t* steps, int interleave, int swizzle, int, int fill) {
+  STANDIN_CALL("cuTensorMapEncodeTiled", kContext);
+  const char* broken =
+      encode_tensor_map(map, type, rank, address, extents, strides, box, steps, interleave, swizzle, fill);
+  if (broken) std::fprintf(stderr, "stand-in driver: cuTensorMapEncodeTiled: %s\n", broken);
+  return broken ? kInvalidValue : kSuccess;
+}
 
 EXPORT int cuStreamCreate(Stream** out, unsigned) {
   STANDIN_CALL("cuStreamCreate", kContext);

@@ -88,6 +88,21 @@ EXPORT int cuGraphAddKernelNode(NodeHandle** out, Graph* graph, NodeHandle* cons
   return kSuccess;
 }
 
+// Edges may be programmatic from a kernel to a kernel; run here, what they allow to overlap does not.
+EXPORT int cuGraphAddDependencies_v2(Graph* graph, NodeHandle* const* from, NodeHandle* const* to,
+                                     const unsigned char (*edges)[8], size_t count) {
+  STANDIN_CALL("cuGraphAddDependencies_v2", kContext);
+  if (!graphs.count(graph)) return kInvalidHandle;
+  for (size_t i = 0; i < count; ++i) {
+    const bool early = edges && edges[i][0] == 1 && edges[i][1] == 0 && edges[i][2] == 1;
+    if (edges && !early) return kInvalidValue;
+    if (early && machine().capability < 90) return kNotSupported;
+    if (from[i]->graph != graph || to[i]->graph != graph) return kInvalidValue;
+    graph->nodes[to[i]->index].waits_for.push_back(from[i]->index);
+  }
+  return kSuccess;
+}
+
 EXPORT int cuGraphInstantiateWithFlags(Executable** out, Graph* graph, unsigned long long) {
   STANDIN_CALL("cuGraphInstantiateWithFlags", kContext);
   if (!graphs.count(graph)) return kInvalidHandle;

@@ -102,12 +102,17 @@ EXPORT int cuModuleGetFunction(Function** out, Module* module, const char* name)
   std::unique_ptr<Function>& function = module->functions[name];
   if (!function) {
     const auto kernel = reinterpret_cast<EmulatedKernel>(emulated(std::string("emulated_") + name));
-    const auto* parameters = static_cast<const unsigned*>(emulated(std::string("emulated_parameters_") + name));
+    struct Sizes {  // as test/cuda/emulator/kernel.h has them
+      unsigned count;
+      const unsigned* bytes;
+    };
+    const auto* parameters = static_cast<const Sizes*>(emulated(std::string("emulated_parameters_") + name));
     if (!kernel || !parameters) {
       std::fprintf(stderr, "stand-in driver: no emulated kernel %s\n", name);
       return kNotFound;
     }
-    function = std::make_unique<Function>(Function{name, kernel, *parameters});
+    function =
+        std::make_unique<Function>(Function{name, kernel, {parameters->bytes, parameters->bytes + parameters->count}});
   }
   *out = function.get();
   return kSuccess;

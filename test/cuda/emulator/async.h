@@ -25,13 +25,14 @@ struct StoredBox {
 struct Product {
   void (*multiply)(unsigned first_thread, size_t index);
   void* d;
+  const void* registers;  // of a, or null
   uint64_t a, b;
   bool accumulate;
   unsigned group;
   // Asked for by another thread of the warpgroup, into registers of its own.
   bool same(const Product& other) const {
-    return multiply == other.multiply && a == other.a && b == other.b && accumulate == other.accumulate &&
-           group == other.group;
+    return multiply == other.multiply && !registers == !other.registers && a == other.a && b == other.b &&
+           accumulate == other.accumulate && group == other.group;
   }
 };
 

@@ -6,6 +6,12 @@
 
 #include "test/cuda/emulator/scheduler.h"
 
+// How many parameters, and the bytes of each.
+struct emulated_parameter_sizes {
+  unsigned count;
+  const unsigned* bytes;
+};
+
 #pragma GCC visibility push(hidden)  // each shared object of kernels has its own
 namespace emulator {
 
@@ -23,15 +29,16 @@ void launch_kernel(void (*kernel)(Parameter...), const unsigned* grid, const uns
 }
 
 template <class... Parameter>
-constexpr unsigned parameter_count(void (*)(Parameter...)) {
-  return sizeof...(Parameter);
+emulated_parameter_sizes parameter_sizes(void (*)(Parameter...)) {
+  static const unsigned bytes[] = {unsigned(sizeof(Parameter))...};
+  return {sizeof...(Parameter), bytes};
 }
 
 }  // namespace emulator
 #pragma GCC visibility pop
 
 #define EMULATED_KERNEL(name)                                                                                  \
-  extern "C" const unsigned emulated_parameters_##name = emulator::parameter_count(name);                      \
+  extern "C" const emulated_parameter_sizes emulated_parameters_##name = emulator::parameter_sizes(name);      \
   extern "C" void emulated_##name(const unsigned grid[3], const unsigned block[3], unsigned long shared_bytes, \
                                   unsigned order, void** parameters) {                                         \
     emulator::launch_kernel(name, grid, block, shared_bytes, order, parameters);                               \

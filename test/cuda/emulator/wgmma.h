@@ -48,8 +48,20 @@ struct Operand {
   }
 };
 
+// a, 64 x 16, as its threads have it: a register is row g (+ 8, the odd ones), k 2t and 2t + 1 (+ 8, the last two).
+template <class ATOM, class T, int K, class Sum>
+void read_registers(unsigned first, size_t index, Sum (&a)[64][K]) {
+  for (unsigned i = 0; i < 128; ++i) {
+    T held[8];
+    std::memcpy(held, current_block->async.threads[first + i].products[index].registers, sizeof held);
+    for (int e = 0; e < 8; ++e)
+      a[16 * (i / 32) + i % 32 / 4 + 8 * (e / 2 % 2)][2 * (i % 4) + e % 2 + 8 * (e / 4)] =
+          value_of(static_cast<const ATOM*>(nullptr), held[e]);
+  }
+}
+
 // All threads of the warpgroup that begins at `first` have product `index` in their lists: d += a b, or d = a b.
-template <class ATOM, int N, bool A_ALONG_K, bool B_ALONG_K>
+template <class ATOM, int N, bool A_ALONG_K, bool B_ALONG_K, bool OF_REGISTERS = false>
 void multiply(unsigned first, size_t index) {
   typedef typename ATOM::element_a A;
   typedef typename ATOM::element_b B;
@@ -58,7 +70,10 @@ void multiply(unsigned first, size_t index) {
   static thread_local Sum a[64][K], b[K][N], d[64][N];
   const std::vector<AsyncThread>& threads = current_block->async.threads;
   const Product& product = threads[first].products[index];
-  Operand{product.a, A_ALONG_K}.read<ATOM, A, K>(64, a[0], K, 1);
+  if constexpr (OF_REGISTERS)
+    read_registers<ATOM, A, K>(first, index, a);
+  else
+    Operand{product.a, A_ALONG_K}.read<ATOM, A, K>(64, a[0], K, 1);
   Operand{product.b, B_ALONG_K}.read<ATOM, B, K>(N, b[0], 1, N);
   const auto each = [&](const auto& visit) {
     for (unsigned i = 0; i < 128; ++i)
@@ -114,6 +129,18 @@ struct wgmma_instruction {
   static void issue(typename ATOM::accumulator* d, u64 a, u64 b, bool accumulate) {
     emulator::AsyncThread& thread = emulator::async_thread();
     if (!thread.fenced) emulator::fail("multiplies without wgmma_fence() since its last wait");
-    thread.products.push_back({emulator::multiply<ATOM, N, A_ALONG_K, B_ALONG_K>, d, a, b, accumulate, thread.group});
+    thread.products.push_back(
+        {emulator::multiply<ATOM, N, A_ALONG_K, B_ALONG_K>, d, nullptr, a, b, accumulate, thread.group});
+  }
+};
+
+template <class ATOM, int N>
+struct wgmma_of_registers {
+  template <bool B_ALONG_K>
+  static void issue(f32* d, const u32 (&a)[4], u64 b, bool accumulate) {
+    emulator::AsyncThread& thread = emulator::async_thread();
+    if (!thread.fenced) emulator::fail("multiplies without wgmma_fence() since its last wait");
+    thread.products.push_back(
+        {emulator::multiply<ATOM, N, true, B_ALONG_K, true>, d, a, 0, b, accumulate, thread.group});
   }
 };

@@ -1,0 +1,281 @@
+// Attention on Hopper's tensor cores, tile after tile of queries (FlashAttention-3, arXiv 2407.08608). A warpgroup, the
+// producer, brings the queries of a tile and then tiles of keys and of values in turn; two warpgroups of 64 rows
+// each multiply what has come. Of a consumer the scores of the next keys and the weighted sum of the last values are
+// under way together, and while the latter goes on it makes weights of the former; the tensor cores also serve the
+// other consumer then. After attend_tensor.h, wgmma_layout.h and staging.h.
+//
+//   typedef attend_wgmma<atom_f16, KEYS, WIDTH, VALUES, STAGES> attention;
+//   attention::run(shared, tiles, [&](i64 tile) { return attention::tile(q, k, v, score, key_begin, key_end); },
+//                  [&](i64 tile, int thread, const attention::results& acc) { … });
+//
+// Operands and scores are those of attend.h. results: of the thread's columns_of_lane, then the logarithms of the sums
+// of its two rows. Over no keys results are NaN.
+//
+// Items come in the order in which they are needed: K0, K1, V0, K2, V1, …; each takes the next of STAGES slots. The
+// queries have a place of their own: those of the next tile come when the last keys of this one are multiplied.
+
+template <class Q, class K, class V, class SCORE>
+struct tile_of_attention {
+  typedef Q q_operand;
+  typedef K k_operand;
+  typedef V v_operand;
+  Q q;
+  K k;
+  V v;
+  SCORE score;
+  i64 key_begin, key_end;
+};
+
+// What the producer does with one operand: asynchronous copies when the slot is free, else loads before.
+template <class MOVER>
+struct item_filler {
+  MOVER chunks;
+  template <class OPERAND>
+  DEV_MEMBER item_filler(const OPERAND& operand, i64 begin) : chunks(operand, begin) {}
+  DEV_MEMBER void begin(i64 k, int left) {
+    if constexpr (!MOVER::asynchronous) chunks.begin(nullptr, k, left);
+  }
+  DEV_MEMBER void fill(char* slot, i64 k, int left) {
+    if constexpr (MOVER::asynchronous)
+      chunks.begin(slot, k, left);
+    else
+      chunks.finish(slot);
+  }
+};
+
+template <class ATOM, int KEYS, int WIDTH, int VALUES, int STAGES>
+struct attend_wgmma {
+  typedef typename ATOM::element_a T;
+  static_assert(sizeof(T) == 2, "weights of halves are the fragments of the next product as they are");
+  static_assert(KEYS % 64 == 0 && WIDTH % 64 == 0 && VALUES % 64 == 0, "operands are panels of 64");
+  static_assert(STAGES >= 3, "two items are multiplied while another comes");
+  static constexpr int consumers = 2, rows = 64 * consumers, threads = 128 * (1 + consumers), elements = VALUES / 2;
+  static constexpr int bytes_q = rows * WIDTH * 2, slot_bytes = KEYS * (WIDTH < VALUES ? VALUES : WIDTH) * 2;
+  static constexpr int shared_bytes =
+      bytes_q + STAGES * slot_bytes + 2 * (STAGES + 1) * kBarrierBytes;  // aligned to 1024
+  typedef f32 results[elements + 2];
+
+  template <class Q, class K, class V, class SCORE>
+  static DEV_MEMBER tile_of_attention<Q, K, V, SCORE> tile(Q q, K k, V v, SCORE score, i64 key_begin, i64 key_end) {
+    return {q, k, v, score, key_begin, key_end};
+  }
+
+  // By all threads of a one-dimensional grid; the epilogue by the threads of the consumers, counted from 0.
+  template <class TILE_OF, class EPILOGUE>
+  static DEV_MEMBER void run(char* shared, i64 tiles, const TILE_OF& tile_of, const EPILOGUE& epilogue) {
+    typedef decltype(tile_of(0)) tile;
+    typedef wgmma_operand<T, rows, WIDTH, !tile::q_operand::along_k> in_q;
+    typedef wgmma_operand<T, KEYS, WIDTH, !tile::k_operand::along_k> in_k;
+    typedef wgmma_operand<T, VALUES, KEYS, tile::v_operand::along_k> in_v;
+    const ring slots{shared};
+    slots.begin();
+    if (threadIdx.x < 128) {
+      give_registers<registers_of_producer>();
+      producer<tile, in_q, in_k, in_v> producer(slots);
+      for (i64 number = blockIdx.x; number < tiles; number += gridDim.x) producer.fill(tile_of(number));
+      producer.end();
+    } else {
+      take_registers<registers_of_consumer>();
+      const int thread = int(threadIdx.x) - 128;
+      consumer<in_q, in_k, in_v> consumer(slots, shuffle_from(thread / 128, 0));
+      for (i64 number = blockIdx.x; number < tiles; number += gridDim.x) {
+        results acc;
+        consumer.attend(tile_of(number), acc);
+        int holder = thread;
+        wgmma_settle(holder);  // else the addresses of all its elements are computed up front
+        epilogue(number, holder, acc);
+      }
+    }
+  }
+
+ private:
+  static constexpr int registers_of_producer = 104, registers_of_consumer = 200;
+
+  // Slots and barriers: of each slot, and of the queries, one for full and one for empty.
+  struct ring {
+    char* memory;
+    u32 address;
+    DEV_MEMBER ring(char* shared) : memory(shared), address(u32(opaque(int(shared_address(shared))))) {}
+    static DEV_MEMBER int at(int slot) { return bytes_q + slot * slot_bytes; }
+    DEV_MEMBER u32 full(int slot) const { return address + at(STAGES) + slot * kBarrierBytes; }
+    DEV_MEMBER u32 empty(int slot) const { return full(STAGES + 1 + slot); }
+    DEV_MEMBER u32 full_queries() const { return full(STAGES); }
+    DEV_MEMBER u32 empty_queries() const { return empty(STAGES); }
+    DEV_MEMBER void begin() const {
+      if (threadIdx.x == 0) {
+        for (int i = 0; i <= STAGES; ++i) {
+          mbarrier_init(full(i), 4);
+          mbarrier_init(empty(i), 4 * consumers);
+        }
+        mbarrier_init_fence();
+      }
+      barrier();
+    }
+  };
+
+  // Copies are announced one item later, when they are through.
+  template <class TILE, class IN_Q, class IN_K, class IN_V>
+  struct producer {
+    ring slots;
+    ring_place<STAGES> place;
+    u32 queries = 1, unannounced = 0;
+
+    DEV_MEMBER producer(ring slots) : slots(slots) {}
+
+    DEV_MEMBER void fill(const TILE& tile) {
+      if (tile.key_begin >= tile.key_end) return;
+      {
+        item_filler<mover<typename TILE::q_operand, turned<IN_Q>, WIDTH, rows, 128>> q(tile.q, 0);
+        q.begin(0, rows);
+        mbarrier_wait(slots.empty_queries(), queries);
+        queries ^= 1;
+        q.fill(slots.memory, 0, rows);
+        brought(slots.full_queries());
+      }
+      item_filler<mover<typename TILE::k_operand, turned<IN_K>, WIDTH, KEYS, 128>> k(tile.k, tile.key_begin);
+      item_filler<mover<typename TILE::v_operand, IN_V, VALUES, KEYS, 128>> v(tile.v, tile.key_begin);
+      _Pragma("unroll 1") for (i64 key = tile.key_begin; key < tile.key_end + KEYS; key += KEYS) {
+        if (key < tile.key_end) bring(k, key, tile.key_end);
+        if (key > tile.key_begin) bring(v, key - KEYS, tile.key_end);
+      }
+    }
+    DEV_MEMBER void end() {
+      if (unannounced) announce<0>();
+    }
+
+   private:
+    template <class FILLER>
+    DEV_MEMBER void bring(FILLER& filler, i64 key, i64 key_end) {
+      const int left = key_end - key < KEYS ? int(key_end - key) : KEYS;
+      filler.begin(key, left);
+      mbarrier_wait(slots.empty(place.slot), place.parity ^ 1);
+      filler.fill(slots.memory + ring::at(place.slot), key, left);
+      brought(slots.full(place.slot));
+      place.advance();
+    }
+    DEV_MEMBER void brought(u32 full) {
+      copy_async_commit();
+      if (unannounced) announce<1>();
+      unannounced = full;
+    }
+    template <int PENDING>
+    DEV_MEMBER void announce() {
+      copy_async_wait<PENDING>();
+      fence_proxy_async();
+      sync_warp();
+      if (threadIdx.x % 32 == 0) mbarrier_arrive(unannounced);
+    }
+  };
+
+  template <class IN_Q, class IN_K, class IN_V>
+  struct consumer {
+    ring slots;
+    int group, row, lane;
+    u32 low_q, low_k, low_v, queries = 0;
+    ring_place<STAGES> place;
+
+    DEV_MEMBER consumer(ring slots, int group)
+        : slots(slots),
+          group(group),
+          row(group * 64 + int(threadIdx.x / 32 % 4) * 16 + int(threadIdx.x % 32 / 4)),
+          lane(int(threadIdx.x % 32)),
+          low_q(IN_Q::low_word(slots.address + group * IN_Q::bytes_of(64))),
+          low_k(IN_K::low_word(slots.address + bytes_q)),
+          low_v(IN_V::low_word(slots.address + bytes_q)) {}
+
+    template <class TILE>
+    DEV_MEMBER void attend(const TILE& tile, results& acc) {
+      softmax_rows softmax;
+      softmax.clear();
+      f32 result[elements];
+      if (tile.key_begin >= tile.key_end) {
+        _Pragma("unroll") for (int e = 0; e < elements; ++e) result[e] = 0;
+      } else {
+        f32 scores[KEYS / 2];
+        u32 weights[KEYS / 16][4];
+        mbarrier_wait(slots.full_queries(), queries);
+        queries ^= 1;
+        const int first = begin_scores(scores);
+        wgmma_wait<0>();
+        settle(scores);
+        give_back(first);
+        weigh(scores, tile, tile.key_begin, softmax);
+        pack(weights, scores);
+        bool accumulate = false;
+        _Pragma("unroll 1") for (i64 key = tile.key_begin + KEYS; key < tile.key_end; key += KEYS) {
+          const int keys = begin_scores(scores), values = begin_values(result, weights, accumulate);
+          accumulate = true;
+          wgmma_wait<1>();
+          settle(scores);
+          weigh(scores, tile, key, softmax);
+          give_back(keys, softmax.sums_are_made());  // else ptxas makes the weights behind the wait
+          wgmma_wait<0>();
+          settle(result);
+          give_back(values);
+          softmax.shrink(result);
+          pack(weights, scores);
+        }
+        if (lane == 0) mbarrier_arrive(slots.empty_queries());
+        const int last = begin_values(result, weights, accumulate);
+        wgmma_wait<0>();
+        settle(result);
+        give_back(last);
+      }
+      softmax.divide(result);
+      columns_of_lane<VALUES>::gather(result, lane);
+      _Pragma("unroll") for (int e = 0; e < elements; ++e) acc[e] = result[e];
+      acc[elements] = softmax.upper.log_sum();
+      acc[elements + 1] = softmax.lower.log_sum();
+    }
+
+   private:
+    template <int COUNT>
+    static DEV_MEMBER void settle(f32 (&x)[COUNT]) {
+      _Pragma("unroll") for (int e = 0; e < COUNT; ++e) wgmma_settle(x[e]);
+    }
+    DEV_MEMBER void give_back(int slot, bool always = true) const {
+      if (lane == 0 && always) mbarrier_arrive(slots.empty(slot));
+    }
+    // Waits for the next item; its slot.
+    DEV_MEMBER int take() {
+      const int slot = place.slot;
+      mbarrier_wait(slots.full(slot), place.parity);
+      place.advance();
+      return slot;
+    }
+
+    DEV_MEMBER int begin_scores(f32 (&scores)[KEYS / 2]) {
+      const int slot = take();
+      const u32 low = low_k + u32(slot) * (slot_bytes >> 4);
+      wgmma_fence();
+      _Pragma("unroll") for (int d = 0; d < WIDTH; d += 16) {
+        wgmma_instruction<ATOM, KEYS>::template issue<IN_Q::along_k, IN_K::along_k>(
+            scores, IN_Q::descriptor(low_q, 0, d), IN_K::descriptor(low, 0, d), d > 0);
+      }
+      wgmma_commit();
+      return slot;
+    }
+    DEV_MEMBER int begin_values(f32 (&result)[elements], const u32 (&weights)[KEYS / 16][4], bool accumulate) {
+      const int slot = take();
+      const u32 low = low_v + u32(slot) * (slot_bytes >> 4);
+      wgmma_fence();
+      _Pragma("unroll") for (int step = 0; step < KEYS / 16; ++step) {
+        wgmma_of_registers<ATOM, VALUES>::template issue<IN_V::along_k>(
+            result, weights[step], IN_V::descriptor(low, 0, step * 16), accumulate || step > 0);
+      }
+      wgmma_commit();
+      return slot;
+    }
+
+    template <class TILE>
+    DEV_MEMBER void weigh(f32 (&scores)[KEYS / 2], const TILE& tile, i64 key, softmax_rows& softmax) const {
+      hide_keys<KEYS>(scores, tile.score, row, group * 64, lane, key, tile.key_end);
+      softmax.weigh(scores, tile.score.factor());
+    }
+    static DEV_MEMBER void pack(u32 (&weights)[KEYS / 16][4], const f32 (&scores)[KEYS / 2]) {
+      _Pragma("unroll") for (int step = 0; step < KEYS / 16; ++step) {
+        weights_of<ATOM>::pack(weights[step], scores + step * 8, scores + step * 8 + 4);
+      }
+    }
+  };
+};

@@ -1,0 +1,235 @@
+#include "codegen/cuda/tensor_maps.h"
+
+#include <algorithm>
+
+#include "codegen/cuda/operand_form.h"
+#include "codegen/cuda/warpgroup_task.h"
+#include "ir/loops_substitute.h"
+
+namespace lapidary::codegen::cuda {
+
+using loops::Expr;
+using loops::ExprKind;
+
+namespace {
+
+constexpr int64_t kPanelBytes = 128, kUnbounded = INT32_MAX;
+constexpr size_t kMostOthers = 2;
+
+class MapReader {
+ public:
+  explicit MapReader(const loops::Kernel& kernel) : kernel_(kernel) {}
+
+  // `lines` of the tile, `depth` of k; the product's k ends at `end`.
+  std::optional<MappedOperand> read(const loops::ProductOperand& operand, const loops::Var& line, const loops::Var& k,
+                                    const Expr& end, int lines, int depth) const {
+    const int bytes = bit_width(operand.value->type.dtype) / 8;
+    const bool whole_packets = operand.vector * bytes == 16;  // then all strides and the offset are of those
+    const bool whole_panels = operand.along_k || (bytes == 2 && lines * bytes % kPanelBytes == 0);
+    if (!whole_packets || !whole_panels) return std::nullopt;
+    return read(operand, operand_form(operand, line, k), number(end), lines, depth);
+  }
+
+  // Of results: (row, column) is stored at `index`. Rows and columns have an end; null: none that matters.
+  std::optional<MappedOperand> read(const loops::Buffer& buffer, const Expr& index, const loops::Var& row,
+                                    const loops::Var& column, const Expr& row_end, const Expr& column_end) const {
+    const int bytes = bit_width(buffer->element.dtype) / 8;
+    if (bytes != 2 && bytes != 4) return std::nullopt;
+    const Expr row_begin = loops::substitute(index, {{column.get(), loops::integer(0)}});
+    if (loops::known_multiple(row_begin) * bytes % 16 != 0) return std::nullopt;
+    const loops::ProductOperand as_operand{loops::load(buffer, index), true, 16 / bytes};
+    OperandForm form = operand_form(as_operand, row, column);
+    form.lines = row_end;
+    const auto end = column_end ? number(column_end) : std::optional(MapNumber{kUnbounded});
+    auto found = read(as_operand, form, end, 64, 0);
+    if (!found || loops::value_of(found->line) != 0) return std::nullopt;
+    return found;
+  }
+
+ private:
+  std::optional<MappedOperand> read(const loops::ProductOperand& operand, const OperandForm& form,
+                                    const std::optional<MapNumber>& depth_extent, int lines, int depth) const {
+    if (form.kind != OperandForm::Kind::Strided) return std::nullopt;
+    const int bytes = bit_width(operand.value->type.dtype) / 8;
+    Parts parts;
+    if (!split(form.base, loops::integer(1), parts)) return std::nullopt;
+    MappedOperand found{{}, loops::integer(0), {}};
+    const auto buffer = std::ranges::find(kernel_.buffers, operand.value->buffer);
+    found.map.buffer = static_cast<int>(buffer - kernel_.buffers.begin());
+    found.map.dtype = operand.value->type.dtype;
+    const auto offset = number(parts.constant), pitch = number(form.stride);
+    if (!offset || !depth_extent || !pitch) return std::nullopt;
+    found.map.offset = *offset;
+
+    const Expr line_stride = operand.along_k ? form.stride : loops::integer(1);
+    std::vector<MapNumber> other_strides;
+    for (const Part& part : parts.varying) {
+      if (loops::same(part.stride, line_stride)) {
+        found.line = loops::add(found.line, part.position);
+        continue;
+      }
+      const auto stride = number(part.stride);
+      if (!stride || loops::value_of(part.stride) == 1 || loops::same(part.stride, form.stride)) return std::nullopt;
+      other_strides.push_back(*stride);
+      found.others.push_back(part.position);
+    }
+    if (found.others.size() > kMostOthers) return std::nullopt;
+    const auto line_extent =
+        form.lines ? number(loops::add(form.lines, found.line)) : std::optional(MapNumber{kUnbounded});
+    if (!line_extent) return std::nullopt;
+
+    const int width = static_cast<int>(kPanelBytes) / bytes;
+    found.map.extents = {*depth_extent, *line_extent};
+    found.map.box = {width, lines};
+    if (!operand.along_k) {
+      std::swap(found.map.extents[0], found.map.extents[1]);
+      found.map.box = {width, depth};
+    }
+    found.map.strides = {*pitch};
+    for (const MapNumber& stride : other_strides) {
+      found.map.extents.push_back({kUnbounded});
+      found.map.strides.push_back(stride);
+      found.map.box.push_back(1);
+    }
+    return found;
+  }
+
+  struct Part {
+    Expr position, stride;
+  };
+  struct Parts {
+    std::vector<Part> varying;  // with the task; each stride once
+    Expr constant = loops::integer(0);
+  };
+
+  int integer_of(const loops::Var& var) const {
+    const auto at = std::ranges::find(kernel_.integers, var);
+    return at == kernel_.integers.end() ? -1 : static_cast<int>(at - kernel_.integers.begin());
+  }
+
+  bool is_constant(const Expr& e) const {
+    if (e->kind == ExprKind::Load) return false;
+    if (e->kind == ExprKind::Variable) return integer_of(e->var) >= 0;
+    return std::ranges::all_of(e->args, [&](const Expr& arg) { return is_constant(arg); });
+  }
+
+  std::optional<MapNumber> number(const Expr& e) const {
+    if (const auto value = loops::value_of(e)) return MapNumber{*value};
+    if (e->kind == ExprKind::Variable && integer_of(e->var) >= 0) return MapNumber{1, integer_of(e->var)};
+    if (e->kind != ExprKind::Apply || e->op != ScalarOp::Mul) return std::nullopt;
+    const auto a = number(e->args[0]), b = number(e->args[1]);
+    if (!a || !b || (a->integer >= 0 && b->integer >= 0)) return std::nullopt;
+    return MapNumber{a->factor * b->factor, std::max(a->integer, b->integer)};
+  }
+
+  // Adds e * stride, where the stride is constant.
+  bool split(const Expr& e, const Expr& stride, Parts& parts) const {
+    if (is_constant(e)) {
+      parts.constant = loops::add(parts.constant, loops::mul(e, stride));
+      return true;
+    }
+    const bool applies = e->kind == ExprKind::Apply;
+    if (applies && e->op == ScalarOp::Add)
+      return std::ranges::all_of(e->args, [&](const Expr& arg) { return split(arg, stride, parts); });
+    if (applies && e->op == ScalarOp::Mul)
+      for (const int constant : {0, 1})
+        if (is_constant(e->args[constant]))
+          return split(e->args[1 - constant], loops::mul(stride, e->args[constant]), parts);
+    if (e->kind == ExprKind::Load) return false;
+    for (Part& part : parts.varying)
+      if (loops::same(part.stride, stride)) {
+        part.position = loops::add(part.position, e);
+        return true;
+      }
+    parts.varying.push_back({e, stride});
+    return true;
+  }
+
+  const loops::Kernel& kernel_;
+};
+
+// What is stored, where the loop over a thread's elements has one Store and no loop in it, and the bounds that guard
+// it.
+struct GuardedStore {
+  const loops::StmtNode* store = nullptr;
+  Expr row_end, column_end;
+  bool is_single = true;
+};
+
+void bound(const Expr& condition, const loops::Var& row, const loops::Var& column, GuardedStore& found) {
+  const bool applies = condition->kind == ExprKind::Apply;
+  if (applies && condition->op == ScalarOp::And) {
+    for (const Expr& arg : condition->args) bound(arg, row, column, found);
+  } else if (applies && condition->op == ScalarOp::Less && condition->args[0]->kind == ExprKind::Variable) {
+    const loops::Var& var = condition->args[0]->var;
+    found.is_single &= var == row || var == column;
+    (var == row ? found.row_end : found.column_end) = condition->args[1];
+  } else {
+    found.is_single = false;
+  }
+}
+
+void find_store(const std::vector<loops::Stmt>& statements, const loops::Var& row, const loops::Var& column,
+                GuardedStore& found) {
+  for (const loops::Stmt& statement : statements) {
+    switch (statement->kind) {
+      case loops::StmtKind::Let:
+        break;
+      case loops::StmtKind::If:
+        found.is_single &= statement->otherwise.empty();
+        bound(statement->value, row, column, found);
+        [[fallthrough]];
+      case loops::StmtKind::Block:
+        find_store(statement->body, row, column, found);
+        break;
+      case loops::StmtKind::Store:
+        found.is_single &= !found.store && !statement->mask && statement->value->type.lanes == 2;
+        found.store = &*statement;
+        break;
+      default:
+        found.is_single = false;
+    }
+  }
+}
+
+// The epilogue is a loop over pairs of elements, of which the first two Lets are the row and the column.
+std::optional<MappedResults> mapped_results(const WarpgroupTask& task, const MapReader& reader) {
+  if (task.epilogue->body.size() != 1) return std::nullopt;
+  const loops::StmtNode& loop = *task.epilogue->body[0];
+  if (loop.kind != loops::StmtKind::For || loops::value_of(loop.step) != 2 || loop.body.size() < 3) return std::nullopt;
+  if (loop.body[0]->kind != loops::StmtKind::Let || loop.body[1]->kind != loops::StmtKind::Let) return std::nullopt;
+  const loops::Var &row = loop.body[0]->var, &column = loop.body[1]->var;
+  GuardedStore found;
+  find_store(loop.body, row, column, found);
+  if (!found.store || !found.is_single || found.store->buffer->space != loops::Space::Global) return std::nullopt;
+  const int64_t line_bytes = task.product->product->columns * bit_width(found.store->buffer->element.dtype) / 8;
+  if (line_bytes % kPanelBytes != 0) return std::nullopt;
+  auto place = reader.read(found.store->buffer, found.store->index, row, column, found.row_end, found.column_end);
+  if (!place) return std::nullopt;
+  const loops::Substitution first = {{task.epilogue->var.get(), loops::integer(0)},
+                                     {loop.var.get(), loops::integer(0)}};
+  return MappedResults{&loop, found.store, std::move(*place), loops::substitute(loop.body[0]->value, first),
+                       loops::substitute(loop.body[1]->value, first)};
+}
+
+}  // namespace
+
+MappedOperands mapped_operands(const loops::Kernel& kernel) {
+  const auto task = warpgroup_task(kernel);
+  if (!task || !task->product->product) return {};
+  const loops::ProductNode& p = *task->product->product;
+  const MapReader reader(kernel);
+  return {reader.read(p.a, p.row, p.k, task->product->end, p.rows, p.depth),
+          reader.read(p.b, p.column, p.k, task->product->end, p.columns, p.depth), mapped_results(*task, reader)};
+}
+
+std::vector<TensorMap> tensor_maps(const loops::Kernel& kernel) {
+  const MappedOperands operands = mapped_operands(kernel);
+  std::vector<TensorMap> maps;
+  for (const auto& operand : {operands.a, operands.b})
+    if (operand) maps.push_back(operand->map);
+  if (operands.results) maps.push_back(operands.results->place.map);
+  return maps;
+}
+
+}  // namespace lapidary::codegen::cuda

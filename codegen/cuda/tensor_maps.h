@@ -1,0 +1,52 @@
+// Operands that Hopper's copy engine moves (TMA): the tensor that a product's operand walks over, read off the address
+// of its element (line, k). What it is told comes from the host (lpd_tensor_map), which knows the kernel's integers.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "ir/loops.h"
+
+namespace lapidary::codegen::cuda {
+
+// `factor`, times an integer of the kernel when `integer` is not negative.
+struct MapNumber {
+  int64_t factor = 0;
+  int integer = -1;
+};
+
+// Innermost dimension first; its elements are adjacent. Lines of a box are permuted in 128 bytes.
+struct TensorMap {
+  int buffer = 0;  // of the kernel's
+  DType dtype = DType::F16;
+  MapNumber offset;                // in elements
+  std::vector<MapNumber> extents;  // what lies beyond is 0
+  std::vector<MapNumber> strides;  // in elements, from the second dimension on
+  std::vector<int> box;
+};
+
+// Where a task's tile lies in it: the coordinate along its lines, and those in the third and fourth dimension. That
+// along k is the product's.
+struct MappedOperand {
+  TensorMap map;
+  loops::Expr line;
+  std::vector<loops::Expr> others;
+};
+
+// Results that the copy engine stores: in the loop over a thread's elements `store` is to write into staging memory.
+struct MappedResults {
+  const loops::StmtNode *loop, *store;
+  MappedOperand place;
+  loops::Expr row, column;  // where a tile begins
+};
+
+struct MappedOperands {
+  std::optional<MappedOperand> a, b;  // null: the threads must move it
+  std::optional<MappedResults> results;
+};
+MappedOperands mapped_operands(const loops::Kernel&);  // of a kernel of warpgroups; of others, none
+
+// What the kernel is given behind its integers, in order.
+std::vector<TensorMap> tensor_maps(const loops::Kernel&);
+
+}  // namespace lapidary::codegen::cuda
