@@ -44,10 +44,17 @@ void fail_on(const std::vector<std::string>& violations) {
 struct Arguments {
   std::string file = "-";
   std::vector<std::string> passes;
-  std::string vector_width = "64";
-  int capability = 0;
+  std::string vector_width = "64", capability;
   bool all = false, lower = false, kernel = false, origins = false, check_values = false;
 };
+
+// A device of the capability, "80" or "90a".
+void aim_at_gpu(Target& target, const std::string& capability) {
+  target.arch = Arch::Cuda;
+  target.capability = std::stoi(capability);
+  target.capability_only = capability.ends_with('a');
+  target.vector_bytes = 16;
+}
 
 Program lowered(Module& module, const passes::Options& options) {
   if (const std::string op = passes::outside_of_groups(module); !op.empty())
@@ -75,7 +82,7 @@ int run(const Arguments& arguments) {
   passes::Options options;
   options.target.vector_bytes = std::stoi(arguments.vector_width);
   if (options.target.vector_bytes < 64) options.target.vector_registers = 16;
-  if (arguments.capability) options.target.arch = Arch::Cuda, options.target.capability = arguments.capability;
+  if (!arguments.capability.empty()) aim_at_gpu(options.target, arguments.capability);
   std::optional<tools::SameValues> values;
   if (arguments.check_values) values.emplace(*module);
   options.after_pass = [&](const std::string& pass, double, const Module& now) {
@@ -102,7 +109,8 @@ int main(int argc, char** argv) {
   app.add_option("--passes", arguments.passes, "passes to run, in this order")->delimiter(',')->allow_extra_args(false);
   app.add_option("--vector-bytes", arguments.vector_width, "register width lowering aims at")
       ->check(CLI::IsMember({"16", "32", "64"}));
-  app.add_option("--capability", arguments.capability, "for a CUDA device of this capability: 80, 90, …");
+  app.add_option("--capability", arguments.capability, "for a CUDA device of this capability")
+      ->check(CLI::IsMember({"75", "80", "86", "89", "90", "90a", "100", "120"}));
   app.add_flag("--all", arguments.all, "run the whole list of graph passes first");
   app.add_flag("--lower", arguments.lower, "lower to kernels and print the program");
   app.add_flag("--check-values", arguments.check_values,

@@ -178,8 +178,8 @@ class LayoutChoice {
     bool own_form = x->producer && x->producer->is(OpKind::Group) && !is_result(*x);
     const bool codes = conv.params.has("to"), in_fours = few && (codes || gpu_);
     if (blocked && is_wide(wanted) && is_wide(x->type.layout.halo) && x->type.layout.fill != fill) blocked = false;
-    if (in_fours && own_form && !blocked && in_family(*x->producer, "elementwise")) {
-      block(x->type.layout, kDot);
+    if ((in_fours || gpu_) && own_form && !blocked && in_family(*x->producer, "elementwise")) {
+      block(x->type.layout, in_fours ? kDot : block_of(x->type.dtype));
       blocked = true;
     }
     if (blocked && is_wide(wanted)) x->type.layout.fill = fill;

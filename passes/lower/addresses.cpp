@@ -3,8 +3,8 @@
 // Each digit of a coordinate contributes digit · (weight · stride), whose product of Dims is one integer parameter, so
 // a dense tensor under loops over its own axes costs one multiply-add an axis. A blocked axis takes its last digit as
 // the place in the block when it has the block's extent; else the coordinate is divided, which folds away when the
-// base is known to be a multiple of the block and the lanes run along it. Blocks that come last are no more than an axis
-// of stride 1.
+// base is known to be a multiple of the block and the lanes run along it. Blocks that come last are no more than an
+// axis of stride 1.
 #include "ir/error.h"
 #include "ir/layout.h"
 #include "passes/lower/access_recorder.h"

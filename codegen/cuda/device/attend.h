@@ -118,6 +118,7 @@ template <class LAYOUT>
 struct turned {
   static constexpr bool along_k = !LAYOUT::along_k;
   static constexpr int run_bytes = LAYOUT::run_bytes;
+  static constexpr bool permuted = LAYOUT::permuted;
   static DEV_MEMBER int offset(int line, int k) { return LAYOUT::offset(k, line); }
 };
 

@@ -21,7 +21,7 @@
 //   at(line, k) gives the chunk at once.
 //
 // Lines beyond the end of the matrix are for these functions to find: not valid, or zeros. Chunks that begin at or
-// beyond the k_end of a product are zeros without their help; none may straddle it.
+// beyond the k_end of a product are zeros without their help; one that straddles it must have zeros there.
 template <bool CONDITION, class X, class Y>
 struct either {
   typedef X type;

@@ -21,6 +21,7 @@ struct lines_of_k {
   static constexpr int pitch = LINES * word + 16;
   static constexpr bool along_k = pack > 1;
   static constexpr int run_bytes = pack > 1 ? word : 16;
+  static constexpr bool permuted = false;
   static DEV_MEMBER int offset(int line, int k) { return k / pack * pitch + line * word + k % pack; }
 };
 

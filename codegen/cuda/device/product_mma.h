@@ -15,6 +15,7 @@ template <class T, int LINES, int DEPTH, bool ALONG_K>
 struct swizzled {
   static constexpr bool along_k = ALONG_K || sizeof(T) == 1;
   static constexpr int run_bytes = 16, run = 16 / int(sizeof(T));
+  static constexpr bool permuted = true;
   static constexpr int pitch = (along_k ? DEPTH : LINES) * int(sizeof(T)), chunks = pitch / 16;
   static constexpr int bytes = LINES * DEPTH * int(sizeof(T));
   static constexpr int turns = chunks % 8 == 0 ? 8 : chunks % 4 == 0 ? 4 : chunks % 2 == 0 ? 2 : 1;

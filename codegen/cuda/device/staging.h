@@ -6,7 +6,8 @@
 // multiplied, converted and put into its slot after.
 //
 // A LAYOUT says where element (line, k) of a tile lies in its slot, `offset(line, k)` in bytes, and what stays
-// together: runs of `run_bytes`, along k if `along_k`, else along the line.
+// together: runs of `run_bytes`, along k if `along_k`, else along the line. `permuted`: chunks of a row are permuted,
+// the same in every eighth row.
 
 // Which chunks of a tile a thread has: one row of memory after the other, chunk by chunk, as the threads are numbered.
 // Or four chunks, one below the other, where 4 by 4 bytes are to be turned.
@@ -81,30 +82,28 @@ struct mover {
   typedef chunks_of_thread<OPERAND, LINES, DEPTH, THREADS, quads> chunks;
   typedef decltype(((const OPERAND*)nullptr)->at(i64(), i64())) given;
 
-  // Layouts repeat every 8 rows, so chunks so far apart are at known distances.
-  static constexpr bool evenly_apart =
-      chunks::regular && chunks::below == 1 && chunks::rows_apart % 8 == 0 && OPERAND::along_k == LAYOUT::along_k;
+  // Permuted layouts repeat every 8 rows, so chunks so far apart are at known distances, which nobody sees.
+  static constexpr bool evenly_apart = LAYOUT::permuted && chunks::regular && chunks::below == 1 &&
+                                       chunks::rows_apart % 8 == 0 && OPERAND::along_k == LAYOUT::along_k;
 
   const OPERAND& operand;
-  int first_offset;  // of the first chunk in a slot
   walker<T, typename OPERAND::function, chunks, DEPTH, chunks::regular> walk;
   typename either<OPERAND::is_copied, chunk, given>::type held[asynchronous ? 1 : chunks::each];
   i64 held_k;  // of the tile that is held, and how much of it counts
   int held_left;
 
-  DEV_MEMBER mover(const OPERAND& operand, i64 k_begin)
-      : operand(operand),
-        first_offset(opaque(LAYOUT::offset(chunks::line(0), chunks::depth(0)))),
-        walk(operand.at, k_begin) {}
+  DEV_MEMBER mover(const OPERAND& operand, i64 k_begin) : operand(operand), walk(operand.at, k_begin) {}
 
-  DEV_MEMBER char* place_of(char* slot, int i) const {
+  // Of chunk i, given that of the first.
+  static DEV_MEMBER char* place_of(char* slot, char* first, int i) {
     const int below = chunks::rows_below_first(i);
     if (!evenly_apart) return slot + LAYOUT::offset(chunks::line(i), chunks::depth(i));
-    return slot + first_offset + (LAYOUT::along_k ? LAYOUT::offset(below, 0) : LAYOUT::offset(0, below));
+    return first + (LAYOUT::along_k ? LAYOUT::offset(below, 0) : LAYOUT::offset(0, below));
   }
 
   // The tile at k, of which `left` along k count; called for one tile after the other.
   DEV_MEMBER void begin(char* slot, i64 k, int left) {
+    char* const first = evenly_apart ? slot + opaque(LAYOUT::offset(chunks::line(0), chunks::depth(0))) : slot;
     _Pragma("unroll") for (int i = 0; i < chunks::each; ++i) {
       const int depth = chunks::depth(i);
       if (!chunks::exists(i)) continue;
@@ -112,7 +111,7 @@ struct mover {
         const source<T> from = walk.chunk(i, k + depth);
         const bool valid = from.valid && depth < left;
         if constexpr (asynchronous)
-          copy_async<OPERAND::bytes>(place_of(slot, i), from.from, valid);
+          copy_async<OPERAND::bytes>(place_of(slot, first, i), from.from, valid);
         else if (valid)
           held[i] = load_packet<OPERAND::bytes>(from.from);
         else

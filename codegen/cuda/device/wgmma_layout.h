@@ -17,6 +17,7 @@ struct wgmma_operand {
   static_assert((ALONG_K ? LINES : DEPTH) % 8 == 0, "panels are permuted in groups of 8 rows");
   static constexpr bool along_k = ALONG_K;
   static constexpr int run_bytes = 16;  // stay together
+  static constexpr bool permuted = true;
   static constexpr int width = 128 / sizeof(T), rows = ALONG_K ? LINES : DEPTH;
   static constexpr int panels = (ALONG_K ? DEPTH : LINES) / width, panel_bytes = 128 * rows;
   static constexpr int bytes = panels * panel_bytes;

@@ -140,8 +140,8 @@ class ColumnEmitter {
     for (size_t i = 0; i < sums.size(); ++i) {
       const Op& op = *reductions[i];
       const Expr element = splat_to(emit_.value(op.operand(0), where), lanes_);
-      block.add(store(sums[i], integer(slot),
-                      apply(combining_op(op.kind), {load(sums[i], integer(slot), lanes_), element})));
+      block.add(
+          store(sums[i], integer(slot), apply(combining_op(op.kind), {load(sums[i], integer(slot), lanes_), element})));
     }
   }
 
@@ -157,9 +157,9 @@ class ColumnEmitter {
       const Var row = make_var("row", {}, 1, down_ - 1);
       const Expr other = load(shared_[i], add(mul(variable(row), integer(place(1))), column), lanes_);
       if (down_ > 1)
-        inner.add(for_loop(row, integer(1), integer(down_), 1, LoopKind::Serial,
-                           {store(total, integer(0),
-                                  apply(combining_op(op.kind), {load(total, integer(0), lanes_), other}))}));
+        inner.add(for_loop(
+            row, integer(1), integer(down_), 1, LoopKind::Serial,
+            {store(total, integer(0), apply(combining_op(op.kind), {load(total, integer(0), lanes_), other}))}));
       emit_.bind(op.result(), [this, &op, total](const Coords&) {
         return finished_reduction(builder_, plan_, op, load(total, integer(0), lanes_));
       });

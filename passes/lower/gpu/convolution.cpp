@@ -58,14 +58,33 @@ struct Convolution {
                  tap = mul(base(taps[axis]), integer(form.dilations[axis]));
       coords.axes.push_back(at(sub(add(pixel, tap), emit.builder.literal(form.pads[axis]))));
       if (bordered[axis])
-        coords.guard = both(coords.guard, in_range(coords.axes.back(), integer(0),
-                                                   emit.builder.literal(x()->type.shape[2 + axis]), 1));
+        coords.guard = both(
+            coords.guard, in_range(coords.axes.back(), integer(0), emit.builder.literal(x()->type.shape[2 + axis]), 1));
     }
     return coords;
   }
 
-  // [O, C, taps…] → [O][depth].
+  // The depth in whole accesses of 16 bytes, where it is known.
+  Dim pitch() const {
+    DimPool& dims = module.dims;
+    const Dim depth = dims.product(this->depth()), access = dims.constant(128 / bit_width(x()->type.dtype));
+    return lapidary::value_of(depth) ? dims.mul(dims.ceildiv(depth, access), access) : depth;
+  }
+
+  // [O, C, taps…] → [O][pitch].
   ConstantId weight() const {
+    ConstantTable& constants = module.constants;
+    const ConstantId rows = in_order();
+    const auto pitch = lapidary::value_of(this->pitch());
+    if (!pitch) return rows;
+    const int64_t outputs = constants[rows].shape[0];
+    const ConstantId flat = constants.transformed(
+        rows,
+        {.kind = Transform::Kind::Reshape, .shape = {outputs, *lapidary::value_of(module.dims.product(depth()))}});
+    return constants.transformed(flat, {.kind = Transform::Kind::Pad, .shape = {outputs, *pitch}});
+  }
+
+  ConstantId in_order() const {
     ConstantTable& constants = module.constants;
     ConstantId weight = *form.weight;
     if (!channels_last) return weight;
@@ -106,8 +125,6 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   const Convolution c{context.module, group, form, channels_last, borders(conv, input, form.spatial)};
   const bool has_borders = std::ranges::find(c.bordered, true) != c.bordered.end();
   if (conv.params.integer_or("fill", 0) != 0 && has_borders) return lower_plain(context, group);
-  const ConstantId weight = c.weight();
-  const Dim depth = context.module.dims.product(c.depth());
 
   ProductForm product;
   product.anchor = &conv;
@@ -125,9 +142,8 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   product.a_at = [&](GroupEmitter& emit, const Parts&, const Parts& row, const Parts& k) {
     return c.input_at(emit, row, k);
   };
-  product.b_element = [&](GroupEmitter& emit, const Expr& k, const Expr& column) {
-    return load(emit.builder.weight(weight), add(mul(column, emit.builder.parameter(depth)), k));
-  };
+  product.b_rows = c.weight();
+  product.b_pitch = c.pitch();
   product.result_at = [&](GroupEmitter&, const Parts&, const Parts& row, const Parts& column) {
     Coords coords;
     coords.axes = {row[0], column[0]};

@@ -105,7 +105,7 @@ class ProductEmitter : ProductKernel {
     node_.warpgroups = tile.warpgroups;
     node_.row = make_var("i", {}, 0, tile.rows - 1);
     node_.column = make_var("j", {}, 0, tile.columns - 1);
-    node_.k = make_var("k", {}, 0, std::min(std::max<int64_t>(range(depth_).hi, 1) - 1, most(depth_)));
+    node_.k = make_var("k", {}, 0, most_k());
     builder_.threads = 32 * tile.warp_rows * tile.warp_columns;
   }
 
@@ -166,8 +166,13 @@ class ProductEmitter : ProductKernel {
   }
 
   // Of an index below the extent, or in the tile that its end is in: what fits 32 bits is divided in 32 bits.
-  static int64_t most(Dim extent) {
-    return range(extent).hi <= kSmall ? kSmall + kSmall / 2 : INT64_MAX / 4;
+  static int64_t most(Dim extent) { return range(extent).hi <= kSmall ? kSmall + kSmall / 2 : INT64_MAX / 4; }
+  // A depth of several axes is taken apart by their extents, so kernels of others differ anyway: the bound may say what
+  // the outermost of them is below.
+  int64_t most_k() const {
+    const auto count =
+        std::ranges::count_if(form_.depth.extents, [](Dim extent) { return lapidary::value_of(extent) != 1; });
+    return count > 1 ? std::min(std::max<int64_t>(range(depth_).hi, 1) - 1, most(depth_)) : most(depth_);
   }
   Expr first(const char* name, const Expr& tile, int size, Dim extent) {
     const Expr value = mul(tile, integer(size));
@@ -195,15 +200,16 @@ class ProductEmitter : ProductKernel {
       return emit_.value(form_.a, form_.a_at(emit_, batch_, parts(row, form_.rows), parts(k, form_.depth)));
     });
     node_.b.value = operand_value(emit_, factor_, inside(column, columns_, tile_.columns), [&] {
-      if (form_.b_element) return form_.b_element(emit_, k, column);
+      if (form_.b_rows)
+        return load(builder_.weight(*form_.b_rows), add(mul(column, builder_.parameter(form_.b_pitch)), k));
       return emit_.value(form_.b, form_.b_at(emit_, batch_, parts(k, form_.depth), parts(column, form_.columns)));
     });
     if (!node_.a.value || !node_.b.value) return false;
     widen(node_.a, form_.rows, [&](GroupEmitter& emit, const Parts& row_parts, const Parts& depth_parts) {
       return emit.value(form_.a, form_.a_at(emit, unknown(form_.batch), row_parts, depth_parts));
     });
-    if (form_.b_element) {
-      while (2 * node_.b.vector <= 16 * 8 / bit_width(factor_) && known_multiple(depth_, 2 * node_.b.vector))
+    if (form_.b_rows) {
+      while (2 * node_.b.vector <= 16 * 8 / bit_width(factor_) && known_multiple(form_.b_pitch, 2 * node_.b.vector))
         node_.b.vector *= 2;
     } else {
       widen(node_.b, form_.columns, [&](GroupEmitter& emit, const Parts& column_parts, const Parts& depth_parts) {

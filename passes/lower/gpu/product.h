@@ -30,8 +30,9 @@ struct ProductForm {
   Dim stored_columns = nullptr;  // null: as many as there are
   // What is added to a sum that is finished, at the result's coordinates. Null: nothing.
   std::function<loops::Expr(GroupEmitter&, const Coords&)> bias = nullptr;
-  // In place of b's value, where it is a constant in an order of its own: a load of its element.
-  std::function<loops::Expr(GroupEmitter&, loops::Expr depth, loops::Expr column)> b_element = nullptr;
+  // In place of b's value, where it is a constant in an order of its own: a row of it for each column.
+  std::optional<ConstantId> b_rows = std::nullopt;
+  Dim b_pitch = nullptr;  // from one row to the next; what is more than depth are zeros
 };
 
 // Nothing where an operand is no expression of its coordinates, such as the sum of a row.

@@ -25,7 +25,7 @@ using namespace loops;
 
 namespace {
 
-constexpr int64_t kMostTaps = 64;         // of a row, which are written out
+constexpr int64_t kMostTaps = 64;          // of a row, which are written out
 constexpr int64_t kManyThreads = 1 << 17;  // more than a device runs at once: a thread may as well do more
 
 struct Window {
@@ -77,9 +77,7 @@ class WindowEmitter {
     return identity_of(window_.maximum ? OpKind::ReduceMax : OpKind::ReduceSum, op_.type().dtype);
   }
   // Are there columns under the windows that the image lacks?
-  bool hangs_over() const {
-    return is_padded(window_.axes() - 1) || !known_multiple(op_.type().shape.back(), pixels_);
-  }
+  bool hangs_over() const { return is_padded(window_.axes() - 1) || !known_multiple(op_.type().shape.back(), pixels_); }
   const Shape& input() const { return op_.operand(0)->type.shape; }
   bool is_padded(int axis) const {
     const auto zero = [](Dim pad) { return lapidary::value_of(pad) == 0; };
@@ -93,9 +91,9 @@ class WindowEmitter {
   };
   Position position(Block& block, int axis, const Expr& output, const Expr& tap) {
     Position p;
-    p.at = block.let("at", sub(add(mul(output, integer(window_.strides[axis])),
-                                   mul(tap, integer(window_.dilations[axis]))),
-                               builder_.literal(window_.pads[axis])));
+    p.at = block.let("at",
+                     sub(add(mul(output, integer(window_.strides[axis])), mul(tap, integer(window_.dilations[axis]))),
+                         builder_.literal(window_.pads[axis])));
     if (is_padded(axis)) p.inside = in_range(at(p.at), integer(0), builder_.literal(input()[2 + axis]), 1);
     p.counts = p.inside;
     if (window_.average && op_.params.integer("include_pad"))
@@ -113,8 +111,7 @@ class WindowEmitter {
     std::vector<Position> positions = outer;
     positions.push_back(here);
     outer_taps(inner, axis + 1, further, positions);
-    block.add(
-        for_loop(tap, integer(0), integer(window_.kernel[axis]), 1, LoopKind::Serial, inner.take()));
+    block.add(for_loop(tap, integer(0), integer(window_.kernel[axis]), 1, LoopKind::Serial, inner.take()));
   }
 
   // The taps of one row of the window.
@@ -160,8 +157,7 @@ class WindowEmitter {
     for (int64_t p = 0; p < pixels_; ++p) {
       Expr taps = load(counts_, integer(p), 1);
       for (int64_t tap = 0; tap < window_.kernel[axis]; ++tap) {
-        const Expr counts =
-            both(counted_rows, position(block, axis, add(pixel_, integer(p)), integer(tap)).counts);
+        const Expr counts = both(counted_rows, position(block, axis, add(pixel_, integer(p)), integer(tap)).counts);
         taps = add(taps, counts ? select(counts, real(1), real(0)) : real(1));
       }
       block.add(store(counts_, integer(p), taps));
@@ -215,8 +211,7 @@ class WindowEmitter {
       for (int axis = 0; axis + 1 < window_.axes(); ++axis) where.axes.push_back(at(place_[1 + axis]));
       where.axes.push_back(at(pixel));
       Expr sum = load(sums_, integer(p), lanes_);
-      if (window_.average)
-        sum = apply(ScalarOp::Div, {sum, splat(load(counts_, integer(p), 1), lanes_)});
+      if (window_.average) sum = apply(ScalarOp::Div, {sum, splat(load(counts_, integer(p), 1), lanes_)});
       if (window_.weight && op_.operands.size() > 2)
         sum = add(sum, splat_to(emit_.value(op_.operand(2), where.with({where.axes[1]})), lanes_));
       emit_.store_results(op_.result(), where, rounded(sum, op_.type().dtype));
@@ -256,11 +251,12 @@ std::optional<LoweredStep> window_step(Context& context, const Op& group, const 
   const Type& input = group.operand(x->index)->type;
   const int lanes = 128 / bit_width(input.dtype);
   const auto in_accesses = [&](const Type& type) {
-    return type.layout.blocked_axis == 1 && type.layout.last && type.layout.block == lanes &&
-           type.shape == op.type().shape;
+    return type.layout.blocked_axis == 1 && type.layout.last && type.layout.block == lanes;
   };
-  const bool fits = input.layout.blocked_axis == 1 && input.layout.last && input.layout.block == lanes &&
-                    std::ranges::all_of(group.results, [&](const auto& result) { return in_accesses(result->type); });
+  const auto takes = [&](const auto& result) {
+    return result->type.layout.blocked_axis < 0 || (in_accesses(result->type) && result->type.shape == op.type().shape);
+  };
+  const bool fits = in_accesses(input) && std::ranges::all_of(group.results, takes);
   const bool small = std::ranges::all_of(window.kernel, [](int64_t taps) { return taps > 0 && taps <= kMostTaps; });
   if (!fits || !small) return std::nullopt;
   DimPool& dims = context.module.dims;
