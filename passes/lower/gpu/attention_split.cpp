@@ -78,10 +78,11 @@ SplitAttention split_attention(DimPool& dims, const Op& op) {
   split.group = dims.floordiv(q[1], k[1]);
   split.rows = dims.mul(q[2], split.group);
   const Dim heads = dims.max(dims.mul(k[0], k[1]), number(1));
-  split.parts = dims.max(dims.min(dims.ceildiv(k[2], number(kFewKeys)), dims.ceildiv(number(kBlocks), heads)), number(1));
+  split.parts =
+      dims.max(dims.min(dims.ceildiv(k[2], number(kFewKeys)), dims.ceildiv(number(kBlocks), heads)), number(1));
   split.keys = dims.mul(dims.ceildiv(dims.ceildiv(k[2], split.parts), number(kTile)), number(kTile));
-  split.when = dims.mul(dims.less(split.rows, number(SplitAttention::kMostRows + 1)),
-                        dims.less(number(kFewKeys), k[2]));
+  split.when =
+      dims.mul(dims.less(split.rows, number(SplitAttention::kMostRows + 1)), dims.less(number(kFewKeys), k[2]));
   return split;
 }
 
@@ -92,9 +93,8 @@ std::vector<Dim> scratch_of(DimPool& dims, const Op& op, const SplitAttention& s
 }
 
 LoweredStep join_attention(Context& context, const Op& group, const Op& op, const SplitAttention& split) {
-  LoweredStep step = map_step(context, group, "attention", op.type(), [&](GroupEmitter& emit, const Coords& coords) {
-    Join(emit, op, split).element(coords);
-  });
+  LoweredStep step = map_step(context, group, "attention", op.type(),
+                              [&](GroupEmitter& emit, const Coords& coords) { Join(emit, op, split).element(coords); });
   for (LoweredVariant& variant : step.variants) variant.tasks = context.module.dims.mul(split.when, variant.tasks);
   step.flops = context.module.dims.constant(0);
   return step;

@@ -7,9 +7,9 @@
 namespace lapidary::lowering::gpu {
 
 struct SplitAttention {
-  Dim when;   // 1 where it pays, else 0
-  Dim rows;   // of a (batch, head of keys): query · group + head of the group
-  Dim group;  // heads of queries for each of keys
+  Dim when;         // 1 where it pays, else 0
+  Dim rows;         // of a (batch, head of keys): query · group + head of the group
+  Dim group;        // heads of queries for each of keys
   Dim parts, keys;  // parts of the keys; of each part but the last ones
   // Scratch buffers: results [batch, head of keys, part, row, column] and the logarithms of their sums, without the
   // column. A part without keys, or whose keys are all hidden, has a logarithm of -infinity and any result.
