@@ -111,6 +111,8 @@ DEV void await_turn() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;\n\tgriddepcontrol.wait;" ::: "memory");
 #endif
+}
+
 // To what the kernel never reads: the compiler may move loads across it, but not take it apart.
 DEV void store_global(void* p, u32 x, u32 y) {
   asm volatile("st.global.v2.b32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(p)), "r"(x), "r"(y));

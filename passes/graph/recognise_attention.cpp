@@ -66,15 +66,25 @@ Value* narrow_mask(GraphBuilder& b, Value* mask) {
   return b.reshape(op->operand(0), shape);
 }
 
+// Of a broadcast's shape and axes, unless its source has that axis.
+void drop_unit_axis(Shape& shape, std::vector<int64_t>& axes, int64_t dropped) {
+  shape.erase(shape.begin() + dropped);
+  if (std::ranges::find(axes, dropped) != axes.end()) return shape.clear();
+  for (int64_t& axis : axes) axis -= axis > dropped;
+}
+
 // [B, G, T, D] of keys repeated to [B, G·R, T, D] for grouped heads; the value itself when they are not.
 Value* without_repeats(GraphBuilder& b, Value* value) {
   Op* merge = producer_of_kind(value, OpKind::Reshape);
   Op* repeat = merge ? producer_of_kind(merge->operand(0), OpKind::Broadcast) : nullptr;
-  if (!repeat || repeat->type().rank() != 5 || value->type.rank() != 4) return value;
-  const Shape &wide = repeat->type().shape, &merged = value->type.shape;
+  if (!repeat || value->type.rank() != 4) return value;
+  Shape wide = repeat->type().shape;
+  std::vector<int64_t> axes = repeat->params.integers("axes");
+  while (wide.size() > 5 && is_one(wide[3])) drop_unit_axis(wide, axes, 3);  // as Tile leaves them
+  if (wide.size() != 5) return value;
+  const Shape& merged = value->type.shape;
   bool merges_heads = wide[0] == merged[0] && wide[3] == merged[2] && wide[4] == merged[3];
   const Value* source = repeat->operand(0);
-  const std::vector<int64_t>& axes = repeat->params.integers("axes");
   Shape grouped = {wide[0], wide[1], wide[3], wide[4]};
   for (size_t i = 0; i < axes.size(); ++i) {
     Dim extent = source->type.shape[i];

@@ -132,6 +132,33 @@ const std::string kAttend = head(32) + R"(  for task t in [0, 1) {
 }
 )";
 
+// Of each row also the logarithm of its sum: the two rows of a thread come last.
+TEST(LoopsOfThreads, AttentionGivesLogarithms) {
+  std::string text = kAttend;
+  const auto replaced = [&](const std::string& old, const std::string& by) {
+    text.replace(text.find(old), old.size(), by);
+  };
+  replaced("f32[8]", "f32[10]");
+  replaced("stages 2 (", "stages 2 log_sums (");
+  text.replace(text.find("        for unrolled"),
+               text.find("      }\n    }\n  }\n}") - text.find("        for unrolled"),
+               "        if i mod 4 == 0 {\n          store %y[i / 4] = %acc[8]\n          store %y[i / 4 + 8] = "
+               "%acc[9]\n        }\n");
+  expect_well_formed(text);
+  constexpr size_t kKeys = 5;
+  std::vector<float> x = numbers(64), y(256, NAN);
+  interpret(parse_kernel(text), {bound(x), bound(y)}, {kKeys}, 0, 1);
+  for (size_t i = 0; i < 16; ++i) {
+    double sum = 0;
+    for (size_t j = 0; j < std::min(kKeys, i + 1); ++j) {
+      double score = 0;
+      for (size_t d = 0; d < 4; ++d) score += double(x[i * 4 + d]) * double(x[j * 4 + d + 3]);
+      sum += std::exp(score / 2);
+    }
+    EXPECT_NEAR(y[i], std::log(sum), 1e-5) << i;
+  }
+}
+
 TEST(LoopsOfThreads, AttentionReadsBackAndComputes) {
   expect_well_formed(kAttend);
   constexpr size_t kKeys = 5;

@@ -115,6 +115,38 @@ void add_masked_attention(Cases& cases) {
          .tolerance = 4e-3});
 }
 
+// Few queries over many keys, which are split; and over few, or many queries, which are not.
+void add_decoding(Cases& cases) {
+  struct Form {
+    const char* name;
+    int64_t group, queries, width;  // no queries: any number
+    bool causal, masked;
+  };
+  for (const Form& form : {Form{"heads", 3, 1, 64, false, false}, Form{"queries", 2, 0, 80, true, false},
+                           Form{"masked", 4, 1, 48, false, true}, Form{"masked_queries", 1, 0, 64, false, true}})
+    cases.push_back({.name = fmt::format("attention_decoding_{}", form.name),
+                     .build =
+                         [=](CaseModel& m) {
+                           DimPool& d = m.module.dims;
+                           Dim b = m.symbol("B"), t = m.symbol("T"), g = d.constant(2);
+                           Dim s = form.queries ? d.constant(form.queries) : m.symbol("S");
+                           Dim h = d.constant(2 * form.group);
+                           Value* q = m.input({b, h, s, d.constant(64)}, DType::F16);
+                           Value* k = m.input({b, g, t, d.constant(64)}, DType::F16);
+                           Value* v = m.input({b, g, t, d.constant(form.width)}, DType::F16);
+                           Value* mask = form.masked ? m.input({b, d.constant(1), s, t}, DType::F16) : nullptr;
+                           Value* y = composites::attention(m.build, q, k, v, mask, 0.125, form.causal);
+                           m.result({m.build.transpose(y, {0, 2, 1, 3})});
+                         },
+                     .values = {{{"B", 1}, {"S", 1}, {"T", 130}},
+                                {{"B", 2}, {"S", 4}, {"T", 517}},
+                                {{"B", 1}, {"S", 2}, {"T", 128}},
+                                {{"B", 1}, {"S", 17}, {"T", 300}},
+                                {{"B", 0}, {"S", 1}, {"T", 300}},
+                                {{"B", 1}, {"S", 0}, {"T", 300}}},
+                     .tolerance = 4e-3});
+}
+
 // Rows that registers keep: of packets of 8, some threads without one; of packets of 2; of several warps.
 void add_rows(Cases& cases, DType dtype) {
   for (const int64_t width : {24, 130, 768, 1000, 2560})
@@ -182,6 +214,7 @@ std::vector<KernelCase> halves_cases() {
     add_activations(cases, dtype);
   }
   add_masked_attention(cases);
+  add_decoding(cases);
   add_large_products(cases);
   return cases;
 }

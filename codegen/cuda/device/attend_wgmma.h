@@ -52,7 +52,7 @@ struct attend_wgmma {
   static constexpr int consumers = 2, rows = 64 * consumers, threads = 128 * (1 + consumers), elements = VALUES / 2;
   static constexpr int bytes_q = rows * WIDTH * 2, slot_bytes = KEYS * (WIDTH < VALUES ? VALUES : WIDTH) * 2;
   static constexpr int shared_bytes =
-      bytes_q + STAGES * slot_bytes + 2 * (STAGES + 1) * kBarrierBytes;  // aligned to 1024
+      bytes_q + STAGES * slot_bytes + (2 * STAGES + 1) * kBarrierBytes;  // aligned to 1024
   typedef f32 results[elements + 2];
 
   template <class Q, class K, class V, class SCORE>
@@ -91,22 +91,20 @@ struct attend_wgmma {
  private:
   static constexpr int registers_of_producer = 104, registers_of_consumer = 200;
 
-  // Slots and barriers: of each slot, and of the queries, one for full and one for empty.
+  // Slots and barriers: of each slot one for full and one for empty; of the queries, which are there when the first
+  // keys are, one for empty.
   struct ring {
     char* memory;
     u32 address;
     DEV_MEMBER ring(char* shared) : memory(shared), address(u32(opaque(int(shared_address(shared))))) {}
     static DEV_MEMBER int at(int slot) { return bytes_q + slot * slot_bytes; }
     DEV_MEMBER u32 full(int slot) const { return address + at(STAGES) + slot * kBarrierBytes; }
-    DEV_MEMBER u32 empty(int slot) const { return full(STAGES + 1 + slot); }
-    DEV_MEMBER u32 full_queries() const { return full(STAGES); }
+    DEV_MEMBER u32 empty(int slot) const { return full(STAGES + slot); }
     DEV_MEMBER u32 empty_queries() const { return empty(STAGES); }
     DEV_MEMBER void begin() const {
       if (threadIdx.x == 0) {
-        for (int i = 0; i <= STAGES; ++i) {
-          mbarrier_init(full(i), 4);
-          mbarrier_init(empty(i), 4 * consumers);
-        }
+        for (int i = 0; i < STAGES; ++i) mbarrier_init(full(i), 4);
+        for (int i = 0; i <= STAGES; ++i) mbarrier_init(empty(i), 4 * consumers);
         mbarrier_init_fence();
       }
       barrier();
@@ -130,7 +128,7 @@ struct attend_wgmma {
         mbarrier_wait(slots.empty_queries(), queries);
         queries ^= 1;
         q.fill(slots.memory, 0, rows);
-        brought(slots.full_queries());
+        copy_async_commit();
       }
       item_filler<mover<typename TILE::k_operand, turned<IN_K>, WIDTH, KEYS, 128>> k(tile.k, tile.key_begin);
       item_filler<mover<typename TILE::v_operand, IN_V, VALUES, KEYS, 128>> v(tile.v, tile.key_begin);
@@ -171,7 +169,7 @@ struct attend_wgmma {
   struct consumer {
     ring slots;
     int group, row, lane;
-    u32 low_q, low_k, low_v, queries = 0;
+    u32 low_q, low_k, low_v;
     ring_place<STAGES> place;
 
     DEV_MEMBER consumer(ring slots, int group)
@@ -193,8 +191,6 @@ struct attend_wgmma {
       } else {
         f32 scores[KEYS / 2];
         u32 weights[KEYS / 16][4];
-        mbarrier_wait(slots.full_queries(), queries);
-        queries ^= 1;
         const int first = begin_scores(scores);
         wgmma_wait<0>();
         settle(scores);

@@ -71,6 +71,19 @@ Coord unknown_position(Dim extent) {
   return {{Digit{variable(make_var("x", {}, 0, INT64_MAX / 4)), nullptr, extent, -1}}};
 }
 
+namespace {
+
+// Do addresses grow with x as it does, from each multiple of `width` on?
+bool grows_with(const Expr& address, const Var& x, int width) {
+  const Expr begin = variable(make_var("begin", {}, 0, INT64_MAX / 8, width)),
+             within = variable(make_var("within", {}, 0, width - 1));
+  const Expr at_begin = substitute(address, {{x.get(), begin}}),
+             beyond = substitute(address, {{x.get(), add(begin, within)}});
+  return same(sub(beyond, at_begin), within);
+}
+
+}  // namespace
+
 std::optional<int> width_along(const GroupEmitter& like, DType factor, Dim extent,
                                const std::function<Expr(GroupEmitter&, const Coord&)>& value) {
   int width = 16 * 8 / bit_width(factor);
@@ -85,10 +98,12 @@ std::optional<int> width_along(const GroupEmitter& like, DType factor, Dim exten
     const Expr found = evaluated(emit, factor, [&] { return value(emit, position); });
     const bool plain =
         found && found->kind == ExprKind::Load && (found->args.size() == 1 || !mentions(found->args[1], x));
+    if (!plain) return std::nullopt;
+    const Expr& address = found->args[0];
+    if (width > 1 && grows_with(address, x, width) && loops::known_multiple(address) % width == 0) return width;
     const bool adjacent = recorder.accesses.size() == 1 && !recorder.opaque[0] && recorder.accesses[0][0] &&
                           lapidary::value_of(recorder.accesses[0][0]) == 1;
-    if (!plain || !adjacent) return std::nullopt;
-    if (width == 1 || loops::known_multiple(found->args[0]) % width == 0) return width;
+    if (width == 1) return adjacent ? std::optional(1) : std::nullopt;
   }
 }
 

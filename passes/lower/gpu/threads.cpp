@@ -13,11 +13,16 @@ void for_each_thread(KernelBuilder& builder, const std::function<void(Block&, co
 
 void for_each_held(KernelBuilder& builder, const Buffer& fragment, int step,
                    const std::function<void(Block&, const Expr&, const Expr&)>& body) {
+  for_each_held(builder, fragment, fragment->size, step, body);
+}
+
+void for_each_held(KernelBuilder& builder, const Buffer& /*fragment*/, int64_t count, int step,
+                   const std::function<void(Block&, const Expr&, const Expr&)>& body) {
   for_each_thread(builder, [&](Block& own, const Expr& thread) {
-    const Var element = make_var("e", {}, 0, fragment->size - 1, step);
+    const Var element = make_var("e", {}, 0, count - 1, step);
     Block inner;
     body(inner, thread, variable(element));
-    own.add(for_loop(element, integer(0), integer(fragment->size), step, LoopKind::Unrolled, inner.take()));
+    own.add(for_loop(element, integer(0), integer(count), step, LoopKind::Unrolled, inner.take()));
   });
 }
 
