@@ -202,6 +202,10 @@ class Grouping {
     });
   }
 
+  static bool is_yielded(const Op& op) {
+    return std::ranges::any_of(op.result()->uses, [](const Use& use) { return use.op->is(OpKind::Yield); });
+  }
+
   void grow(int cluster, const std::unordered_map<const Op*, int>& positions) {
     Op& anchor = *clusters_[cluster].anchor;
     std::vector<Op*> members{&anchor};
@@ -224,8 +228,9 @@ class Grouping {
       members.push_back(&*it);
       inside.insert(&*it);
       note_readers(*it);
-      // Codes are a quarter of the memory of the numbers their readers make of them.
-      if (may_end_with(*it) && !dequantizes(module_, *it) && results_of(members, inside) == 1) best = members.size();
+      // Codes are a quarter of the memory of the numbers their readers make of them, halves are half of it.
+      const bool grows = dequantizes(module_, *it) || (widens_halves(*it) && !is_yielded(*it));
+      if (may_end_with(*it) && !grows && results_of(members, inside) == 1) best = members.size();
     }
     for (size_t i = 1; i < best; ++i) join(*members[i], cluster);
   }

@@ -9,8 +9,6 @@ namespace lapidary::lowering::gpu {
 
 namespace {
 
-using namespace loops;
-
 using Parts = ProductForm::Parts;
 
 // Coordinates of `letters`, given those of the classes they are in.
@@ -59,11 +57,8 @@ LoweredGroup lower_contraction(Context& context, const Op& group) {
   form.b_at = [&](GroupEmitter&, const Parts& batch, const Parts& depth, const Parts& column) {
     return gathered(letters.b_letters, {{letters.batch, &batch}, {letters.depth, &depth}, {letters.columns, &column}});
   };
-  const Dim depth = form.depth.extent(context.module.dims);
-  if (const auto weight = turned_weight(context, group, letters))
-    form.b_element = [depth, weight = *weight](GroupEmitter& emit, const Expr& k, const Expr& column) {
-      return load(emit.builder.weight(weight), add(mul(column, emit.builder.parameter(depth)), k));
-    };
+  form.b_rows = turned_weight(context, group, letters);
+  form.b_pitch = form.depth.extent(context.module.dims);
   form.result_at = [&](GroupEmitter&, const Parts& batch, const Parts& row, const Parts& column) {
     return gathered(letters.out_letters, {{letters.batch, &batch}, {letters.rows, &row}, {letters.columns, &column}});
   };

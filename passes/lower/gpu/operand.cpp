@@ -73,13 +73,21 @@ Coord unknown_position(Dim extent) {
 
 namespace {
 
-// Do addresses grow with x as it does, from each multiple of `width` on?
-bool grows_with(const Expr& address, const Var& x, int width) {
-  const Expr begin = variable(make_var("begin", {}, 0, INT64_MAX / 8, width)),
-             within = variable(make_var("within", {}, 0, width - 1));
-  const Expr at_begin = substitute(address, {{x.get(), begin}}),
-             beyond = substitute(address, {{x.get(), add(begin, within)}});
-  return same(sub(beyond, at_begin), within);
+// By how much `e` grows from x to x + 1, …, x + width - 1 for each step of one, where x is a multiple of `width`: 0 or
+// 1; nothing when that cannot be told.
+std::optional<int> growth(const Expr& e, const Var& x, int width) {
+  if (!mentions(e, x)) return 0;
+  if (e->kind == ExprKind::Variable) return 1;
+  if (e->kind != ExprKind::Apply || e->args.size() != 2) return std::nullopt;
+  const auto a = growth(e->args[0], x, width), b = growth(e->args[1], x, width);
+  if (!a || !b) return std::nullopt;
+  if (e->op == ScalarOp::Add && *a + *b <= 1) return *a + *b;
+  if (e->op == ScalarOp::Sub && *b == 0) return a;
+  if (e->op == ScalarOp::Mul && *a + *b == 0) return 0;
+  const bool divides = e->op == ScalarOp::Div || e->op == ScalarOp::FloorMod;
+  const bool whole = loops::known_multiple(e->args[0]) % width == 0 && loops::known_multiple(e->args[1]) % width == 0;
+  if (!divides || *b != 0 || !whole) return std::nullopt;
+  return e->op == ScalarOp::Div ? 0 : *a;
 }
 
 }  // namespace
@@ -100,7 +108,7 @@ std::optional<int> width_along(const GroupEmitter& like, DType factor, Dim exten
         found && found->kind == ExprKind::Load && (found->args.size() == 1 || !mentions(found->args[1], x));
     if (!plain) return std::nullopt;
     const Expr& address = found->args[0];
-    if (width > 1 && grows_with(address, x, width) && loops::known_multiple(address) % width == 0) return width;
+    if (width > 1 && growth(address, x, width) == 1 && loops::known_multiple(address) % width == 0) return width;
     const bool adjacent = recorder.accesses.size() == 1 && !recorder.opaque[0] && recorder.accesses[0][0] &&
                           lapidary::value_of(recorder.accesses[0][0]) == 1;
     if (width == 1) return adjacent ? std::optional(1) : std::nullopt;
