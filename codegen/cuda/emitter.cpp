@@ -311,8 +311,8 @@ class KernelEmitter {
   }
 
   void emit_product_of_warpgroups(const loops::ProductNode& p) {
-    text_.line("typedef product_wgmma<{}, {}, {}, {}, {}, {}> tile;", tensor_atom(p.atom, &p), p.rows, p.columns,
-               p.depth, p.stages, kernel_.threads / 128);
+    text_.line("typedef product_wgmma<{}, {}, {}, {}, {}, {}, {}> tile;", tensor_atom(p.atom, &p), p.rows, p.columns,
+               p.depth, p.stages, consumers_of(p), takes_turns(p));
     text_.line("static_assert(tile::shared_bytes == {}, \"shared memory\");", product_shared_bytes(p));
   }
 
@@ -527,7 +527,10 @@ class KernelEmitter {
 
 int block_threads(const loops::Kernel& kernel) {
   if (kernel.threads == 0) return kThreadsPerBlock;
-  return kernel.threads + (warpgroup_task(kernel) ? 128 : 0);
+  const auto task = warpgroup_task(kernel);
+  if (!task) return kernel.threads;
+  const auto& product = task->product->product;
+  return 128 + (product ? 128 * consumers_of(*product) : kernel.threads);
 }
 
 bool is_persistent(const loops::Kernel& kernel) { return warpgroup_task(kernel).has_value(); }

@@ -1,6 +1,7 @@
 #include "codegen/cuda/shared_memory.h"
 
 #include "codegen/cuda/emitter.h"
+#include "codegen/cuda/warpgroup_task.h"
 
 namespace lapidary::codegen::cuda {
 
@@ -15,7 +16,8 @@ constexpr int64_t kBarrierBytes = 8;
 int64_t product_shared_bytes(const loops::ProductNode& product) {
   const int64_t size = bit_width(product.a.value->type.dtype) / 8;
   if (product.warpgroups)
-    return product.stages * ((product.rows + product.columns) * product.depth * size + 2 * kBarrierBytes);
+    return product.stages * ((product.rows + product.columns) * product.depth * size + 2 * kBarrierBytes) +
+           (takes_turns(product) ? kTurns * kBarrierBytes : 0);
   if (product.atom != Atom::Fma) return product.stages * (product.rows + product.columns) * product.depth * size;
   const int64_t pack = size == 1 ? 4 : 1, word = pack * size;  // a slot is [k][line], lines padded by 16 bytes
   return product.stages * (product.depth / pack) * ((product.rows + product.columns) * word + 32);
@@ -58,8 +60,9 @@ int64_t most_bytes(const std::vector<loops::Stmt>& statements, int64_t used, int
 }  // namespace
 
 int64_t staging_bytes(const loops::Kernel& kernel, const MappedOperands& mapped) {
-  constexpr int64_t kPanel = 64 * 128, kWarpgroup = 128;
-  return mapped.results ? kernel.threads / kWarpgroup * 2 * kPanel : 0;
+  constexpr int64_t kPanel = 64 * 128;
+  if (!mapped.results) return 0;
+  return consumers_of(*warpgroup_task(kernel)->product->product) * 2 * kPanel;
 }
 
 int64_t shared_bytes(const loops::Kernel& kernel) {

@@ -309,11 +309,12 @@ int64_t extent_if(Dim dim, int64_t value) {
   return evaluate(dim, leaf).value_or(value);
 }
 
-Tile tile_if(Context& context, const ProductForm& form, int64_t symbols) {
+Tile tile_if(Context& context, const Op& group, const ProductForm& form, int64_t symbols) {
   DimPool& dims = context.module.dims;
-  return choose_tile(context.target(), context.options.f32_products, form.a->type.dtype,
-                     extent_if(dims.product(form.batch), symbols), extent_if(form.rows.extent(dims), symbols),
-                     extent_if(form.columns.extent(dims), symbols), extent_if(form.depth.extent(dims), symbols));
+  const ProductSize size = {extent_if(dims.product(form.batch), symbols), extent_if(form.rows.extent(dims), symbols),
+                            extent_if(form.columns.extent(dims), symbols), extent_if(form.depth.extent(dims), symbols),
+                            vector_instructions(*group.regions[0], form.anchor)};
+  return choose_tile(context.target(), context.options.f32_products, form.a->type.dtype, size);
 }
 
 std::optional<LoweredVariant> product_variant(Context& context, const Op& group, const ProductForm& form,
@@ -351,7 +352,7 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
   if (is_zero(depth)) return std::nullopt;
   std::vector<Tile> tiles;
   for (const int64_t symbols : {kFew, kSome, kMany}) {
-    const Tile tile = tile_if(context, form, symbols);
+    const Tile tile = tile_if(context, group, form, symbols);
     if (tiles.empty() || tile.text() != tiles.back().text()) tiles.push_back(tile);
   }
   const auto count_of = [&](const Tile& tile) {

@@ -14,7 +14,7 @@ using loops::Atom;
 namespace {
 
 // What is not a loop over k: a block's start, the first operands' way, the results'.
-constexpr int64_t kFixed = 1200, kFixedOfWarpgroups = 2500;
+constexpr int64_t kFixed = 1200, kFixedOfWarpgroups = 2000;
 
 constexpr Tile kFloats[] = {{Atom::Fma, DType::F32, 128, 128, 16, 8, 1, 2, false, 2, 115, 300},
                             {Atom::Fma, DType::F32, 128, 64, 16, 4, 1, 2, false, 3, 105, 300},
@@ -28,10 +28,11 @@ constexpr Tile kHalves[] = {{Atom::F16, DType::F16, 128, 256, 32, 2, 4, 3, false
                             {Atom::F16, DType::F16, 32, 32, 128, 2, 2, 3, false, 4, 280, 450}};
 
 constexpr Tile kDoubles = {Atom::Fma, DType::F64, 32, 32, 8, 2, 1, 2};
-// Hopper's: two warpgroups multiply what a third brings.
+// Hopper's: two warpgroups multiply what a third brings; where a tile is that of one, they take turns.
 constexpr Tile kHopperHalves[] = {{Atom::F16, DType::F16, 128, 256, 64, 8, 1, 4, true, 1, 1800},
                                   {Atom::F16, DType::F16, 128, 192, 64, 8, 1, 4, true, 1, 1750},
                                   {Atom::F16, DType::F16, 128, 128, 64, 8, 1, 6, true, 1, 1500},
+                                  {Atom::F16, DType::F16, 128, 128, 64, 4, 1, 6, true, 1, 1400},
                                   {Atom::F16, DType::F16, 128, 64, 64, 8, 1, 8, true, 1, 1000},
                                   {Atom::F16, DType::F16, 128, 32, 64, 8, 1, 8, true, 1, 550}};
 constexpr Tile kHopperRounded[] = {{Atom::TF32, DType::F32, 128, 128, 32, 8, 1, 5, true, 1, 700}};
@@ -48,13 +49,20 @@ constexpr Tile kBytes = {Atom::Fma, DType::I8, 64, 64, 32, 4, 1, 2};
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Clocks until the busiest multiprocessor is done: as long as its multiplications take, or as its blocks' steps do.
-int64_t clocks(const Tile& tile, int64_t batch, int64_t rows, int64_t columns, int64_t depth) {
-  const int64_t tiles = batch * ceil_div(rows, tile.rows) * ceil_div(columns, tile.columns);
-  const int64_t each = ceil_div(tiles, kMultiprocessors), fixed = tile.warpgroups ? kFixedOfWarpgroups : kFixed;
-  const int64_t multiplying = each * tile.rows * tile.columns * depth / tile.rate;
-  const int64_t stepping = ceil_div(each, tile.resident) * ceil_div(depth, tile.depth) * tile.step;
-  return std::max(multiplying, stepping) + fixed;
+// Clocks until the busiest multiprocessor is done: as long as its multiplications take, or as its blocks' steps do. A
+// block of warpgroups multiplies nothing while they write a tile out together; not so those that take turns.
+int64_t clocks(const Tile& tile, const ProductSize& size) {
+  constexpr int64_t kStore = 5, kLanes = 128;
+  const int64_t tiles = size.batch * ceil_div(size.rows, tile.rows) * ceil_div(size.columns, tile.columns);
+  const int64_t each = ceil_div(tiles, kMultiprocessors), elements = int64_t{tile.rows} * tile.columns;
+  const int64_t multiplying = elements * size.depth / tile.rate;
+  if (tile.warpgroups) {
+    const int64_t epilogue = elements * (kStore + size.epilogue) * 3 / (2 * kLanes);
+    if (tile.takes_turns()) return each * std::max(multiplying, epilogue) + epilogue + kFixedOfWarpgroups;
+    return each * (multiplying + epilogue) + kFixedOfWarpgroups;
+  }
+  const int64_t stepping = ceil_div(each, tile.resident) * ceil_div(size.depth, tile.depth) * tile.step;
+  return std::max(each * multiplying, stepping) + kFixed;
 }
 
 }  // namespace
@@ -71,8 +79,7 @@ Tile tile_of_single_elements(const Tile& tile) {
   return smaller;
 }
 
-Tile choose_tile(const Target& target, passes::F32Products f32, DType factor, int64_t batch, int64_t rows,
-                 int64_t columns, int64_t depth) {
+Tile choose_tile(const Target& target, passes::F32Products f32, DType factor, const ProductSize& size) {
   if (factor == DType::F64) return kDoubles;
   const bool tensor = target.capability >= 80, halves = bit_width(factor) == 16 && tensor,
              bytes = bit_width(factor) == 8;
@@ -87,7 +94,7 @@ Tile choose_tile(const Target& target, passes::F32Products f32, DType factor, in
   const Tile* best = nullptr;
   const auto consider = [&](std::span<const Tile> tiles) {
     for (const Tile& tile : tiles)
-      if (!best || clocks(tile, batch, rows, columns, depth) < clocks(*best, batch, rows, columns, depth)) best = &tile;
+      if (!best || clocks(tile, size) < clocks(*best, size)) best = &tile;
   };
   consider(bytes       ? std::span<const Tile>(kTensorBytes)
            : as_halves ? std::span<const Tile>(kHalves)

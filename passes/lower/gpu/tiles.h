@@ -17,12 +17,17 @@ struct Tile {
   // For the reckoning. `resident` blocks on a multiprocessor do `rate` multiplications a clock together; alone, a block
   // takes `step` clocks for each `depth` of k.
   int resident = 1, rate = 1, step = 0;
+  bool takes_turns() const { return warpgroups && warp_rows == 4; }
   std::string text() const;
 };
 
-// `factor`: the operands' type. Extents are guesses.
-Tile choose_tile(const Target&, passes::F32Products, DType factor, int64_t batch, int64_t rows, int64_t columns,
-                 int64_t depth);
+// Extents are guesses; `epilogue` is what follows for each element, in instructions.
+struct ProductSize {
+  int64_t batch, rows, columns, depth;
+  int epilogue;
+};
+// `factor`: the operands' type.
+Tile choose_tile(const Target&, passes::F32Products, DType factor, const ProductSize&);
 
 constexpr int64_t kMultiprocessors = 128;  // that a device is taken to have
 constexpr int64_t kEnoughTiles = 96;       // to be worth their size
