@@ -26,6 +26,7 @@ using namespace loops;
 namespace {
 
 constexpr int64_t kMostTaps = 64;          // of a row, which are written out
+constexpr int64_t kRegisters = 64;         // for the sums and a row's weights
 constexpr int64_t kManyThreads = 1 << 17;  // more than a device runs at once: a thread may as well do more
 
 struct Window {
@@ -261,7 +262,9 @@ std::optional<LoweredStep> window_step(Context& context, const Op& group, const 
   if (!fits || !small) return std::nullopt;
   DimPool& dims = context.module.dims;
   const int64_t threads = guess(dims.product(op.type().shape)) / lanes;
-  const int pixels = threads >= 4 * kManyThreads ? 4 : threads >= 2 * kManyThreads ? 2 : 1;
+  int pixels = threads >= 4 * kManyThreads ? 4 : threads >= 2 * kManyThreads ? 2 : 1;
+  const int64_t weights = window.weight ? window.kernel.back() : 0;
+  while (pixels > 1 && lanes * (pixels + weights) > kRegisters) pixels /= 2;
   return WindowEmitter(context, group, window, lanes, pixels).emit();
 }
 
