@@ -58,7 +58,7 @@ HOPPER_MISTAKES = [(*mistake, "product_wgmma") for mistake in [
     ("a warp's copies announced by its first lane", "sync_warp();", ""),
     ("the last copies not announced", "if (unannounced) announce<0>();", "copy_async_wait<0>();"),
     ("one consumer empties a slot", "mbarrier_init(empty(i), 4 * consumers);", "mbarrier_init(empty(i), 4);"),
-    ("values of the first slot", "low_v + u32(slot)", "low_v + 0 * u32(slot)"),
+    ("values of the first slot", "IN_V::low_word(slots.address + ring::at(slot))", "IN_V::low_word(slots.address + ring::at(0))"),
     ("only the last values count", "          accumulate = true;\n", ""),
     ("the result keeps its old scale", "          softmax.shrink(result);\n", ""),
     ("values read as they do not lie", "IN_V::along_k>(", "!IN_V::along_k>("),
