@@ -28,7 +28,7 @@ int64_t attend_shared_bytes(const loops::AttendNode& attend) {
   if (attend.warpgroups)
     return attend.queries * attend.depth * size +
            attend.stages * attend.keys * std::max(attend.depth, attend.columns) * size +
-           (2 * attend.stages + 1) * kBarrierBytes;
+           (2 * attend.stages + 3) * kBarrierBytes;
   if (attend.atom == Atom::Fma) {  // lines of a slot padded by 16 bytes, and the weights
     const int64_t line = attend.depth * 4 + 16, value_line = attend.columns * 4 + 16;
     return attend.queries * (line + attend.keys * 4 + 16) + attend.stages * attend.keys * (line + value_line);

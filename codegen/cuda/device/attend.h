@@ -26,6 +26,12 @@
 constexpr f32 kLog2E = 1.44269504f;
 DEV f32 minus_infinity() { return -float_of(0x7f800000u); }
 
+struct no_biases {};
+template <class T>
+struct biases_of_rows {
+  const T *upper, *lower;
+};
+
 // factor(): what at() is to be multiplied by to be an exponent of 2.
 template <class F>
 struct score_of_function {
@@ -34,6 +40,7 @@ struct score_of_function {
   DEV_MEMBER f32 factor() const { return kLog2E; }
   DEV_MEMBER f32 at(i64 row, i64 key, f32 s) const { return of(row, key, s); }
   DEV_MEMBER i64 seen(i64 /*row*/) const { return 0; }
+  DEV_MEMBER no_biases of_rows(i64, i64) const { return {}; }
 };
 template <class F>
 DEV score_of_function<F> any_score(F of) {
@@ -47,6 +54,7 @@ struct scaled_score {
   DEV_MEMBER f32 factor() const { return scale * kLog2E; }
   DEV_MEMBER f32 at(i64 row, i64 key, f32 s) const { return CAUSAL && key >= seen(row) ? minus_infinity() : s; }
   DEV_MEMBER i64 seen(i64 row) const { return row + beyond + 1; }  // keys
+  DEV_MEMBER no_biases of_rows(i64, i64) const { return {}; }
 };
 
 struct f16_bias {
@@ -75,6 +83,7 @@ struct biased_score {
   }
   DEV_MEMBER i64 seen(i64 row) const { return row + beyond + 1; }
   DEV_MEMBER const T* of_row(i64 row) const { return bias + (row < rows ? row : rows - 1) * stride; }
+  DEV_MEMBER biases_of_rows<T> of_rows(i64 upper, i64 lower) const { return {of_row(upper), of_row(lower)}; }
   // To the scores of two neighbouring keys, of which the second may be beyond the end.
   DEV_MEMBER void add(f32& first, f32& second, const T* from, bool both) const {
     vec<T, 2> pair = {{from[0], 0}};

@@ -42,6 +42,7 @@ struct attend_mma {
 
     const fragment_reader<T, layout_k, KEYS / 16, steps, false> reader_k(0, lane);
     const fragment_reader<T, layout_v, VALUES / 16, key_steps, false> reader_v(0, lane);
+    const auto biases = score.of_rows(row, row + 8);
     softmax_rows rows;
     rows.clear();
     f32 result[atoms_v * 4] = {};
@@ -52,7 +53,7 @@ struct attend_mma {
           _Pragma("unroll") for (int step = 0; step < steps; ++step) {
             multiply<atoms_k>(scores, queries[step], reader_k, slot_k, step);
           }
-          hide_keys<KEYS>(scores, score, row, first_row, lane, key, key_end);
+          hide_keys<KEYS>(scores, score, biases, row, first_row, lane, key, key_end);
           rows.weigh(scores, score.factor());
           rows.shrink(result);
           _Pragma("unroll") for (int step = 0; step < key_steps; ++step) {

@@ -33,10 +33,11 @@ struct weights_of<atom_f16> : weights_f16 {};
 template <>
 struct weights_of<atom_bf16> : weights_bf16 {};
 
-template <int KEYS, class SCORE>
-DEV void add_biases(f32 (&scores)[KEYS / 2], const SCORE& score, int row, int lane, i64 key, i64 key_end) {
-  const auto* const upper = score.of_row(row) + key + lane % 4 * 2;
-  const auto* const lower = score.of_row(row + 8) + key + lane % 4 * 2;
+template <int KEYS, class SCORE, class T>
+DEV void add_biases(f32 (&scores)[KEYS / 2], const SCORE& score, const biases_of_rows<T>& biases, int lane, i64 key,
+                    i64 key_end) {
+  const T* const upper = biases.upper + key + lane % 4 * 2;
+  const T* const lower = biases.lower + key + lane % 4 * 2;
   const int left = key_end - key < KEYS ? int(key_end - key) - lane % 4 * 2 : KEYS;
   if (left == KEYS) {
     _Pragma("unroll") for (int e = 0; e < KEYS / 2; e += 2) {
@@ -51,12 +52,13 @@ DEV void add_biases(f32 (&scores)[KEYS / 2], const SCORE& score, int row, int la
 }
 
 // Of a tile of scores that begins at `key`, a lane's: biased and hidden as `score` says, and hidden from key_end on.
-// `row` is g, `first` the first row of the warp.
-template <int KEYS, class SCORE>
-DEV void hide_keys(f32 (&scores)[KEYS / 2], const SCORE& score, int row, int first, int lane, i64 key, i64 key_end) {
+// `row` is g, `first` the first row of the warp, `biases` score.of_rows(row, row + 8).
+template <int KEYS, class SCORE, class BIASES>
+DEV void hide_keys(f32 (&scores)[KEYS / 2], const SCORE& score, const BIASES& biases, int row, int first, int lane,
+                   i64 key, i64 key_end) {
   const auto key_of = [&](int e) { return e / 4 * 8 + lane % 4 * 2 + e % 2; };
   if constexpr (SCORE::is_biased) {
-    add_biases<KEYS>(scores, score, row, lane, key, key_end);
+    add_biases<KEYS>(scores, score, biases, lane, key, key_end);
   } else if constexpr (!SCORE::is_scaled) {
     _Pragma("unroll") for (int e = 0; e < KEYS / 2; ++e) {
       scores[e] = score.at(row + e / 2 % 2 * 8, key + key_of(e), scores[e]);

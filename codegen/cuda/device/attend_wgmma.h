@@ -1,8 +1,9 @@
 // Attention on Hopper's tensor cores, tile after tile of queries (FlashAttention-3, arXiv 2407.08608). A warpgroup, the
 // producer, brings the queries of a tile and then tiles of keys and of values in turn; two warpgroups of 64 rows
-// each multiply what has come. Of a consumer the scores of the next keys and the weighted sum of the last values are
-// under way together, and while the latter goes on it makes weights of the former; the tensor cores also serve the
-// other consumer then. After attend_tensor.h, wgmma_layout.h and staging.h.
+// each, the consumers, multiply what has come. Of a consumer the scores of the next keys and the weighted sum of the
+// last values are under way together, and while the latter goes on it makes weights of the former. The consumers take
+// turns at asking for products, so that those of one run while the other makes weights. After attend_tensor.h,
+// wgmma_layout.h and staging.h.
 //
 //   typedef attend_wgmma<atom_f16, KEYS, WIDTH, VALUES, STAGES> attention;
 //   attention::run(shared, tiles, [&](i64 tile) { return attention::tile(q, k, v, score, key_begin, key_end); },
@@ -52,7 +53,7 @@ struct attend_wgmma {
   static constexpr int consumers = 2, rows = 64 * consumers, threads = 128 * (1 + consumers), elements = VALUES / 2;
   static constexpr int bytes_q = rows * WIDTH * 2, slot_bytes = KEYS * (WIDTH < VALUES ? VALUES : WIDTH) * 2;
   static constexpr int shared_bytes =
-      bytes_q + STAGES * slot_bytes + (2 * STAGES + 1) * kBarrierBytes;  // aligned to 1024
+      bytes_q + STAGES * slot_bytes + (2 * STAGES + 3) * kBarrierBytes;  // aligned to 1024
   typedef f32 results[elements + 2];
 
   template <class Q, class K, class V, class SCORE>
@@ -92,7 +93,7 @@ struct attend_wgmma {
   static constexpr int registers_of_producer = 104, registers_of_consumer = 200;
 
   // Slots and barriers: of each slot one for full and one for empty; of the queries, which are there when the first
-  // keys are, one for empty.
+  // keys are, one for empty; of each consumer one that ends a phase when it is its turn.
   struct ring {
     char* memory;
     u32 address;
@@ -101,10 +102,12 @@ struct attend_wgmma {
     DEV_MEMBER u32 full(int slot) const { return address + at(STAGES) + slot * kBarrierBytes; }
     DEV_MEMBER u32 empty(int slot) const { return full(STAGES + slot); }
     DEV_MEMBER u32 empty_queries() const { return empty(STAGES); }
+    DEV_MEMBER u32 turn(int group) const { return empty(STAGES + 1 + group); }
     DEV_MEMBER void begin() const {
       if (threadIdx.x == 0) {
         for (int i = 0; i < STAGES; ++i) mbarrier_init(full(i), 4);
         for (int i = 0; i <= STAGES; ++i) mbarrier_init(empty(i), 4 * consumers);
+        for (int group = 0; group < consumers; ++group) mbarrier_init(turn(group), 4);
         mbarrier_init_fence();
       }
       barrier();
@@ -169,7 +172,7 @@ struct attend_wgmma {
   struct consumer {
     ring slots;
     int group, row, lane;
-    u32 low_q, low_k, low_v;
+    u32 turn;
     ring_place<STAGES> place;
 
     DEV_MEMBER consumer(ring slots, int group)
@@ -177,9 +180,7 @@ struct attend_wgmma {
           group(group),
           row(group * 64 + int(threadIdx.x / 32 % 4) * 16 + int(threadIdx.x % 32 / 4)),
           lane(int(threadIdx.x % 32)),
-          low_q(IN_Q::low_word(slots.address + group * IN_Q::bytes_of(64))),
-          low_k(IN_K::low_word(slots.address + bytes_q)),
-          low_v(IN_V::low_word(slots.address + bytes_q)) {}
+          turn(group == 0 ? 1 : 0) {}
 
     template <class TILE>
     DEV_MEMBER void attend(const TILE& tile, results& acc) {
@@ -191,19 +192,24 @@ struct attend_wgmma {
       } else {
         f32 scores[KEYS / 2];
         u32 weights[KEYS / 16][4];
+        const auto biases = tile.score.of_rows(row, row + 8);
         const int first = begin_scores(scores);
         wgmma_wait<0>();
         settle(scores);
         give_back(first);
-        weigh(scores, tile, tile.key_begin, softmax);
+        weigh(scores, tile, biases, tile.key_begin, softmax);
         pack(weights, scores);
         bool accumulate = false;
         _Pragma("unroll 1") for (i64 key = tile.key_begin + KEYS; key < tile.key_end; key += KEYS) {
+          mbarrier_wait(slots.turn(group), turn);
+          turn ^= 1;
           const int keys = begin_scores(scores), values = begin_values(result, weights, accumulate);
+          sync_warp();  // no lane may find the barrier of its turn two phases ahead
+          if (lane == 0) mbarrier_arrive(slots.turn(1 - group));
           accumulate = true;
           wgmma_wait<1>();
           settle(scores);
-          weigh(scores, tile, key, softmax);
+          weigh(scores, tile, biases, key, softmax);
           give_back(keys, softmax.sums_are_made());  // else ptxas makes the weights behind the wait
           wgmma_wait<0>();
           settle(result);
@@ -242,7 +248,8 @@ struct attend_wgmma {
 
     DEV_MEMBER int begin_scores(f32 (&scores)[KEYS / 2]) {
       const int slot = take();
-      const u32 low = low_k + u32(slot) * (slot_bytes >> 4);
+      const u32 low_q = IN_Q::low_word(slots.address + group * IN_Q::bytes_of(64));
+      const u32 low = IN_K::low_word(slots.address + ring::at(slot));
       wgmma_fence();
       _Pragma("unroll") for (int d = 0; d < WIDTH; d += 16) {
         wgmma_instruction<ATOM, KEYS>::template issue<IN_Q::along_k, IN_K::along_k>(
@@ -253,7 +260,7 @@ struct attend_wgmma {
     }
     DEV_MEMBER int begin_values(f32 (&result)[elements], const u32 (&weights)[KEYS / 16][4], bool accumulate) {
       const int slot = take();
-      const u32 low = low_v + u32(slot) * (slot_bytes >> 4);
+      const u32 low = IN_V::low_word(slots.address + ring::at(slot));
       wgmma_fence();
       _Pragma("unroll") for (int step = 0; step < KEYS / 16; ++step) {
         wgmma_of_registers<ATOM, VALUES>::template issue<IN_V::along_k>(
@@ -263,9 +270,10 @@ struct attend_wgmma {
       return slot;
     }
 
-    template <class TILE>
-    DEV_MEMBER void weigh(f32 (&scores)[KEYS / 2], const TILE& tile, i64 key, softmax_rows& softmax) const {
-      hide_keys<KEYS>(scores, tile.score, row, group * 64, lane, key, tile.key_end);
+    template <class TILE, class BIASES>
+    DEV_MEMBER void weigh(f32 (&scores)[KEYS / 2], const TILE& tile, const BIASES& biases, i64 key,
+                          softmax_rows& softmax) const {
+      hide_keys<KEYS>(scores, tile.score, biases, row, group * 64, lane, key, tile.key_end);
       softmax.weigh(scores, tile.score.factor());
     }
     static DEV_MEMBER void pack(u32 (&weights)[KEYS / 16][4], const f32 (&scores)[KEYS / 2]) {

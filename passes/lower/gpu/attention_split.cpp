@@ -81,6 +81,10 @@ SplitAttention split_attention(DimPool& dims, const Op& op) {
   split.parts =
       dims.max(dims.min(dims.ceildiv(k[2], number(kFewKeys)), dims.ceildiv(number(kBlocks), heads)), number(1));
   split.keys = dims.mul(dims.ceildiv(dims.ceildiv(k[2], split.parts), number(kTile)), number(kTile));
+  if (known_equal(q[2], k[2])) {  // as many queries as keys are not few over many
+    split.when = number(0);
+    return split;
+  }
   split.when =
       dims.mul(dims.less(split.rows, number(SplitAttention::kMostRows + 1)), dims.less(number(kFewKeys), k[2]));
   return split;
