@@ -116,7 +116,6 @@ class KernelEmitter {
     if (mapped_.a) list += ", const __grid_constant__ tensor_map map_a";
     if (mapped_.b) list += ", const __grid_constant__ tensor_map map_b";
     if (mapped_.results) list += ", const __grid_constant__ tensor_map map_c";
-    if (mapped_.added) list += ", const __grid_constant__ tensor_map map_d";
     return list;
   }
 
@@ -284,38 +283,18 @@ class KernelEmitter {
       else
         for (const loops::Stmt& part : w.epilogue->body) emit(*part);
     }
-    if (mapped_.added)
-      emit_ahead(w);
-    else
-      text_.line("}});");
-    if (mapped_.results) text_.line("stores::end();");
-  }
-
-  // What the epilogue adds is asked for when the tile's operands are.
-  void emit_ahead(const WarpgroupTask& w) {
-    text_.line("}}, [&](i64 number) {{");
-    {
-      Text::Indent inside(text_);
-      emit_place(w);
-      emit_corner(*mapped_.results, *mapped_.added);
-      text_.line("prefetch_tile<tile, {}, {}>(&map_d, corner);", memory_type(mapped_.added->map.dtype),
-                 mapped_.added->map.box.size());
-    }
     text_.line("}});");
-  }
-
-  void emit_corner(const MappedResults& results, const MappedOperand& of) {
-    std::vector<loops::Expr> corner = {results.column, results.row};
-    corner.insert(corner.end(), of.others.begin(), of.others.end());
-    expressions_.begin(corner);
-    std::string list;
-    for (const loops::Expr& place : corner) list += (list.empty() ? "" : ", ") + expressions_.value(place);
-    text_.line("const tile_corner corner = {{{}}};", list);
+    if (mapped_.results) text_.line("stores::end();");
   }
 
   // Results go by way of staging memory, panel by panel.
   void emit_panels(const MappedResults& results) {
-    emit_corner(results, results.place);
+    std::vector<loops::Expr> corner = {results.column, results.row};
+    corner.insert(corner.end(), results.place.others.begin(), results.place.others.end());
+    expressions_.begin(corner);
+    std::string list;
+    for (const loops::Expr& place : corner) list += (list.empty() ? "" : ", ") + expressions_.value(place);
+    text_.line("const tile_corner corner = {{{}}};", list);
     text_.line("#pragma unroll");
     text_.line("for (int panel = 0; panel < stores::panels; ++panel) {{");
     {

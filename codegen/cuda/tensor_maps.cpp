@@ -1,7 +1,6 @@
 #include "codegen/cuda/tensor_maps.h"
 
 #include <algorithm>
-#include <functional>
 
 #include "codegen/cuda/operand_form.h"
 #include "codegen/cuda/warpgroup_task.h"
@@ -213,37 +212,6 @@ std::optional<MappedResults> mapped_results(const WarpgroupTask& task, const Map
                        loops::substitute(loop.body[1]->value, first)};
 }
 
-void each_value(const std::vector<loops::Stmt>& statements, const std::function<void(const Expr&)>& visit) {
-  for (const loops::Stmt& statement : statements) {
-    if (statement->kind == loops::StmtKind::Let || statement->kind == loops::StmtKind::Store) visit(statement->value);
-    each_value(statement->body, visit);
-  }
-}
-
-// The first load of the stored value that is of one element for each result.
-void find_added(const Expr& e, const std::function<bool(const loops::ExprNode&)>& take) {
-  if (e->kind == ExprKind::Load && take(*e)) return;
-  for (const Expr& arg : e->args) find_added(arg, take);
-}
-
-std::optional<MappedOperand> mapped_added(const WarpgroupTask& task, const MappedResults& results,
-                                          const MapReader& reader) {
-  const loops::Var &row = results.loop->body[0]->var, &column = results.loop->body[1]->var;
-  GuardedStore guards;
-  find_store(results.loop->body, row, column, guards);
-  std::optional<MappedOperand> found;
-  const auto take = [&](const loops::ExprNode& load) {
-    const bool of_results =
-        load.buffer->space == loops::Space::Global && mentions(load.args[0], row) && mentions(load.args[0], column);
-    const int64_t line_bytes = task.product->product->columns * bit_width(load.buffer->element.dtype) / 8;
-    if (!found && of_results && line_bytes % kPanelBytes == 0)
-      found = reader.read(load.buffer, load.args[0], row, column, guards.row_end, guards.column_end);
-    return true;
-  };
-  each_value(results.loop->body, [&](const Expr& value) { find_added(value, take); });
-  return found;
-}
-
 }  // namespace
 
 MappedOperands mapped_operands(const loops::Kernel& kernel) {
@@ -251,12 +219,8 @@ MappedOperands mapped_operands(const loops::Kernel& kernel) {
   if (!task || !task->product->product) return {};
   const loops::ProductNode& p = *task->product->product;
   const MapReader reader(kernel);
-  MappedOperands found = {reader.read(p.a, p.row, p.k, task->product->end, p.rows, p.depth),
-                          reader.read(p.b, p.column, p.k, task->product->end, p.columns, p.depth),
-                          mapped_results(*task, reader),
-                          {}};
-  if (found.results) found.added = mapped_added(*task, *found.results, reader);
-  return found;
+  return {reader.read(p.a, p.row, p.k, task->product->end, p.rows, p.depth),
+          reader.read(p.b, p.column, p.k, task->product->end, p.columns, p.depth), mapped_results(*task, reader)};
 }
 
 std::vector<TensorMap> tensor_maps(const loops::Kernel& kernel) {
@@ -265,7 +229,6 @@ std::vector<TensorMap> tensor_maps(const loops::Kernel& kernel) {
   for (const auto& operand : {operands.a, operands.b})
     if (operand) maps.push_back(operand->map);
   if (operands.results) maps.push_back(operands.results->place.map);
-  if (operands.added) maps.push_back(operands.added->map);
   return maps;
 }
 

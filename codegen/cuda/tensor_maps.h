@@ -43,7 +43,6 @@ struct MappedResults {
 struct MappedOperands {
   std::optional<MappedOperand> a, b;  // null: the threads must move it
   std::optional<MappedResults> results;
-  std::optional<MappedOperand> added;  // elements, one for each result, that the epilogue loads: to be asked for ahead
 };
 MappedOperands mapped_operands(const loops::Kernel&);  // of a kernel of warpgroups; of others, none
 

@@ -65,17 +65,6 @@ DEV void tma_store(u32 box, const tensor_map* map, i32 x, i32 y, i32 z) {
 DEV void tma_store(u32 box, const tensor_map* map, i32 x, i32 y, i32 z, i32 w) {
   asm volatile(TMA_STORE("4d", "{%2, %3, %4, %5}")::"r"(box), "l"(map), "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
 }
-// Brings a box into the L2 cache: what will be read by ordinary loads.
-#define TMA_PREFETCH(RANK, INDICES) "cp.async.bulk.prefetch.tensor." RANK ".L2.global.tile [%0, " INDICES "];"
-DEV void tma_prefetch(const tensor_map* map, i32 x, i32 y) {
-  asm volatile(TMA_PREFETCH("2d", "{%1, %2}")::"l"(map), "r"(x), "r"(y) : "memory");
-}
-DEV void tma_prefetch(const tensor_map* map, i32 x, i32 y, i32 z) {
-  asm volatile(TMA_PREFETCH("3d", "{%1, %2, %3}")::"l"(map), "r"(x), "r"(y), "r"(z) : "memory");
-}
-DEV void tma_prefetch(const tensor_map* map, i32 x, i32 y, i32 z, i32 w) {
-  asm volatile(TMA_PREFETCH("4d", "{%1, %2, %3, %4}")::"l"(map), "r"(x), "r"(y), "r"(z), "r"(w) : "memory");
-}
 DEV void tma_store_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 // Until at most PENDING of the groups that this thread committed still read shared memory.
 template <int PENDING>
@@ -83,7 +72,6 @@ DEV void tma_store_wait() {
   asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(PENDING) : "memory");
 }
 #undef TMA_LOAD
-#undef TMA_PREFETCH
 #undef TMA_STORE
 #undef TMA_OPERANDS
 

@@ -51,7 +51,6 @@ struct product_wgmma {
   static_assert(CONSUMERS >= 1 && CONSUMERS <= 3 && (ALTERNATE || down * across == CONSUMERS), "1 to 3 consumers");
   static_assert(STAGES >= 2, "one slot is filled while another is multiplied");
   static constexpr int registers = width / 2;  // of one block
-  static constexpr int rows = ROWS, columns = COLUMNS;
 
   static constexpr int threads = 128 * (1 + CONSUMERS);
   static constexpr int elements = blocks * registers;
@@ -106,14 +105,9 @@ struct product_wgmma {
 
   // By all threads of a one-dimensional grid. tile_of(i64 tile) describes one of `tiles`; epilogue(i64 tile, int
   // thread, const results& acc) writes it out, called by the threads that hold it, counted as row_of() and column_of()
-  // count. ahead(i64 tile) may ask for what the epilogue will read; one thread calls it, long before.
+  // count.
   template <class TILE_OF, class EPILOGUE>
   static DEV_MEMBER void run(char* shared, i64 tiles, const TILE_OF& tile_of, const EPILOGUE& epilogue) {
-    run(shared, tiles, tile_of, epilogue, [](i64) {});
-  }
-  template <class TILE_OF, class EPILOGUE, class AHEAD>
-  static DEV_MEMBER void run(char* shared, i64 tiles, const TILE_OF& tile_of, const EPILOGUE& epilogue,
-                             const AHEAD& ahead) {
     typedef decltype(tile_of(0)) tile;
     typedef slot_filler<typename tile::a_operand, ROWS, DEPTH, 64> fill_a;
     typedef slot_filler<typename tile::b_operand, COLUMNS, DEPTH, width> fill_b;
@@ -124,10 +118,7 @@ struct product_wgmma {
       if constexpr (CONSUMERS > 1) give_registers<registers_of_producer<producer::moves>()>();
       if (!producer::moves && threadIdx.x != 0) return;
       producer producer(slots);
-      for (i64 number = blockIdx.x; number < tiles; number += gridDim.x) {
-        if (threadIdx.x == 0) ahead(number);
-        producer.fill(tile_of(number));
-      }
+      for (i64 number = blockIdx.x; number < tiles; number += gridDim.x) producer.fill(tile_of(number));
       producer.end();
     } else {
       if constexpr (CONSUMERS > 1) take_registers<registers_of_consumer<producer::moves>()>();

@@ -85,17 +85,3 @@ struct store_wgmma {
     tma_store_commit();
   }
 };
-
-// Boxes of a map as store_wgmma's, all of a tile of PRODUCT: what its epilogue adds to elements of T.
-template <class PRODUCT, class T, int RANK>
-DEV void prefetch_tile(const tensor_map* map, const tile_corner& corner) {
-  constexpr int columns = 128 / int(sizeof(T));
-  _Pragma("unroll 1") for (int row = 0; row < PRODUCT::rows; row += 64) {
-    _Pragma("unroll 1") for (int column = 0; column < PRODUCT::columns; column += columns) {
-      const i32 x = i32(corner.column) + column, y = i32(corner.row) + row;
-      if constexpr (RANK == 2) tma_prefetch(map, x, y);
-      if constexpr (RANK == 3) tma_prefetch(map, x, y, i32(corner.y));
-      if constexpr (RANK == 4) tma_prefetch(map, x, y, i32(corner.y), i32(corner.z));
-    }
-  }
-}

@@ -139,14 +139,6 @@ inline Box checked_box(u32 shared, const tensor_map* map, int rank, int x, int y
   shared_memory(shared, bytes_of_box(m), m.swizzle ? 128u << m.swizzle : 128u);
   return {m, {x, y, z, w}, shared, 0};
 }
-// What is there is read, as the cache would.
-inline void check_prefetch(const tensor_map* map, int rank, int x, int y, int z, int w) {
-  if (map->map.mark != kTensorMapMark || map->map.rank != rank) fail("prefetches by a tensor map of another rank");
-  volatile char read = 0;
-  visit_box({map->map, {x, y, z, w}, 0, 0}, [&](size_t, const char* element, size_t) {
-    if (element) read = *element;
-  });
-}
 inline void ask_for_box(Box box, u32 barrier) {
   barrier_at(barrier);
   std::memset(current_block->shared + box.shared, 0xff, bytes_of_box(box.map));
@@ -214,11 +206,6 @@ inline void tma_store(u32 box, const tensor_map* map, i32 x, i32 y, i32 z) {
 }
 inline void tma_store(u32 box, const tensor_map* map, i32 x, i32 y, i32 z, i32 w) {
   emulator::give_box(emulator::checked_box(box, map, 4, x, y, z, w));
-}
-inline void tma_prefetch(const tensor_map* map, i32 x, i32 y) { emulator::check_prefetch(map, 2, x, y, 0, 0); }
-inline void tma_prefetch(const tensor_map* map, i32 x, i32 y, i32 z) { emulator::check_prefetch(map, 3, x, y, z, 0); }
-inline void tma_prefetch(const tensor_map* map, i32 x, i32 y, i32 z, i32 w) {
-  emulator::check_prefetch(map, 4, x, y, z, w);
 }
 inline void tma_store_commit() { ++emulator::async_thread().store_group; }
 template <int PENDING>
