@@ -195,6 +195,17 @@ void add_large_products(Cases& cases) {
     Value* x = m.input(m.shape({1000, 216}), DType::F16);
     m.result({m.build.contract(x, half_weights(m, DType::F16, {216, 1999}), "mk,kn->mn")});
   });
+  add("large_product_f16_added", [](CaseModel& m) {
+    Value* x = m.input(m.shape({1000, 136}), DType::F16);
+    Value* y = m.build.contract(x, half_weights(m, DType::F16, {136, 2040}), "mk,kn->mn");
+    m.result({m.relu(m.build.add(y, m.input(m.shape({1000, 2040}), DType::F16)))});
+  });
+  add("large_product_f16_gelu", [](CaseModel& m) {
+    GraphBuilder& b = m.build;
+    Value* x = m.input(m.shape({1000, 136}), DType::F16);
+    Value* y = b.convert(b.contract(x, half_weights(m, DType::F16, {136, 2040}), "mk,kn->mn"), DType::F32);
+    m.result({b.convert(b.mul(y, b.scalar_op(ScalarOp::Sigmoid, {y})), DType::F16)});
+  });
   add("large_product_f16_batch", [](CaseModel& m) {
     Value* x = m.input(m.shape({2, 9, 120, 216}), DType::F16);
     Value* y = m.input(m.shape({2, 9, 960, 216}), DType::F16);

@@ -197,6 +197,7 @@ struct product_wgmma {
       last = place.slot;
       place.advance();
     }
+    sync_warp();  // as above: with one step alone nothing else keeps the lanes together
     next_turn();
     wgmma_wait<0>();
     give_back(last);

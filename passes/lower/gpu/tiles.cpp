@@ -49,20 +49,18 @@ constexpr Tile kBytes = {Atom::Fma, DType::I8, 64, 64, 32, 4, 1, 2};
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Clocks until the busiest multiprocessor is done: as long as its multiplications take, or as its blocks' steps do. A
-// block of warpgroups multiplies nothing while they write a tile out together; not so those that take turns.
+// Clocks until the busiest multiprocessor is done: as long as its multiplications and epilogues take, or as its blocks'
+// steps do. Warpgroups that take turns write out one tile while they multiply the next.
 int64_t clocks(const Tile& tile, const ProductSize& size) {
   constexpr int64_t kStore = 5, kLanes = 128;
   const int64_t tiles = size.batch * ceil_div(size.rows, tile.rows) * ceil_div(size.columns, tile.columns);
   const int64_t each = ceil_div(tiles, kMultiprocessors), elements = int64_t{tile.rows} * tile.columns;
-  const int64_t multiplying = elements * size.depth / tile.rate;
-  if (tile.warpgroups) {
-    const int64_t epilogue = elements * (kStore + size.epilogue) * 3 / (2 * kLanes);
-    if (tile.takes_turns()) return each * std::max(multiplying, epilogue) + epilogue + kFixedOfWarpgroups;
-    return each * (multiplying + epilogue) + kFixedOfWarpgroups;
-  }
+  const int64_t multiplying = elements * size.depth / tile.rate,
+                epilogue = elements * (kStore + size.epilogue) * 3 / (2 * kLanes);
+  if (tile.takes_turns()) return each * std::max(multiplying, epilogue) + epilogue + kFixedOfWarpgroups;
+  if (tile.warpgroups) return each * (multiplying + epilogue) + kFixedOfWarpgroups;
   const int64_t stepping = ceil_div(each, tile.resident) * ceil_div(size.depth, tile.depth) * tile.step;
-  return std::max(each * multiplying, stepping) + kFixed;
+  return std::max(each * multiplying, stepping) + each * epilogue + kFixed;
 }
 
 }  // namespace

@@ -40,6 +40,7 @@ void test_sharing() {
   test<atom_f16, 192, 96, 64, 2, 3, map_f16, map_f16>("three by rows", kF32, {200, 100, 100, 2});
   test<atom_bf16, 64, 192, 64, 2, 1, map_bf16, map_bf16>("one", kF32, {65, 193, 64, 3});
   test<atom_f16, 64, 128, 64, 4, 2, map_f16, map_f16, true>("turns", kF32, {200, 260, 100, 2});
+  test<atom_f16, 64, 128, 64, 4, 2, map_f16, map_f16, true>("turns of one step", kF32, {640, 640, 64, 2});
   test<atom_f16, 128, 64, 64, 3, 2, map_f16, lines_f16, true>("turns, one tile", kF32, {100, 64, 500});
   test<atom_f16, 64, 64, 64, 2, 3, map_f16, map_f16, true>("three turns", kF32, {64, 1000, 65, 2});
 }
