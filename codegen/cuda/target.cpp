@@ -24,6 +24,7 @@ constexpr std::array kDevices = {
 };
 // PTX may come to run on any later device: what all of the table have from 8.0 on.
 constexpr int kSharedKibOfLater = 99;
+constexpr int kAsynchronous = 80;  // from here on tensor cores are fed by asynchronous copies
 
 bool exact(const Device& device) { return std::string_view(device.number).ends_with('a'); }
 
@@ -104,13 +105,23 @@ bool names_cuda(const std::string& target) { return target == "cuda" || target.s
 Target resolve_target(const std::string& target) { return target_of(chosen_by(target)); }
 
 std::vector<Target> resolve_targets(const std::string& target) {
-  Chosen rest = chosen_by(target), hopper;
-  const auto found = std::ranges::find(rest.cubins, std::string_view("90a"), &Device::number);
-  if (found == rest.cubins.end()) return {target_of(rest)};
-  hopper.cubins.insert(*found);
-  rest.cubins.erase(found);
-  std::vector<Target> levels = {target_of(hopper)};
-  if (!rest.cubins.empty() || !rest.texts.empty()) levels.push_back(target_of(rest));
+  Chosen rest = chosen_by(target);
+  std::vector<Target> levels;
+  const auto take = [&](const auto& belongs) {
+    Chosen own;
+    for (const auto images : {&Chosen::cubins, &Chosen::texts})
+      for (auto device = (rest.*images).begin(); device != (rest.*images).end();)
+        if (belongs(**device)) {
+          (own.*images).insert(*device);
+          device = (rest.*images).erase(device);
+        } else {
+          ++device;
+        }
+    if (!own.cubins.empty() || !own.texts.empty()) levels.push_back(target_of(own));
+  };
+  take([](const Device& device) { return std::string_view(device.number) == "90a"; });
+  take([](const Device& device) { return device.capability >= kAsynchronous; });
+  take([](const Device&) { return true; });
   return levels;
 }
 

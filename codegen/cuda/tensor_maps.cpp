@@ -57,7 +57,7 @@ class MapReader {
     const auto buffer = std::ranges::find(kernel_.buffers, operand.value->buffer);
     found.map.buffer = static_cast<int>(buffer - kernel_.buffers.begin());
     found.map.dtype = operand.value->type.dtype;
-    const auto offset = number(parts.constant), pitch = number(form.stride);
+    const auto offset = number(parts.constant), pitch = stride(form.stride);
     if (!offset || !depth_extent || !pitch) return std::nullopt;
     found.map.offset = *offset;
 
@@ -68,9 +68,9 @@ class MapReader {
         found.line = loops::add(found.line, part.position);
         continue;
       }
-      const auto stride = number(part.stride);
-      if (!stride || loops::value_of(part.stride) == 1 || loops::same(part.stride, form.stride)) return std::nullopt;
-      other_strides.push_back(*stride);
+      const auto other = stride(part.stride);
+      if (!other || loops::value_of(part.stride) == 1 || loops::same(part.stride, form.stride)) return std::nullopt;
+      other_strides.push_back(*other);
       found.others.push_back(part.position);
     }
     if (found.others.size() > kMostOthers) return std::nullopt;
@@ -120,6 +120,11 @@ class MapReader {
     const auto a = number(e->args[0]), b = number(e->args[1]);
     if (!a || !b || (a->integer >= 0 && b->integer >= 0)) return std::nullopt;
     return MapNumber{a->factor * b->factor, std::max(a->integer, b->integer)};
+  }
+
+  // The engine walks forwards only.
+  std::optional<MapNumber> stride(const Expr& e) const {
+    return loops::bounds(e).lo >= 0 && loops::value_of(e) != 0 ? number(e) : std::nullopt;
   }
 
   // Adds e * stride, where the stride is constant.

@@ -43,6 +43,14 @@ TEST(CudaTarget, IsWhatAllDevicesHave) {
   EXPECT_EQ(resolve_target("cuda:sm_75").shared_bytes, 64 << 10);
 }
 
+TEST(CudaTarget, LevelsAreGenerations) {
+  std::vector<Images> levels;
+  for (const Target& level : cuda::resolve_targets("cuda")) levels.push_back(level.images);
+  EXPECT_EQ(levels, (std::vector<Images>{
+                        {"sm_90a"}, {"sm_80", "sm_86", "sm_89", "sm_100", "sm_120", "compute_120"}, {"sm_75"}}));
+  EXPECT_EQ(cuda::resolve_targets("cuda:sm_80").size(), 1);
+}
+
 TEST(CudaTarget, OnlyALetterAloneIsOfOneCapability) {
   EXPECT_TRUE(resolve_target("cuda:sm_90a").capability_only);
   EXPECT_EQ(resolve_target("cuda:sm_90a").shared_bytes, 227 << 10);

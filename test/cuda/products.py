@@ -231,7 +231,19 @@ def tensor_maps(library, driver):
     yield "and kernels may start early", driver.calls("cuGraphAddDependencies_v2") > 0
 
 
-HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps)]
+def odd_maps(library, driver):
+    with Product(library) as product:
+        for depth in (40, 0):
+            rng = np.random.default_rng(depth)
+            feeds = {name: (rng.standard_normal(shape) * 0.1).astype(np.float16)
+                     for name, shape in (("x", (2048, 64)), ("w", (64, 2048)), ("a", (2048, depth)), ("b", (depth, 2048)))}
+            wide = {name: value.astype(np.float64) for name, value in feeds.items()}
+            y, z = product.run(feeds)
+            yield f"rows backwards, turn {depth}", difference(y.astype(np.float64), wide["x"][::-1] @ wide["w"]) < 1e-3
+            yield f"a depth of {depth}", difference(z.astype(np.float64), wide["a"] @ wide["b"]) < 1e-3
+
+
+HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps), ("ODD", odd_maps)]
 GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", device_tensors), ("FEEDBACK", feedback), ("HALVING", loops),
           ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits), ("CLASSIFIER", options)]
 

@@ -63,6 +63,19 @@ large (float16[1000, 216] x, float16[216, 2040] w, float16[2040, 8] v) => (float
 }"""
 
 
+# Two such products: one of rows from the last to the first, which no tensor map tells; one of any depth, even of none.
+ODD = """<ir_version: 9, opset_import: ["" : 18]>
+odd (float16[2048, 64] x, float16[64, 2048] w, float16[2048, K] a, float16[K, 2048] b)
+    => (float16[2048, 2048] y, float16[2048, 2048] z) {
+  start = Constant<value = int64[1] {-1}>()
+  end = Constant<value = int64[1] {-5000}>()
+  axis = Constant<value = int64[1] {0}>()
+  reversed = Slice(x, start, end, axis, start)
+  y = MatMul(reversed, w)
+  z = MatMul(a, b)
+}"""
+
+
 def save(text, path):
     model = onnx.parser.parse_model(text)
     rng = np.random.default_rng(0)

@@ -35,8 +35,7 @@ std::optional<ConstantId> turned_weight(Context& context, const Op& group, const
   const auto weight = constant_behind(context.module, group, form.b());
   if (!weight) return std::nullopt;
   std::vector<int64_t> axes;
-  for (const char letter : form.columns + form.depth)
-    axes.push_back(static_cast<int64_t>(form.b_letters.find(letter)));
+  for (const char letter : form.columns + form.depth) axes.push_back(static_cast<int64_t>(form.b_letters.find(letter)));
   return context.module.constants.transformed(*weight, {.kind = Transform::Kind::Transpose, .axes = axes});
 }
 
