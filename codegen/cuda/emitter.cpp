@@ -74,19 +74,19 @@ class KernelEmitter {
 
  private:
   // Blocks that multiply nothing wait for memory: enough of them keep it busy, so none has more registers than its
-  // share of 24 warps, however far ahead the compiler would like to load.
+  // share of 24 warps, however far ahead the compiler would like to load; of 32 where they wait for each other, too.
   std::string bounds() const {
-    constexpr int kBusy = 768;
-    const int threads = block_threads(kernel_), blocks = kBusy / threads;
+    const int busy = has(*kernel_.body, {StmtKind::Combine}) ? 1024 : 768;
+    const int threads = block_threads(kernel_), blocks = busy / threads;
     if (is_persistent(kernel_)) return fmt::format("{}, 1", threads);
-    const bool waits = kernel_.threads > 0 && blocks > 1 && !multiplies(*kernel_.body);
+    const bool waits = kernel_.threads > 0 && blocks > 1 && !has(*kernel_.body, {StmtKind::Product, StmtKind::Attend});
     return waits ? fmt::format("{}, {}", threads, blocks) : fmt::format("{}", threads);
   }
 
-  static bool multiplies(const StmtNode& statement) {
-    if (statement.kind == StmtKind::Product || statement.kind == StmtKind::Attend) return true;
-    const auto any = [](const std::vector<loops::Stmt>& list) {
-      return std::ranges::any_of(list, [](const loops::Stmt& part) { return multiplies(*part); });
+  static bool has(const StmtNode& statement, std::initializer_list<StmtKind> kinds) {
+    if (std::ranges::find(kinds, statement.kind) != kinds.end()) return true;
+    const auto any = [&](const std::vector<loops::Stmt>& list) {
+      return std::ranges::any_of(list, [&](const loops::Stmt& part) { return has(*part, kinds); });
     };
     return any(statement.body) || any(statement.otherwise);
   }

@@ -149,7 +149,7 @@ void add_decoding(Cases& cases) {
 
 // Rows that registers keep: of packets of 8, some threads without one; of packets of 2; of several warps.
 void add_rows(Cases& cases, DType dtype) {
-  for (const int64_t width : {24, 130, 768, 1000, 2560})
+  for (const int64_t width : {24, 130, 768, 1000, 2560, 4096})
     cases.push_back({.name = name_with(fmt::format("rows_of_{}", width), dtype),
                      .build =
                          [=](CaseModel& m) {
@@ -163,21 +163,22 @@ void add_rows(Cases& cases, DType dtype) {
                      .tolerance = 4 * tolerance_of(dtype)});
 }
 
-// Packets, and the rougher maths of what is rounded at once.
+// Packets, two a thread of the wider ones, and the rougher maths of what is rounded at once.
 void add_activations(Cases& cases, DType dtype) {
-  cases.push_back({.name = name_with("activations", dtype),
-                   .build =
-                       [=](CaseModel& m) {
-                         GraphBuilder& b = m.build;
-                         Value* x = m.input({m.symbol("N"), m.module.dims.constant(40)}, dtype);
-                         Value* wide = b.mul(b.convert(x, DType::F32), b.like(b.convert(x, DType::F32), 3));
-                         Value* gelu = b.mul(wide, b.add(b.scalar_op(ScalarOp::Erf, {wide}), b.like(wide, 1)));
-                         Value* silu = b.mul(wide, b.scalar_op(ScalarOp::Sigmoid, {wide}));
-                         m.result({b.convert(gelu, dtype), b.convert(silu, dtype), b.scalar_op(ScalarOp::Erf, {x}),
-                                   composites::gelu(b, x, false), composites::gelu(b, x, true)});
-                       },
-                   .values = {{{"N", 1}}, {{"N", 7}}},
-                   .tolerance = tolerance_of(dtype)});
+  for (const int64_t width : {40, 2048})
+    cases.push_back({.name = name_with(fmt::format("activations_{}", width), dtype),
+                     .build =
+                         [=](CaseModel& m) {
+                           GraphBuilder& b = m.build;
+                           Value* x = m.input({m.symbol("N"), m.module.dims.constant(width)}, dtype);
+                           Value* wide = b.mul(b.convert(x, DType::F32), b.like(b.convert(x, DType::F32), 3));
+                           Value* gelu = b.mul(wide, b.add(b.scalar_op(ScalarOp::Erf, {wide}), b.like(wide, 1)));
+                           Value* silu = b.mul(wide, b.scalar_op(ScalarOp::Sigmoid, {wide}));
+                           m.result({b.convert(gelu, dtype), b.convert(silu, dtype), b.scalar_op(ScalarOp::Erf, {x}),
+                                     composites::gelu(b, x, false), composites::gelu(b, x, true)});
+                         },
+                     .values = {{{"N", 1}}, {{"N", 7}}},
+                     .tolerance = tolerance_of(dtype)});
 }
 
 // As many tiles as a device has multiprocessors, and k so long that Hopper's tiles are taken: what the copy engine

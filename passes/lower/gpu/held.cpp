@@ -26,11 +26,13 @@ class Search {
     for (size_t pass = 0; pass < plan_.passes.size(); ++pass) {
       int alive = 0;
       for (const auto& [value, last] : last_)
-        if (first_.at(value) <= pass && pass < last) alive += bit_width(value->type.dtype) > 32 ? 2 : 1;
-      held.registers = std::max(held.registers, alive);
+        if (first_.at(value) <= pass && pass < last) alive += std::max(bit_width(value->type.dtype), 32);
+      held.bits = std::max(held.bits, alive);
     }
-    for (const auto& argument : region_.arguments) held.registers += is_shared(*argument);
-    for (const Op& op : region_.ops) held.registers += op.is(OpKind::Constant) && is_shared(*op.result());
+    for (const auto& argument : region_.arguments)
+      if (is_shared(*argument)) held.bits += bit_width(argument->type.dtype);
+    for (const Op& op : region_.ops)
+      if (op.is(OpKind::Constant) && is_shared(*op.result())) held.bits += bit_width(op.type().dtype);
     return held;
   }
 

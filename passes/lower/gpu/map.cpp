@@ -1,6 +1,11 @@
-// Kernels without a carried dependence on a GPU: a task, and so a thread, is a packet of elements that are neighbours
-// in the result, loaded and stored at once: 16 bytes of them, or fewer where the innermost extent is no multiple.
-// Neighbouring threads have neighbouring packets, so that a warp's access is whole lines. Transposes go by tiles.
+// Kernels without a carried dependence on a GPU: a thread takes packets of elements that are neighbours in the result,
+// loaded and stored at once: 16 bytes of them, or fewer where the innermost extent is no multiple. Neighbouring threads
+// have neighbouring packets, so that a warp's access is whole lines. Transposes go by tiles.
+//
+// While a warp computes it asks for nothing, so one packet a thread does not keep memory busy; a task is two of them, a
+// block of threads apart, where that divides the packets: both are asked for before the first is needed.
+//   gelu of f16 [N, 4096]:  task t of 256 N: packets 256 (t / 128) + t mod 128 + 128 p, p < 2; of packet q: x[8 q .. 8
+//   q + 8)
 #include <fmt/format.h>
 
 #include "passes/lower/gpu/gpu.h"
@@ -12,6 +17,22 @@
 namespace lapidary::lowering::gpu {
 
 using namespace loops;
+
+namespace {
+
+constexpr int kApart = 128;  // packets of one thread: neighbouring threads of a block have neighbours
+constexpr int kPackets = 2;
+// Of a group whose threads have registers for several packets, and of a result that keeps a device busy.
+constexpr size_t kMostOperands = 4, kMostOps = 40;
+constexpr int64_t kLeastPackets = 1 << 16;
+
+int packets_of_thread(const Op& group, Dim packets) {
+  if (group.operands.size() > kMostOperands || group.regions[0]->ops.size() > kMostOps) return 1;
+  if (const auto known = value_of(packets); known && *known < kLeastPackets) return 1;
+  return known_multiple(packets, kPackets * kApart) ? kPackets : 1;
+}
+
+}  // namespace
 
 LoweredStep map_step(Context& context, const Op& group, const std::string& family, const Type& type,
                      const std::function<void(GroupEmitter&, const Coords&)>& element) {
@@ -26,20 +47,34 @@ LoweredStep map_step(Context& context, const Op& group, const std::string& famil
   const std::vector<int> axes = space.loops();
   const int inner = axes.empty() ? -1 : axes.back();
   const int lanes = inner >= 0 ? packet_lanes(group, space.axes[inner].loop_extent) : 1;
-  KernelBuilder builder(context.module, context.target(), family, fmt::format("lanes={}", lanes));
-  GroupEmitter emit(builder, group);
   std::vector<Dim> extents;
   for (int axis : axes) extents.push_back(space.axes[axis].loop_extent);
   if (inner >= 0) extents.back() = dims.floordiv(extents.back(), dims.constant(lanes));
-  const std::vector<Expr> parts = builder.split_task(extents);
-  std::vector<Expr> index(space.axes.size());
-  for (size_t i = 0; i < axes.size(); ++i) index[axes[i]] = parts[i];
-  if (inner >= 0) index[inner] = mul(index[inner], integer(lanes));
-  {
-    GroupEmitter::Scope scope(emit, builder.body);
+  const Dim all = dims.product(extents);
+  const int packets = packets_of_thread(group, all);
+  KernelBuilder builder(context.module, context.target(), family,
+                        fmt::format("lanes={}{}", lanes, packets > 1 ? fmt::format(" packets={}", packets) : ""));
+  GroupEmitter emit(builder, group);
+  const auto one = [&](Block& block, const Expr& packet) {
+    GroupEmitter::Scope scope(emit, block);
+    const std::vector<Expr> parts = split_index(builder, block, packet, extents);
+    std::vector<Expr> index(space.axes.size());
+    for (size_t i = 0; i < axes.size(); ++i) index[axes[i]] = parts[i];
+    if (inner >= 0) index[inner] = mul(index[inner], integer(lanes));
     element(emit, with_block_tail(emit, type, space.coords(index, inner, lanes)));
+  };
+  const Expr task = variable(builder.task());
+  if (packets == 1) {
+    one(builder.body, task);
+    return single_step(builder.finish(all));
   }
-  return single_step(builder.finish(dims.product(extents)));
+  const Expr first = builder.body.let(
+      "first", add(mul(floordiv(task, integer(kApart)), integer(packets * kApart)), mod(task, integer(kApart))));
+  const Var packet = make_var("p", {}, 0, packets - 1);
+  Block body;
+  one(body, body.let("q", add(first, mul(variable(packet), integer(kApart)))));
+  builder.body.add(for_loop(packet, integer(0), integer(packets), 1, LoopKind::Unrolled, body.take()));
+  return single_step(builder.finish(dims.floordiv(all, dims.constant(packets))));
 }
 
 }  // namespace lapidary::lowering::gpu

@@ -49,13 +49,13 @@ struct RowShape {
 
 int64_t divide_up(int64_t x, int64_t y) { return (x + y - 1) / y; }
 
-RowShape shape_of(const Op& group, int64_t guessed, std::optional<int64_t> length, Dim innermost, int registers) {
+RowShape shape_of(const Op& group, int64_t guessed, std::optional<int64_t> length, Dim innermost, int bits) {
   RowShape shape;
   shape.lanes = packet_lanes(group, innermost);
   if (length && *length > 0) {
     shape.each = 1;
     const auto chunks = [&] { return divide_up(*length, int64_t{shape.each} * shape.lanes); };
-    const int64_t most = registers <= 1 ? kHeldAlone : kRegisters / registers;
+    const int64_t most = bits <= 32 ? kHeldAlone : 32 * kRegisters / bits;
     const int64_t most_in_warp = std::min(most, kHeldInWarp);
     while (shape.each < kWarp && chunks() > 1 && chunks() * shape.lanes > most_in_warp) shape.each *= 2;
     while (shape.each < kMostThreads && chunks() > 1 && chunks() * shape.lanes > most) shape.each *= 2;
@@ -84,7 +84,7 @@ class RowEmitter {
     int64_t length = 1;
     for (int axis : reduced_) length *= guess(extent(axis));
     const auto known = reduced_.size() == 1 ? value_of(extent(reduced_[0])) : std::nullopt;
-    shape_ = shape_of(group, length, known, extent(reduced_.back()), held_.registers);
+    shape_ = shape_of(group, length, known, extent(reduced_.back()), held_.bits);
   }
 
   LoweredStep emit() {
@@ -107,11 +107,16 @@ class RowEmitter {
     return extents;
   }
 
-  // A Thread loop whose body stands at the thread's own row.
-  void threads(const std::function<void(Block&)>& body) {
+  // A Thread loop whose body stands at the thread's own row. Threads beyond the last row read that one, as what they
+  // combine must not depend on a condition, in which registers would be alive twice; they do not store.
+  enum class Beyond { ReadsLast, DoesNothing };
+  void threads(Beyond beyond, const std::function<void(Block&)>& body) {
     for_each_thread(builder_, [&](Block& own, const Expr& thread) {
+      const Dim rows = builder_.module.dims.product(kept_extents());
+      const bool whole = known_multiple(rows, rows_of_block());
       lane_ = mod(thread, integer(shape_.each));
       Expr row = add(mul(variable(builder_.task()), integer(rows_of_block())), floordiv(thread, integer(shape_.each)));
+      if (!whole && beyond == Beyond::ReadsLast) row = min(row, sub(builder_.parameter(rows), integer(1)));
       row = own.let("row", row);
       Block rest;
       {
@@ -121,12 +126,10 @@ class RowEmitter {
         for (int axis : reduced_) index_[axis] = integer(0);
         body(rest);
       }
-      if (rows_of_block() == 1) {
+      if (whole || beyond == Beyond::ReadsLast)
         own.add(block(rest.take()));
-      } else {
-        const Dim rows = builder_.module.dims.product(kept_extents());
+      else
         own.add(if_then(less(row, builder_.parameter(rows)), rest.take()));
-      }
     });
   }
 
@@ -185,8 +188,7 @@ class RowEmitter {
             builder_.body.fragment("held", compute_dtype(value->type.dtype), shape_.chunks * shape_.lanes);
     for (const Op* op : pass.reductions)
       totals.push_back(builder_.body.fragment("total", identity_of(op->kind, op->type().dtype)->type.dtype, 1));
-    for (size_t i = 0; i < totals.size(); ++i) start(*pass.reductions[i], totals[i]);
-    threads([&](Block& outer) {
+    threads(Beyond::ReadsLast, [&](Block& outer) {
       std::vector<Buffer> sums;
       for (const Op* op : pass.reductions) {
         const Expr identity = identity_of(op->kind, op->type().dtype);
@@ -244,16 +246,8 @@ class RowEmitter {
     });
   }
 
-  // Threads whose row there is not take part in the combination all the same.
-  void start(const Op& op, const Buffer& total) {
-    if (rows_of_block() == 1) return;
-    for_each_thread(builder_, [&](Block& own, const Expr&) {
-      own.add(store(total, integer(0), identity_of(op.kind, op.type().dtype)));
-    });
-  }
-
   void store_kept() {
-    threads([&](Block& own) {
+    threads(Beyond::DoesNothing, [&](Block& own) {
       Block first;
       {
         GroupEmitter::Scope scope(emit_, first);
@@ -264,7 +258,7 @@ class RowEmitter {
   }
 
   void store_full() {
-    threads([&](Block& own) {
+    threads(Beyond::DoesNothing, [&](Block& own) {
       walk(own, [&](Block& inner) {
         GroupEmitter::Scope scope(emit_, inner);
         for (uint32_t result : plan_.full_results) store_located(emit_, plan_, result, here(), true);
