@@ -144,12 +144,13 @@ DEV u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p);
 DEV void wrote_shared(const void* /*at*/, int /*bytes*/) {}
 
 // BYTES are 4, 8 or 16, both sides aligned to them. Zeros if not valid; `from` is not read then. Groups of copies go on
-// by themselves where the device can: they are there only when their group was waited for.
+// by themselves where the device can: they are there only when their group was waited for. What is REPEATED, copied to
+// other places soon, stays in the multiprocessor's cache.
 #if __CUDA_ARCH__ >= 800
 constexpr bool kCopiesAsynchronously = true;
-template <int BYTES>
+template <int BYTES, bool REPEATED = false>
 DEV void copy_async(void* shared, const void* from, bool valid) {
-  if (BYTES == 16)
+  if (BYTES == 16 && !REPEATED)
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(from),
                  "r"(valid ? 16 : 0)
                  : "memory");
@@ -166,7 +167,7 @@ DEV void copy_async_wait() {
 }
 #else
 constexpr bool kCopiesAsynchronously = false;
-template <int BYTES>
+template <int BYTES, bool REPEATED = false>
 DEV void copy_async(void* shared, const void* from, bool valid);
 DEV void copy_async_commit() {}
 template <int PENDING>

@@ -68,6 +68,20 @@ struct walker<T, prepared_at<PREPARE, AT>, CHUNKS, DEPTH, REGULAR> {
   DEV_MEMBER void next_tile() {}
 };
 
+// Pixels under a window: each tap reads nearly what the one before read.
+template <class AT>
+struct is_repeated {
+  static constexpr bool value = false;
+};
+template <class T>
+struct is_repeated<line_taps<T>> {
+  static constexpr bool value = true;
+};
+template <class PREPARE, class AT>
+struct is_repeated<prepared_at<PREPARE, AT>> {
+  static constexpr bool value = is_repeated<decltype(((const PREPARE*)nullptr)->operator()(0))>::value;
+};
+
 // One operand's part in it, as one thread sees it.
 template <class OPERAND, class LAYOUT, int LINES, int DEPTH, int THREADS>
 struct mover {
@@ -111,7 +125,7 @@ struct mover {
         const source<T> from = walk.chunk(i, k + depth);
         const bool valid = from.valid && depth < left;
         if constexpr (asynchronous)
-          copy_async<OPERAND::bytes>(place_of(slot, first, i), from.from, valid);
+          copy_async<OPERAND::bytes, is_repeated<typename OPERAND::function>::value>(place_of(slot, first, i), from.from, valid);
         else if (valid)
           held[i] = load_packet<OPERAND::bytes>(from.from);
         else

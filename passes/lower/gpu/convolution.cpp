@@ -203,6 +203,7 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   product.a_at = [&](GroupEmitter& emit, const Parts&, const Parts& row, const Parts& k) {
     return c.input_at(emit, row, k);
   };
+  product.a_repeats = context.module.dims.product(c.depth()) != c.depth().back();
   product.b_rows = c.weight();
   product.b_pitch = c.pitch();
   product.result_at = [&](GroupEmitter&, const Parts&, const Parts& row, const Parts& column) {

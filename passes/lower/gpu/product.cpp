@@ -101,6 +101,7 @@ class ProductEmitter : ProductKernel {
       : ProductKernel(context, group, form, tile, "product"), factor_(tile.factor), split_(split) {
     node_.atom = tile.atom;
     node_.rows = tile.rows, node_.columns = tile.columns, node_.depth = tile.depth, node_.stages = tile.stages;
+    if (form.a_repeats) node_.stages = stages_beside_cache(tile);
     node_.warp_rows = tile.warp_rows, node_.warp_columns = tile.warp_columns;
     node_.warpgroups = tile.warpgroups;
     node_.row = make_var("i", {}, 0, tile.rows - 1);

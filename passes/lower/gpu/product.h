@@ -31,6 +31,8 @@ struct ProductForm {
   // What is added to a sum that is finished, at the result's coordinates. Null: nothing.
   std::function<loops::Expr(GroupEmitter&, const Coords&)> bias = nullptr;
   // In place of b's value, where it is a constant in an order of its own: a row of it for each column.
+  // a's elements are read again by following steps of k, as pixels under a window are: the cache needs room for them.
+  bool a_repeats = false;
   std::optional<ConstantId> b_rows = std::nullopt;
   Dim b_pitch = nullptr;  // from one row to the next; what is more than depth are zeros
 };

@@ -70,6 +70,13 @@ std::string Tile::text() const {
                      warp_columns, warpgroups ? " warpgroups" : "", stages);
 }
 
+int stages_beside_cache(const Tile& tile) {
+  constexpr int kRoom = 148 << 10, kStaging = 32 << 10;
+  if (!tile.warpgroups) return tile.stages;
+  const int bytes = (tile.rows + tile.columns) * tile.depth * bit_width(tile.factor) / 8;
+  return std::clamp((kRoom - kStaging) / bytes, 3, tile.stages);
+}
+
 Tile tile_of_single_elements(const Tile& tile) {
   if (tile.atom != Atom::Fma || tile.factor != DType::F32) return tile;
   Tile smaller = tile.rows * tile.columns <= 64 * 64 ? tile : kFloats[2];

@@ -32,6 +32,9 @@ Tile choose_tile(const Target&, passes::F32Products, DType factor, const Product
 constexpr int64_t kMultiprocessors = 128;  // that a device is taken to have
 constexpr int64_t kEnoughTiles = 96;       // to be worth their size
 
+// Fewer stages, so that shared memory leaves a third of the multiprocessor's memory to its cache.
+int stages_beside_cache(const Tile&);
+
 // In its place where chunks are single elements, whose addresses take a register or two each.
 Tile tile_of_single_elements(const Tile&);
 

@@ -32,7 +32,7 @@ inline void wrote_shared(const void* at, int bytes) {
 constexpr bool kCopiesAsynchronously = true;
 
 // BYTES are 4, 8 or 16, both sides aligned to them. Zeros if not valid; `from` is not read then.
-template <int BYTES>
+template <int BYTES, bool REPEATED = false>
 void copy_async(void* shared, const void* from, bool valid) {
   static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "");
   emulator::check_shared(shared, BYTES, BYTES);
