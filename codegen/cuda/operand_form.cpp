@@ -92,8 +92,10 @@ class MaskSplitter {
         of_line = conjunction(of_line, conditions[i]);
         continue;
       }
-      if (i + 1 == conditions.size() || !are_window(conditions[i], conditions[i + 1])) return false;
-      const Expr& below = conditions[++i];
+      const bool both_ends = i + 1 < conditions.size() && are_window(conditions[i], conditions[i + 1]);
+      if (both_ends) ++i;
+      const Expr& below = conditions[i];
+      if (!both_ends && !(is_apply(below, ScalarOp::Less) && below->args[0]->lo >= 0)) return false;
       const std::optional<Parts> parts = split(below->args[0], line_, k_);
       if (!parts || mentions(below->args[1], k_)) return false;
       windows.push_back({parts->of_line, parts->of_k, below->args[1]});

@@ -45,6 +45,13 @@ TEST_F(CudaOperandForm, TapsOfAWindow) {
   EXPECT_EQ(form_of(index, within(pixel(), extent)).kind, Kind::Tapped) << "of an extent known at run time";
 }
 
+TEST_F(CudaOperandForm, TapsOfAWindowThatBeginsAtTheEdge) {
+  const Expr at = add(mod(row, integer(56)), floordiv(depth, integer(192)));
+  const OperandForm form = form_of(add(mul(at, extent), mod(depth, integer(64))), less(at, integer(57)));
+  ASSERT_EQ(form.kind, Kind::Tapped);
+  EXPECT_TRUE(same(form.windows[0].start, mod(row, integer(56))));
+}
+
 TEST_F(CudaOperandForm, TapsTooFarForAWord) {
   const OperandForm form = form_of(add(row, depth), within(pixel(40), integer(56)));
   ASSERT_EQ(form.kind, Kind::Prepared);

@@ -63,6 +63,45 @@ void add_convolutions(Cases& cases, DType dtype) {
          .tolerance = 2 * tolerance_of(dtype)});
 }
 
+// Few channels: pixels that are parts of an access, which taps begin at, in the middle of, or nowhere in particular.
+void add_first_layers(Cases& cases, DType dtype) {
+  struct Layer {
+    int64_t channels, width;
+    std::vector<int64_t> taps, strides, dilations, pads;
+  };
+  const Layer layers[] = {{3, 16, {7, 7}, {2, 2}, {1, 1}, {3, 3, 3, 3}},
+                          {3, 14, {3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}},
+                          {4, 10, {3, 3}, {2, 2}, {1, 1}, {0, 0, 1, 1}},
+                          {1, 12, {5, 4}, {1, 2}, {1, 1}, {2, 2, 2, 1}},
+                          {2, 8, {2, 5}, {3, 4}, {1, 1}, {0, 3, 1, 0}},
+                          {3, 15, {7, 7}, {2, 2}, {1, 1}, {3, 3, 3, 3}},
+                          {3, 12, {3, 3}, {3, 3}, {1, 1}, {1, 0, 0, 2}},
+                          {4, 10, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}},
+                          {3, 12, {3, 3}, {2, 2}, {1, 2}, {2, 2, 2, 2}},
+                          {3, 16, {1, 1}, {2, 2}, {1, 1}, {0, 0, 0, 0}},
+                          {2, 18, {7}, {2}, {1}, {3, 3}}};
+  for (const Layer& layer : layers)
+    cases.push_back(
+        {.name = name_with(
+             fmt::format("first_layer_of_{}_{}_wide_{}_by_{}_at_{}_{}", layer.channels, layer.width, layer.taps.back(),
+                         layer.strides.back(), layer.pads[layer.taps.size() - 1], layer.dilations.back()),
+             dtype),
+         .build =
+             [=](CaseModel& m) {
+               DimPool& d = m.module.dims;
+               Shape shape = {m.symbol("N"), d.constant(layer.channels), d.constant(11), d.constant(layer.width)};
+               if (layer.taps.size() == 1) shape.erase(shape.begin() + 2);
+               std::vector<int64_t> filters = {20, layer.channels};
+               filters.insert(filters.end(), layer.taps.begin(), layer.taps.end());
+               Value* y =
+                   m.build.conv(m.input(shape, dtype), half_weights(m, dtype, filters), half_weights(m, dtype, {20}), 1,
+                                layer.strides, layer.dilations, m.shape(layer.pads));
+               m.result({m.relu(y)});
+             },
+         .values = {{{"N", 0}}, {{"N", 1}}, {{"N", 3}}},
+         .tolerance = 2 * tolerance_of(dtype)});
+}
+
 void add_attention(Cases& cases, DType dtype) {
   for (const bool causal : {false, true})
     cases.push_back({.name = name_with(causal ? "attention_causal" : "attention", dtype),
@@ -221,6 +260,7 @@ std::vector<KernelCase> halves_cases() {
   for (const DType dtype : {DType::F16, DType::BF16}) {
     add_products(cases, dtype);
     add_convolutions(cases, dtype);
+    add_first_layers(cases, dtype);
     add_attention(cases, dtype);
     add_rows(cases, dtype);
     add_activations(cases, dtype);

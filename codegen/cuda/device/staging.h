@@ -16,11 +16,13 @@ struct chunks_of_thread {
   static constexpr int in_a_row = (OPERAND::along_k ? DEPTH : LINES) / OPERAND::vector, below = QUADS ? 4 : 1;
   static constexpr int count = LINES * DEPTH / OPERAND::vector / below;
   static constexpr int each = (count + THREADS - 1) / THREADS * below;
+  static constexpr int lines = LINES;
   static constexpr bool along_k = OPERAND::along_k, regular = THREADS % in_a_row == 0;
+  static constexpr bool exists_everywhere = count % THREADS == 0;
   static_assert((OPERAND::along_k ? DEPTH : LINES) % OPERAND::vector == 0, "chunks that straddle tiles");
 
   static DEV_MEMBER u32 number(int i) { return threadIdx.x + u32(i / below) * THREADS; }
-  static DEV_MEMBER bool exists(int i) { return count % THREADS == 0 || number(i) < u32(count); }
+  static DEV_MEMBER bool exists(int i) { return exists_everywhere || number(i) < u32(count); }
   static DEV_MEMBER int row(int i) { return int(number(i) / u32(in_a_row)) * below + i % below; }
   static DEV_MEMBER int column(int i) { return int(number(i) % u32(in_a_row)) * OPERAND::vector; }
   static DEV_MEMBER int line(int i) { return OPERAND::along_k ? row(i) : column(i); }
@@ -52,20 +54,58 @@ struct walker<T, matrix_at<T, ALONG_K>, CHUNKS, DEPTH, true> {
   }
   DEV_MEMBER void next_tile() { first += ALONG_K ? DEPTH : DEPTH * stride; }
 };
-// What is known of the lines stays in registers. Along the line a thread has one (if REGULAR).
+template <class X>
+DEV X known_from(const X& known, u32 lane) {
+  static_assert(sizeof(X) % 4 == 0, "whole words");
+  u32 words[sizeof(X) / 4];
+  memcpy(words, &known, sizeof words);
+  _Pragma("unroll") for (u32& word : words) word = shuffle_from(word, lane);
+  X result;
+  memcpy(&result, words, sizeof words);
+  return result;
+}
+template <class T>
+DEV line_taps<T> known_from(const line_taps<T>& known, u32 lane) {
+  return {(const T*)shuffle_from(u64(known.at), lane), shuffle_from(known.outside, lane)};
+}
+
+// What is known of the lines stays in registers. Along the line a thread has one (if REGULAR). Otherwise several
+// threads of a warp have chunks of the same lines: each prepares some of the warp's lines, and gives them to the
+// others.
 template <class T, class PREPARE, class AT, class CHUNKS, int DEPTH, bool REGULAR>
 struct walker<T, prepared_at<PREPARE, AT>, CHUNKS, DEPTH, REGULAR> {
   typedef decltype(((const PREPARE*)nullptr)->operator()(i64())) known;
-  static constexpr int count = REGULAR && !CHUNKS::along_k ? 1 : CHUNKS::each;
+  static constexpr int count = REGULAR && !CHUNKS::along_k ? 1 : CHUNKS::each, sharers = CHUNKS::in_a_row;
+  static constexpr bool shared = REGULAR && CHUNKS::along_k && count > 1 && sharers > 1 && 32 % sharers == 0;
   const AT& at;
   known lines[count];
   DEV_MEMBER walker(const prepared_at<PREPARE, AT>& prepared, i64 /*k_begin*/) : at(prepared.at) {
-    _Pragma("unroll") for (int i = 0; i < count; ++i) {
-      if (CHUNKS::exists(i)) lines[i] = prepared.prepare(CHUNKS::line(i));
+    if constexpr (shared) {
+      share(prepared.prepare);
+    } else {
+      _Pragma("unroll") for (int i = 0; i < count; ++i) {
+        if (CHUNKS::exists(i)) lines[i] = prepared.prepare(CHUNKS::line(i));
+      }
     }
   }
   DEV_MEMBER source<T> chunk(int i, i64 k) const { return at(lines[count == 1 ? 0 : i], CHUNKS::line(i), k); }
   DEV_MEMBER void next_tile() {}
+
+ private:
+  DEV_MEMBER void share(const PREPARE& prepare) {
+    constexpr int at_once = 32 / sharers, owned = (count + sharers - 1) / sharers;  // at_once: of one chunk each
+    constexpr bool all = CHUNKS::exists_everywhere && count % sharers == 0;
+    const int lane = int(threadIdx.x % 32), first = int(threadIdx.x) / 32 * at_once;
+    known own[owned] = {};
+    _Pragma("unroll") for (int j = 0; j < owned; ++j) {
+      const int number = j * 32 + lane;
+      const int line = first + number % at_once + number / at_once * CHUNKS::rows_apart;
+      if (all || (number / at_once < count && line < CHUNKS::lines)) own[j] = prepare(line);
+    }
+    _Pragma("unroll") for (int i = 0; i < count; ++i) {
+      lines[i] = known_from(own[i / sharers], u32(i % sharers * at_once + lane / sharers));
+    }
+  }
 };
 
 // One operand's part in it, as one thread sees it.

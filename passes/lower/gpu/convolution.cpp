@@ -3,6 +3,11 @@
 // border are masked, unless the input has a halo. Weights lie in the depth's order, a row for each output channel. Of a
 // dense input the depth runs over channels and then taps. Depthwise ones are in window.cpp, grouped
 // and transposed ones plain.
+//
+// First layers have pixels of few channels. Where strides allow it the depth runs over accesses of 16 bytes of them in
+// place of single taps, and the weights have zeros for what lies there beside the taps. Example, 7 taps of pixels of 8
+// bytes, strides of 2, 3 before the image: the taps of output x are pixels 2x - 3 … 2x + 3, in the four pairs from
+// 2x - 4 on, which are in the image or outside as a whole.
 #include "passes/lower/convolution.h"
 
 #include <algorithm>
@@ -28,6 +33,7 @@ struct Convolution {
   ConvForm form;
   bool channels_last;
   std::vector<bool> bordered;  // spatial axes whose halo is narrower than what is read
+  int64_t together = 1;        // pixels along the last axis that an access has
 
   const Value* x() const { return form.conv->operand(0); }
 
@@ -36,11 +42,23 @@ struct Convolution {
     return module.dims.mul(module.dims.ceildiv(form.channels, block), block);
   }
 
+  // Pixels from the first access of a row of taps on before its first tap.
+  int64_t ahead() const {
+    if (together == 1) return 0;
+    return (together - *lapidary::value_of(form.pads[form.spatial - 1]) % together) % together;
+  }
+  int64_t accesses() const { return (form.kernel.back() + ahead() + together - 1) / together; }
+
   // (taps…, channels), or (channels, taps…).
   std::vector<Dim> depth() const {
     std::vector<Dim> extents;
     for (int64_t taps : form.kernel) extents.push_back(module.dims.constant(taps));
-    extents.insert(channels_last ? extents.end() : extents.begin(), channels_last ? stored_channels() : form.channels);
+    if (!channels_last) {
+      extents.insert(extents.begin(), form.channels);
+      return extents;
+    }
+    extents.back() = module.dims.constant(accesses());
+    extents.push_back(module.dims.mul(stored_channels(), module.dims.constant(together)));
     return extents;
   }
 
@@ -53,13 +71,19 @@ struct Convolution {
         coords.axes.push_back(row[1 + axis]);
         continue;
       }
+      // In pixels, or in accesses of some.
+      const int64_t unit = axis + 1 == form.spatial ? together : 1;
+      const auto in_units = [&](Dim pixels) {
+        return emit.builder.literal(unit > 1 ? module.dims.floordiv(pixels, module.dims.constant(unit)) : pixels);
+      };
+      const Dim before = unit > 1 ? module.dims.add(form.pads[axis], module.dims.constant(ahead())) : form.pads[axis];
       const auto base = [&](const Coord& coord) { return emit.flatten(coord, nullptr).digits[0].base; };
-      const Expr pixel = mul(base(row[1 + axis]), integer(form.strides[axis])),
+      const Expr pixel = mul(base(row[1 + axis]), integer(form.strides[axis] / unit)),
                  tap = mul(base(taps[axis]), integer(form.dilations[axis]));
-      coords.axes.push_back(at(sub(add(pixel, tap), emit.builder.literal(form.pads[axis]))));
+      const Coord place = at(sub(add(pixel, tap), in_units(before)));
+      coords.axes.push_back(unit > 1 ? at(mul(place.digits[0].base, integer(unit))) : place);
       if (bordered[axis])
-        coords.guard = both(
-            coords.guard, in_range(coords.axes.back(), integer(0), emit.builder.literal(x()->type.shape[2 + axis]), 1));
+        coords.guard = both(coords.guard, in_range(place, integer(0), in_units(x()->type.shape[2 + axis]), 1));
     }
     return coords;
   }
@@ -93,7 +117,25 @@ struct Convolution {
     weight = constants.transformed(weight, {.kind = Transform::Kind::Pad, .shape = shape});
     for (int64_t axis = 2; axis < static_cast<int64_t>(shape.size()); ++axis) axes.push_back(axis);
     axes.push_back(1);
+    if (together > 1) {
+      weight = in_accesses(weight);
+      std::swap(axes[axes.size() - 2], axes.back());
+    }
     return constants.transformed(weight, {.kind = Transform::Kind::Transpose, .axes = axes});
+  }
+
+  // [O, channels, taps…] → [O, pixels, taps…, channels]: the last axis's taps amid zeros.
+  ConstantId in_accesses(ConstantId weight) const {
+    ConstantTable& constants = module.constants;
+    const int64_t last = 1 + form.spatial, outputs = constants[weight].shape[0];
+    std::vector<int64_t> axes = {0, last};
+    for (int64_t axis = 2; axis < last; ++axis) axes.push_back(axis);
+    axes.push_back(1);
+    weight = constants.transformed(weight, {.kind = Transform::Kind::Transpose, .axes = axes});
+    return constants.transformed(weight, {.kind = Transform::Kind::SpreadGroups,
+                                          .axes = {-ahead()},
+                                          .shape = {outputs, accesses() * together},
+                                          .block = outputs});
   }
 };
 
@@ -105,6 +147,20 @@ std::vector<bool> borders(const Op& conv, const Type& input, int spatial) {
     result[axis] = have.lo < want.lo || have.hi < want.hi;
   }
   return result;
+}
+
+// How many pixels of few channels an access has, where those of a row of taps begin at one: rows are whole accesses,
+// and so are strides.
+int64_t pixels_together(const ConvForm& form, const Type& input) {
+  constexpr int kAccessBits = 128;
+  const int last = form.spatial - 1, bits = input.layout.block * bit_width(input.dtype);
+  const bool one_block = lapidary::range(form.channels).hi <= input.layout.block;
+  if (!one_block || kAccessBits % bits != 0 || form.kernel[last] == 1 || form.dilations[last] != 1) return 1;
+  const int64_t pixels = kAccessBits / bits;
+  const Halo halo = input.layout.halo_of(2 + last);
+  const bool whole =
+      form.strides[last] % pixels == 0 && known_multiple(input.shape[2 + last], pixels) && halo.lo == 0 && halo.hi == 0;
+  return whole && lapidary::value_of(form.pads[last]) ? pixels : 1;
 }
 
 }  // namespace
@@ -122,7 +178,12 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   const bool channels_last = input.layout.blocked_axis == 1 && input.layout.last;
   if (input.layout.blocked_axis >= 0 && !(channels_last && lapidary::value_of(form.channels)))
     return lower_plain(context, group);
-  const Convolution c{context.module, group, form, channels_last, borders(conv, input, form.spatial)};
+  const Convolution c{context.module,
+                      group,
+                      form,
+                      channels_last,
+                      borders(conv, input, form.spatial),
+                      channels_last ? pixels_together(form, input) : 1};
   const bool has_borders = std::ranges::find(c.bordered, true) != c.bordered.end();
   if (conv.params.integer_or("fill", 0) != 0 && has_borders) return lower_plain(context, group);
 
