@@ -25,7 +25,8 @@ namespace {
 constexpr size_t kUnitCost = 16 << 10, kProductCost = 12 << 10;
 size_t cost_of(std::string_view kernel) {
   size_t cost = kernel.size();
-  for (const char* product : {"product_fma<", "product_mma<", "attend_fma<", "attend_mma<", "attend_wgmma<"})
+  for (const char* product :
+       {"product_fma<", "product_mma<", "product_wgmma<", "attend_fma<", "attend_mma<", "attend_wgmma<"})
     if (kernel.find(product) != std::string_view::npos) cost += kProductCost;
   return cost;
 }
