@@ -11,6 +11,7 @@
 #include "codegen/cuda/emitter.h"
 #include "codegen/cuda/image_cache.h"
 #include "codegen/cuda/nvrtc.h"
+#include "codegen/cuda/register_bounds.h"
 #include "codegen/cuda/unit.h"
 #include "codegen/parallel.h"
 #include "codegen/sha256.h"
@@ -24,7 +25,8 @@ namespace {
 constexpr size_t kUnitCost = 16 << 10, kProductCost = 12 << 10;
 size_t cost_of(std::string_view kernel) {
   size_t cost = kernel.size();
-  for (const char* product : {"product_fma<", "product_mma<", "attend_fma<", "attend_mma<", "attend_wgmma<"})
+  for (const char* product :
+       {"product_fma<", "product_mma<", "product_wgmma<", "attend_fma<", "attend_mma<", "attend_wgmma<"})
     if (kernel.find(product) != std::string_view::npos) cost += kProductCost;
   return cost;
 }
@@ -79,16 +81,14 @@ class Compiler {
   explicit Compiler(const std::string& cache_folder) : cache_(cache_folder) {}
 
   Image image(const Unit& unit, const std::string& architecture) {
-    const std::string key = sha256(fmt::format("{}\n{}\n{}", nvrtc_.identity(), architecture, unit.text));
-    std::optional<Nvrtc::Result> result = cache_.find(key);
-    if (!result) {
-      result = nvrtc_.compile(unit.text, architecture);
-      cache_.keep(key, *result);
-      ++compiled_;
+    Image image{.arch = architecture};
+    for (std::string text = unit.text, next;; text = std::move(next)) {
+      Nvrtc::Result result = compiled(text, architecture);
+      image.bytes = std::move(result.bytes);
+      image.kernels = resources_of(unit, image, result.log);
+      next = with_more_registers(text, image.kernels);
+      if (next == text) return image;
     }
-    Image image{.arch = architecture, .bytes = std::move(result->bytes)};
-    image.kernels = resources_of(unit, image, result->log);
-    return image;
   }
   void done() const {
     if (compiled_) cache_.evict();
@@ -96,6 +96,15 @@ class Compiler {
   size_t compiled() const { return compiled_; }
 
  private:
+  Nvrtc::Result compiled(const std::string& text, const std::string& architecture) {
+    const std::string key = sha256(fmt::format("{}\n{}\n{}", nvrtc_.identity(), architecture, text));
+    if (std::optional<Nvrtc::Result> known = cache_.find(key)) return *std::move(known);
+    Nvrtc::Result result = nvrtc_.compile(text, architecture);
+    cache_.keep(key, result);
+    ++compiled_;
+    return result;
+  }
+
   const Nvrtc& nvrtc_ = Nvrtc::get();
   const ImageCache cache_;
   std::atomic<size_t> compiled_{0};
@@ -128,7 +137,7 @@ std::vector<Image> compile_images(const std::vector<Level>& levels, const Artifa
   });
   compiler.done();
   if (options.on_stage)
-    options.on_stage(fmt::format("NVRTC: {} images, {} of them compiled now", images.size(), compiler.compiled()),
+    options.on_stage(fmt::format("NVRTC: {} images, {} compiled now", images.size(), compiler.compiled()),
                      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return images;
 }

@@ -15,6 +15,7 @@ import ctypes
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -61,21 +62,41 @@ def unit_source(text):
     return '#include "test/cuda/emulator.h"\n' + text + "".join(f"\nEMULATED_KERNEL({name})" for name in names) + "\n"
 
 
+def key_of(text):
+    return hashlib.sha256((text + emulator_text() + " ".join(COMPILER)).encode()).hexdigest()[:24]
+
+
+def precompiled_emulator(folder):
+    """Where an include finds emulator.h as g++ has read it once: that is half of a small kernel's compilation."""
+    place = os.path.join(folder, "precompiled_" + key_of(""))
+    if not os.path.exists(place):
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            header = os.path.join(temporary, "made", "test", "cuda", "emulator.h")
+            os.makedirs(os.path.dirname(header))
+            shutil.copy2(os.path.join(HERE, "emulator.h"), header)   # is looked at when it is included again
+            subprocess.run([*COMPILER, "-x", "c++-header", header, "-o", header + ".gch"], check=True)
+            try:
+                os.rename(os.path.join(temporary, "made"), place)
+            except OSError:   # another process was first
+                pass
+    return place
+
+
 def emulated_kernels(text, build):
     """CUDA text as a library for the host, kept in the build folder by its content."""
     sources = [unit_source(unit) for unit in re.split(r"^// level \d+:.*\n", text, flags=re.MULTILINE)]
-    key = hashlib.sha256(("".join(sources) + emulator_text() + " ".join(COMPILER)).encode()).hexdigest()[:24]
     folder = os.path.join(build, "test", "cuda", "emulated")
-    library = os.path.join(folder, key + ".so")
+    library = os.path.join(folder, key_of("".join(sources)) + ".so")
     if not os.path.exists(library):
         os.makedirs(folder, exist_ok=True)
+        command = [COMPILER[0], "-I" + precompiled_emulator(folder), *COMPILER[1:]]
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             paths = [os.path.join(temporary, f"kernels{number}.cpp") for number in range(len(sources))]
             for path, source in zip(paths, sources):
                 with open(path, "w") as file:
                     file.write(source)
             made = os.path.join(temporary, "kernels.so")
-            subprocess.run(COMPILER + paths + ["-o", made], check=True)
+            subprocess.run(command + paths + ["-o", made], check=True)
             os.rename(made, library)
     return library
 
