@@ -46,6 +46,12 @@ class MapReader {
     return found;
   }
 
+  bool is_constant(const Expr& e) const {
+    if (e->kind == ExprKind::Load) return false;
+    if (e->kind == ExprKind::Variable) return integer_of(e->var) >= 0;
+    return std::ranges::all_of(e->args, [&](const Expr& arg) { return is_constant(arg); });
+  }
+
  private:
   std::optional<MappedOperand> read(const loops::ProductOperand& operand, const OperandForm& form,
                                     const std::optional<MapNumber>& depth_extent, int lines, int depth) const {
@@ -105,12 +111,6 @@ class MapReader {
   int integer_of(const loops::Var& var) const {
     const auto at = std::ranges::find(kernel_.integers, var);
     return at == kernel_.integers.end() ? -1 : static_cast<int>(at - kernel_.integers.begin());
-  }
-
-  bool is_constant(const Expr& e) const {
-    if (e->kind == ExprKind::Load) return false;
-    if (e->kind == ExprKind::Variable) return integer_of(e->var) >= 0;
-    return std::ranges::all_of(e->args, [&](const Expr& arg) { return is_constant(arg); });
   }
 
   std::optional<MapNumber> number(const Expr& e) const {
@@ -217,6 +217,19 @@ std::optional<MappedResults> mapped_results(const WarpgroupTask& task, const Map
                        loops::substitute(loop.body[1]->value, first)};
 }
 
+// Of all of k: a part of it ends there, or at a multiple of the steps, beyond which nothing is asked for.
+Expr end_of_depth(const WarpgroupTask& task, const MapReader& reader) {
+  const Expr& end = task.product->end;
+  if (end->kind != ExprKind::Variable) return end;
+  for (const loops::StmtNode* let : task.lets) {
+    const Expr& value = let->value;
+    if (let->var != end->var || value->kind != ExprKind::Apply || value->op != ScalarOp::Min) continue;
+    for (const Expr& bound : value->args)
+      if (reader.is_constant(bound)) return bound;
+  }
+  return end;
+}
+
 }  // namespace
 
 MappedOperands mapped_operands(const loops::Kernel& kernel) {
@@ -224,8 +237,9 @@ MappedOperands mapped_operands(const loops::Kernel& kernel) {
   if (!task || !task->product->product) return {};
   const loops::ProductNode& p = *task->product->product;
   const MapReader reader(kernel);
-  return {reader.read(p.a, p.row, p.k, task->product->end, p.rows, p.depth),
-          reader.read(p.b, p.column, p.k, task->product->end, p.columns, p.depth), mapped_results(*task, reader)};
+  const Expr end = end_of_depth(*task, reader);
+  return {reader.read(p.a, p.row, p.k, end, p.rows, p.depth), reader.read(p.b, p.column, p.k, end, p.columns, p.depth),
+          mapped_results(*task, reader)};
 }
 
 std::vector<TensorMap> tensor_maps(const loops::Kernel& kernel) {

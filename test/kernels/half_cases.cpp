@@ -235,6 +235,10 @@ void add_large_products(Cases& cases) {
     Value* x = m.input(m.shape({1000, 216}), DType::F16);
     m.result({m.build.contract(x, half_weights(m, DType::F16, {216, 1999}), "mk,kn->mn")});
   });
+  add("large_product_f16_in_parts", [](CaseModel& m) {
+    Value* x = m.input(m.shape({130, 4096}), DType::F16);
+    m.result({m.relu(m.build.contract(x, half_weights(m, DType::F16, {4096, 520}), "mk,kn->mn"))});
+  });
   add("large_product_f16_added", [](CaseModel& m) {
     Value* x = m.input(m.shape({1000, 136}), DType::F16);
     Value* y = m.build.contract(x, half_weights(m, DType::F16, {136, 2040}), "mk,kn->mn");

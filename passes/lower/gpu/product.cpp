@@ -75,8 +75,9 @@ class ProductKernel {
 
   // Where the sums of a part of k lie: [batch][part][row][column].
   Expr place_in_parts(const Expr& part, int count, const Expr& row, const Expr& column) {
-    const Expr lines = mul(add(mul(flat_batch_, integer(count)), part), builder_.parameter(rows_));
-    return add(mul(add(lines, row), builder_.parameter(stored_columns_)), column);
+    const Expr plane = builder_.parameter(dims_.product(std::vector<Dim>{rows_, stored_columns_}));
+    const Expr first = mul(add(mul(flat_batch_, integer(count)), part), plane);
+    return add(add(first, mul(row, builder_.parameter(stored_columns_))), column);
   }
 
   DimPool& dims_;
@@ -309,12 +310,12 @@ int64_t extent_if(Dim dim, int64_t value) {
   return evaluate(dim, leaf).value_or(value);
 }
 
-Tile tile_if(Context& context, const Op& group, const ProductForm& form, int64_t symbols) {
+TileChoice tile_if(Context& context, const Op& group, const ProductForm& form, int64_t symbols, int most_parts) {
   DimPool& dims = context.module.dims;
   const ProductSize size = {extent_if(dims.product(form.batch), symbols), extent_if(form.rows.extent(dims), symbols),
                             extent_if(form.columns.extent(dims), symbols), extent_if(form.depth.extent(dims), symbols),
                             vector_instructions(*group.regions[0], form.anchor)};
-  return choose_tile(context.target(), context.options.f32_products, form.a->type.dtype, size);
+  return choose_tile(context.target(), context.options.f32_products, form.a->type.dtype, size, most_parts);
 }
 
 std::optional<LoweredVariant> product_variant(Context& context, const Op& group, const ProductForm& form,
@@ -328,16 +329,13 @@ std::optional<LoweredVariant> product_variant(Context& context, const Op& group,
   return of_single_elements.emit(when);
 }
 
-// As many blocks at once keep the memory busy.
-int64_t wanted_blocks(const Tile& tile) { return kMultiprocessors * std::min(tile.resident, 3); }
+// As many tiles do without parts.
+int64_t enough_without_parts(int parts) { return 4 * kMultiprocessors / parts; }
 
-// Parts of k for that many blocks, where `tiles` tiles are fewer and a part is long enough to be worth what its sums
-// cost.
-SplitDepth split_of(const Tile& tile, int64_t tiles, int64_t depth) {
-  constexpr int64_t kLeastDepth = 512, kMostParts = 8;
-  const int64_t wanted = std::min({wanted_blocks(tile) / std::max<int64_t>(tiles, 1), depth / kLeastDepth, kMostParts});
-  if (wanted < 2) return {};
-  const int64_t steps = (depth + tile.depth - 1) / tile.depth, each = (steps + wanted - 1) / wanted;
+// About so many parts, each of whole steps.
+SplitDepth split_of(const Tile& tile, int parts, int64_t depth) {
+  if (parts == 1) return {};
+  const int64_t steps = (depth + tile.depth - 1) / tile.depth, each = (steps + parts - 1) / parts;
   return {static_cast<int>((steps + each - 1) / each), each * tile.depth};
 }
 
@@ -346,15 +344,19 @@ SplitDepth split_of(const Tile& tile, int64_t tiles, int64_t depth) {
 // Extents that are symbols get several tiles: that of many, where it fills the device, of some, and of few.
 std::optional<LoweredGroup> lower_product(Context& context, const Op& group, const ProductForm& form) {
   constexpr int64_t kMany = 4096, kSome = 256, kFew = 1;
+  constexpr int kMostParts = 8;
   DimPool& dims = context.module.dims;
   const Dim rows = form.rows.extent(dims), columns = form.columns.extent(dims), depth = form.depth.extent(dims),
             batch = dims.product(form.batch);
   if (is_zero(depth)) return std::nullopt;
-  std::vector<Tile> tiles;
-  for (const int64_t symbols : {kFew, kSome, kMany}) {
-    const Tile tile = tile_if(context, group, form, symbols);
-    if (tiles.empty() || tile.text() != tiles.back().text()) tiles.push_back(tile);
-  }
+  const TileChoice few = tile_if(context, group, form, kFew, lapidary::value_of(depth) ? kMostParts : 1);
+  std::vector<Tile> tiles = {few.tile};
+  const bool is_known = lapidary::value_of(dims.product(std::vector<Dim>{batch, rows, columns})).has_value();
+  if (!is_known)
+    for (const int64_t symbols : {kSome, kMany}) {
+      const Tile tile = tile_if(context, group, form, symbols, 1).tile;
+      if (tile.text() != tiles.back().text()) tiles.push_back(tile);
+    }
   const auto count_of = [&](const Tile& tile) {
     return dims.product(std::vector<Dim>{batch, dims.ceildiv(rows, dims.constant(tile.rows)),
                                          dims.ceildiv(columns, dims.constant(tile.columns))});
@@ -376,23 +378,23 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
   };
   for (; tiles.size() > 1; tiles.pop_back())
     if (!add_variant(tiles.back(), at_least(kEnoughTiles, tiles.back()))) return done();
-  const Tile few = tiles.back();
-  const SplitDepth split = split_of(few, extent_if(count_of(few), kFew), lapidary::value_of(depth).value_or(0));
+  const SplitDepth split = split_of(few.tile, few.parts, lapidary::value_of(depth).value_or(0));
   if (split.count == 1) {
-    add_variant(few, nullptr);
+    add_variant(few.tile, nullptr);
     return done();
   }
-  if (!add_variant(few, at_least(wanted_blocks(few) / 2, few))) return done();
+  const Dim enough = is_known ? dims.constant(0) : at_least(enough_without_parts(split.count), few.tile);
+  if (!add_variant(few.tile, enough)) return done();
   Dim split_when = dims.constant(1);
   for (const LoweredVariant& variant : step.variants)
     split_when = dims.mul(split_when, dims.equal(variant.when, dims.constant(0)));
-  add_variant(few, nullptr, split);
+  add_variant(few.tile, nullptr, split);
   if (step.variants.empty()) return std::nullopt;
   const Dim stored = form.stored_columns ? form.stored_columns : columns;
   lowered.scratch.push_back(dims.product(std::vector<Dim>{
-      split_when, batch, rows, stored, dims.constant(split.count * bit_width(sum_type(few.factor)) / 8)}));
+      split_when, batch, rows, stored, dims.constant(split.count * bit_width(sum_type(few.tile.factor)) / 8)}));
   const Dim when = lapidary::value_of(split_when) ? nullptr : split_when;
-  lowered.steps.push_back(single_step(SumEmitter(context, group, form, few, split).emit(when)));
+  lowered.steps.push_back(single_step(SumEmitter(context, group, form, few.tile, split).emit(when)));
   return lowered;
 }
 

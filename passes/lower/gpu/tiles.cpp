@@ -63,6 +63,17 @@ int64_t clocks(const Tile& tile, const ProductSize& size) {
   return std::max(each * multiplying, stepping) + each * epilogue + kFixed;
 }
 
+// With k in parts, whose sums are written, read again and added up by another kernel.
+int64_t clocks_in_parts(const Tile& tile, ProductSize size, int parts) {
+  constexpr int64_t kStart = 2500, kBytesAClock = 2400;  // of a kernel; of the memory
+  if (parts == 1) return clocks(tile, size);
+  const int64_t bytes = size.batch * size.rows * size.columns * (8 * parts + 2);
+  size.batch *= parts;
+  size.depth = ceil_div(size.depth, parts);
+  size.epilogue = 0;
+  return clocks(tile, size) + kStart + bytes / kBytesAClock;
+}
+
 }  // namespace
 
 std::string Tile::text() const {
@@ -77,22 +88,30 @@ Tile tile_of_single_elements(const Tile& tile) {
   return smaller;
 }
 
-Tile choose_tile(const Target& target, passes::F32Products f32, DType factor, const ProductSize& size) {
-  if (factor == DType::F64) return kDoubles;
+TileChoice choose_tile(const Target& target, passes::F32Products f32, DType factor, const ProductSize& size,
+                       int most_parts) {
+  if (factor == DType::F64) return {kDoubles};
   const bool tensor = target.capability >= 80, halves = bit_width(factor) == 16 && tensor,
              bytes = bit_width(factor) == 8;
   if (!is_float(factor) && !(bytes && tensor)) {
     Tile tile = kBytes;
     tile.factor = factor;
-    return tile;
+    return {tile};
   }
   const bool rounded = factor == DType::F32 && tensor && f32 != passes::F32Products::IEEE;
   const bool as_halves = halves || (rounded && f32 == passes::F32Products::BF16);
   const bool hopper = target.capability == 90 && target.capability_only;
+  constexpr int64_t kLeastDepth = 512;  // of a part
   const Tile* best = nullptr;
+  int64_t least = 0;
+  int best_parts = 1;
   const auto consider = [&](std::span<const Tile> tiles) {
     for (const Tile& tile : tiles)
-      if (!best || clocks(tile, size) < clocks(*best, size)) best = &tile;
+      for (int parts = 1; parts <= most_parts && (parts == 1 || size.depth / parts >= kLeastDepth); ++parts) {
+        const int64_t reckoned = clocks_in_parts(tile, size, parts);
+        if (best && reckoned >= least) continue;
+        best = &tile, least = reckoned, best_parts = parts;
+      }
   };
   consider(bytes       ? std::span<const Tile>(kTensorBytes)
            : as_halves ? std::span<const Tile>(kHalves)
@@ -106,7 +125,7 @@ Tile choose_tile(const Target& target, passes::F32Products f32, DType factor, co
   if (brain) tile.atom = Atom::BF16, tile.factor = DType::BF16;
   if (rounded && f32 == passes::F32Products::TF32x3) tile.atom = Atom::TF32x3;
   if (bytes) tile.factor = factor;
-  return tile;
+  return {tile, best_parts};
 }
 
 }  // namespace lapidary::lowering::gpu

@@ -26,8 +26,12 @@ struct ProductSize {
   int64_t batch, rows, columns, depth;
   int epilogue;
 };
-// `factor`: the operands' type.
-Tile choose_tile(const Target&, passes::F32Products, DType factor, const ProductSize&);
+struct TileChoice {
+  Tile tile;
+  int parts = 1;  // of k, which tasks of their own sum up and another kernel adds
+};
+// `factor`: the operands' type. `most_parts`: 1 where k may not be split.
+TileChoice choose_tile(const Target&, passes::F32Products, DType factor, const ProductSize&, int most_parts);
 
 constexpr int64_t kMultiprocessors = 128;  // that a device is taken to have
 constexpr int64_t kEnoughTiles = 96;       // to be worth their size
