@@ -30,9 +30,9 @@ class Search {
       held.bits = std::max(held.bits, alive);
     }
     for (const auto& argument : region_.arguments)
-      if (is_shared(*argument)) held.bits += bit_width(argument->type.dtype);
+      if (is_shared(*argument)) held.shared_bits += bit_width(argument->type.dtype);
     for (const Op& op : region_.ops)
-      if (op.is(OpKind::Constant) && is_shared(*op.result())) held.bits += bit_width(op.type().dtype);
+      if (op.is(OpKind::Constant) && is_shared(*op.result())) held.shared_bits += bit_width(op.type().dtype);
     return held;
   }
 

@@ -9,7 +9,7 @@ namespace lapidary::lowering::gpu {
 
 struct HeldValues {
   std::vector<std::vector<const Value*>> computed;  // by pass, in order of definition; the last pass computes none
-  int bits = 0;  // of registers for each element: of those alive at once, and of what all rows share and load early
+  int bits = 0, shared_bits = 0;  // for each element: of those alive at once; of what all rows share and load early
 };
 
 // Values of the full space that a pass needs and an earlier one has computed: the latest on the way to what it wants,

@@ -33,9 +33,8 @@ namespace {
 
 constexpr int kThreads = 128, kWarp = 32, kMostThreads = 512;
 constexpr int64_t kWarpRow = 1024;
-// Elements of a thread, as long as a warp has no more, and at most where each takes one register; else registers for
-// all that come with them.
-constexpr int64_t kHeldInWarp = 16, kHeldAlone = 32, kRegisters = 72;
+// Elements of a thread, as long as a warp has no more; registers of those it holds, and with all that come with them.
+constexpr int64_t kHeldInWarp = 16, kHeldBits = 32 * 32, kRegisterBits = 72 * 32;
 
 // How a row is shared out.
 struct RowShape {
@@ -49,13 +48,15 @@ struct RowShape {
 
 int64_t divide_up(int64_t x, int64_t y) { return (x + y - 1) / y; }
 
-RowShape shape_of(const Op& group, int64_t guessed, std::optional<int64_t> length, Dim innermost, int bits) {
+RowShape shape_of(const Op& group, int64_t guessed, std::optional<int64_t> length, Dim innermost,
+                  const HeldValues& held) {
   RowShape shape;
   shape.lanes = packet_lanes(group, innermost);
   if (length && *length > 0) {
     shape.each = 1;
     const auto chunks = [&] { return divide_up(*length, int64_t{shape.each} * shape.lanes); };
-    const int64_t most = bits <= 32 ? kHeldAlone : 32 * kRegisters / bits;
+    const int64_t bits = std::max(held.bits, 32);
+    const int64_t most = std::min(kHeldBits / bits, kRegisterBits / (bits + held.shared_bits));
     const int64_t most_in_warp = std::min(most, kHeldInWarp);
     while (shape.each < kWarp && chunks() > 1 && chunks() * shape.lanes > most_in_warp) shape.each *= 2;
     while (shape.each < kMostThreads && chunks() > 1 && chunks() * shape.lanes > most) shape.each *= 2;
@@ -84,7 +85,7 @@ class RowEmitter {
     int64_t length = 1;
     for (int axis : reduced_) length *= guess(extent(axis));
     const auto known = reduced_.size() == 1 ? value_of(extent(reduced_[0])) : std::nullopt;
-    shape_ = shape_of(group, length, known, extent(reduced_.back()), held_.bits);
+    shape_ = shape_of(group, length, known, extent(reduced_.back()), held_);
   }
 
   LoweredStep emit() {
@@ -134,14 +135,15 @@ class RowEmitter {
   }
 
   // Loops over the thread's part of the row.
-  void walk(Block& outer, const std::function<void(Block&)>& body) {
+  void walk(Block& outer, Beyond beyond, const std::function<void(Block&)>& body) {
     if (shape_.chunks > 0)
-      walk_held(outer, body);
+      walk_held(outer, beyond, body);
     else
       walk_all(outer, 0, body);
   }
 
-  void walk_held(Block& outer, const std::function<void(Block&)>& body) {
+  // Threads beyond the end of the row read its last packet, which counts for nothing (`counts_`).
+  void walk_held(Block& outer, Beyond beyond, const std::function<void(Block&)>& body) {
     const Var chunk = make_var("c", {}, 0, shape_.chunks - 1);
     chunk_ = variable(chunk);
     Block inner;
@@ -151,9 +153,16 @@ class RowEmitter {
     if (shape_.exact) {
       body(inner);
     } else {
-      Block inside;
-      body(inside);
-      inner.add(if_then(less(x, builder_.literal(extent(reduced_[0]))), inside.take()));
+      const Expr length = builder_.literal(extent(reduced_[0]));
+      if (beyond == Beyond::ReadsLast) {
+        counts_ = inner.let("counts", less(x, length));
+        index_[reduced_[0]] = inner.let("place", min(x, sub(length, integer(shape_.lanes))));
+        body(inner);
+      } else {
+        Block inside;
+        body(inside);
+        inner.add(if_then(less(x, length), inside.take()));
+      }
     }
     outer.add(for_loop(chunk, integer(0), integer(shape_.chunks), 1, LoopKind::Unrolled, inner.take()));
   }
@@ -195,13 +204,17 @@ class RowEmitter {
         sums.push_back(outer.local("sum", {identity->type.dtype, static_cast<uint16_t>(shape_.lanes)}, 1));
         outer.add(store(sums.back(), integer(0), splat_to(identity, shape_.lanes)));
       }
-      walk(outer, [&](Block& inner) {
+      walk(outer, Beyond::ReadsLast, [&](Block& inner) {
         GroupEmitter::Scope scope(emit_, inner);
         if (shape_.chunks > 0)
           for (const Value* value : held_.computed[pass_index]) compute_held(inner, value);
         for (size_t i = 0; i < sums.size(); ++i) {
           const Op& op = *pass.reductions[i];
-          const Expr element = emit_.value(op.operand(0), here());
+          Expr element = emit_.value(op.operand(0), here());
+          if (counts_) {
+            const Expr identity = splat_to(identity_of(op.kind, op.type().dtype), shape_.lanes);
+            element = select(splat_to(counts_, shape_.lanes), element, identity);
+          }
           inner.add(store(sums[i], integer(0), apply(combining_op(op.kind), {load(sums[i], integer(0)), element})));
         }
       });
@@ -259,7 +272,7 @@ class RowEmitter {
 
   void store_full() {
     threads(Beyond::DoesNothing, [&](Block& own) {
-      walk(own, [&](Block& inner) {
+      walk(own, Beyond::DoesNothing, [&](Block& inner) {
         GroupEmitter::Scope scope(emit_, inner);
         for (uint32_t result : plan_.full_results) store_located(emit_, plan_, result, here(), true);
       });
@@ -276,6 +289,7 @@ class RowEmitter {
   std::map<const Value*, Buffer> fragments_;
   RowShape shape_;
   Expr lane_, chunk_;  // of the thread within its row; of what it holds
+  Expr counts_;        // is what it holds of the row? null: always
 };
 
 }  // namespace
