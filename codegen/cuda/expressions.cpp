@@ -257,13 +257,13 @@ std::string ExpressionPrinter::store(const loops::StmtNode& statement) {
   return fmt::format("{}({} + {}, {})", seen_later ? "store_aligned" : "store_global", name, index, data);
 }
 
-// Are the lanes a piece of memory that an access or two take?
+// Are the lanes a piece of memory that a few accesses take?
 bool ExpressionPrinter::is_whole(const loops::BufferNode& buffer, const loops::Expr& index, loops::ExprType type,
                                  bool unmasked) {
   const bool memory = buffer.space == loops::Space::Global || buffer.space == loops::Space::Shared;
   const int bits = type.lanes * bit_width(buffer.element.dtype);
   const int64_t piece = std::min<int64_t>(type.lanes, 128 / bit_width(buffer.element.dtype));  // lanes of an access
-  return memory && unmasked && type.lanes > 1 && bits <= 256 && (type.lanes & (type.lanes - 1)) == 0 &&
+  return memory && unmasked && type.lanes > 1 && bits <= 512 && (type.lanes & (type.lanes - 1)) == 0 &&
          loops::known_multiple(index) % piece == 0;
 }
 

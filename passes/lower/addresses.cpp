@@ -201,7 +201,14 @@ void GroupEmitter::store(uint32_t index, const Coords& coords, Expr value) {
     Dim extent = result->type.shape[layout.blocked_axis];
     if (!channel.uniform() && !channel.lanewise && !known_multiple(extent, layout.block)) {
       const Coord flat = flatten(channel, extent);
-      Expr inside = first_lanes(sub(builder.parameter(extent), flat.digits[0].base), coords.lanes);
+      const bool pixels = layout.last && coords.lanes > layout.block;  // some neighbours, whole
+      Expr inside = first_lanes(sub(pixels ? builder.literal(extent) : builder.parameter(extent), flat.digits[0].base),
+                                pixels ? layout.block : coords.lanes);
+      if (pixels) {
+        std::vector<int> of_each;
+        for (int lane = 0; lane < coords.lanes; ++lane) of_each.push_back(lane % layout.block);
+        inside = shuffle({inside}, of_each);
+      }
       Expr zero = constant(convert(Scalar::of_integer(DType::I64, 0), value->type.dtype), coords.lanes);
       value = select(both(inside, coords.mask), splat_to(value, coords.lanes), zero);
       where.mask = nullptr;

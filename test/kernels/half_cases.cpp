@@ -102,6 +102,26 @@ void add_first_layers(Cases& cases, DType dtype) {
          .tolerance = 2 * tolerance_of(dtype)});
 }
 
+// An image less each channel's mean and divided by its deviation, before the first layer.
+void add_normalised_images(Cases& cases, DType dtype) {
+  for (const int64_t width : {16, 6, 5})
+    cases.push_back({.name = name_with(fmt::format("normalised_image_{}_wide", width), dtype),
+                     .build =
+                         [=](CaseModel& m) {
+                           DimPool& d = m.module.dims;
+                           Value* x = m.input({m.symbol("N"), d.constant(3), d.constant(4), d.constant(width)}, dtype);
+                           const auto of_channel = [&] {
+                             return m.build.broadcast(half_weights(m, dtype, {3}), {1}, x->type.shape);
+                           };
+                           Value* y = m.build.mul(m.build.sub(x, of_channel()), of_channel());
+                           y = m.build.scalar_op(ScalarOp::Exp, {y});  // the fourth channel is none, and 0
+                           m.result({m.build.conv(y, half_weights(m, dtype, {16, 3, 3, 3}), nullptr, 1, {2, 2}, {1, 1},
+                                                  m.shape({1, 1, 1, 1}))});
+                         },
+                     .values = {{{"N", 1}}, {{"N", 3}}},
+                     .tolerance = 2 * tolerance_of(dtype)});
+}
+
 void add_attention(Cases& cases, DType dtype) {
   for (const bool causal : {false, true})
     cases.push_back({.name = name_with(causal ? "attention_causal" : "attention", dtype),
@@ -265,6 +285,7 @@ std::vector<KernelCase> halves_cases() {
     add_products(cases, dtype);
     add_convolutions(cases, dtype);
     add_first_layers(cases, dtype);
+    add_normalised_images(cases, dtype);
     add_attention(cases, dtype);
     add_rows(cases, dtype);
     add_activations(cases, dtype);

@@ -10,6 +10,7 @@
 
 #include "passes/lower/gpu/gpu.h"
 #include "passes/lower/gpu/packets.h"
+#include "passes/lower/gpu/pixels.h"
 #include "passes/lower/gpu/transpose.h"
 #include "passes/lower/iteration_space.h"
 #include "passes/lower/map_kernel.h"
@@ -40,6 +41,8 @@ LoweredStep map_step(Context& context, const Op& group, const std::string& famil
   IterationSpace space = space_of(dims, type);
   fit_space(space, context.module, context.target(), group,
             [&](GroupEmitter& emit, const Coords& coords) { element(emit, with_block_tail(emit, type, coords)); });
+  if (auto step = pixels_step(context.module, context.target(), group, family, type, space, element))
+    return std::move(*step);
   {
     KernelBuilder builder(context.module, context.target(), family, "tile=64x64");
     if (auto step = transpose_step(builder, group, type, space, element)) return std::move(*step);
