@@ -160,8 +160,9 @@ class ProductEmitter : ProductKernel {
     if (known && *known <= kBand)
       return {block.let("down", mod(number, integer(*known))), block.let("across", floordiv(number, integer(*known)))};
     const Expr columns = builder_.parameter(dims_.max(across, builder_.dim(1)));
-    const Expr first = block.let("band", mul(floordiv(number, mul(columns, integer(kBand))), integer(kBand)));
-    const Expr rest = block.let("rest", sub(number, mul(first, columns)));
+    const Dim tiles = dims_.product(std::vector<Dim>{down, across});
+    const Expr first = bounded("band", mul(floordiv(number, mul(columns, integer(kBand))), integer(kBand)), tiles);
+    const Expr rest = bounded("rest", sub(number, mul(first, columns)), tiles);
     const Expr rows = block.let("rows", max(min(sub(builder_.parameter(down), first), integer(kBand)), integer(1)));
     return {add(first, block.let("down", mod(rest, rows))), block.let("across", floordiv(rest, rows))};
   }
@@ -175,12 +176,15 @@ class ProductEmitter : ProductKernel {
         std::ranges::count_if(form_.depth.extents, [](Dim extent) { return lapidary::value_of(extent) != 1; });
     return count > 1 ? std::min(std::max<int64_t>(range(depth_).hi, 1) - 1, most(depth_)) : most(depth_);
   }
-  Expr first(const char* name, const Expr& tile, int size, Dim extent) {
-    const Expr value = mul(tile, integer(size));
+  // A Let of what is not negative and belongs to such an index.
+  Expr bounded(const char* name, const Expr& value, Dim extent) {
     if (value->kind == ExprKind::Const) return value;
     const Var var = make_var(name, value->type, 0, most(extent), value->multiple);
     builder_.body.add(let(var, value));
     return variable(var);
+  }
+  Expr first(const char* name, const Expr& tile, int size, Dim extent) {
+    return bounded(name, mul(tile, integer(size)), extent);
   }
 
   // Neighbours of a row that a thread holds one after the other.
