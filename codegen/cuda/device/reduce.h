@@ -50,6 +50,14 @@ DEV T reduce_lanes(T value) {
   return value;
 }
 
+// Of GROUP values in shared memory, in the order of reduce_lanes: no thread waits for another.
+template <class OP, int GROUP, class T>
+DEV T reduce_values(const T* values) {
+  if (GROUP == 1) return values[0];
+  const T lower = reduce_values<OP, (GROUP + 1) / 2>(values);
+  return OP::of(lower, reduce_values<OP, (GROUP + 1) / 2>(values + GROUP / 2));
+}
+
 template <class OP, int GROUP, int THREADS, class T>
 DEV T reduce_threads(T value, T* scratch) {
   static_assert((GROUP & (GROUP - 1)) == 0 && THREADS % GROUP == 0 && GROUP <= 1024,
@@ -60,7 +68,9 @@ DEV T reduce_threads(T value, T* scratch) {
   const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   if (lane == 0) scratch[warp] = value;
   barrier();
-  value = reduce_lanes<OP, warps>(scratch[warp / warps * warps + lane % warps]);
+  const T* const values = scratch + warp / warps * warps;
+  constexpr bool few = warps <= 8;  // so that a thread reads them all
+  value = few ? reduce_values < OP, few ? warps : 1 > (values) : reduce_lanes<OP, warps>(values[lane % warps]);
   barrier();
   return value;
 }
