@@ -121,22 +121,50 @@ class KernelEmitter {
 
   void emit_all(const std::vector<loops::Stmt>& statements) {
     Text::Indent inside(text_);
-    for (const loops::Stmt& statement : statements) emit(*statement);
+    emit_each(statements);
+  }
+
+  void emit_each(const std::vector<loops::Stmt>& statements) {
+    for (size_t i = 0; i < statements.size(); ++i) {
+      if (i + 1 == statements.size() || !is_rest_of(*statements[i], *statements[i + 1])) {
+        emit(*statements[i]);
+        continue;
+      }
+      const StmtNode &rest = *statements[i], &quotient = *statements[++i];
+      emit(quotient);
+      const loops::Expr whole = loops::mul(loops::variable(quotient.var), quotient.value->args[1]);
+      const loops::Expr left = loops::sub(quotient.value->args[0], whole);
+      expressions_.begin({left});
+      emit_let(rest.var, left);
+    }
+  }
+
+  // Is the first what the second's division leaves? The compiler does not see that they divide alike.
+  static bool is_rest_of(const StmtNode& rest, const StmtNode& quotient) {
+    const auto names = [](const StmtNode& statement, ScalarOp op) {
+      return statement.kind == StmtKind::Let && statement.value->kind == loops::ExprKind::Apply &&
+             statement.value->op == op && statement.value->type == loops::ExprType{DType::I64, 1};
+    };
+    if (!names(rest, ScalarOp::FloorMod) || !names(quotient, ScalarOp::Div)) return false;
+    const std::vector<loops::Expr>&x = rest.value->args, &y = quotient.value->args;
+    return x[0]->lo >= 0 && x[1]->lo > 0 && x[1]->kind != loops::ExprKind::Const && loops::same(x[0], y[0]) &&
+           loops::same(x[1], y[1]);
+  }
+
+  void emit_let(const loops::Var& var, const loops::Expr& of) {
+    const std::string value = expressions_.value(of);
+    text_.line("const {} {} = {};", value_type(var->type), expressions_.declare(var), value);
   }
 
   void emit(const StmtNode& statement) {
     expressions_.begin({statement.begin, statement.end, statement.value, statement.index, statement.mask});
     switch (statement.kind) {
       case StmtKind::Block:
-        for (const loops::Stmt& part : statement.body) emit(*part);
-        return;
+        return emit_each(statement.body);
       case StmtKind::For:
         return emit_for(statement);
-      case StmtKind::Let: {
-        const std::string value = expressions_.value(statement.value);
-        const std::string type = value_type(statement.var->type);
-        return text_.line("const {} {} = {};", type, expressions_.declare(statement.var), value);
-      }
+      case StmtKind::Let:
+        return emit_let(statement.var, statement.value);
       case StmtKind::If: {
         text_.line("if ({}) {{", expressions_.value(statement.value));
         emit_all(statement.body);

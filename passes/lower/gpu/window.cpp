@@ -7,6 +7,10 @@
 //       for each column under the windows: x = its channels, or what padding counts as
 //         for each of the outputs that it belongs to: acc[pixel] = acc[pixel] + x · w, or max(acc[pixel], x)
 //     epilogue of each output
+//
+// What is outside is asked for only where it must be told apart. A window of a maximum that has a place in the image
+// takes the image's edge for what lies beyond: that is in the window too, so it changes nothing, and no load waits for
+// a condition.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -27,12 +31,15 @@ namespace {
 
 constexpr int64_t kMostTaps = 64;          // of a row, which are written out
 constexpr int64_t kRegisters = 64;         // for the sums and a row's weights
+constexpr int64_t kMostAtOnce = 32;        // loads of a thread
 constexpr int64_t kManyThreads = 1 << 17;  // more than a device runs at once: a thread may as well do more
 
 struct Window {
   std::vector<int64_t> kernel, strides, dilations;
   std::vector<Dim> pads;  // before, then after, as in the op
   bool maximum = false, average = false;
+  bool repeats_edges = false;        // beyond the image
+  std::vector<bool> ends_inside;     // the last tap along an axis
   std::optional<ConstantId> weight;  // [taps…, channels]
 
   int axes() const { return static_cast<int>(kernel.size()); }
@@ -77,24 +84,41 @@ class WindowEmitter {
   Expr identity() const {
     return identity_of(window_.maximum ? OpKind::ReduceMax : OpKind::ReduceSum, op_.type().dtype);
   }
+  int64_t loads_at_once() const {
+    int64_t loads = (pixels_ - 1) * window_.strides.back() + window_.kernel.back();
+    for (int axis = 0; axis + 1 < window_.axes(); ++axis) loads *= window_.kernel[axis];
+    return loads;
+  }
   // Are there columns under the windows that the image lacks?
-  bool hangs_over() const { return is_padded(window_.axes() - 1) || !known_multiple(op_.type().shape.back(), pixels_); }
+  bool hangs_over() const { return is_padded(window_.axes() - 1) || !whole_rows(); }
+  bool whole_rows() const { return known_multiple(op_.type().shape.back(), pixels_); }
   const Shape& input() const { return op_.operand(0)->type.shape; }
   bool is_padded(int axis) const {
     const auto zero = [](Dim pad) { return lapidary::value_of(pad) == 0; };
-    return !zero(window_.pads[axis]) || !zero(window_.pads[axis + window_.axes()]) || op_.is(OpKind::MaxPool) ||
-           op_.is(OpKind::AveragePool);  // whose last window may hang over where its sizes are rounded up
+    const bool pools = op_.is(OpKind::MaxPool) || op_.is(OpKind::AveragePool);  // whose sizes may be rounded up
+    return !zero(window_.pads[axis]) ||
+           (pools ? !window_.ends_inside[axis] : !zero(window_.pads[axis + window_.axes()]));
   }
 
   // Where the window's tap along an axis lies in the input; `inside` (null: always) when it does.
   struct Position {
     Expr at, inside, counts;
   };
+  // `along` is by how much the place is beyond the one of an output's first tap, where that is known.
+  Expr within_image(int axis, Expr place, int64_t along) {
+    const bool ends_inside = window_.ends_inside[axis] && (axis + 1 < window_.axes() || whole_rows());
+    if (!ends_inside) place = min(place, builder_.literal(dims_.sub(input()[2 + axis], dims_.constant(1))));
+    return along >= lapidary::range(window_.pads[axis]).hi ? place : max(place, integer(0));
+  }
   Position position(Block& block, int axis, const Expr& output, const Expr& tap) {
     Position p;
-    p.at = block.let("at",
-                     sub(add(mul(output, integer(window_.strides[axis])), mul(tap, integer(window_.dilations[axis]))),
-                         builder_.literal(window_.pads[axis])));
+    const Expr place = sub(add(mul(output, integer(window_.strides[axis])), mul(tap, integer(window_.dilations[axis]))),
+                           builder_.literal(window_.pads[axis]));
+    if (window_.repeats_edges) {
+      p.at = block.let("at", within_image(axis, place, 0));
+      return p;
+    }
+    p.at = block.let("at", place);
     if (is_padded(axis)) p.inside = in_range(at(p.at), integer(0), builder_.literal(input()[2 + axis]), 1);
     p.counts = p.inside;
     if (window_.average && op_.params.integer("include_pad"))
@@ -112,7 +136,9 @@ class WindowEmitter {
     std::vector<Position> positions = outer;
     positions.push_back(here);
     outer_taps(inner, axis + 1, further, positions);
-    block.add(for_loop(tap, integer(0), integer(window_.kernel[axis]), 1, LoopKind::Serial, inner.take()));
+    const LoopKind kind =
+        window_.repeats_edges && loads_at_once() <= kMostAtOnce ? LoopKind::Unrolled : LoopKind::Serial;
+    block.add(for_loop(tap, integer(0), integer(window_.kernel[axis]), 1, kind, inner.take()));
   }
 
   // The taps of one row of the window.
@@ -134,7 +160,8 @@ class WindowEmitter {
     columns.erase(std::ranges::unique(columns).begin(), columns.end());
     const Expr first = body.let("first", mul(pixel_, integer(stride)));
     for (int64_t column : columns) {
-      const Expr at_column = body.let("column", sub(add(first, integer(column)), builder_.literal(window_.pads[axis])));
+      const Expr place = sub(add(first, integer(column)), builder_.literal(window_.pads[axis]));
+      const Expr at_column = body.let("column", window_.repeats_edges ? within_image(axis, place, column) : place);
       const Expr x = input_at(body, outer, at_column, axis);
       for (int64_t p = 0; p < pixels_; ++p) {
         const int64_t along = column - p * stride;
@@ -171,8 +198,9 @@ class WindowEmitter {
     where.axes = {at(place_[0]), along(channel_)};
     for (const Position& position : outer) where.axes.push_back(at(position.at));
     where.axes.push_back(at(column));
-    const Expr inside =
-        hangs_over() ? in_range(at(column), integer(0), builder_.literal(input()[2 + axis]), 1) : nullptr;
+    const Expr inside = hangs_over() && !window_.repeats_edges
+                            ? in_range(at(column), integer(0), builder_.literal(input()[2 + axis]), 1)
+                            : nullptr;
     if (!inside) {
       GroupEmitter::Scope scope(emit_, block);
       return block.let("x", emit_.value(op_.operand(0), where));
@@ -245,6 +273,33 @@ ConstantId depthwise_weight(ConstantTable& constants, ConstantId weight, int lan
   return constants.transformed(weight, {.kind = Transform::Kind::Transpose, .axes = axes});
 }
 
+// Where the last window along an axis begins.
+Dim last_begin(DimPool& dims, const Op& op, const Window& window, int axis) {
+  const Dim last = dims.sub(op.type().shape[2 + axis], dims.constant(1));
+  return dims.sub(dims.mul(last, dims.constant(window.strides[axis])), window.pads[axis]);
+}
+bool is_below(DimPool& dims, Dim place, Dim end) { return lapidary::range(dims.sub(end, place)).lo >= 1; }
+
+// Has every window a place in the image, and with it the edge of the image that is next to each place beyond?
+bool reach_edges(DimPool& dims, const Op& op, const Window& window) {
+  for (int axis = 0; axis < window.axes(); ++axis) {
+    const bool begins = is_below(dims, last_begin(dims, op, window, axis), op.operand(0)->type.shape[2 + axis]) &&
+                        lapidary::range(window.pads[axis]).hi < window.kernel[axis];
+    if (window.dilations[axis] != 1 || !begins) return false;
+  }
+  return true;
+}
+
+std::vector<bool> ends_inside(DimPool& dims, const Op& op, const Window& window) {
+  std::vector<bool> result;
+  for (int axis = 0; axis < window.axes(); ++axis) {
+    const Dim taps = dims.constant((window.kernel[axis] - 1) * window.dilations[axis]);
+    const Dim last = dims.add(last_begin(dims, op, window, axis), taps);
+    result.push_back(is_below(dims, last, op.operand(0)->type.shape[2 + axis]));
+  }
+  return result;
+}
+
 std::optional<LoweredStep> window_step(Context& context, const Op& group, const Window& window) {
   const Op& op = anchor_of(group);
   const Value* x = op.operand(0);
@@ -286,6 +341,7 @@ LoweredGroup lower_depthwise(Context& context, const Op& group, const ConvForm& 
   if (!taken) return lower_plain(context, group);
   const int lanes = 128 / bit_width(dtype);
   Window window{form.kernel, form.strides, form.dilations, form.pads};
+  window.ends_inside = ends_inside(context.module.dims, conv, window);
   window.weight = depthwise_weight(context.module.constants, *form.weight, lanes);
   return step_or_plain(context, group, window);
 }
@@ -299,6 +355,8 @@ LoweredGroup lower_pool(Context& context, const Op& group) {
                 pool.params.dims("pads")};
   window.maximum = pool.is(OpKind::MaxPool);
   window.average = pool.is(OpKind::AveragePool);
+  window.ends_inside = ends_inside(context.module.dims, pool, window);
+  window.repeats_edges = window.maximum && reach_edges(context.module.dims, pool, window);
   return step_or_plain(context, group, window);
 }
 
