@@ -52,7 +52,7 @@ struct __attribute__((may_alias, aligned(16))) words4 {
 #define gridDim emulator::current_block->blocks
 #define DYNAMIC_SHARED(name) char* const name = emulator::current_block->shared
 
-DEV void await_turn() {}
+DEV void await_turn() { emulator::awaited = true; }
 
 DEV f32 float_of(u32 bits) {
   f32 x;

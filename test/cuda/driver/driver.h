@@ -105,6 +105,7 @@ struct Launch {
   Function* function = nullptr;
   unsigned grid[3], block[3], shared_bytes;
   std::vector<Parameter> parameters;
+  bool early = false;  // may begin before those it waits for are through, so it must await its turn
 };
 int check_launch(Function*, const unsigned grid[3], const unsigned block[3], unsigned shared_bytes, void** parameters,
                  void** extra, Launch* out);

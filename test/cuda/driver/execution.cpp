@@ -86,7 +86,9 @@ int run_launch(const Launch& launch) {
   if (!dladdr(reinterpret_cast<void*>(launch.function->kernel), &info)) return kLaunchFailed;
   void* const library = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
   const auto error = reinterpret_cast<const char* (*)()>(dlsym(library, "emulator_error"));
-  const char* const text = error ? error() : nullptr;
+  const char* text = error ? error() : nullptr;
+  const auto awaited = reinterpret_cast<bool (*)()>(dlsym(library, "emulator_awaited"));
+  if (!text && launch.early && !(awaited && awaited())) text = "started early and does not await its turn";
   if (text) std::fprintf(stderr, "stand-in driver: %s: %s\n", launch.function->name.c_str(), text);
   dlclose(library);
   return text ? kLaunchFailed : kSuccess;

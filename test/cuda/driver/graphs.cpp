@@ -98,7 +98,9 @@ EXPORT int cuGraphAddDependencies_v2(Graph* graph, NodeHandle* const* from, Node
     if (edges && !early) return kInvalidValue;
     if (early && machine().capability < 90) return kNotSupported;
     if (from[i]->graph != graph || to[i]->graph != graph) return kInvalidValue;
-    graph->nodes[to[i]->index].waits_for.push_back(from[i]->index);
+    Node& node = graph->nodes[to[i]->index];
+    node.waits_for.push_back(from[i]->index);
+    node.launch.early |= early;
   }
   return kSuccess;
 }

@@ -260,10 +260,13 @@ inline void run_block(Block& block, dim3 position, unsigned order) {
   switch_context(block.caller, block.running->context);
 }
 
+inline thread_local bool awaited = false;  // has the last launch called await_turn()?
+
 // Every thread of every block calls `kernel`. An error ends the launch and is kept for emulator_error().
 template <class Kernel>
 void launch(dim3 grid, dim3 threads, size_t shared_bytes, unsigned order, const Kernel& kernel) {
   if (!grid.count() || !threads.count()) return;
+  awaited = false;
   Block block;
   Block* const outer = current_block;
   current_block = &block;
@@ -302,3 +305,5 @@ extern "C" __attribute__((used)) inline const char* emulator_error() {
   emulator::first_error.clear();
   return read.empty() ? nullptr : read.c_str();
 }
+
+extern "C" __attribute__((used)) inline bool emulator_awaited() { return emulator::awaited; }
