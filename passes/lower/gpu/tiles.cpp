@@ -106,12 +106,14 @@ TileChoice choose_tile(const Target& target, passes::F32Products f32, DType fact
   int64_t least = 0;
   int best_parts = 1;
   const auto consider = [&](std::span<const Tile> tiles) {
-    for (const Tile& tile : tiles)
+    for (const Tile& tile : tiles) {
+      if (tile.warpgroups && 2 * size.rows <= tile.rows) continue;  // it would multiply zeros above all
       for (int parts = 1; parts <= most_parts && (parts == 1 || size.depth / parts >= kLeastDepth); ++parts) {
         const int64_t reckoned = clocks_in_parts(tile, size, parts);
         if (best && reckoned >= least) continue;
         best = &tile, least = reckoned, best_parts = parts;
       }
+    }
   };
   consider(bytes       ? std::span<const Tile>(kTensorBytes)
            : as_halves ? std::span<const Tile>(kHalves)
