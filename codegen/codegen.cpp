@@ -9,6 +9,7 @@
 #include "codegen/cpu/link.h"
 #include "codegen/cuda/compile.h"
 #include "codegen/host/archive.h"
+#include "codegen/host/device_tables.h"
 #include "codegen/host/exports.h"
 #include "codegen/host/tables.h"
 #include "codegen/output_file.h"
@@ -131,7 +132,7 @@ void write_products(const std::vector<Level>& levels, const std::string& symbol,
   }
   if (needs.is_gpu) {
     needs.images = cuda::compile_images(levels, options);
-    input.objects.push_back(host::image_object(needs));
+    input.objects.push_back(host::image_object(needs.images, needs.arch));
   }
   for (uint32_t i = 0; i < levels.size(); ++i) {
     const auto& [program, target] = levels[i];

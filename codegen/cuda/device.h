@@ -135,7 +135,6 @@ template <class T>
 DEV T shuffle_from(T value, u32 lane) {
   return __shfl_sync(0xffffffffu, value, (i32)lane);
 }
-DEV u32 ballot(bool vote) { return __ballot_sync(0xffffffffu, vote); }
 
 // --- from global to shared memory ---
 DEV u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }

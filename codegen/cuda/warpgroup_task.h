@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "ir/fragment.h"
 #include "ir/loops.h"
 
 namespace lapidary::codegen::cuda {
@@ -14,9 +15,7 @@ struct WarpgroupTask {
   std::vector<const loops::StmtNode*> lets;
   const loops::StmtNode *accumulator = nullptr, *product = nullptr, *epilogue = nullptr;
 };
-// Where a product's tile is that of one warpgroup, two of them take turns: one writes out what the other multiplies.
-constexpr int kTurns = 2;
-inline bool takes_turns(const loops::ProductNode& product) { return product.warpgroups && product.warp_rows == 4; }
+constexpr int kTurns = 2;  // the warpgroups that take turns
 inline int consumers_of(const loops::ProductNode& product) {
   return takes_turns(product) ? kTurns : product.warp_rows / 4;
 }

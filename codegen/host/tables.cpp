@@ -5,8 +5,7 @@
 #include <cstddef>
 
 #include "codegen/cpu/compile.h"
-#include "codegen/cuda/emitter.h"
-#include "codegen/cuda/tensor_maps.h"
+#include "codegen/host/device_tables.h"
 #include "codegen/host/dim_table.h"
 #include "codegen/host/object_file.h"
 #include "ir/error.h"
@@ -16,9 +15,6 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 
-static_assert(cuda::kThreadsPerBlock == LPD_BLOCK_THREADS);
-
-std::string image_symbol(size_t image) { return fmt::format("lpd_image_{}", image); }
 std::string model_symbol(uint32_t level) { return fmt::format("lpd_model_{}", level); }
 
 // Offsets of one model's tables while they are built.
@@ -48,7 +44,6 @@ class TableBuilder {
   void emit_checks(uint64_t model);
   void emit_symbols(uint64_t model);
   void emit_kernels(uint64_t model);
-  void emit_device_code(uint64_t model);
   void emit_seeded_weights(uint64_t model);
   uint64_t emit_signatures(const std::vector<TensorInfo>&);
   uint64_t emit_strings(const std::vector<std::string>&, bool null_at_end);
@@ -324,93 +319,10 @@ void TableBuilder::emit_symbols(uint64_t model) {
   out_.point(model + offsetof(lpd_model, symbol_slots), out_.add_array(slots));
 }
 
-// "sm_90a" → 90, for that device alone.
-lpd_device_image image_entry(const cuda::Image& image) {
-  lpd_device_image entry{};
-  const size_t number = image.arch.find('_') + 1;
-  entry.bytes = static_cast<int64_t>(image.bytes.size());
-  entry.capability = static_cast<uint32_t>(std::stoul(image.arch.substr(number)));
-  entry.is_ptx = image.arch.starts_with("compute_");
-  entry.exact = !std::isdigit(static_cast<unsigned char>(image.arch.back()));
-  return entry;
-}
-
-// CUtensorMapDataType; f32 is rounded to tf32 on its way.
-uint32_t map_type(DType dtype) {
-  switch (dtype) {
-    case DType::F16:
-      return 6;
-    case DType::BF16:
-      return 9;
-    case DType::F32:
-      return 11;
-    default:
-      LPD_CHECK(bit_width(dtype) == 8, "no tensor map of {}", name_of(dtype));
-      return 0;
-  }
-}
-
-lpd_number number_entry(const cuda::MapNumber& number, int64_t bytes) {
-  return {number.factor * bytes, number.integer < 0 ? LPD_NO_SLOT : static_cast<uint32_t>(number.integer), 0};
-}
-
-lpd_tensor_map map_entry(const cuda::TensorMap& map) {
-  lpd_tensor_map entry{};
-  const int64_t bytes = bit_width(map.dtype) / 8;
-  entry.buffer = static_cast<uint32_t>(map.buffer);
-  entry.type = map_type(map.dtype);
-  entry.rank = static_cast<uint32_t>(map.extents.size());
-  entry.offset = number_entry(map.offset, bytes);
-  for (size_t i = 0; i < map.extents.size(); ++i) {
-    entry.box[i] = static_cast<uint32_t>(map.box[i]);
-    entry.extents[i] = number_entry(map.extents[i], 1);
-    if (i > 0) entry.strides[i - 1] = number_entry(map.strides[i - 1], bytes);
-  }
-  return entry;
-}
-
-void TableBuilder::emit_device_code(uint64_t model) {
-  std::vector<lpd_device_kernel> kernels;
-  std::vector<lpd_tensor_map> maps;
-  for (const loops::Kernel& kernel : program_.kernels) {
-    const std::vector<cuda::TensorMap> own = cuda::tensor_maps(kernel);
-    kernels.push_back(
-        {nullptr, cuda::shared_bytes(kernel), kernel.threads ? static_cast<uint32_t>(cuda::block_threads(kernel)) : 0,
-         cuda::is_persistent(kernel), static_cast<uint32_t>(maps.size()), static_cast<uint32_t>(own.size())});
-    for (const cuda::TensorMap& map : own) maps.push_back(map_entry(map));
-  }
-  const uint64_t kernel_table = out_.add_array(kernels);
-  for (uint32_t i = 0; i < kernels.size(); ++i)
-    point_to_string(kernel_table + i * sizeof(lpd_device_kernel) + offsetof(lpd_device_kernel, name),
-                    cpu::kernel_symbol(i, level_));
-  std::vector<lpd_device_image> entries;
-  std::vector<size_t> own;  // of this level
-  for (size_t i = 0; i < needs_.images.size(); ++i)
-    if (needs_.images[i].level == level_) {
-      own.push_back(i);
-      entries.push_back(image_entry(needs_.images[i]));
-    }
-  const uint64_t image_table = out_.add_array(entries);
-  for (size_t i = 0; i < own.size(); ++i) {
-    const uint64_t at = image_table + i * sizeof(lpd_device_image);
-    point_to_string(at + offsetof(lpd_device_image, arch), needs_.images[own[i]].arch);
-    out_.point_to_symbol(at + offsetof(lpd_device_image, content), image_symbol(own[i]));
-  }
-  lpd_device_code code{};
-  code.kernel_count = static_cast<uint32_t>(kernels.size());
-  code.image_count = static_cast<uint32_t>(entries.size());
-  const uint64_t map_table = out_.add_array(maps);
-  const uint64_t at = out_.add_array(std::vector{code});
-  out_.point(at + offsetof(lpd_device_code, kernels), kernel_table);
-  out_.point(at + offsetof(lpd_device_code, maps), map_table);
-  out_.point(at + offsetof(lpd_device_code, images), image_table);
-  out_.point(model + offsetof(lpd_model, device_code), at);
-  out_.point_to_symbol(model + offsetof(lpd_model, driver), "lpd_cuda");
-}
-
 void TableBuilder::emit_kernels(uint64_t model) {
   if (needs_.is_gpu) {
-    emit_device_code(model);
+    out_.point(model + offsetof(lpd_model, device_code), add_device_code(out_, program_, level_, needs_.images));
+    out_.point_to_symbol(model + offsetof(lpd_model, driver), "lpd_cuda");
   } else {
     const uint64_t kernels = out_.add_zeros(program_.kernels.size() * sizeof(lpd_kernel), alignof(lpd_kernel));
     for (uint32_t i = 0; i < program_.kernels.size(); ++i)
@@ -524,16 +436,6 @@ std::vector<char> table_object(const Program& program, uint32_t level, const Wei
                                const Needs& needs) {
   if (program.entries.size() != 1) throw Error(Fault::Unsupported, "a product with more than one entry point");
   return TableBuilder(program, program.entries[0], level, weights, needs).build();
-}
-
-std::vector<char> image_object(const Needs& needs) {
-  constexpr uint64_t kImageAlignment = 64;
-  DataObject out;
-  for (size_t i = 0; i < needs.images.size(); ++i) {
-    out.define(image_symbol(i), out.add_bytes(needs.images[i].bytes, kImageAlignment));
-    out.add_zeros(1, 1);  // ends a text
-  }
-  return out.elf(needs.arch);
 }
 
 std::vector<char> list_object(uint32_t levels, Arch arch) {

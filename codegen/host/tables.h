@@ -39,7 +39,6 @@ struct Needs {
 
 // Of the level-th program.
 std::vector<char> table_object(const Program&, uint32_t level, const WeightLayout&, const Needs&);
-std::vector<char> image_object(const Needs&);
 std::vector<char> list_object(uint32_t levels, Arch);
 
 }  // namespace lapidary::codegen::host

@@ -4,8 +4,7 @@
 //   typedef product_fma<f32, f32, 128, 128, 8, 256, 3> product;
 //   f32 acc[product::elements] = {};
 //   product::accumulate(acc, shared, k_begin, k_end, a, b);    // shared: product::shared_bytes, aligned to 16
-//   product::visit(acc, [&](int row, int column, vec<f32, product::column_run> x) { … });   // or by row_of and
-//   column_of
+//   … product::row_of(threadIdx.x, e), product::column_of(threadIdx.x, e) …
 //
 // T, ACC are f32, f64, i32 or i64 twice (integers wrap), or bytes with i32 sums, four products an instruction; which of
 // the bytes are signed the operands say.
@@ -77,16 +76,6 @@ struct product_fma {
             }
           }
         });
-  }
-
-  // Calls visit(row, column, vec of column_run neighbouring columns) for all that the thread has.
-  template <class VISIT>
-  static DEV_MEMBER void visit(const ACC (&acc)[elements], const VISIT& visit) {
-    _Pragma("unroll") for (int e = 0; e < elements; e += column_run) {
-      vec<ACC, column_run> run;
-      _Pragma("unroll") for (int j = 0; j < column_run; ++j) run.v[j] = acc[e + j];
-      visit(row_of(threadIdx.x, e), column_of(threadIdx.x, e), run);
-    }
   }
 
  private:

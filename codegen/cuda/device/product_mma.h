@@ -4,7 +4,7 @@
 //   typedef product_mma<atom_f16, 128, 128, 32, 2, 4, 3> product;   // 2 by 4 warps
 //   f32 acc[product::elements] = {};
 //   product::accumulate(acc, shared, k_begin, k_end, a, b);         // shared: product::shared_bytes, aligned to 128
-//   product::visit<8>(acc, shared, [&](int row, int column, vec<f32, 8> x) { … });   // or by row_of and column_of
+//   … product::row_of(threadIdx.x, e), product::column_of(threadIdx.x, e) …
 //
 // Slots are as the operands lie in memory, [line][k] or [k][line] (bytes always [line][k]), in 16-byte chunks. Chunk c
 // of a row is where c ^ f(row) is, f so that the chunks that a warp reads at once lie in different banks.
@@ -89,9 +89,7 @@ struct product_mma {
   static constexpr int atoms_m = ROWS / WARPS_M / 16, atoms_n = COLUMNS / WARPS_N / 8;  // of a warp
   static constexpr int steps = DEPTH * int(sizeof(T)) / 32;
   static constexpr int bytes_a = ROWS * DEPTH * int(sizeof(T)), bytes_b = COLUMNS * DEPTH * int(sizeof(T));
-  static constexpr int pitch_of_visit = (COLUMNS + 8) * 4, bytes_of_visit = 16 * WARPS_M * pitch_of_visit;  // at least
-  static constexpr int bytes_of_ring = STAGES * (bytes_a + bytes_b);
-  static constexpr int shared_bytes = bytes_of_ring > bytes_of_visit ? bytes_of_ring : bytes_of_visit;
+  static constexpr int shared_bytes = STAGES * (bytes_a + bytes_b);
   static_assert(atoms_m * WARPS_M * 16 == ROWS && atoms_n * WARPS_N * 8 == COLUMNS, "uneven tile");
   static_assert(sizeof(typename ATOM::element_b) == sizeof(T) && steps * 32 == DEPTH * int(sizeof(T)), "uneven depth");
 
@@ -132,37 +130,6 @@ struct product_mma {
             }
           }
         });
-  }
-
-  // Calls visit(row, column, vec of RUN neighbouring columns) for all of the tile, neighbouring threads with
-  // neighbouring runs: what is stored or loaded there goes in whole 16 bytes. Passes acc through shared memory, free
-  // again on return.
-  template <int RUN, class VISIT>
-  static DEV_MEMBER void visit(const accumulator (&acc)[elements], char* shared, const VISIT& visit) {
-    constexpr int pitch = pitch_of_visit, rows_of_atoms = 16 * WARPS_M, fit = shared_bytes / bytes_of_visit;
-    constexpr int at_once = fit < atoms_m ? fit : atoms_m;  // atoms of each warp
-    static_assert(COLUMNS % RUN == 0 && RUN % 2 == 0, "uneven runs");
-    const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32);
-    char* const mine =
-        shared + (warp % WARPS_M * 16 + lane / 4) * pitch + (warp / WARPS_M * atoms_n * 8 + lane % 4 * 2) * 4;
-    _Pragma("unroll") for (int first = 0; first < atoms_m; first += at_once) {
-      const int atoms = at_once < atoms_m - first ? at_once : atoms_m - first;
-      _Pragma("unroll") for (int e = first * atoms_n * 4; e < (first + atoms) * atoms_n * 4; e += 2) {
-        const int row = (e / (4 * atoms_n) - first) * rows_of_atoms + e / 2 % 2 * 8;
-        const vec<accumulator, 2> pair = {{acc[e], acc[e + 1]}};
-        store_packet<8>(mine + row * pitch + e / 4 % atoms_n * 32, packed(pair), 0);
-      }
-      barrier();
-      _Pragma("unroll") for (int i = 0; i < atoms * rows_of_atoms * COLUMNS / RUN; i += threads) {
-        const int number = i + int(threadIdx.x), row = number / (COLUMNS / RUN),
-                  column = number % (COLUMNS / RUN) * RUN;
-        if (atoms * rows_of_atoms * COLUMNS / RUN % threads && row >= atoms * rows_of_atoms) continue;
-        const int atom = first + row / rows_of_atoms, in_atom = row % rows_of_atoms;
-        visit((in_atom / 16 * atoms_m + atom) * 16 + in_atom % 16, column,
-              load_run<RUN>((const accumulator*)(shared + row * pitch + column * 4)));
-      }
-      barrier();
-    }
   }
 
  private:

@@ -20,17 +20,6 @@
 // tensor ends too, so parts of a longer k end at multiples of DEPTH. f32 operands count without their low 13 bits; the
 // copy engine rounds them to tf32 if the map says so.
 
-// Where tile `number` of down x across tiles lies: they come column by column in bands of `band` rows of tiles, so that
-// those that run at the same time share rows of a and columns of b in the cache.
-struct tile_place {
-  i64 row, column;
-};
-DEV tile_place place_of_tile(i64 number, i64 down, i64 across, i64 band) {
-  const i64 first = number / (band * across) * band, rows = down - first < band ? down - first : band;
-  const i64 rest = number - first * across;
-  return {first + rest % rows, rest / rows};
-}
-
 template <class A, class B>
 struct tile_of_product {
   typedef A a_operand;
@@ -66,36 +55,6 @@ struct product_wgmma {
   }
   static DEV_MEMBER constexpr int column_of(int thread, int e) {
     return thread / 128 / down * width + wgmma_column_of(thread, e % registers);
-  }
-
-  static constexpr int columns_of_visit = width < 32 ? width : 32, pitch_of_visit = (columns_of_visit + 8) * 4;
-  static constexpr int bytes_of_visit = CONSUMERS * 4 * 16 * pitch_of_visit;  // aligned to 16
-
-  // Calls visit(row, column, vec of RUN neighbouring columns) for all of a tile, neighbouring threads with neighbouring
-  // runs: what is stored or loaded there goes in whole 16 bytes. By the threads that an epilogue is called by; each
-  // warp passes its part through memory of its own.
-  template <int RUN, class VISIT>
-  static DEV_MEMBER void visit(const results& acc, char* shared, int thread, const VISIT& visit) {
-    constexpr int in_a_row = columns_of_visit / RUN, runs = 16 * in_a_row;
-    static_assert(in_a_row * RUN == columns_of_visit && RUN % 2 == 0, "uneven runs");
-    const int lane = thread % 32;
-    char* const mine = shared + (threadIdx.x / 32 - 4) * 16 * pitch_of_visit;  // the first four warps are the producer
-    _Pragma("unroll") for (int first = 0; first < elements; first += columns_of_visit / 2) {
-      sync_warp();
-      _Pragma("unroll") for (int e = 0; e < columns_of_visit / 2; e += 2) {
-        const vec<accumulator, 2> pair = {{acc[first + e], acc[first + e + 1]}};
-        store_packet<8>(mine + (e / 2 % 2 * 8 + lane / 4) * pitch_of_visit + e / 4 * 32 + lane % 4 * 8, packed(pair),
-                        0);
-      }
-      sync_warp();
-      const int row = row_of(thread, first) - lane / 4, column = column_of(thread, first) - lane % 4 * 2;
-      _Pragma("unroll") for (int i = 0; i < runs; i += 32) {
-        const int number = i + lane, down = number / in_a_row, across = number % in_a_row * RUN;
-        if (runs % 32 && number >= runs) continue;
-        visit(row + down, column + across,
-              load_run<RUN>((const accumulator*)(mine + down * pitch_of_visit + across * 4)));
-      }
-    }
   }
 
   template <class A, class B>

@@ -56,20 +56,6 @@ struct store_wgmma {
                PRODUCT::column_of(thread, panel * each));
   }
 
-  // All of a tile; value(row, column, sum) of its elements.
-  template <class VALUE>
-  static DEV_MEMBER void store(char* staging, const tensor_map* map, const tile_corner& corner, int thread,
-                               const typename PRODUCT::results& acc, const VALUE& value) {
-    _Pragma("unroll") for (int panel = 0; panel < panels; ++panel) {
-      char* const buffer = begin(staging, panel);
-      _Pragma("unroll") for (int e = panel * each; e < (panel + 1) * each; e += 2) {
-        const int row = PRODUCT::row_of(thread, e), column = PRODUCT::column_of(thread, e);
-        put(buffer, thread, e, {{value(row, column, acc[e]), value(row, column + 1, acc[e + 1])}});
-      }
-      send(buffer, map, corner, thread, panel);
-    }
-  }
-
   // By all threads, when no tile follows.
   static DEV_MEMBER void end() {
     if (threadIdx.x % 128 == 0) tma_store_wait<0>();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <span>
 
+#include "ir/fragment.h"
 #include "ir/loops_text.h"
 
 namespace lapidary::lowering::gpu {
@@ -57,7 +58,7 @@ int64_t clocks(const Tile& tile, const ProductSize& size) {
   const int64_t each = ceil_div(tiles, kMultiprocessors), elements = int64_t{tile.rows} * tile.columns;
   const int64_t multiplying = elements * size.depth / tile.rate,
                 epilogue = elements * (kStore + size.epilogue) * 3 / (2 * kLanes);
-  if (tile.takes_turns()) return each * std::max(multiplying, epilogue) + epilogue + kFixedOfWarpgroups;
+  if (loops::takes_turns(tile)) return each * std::max(multiplying, epilogue) + epilogue + kFixedOfWarpgroups;
   if (tile.warpgroups) return each * (multiplying + epilogue) + kFixedOfWarpgroups;
   const int64_t stepping = ceil_div(each, tile.resident) * ceil_div(size.depth, tile.depth) * tile.step;
   return std::max(each * multiplying, stepping) + each * epilogue + kFixed;

@@ -17,7 +17,6 @@ struct Tile {
   // For the reckoning. `resident` blocks on a multiprocessor do `rate` multiplications a clock together; alone, a block
   // takes `step` clocks for each `depth` of k.
   int resident = 1, rate = 1, step = 0;
-  bool takes_turns() const { return warpgroups && warp_rows == 4; }
   std::string text() const;
 };
 

@@ -1,6 +1,4 @@
 // An instance of each family as a kernel, for NVRTC: device_tests.py puts the device library before it. None may spill.
-CONVERSION(f16, f32)
-CONVERSION(f32, f16)
 #define PRODUCT(name, PRODUCT, T, ACC, ROWS, COLUMNS, THREADS, A_ALONG_K, B_ALONG_K, VECTOR)                                  \
   extern "C" __global__ void __launch_bounds__(THREADS)                                                                       \
       name(const T* __restrict__ a, const T* __restrict__ b, ACC* __restrict__ c, i64 m, i64 n, i64 k) {                      \
@@ -92,22 +90,6 @@ MMA(mma_f16_64x64, atom_f16, u16, 64, 64, 64, 2, 2, 3, true, false, 8)
 MMA(mma_tf32_128x128, atom_tf32, f32, 128, 128, 32, 2, 2, 3, true, false, 4)
 MMA(mma_3xtf32_128x128, atom_3xtf32, f32, 128, 128, 16, 2, 4, 3, true, false, 4)
 MMA(mma_u8_128x128, atom_u8_u8, u8, 128, 128, 64, 2, 4, 3, true, true, 16)
-
-// An epilogue by runs of columns: a residual and a bias, rounded to f16.
-extern "C" __global__ void __launch_bounds__(256)
-    mma_f16_residual(const u16* __restrict__ a, const u16* __restrict__ b, const f32* __restrict__ bias, u16* __restrict__ c, i64 m, i64 n, i64 k) {
-  DYNAMIC_SHARED(shared);
-  const i64 row = i64(blockIdx.y) * 128, column = i64(blockIdx.x) * 128;
-  f32 acc[mma_f16_128x128_product::elements] = {};
-  mma_f16_128x128_product::accumulate(acc, shared, 0, k, strided<u16, 8, true>(a + row * k, k, m - row),
-                                      strided<u16, 8, true>(b + column * k, k, n - column));
-  mma_f16_128x128_product::visit<8>(acc, shared, [=](int i, int j, vec<f32, 8> x) {
-    if (row + i >= m || column + j >= n) return;
-    const vec<u16, 8> residual = load_run<8>(c + (row + i) * n + column + j);
-    const vec<f32, 8> biases = load_run<8>(bias + column + j);
-    store_run(c + (row + i) * n + column + j, convert_f32_f16(op_add(op_add(x, biases), convert_f16_f32(residual))));
-  });
-}
 
 // A convolution over images in channels-last order: where a position's window lies is prepared once.
 typedef product_mma<atom_f16, 128, 128, 32, 2, 4, 3> convolution_product;

@@ -1,7 +1,5 @@
 // Products of warpgroups as kernels, for NVRTC and sm_90a: device_tests.py puts the device library before them. None may
 // spill, and none may have its products serialised.
-CONVERSION(f16, f32)
-CONVERSION(f32, f16)
 template <class T, bool ALONG_K>
 DEV auto by_map(const tensor_map* map, const T*, i64, i64, i64 first) {
   return mapped<T, ALONG_K>(map, first);
@@ -82,11 +80,20 @@ WGMMA_KERNEL(wgmma_s8_128x256, atom_s8_s8, 128, 256, 128, 4, 2, false, 1, by_map
                                       mapped<u16, false>(&map_b, tile % across * COLUMNS), 0, k);                           \
         },                                                                                                                  \
         [&](i64 tile, int thread, const name##_product::results& acc) {                                                     \
-          name##_stores::store(shared, &map_c, {tile % across * COLUMNS, tile / across * ROWS}, thread, acc,                \
-                               [&](int row, int column, f32 sum) {                                                          \
-                                 sum = op_max(sum + bias[tile % across * COLUMNS + column], 0.0f);                          \
-                                 return VALUE;                                                                              \
-                               });                                                                                          \
+          const tile_corner corner = {tile % across * COLUMNS, tile / across * ROWS};                                       \
+          _Pragma("unroll") for (int panel = 0; panel < name##_stores::panels; ++panel) {                                   \
+            char* const buffer = name##_stores::begin(shared, panel);                                                       \
+            _Pragma("unroll") for (int e = panel * name##_stores::each; e < (panel + 1) * name##_stores::each; e += 2) {    \
+              vec<T, 2> pair;                                                                                               \
+              _Pragma("unroll") for (int i = 0; i < 2; ++i) {                                                               \
+                const i64 column = corner.column + name##_product::column_of(thread, e + i);                                \
+                const f32 sum = op_max(acc[e + i] + bias[column], 0.0f);                                                    \
+                pair.v[i] = VALUE;                                                                                          \
+              }                                                                                                             \
+              name##_stores::put(buffer, thread, e, pair);                                                                  \
+            }                                                                                                               \
+            name##_stores::send(buffer, &map_c, corner, thread, panel);                                                     \
+          }                                                                                                                 \
         });                                                                                                                 \
     name##_stores::end();                                                                                                   \
   }
@@ -130,31 +137,6 @@ extern "C" __global__ void __launch_bounds__(convolution_product::threads, 1)
           const i64 j = tile % across * 128 + convolution_product::column_of(thread, e);
           if (i < pixels && j < out) result[i * out + j] = acc[e];
         }
-      });
-}
-
-// f16 results with a residual, by runs of 8 columns; n is a multiple of 8.
-typedef product_wgmma<atom_f16, 128, 256, 64, 4, 2> visited_product;
-extern "C" __global__ void __launch_bounds__(visited_product::threads, 1)
-    wgmma_f16_visited(const __grid_constant__ tensor_map a, const __grid_constant__ tensor_map b, const u16* residual,
-                      u16* result, i64 m, i64 n, i64 k) {
-  DYNAMIC_SHARED(shared);
-  const i64 down = (m + 127) / 128, across = (n + 255) / 256;
-  visited_product::run(
-      shared, down * across,
-      [&](i64 tile) {
-        const tile_place place = place_of_tile(tile, down, across, 8);
-        return visited_product::tile(mapped<u16, true>(&a, place.row * 128), mapped<u16, false>(&b, place.column * 256), 0, k);
-      },
-      [&](i64 tile, int thread, const visited_product::results& acc) {
-        const tile_place place = place_of_tile(tile, down, across, 8);
-        visited_product::visit<8>(acc, shared + (visited_product::shared_bytes + 15) / 16 * 16, thread,
-                                  [&](int row, int column, const vec<f32, 8>& run) {
-                                    const i64 i = place.row * 128 + row, j = place.column * 256 + column;
-                                    if (i >= m || j >= n) return;
-                                    const vec<u16, 8> other = load_run<8>(residual + i * n + j);
-                                    store_run(result + i * n + j, convert_f32_f16(op_add(run, convert_f16_f32(other))));
-                                  });
       });
 }
 

@@ -44,8 +44,6 @@ HOPPER_MISTAKES = [(*mistake, "product_wgmma") for mistake in [
     ("a warp's copies announced by its first lane", "wgmma_ring.h", "sync_warp();", ""),
     ("lanes of a warp in different turns of one step", "product_wgmma.h", "    sync_warp();  // as above", "    // as above"),
     ("lanes of a warp in different turns", "product_wgmma.h", "      sync_warp();  // no lane", "      // no lane"),
-    ("runs visited before they are written", "product_wgmma.h", "      sync_warp();\n      const int row = row_of", "      const int row = row_of"),
-    ("runs written before others are read", "product_wgmma.h", "      sync_warp();\n      _Pragma(\"unroll\") for (int e", "      _Pragma(\"unroll\") for (int e"),
 ]] + [(what, "attend_wgmma.h", *texts, "attend_wgmma") for what, *texts in [
     ("items multiplied before they came", "mbarrier_wait(slots.full(slot), place.parity);", ""),
     ("scores read before they are made", "          wgmma_wait<1>();\n", ""),
@@ -57,7 +55,6 @@ HOPPER_MISTAKES = [(*mistake, "product_wgmma") for mistake in [
     ("copies announced before they are there", "if (unannounced) announce<1>();", "if (unannounced) announce<2>();"),
     ("copies not fenced for the tensor cores", "fence_proxy_async();", ""),
     ("a warp's copies announced by its first lane", "fence_proxy_async();\n      sync_warp();", "fence_proxy_async();"),
-    ("lanes of a warp in different turns of one step", "product_wgmma.h", "    sync_warp();  // as above", "    // as above"),
     ("lanes of a warp in different turns", "          sync_warp();  // no lane", "          // no lane"),
     ("the last copies not announced", "if (unannounced) announce<0>();", "copy_async_wait<0>();"),
     ("one consumer empties a slot", "mbarrier_init(empty(i), 4 * consumers);", "mbarrier_init(empty(i), 4);"),

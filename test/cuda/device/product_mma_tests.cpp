@@ -5,9 +5,6 @@
 //
 #include "codegen/cuda/device/product_mma.h"
 
-template <class ATOM, int... SIZES>
-struct requires_shared<product_mma<ATOM, SIZES...>> : std::true_type {};
-
 namespace {
 
 constexpr f64 kF32 = 0x1p-24, kTf32 = 0x1p-11, k3xTf32 = 0x1p-22;

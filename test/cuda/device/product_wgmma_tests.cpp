@@ -200,21 +200,6 @@ void test_convolution() {
   check(wrong == 0, "convolution: %lld elements wrong", wrong);
 }
 
-void test_places() {
-  for (i64 down : {1, 2, 5, 8})
-    for (i64 across : {1, 3, 7})
-      for (i64 band : {1, 2, 3, 16}) {
-        std::vector<int> times(size_t(down * across));
-        for (i64 i = 0; i < down * across; ++i) {
-          const tile_place place = place_of_tile(i, down, across, band);
-          if (place.row >= 0 && place.row < down && place.column >= 0 && place.column < across)
-            ++times[size_t(place.row * across + place.column)];
-        }
-        check(std::count(times.begin(), times.end(), 1) == down * across, "places of %lldx%lld tiles, bands of %lld",
-              down, across, band);
-      }
-}
-
 void test_stores() {
   check_stores<128, 128, 2, 2, u16>("f16 stores", {200, 136, 70, 2});
   check_stores<128, 64, 2, 1, f32>("f32 stores", {200, 100, 64, 1});
@@ -238,7 +223,6 @@ int main(int argc, char**) {
   test_sizes();
   test_batches();
   test_convolution();
-  test_places();
   test_stores();
 #endif
   return report();

@@ -74,16 +74,3 @@ template <class T>
 T shuffle_from(T value, unsigned lane, EMULATOR_CALLED_AT) {
   return emulator::shuffle(value, lane, {file, line});
 }
-inline u32 ballot(bool vote, EMULATOR_CALLED_AT) {
-  struct Argument {
-    bool vote;
-    u32 votes;
-  } argument{vote, 0};
-  const unsigned lanes = emulator::lanes_of_warp();
-  emulator::meet_warp(argument, lanes, {file, line}, [&](Argument** all) {
-    u32 votes = 0;
-    for (unsigned i = 0; i < lanes; ++i) votes |= u32(all[i]->vote) << i;
-    for (unsigned i = 0; i < lanes; ++i) all[i]->votes = votes;
-  });
-  return argument.votes;
-}

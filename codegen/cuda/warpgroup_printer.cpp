@@ -1,0 +1,71 @@
+#include "codegen/cuda/warpgroup_printer.h"
+
+#include "codegen/cuda/shared_memory.h"
+#include "codegen/cuda/tile_type.h"
+
+namespace lapidary::codegen::cuda {
+
+void WarpgroupPrinter::print(const WarpgroupTask& w) {
+  print_tile_type(text_, kernel_, *w.product);
+  text_.line("const auto tile_of = [&](i64 number) {{");
+  {
+    Text::Indent inside(text_);
+    print_place(w);
+    expressions_.begin({w.product->begin, w.product->end});
+    const std::string begin = expressions_.value(w.product->begin), end = expressions_.value(w.product->end);
+    text_.line("return tile::tile({}, {}, {});", operands_.print(*w.product), begin, end);
+  }
+  text_.line("}};");
+  const std::string accumulator = expressions_.declare(w.accumulator->buffer);
+  if (mapped_.results)
+    text_.line("typedef store_wgmma<tile, {}, {}> stores;", memory_type(mapped_.results->store->buffer->element.dtype),
+               mapped_.results->place.map.box.size());
+  text_.line(
+      "tile::run(shared + {}, task_end - task_begin, tile_of, [&](i64 number, int holder, const tile::results& {}) "
+      "{{",
+      staging_bytes(kernel_, mapped_), accumulator);
+  {
+    Text::Indent inside(text_);
+    print_place(w);
+    text_.line("const i64 {} = holder;", expressions_.declare(w.epilogue->var));
+    if (mapped_.results)
+      print_panels(*mapped_.results);
+    else
+      for (const loops::Stmt& part : w.epilogue->body) emit_(*part);
+  }
+  text_.line("}});");
+  if (mapped_.results) text_.line("stores::end();");
+}
+
+// Results go by way of staging memory, panel by panel.
+void WarpgroupPrinter::print_panels(const MappedResults& results) {
+  std::vector<loops::Expr> corner = {results.column, results.row};
+  corner.insert(corner.end(), results.place.others.begin(), results.place.others.end());
+  expressions_.begin(corner);
+  std::string list;
+  for (const loops::Expr& place : corner) list += (list.empty() ? "" : ", ") + expressions_.value(place);
+  text_.line("const tile_corner corner = {{{}}};", list);
+  text_.line("#pragma unroll");
+  text_.line("for (int panel = 0; panel < stores::panels; ++panel) {{");
+  {
+    Text::Indent inside(text_);
+    text_.line("char* const buffer = stores::begin(shared, panel);");
+    text_.line("#pragma unroll");
+    text_.line("for (i64 {0} = panel * stores::each; {0} < (panel + 1) * stores::each; {0} += 2) {{",
+               expressions_.declare(results.loop->var));
+    for (const loops::Stmt& part : results.loop->body) {
+      Text::Indent inside_loop(text_);
+      emit_(*part);
+    }
+    text_.line("}}");
+    text_.line("stores::send(buffer, &map_c, corner, holder, panel);");
+  }
+  text_.line("}}");
+}
+
+void WarpgroupPrinter::print_place(const WarpgroupTask& w) {
+  text_.line("const i64 {} = task_begin + number;", expressions_.declare(w.task->var));
+  for (const loops::StmtNode* let : w.lets) emit_(*let);
+}
+
+}  // namespace lapidary::codegen::cuda

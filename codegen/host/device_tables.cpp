@@ -1,0 +1,126 @@
+#include "codegen/host/device_tables.h"
+
+#include <fmt/format.h>
+
+#include <cctype>
+#include <cstddef>
+
+#include "codegen/cpu/compile.h"
+#include "codegen/cuda/emitter.h"
+#include "codegen/cuda/tensor_maps.h"
+#include "ir/error.h"
+#include "runtime/abi.h"
+
+namespace lapidary::codegen::host {
+namespace {
+
+static_assert(cuda::kThreadsPerBlock == LPD_BLOCK_THREADS);
+
+std::string image_symbol(size_t image) { return fmt::format("lpd_image_{}", image); }
+
+// "sm_90a" → 90, for that device alone.
+lpd_device_image image_entry(const cuda::Image& image) {
+  lpd_device_image entry{};
+  const size_t number = image.arch.find('_') + 1;
+  entry.bytes = static_cast<int64_t>(image.bytes.size());
+  entry.capability = static_cast<uint32_t>(std::stoul(image.arch.substr(number)));
+  entry.is_ptx = image.arch.starts_with("compute_");
+  entry.exact = !std::isdigit(static_cast<unsigned char>(image.arch.back()));
+  return entry;
+}
+
+// CUtensorMapDataType; f32 is rounded to tf32 on its way.
+uint32_t map_type(DType dtype) {
+  switch (dtype) {
+    case DType::F16:
+      return 6;
+    case DType::BF16:
+      return 9;
+    case DType::F32:
+      return 11;
+    default:
+      LPD_CHECK(bit_width(dtype) == 8, "no tensor map of {}", name_of(dtype));
+      return 0;
+  }
+}
+
+lpd_number number_entry(const cuda::MapNumber& number, int64_t bytes) {
+  return {number.factor * bytes, number.integer < 0 ? LPD_NO_SLOT : static_cast<uint32_t>(number.integer), 0};
+}
+
+lpd_tensor_map map_entry(const cuda::TensorMap& map) {
+  lpd_tensor_map entry{};
+  const int64_t bytes = bit_width(map.dtype) / 8;
+  entry.buffer = static_cast<uint32_t>(map.buffer);
+  entry.type = map_type(map.dtype);
+  entry.rank = static_cast<uint32_t>(map.extents.size());
+  entry.offset = number_entry(map.offset, bytes);
+  for (size_t i = 0; i < map.extents.size(); ++i) {
+    entry.box[i] = static_cast<uint32_t>(map.box[i]);
+    entry.extents[i] = number_entry(map.extents[i], 1);
+    if (i > 0) entry.strides[i - 1] = number_entry(map.strides[i - 1], bytes);
+  }
+  return entry;
+}
+
+uint64_t add_kernels(DataObject& out, const Program& program, uint32_t level, std::vector<lpd_tensor_map>& maps) {
+  std::vector<lpd_device_kernel> kernels;
+  for (const loops::Kernel& kernel : program.kernels) {
+    const std::vector<cuda::TensorMap> own = cuda::tensor_maps(kernel);
+    kernels.push_back(
+        {nullptr, cuda::shared_bytes(kernel), kernel.threads ? static_cast<uint32_t>(cuda::block_threads(kernel)) : 0,
+         cuda::is_persistent(kernel), static_cast<uint32_t>(maps.size()), static_cast<uint32_t>(own.size())});
+    for (const cuda::TensorMap& map : own) maps.push_back(map_entry(map));
+  }
+  const uint64_t table = out.add_array(kernels);
+  for (uint32_t i = 0; i < kernels.size(); ++i)
+    out.point(table + i * sizeof(lpd_device_kernel) + offsetof(lpd_device_kernel, name),
+              out.add_string(cpu::kernel_symbol(i, level)));
+  return table;
+}
+
+// The symbols of images are numbered in the product, not in the level.
+uint64_t add_images(DataObject& out, const std::vector<cuda::Image>& images, const std::vector<size_t>& of_level) {
+  std::vector<lpd_device_image> entries;
+  for (size_t i : of_level) entries.push_back(image_entry(images[i]));
+  const uint64_t table = out.add_array(entries);
+  for (size_t i = 0; i < of_level.size(); ++i) {
+    const uint64_t at = table + i * sizeof(lpd_device_image);
+    out.point(at + offsetof(lpd_device_image, arch), out.add_string(images[of_level[i]].arch));
+    out.point_to_symbol(at + offsetof(lpd_device_image, content), image_symbol(of_level[i]));
+  }
+  return table;
+}
+
+}  // namespace
+
+uint64_t add_device_code(DataObject& out, const Program& program, uint32_t level,
+                         const std::vector<cuda::Image>& images) {
+  std::vector<size_t> of_level;
+  for (size_t i = 0; i < images.size(); ++i)
+    if (images[i].level == level) of_level.push_back(i);
+  std::vector<lpd_tensor_map> maps;
+  const uint64_t kernel_table = add_kernels(out, program, level, maps);
+  const uint64_t image_table = add_images(out, images, of_level);
+  const uint64_t map_table = out.add_array(maps);
+  lpd_device_code code{};
+  code.kernel_count = static_cast<uint32_t>(program.kernels.size());
+  code.image_count = static_cast<uint32_t>(of_level.size());
+  const uint64_t at = out.add_array(std::vector{code});
+  out.point(at + offsetof(lpd_device_code, kernels), kernel_table);
+  out.point(at + offsetof(lpd_device_code, maps), map_table);
+  out.point(at + offsetof(lpd_device_code, images), image_table);
+  return at;
+}
+
+std::vector<char> image_object(const std::vector<cuda::Image>& images, Arch arch) {
+  constexpr uint64_t kImageAlignment = 64;
+  DataObject out;
+  for (size_t i = 0; i < images.size(); ++i) {
+    out.define(image_symbol(i), out.add_bytes(images[i].bytes, kImageAlignment));
+    out.add_zeros(1, 1);  // ends a text
+  }
+  return out.elf(arch);
+}
+
+}  // namespace lapidary::codegen::host
