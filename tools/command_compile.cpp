@@ -162,7 +162,7 @@ int emit_text(const Arguments& arguments) {
     if (kind == "loops") text += kernels_text(program);
     if (kind == "llvm") text += codegen::llvm_text(program, target, artifact);
     if (kind == "cuda" && level > 0) text += fmt::format("// level {}: a unit of its own\n", level);
-    if (kind == "cuda") text += codegen::cuda::cuda_text(program, level);
+    if (kind == "cuda") text += codegen::cuda::cuda_text(program, level, artifact.strict_math);
     if (kind == "asm") text += codegen::assembly_text(program, target, artifact);
     ++level;
   }

@@ -42,11 +42,11 @@ KernelResources launch_of(const loops::Kernel& kernel, const std::string& name) 
           .shared_bytes = shared_bytes(kernel)};
 }
 
-std::vector<Unit> units_of(const Program& program, uint32_t level) {
+std::vector<Unit> units_of(const Program& program, uint32_t level, bool strict_math) {
   std::vector<Unit> units;
   size_t cost = 0;  // of the last one
   for (uint32_t i = 0; i < program.kernels.size(); ++i) {
-    const std::string name = cpu::kernel_symbol(i, level), text = kernel_text(program.kernels[i], name);
+    const std::string name = cpu::kernel_symbol(i, level), text = kernel_text(program.kernels[i], name, strict_math);
     cost += cost_of(text);
     if (units.empty() || cost > kUnitCost) {
       units.emplace_back();
@@ -124,7 +124,7 @@ std::vector<Image> compile_images(const std::vector<Level>& levels, const Artifa
   std::vector<Task> tasks;
   for (uint32_t level = 0; level < levels.size(); ++level) {
     Nvrtc::get().must_support(levels[level].target.images);
-    const std::vector<Unit> units = units_of(levels[level].program, level);
+    const std::vector<Unit> units = units_of(levels[level].program, level, options.strict_math);
     for (const std::string& architecture : levels[level].target.images)
       for (const Unit& unit : units) tasks.push_back({level, architecture, unit});
   }
@@ -142,10 +142,10 @@ std::vector<Image> compile_images(const std::vector<Level>& levels, const Artifa
   return images;
 }
 
-std::string cuda_text(const Program& program, uint32_t level) {
+std::string cuda_text(const Program& program, uint32_t level, bool strict_math) {
   std::string kernels;
   for (uint32_t i = 0; i < program.kernels.size(); ++i)
-    kernels += kernel_text(program.kernels[i], cpu::kernel_symbol(i, level)) + "\n";
+    kernels += kernel_text(program.kernels[i], cpu::kernel_symbol(i, level), strict_math) + "\n";
   return unit_text(kernels);
 }
 

@@ -28,6 +28,6 @@ bool is_cubin(const std::string& architecture);
 std::vector<Image> compile_images(const std::vector<Level>& levels, const ArtifactOptions&);
 
 // All kernels as one text that NVRTC takes.
-std::string cuda_text(const Program&, uint32_t level = 0);
+std::string cuda_text(const Program&, uint32_t level = 0, bool strict_math = false);
 
 }  // namespace lapidary::codegen::cuda

@@ -29,8 +29,8 @@ std::string_view reduction_of(ScalarOp op) {
 
 class KernelEmitter {
  public:
-  explicit KernelEmitter(const loops::Kernel& kernel)
-      : kernel_(kernel), mapped_(mapped_operands(kernel)), expressions_(text_) {}
+  KernelEmitter(const loops::Kernel& kernel, bool strict_math)
+      : kernel_(kernel), mapped_(mapped_operands(kernel)), expressions_(text_, strict_math) {}
 
   std::string run(const std::string& name) {
     text_.line("// {}: {}", kernel_.family, kernel_.schedule);
@@ -286,8 +286,8 @@ int block_threads(const loops::Kernel& kernel) {
 
 bool is_persistent(const loops::Kernel& kernel) { return warpgroup_task(kernel).has_value(); }
 
-std::string kernel_text(const loops::Kernel& kernel, const std::string& name) {
-  return KernelEmitter(kernel).run(name);
+std::string kernel_text(const loops::Kernel& kernel, const std::string& name, bool strict_math) {
+  return KernelEmitter(kernel, strict_math).run(name);
 }
 
 }  // namespace lapidary::codegen::cuda

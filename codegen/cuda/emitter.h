@@ -16,7 +16,8 @@ namespace lapidary::codegen::cuda {
 
 constexpr int kThreadsPerBlock = 128;  // of kernels whose tasks are a thread's
 
-std::string kernel_text(const loops::Kernel&, const std::string& name);
+// strict_math: all f32 maths as accurate as f32 has it, also where the result is rounded to 16 bits at once.
+std::string kernel_text(const loops::Kernel&, const std::string& name, bool strict_math = false);
 int64_t shared_bytes(const loops::Kernel&);  // dynamic shared memory of a block
 int block_threads(const loops::Kernel&);     // kThreadsPerBlock; or the kernel's own, and those that bring it operands
 bool is_persistent(const loops::Kernel&);    // a block for each multiprocessor is enough

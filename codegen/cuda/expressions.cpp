@@ -168,8 +168,8 @@ std::string ExpressionPrinter::convert(const ExprNode& node) {
   const DType from = node.args[0]->type.dtype, to = node.type.dtype;
   const std::string function = fmt::format("convert_{}_{}", name_of(from), name_of(to));
   const bool rounds = from == DType::F32 && (to == DType::F16 || to == DType::BF16);
-  const bool outer = std::exchange(rough_, rounds);
-  const std::string text = rounds && is_only(*node.args[0], ScalarOp::Erf)  // nothing can cancel before it is rounded
+  const bool outer = std::exchange(rough_, rounds && !strict_math_);
+  const std::string text = rough_ && is_only(*node.args[0], ScalarOp::Erf)  // nothing can cancel before it is rounded
                                ? fmt::format("{}({})", function, call("op_rough_erf", *node.args[0]))
                                : call(function, node);
   rough_ = outer;

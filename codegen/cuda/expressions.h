@@ -14,7 +14,7 @@ std::string value_type(const loops::ExprType&);  // "f32", "vec<f32, 4>"
 
 class ExpressionPrinter {
  public:
-  explicit ExpressionPrinter(Text& text) : text_(text) {}
+  ExpressionPrinter(Text& text, bool strict_math) : text_(text), strict_math_(strict_math) {}
 
   const std::string& declare(const loops::Var&);  // its name from here on
   const std::string& declare(const loops::Buffer&);
@@ -39,6 +39,7 @@ class ExpressionPrinter {
 
   Text& text_;
   int declared_ = 0;
+  bool strict_math_;
   bool rough_ = false;                                  // what is printed is rounded to 16 bits and goes nowhere else
   std::unordered_map<const void*, std::string> names_;  // of variables and buffers
   std::unordered_map<const loops::ExprNode*, int> uses_;
