@@ -21,7 +21,7 @@ lpd_device_image ptx(const char* arch, uint32_t capability, bool exact = false) 
 
 // "" when none runs.
 std::string picked(const std::vector<lpd_device_image>& images, uint32_t capability) {
-  const lpd_device_code code{nullptr, images.data(), 0, static_cast<uint32_t>(images.size())};
+  const lpd_device_code code{nullptr, images.data(), nullptr, 0, static_cast<uint32_t>(images.size())};
   const lpd_device_image* image = lpd_cuda_pick_image(&code, capability);
   return image ? image->arch : "";
 }

@@ -5,11 +5,7 @@
 //     product acc: a(i, k) and b(k, j) as expressions, masked at the ends, prologues included
 //     thread: for each element it holds: epilogue, stored by two or four neighbours
 //
-// Where there are few tiles and k is long, a task has a part of k, and a second kernel adds the parts up, a thread for
-// a few neighbours:
-//
-//   task: batch, part of k, tile: … stores its sums as they are
-//   task: batch, row, column: epilogue of the sum of the parts
+// Where there are few tiles and k is long, a task has a part of k and stores its sums as they are (product_parts.h).
 //
 // A copied operand, one that is a load and no more, is fetched asynchronously, up to 16 bytes at once where the axis
 // that is contiguous in memory allows it: its extent, all other strides and the offset are multiples of so many.
@@ -20,6 +16,8 @@
 #include "ir/error.h"
 #include "ir/fragment.h"
 #include "passes/lower/gpu/operand.h"
+#include "passes/lower/gpu/product_kernel.h"
+#include "passes/lower/gpu/product_parts.h"
 #include "passes/lower/gpu/threads.h"
 #include "passes/lower/gpu/tiles.h"
 #include "passes/lower/work.h"
@@ -30,71 +28,7 @@ using namespace loops;
 
 namespace {
 
-using Parts = ProductForm::Parts;
-
 bool is_zero(Dim dim) { return lapidary::value_of(dim) == 0; }
-
-DType sum_type(DType factor) { return factor == DType::F64 ? DType::F64 : is_float(factor) ? DType::F32 : DType::I32; }
-
-// What both kernels know: the extents, and how a sum becomes a result.
-class ProductKernel {
- public:
-  ProductKernel(Context& context, const Op& group, const ProductForm& form, const Tile& tile, const char* family)
-      : dims_(context.module.dims),
-        form_(form),
-        tile_(tile),
-        builder_(context.module, context.target(), family, tile.text()),
-        emit_(builder_, group),
-        rows_(form.rows.extent(dims_)),
-        columns_(form.columns.extent(dims_)),
-        stored_columns_(form.stored_columns ? form.stored_columns : columns_),
-        depth_(form.depth.extent(dims_)) {}
-
- protected:
-  // From the first of a task's parts.
-  void take_batch(const std::vector<Expr>& of_task) {
-    for (size_t i = 0; i < form_.batch.size(); ++i) {
-      batch_.push_back(at(of_task[i]));
-      flat_batch_ = add(mul(flat_batch_, builder_.parameter(form_.batch[i])), of_task[i]);
-    }
-  }
-
-  Parts parts(const Expr& flat, const ProductAxis& axis, int lanes = 1) {
-    return emit_.reshape({lanes > 1 ? along(flat) : at(flat)}, {axis.extent(dims_)}, axis.extents, lanes);
-  }
-
-  // The sum of `lanes` neighbours from (row, column) on, which is there.
-  void store_result(Block& block, const Expr& row, const Expr& column, Expr sum, int lanes) {
-    GroupEmitter::Scope scope(emit_, block);
-    Coords where = form_.result_at(emit_, batch_, parts(row, form_.rows), parts(column, form_.columns, lanes));
-    where.lanes = lanes;
-    if (stored_columns_ != columns_) where.mask = first_lanes(sub(builder_.parameter(columns_), column), lanes);
-    if (form_.bias) sum = add(sum, form_.bias(emit_, where));
-    emit_.store_results(form_.anchor->result(), where, rounded(sum, form_.anchor->type().dtype));
-  }
-
-  // Where the sums of a part of k lie: [batch][part][row][column].
-  Expr place_in_parts(const Expr& part, int count, const Expr& row, const Expr& column) {
-    const Expr plane = builder_.parameter(dims_.product(std::vector<Dim>{rows_, stored_columns_}));
-    const Expr first = mul(add(mul(flat_batch_, integer(count)), part), plane);
-    return add(add(first, mul(row, builder_.parameter(stored_columns_))), column);
-  }
-
-  DimPool& dims_;
-  const ProductForm& form_;
-  const Tile& tile_;
-  KernelBuilder builder_;
-  GroupEmitter emit_;
-  Dim rows_, columns_, stored_columns_, depth_;
-  Parts batch_;
-  Expr flat_batch_ = integer(0);
-};
-
-// How k is split: `count` parts of `depth`, the last one maybe less; their sums in scratch memory.
-struct SplitDepth {
-  int count = 1;
-  int64_t depth = 0;
-};
 
 class ProductEmitter : ProductKernel {
  public:
@@ -276,36 +210,6 @@ class ProductEmitter : ProductKernel {
   Buffer accumulator_;
 };
 
-// Adds up the parts.
-class SumEmitter : ProductKernel {
- public:
-  SumEmitter(Context& context, const Op& group, const ProductForm& form, const Tile& tile, SplitDepth split)
-      : ProductKernel(context, group, form, tile, "sum_of_parts"), split_(split) {}
-
-  LoweredVariant emit(Dim when) {
-    int lanes = 4;
-    while (!known_multiple(stored_columns_, lanes)) lanes /= 2;
-    const Dim runs = dims_.floordiv(stored_columns_, builder_.dim(lanes));
-    std::vector<Dim> extents = form_.batch;
-    extents.push_back(rows_);
-    extents.push_back(runs);
-    const std::vector<Expr> at_task = builder_.split_task(extents);
-    take_batch(at_task);
-    const Expr row = at_task[at_task.size() - 2], column = mul(at_task.back(), integer(lanes));
-    const Buffer sums = builder_.scratch(0, sum_type(tile_.factor), false);
-    Expr sum;
-    for (int part = 0; part < split_.count; ++part) {
-      Expr next = load(sums, place_in_parts(integer(part), split_.count, row, column), lanes);
-      sum = sum ? add(sum, next) : next;
-    }
-    store_result(builder_.body, row, column, sum, lanes);
-    return builder_.finish(dims_.product(extents), when);
-  }
-
- private:
-  SplitDepth split_;
-};
-
 // An extent where every symbol is `value`, as far as its interval goes.
 int64_t extent_if(Dim dim, int64_t value) {
   const auto leaf = [&](Dim symbol) -> std::optional<int64_t> {
@@ -331,16 +235,6 @@ std::optional<LoweredVariant> product_variant(Context& context, const Op& group,
   ProductEmitter of_single_elements(context, group, form, smaller, split);
   of_single_elements.begin();
   return of_single_elements.emit(when);
-}
-
-// As many tiles do without parts.
-int64_t enough_without_parts(int parts) { return 4 * kMultiprocessors / parts; }
-
-// About so many parts, each of whole steps.
-SplitDepth split_of(const Tile& tile, int parts, int64_t depth) {
-  if (parts == 1) return {};
-  const int64_t steps = (depth + tile.depth - 1) / tile.depth, each = (steps + parts - 1) / parts;
-  return {static_cast<int>((steps + each - 1) / each), each * tile.depth};
 }
 
 }  // namespace
@@ -394,11 +288,9 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
     split_when = dims.mul(split_when, dims.equal(variant.when, dims.constant(0)));
   add_variant(few.tile, nullptr, split);
   if (step.variants.empty()) return std::nullopt;
-  const Dim stored = form.stored_columns ? form.stored_columns : columns;
-  lowered.scratch.push_back(dims.product(std::vector<Dim>{
-      split_when, batch, rows, stored, dims.constant(split.count * bit_width(sum_type(few.tile.factor)) / 8)}));
+  lowered.scratch.push_back(scratch_of_parts(dims, form, few.tile, split, split_when));
   const Dim when = lapidary::value_of(split_when) ? nullptr : split_when;
-  lowered.steps.push_back(single_step(SumEmitter(context, group, form, few.tile, split).emit(when)));
+  lowered.steps.push_back(sum_of_parts(context, group, form, few.tile, split, when));
   return lowered;
 }
 

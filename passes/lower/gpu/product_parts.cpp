@@ -1,0 +1,60 @@
+#include "passes/lower/gpu/product_parts.h"
+
+#include "passes/lower/gpu/product_kernel.h"
+
+namespace lapidary::lowering::gpu {
+
+using namespace loops;
+
+namespace {
+
+class SumEmitter : ProductKernel {
+ public:
+  SumEmitter(Context& context, const Op& group, const ProductForm& form, const Tile& tile, SplitDepth split)
+      : ProductKernel(context, group, form, tile, "sum_of_parts"), split_(split) {}
+
+  LoweredVariant emit(Dim when) {
+    int lanes = 4;
+    while (!known_multiple(stored_columns_, lanes)) lanes /= 2;
+    const Dim runs = dims_.floordiv(stored_columns_, builder_.dim(lanes));
+    std::vector<Dim> extents = form_.batch;
+    extents.push_back(rows_);
+    extents.push_back(runs);
+    const std::vector<Expr> at_task = builder_.split_task(extents);
+    take_batch(at_task);
+    const Expr row = at_task[at_task.size() - 2], column = mul(at_task.back(), integer(lanes));
+    const Buffer sums = builder_.scratch(0, sum_type(tile_.factor), false);
+    Expr sum;
+    for (int part = 0; part < split_.count; ++part) {
+      Expr next = load(sums, place_in_parts(integer(part), split_.count, row, column), lanes);
+      sum = sum ? add(sum, next) : next;
+    }
+    store_result(builder_.body, row, column, sum, lanes);
+    return builder_.finish(dims_.product(extents), when);
+  }
+
+ private:
+  SplitDepth split_;
+};
+
+}  // namespace
+
+SplitDepth split_of(const Tile& tile, int parts, int64_t depth) {
+  if (parts == 1) return {};
+  const int64_t steps = (depth + tile.depth - 1) / tile.depth, each = (steps + parts - 1) / parts;
+  return {static_cast<int>((steps + each - 1) / each), each * tile.depth};
+}
+
+Dim scratch_of_parts(DimPool& dims, const ProductForm& form, const Tile& tile, SplitDepth split, Dim when) {
+  const Dim batch = dims.product(form.batch), rows = form.rows.extent(dims),
+            columns = form.stored_columns ? form.stored_columns : form.columns.extent(dims);
+  return dims.product(
+      std::vector<Dim>{when, batch, rows, columns, dims.constant(split.count * bit_width(sum_type(tile.factor)) / 8)});
+}
+
+LoweredStep sum_of_parts(Context& context, const Op& group, const ProductForm& form, const Tile& tile, SplitDepth split,
+                         Dim when) {
+  return single_step(SumEmitter(context, group, form, tile, split).emit(when));
+}
+
+}  // namespace lapidary::lowering::gpu

@@ -1,0 +1,24 @@
+// Products of few tiles and a long k: a task has a part of k, and a second kernel adds the parts up, a thread for a few
+// neighbours:
+//
+//   task: batch, part of k, tile: … stores its sums as they are
+//   task: batch, row, column: epilogue of the sum of the parts
+#pragma once
+
+#include "passes/lower/gpu/product.h"
+#include "passes/lower/gpu/tiles.h"
+
+namespace lapidary::lowering::gpu {
+
+// `count` parts of `depth`, the last one maybe less; their sums in scratch memory.
+struct SplitDepth {
+  int count = 1;
+  int64_t depth = 0;
+};
+SplitDepth split_of(const Tile&, int parts, int64_t depth);  // about so many parts, each of whole steps
+
+constexpr int64_t enough_without_parts(int parts) { return 4 * kMultiprocessors / parts; }  // tiles
+Dim scratch_of_parts(DimPool&, const ProductForm&, const Tile&, SplitDepth, Dim when);      // in bytes; `when`: 1 or 0
+LoweredStep sum_of_parts(Context&, const Op& group, const ProductForm&, const Tile&, SplitDepth, Dim when);
+
+}  // namespace lapidary::lowering::gpu
