@@ -213,8 +213,13 @@ std::optional<MappedResults> mapped_results(const WarpgroupTask& task, const Map
   if (!place) return std::nullopt;
   const loops::Substitution first = {{task.epilogue->var.get(), loops::integer(0)},
                                      {loop.var.get(), loops::integer(0)}};
-  return MappedResults{&loop, found.store, std::move(*place), loops::substitute(loop.body[0]->value, first),
-                       loops::substitute(loop.body[1]->value, first)};
+  return MappedResults{&loop,
+                       found.store,
+                       std::move(*place),
+                       loops::substitute(loop.body[0]->value, first),
+                       loops::substitute(loop.body[1]->value, first),
+                       found.row_end,
+                       found.column_end};
 }
 
 // Of all of k: a part of it ends there, or at a multiple of the steps, beyond which nothing is asked for.

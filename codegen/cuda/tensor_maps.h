@@ -37,7 +37,8 @@ struct MappedOperand {
 struct MappedResults {
   const loops::StmtNode *loop, *store;
   MappedOperand place;
-  loops::Expr row, column;  // where a tile begins
+  loops::Expr row, column;          // where a tile begins
+  loops::Expr row_end, column_end;  // what guards the store, which the engine needs no guard for; null: nothing does
 };
 
 struct MappedOperands {

@@ -37,7 +37,27 @@ void WarpgroupPrinter::print(const WarpgroupTask& w) {
   if (mapped_.results) text_.line("stores::end();");
 }
 
-// Results go by way of staging memory, panel by panel.
+namespace {
+
+// The Let, of the last run of `run` before the end at most.
+loops::Stmt let_within(const loops::StmtNode& let, const loops::Expr& end, int run) {
+  if (!end) return loops::let(let.var, let.value);
+  return loops::let(let.var, loops::min(let.value, loops::sub(end, loops::integer(run))));
+}
+
+}  // namespace
+
+void WarpgroupPrinter::print_unguarded(const std::vector<loops::Stmt>& statements) {
+  for (const loops::Stmt& statement : statements) {
+    if (statement->kind == loops::StmtKind::If || statement->kind == loops::StmtKind::Block)
+      print_unguarded(statement->body);
+    else
+      emit_(*statement);
+  }
+}
+
+// Results go by way of staging memory, panel by panel. Those beyond the end of the matrix are computed too, of what
+// belongs to the last ones, and are not stored: conditions would keep the threads from all the others' latencies.
 void WarpgroupPrinter::print_panels(const MappedResults& results) {
   std::vector<loops::Expr> corner = {results.column, results.row};
   corner.insert(corner.end(), results.place.others.begin(), results.place.others.end());
@@ -53,9 +73,12 @@ void WarpgroupPrinter::print_panels(const MappedResults& results) {
     text_.line("#pragma unroll");
     text_.line("for (i64 {0} = panel * stores::each; {0} < (panel + 1) * stores::each; {0} += 2) {{",
                expressions_.declare(results.loop->var));
-    for (const loops::Stmt& part : results.loop->body) {
+    {
       Text::Indent inside_loop(text_);
-      emit_(*part);
+      const auto &row = *results.loop->body[0], &column = *results.loop->body[1];
+      emit_(*let_within(row, results.row_end, 1));
+      emit_(*let_within(column, results.column_end, 2));
+      print_unguarded({results.loop->body.begin() + 2, results.loop->body.end()});
     }
     text_.line("}}");
     text_.line("stores::send(buffer, &map_c, corner, holder, panel);");

@@ -23,6 +23,7 @@ class WarpgroupPrinter {
  private:
   void print_place(const WarpgroupTask&);
   void print_panels(const MappedResults&);
+  void print_unguarded(const std::vector<loops::Stmt>&);  // what stands in them, whatever their conditions
 
   const loops::Kernel& kernel_;
   Text& text_;

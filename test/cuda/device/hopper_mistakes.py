@@ -42,7 +42,6 @@ HOPPER_MISTAKES = [(*mistake, "product_wgmma") for mistake in [
     ("the last stores not waited for", "wgmma_store.h", "    if (threadIdx.x % 128 == 0) tma_store_wait<0>();\n", ""),
     ("buffers shared by all consumers", "wgmma_store.h", "((group - 1) * 2 + panel % 2)", "(panel % 2)"),
     ("a warp's copies announced by its first lane", "wgmma_ring.h", "sync_warp();", ""),
-    ("lanes of a warp in different turns of one step", "product_wgmma.h", "    sync_warp();  // as above", "    // as above"),
     ("lanes of a warp in different turns", "product_wgmma.h", "      sync_warp();  // no lane", "      // no lane"),
 ]] + [(what, "attend_wgmma.h", *texts, "attend_wgmma") for what, *texts in [
     ("items multiplied before they came", "mbarrier_wait(slots.full(slot), place.parity);", ""),
