@@ -15,12 +15,18 @@
 namespace lapidary::codegen {
 namespace {
 
-// The first of many names that is not taken; no state is shared, so threads and processes may create side by side.
+// The first of many names that is not taken; no state is shared, so threads and processes may create side by side. A
+// signal that ends the process removes the file, from the moment on that it is there.
 int create_beside(const std::string& path, unsigned mode, std::string& temporary) {
   for (int attempt = 0; attempt < 1000; ++attempt) {
     temporary = fmt::format("{}.tmp-{}-{}", path, getpid(), attempt);
+    llvm::sys::RemoveFileOnSignal(temporary);
     const int file = open(temporary.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, mode);
-    if (file >= 0 || errno != EEXIST) return file;
+    if (file >= 0) return file;
+    const int error_number = errno;
+    llvm::sys::DontRemoveFileOnSignal(temporary);
+    errno = error_number;
+    if (errno != EEXIST) return file;
   }
   return -1;
 }
@@ -33,7 +39,6 @@ OutputFile::OutputFile(const std::string& path, unsigned mode) : path_(path) {
   const int file = create_beside(path, mode, temporary_);
   if (file < 0) fail(errno);
   close(file);
-  llvm::sys::RemoveFileOnSignal(temporary_);
 }
 
 OutputFile::~OutputFile() {
