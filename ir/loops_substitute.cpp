@@ -1,5 +1,7 @@
 #include "ir/loops_substitute.h"
 
+#include <algorithm>
+
 #include "ir/error.h"
 
 namespace lapidary::loops {
@@ -65,5 +67,10 @@ class Substituter {
 }  // namespace
 
 Expr substitute(const Expr& e, const Substitution& values) { return Substituter(values).of(e); }
+
+bool mentions(const Expr& e, const Var& var) {
+  if (e->kind == ExprKind::Variable) return e->var == var;
+  return std::ranges::any_of(e->args, [&](const Expr& arg) { return mentions(arg, var); });
+}
 
 }  // namespace lapidary::loops

@@ -11,11 +11,6 @@ using loops::Expr;
 using loops::ExprKind;
 using loops::Var;
 
-bool mentions(const Expr& e, const Var& var) {
-  if (e->kind == ExprKind::Variable) return e->var == var;
-  return std::ranges::any_of(e->args, [&](const Expr& arg) { return mentions(arg, var); });
-}
-
 Expr slope(const Expr& e, const Var& var, const Var& other) {
   const Expr next = loops::substitute(e, {{var.get(), loops::add(loops::variable(var), loops::integer(1))}});
   const Expr step = loops::sub(next, e);

@@ -29,7 +29,6 @@ struct OperandForm {
   // A bit of a word for each tap; the windows share it.
   int bits_of_window() const { return 32 / static_cast<int>(windows.size()); }
 };
-bool mentions(const loops::Expr&, const loops::Var&);
 // By how much an expression grows with the first variable; null when that differs, or depends on the other.
 loops::Expr slope(const loops::Expr&, const loops::Var&, const loops::Var& other);
 // How many values of `line` a mask line + a < b lets through; null when it is none.

@@ -3,10 +3,9 @@
 #pragma once
 
 #include "passes/lower/convolution.h"
+#include "passes/lower/work.h"
 
 namespace lapidary::lowering {
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 constexpr int kAxisOutputs = 4;  // of a tile
 

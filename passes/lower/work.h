@@ -6,6 +6,8 @@
 
 namespace lapidary::lowering {
 
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 Dim flops_of(Module&, const Op&);
 Dim bytes_of(Module&, const Op& group);
 // Vector instructions the ops of a region are, roughly; only those behind `after`, when it is given.

@@ -40,11 +40,6 @@ Expr masked(const Expr& e, const Expr& guard) {
   return e;
 }
 
-bool mentions(const Expr& e, const Var& var) {
-  if (e->kind == ExprKind::Variable) return e->var == var;
-  return std::ranges::any_of(e->args, [&](const Expr& arg) { return mentions(arg, var); });
-}
-
 Expr evaluated(GroupEmitter& emit, DType factor, const std::function<Expr()>& value) {
   Block block;
   Expr found;

@@ -1,6 +1,7 @@
 #include "passes/lower/gpu/product_parts.h"
 
 #include "passes/lower/gpu/product_kernel.h"
+#include "passes/lower/work.h"
 
 namespace lapidary::lowering::gpu {
 
@@ -41,8 +42,8 @@ class SumEmitter : ProductKernel {
 
 SplitDepth split_of(const Tile& tile, int parts, int64_t depth) {
   if (parts == 1) return {};
-  const int64_t steps = (depth + tile.depth - 1) / tile.depth, each = (steps + parts - 1) / parts;
-  return {static_cast<int>((steps + each - 1) / each), each * tile.depth};
+  const int64_t steps = ceil_div(depth, tile.depth), each = ceil_div(steps, parts);
+  return {static_cast<int>(ceil_div(steps, each)), each * tile.depth};
 }
 
 Dim scratch_of_parts(DimPool& dims, const ProductForm& form, const Tile& tile, SplitDepth split, Dim when) {

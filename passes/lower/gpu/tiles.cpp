@@ -7,6 +7,7 @@
 
 #include "ir/fragment.h"
 #include "ir/loops_text.h"
+#include "passes/lower/work.h"
 
 namespace lapidary::lowering::gpu {
 
@@ -47,8 +48,6 @@ constexpr Tile kTensorBytes[] = {{Atom::I8, DType::I8, 128, 128, 64, 2, 4, 3, fa
                                  {Atom::I8, DType::I8, 64, 64, 64, 2, 2, 3, false, 4, 1000, 250},
                                  {Atom::I8, DType::I8, 32, 32, 64, 1, 2, 3, false, 8, 500, 200}};
 constexpr Tile kBytes = {Atom::Fma, DType::I8, 64, 64, 32, 4, 1, 2};
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Clocks until the busiest multiprocessor is done: as long as its multiplications and epilogues take, or as its blocks'
 // steps do. Warpgroups that take turns write out one tile while they multiply the next.
