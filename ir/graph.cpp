@@ -211,6 +211,18 @@ void Op::erase_operand(uint32_t index) {
 
 // --- modules ---------------------------------------------------------------------------------------------------
 
+namespace {
+constexpr std::string_view kStateKinds[] = {"parameter", "statistic", "optimizer", "progress"};
+}
+
+std::string_view name_of(State::Kind kind) { return kStateKinds[static_cast<size_t>(kind)]; }
+
+std::optional<State::Kind> parse_state_kind(std::string_view text) {
+  const auto found = std::ranges::find(kStateKinds, text);
+  if (found == std::end(kStateKinds)) return std::nullopt;
+  return static_cast<State::Kind>(found - std::begin(kStateKinds));
+}
+
 Module::Module() { origins.emplace_back(); }
 
 Function* Module::function(std::string_view wanted) const {

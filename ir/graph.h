@@ -174,10 +174,33 @@ bool is_open_result(const Op&, size_t index);
 
 const Op& anchor_of(const Op& group);  // the op that decides what family of kernels computes a Group
 
+// A tensor that lives as long as an instance of the product: a function that reads it takes it as an argument, one that
+// changes it returns its new value, and both are the same memory.
+struct State {
+  enum class Kind : uint8_t {
+    Parameter,  // what training is about
+    Statistic,  // what a forward pass leaves: the running mean of a batch normalisation
+    Optimizer,  // moments, and gradients that wait
+    Progress    // counters, the learning rate, seeds
+  };
+  std::string name;  // of a parameter, its initializer's; unique
+  Kind kind = Kind::Parameter;
+  Type type;  // dense, of constant extents
+  ConstantId initial{};
+};
+std::string_view name_of(State::Kind);
+std::optional<State::Kind> parse_state_kind(std::string_view);
+
 struct Function {
-  std::string name;                                       // "run"; with training also "train_step", "eval_step", "init"
-  std::vector<std::string> argument_names, result_names;  // the model's own names, raw
+  std::string name;  // "run"; with training also "train_step", "eval_step"
+  // The model's own names, raw; of states, theirs.
+  std::vector<std::string> argument_names, result_names;
+  // For each argument and result the index of its state in the module, or -1; empty: none is a state.
+  std::vector<int> argument_states, result_states;
   std::unique_ptr<Region> body;
+
+  int state_of_argument(size_t index) const { return argument_states.empty() ? -1 : argument_states.at(index); }
+  int state_of_result(size_t index) const { return result_states.empty() ? -1 : result_states.at(index); }
 };
 
 // Dims that must agree but cannot be proven to: evaluated when shapes are bound, a failed one is a user error.
@@ -191,6 +214,7 @@ struct Module {
   std::string name;  // of the model; becomes the symbol prefix after sanitising
   DimPool dims;
   std::vector<std::unique_ptr<Function>> functions;
+  std::vector<State> states;
   ConstantTable constants;
   std::vector<OriginInfo> origins;  // [0] is "nowhere"
   std::vector<Check> checks;

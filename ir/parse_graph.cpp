@@ -1,17 +1,19 @@
 // Reads what text_graph.cpp prints. Ops come out exactly as written, nothing is folded, so a test can feed a pass any
 // form; but each is held to its signature and to the types that inference gives, at the place where it stands.
 //
-//   module     = "module" string "{" [symbols] [elements] [dims] {constant} {check} {function} "}"
+//   module     = "module" string "{" [symbols] [elements] [dims] {constant} {state} {check} {function} "}"
 //   symbols    = "symbols" name ["in" lo ".." hi] {"," …}          dims = "dims" "{" dim {"," dim} "}"
 //   elements   = "elements" "%" n "[" index "]" ["in" lo ".." hi] {"," …}
 //   constant   = "@" n "=" dtype "[" extents "]" ("splat" number | "{" numbers "}" | "bytes" n "#" hash)
+//   state      = "state" ("parameter" | "statistic" | "optimizer" | "progress") string "=" "@" n
 //   check      = "check" string ":" dim
-//   function   = "func" name "(" {"%" n string ":" type} ")" "->" "(" {string} ")" "{" {op} "}"
+//   function   = "func" name "(" {"%" n string ["state"] ":" type} ")" "->" "(" {string ["state"]} ")" "{" {op} "}"
 //   op         = ["%" n {"," "%" n} "="] kind {"%" n} {name "=" parameter} [":" type {"," type}] {region}
 //   region     = "{" "(" {"%" n ":" type} ")" {op} "}"
 //   parameter  = integer | float | string | "[" integers "]" | "(" dim ")" | "{" dims "}" | dtype | "@" n
 //   type       = dtype "[" dims "]" [layout] | "sequence" "<" type ">" | "optional" "<" type ">"
 //   layout     = "{" ["c" block | "axis" n ":" block] ["halo=" lo[":" hi] {"," …}] ["fill=" x] ["leading=" dim] "}"
+#include <algorithm>
 #include <charconv>
 #include <map>
 
@@ -42,6 +44,7 @@ class GraphParser {
     if (lexer_.accept("elements")) list(&GraphParser::element);
     if (lexer_.accept("dims")) dims("{", "}");
     while (lexer_.at("@")) constant();
+    while (lexer_.at("state")) state();
     while (lexer_.at("check")) check();
     while (lexer_.at("func")) function();
     lexer_.expect("}");
@@ -280,13 +283,46 @@ class GraphParser {
     return found->second;
   }
 
-  // "%0 "x": f32[N]"; the name only where `names` is given.
-  void arguments(Region& region, std::vector<std::string>* names) {
+  void state() {
+    lexer_.expect("state");
+    size_t offset = lexer_.peek().offset;
+    State state;
+    const std::string kind = lexer_.identifier();
+    if (!parse_state_kind(kind)) lexer_.fail_at(offset, fmt::format("no kind of state '{}'", printable(kind)));
+    state.kind = *parse_state_kind(kind);
+    state.name = lexer_.string();
+    lexer_.expect("=");
+    state.initial = constant_reference();
+    const Constant& constant = module_->constants[state.initial];
+    Shape shape;
+    for (int64_t extent : constant.shape) shape.push_back(module_->dims.constant(extent));
+    state.type = Type::tensor(constant.dtype, std::move(shape));
+    module_->states.push_back(std::move(state));
+  }
+
+  // Of the state by this name, if the word `state` follows; else -1.
+  int state_named(const std::string& name) {
+    size_t offset = lexer_.peek().offset;
+    if (!lexer_.accept("state")) return -1;
+    const auto found = std::ranges::find(module_->states, name, &State::name);
+    if (found == module_->states.end()) lexer_.fail_at(offset, fmt::format("no state '{}'", printable(name)));
+    return static_cast<int>(found - module_->states.begin());
+  }
+
+  static void forget_if_none(std::vector<int>& states) {
+    if (std::ranges::all_of(states, [](int state) { return state < 0; })) states.clear();
+  }
+
+  // "%0 "x": f32[N]"; the name, and whether it is a state's, only of a function's.
+  void arguments(Region& region, Function* function) {
     lexer_.expect("(");
     while (!lexer_.accept(")")) {
       size_t offset = lexer_.peek().offset;
       int64_t number = value_number();
-      if (names) names->push_back(lexer_.string());
+      if (function) {
+        function->argument_names.push_back(lexer_.string());
+        function->argument_states.push_back(state_named(function->argument_names.back()));
+      }
       lexer_.expect(":");
       define(offset, number, add_argument(*module_, region, type()));
       if (!lexer_.at(")")) lexer_.expect(",");
@@ -299,13 +335,16 @@ class GraphParser {
     std::string name = lexer_.identifier();
     if (module_->function(name)) lexer_.fail_at(offset, fmt::format("a second function '{}'", printable(name)));
     Function& function = module_->add_function(name);
-    arguments(*function.body, &function.argument_names);
+    arguments(*function.body, &function);
     lexer_.expect("->");
     lexer_.expect("(");
     while (!lexer_.accept(")")) {
       function.result_names.push_back(lexer_.string());
+      function.result_states.push_back(state_named(function.result_names.back()));
       if (!lexer_.at(")")) lexer_.expect(",");
     }
+    forget_if_none(function.argument_states);
+    forget_if_none(function.result_states);
     lexer_.expect("{");
     ops(*function.body, 0);
     if (function.body->results().size() != function.result_names.size()) {

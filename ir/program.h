@@ -17,10 +17,10 @@ namespace lapidary {
 struct EntryPoint;
 
 struct BufferRef {
-  enum class Base : uint8_t { None, Arena, Weights, Input, Output, Flag, Register };
+  enum class Base : uint8_t { None, Arena, Weights, Input, Output, Flag, Register, State };
   Base base = Base::None;
   uint32_t index = 0;  // Input, Output: which one. Weights, Flag: index into Program::weights, flags. Arena, Register:
-                       // into the entry point's arena, registers
+                       // into the entry point's arena, registers. State: into the module's states
   Dim offset = nullptr;  // bytes added to it; null is 0
   bool operator==(const BufferRef&) const = default;
 };

@@ -27,8 +27,11 @@ struct Memory {
 
 class Runner : public ProgramWalk {
  public:
-  Runner(const Program& program, const EntryPoint& entry, std::span<const Tensor> inputs)
-      : ProgramWalk(program, entry, inputs), arena_(0) {
+  Runner(const Program& program, const EntryPoint& entry, std::span<const Tensor> inputs, std::span<Tensor> states)
+      : ProgramWalk(program, entry, inputs), given_states_(states), arena_(0) {
+    LPD_CHECK(states.size() == program.module->states.size(), "{} states, expected {}", states.size(),
+              program.module->states.size());
+    for (const Tensor& state : states) states_.push_back(copy(state.to_bytes()));
     for (const Tensor& input : inputs) inputs_.push_back(copy(input.to_bytes()));
     for (const TensorInfo& output : entry.outputs) outputs_.emplace_back(is_known(output) ? value_.bytes(output) : 0);
     for (uint32_t slot = 0; slot < entry.register_slots; ++slot) registers_.emplace_back(0);
@@ -47,10 +50,17 @@ class Runner : public ProgramWalk {
       const std::span bytes(outputs_[i].data(), static_cast<size_t>(value_.bytes(info)));
       results.push_back(Tensor::from_bytes(info.dtype, value_.shape(info.shape), bytes));
     }
+    for (size_t i = 0; i < states_.size(); ++i) {
+      Tensor& state = given_states_[i];
+      state = Tensor::from_bytes(state.dtype, state.shape, std::span(states_[i].data(), state_bytes(i)));
+    }
     return results;
   }
 
  private:
+  size_t state_bytes(size_t index) const {
+    return static_cast<size_t>(program_.module->constants[program_.module->states[index].initial].bytes());
+  }
   static bool is_known(const TensorInfo& output) { return std::ranges::none_of(output.shape, speaks_of_elements); }
 
   void kernel_step(const Step& step, uint32_t index) override {
@@ -103,6 +113,8 @@ class Runner : public ProgramWalk {
                 std::max<int64_t>(value_.bytes(entry_.outputs[buffer.index]) - offset, 0) / width};
       case BufferRef::Base::Flag:
         return {&flags_.at(buffer.index), 1};
+      case BufferRef::Base::State:
+        return {states_.at(buffer.index).data(), static_cast<int64_t>(state_bytes(buffer.index)) / width};
       case BufferRef::Base::Register: {
         Memory& memory = registers_.at(entry_.registers.at(buffer.index).slot);
         return {memory.data() + offset, std::max<int64_t>(memory.bytes() - offset, 0) / width};
@@ -137,15 +149,17 @@ class Runner : public ProgramWalk {
     }
   }
 
-  std::vector<Memory> inputs_, outputs_, weights_, registers_;
+  std::span<Tensor> given_states_;
+  std::vector<Memory> inputs_, outputs_, weights_, registers_, states_;
   Memory arena_;
   std::vector<int32_t> flags_;
 };
 
 }  // namespace
 
-std::vector<Tensor> interpret(const Program& program, const EntryPoint& entry, std::span<const Tensor> inputs) {
-  return Runner(program, entry, inputs).run();
+std::vector<Tensor> interpret(const Program& program, const EntryPoint& entry, std::span<const Tensor> inputs,
+                              std::span<Tensor> states) {
+  return Runner(program, entry, inputs, states).run();
 }
 
 }  // namespace lapidary

@@ -11,6 +11,8 @@
 namespace lapidary {
 
 // Symbols are bound from the inputs' shapes. Throws Error{Fault::Internal} where a step, a kernel or the plan is wrong.
-std::vector<Tensor> interpret(const Program&, const EntryPoint&, std::span<const Tensor> inputs);
+// `states`: those of the module, which the run reads and changes; none are needed where the program has none.
+std::vector<Tensor> interpret(const Program&, const EntryPoint&, std::span<const Tensor> inputs,
+                              std::span<Tensor> states = {});
 
 }  // namespace lapidary

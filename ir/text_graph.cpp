@@ -152,9 +152,13 @@ class Printer {
     const std::string dims = this->dims();
     std::string functions;
     for (const auto& function : module_->functions) functions += this->function(*function);
-    std::string constants;
+    std::string states, constants;
+    for (const State& state : module_->states)
+      states += fmt::format("  state {} {} = @{}\n", name_of(state.kind), quote(state.name),
+                            constant_number(state.initial));
     for (uint32_t number = 0; number < order_.size(); ++number) constants += constant(number, order_[number]);
-    return fmt::format("module {} {{\n{}{}{}{}}}\n", quote(module_->name), dims, constants, checks(), functions);
+    return fmt::format("module {} {{\n{}{}{}{}{}}}\n", quote(module_->name), dims, constants, states, checks(),
+                       functions);
   }
 
   std::string op(const Op& op, const std::string& indent, bool bodies) {
@@ -201,11 +205,12 @@ class Printer {
     std::string arguments, results;
     for (size_t i = 0; i < function.body->arguments.size(); ++i) {
       const Value& value = *function.body->arguments[i];
-      arguments += fmt::format("{}%{} {}: {}", i ? ", " : "", number(&value), quote(function.argument_names[i]),
-                               to_string(value.type));
+      arguments += fmt::format("{}%{} {}{}: {}", i ? ", " : "", number(&value), quote(function.argument_names[i]),
+                               function.state_of_argument(i) < 0 ? "" : " state", to_string(value.type));
     }
     for (size_t i = 0; i < function.result_names.size(); ++i)
-      results += (i ? ", " : "") + quote(function.result_names[i]);
+      results += fmt::format("{}{}{}", i ? ", " : "", quote(function.result_names[i]),
+                             function.state_of_result(i) < 0 ? "" : " state");
     return fmt::format("  func {}({}) -> ({}) {{\n{}  }}\n", function.name, arguments, results,
                        ops(*function.body, "    "));
   }

@@ -2,7 +2,9 @@
 //   structure   every function and region ends with one Yield and holds no other; an op's back pointers, its results'
 //               indices and the use lists agree with who reads what; value ids are unique
 //   isolation   an op reads values of its own region, defined before it
-//   functions   names are unique; argument and result names match the arguments and the yield in number
+//   states      names are unique, types are dense, of constant extents, and those of the initial values
+//   functions   names are unique; argument and result names match the arguments and the yield in number; those that
+//               are states have the states' types, and none is a state twice
 //   signatures  operand, result and region counts as graph_ops.def has them; parameters are those it names, with their
 //               types; constants and origins exist
 //   types       results have the types infer_types gives (layouts aside), no Error type and no null extent is left; a
@@ -42,9 +44,10 @@ class Verifier {
     for (const auto& function : module_.functions) {
       if (function->body) collect(*function->body);
     }
+    states();
     std::unordered_set<std::string> names;
     for (const auto& function : module_.functions) {
-      where_ = function->name;
+      where_ = fmt::format("function {}", function->name);
       if (!names.insert(function->name).second) complain("another function has its name");
       this->function(*function);
     }
@@ -52,11 +55,11 @@ class Verifier {
   }
 
  private:
-  void complain(const std::string& what) { violations_.push_back(fmt::format("function {}: {}", where_, what)); }
+  void complain(const std::string& what) { violations_.push_back(fmt::format("{}: {}", where_, what)); }
   void complain(const Op& op, const std::string& what) {
     std::string node = op.origin < module_.origins.size() ? module_.describe(op.origin) : "";
     if (!node.empty()) node = fmt::format(" ({})", node);
-    violations_.push_back(fmt::format("function {}: {}{}: {}", where_, print_op(op), node, what));
+    violations_.push_back(fmt::format("{}: {}{}: {}", where_, print_op(op), node, what));
   }
 
   void collect(const Region& region) {
@@ -66,16 +69,48 @@ class Verifier {
     }
   }
 
+  void states() {
+    std::unordered_set<std::string> names;
+    for (const State& state : module_.states) {
+      where_ = fmt::format("state '{}'", printable(state.name));
+      if (!names.insert(state.name).second) complain("another state has its name");
+      if (static_cast<uint32_t>(state.initial) >= module_.constants.size()) return complain("has no initial value");
+      const Constant& initial = module_.constants[state.initial];
+      std::vector<int64_t> shape;
+      for (Dim extent : state.type.shape) shape.push_back(value_of(extent).value_or(-1));
+      if (initial.dtype != state.type.dtype || initial.shape != shape || !state.type.layout.dense())
+        complain(fmt::format("is {}, which its initial value is not", to_string(state.type)));
+    }
+  }
+
   void function(const Function& function) {
     if (!function.body) return complain("has no body");
     const Region& body = *function.body;
     region(body);
     if (function.argument_names.size() != body.arguments.size()) complain("names and arguments differ in number");
-    for (const auto& argument : body.arguments) dense(*argument);
+    std::vector<const Value*> arguments;
+    for (const auto& argument : body.arguments) arguments.push_back(argument.get());
+    border(arguments, function.argument_states);
     if (body.ops.empty() || !body.ops.back().is(OpKind::Yield)) return;
     if (function.result_names.size() != body.results().size()) complain("names and results differ in number");
-    for (const Value* value : body.results()) {
+    border({body.results().begin(), body.results().end()}, function.result_states);
+  }
+
+  // Arguments or results, and which of them are states.
+  void border(const std::vector<const Value*>& values, const std::vector<int>& states) {
+    for (const Value* value : values)
       if (value) dense(*value);
+    if (states.empty()) return;
+    if (states.size() != values.size()) return complain("states and values at its border differ in number");
+    std::unordered_set<int> seen;
+    for (size_t i = 0; i < states.size(); ++i) {
+      if (states[i] < 0 || !values[i]) continue;
+      if (static_cast<size_t>(states[i]) >= module_.states.size()) return complain("a state that is not there");
+      const State& state = module_.states[static_cast<size_t>(states[i])];
+      if (!seen.insert(states[i]).second) complain(fmt::format("state '{}' twice", printable(state.name)));
+      if (values[i]->type != state.type)
+        complain(fmt::format("%{} is {}, its state '{}' is {}", values[i]->id, to_string(values[i]->type),
+                             printable(state.name), to_string(state.type)));
     }
   }
 

@@ -50,13 +50,14 @@ enum lpd_base {
   LPD_BASE_INPUT,
   LPD_BASE_OUTPUT,
   LPD_BASE_FLAG,
-  LPD_BASE_REGISTER
+  LPD_BASE_REGISTER,
+  LPD_BASE_STATE
 };
 #define LPD_NO_SLOT UINT32_MAX
 typedef struct {
   uint32_t base;   /* an lpd_base */
   uint32_t index;  /* INPUT, OUTPUT, FLAG, REGISTER: which */
-  uint32_t offset; /* slot of the byte offset (ARENA: from the arena's start; WEIGHTS: likewise); LPD_NO_SLOT is 0 */
+  uint32_t offset; /* slot of the byte offset (ARENA, WEIGHTS, STATE: from the start of all); LPD_NO_SLOT is 0 */
 } lpd_buffer_ref;
 
 typedef struct {
@@ -120,9 +121,22 @@ typedef struct {
 typedef struct {
   const char *name;
   uint32_t first_step, step_count;
-  uint32_t arena_bytes; /* slot */
+  uint32_t arena_bytes;            /* slot */
+  uint32_t first_slot, slot_count; /* into integer_slots: the model's inputs and outputs that this one has, by their
+                                      numbers as slots of an instance */
   uint32_t unused;
 } lpd_entry;
+
+/* A tensor that lives as long as an instance, in one block with the others. */
+typedef struct {
+  const char *name;
+  const int64_t *dims; /* rank of them */
+  int64_t offset, bytes;
+  int64_t initial; /* where its first value lies in the weights */
+  uint32_t dtype, rank;
+  uint32_t kind; /* an lpd_state_kind */
+  uint32_t unused;
+} lpd_state;
 
 typedef struct {
   uint32_t dtype, rank;
@@ -210,7 +224,7 @@ struct lpd_driver; /* the part of the runtime that uses it; internal.h */
 
 struct lpd_model {
   uint32_t abi_version, input_count, output_count, dim_count, entry_count, symbol_count, check_count, flag_count;
-  uint32_t register_count, unused;
+  uint32_t register_count, state_count;
   const char *name;
   const char *const *cpu_features; /* "avx512f", …, NULL-terminated: what the kernels need */
   const lpd_signature *inputs, *outputs;
@@ -237,6 +251,8 @@ struct lpd_model {
   const lpd_device_code *device_code; /* both NULL in products for a CPU, which hold nothing of the driver's part */
   const struct lpd_driver *driver;
   const lpd_seeded_weights *seeded; /* NULL: the product holds its weights */
+  const lpd_state *states;
+  int64_t state_bytes; /* of all */
 };
 
 #endif

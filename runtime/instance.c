@@ -127,7 +127,7 @@ lpd_status lpd_create(const lpd_model *model, const lpd_options *given, lpd_inst
   instance->threads = thread_count(model, options);
   instance->max_bytes = options->max_bytes;
   instance->max_loop = options->max_loop;
-  instance->dims_version = instance->pointers_version = 1;
+  instance->dims_version = instance->pointers_version = instance->bindings_version = 1;
   instance->seen_flags = instance->flags;
   if (model->seeded) model->seeded->fill(model);
   instance->seen_weights = model->weights;
@@ -154,6 +154,7 @@ void lpd_destroy(lpd_instance *instance) {
   lpd_strings_destroy(instance);
   lpd_release(instance, &instance->stages, LPD_SEEN);
   lpd_release(instance, &instance->arena, LPD_SEEN);
+  lpd_release(instance, &instance->states, LPD_SEEN);
   if (instance->driver) instance->driver->close(instance);
   lpd_give(&alloc, instance, instance->block_bytes);
 }

@@ -71,7 +71,8 @@ typedef struct {     /* of an entry point */
   lpd_region *regions;
   uint32_t *region_of; /* of each step that begins one */
   uint32_t patch_count, region_count;
-  uint8_t ready;        /* the arena fits the bound extents */
+  uint8_t ready;           /* the arena fits the bound extents */
+  uint64_t bindings_version; /* of the instance: what its tensors were provided for; 0: none */
   int64_t *nanoseconds; /* profile, one for each step */
   int64_t profiled_runs;
 } lpd_plan;
@@ -113,14 +114,15 @@ struct lpd_instance {
   int32_t *seen_flags; /* what kernels see: the same and the model's, or their copies on a device */
   const void *seen_weights;
 
+  lpd_block states;                       /* no data until they are needed */
   lpd_block arena, stages;                /* stages: one for each thread */
   lpd_block *registers;                   /* of the model's register_count */
   lpd_block views[LPD_MOST_OPERANDS + 1]; /* what a host step reads of a device's memory, and what it writes there */
   lpd_strings strings;
   int64_t max_loop;
-  uint64_t dims_version, pointers_version; /* count changes; from 1 */
-  uint8_t dims_known;                      /* they fit the bound extents */
-  uint8_t pointers_changed, has_run, profiling;
+  uint64_t dims_version, pointers_version, bindings_version; /* count changes; from 1 */
+  uint8_t dims_known;                                        /* they fit the bound extents */
+  uint8_t has_run, profiling;
   char error[LPD_ERROR_BYTES];
 };
 
@@ -199,9 +201,9 @@ lpd_status lpd_provide_arena(lpd_instance *, int64_t bytes);
 lpd_status lpd_provide_stages(lpd_instance *, int64_t bytes_each, uint32_t threads);
 lpd_status lpd_provide_threads(lpd_instance *, uint32_t threads);
 lpd_status lpd_reserve(lpd_instance *, uint32_t reg, int64_t bytes, int keep);
-/* Memory for outputs, the caller's or the instance's: of all whose extents are known when shapes are bound; of one.
- * After the first, kernels see the inputs too. */
-lpd_status lpd_provide_tensors(lpd_instance *);
+/* Memory for outputs of an entry, the caller's or the instance's: of all whose extents are known when shapes are bound;
+ * of one. After the first, kernels see the inputs too. */
+lpd_status lpd_provide_tensors(lpd_instance *, uint32_t entry);
 lpd_status lpd_provide_output(lpd_instance *, uint32_t slot);
 
 /* A block of at least so many bytes, within max_bytes. What it held is kept, or lost when it must grow. */
@@ -214,6 +216,9 @@ lpd_status lpd_check_own_strings(lpd_instance *);
 int lpd_strings_hold(const lpd_instance *, const char *text); /* is it one that a run of this instance made? */
 void lpd_strings_reset(lpd_instance *);
 void lpd_strings_destroy(lpd_instance *);
+
+/* --- states.c ------------------------------------------------------------------------------------------------ */
+lpd_status lpd_provide_states(lpd_instance *);
 
 /* --- regions.c ----------------------------------------------------------------------------------------------- */
 int lpd_moves(const lpd_buffer_ref *); /* may its address change while dims do not? */

@@ -108,6 +108,21 @@ typedef struct {
   int64_t nanoseconds, runs;
   int64_t flops, bytes; /* for the bound shapes */
 } lpd_step_profile;
+
+/* A tensor that lives as long as an instance, and that runs change: models compiled for training have them. */
+typedef enum {
+  LPD_PARAMETER = 0,       /* what training is about; named as in the model */
+  LPD_STATISTIC = 1,       /* what a forward pass leaves: running means and variances; named as in the model */
+  LPD_OPTIMIZER_STATE = 2, /* moments */
+  LPD_PROGRESS = 3         /* "step": steps done, i64; "learning_rate", f32, which may be set */
+} lpd_state_kind;
+typedef struct {
+  uint32_t size; /* sizeof(lpd_state_info) */
+  lpd_state_kind kind;
+  const char *name; /* UTF-8 */
+  uint8_t dtype, rank;
+  const int64_t *dims; /* rank of them */
+} lpd_state_info;
 typedef struct lpd_model lpd_model;
 typedef struct lpd_instance lpd_instance;
 #endif /* LAPIDARY_TYPES */
@@ -146,10 +161,21 @@ const char *lpd_error(const lpd_instance *);
  * output bound with data NULL is the instance's, in the memory that `device` says. Strings are in host memory. lpd_run
  * returns when all is done, whichever stream it uses. */
 lpd_status lpd_bind(lpd_instance *, int slot, const lpd_tensor *);
-/* Runs an entry point (0: "run"). cancel, when given, is polled: nonzero ends the run with LPD_CANCELLED. */
+/* Entry points: one, "run", or of models compiled for training "run", "train_step" and "eval_step". -1: there is none of
+ * this name. */
+int32_t lpd_entry_index(const lpd_model *, const char *name);
+/* Runs an entry point, whose inputs must be bound; others need not be. cancel, when given, is polled: nonzero ends the
+ * run with LPD_CANCELLED. A run that fails midway may leave some states changed and others not. */
 lpd_status lpd_run(lpd_instance *, int entry, const volatile int *cancel);
 /* The tensor in a slot; of an output, its shape as of the last run. */
 lpd_status lpd_output(lpd_instance *, int slot, lpd_tensor *);
+
+/* States, of which an instance has copies of its own. Getting and setting copy the whole tensor to and from dense host
+ * memory of the state's type and extents. */
+int32_t lpd_state_count(const lpd_model *);
+lpd_status lpd_state_describe(const lpd_model *, int state, lpd_state_info *);
+lpd_status lpd_state_get(lpd_instance *, int state, const lpd_tensor *);
+lpd_status lpd_state_set(lpd_instance *, int state, const lpd_tensor *);
 
 /* Starts or ends counting; starting sets all counts to 0. */
 lpd_status lpd_profile_enable(lpd_instance *, int on);

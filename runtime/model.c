@@ -1,5 +1,6 @@
 /* What can be asked of a model without an instance. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "internal.h"
 
@@ -21,6 +22,12 @@ lpd_status lpd_describe(const lpd_model *model, int slot, lpd_tensor_info *info)
 const char *const *lpd_symbols(const lpd_model *model, int32_t *count) {
   if (count) *count = (int32_t)model->symbol_count;
   return model->symbol_names;
+}
+
+int32_t lpd_entry_index(const lpd_model *model, const char *name) {
+  for (uint32_t i = 0; name && i < model->entry_count; ++i)
+    if (strcmp(model->entries[i].name, name) == 0) return (int32_t)i;
+  return -1;
 }
 
 const char *lpd_missing_cpu_feature(const lpd_model *model) { return lpd_missing_feature(model->cpu_features); }

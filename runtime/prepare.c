@@ -6,12 +6,16 @@
 
 /* --- dims ---------------------------------------------------------------------------------------------------- */
 
-static lpd_status read_symbols(lpd_instance *instance) {
+/* Each symbol is an extent of an input that every entry has. */
+static lpd_status read_symbols(lpd_instance *instance, uint32_t entry) {
   const lpd_model *model = instance->model;
   char text[LPD_SLOT_TEXT];
-  for (uint32_t i = 0; i < model->input_count; ++i)
-    if (!instance->slots[i].bound)
-      return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s is not bound", lpd_slot_text(model, (int)i, text));
+  const lpd_entry *table = &model->entries[entry];
+  for (uint32_t i = 0; i < table->slot_count; ++i) {
+    const uint32_t slot = model->integer_slots[table->first_slot + i];
+    if (slot < model->input_count && !instance->slots[slot].bound)
+      return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s is not bound", lpd_slot_text(model, (int)slot, text));
+  }
   for (uint32_t i = 0; i < model->symbol_count; ++i) {
     const lpd_dim extent = model->dims[model->symbol_slots[i]];
     instance->dims[model->symbol_slots[i]] = instance->slots[extent.a].dims[extent.b];
@@ -23,7 +27,7 @@ static lpd_status check_input_extents(lpd_instance *instance) {
   const lpd_model *model = instance->model;
   char text[LPD_SLOT_TEXT];
   for (uint32_t i = 0; i < model->input_count; ++i)
-    for (uint32_t axis = 0; axis < model->inputs[i].rank; ++axis) {
+    for (uint32_t axis = 0; instance->slots[i].bound && axis < model->inputs[i].rank; ++axis) {
       const int64_t found = instance->slots[i].dims[axis], expected = instance->dims[model->inputs[i].dims[axis]];
       const char *formula = model->inputs[i].dim_names[axis];
       if (found == expected) continue;
@@ -51,11 +55,11 @@ static lpd_status fill_output_extents(lpd_instance *instance) {
   return LPD_OK;
 }
 
-static lpd_status compute_dims(lpd_instance *instance) {
+static lpd_status compute_dims(lpd_instance *instance, uint32_t entry) {
   const lpd_model *model = instance->model;
   instance->has_run = 0;
   for (uint32_t e = 0; e < model->entry_count; ++e) instance->plans[e].ready = 0;
-  lpd_status status = read_symbols(instance);
+  lpd_status status = read_symbols(instance, entry);
   if (status) return status;
   if (lpd_evaluate_dims(model->dims, model->dim_count, model->constants, instance->dims))
     return lpd_fail(instance, LPD_LIMIT, "a size overflows for these input shapes");
@@ -106,18 +110,23 @@ int64_t lpd_entry_stage_bytes(const lpd_model *model, const int64_t *dims, uint3
 
 lpd_status lpd_prepare(lpd_instance *instance, uint32_t entry) {
   lpd_status status;
-  if (!instance->dims_known && (status = compute_dims(instance))) return status;
   lpd_plan *plan = &instance->plans[entry];
+  if (!instance->dims_known) {
+    if ((status = compute_dims(instance, entry))) return status;
+  } else if (plan->bindings_version == 0 && (status = read_symbols(instance, entry))) {
+    return status;
+  }
   if (!plan->ready) {
+    if ((status = lpd_provide_states(instance))) return status;
     if ((status = lpd_provide_arena(instance, lpd_entry_arena_bytes(instance->model, instance->dims, entry))))
       return status;
     plan->ready = 1;
-    instance->pointers_changed = 1;
+    plan->bindings_version = 0;
   }
-  if (!instance->pointers_changed) return LPD_OK;
+  if (plan->bindings_version == instance->bindings_version) return LPD_OK;
   instance->has_run = 0;
-  if ((status = lpd_provide_tensors(instance))) return status;
+  if ((status = lpd_provide_tensors(instance, entry))) return status;
   ++instance->pointers_version;
-  instance->pointers_changed = 0;
+  plan->bindings_version = instance->bindings_version;
   return LPD_OK;
 }

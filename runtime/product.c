@@ -36,3 +36,8 @@ const char *const *lpd_product_symbols(int32_t *count) { return lpd_symbols(lpd_
 int64_t lpd_product_arena_bytes(const int64_t *symbols) { return lpd_arena_bytes(chosen(), symbols); }
 int64_t lpd_product_workspace_bytes(const int64_t *symbols) { return lpd_workspace_bytes(chosen(), symbols); }
 const char *lpd_product_missing_cpu_feature(void) { return lpd_missing_cpu_feature(chosen()); }
+int32_t lpd_product_entry_index(const char *name) { return lpd_entry_index(lpd_product_signature(), name); }
+int32_t lpd_product_state_count(void) { return lpd_state_count(lpd_product_signature()); }
+lpd_status lpd_product_state_describe(int state, lpd_state_info *info) {
+  return lpd_state_describe(lpd_product_signature(), state, info);
+}

@@ -213,9 +213,11 @@ static lpd_status provide(lpd_instance *instance, uint32_t slot) {
   return status ? status : show(instance, slot);
 }
 
-lpd_status lpd_provide_tensors(lpd_instance *instance) {
-  const uint32_t inputs = instance->model->input_count, all = inputs + instance->model->output_count;
-  for (uint32_t slot = 0; slot < all; ++slot) {
+lpd_status lpd_provide_tensors(lpd_instance *instance, uint32_t entry) {
+  const lpd_model *model = instance->model;
+  const lpd_entry *table = &model->entries[entry];
+  for (uint32_t i = 0; i < table->slot_count; ++i) {
+    const uint32_t slot = model->integer_slots[table->first_slot + i], inputs = model->input_count;
     if (lpd_signature_of(instance->model, (int)slot)->later) continue;
     const lpd_status status = slot < inputs ? show(instance, slot) : provide(instance, slot);
     if (status) return status;

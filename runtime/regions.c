@@ -78,6 +78,8 @@ void *lpd_address(const lpd_instance *instance, const lpd_buffer_ref *ref) {
       return (char *)instance->slots[instance->model->input_count + ref->index].seen + offset;
     case LPD_BASE_FLAG:
       return &instance->seen_flags[ref->index];
+    case LPD_BASE_STATE:
+      return (char *)instance->states.data + offset;
     case LPD_BASE_REGISTER:
       return (char *)instance->registers[ref->index].data + offset;
   }

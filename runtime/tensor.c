@@ -177,7 +177,7 @@ lpd_status lpd_bind(lpd_instance *instance, int slot, const lpd_tensor *given) {
   kept->data = tensor->data;
   kept->device = (uint8_t)tensor->device;
   kept->bytes = tensor->bytes;
-  instance->pointers_changed = 1;
+  ++instance->bindings_version;
   return LPD_OK;
 }
 
@@ -192,7 +192,7 @@ lpd_status lpd_output(lpd_instance *instance, int slot, lpd_tensor *tensor) {
   const lpd_slot *kept = &instance->slots[slot];
   const int is_input = (uint32_t)slot < instance->model->input_count;
   if (is_input && !kept->bound) return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s is not bound", text);
-  if (!is_input && !instance->has_run)
+  if (!is_input && (!instance->has_run || (!kept->data && !kept->owned[0].data)))
     return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s has no value before a run", text);
   const lpd_tensor found = {.device = kept->device,
                             .data = kept->data,

@@ -20,13 +20,21 @@ std::string model_symbol(uint32_t level) { return fmt::format("lpd_model_{}", le
 // Offsets of one model's tables while they are built.
 class TableBuilder {
  public:
-  TableBuilder(const Program& program, const EntryPoint& entry, uint32_t level, const WeightLayout& weights,
-               const Needs& needs)
-      : program_(program), entry_(entry), level_(level), dims_(entry.inputs), weights_(weights), needs_(needs) {}
+  TableBuilder(const Program& program, uint32_t level, const WeightLayout& weights, const Needs& needs)
+      : program_(program),
+        level_(level),
+        inputs_(all_of(program, &EntryPoint::inputs)),
+        outputs_(all_of(program, &EntryPoint::outputs)),
+        dims_(inputs_),
+        weights_(weights),
+        needs_(needs) {}
 
   std::vector<char> build();
 
  private:
+  static std::vector<TensorInfo> all_of(const Program&, std::vector<TensorInfo> EntryPoint::*);
+  void add_entry(const EntryPoint&);
+  void add_states();
   void add_step(const Step&, bool begins_region);
   void add_host_step(const Step&);
   uint32_t function_index(const std::string& symbol);
@@ -35,11 +43,13 @@ class TableBuilder {
   lpd_variant variant(const Variant&);
   lpd_buffer_ref buffer_ref(const BufferRef&);
   uint32_t offset_slot(Dim base, Dim offset);
+  uint32_t start_slot(int64_t start, Dim offset);
   uint32_t add_slots(const std::vector<Dim>&);
   void add_checks();
   void add_interval_check(Dim leaf, const std::string& what);
 
-  void emit_entry(uint64_t model);
+  void emit_entries(uint64_t model);
+  void emit_states(uint64_t model);
   void emit_steps(uint64_t model);
   void emit_checks(uint64_t model);
   void emit_symbols(uint64_t model);
@@ -50,12 +60,16 @@ class TableBuilder {
   void point_to_string(uint64_t at, const std::string& text) { out_.point(at, out_.add_string(text)); }
 
   const Program& program_;
-  const EntryPoint& entry_;
   const uint32_t level_;
+  const std::vector<TensorInfo> inputs_, outputs_;  // of all entries
+  const EntryPoint* entry_ = nullptr;               // that is being added
   DimTable dims_;
   const WeightLayout& weights_;
   const Needs& needs_;
   DataObject out_;
+  std::vector<lpd_entry> entries_;
+  std::vector<lpd_state> states_;
+  int64_t state_bytes_ = 0;
   std::vector<lpd_step> steps_;
   std::vector<std::string> step_origins_;
   std::vector<lpd_variant> variants_;
@@ -73,6 +87,67 @@ class TableBuilder {
 };
 
 // --- collecting ------------------------------------------------------------------------------------------------
+
+uint32_t index_of(const std::vector<TensorInfo>& tensors, const std::string& name) {
+  return static_cast<uint32_t>(std::ranges::find(tensors, name, &TensorInfo::name) - tensors.begin());
+}
+
+// The signature of a product: the tensors of all entries, by name.
+std::vector<TensorInfo> TableBuilder::all_of(const Program& program, std::vector<TensorInfo> EntryPoint::*tensors) {
+  std::vector<TensorInfo> all;
+  for (const EntryPoint& entry : program.entries)
+    for (const TensorInfo& tensor : entry.*tensors) {
+      const uint32_t index = index_of(all, tensor.name);
+      if (index == all.size()) {
+        all.push_back(tensor);
+      } else {
+        LPD_CHECK(all[index].dtype == tensor.dtype && all[index].shape == tensor.shape,
+                  "tensor '{}' differs between entry points", tensor.name);
+      }
+    }
+  return all;
+}
+
+// Each begins at a cache line.
+void TableBuilder::add_states() {
+  const Module& module = *program_.module;
+  for (const State& state : module.states) {
+    lpd_state table{};
+    table.dtype = static_cast<uint32_t>(state.type.dtype);
+    table.rank = static_cast<uint32_t>(state.type.shape.size());
+    table.kind = static_cast<uint32_t>(state.kind);
+    table.offset = state_bytes_;
+    table.bytes = module.constants[state.initial].bytes();
+    const auto weight = std::ranges::find(program_.weights, state.initial);
+    LPD_CHECK(weight != program_.weights.end(), "state '{}' has no initial value", state.name);
+    table.initial = weights_.offsets[level_].at(static_cast<size_t>(weight - program_.weights.begin()));
+    state_bytes_ += (table.bytes + kAlignment - 1) / kAlignment * kAlignment;
+    states_.push_back(table);
+  }
+}
+
+// What its steps and tensors are.
+void TableBuilder::add_entry(const EntryPoint& entry) {
+  entry_ = &entry;
+  lpd_entry table{};
+  table.first_step = static_cast<uint32_t>(steps_.size());
+  const std::vector<bool> begins = region_begins(entry);
+  for (size_t i = 0; i < entry.steps.size(); ++i) add_step(entry.steps[i], begins[i]);
+  table.step_count = static_cast<uint32_t>(entry.steps.size());
+  table.arena_bytes = entry.arena_bytes ? dims_.slot(entry.arena_bytes) : dims_.constant(0);
+  table.first_slot = static_cast<uint32_t>(integer_slots_.size());
+  for (const TensorInfo& input : entry.inputs) integer_slots_.push_back(index_of(inputs_, input.name));
+  for (const TensorInfo& output : entry.outputs)
+    integer_slots_.push_back(static_cast<uint32_t>(inputs_.size()) + index_of(outputs_, output.name));
+  table.slot_count = static_cast<uint32_t>(integer_slots_.size()) - table.first_slot;
+  for (Dim symbol : dims_.symbols())
+    if (std::ranges::none_of(entry.inputs, [&](const TensorInfo& input) {
+          return std::ranges::find(input.shape, symbol) != input.shape.end();
+        }))
+      throw Error(Fault::Unsupported, fmt::format("the dimension '{}', which no input of '{}' has",
+                                                  printable(symbol->name), entry.name));
+  entries_.push_back(table);
+}
 
 uint32_t TableBuilder::add_slots(const std::vector<Dim>& dims) {
   const auto first = static_cast<uint32_t>(integer_slots_.size());
@@ -102,24 +177,29 @@ uint32_t TableBuilder::offset_slot(Dim base, Dim offset) {
   return offset ? dims_.combine(LPD_DIM_ADD, dims_.slot(base), dims_.slot(offset)) : dims_.slot(base);
 }
 
+uint32_t TableBuilder::start_slot(int64_t start, Dim offset) {
+  const uint32_t slot = dims_.constant(start);
+  return offset ? dims_.combine(LPD_DIM_ADD, slot, dims_.slot(offset)) : slot;
+}
+
 lpd_buffer_ref TableBuilder::buffer_ref(const BufferRef& ref) {
   switch (ref.base) {
     case BufferRef::Base::None:
       return {LPD_BASE_NONE, 0, LPD_NO_SLOT};
     case BufferRef::Base::Arena:
-      return {LPD_BASE_ARENA, 0, offset_slot(entry_.arena.at(ref.index).offset, ref.offset)};
+      return {LPD_BASE_ARENA, 0, offset_slot(entry_->arena.at(ref.index).offset, ref.offset)};
     case BufferRef::Base::Input:
-      return {LPD_BASE_INPUT, ref.index, dims_.slot_or_none(ref.offset)};
+      return {LPD_BASE_INPUT, index_of(inputs_, entry_->inputs.at(ref.index).name), dims_.slot_or_none(ref.offset)};
     case BufferRef::Base::Output:
-      return {LPD_BASE_OUTPUT, ref.index, dims_.slot_or_none(ref.offset)};
+      return {LPD_BASE_OUTPUT, index_of(outputs_, entry_->outputs.at(ref.index).name), dims_.slot_or_none(ref.offset)};
     case BufferRef::Base::Flag:
       return {LPD_BASE_FLAG, ref.index, LPD_NO_SLOT};
     case BufferRef::Base::Register:
-      return {LPD_BASE_REGISTER, entry_.registers.at(ref.index).slot, dims_.slot_or_none(ref.offset)};
-    case BufferRef::Base::Weights: {
-      const uint32_t start = dims_.constant(weights_.offsets[level_].at(ref.index));
-      return {LPD_BASE_WEIGHTS, 0, ref.offset ? dims_.combine(LPD_DIM_ADD, start, dims_.slot(ref.offset)) : start};
-    }
+      return {LPD_BASE_REGISTER, entry_->registers.at(ref.index).slot, dims_.slot_or_none(ref.offset)};
+    case BufferRef::Base::Weights:
+      return {LPD_BASE_WEIGHTS, 0, start_slot(weights_.offsets[level_].at(ref.index), ref.offset)};
+    case BufferRef::Base::State:
+      return {LPD_BASE_STATE, 0, start_slot(states_.at(ref.index).offset, ref.offset)};
   }
   LPD_UNREACHABLE();
 }
@@ -231,9 +311,10 @@ void TableBuilder::add_interval_check(Dim leaf, const std::string& what) {
 void TableBuilder::add_checks() {
   for (Dim symbol : dims_.symbols())
     add_interval_check(symbol, fmt::format("the dimension '{}'", printable(symbol->name)));
-  for (const Step& step : entry_.steps)
-    for (Dim element : step.elements)
-      add_interval_check(element, program_.module->describe(step.origin) + ": what a size or position is made from");
+  for (const EntryPoint& entry : program_.entries)
+    for (const Step& step : entry.steps)
+      for (Dim element : step.elements)
+        add_interval_check(element, program_.module->describe(step.origin) + ": what a size or position is made from");
   for (const Check& check : program_.checks) {
     if (value_of(check.must_hold).value_or(0) != 0) continue;
     checks_.push_back({dims_.slot(check.must_hold), check.message});
@@ -290,13 +371,24 @@ void TableBuilder::emit_steps(uint64_t model) {
   out_.point(model + offsetof(lpd_model, integer_slots), out_.add_array(integer_slots_));
 }
 
-void TableBuilder::emit_entry(uint64_t model) {
-  lpd_entry entry{};
-  entry.step_count = static_cast<uint32_t>(steps_.size());
-  entry.arena_bytes = entry_.arena_bytes ? dims_.slot(entry_.arena_bytes) : dims_.constant(0);
-  const uint64_t entries = out_.add_array(std::vector{entry});
-  point_to_string(entries + offsetof(lpd_entry, name), entry_.name);
+void TableBuilder::emit_entries(uint64_t model) {
+  const uint64_t entries = out_.add_array(entries_);
+  for (size_t i = 0; i < entries_.size(); ++i)
+    point_to_string(entries + i * sizeof(lpd_entry) + offsetof(lpd_entry, name), program_.entries[i].name);
   out_.point(model + offsetof(lpd_model, entries), entries);
+}
+
+void TableBuilder::emit_states(uint64_t model) {
+  const uint64_t states = out_.add_array(states_);
+  for (size_t i = 0; i < states_.size(); ++i) {
+    const State& state = program_.module->states[i];
+    const uint64_t at = states + i * sizeof(lpd_state);
+    point_to_string(at + offsetof(lpd_state, name), state.name);
+    std::vector<int64_t> dims;
+    for (Dim extent : state.type.shape) dims.push_back(*value_of(extent));
+    out_.point(at + offsetof(lpd_state, dims), out_.add_array(dims));
+  }
+  out_.point(model + offsetof(lpd_model, states), states);
 }
 
 void TableBuilder::emit_checks(uint64_t model) {
@@ -365,19 +457,21 @@ void TableBuilder::emit_seeded_weights(uint64_t model) {
 }
 
 std::vector<char> TableBuilder::build() {
-  for (const Step& step : entry_.steps)
-    if (step.kind == StepKind::Elements) add_reads(step);
-  const std::vector<bool> begins = region_begins(entry_);
-  for (size_t i = 0; i < entry_.steps.size(); ++i) add_step(entry_.steps[i], begins[i]);
+  for (const EntryPoint& entry : program_.entries)
+    for (const Step& step : entry.steps)
+      if (step.kind == StepKind::Elements) add_reads(step);
+  add_states();
+  for (const EntryPoint& entry : program_.entries) add_entry(entry);
   add_checks();
 
   const uint64_t model = out_.add_array(std::vector<lpd_model>(1));
   out_.define(model_symbol(level_), model);
   point_to_string(model + offsetof(lpd_model, name), program_.name);
   out_.point(model + offsetof(lpd_model, cpu_features), emit_strings(needs_.cpu_features, true));
-  out_.point(model + offsetof(lpd_model, inputs), emit_signatures(entry_.inputs));
-  out_.point(model + offsetof(lpd_model, outputs), emit_signatures(entry_.outputs));
-  emit_entry(model);
+  out_.point(model + offsetof(lpd_model, inputs), emit_signatures(inputs_));
+  out_.point(model + offsetof(lpd_model, outputs), emit_signatures(outputs_));
+  emit_entries(model);
+  emit_states(model);
   emit_symbols(model);
   finish_host_steps();
   emit_steps(model);
@@ -388,14 +482,17 @@ std::vector<char> TableBuilder::build() {
 
   lpd_model table{};
   table.abi_version = LPD_ABI_VERSION;
-  table.input_count = static_cast<uint32_t>(entry_.inputs.size());
-  table.output_count = static_cast<uint32_t>(entry_.outputs.size());
+  table.input_count = static_cast<uint32_t>(inputs_.size());
+  table.output_count = static_cast<uint32_t>(outputs_.size());
   table.dim_count = static_cast<uint32_t>(dims_.dims().size());
-  table.entry_count = 1;
+  table.entry_count = static_cast<uint32_t>(entries_.size());
+  table.state_count = static_cast<uint32_t>(states_.size());
+  table.state_bytes = state_bytes_;
   table.symbol_count = static_cast<uint32_t>(dims_.symbols().size());
   table.check_count = static_cast<uint32_t>(static_checks_);
   table.flag_count = static_cast<uint32_t>(program_.flags.size());
-  table.register_count = entry_.register_slots;
+  for (const EntryPoint& entry : program_.entries)
+    table.register_count = std::max(table.register_count, entry.register_slots);
   table.weights_bytes = weights_.bytes;
   out_.put(model, table);
   if (weights_.bytes > 0) {
@@ -434,8 +531,7 @@ WeightLayout lay_out_weights(const std::vector<const Program*>& programs) {
 
 std::vector<char> table_object(const Program& program, uint32_t level, const WeightLayout& weights,
                                const Needs& needs) {
-  if (program.entries.size() != 1) throw Error(Fault::Unsupported, "a product with more than one entry point");
-  return TableBuilder(program, program.entries[0], level, weights, needs).build();
+  return TableBuilder(program, level, weights, needs).build();
 }
 
 std::vector<char> list_object(uint32_t levels, Arch arch) {

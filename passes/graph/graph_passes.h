@@ -23,5 +23,6 @@ bool form_groups(Module&, const Options&);
 bool choose_layouts(Module&, const Options&);
 bool postpone_host_reads(Module&, const Options&);
 bool place_concats(Module&, const Options&);
+bool order_states(Module&, const Options&);
 
 }  // namespace lapidary::passes

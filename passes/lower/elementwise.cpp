@@ -26,18 +26,22 @@ loops::Expr filling(KernelBuilder& builder, const loops::Expr& value) {
   return splat_to(convert(number, value->type.dtype), value->type.lanes);
 }
 
-// Results `members` in one kernel that walks the first of them.
+// Results `members` in one kernel that walks the first of them. All are there before the first is stored: it may lie
+// where others are made from (order_states).
 LoweredStep results_together(Context& context, const Op& group, const std::string& family,
                              const std::vector<uint32_t>& members) {
   const auto& yielded = group.regions[0]->results();
   const Type& walked = group.type(static_cast<int>(members[0]));
   const Element element = [&](GroupEmitter& emit, const Coords& coords) {
+    std::vector<std::pair<Coords, loops::Expr>> results;
     for (uint32_t member : members) {
-      Coords where = coords;
+      Coords& where = results.emplace_back(coords, nullptr).first;
       if (yielded[member]->type.shape != walked.shape)
         where.axes = emit.reshape(coords.axes, walked.shape, yielded[member]->type.shape, coords.lanes);
-      emit.store(member, where, filling(emit.builder, emit.value(yielded[member], where)));
+      loops::Expr value = filling(emit.builder, emit.value(yielded[member], where));
+      results.back().second = members.size() > 1 ? emit.block().let("result", value) : value;
     }
+    for (size_t i = 0; i < members.size(); ++i) emit.store(members[i], results[i].first, results[i].second);
   };
   return map_step(context, group, family, walked, element);
 }

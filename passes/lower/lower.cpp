@@ -39,20 +39,27 @@ EntryPoint FunctionLowering::run() {
   return std::move(entry_);
 }
 
+// A state's argument and its new value are one place: order_states has seen to it that they may be.
 void FunctionLowering::place_signature() {
   const Region& body = *function_.body;
-  for (uint32_t i = 0; i < body.arguments.size(); ++i) {
-    const Type& type = body.arguments[i]->type;
-    entry_.inputs.push_back({function_.argument_names[i], type.dtype, type.shape});
-    places_[body.arguments[i].get()] = {BufferRef::Base::Input, i};
-  }
+  const auto place = [&](std::vector<TensorInfo>& tensors, BufferRef::Base base, int state, const std::string& name,
+                         const Type& type) {
+    if (state >= 0) return BufferRef{BufferRef::Base::State, static_cast<uint32_t>(state)};
+    tensors.push_back({name, type.dtype, type.shape});
+    return BufferRef{base, static_cast<uint32_t>(tensors.size() - 1)};
+  };
+  for (uint32_t i = 0; i < body.arguments.size(); ++i)
+    places_[body.arguments[i].get()] =
+        place(entry_.inputs, BufferRef::Base::Input, function_.state_of_argument(i), function_.argument_names[i],
+              body.arguments[i]->type);
   for (uint32_t i = 0; i < body.results().size(); ++i) {
     const Value* value = body.results()[i];
-    entry_.outputs.push_back({function_.result_names[i], value->type.dtype, value->type.shape});
     LPD_CHECK(value->producer && (value->producer->is(OpKind::Group) || value->producer->is(OpKind::HostCall)),
               "result {} is not made by a group", i);
     LPD_CHECK(value->type.layout.dense(), "result {} is not dense", i);
-    const bool first = places_.emplace(value, BufferRef{BufferRef::Base::Output, i}).second;
+    const BufferRef at = place(entry_.outputs, BufferRef::Base::Output, function_.state_of_result(i),
+                               function_.result_names[i], value->type);
+    const bool first = places_.emplace(value, at).second;
     LPD_CHECK(first, "one value is two results");
   }
 }
@@ -230,6 +237,7 @@ Program lower(Module& module, const Options& options) {
   program.name = module.name;
   program.module = &module;
   program.checks = module.checks;
+  for (const State& state : module.states) add_weight(program, state.initial);
   for (const auto& function : module.functions)
     program.entries.push_back(lowering::FunctionLowering(context, program, *function).run());
   return program;

@@ -143,6 +143,8 @@ class Run : public ProgramWalk {
         return outputs_.at(buffer.index).get();
       case BufferRef::Base::Flag:
         return &flags_.at(buffer.index);
+      case BufferRef::Base::State:
+        break;  // of training alone, which has tests of its own
       case BufferRef::Base::Register:
         return registers_.at(entry_.registers.at(buffer.index).slot).get();
     }

@@ -52,13 +52,13 @@ struct HandModel {
     inputs = {f32, f32};
     outputs = {f32};
     inputs[0].name = "a", inputs[1].name = "b", outputs[0].name = "y";
-    integer_slots = {elements};
+    integer_slots = {elements, 0, 1, 2};  // then the slots of the entry
     add_step(0, elements, grain, 0,
              {{LPD_BASE_INPUT, 0, LPD_NO_SLOT}, {LPD_BASE_INPUT, 1, LPD_NO_SLOT}, buffer(0, second, depth)});
     for (uint32_t i = 0; i < depth; ++i)
       add_step(1, elements, grain, 1, {buffer(i, second, depth), buffer(i + 1, second, depth)});
     steps[0].flags |= LPD_STEP_BEGINS_REGION;
-    entries = {{"run", 0, static_cast<uint32_t>(steps.size()), arena, 0}};
+    entries = {{"run", 0, static_cast<uint32_t>(steps.size()), arena, 1, 3, 0}};
     fill();
   }
 
