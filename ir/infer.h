@@ -55,7 +55,10 @@ Type infer_contract(const Inference&);
 // infer_window_ops.cpp
 Type infer_conv(const Inference&);
 Type infer_conv_transpose(const Inference&);
+Type infer_conv_filter_gradient(const Inference&);
 Type infer_pool(const Inference&);
+Type infer_max_pool_tap(const Inference&);
+Type infer_max_pool_gradient(const Inference&);
 
 // The elements of the result of an op, when they follow from those of its operands; `type` is the result's.
 std::optional<std::vector<Dim>> elements_of(Module&, OpKind, std::span<Value* const> operands, const Params&,

@@ -373,8 +373,11 @@ std::optional<std::vector<Dim>> elements_of(Module& module, OpKind kind, std::sp
     case OpKind::Contract:
     case OpKind::Conv:
     case OpKind::ConvTranspose:
+    case OpKind::ConvFilterGradient:
     case OpKind::MaxPool:
     case OpKind::AveragePool:
+    case OpKind::MaxPoolTap:
+    case OpKind::MaxPoolGradient:
     case OpKind::HostCall:
     case OpKind::ToHost:  // names its own, below
     case OpKind::TruePositions:

@@ -169,9 +169,15 @@ std::vector<Type> infer_primitive(const Inference& op) {
       return {infer_conv(op)};
     case OpKind::ConvTranspose:
       return {infer_conv_transpose(op)};
+    case OpKind::ConvFilterGradient:
+      return {infer_conv_filter_gradient(op)};
     case OpKind::MaxPool:
     case OpKind::AveragePool:
       return {infer_pool(op)};
+    case OpKind::MaxPoolTap:
+      return {infer_max_pool_tap(op)};
+    case OpKind::MaxPoolGradient:
+      return {infer_max_pool_gradient(op)};
     case OpKind::ToHost:
       return {Type::tensor(op.type(0).dtype, op.shape(0))};
     case OpKind::TruePositions:

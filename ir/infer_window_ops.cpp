@@ -31,11 +31,19 @@ void require_bias(const Inference& op, Dim channels, DType dtype) {
   require_equal(op.module, op.shape(2)[0], channels, "bias length and output channels");
 }
 
-void require_weight(const Inference& op) {
+void require_equal_ranks(const Inference& op, std::string_view what) {
   if (op.type(1).rank() != op.type(0).rank()) {
-    op.fail("weight has rank {}, expected {}", op.type(1).rank(), op.type(0).rank());
+    op.fail("{} has rank {}, expected {}", what, op.type(1).rank(), op.type(0).rank());
   }
+}
+
+void require_group(const Inference& op) {
   if (op.params.integer("group") < 1) op.fail("group is {}, expected at least 1", op.params.integer("group"));
+}
+
+void require_weight(const Inference& op) {
+  require_equal_ranks(op, "weight");
+  require_group(op);
 }
 
 void require_multiple(const Inference& op, Dim channels, Dim group, std::string_view what) {
@@ -117,19 +125,81 @@ Type infer_conv_transpose(const Inference& op) {
   return Type::tensor(dtype, std::move(shape));
 }
 
-Type infer_pool(const Inference& op) {
+Type infer_conv_filter_gradient(const Inference& op) {
   int spatial = spatial_axes(op);
+  DType dtype = op.product_dtype();
+  require_equal_ranks(op, "the result's gradient");
+  require_group(op);
+  require_spatial(op, spatial);
+  const std::vector<Dim>& kernel = op.params.dims("kernel");
+  op.require_length("kernel", kernel.size(), static_cast<size_t>(spatial));
+  DimPool& dims = op.dims();
+  Dim group = dims.constant(op.params.integer("group"));
+  Dim in = op.shape(0)[1], out = op.shape(1)[1];
+  require_multiple(op, in, group, "input channels");
+  require_multiple(op, out, group, "output channels");
+  require_equal(op.module, op.shape(0)[0], op.shape(1)[0], "images and gradients of results");
+  Shape shape = {out, dims.floordiv(in, group)};
+  for (int i = 0; i < spatial; i++) {
+    if (range(kernel[i]).hi < 1) op.fail("kernel contains {}, expected at least 1", to_string(kernel[i]));
+    Dim window = window_extent(op, kernel[i], op.params.integers("dilations")[i]);
+    Dim count = window_count(op, i, padded_extent(op, i, spatial), window, op.params.integers("strides")[i]);
+    require_equal(op.module, op.shape(1)[2 + i], count, "the gradient's extents and the windows");
+    shape.push_back(kernel[i]);
+  }
+  return Type::tensor(dtype, std::move(shape));
+}
+
+namespace {
+
+void require_window(const Inference& op, int spatial) {
   require_spatial(op, spatial);
   op.require_length("kernel", op.params.integers("kernel").size(), static_cast<size_t>(spatial));
   op.require_length("sizes", op.params.dims("sizes").size(), static_cast<size_t>(spatial));
-  if (!is_float(op.type(0).dtype) && !is_integer(op.type(0).dtype))
-    op.fail("{} of {}", name_of(op.kind), name_of(op.type(0).dtype));
+}
+
+// [N, C, sizes…]
+Type sized(const Inference& op, DType dtype) {
   Shape shape = {op.shape(0)[0], op.shape(0)[1]};
   for (Dim size : op.params.dims("sizes")) {
     if (range(size).hi < 0) op.fail("the result has a spatial extent of {}", to_string(size));
     shape.push_back(size);
   }
-  return Type::tensor(op.type(0).dtype, std::move(shape));
+  return Type::tensor(dtype, std::move(shape));
+}
+
+DType tap_dtype(const Inference& op) {
+  int64_t taps = 1;
+  for (int64_t extent : op.params.integers("kernel")) {
+    if (extent < 1) op.fail("kernel contains {}, expected at least 1", extent);
+    if (__builtin_mul_overflow(taps, extent, &taps) || taps > INT32_MAX) op.fail("a window has too many taps");
+  }
+  return taps <= 256 ? DType::U8 : DType::I32;
+}
+
+}  // namespace
+
+Type infer_pool(const Inference& op) {
+  require_window(op, spatial_axes(op));
+  if (!is_float(op.type(0).dtype) && !is_integer(op.type(0).dtype))
+    op.fail("{} of {}", name_of(op.kind), name_of(op.type(0).dtype));
+  return sized(op, op.type(0).dtype);
+}
+
+Type infer_max_pool_tap(const Inference& op) {
+  infer_pool(op);
+  return sized(op, tap_dtype(op));
+}
+
+Type infer_max_pool_gradient(const Inference& op) {
+  require_window(op, spatial_axes(op));
+  const DType dtype = op.type(0).dtype, taps = tap_dtype(op);
+  if (!is_float(dtype)) op.fail("{} of {}", name_of(op.kind), name_of(dtype));
+  if (op.type(1).dtype != taps) op.fail("the taps are {}, expected {}", name_of(op.type(1).dtype), name_of(taps));
+  require_equal_ranks(op, "the tensor of taps");
+  for (size_t axis = 0; axis < op.shape(0).size(); ++axis)
+    require_equal(op.module, op.shape(1)[axis], op.shape(0)[axis], "extents of taps and gradients");
+  return sized(op, dtype);
 }
 
 }  // namespace lapidary

@@ -300,9 +300,15 @@ Tensor Interpreter::run_plain(const Execution& x) {
       return run_conv(x);
     case OpKind::ConvTranspose:
       return run_conv_transpose(x);
+    case OpKind::ConvFilterGradient:
+      return run_conv_filter_gradient(x);
     case OpKind::MaxPool:
     case OpKind::AveragePool:
       return run_pool(x);
+    case OpKind::MaxPoolTap:
+      return run_max_pool_tap(x);
+    case OpKind::MaxPoolGradient:
+      return run_max_pool_gradient(x);
     case OpKind::Relayout:
     case OpKind::ToHost:
       return x.operand(0);

@@ -117,6 +117,9 @@ Tensor run_host_call(const Execution&);
 // interpreter_window.cpp
 Tensor run_conv(const Execution&);
 Tensor run_conv_transpose(const Execution&);
+Tensor run_conv_filter_gradient(const Execution&);
 Tensor run_pool(const Execution&);
+Tensor run_max_pool_tap(const Execution&);
+Tensor run_max_pool_gradient(const Execution&);
 
 }  // namespace lapidary

@@ -112,6 +112,25 @@ void convolve_transposed(const Tensor& x, const Tensor& w, Tensor& y, int64_t gr
   }
 }
 
+template <typename T>
+void differentiate_filter(const Tensor& x, const Tensor& dy, Tensor& dw, int64_t group,
+                          const std::vector<int64_t>& table) {
+  int64_t outputs = dw.shape[0] / group, channels = dw.shape[1], taps = product_of(spatial_of(dw));
+  int64_t positions = product_of(spatial_of(dy)), grid = product_of(spatial_of(x));
+  for (int64_t part = 0; part < x.shape[0] * group; part++) {
+    for (int64_t row = 0; row < outputs * channels; row++) {
+      const T* image = data_of<T>(x) + (part * channels + row % channels) * grid;
+      const T* gradient = data_of<T>(dy) + (part * outputs + row / channels) * positions;
+      T* weights = data_of<T>(dw) + (part % group * outputs * channels + row) * taps;
+      for (int64_t tap = 0; tap < taps; tap++) {
+        const int64_t* from = table.data() + tap * positions;
+        for (int64_t p = 0; p < positions; p++)
+          if (from[p] >= 0) weights[tap] += gradient[p] * image[from[p]];
+      }
+    }
+  }
+}
+
 }  // namespace
 
 Tensor run_conv(const Execution& x) {
@@ -158,6 +177,20 @@ Tensor run_conv_transpose(const Execution& x) {
   return result;
 }
 
+Tensor run_conv_filter_gradient(const Execution& x) {
+  const Tensor &image = x.operand(0), &gradient = x.operand(1);
+  int64_t group = x.params().integer("group");
+  Window w = window_of(x, x.values(x.params().dims("kernel")));
+  w.grid = spatial_of(image);
+  w.positions = spatial_of(gradient);
+  Tensor result = Tensor::zeros(image.dtype, joined(gradient.shape[1], image.shape[1] / group, w.kernel));
+  with_element_type(image, [&](auto element) {
+    differentiate_filter<decltype(element)>(image, gradient, result, group, meeting_points(w));
+  });
+  round_elements(result, x.round);
+  return result;
+}
+
 namespace {
 
 Scalar pooled_max(const Tensor& x, int64_t image, const std::vector<int64_t>& table, int64_t p, int64_t positions) {
@@ -195,6 +228,60 @@ Tensor run_pool(const Execution& x) {
     int64_t start = i / positions * grid, p = i % positions;
     result.set(i, is_max ? pooled_max(image, start, table, p, positions)
                          : pooled_mean(image, start, table, p, positions, include_pad));
+  }
+  round_elements(result, x.round);
+  return result;
+}
+
+namespace {
+
+// The tap of the greatest element at position p: the first one, but of NaNs the last.
+int64_t greatest_tap(const Tensor& x, int64_t image, const std::vector<int64_t>& table, int64_t p, int64_t positions) {
+  int64_t best = -1;
+  for (int64_t i = p; i < static_cast<int64_t>(table.size()); i += positions) {
+    if (table[i] < 0) continue;
+    if (best >= 0) {
+      Scalar value = x.at(image + table[i]), most = x.at(image + table[best]);
+      bool is_nan = evaluate(ScalarOp::Equal, std::array{value, value}).integer == 0;
+      if (!is_nan && evaluate(ScalarOp::Less, std::array{most, value}).integer == 0) continue;
+    }
+    best = i;
+  }
+  return best < 0 ? 0 : best / positions;
+}
+
+}  // namespace
+
+Tensor run_max_pool_tap(const Execution& x) {
+  const Tensor& image = x.operand(0);
+  Window w = window_of(x, x.params().integers("kernel"));
+  w.grid = spatial_of(image);
+  w.positions = x.values(x.params().dims("sizes"));
+  Tensor result = Tensor::zeros(x.op.type().dtype, joined(image.shape[0], image.shape[1], w.positions));
+  std::vector<int64_t> table = meeting_points(w);
+  int64_t grid = product_of(w.grid), positions = product_of(w.positions), count = result.elements();
+  for (int64_t i = 0; i < count; i++) {
+    int64_t tap = greatest_tap(image, i / positions * grid, table, i % positions, positions);
+    result.set(i, convert(Scalar::of_integer(DType::I64, tap), result.dtype));
+  }
+  return result;
+}
+
+Tensor run_max_pool_gradient(const Execution& x) {
+  const Tensor &gradient = x.operand(0), &taps = x.operand(1);
+  Window w = window_of(x, x.params().integers("kernel"));
+  w.grid = x.values(x.params().dims("sizes"));
+  w.positions = spatial_of(gradient);
+  Tensor result = Tensor::zeros(gradient.dtype, joined(gradient.shape[0], gradient.shape[1], w.grid));
+  std::vector<int64_t> table = meeting_points(w);
+  int64_t grid = product_of(w.grid), positions = product_of(w.positions), count = gradient.elements();
+  for (int64_t i = 0; i < count; i++) {
+    int64_t tap = taps.at(i).integer;
+    if (tap < 0 || tap >= product_of(w.kernel)) continue;
+    int64_t to = table[static_cast<size_t>(tap * positions + i % positions)];
+    if (to < 0) continue;
+    to += i / positions * grid;
+    result.set(to, evaluate(ScalarOp::Add, std::array{result.at(to), gradient.at(i)}, /*round=*/false));
   }
   round_elements(result, x.round);
   return result;

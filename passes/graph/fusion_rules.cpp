@@ -118,9 +118,9 @@ bool is_kernels_linear_attention(const Op& op) {
 }
 
 bool stands_alone(std::string_view family) {
-  static constexpr std::string_view kAlone[] = {"pool",      "recurrent", "linear_attention", "trees",
-                                                "positions", "suppress",  "scatter",          "scan",
-                                                "top_k",     "bit_cast"};
+  static constexpr std::string_view kAlone[] = {
+      "pool",    "pool_gradient", "filter_gradient", "recurrent", "linear_attention", "trees", "positions", "suppress",
+      "scatter", "scan",          "top_k",           "bit_cast"};
   return std::ranges::find(kAlone, family) != std::end(kAlone);
 }
 
@@ -139,7 +139,9 @@ bool is_kept_composite(const Op& op) {
 std::string_view family_of(const Op& op) {
   if (op.is(OpKind::Contract)) return "contraction";
   if (op.is(OpKind::Conv) || op.is(OpKind::ConvTranspose)) return "conv";
+  if (op.is(OpKind::ConvFilterGradient)) return "filter_gradient";
   if (op.is(OpKind::MaxPool) || op.is(OpKind::AveragePool)) return "pool";
+  if (op.is(OpKind::MaxPoolTap) || op.is(OpKind::MaxPoolGradient)) return "pool_gradient";
   if (op.is(OpKind::TruePositions)) return "positions";
   if (op.is(OpKind::Suppress)) return "suppress";
   if (op.is(OpKind::Scatter)) return "scatter";

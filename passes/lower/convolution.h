@@ -42,6 +42,8 @@ bool winograd_is_exact(Module&, const ConvForm&, WinogradAxis);
 LoweredGroup lower_winograd_axis(Context&, const Op& group, const ConvForm&, WinogradAxis);  // input as above
 LoweredGroup lower_depthwise(Context&, const Op& group, const ConvForm&);  // groups of 1, 2, 4 or 8 channels
 LoweredGroup lower_convolution(Context&, const Op& group);                 // the family: picks one of them
+LoweredGroup lower_filter_gradient(Context&, const Op& group);
 LoweredGroup lower_pool(Context&, const Op& group);
+LoweredGroup lower_pool_gradient(Context&, const Op& group);  // which taps max_pool took, and its gradient
 
 }  // namespace lapidary::lowering

@@ -178,8 +178,11 @@ Expr GroupEmitter::compute(const Value* value, const Coords& coords) {
     case OpKind::Contract:
     case OpKind::Conv:
     case OpKind::ConvTranspose:
+    case OpKind::ConvFilterGradient:
     case OpKind::MaxPool:
     case OpKind::AveragePool:
+    case OpKind::MaxPoolTap:
+    case OpKind::MaxPoolGradient:
       return emit_op_loops(*this, op, coords);
     case OpKind::ToHost:
     case OpKind::HostCall:

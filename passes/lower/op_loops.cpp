@@ -161,21 +161,33 @@ void apply_tap(Coords& where, Expr& inside, size_t axis, Tap tap) {
   inside = both(inside, tap.inside);
 }
 
+// A flat coordinate moved by a scalar.
+Coord displaced(Coord flat, const Expr& by, int lanes) {
+  if (flat.lanewise)
+    flat.lanewise = add(flat.lanewise, splat(by, lanes));
+  else
+    flat.digits[0].base = add(flat.digits[0].base, by);
+  return flat;
+}
+
+// Input coordinate here · scale + displacement - pad, where it is inside.
+Tap tap_at(GroupEmitter& emit, const Coords& coords, size_t axis, const Op& op, int64_t scale,
+           const Expr& displacement) {
+  KernelBuilder& builder = emit.builder;
+  Coord flat = emit.flatten(coords.axes[axis], nullptr);
+  flat = emit.flatten(
+      emit.shift(flat, builder.module.dims.neg(op.params.dims("pads")[axis - 2]), builder.dim(scale), coords.lanes),
+      nullptr);
+  flat = displaced(std::move(flat), displacement, coords.lanes);
+  const Dim extent = op.operand(0)->type.shape[axis];
+  return {flat, in_range(flat, integer(0), builder.parameter(extent), coords.lanes)};
+}
+
 // Input coordinate out · stride + kernel · dilation - pad of a convolution or pool.
 Tap window_tap(GroupEmitter& emit, const Coords& coords, size_t axis, const Op& op, size_t spatial,
                const Expr& kernel) {
-  KernelBuilder& builder = emit.builder;
-  const Shape& input = op.operand(0)->type.shape;
-  Coord flat = emit.flatten(coords.axes[axis], nullptr);
-  flat = emit.flatten(emit.shift(flat, builder.module.dims.neg(op.params.dims("pads")[spatial]),
-                                 builder.dim(op.params.integers("strides")[spatial]), coords.lanes),
-                      nullptr);
-  Expr displaced = mul(kernel, integer(op.params.integers("dilations")[spatial]));
-  if (flat.lanewise)
-    flat.lanewise = add(flat.lanewise, splat(displaced, coords.lanes));
-  else
-    flat.digits[0].base = add(flat.digits[0].base, displaced);
-  return {flat, in_range(flat, integer(0), builder.parameter(input[axis]), coords.lanes)};
+  return tap_at(emit, coords, axis, op, op.params.integers("strides")[spatial],
+                mul(kernel, integer(op.params.integers("dilations")[spatial])));
 }
 
 // Input coordinate (out + pad - kernel · dilation) / stride of a transposed convolution, where it divides.
@@ -216,11 +228,7 @@ Expr convolution(GroupEmitter& emit, const Op& op, const Coords& coords) {
     Coords from = coords, weights = coords;
     Expr inside;
     from.axes[1] = emit.shift(emit.flatten(split.quotient, nullptr), builder.dim(0), in_per_group, coords.lanes);
-    from.axes[1] = emit.flatten(from.axes[1], nullptr);
-    if (from.axes[1].lanewise)
-      from.axes[1].lanewise = add(from.axes[1].lanewise, splat(k[0], coords.lanes));
-    else
-      from.axes[1].digits[0].base = add(from.axes[1].digits[0].base, k[0]);
+    from.axes[1] = displaced(emit.flatten(from.axes[1], nullptr), k[0], coords.lanes);
     if (transposed)
       weights.axes = {from.axes[1], split.remainder};
     else
@@ -240,17 +248,110 @@ Expr convolution(GroupEmitter& emit, const Op& op, const Coords& coords) {
   return acc.get();
 }
 
+// x [N, C, …], dy [N, O, …] → [O, C/group, k…].
+Expr filter_gradient(GroupEmitter& emit, const Op& op, const Coords& coords) {
+  KernelBuilder& builder = emit.builder;
+  DimPool& dims = builder.module.dims;
+  const Value *x = op.operand(0), *dy = op.operand(1);
+  std::vector<Dim> extents = {dy->type.shape[0]};
+  for (size_t i = 2; i < dy->type.shape.size(); ++i) extents.push_back(dy->type.shape[i]);
+  Coord channel = coords.axes[1];
+  if (const int64_t group = op.params.integer("group"); group > 1) {
+    const Dim outputs = dims.floordiv(op.type().shape[0], builder.dim(group));
+    const Coord part =
+        divide_lanes(builder, emit.flatten(coords.axes[0], op.type().shape[0]), outputs, coords.lanes).quotient;
+    const Coord first = emit.flatten(
+        emit.shift(emit.flatten(part, nullptr), builder.dim(0), op.type().shape[1], coords.lanes), nullptr);
+    Expr a = lane_values(first, coords.lanes), b = lane_values(emit.flatten(channel, nullptr), coords.lanes);
+    const int lanes = std::max(a->type.lanes, b->type.lanes);
+    Expr sum = add(splat_to(a, lanes), splat_to(b, lanes));
+    channel = lanes == 1 ? at(sum) : lanewise(sum);
+  }
+  const Accumulator acc(emit.block(), identity_of(OpKind::ReduceSum, op.type().dtype), coords.lanes);
+  nest(emit, extents, [&](const std::vector<Expr>& position) {
+    Coords from = coords, gradient = coords.with({at(position[0]), coords.axes[0]});
+    from.axes[0] = at(position[0]);
+    from.axes[1] = channel;
+    Expr inside;
+    for (size_t axis = 2; axis < coords.axes.size(); ++axis) {
+      Expr window = mul(position[axis - 1], integer(op.params.integers("strides")[axis - 2]));
+      apply_tap(from, inside, axis, tap_at(emit, coords, axis, op, op.params.integers("dilations")[axis - 2], window));
+      gradient.axes.push_back(at(position[axis - 1]));
+    }
+    Expr element = emit.value_or_scalar(x, from), weight = emit.value_or_scalar(dy, gradient);
+    if (inside) {
+      const int lanes = std::max(element->type.lanes, inside->type.lanes);
+      element = select(splat_to(inside, lanes), splat_to(element, lanes),
+                       constant(number(compute_dtype(x->type.dtype), 0), lanes));
+    }
+    acc.set(emit.block(), multiply_add(element, weight, acc.get()));
+  });
+  return acc.get();
+}
+
+std::vector<Dim> window_extents(KernelBuilder& builder, const Op& op) {
+  std::vector<Dim> extents;
+  for (int64_t extent : op.params.integers("kernel")) extents.push_back(builder.dim(extent));
+  return extents;
+}
+
+// The number of a tap, row-major.
+Expr tap_number(const Op& op, const std::vector<Expr>& k) {
+  Expr tap = integer(0);
+  for (size_t i = 0; i < k.size(); ++i) tap = add(mul(tap, integer(op.params.integers("kernel")[i])), k[i]);
+  return tap;
+}
+
+Expr max_pool_tap(GroupEmitter& emit, const Op& op, const Coords& coords) {
+  KernelBuilder& builder = emit.builder;
+  const DType dtype = op.type().dtype;
+  const Accumulator best(emit.block(), identity_of(OpKind::ReduceMax, op.operand(0)->type.dtype), coords.lanes);
+  const Accumulator tap(emit.block(), constant(number(dtype, 0)), coords.lanes);
+  const Accumulator found(emit.block(), constant(Scalar::of_bool(false)), coords.lanes);
+  nest(emit, window_extents(builder, op), [&](const std::vector<Expr>& k) {
+    Coords from = coords;
+    Expr inside;
+    for (size_t i = 0; i < k.size(); ++i) apply_tap(from, inside, i + 2, window_tap(emit, coords, i + 2, op, i, k[i]));
+    Expr element = splat_to(emit.value(op.operand(0), from), coords.lanes);
+    Expr none = apply(ScalarOp::Not, {found.get()}), is_nan = apply(ScalarOp::Not, {equal(element, element)});
+    Expr takes = apply(ScalarOp::Or, {none, apply(ScalarOp::Or, {less(best.get(), element), is_nan})});
+    if (inside) takes = both(takes, splat_to(inside, coords.lanes));
+    takes = emit.block().let("takes", takes);
+    best.set(emit.block(), select(takes, element, best.get()));
+    tap.set(emit.block(), select(takes, splat(convert(tap_number(op, k), dtype), coords.lanes), tap.get()));
+    found.set(emit.block(), apply(ScalarOp::Or, {found.get(), takes}));
+  });
+  return tap.get();
+}
+
+Expr max_pool_gradient(GroupEmitter& emit, const Op& op, const Coords& coords) {
+  KernelBuilder& builder = emit.builder;
+  const Value *dy = op.operand(0), *taps = op.operand(1);
+  const Accumulator acc(emit.block(), identity_of(OpKind::ReduceSum, op.type().dtype), coords.lanes);
+  nest(emit, window_extents(builder, op), [&](const std::vector<Expr>& k) {
+    Coords from = coords;
+    Expr inside;
+    for (size_t i = 0; i < k.size(); ++i)
+      apply_tap(from, inside, i + 2, transposed_tap(emit, coords, i + 2, op, i, k[i]));
+    Expr tap = splat_to(emit.value(taps, from), coords.lanes);
+    Expr took = equal(tap, splat(convert(tap_number(op, k), taps->type.dtype), coords.lanes));
+    took = both(took, splat_to(inside, coords.lanes));
+    Expr gradient = splat_to(emit.value(dy, from), coords.lanes);
+    Expr zero = constant(number(compute_dtype(op.type().dtype), 0), coords.lanes);
+    acc.set(emit.block(), add(acc.get(), select(took, gradient, zero)));
+  });
+  return acc.get();
+}
+
 Expr pool(GroupEmitter& emit, const Op& op, const Coords& coords) {
   KernelBuilder& builder = emit.builder;
   const bool average = op.is(OpKind::AveragePool);
   const OpKind reduction = average ? OpKind::ReduceSum : OpKind::ReduceMax;
   const DType dtype = compute_dtype(op.type().dtype);
-  std::vector<Dim> extents;
-  for (int64_t extent : op.params.integers("kernel")) extents.push_back(builder.dim(extent));
   Expr identity = identity_of(reduction, op.type().dtype);
   const Accumulator acc(emit.block(), identity, coords.lanes);
   const Accumulator count(emit.block(), identity_of(OpKind::ReduceSum, dtype), coords.lanes);
-  nest(emit, extents, [&](const std::vector<Expr>& k) {
+  nest(emit, window_extents(builder, op), [&](const std::vector<Expr>& k) {
     Coords from = coords;
     Expr inside, counted;
     for (size_t i = 0; i < k.size(); ++i) {
@@ -279,7 +380,10 @@ Expr pool(GroupEmitter& emit, const Op& op, const Coords& coords) {
 Expr emit_op_loops(GroupEmitter& emit, const Op& op, const Coords& coords) {
   if (op.is(OpKind::Contract)) return contraction(emit, op, coords);
   if (op.is(OpKind::Conv) || op.is(OpKind::ConvTranspose)) return convolution(emit, op, coords);
+  if (op.is(OpKind::ConvFilterGradient)) return filter_gradient(emit, op, coords);
   if (op.is(OpKind::MaxPool) || op.is(OpKind::AveragePool)) return pool(emit, op, coords);
+  if (op.is(OpKind::MaxPoolTap)) return max_pool_tap(emit, op, coords);
+  if (op.is(OpKind::MaxPoolGradient)) return max_pool_gradient(emit, op, coords);
   return reduction(emit, op, coords);
 }
 

@@ -37,6 +37,14 @@ Dim convolution_flops(Module& module, const Op& op) {
   return total;
 }
 
+// A product for each element of dy and each weight of its output channel.
+Dim filter_gradient_flops(Module& module, const Op& op) {
+  DimPool& dims = module.dims;
+  Dim total = dims.mul(dims.constant(2), element_count(dims, op.operand(1)->type));
+  for (size_t axis = 1; axis < op.type().shape.size(); ++axis) total = dims.mul(total, op.type().shape[axis]);
+  return total;
+}
+
 Dim pool_flops(Module& module, const Op& op) {
   Dim total = element_count(module.dims, op.type());
   for (int64_t extent : op.params.integers("kernel")) total = module.dims.mul(total, module.dims.constant(extent));
@@ -66,8 +74,12 @@ Dim flops_of(Module& module, const Op& op) {
     case OpKind::Conv:
     case OpKind::ConvTranspose:
       return convolution_flops(module, op);
+    case OpKind::ConvFilterGradient:
+      return filter_gradient_flops(module, op);
     case OpKind::MaxPool:
     case OpKind::AveragePool:
+    case OpKind::MaxPoolTap:
+    case OpKind::MaxPoolGradient:
       return pool_flops(module, op);
     case OpKind::Loop:
       return module.dims.mul(op.params.dim("trips"), region_flops(module, op));

@@ -302,6 +302,59 @@ TEST_F(GraphBuilderTest, TransposedConvolutionsAndPools) {
             "strides has 1 entries, expected 2");
 }
 
+TEST_F(GraphBuilderTest, GradientsOfWindows) {
+  const auto filter = [&](int64_t group, Shape kernel) {
+    return Params{{"group", group},
+                  {"strides", std::vector<int64_t>{2, 1}},
+                  {"dilations", std::vector<int64_t>{1, 2}},
+                  {"pads", b.shape({1, 0, 1, 0})},
+                  {"kernel", std::move(kernel)}};
+  };
+  Value *x = tensor({Shape{N, b.dim(6), b.dim(8), b.dim(9)}}), *dy = tensor({Shape{N, b.dim(4), b.dim(4), b.dim(5)}});
+  const auto gradient = [&](Value* of, const Params& params) {
+    return b.create(OpKind::ConvFilterGradient, {x, of}, params).result();
+  };
+  EXPECT_EQ(type(gradient(dy, filter(2, b.shape({3, 3})))), "f32[4, 3, 3, 3]");
+  EXPECT_TRUE(module.checks.empty());
+  EXPECT_EQ(failure([&] {
+              gradient(dy, filter(2, b.shape({3, 2})));
+            }),
+            "the gradient's extents and the windows are 5 and 7, expected equal");
+  EXPECT_EQ(failure([&] {
+              gradient(dy, filter(4, b.shape({3, 3})));
+            }),
+            "6 input channels are not a multiple of group 4");
+  EXPECT_EQ(failure([&] { gradient(dy, filter(2, b.shape({3}))); }), "kernel has 1 entries, expected 2");
+  EXPECT_EQ(failure([&] { gradient(dy, filter(2, b.shape({3, 0}))); }), "kernel contains 0, expected at least 1");
+  EXPECT_EQ(failure([&] {
+              gradient(tensor({2, 4, 4}), filter(2, b.shape({3, 3})));
+            }),
+            "the result's gradient has rank 3, expected 4");
+
+  const auto pool = [&](int64_t taps, Shape sizes) {
+    return Params{{"kernel", std::vector<int64_t>{taps}},
+                  {"strides", std::vector<int64_t>{2}},
+                  {"dilations", std::vector<int64_t>{1}},
+                  {"pads", b.shape({0, 0})},
+                  {"sizes", std::move(sizes)}};
+  };
+  Value *pooled = tensor({1, 4, 600}), *grown = tensor({1, 4, 50});
+  Value* taps = b.create(OpKind::MaxPoolTap, {pooled}, pool(3, b.shape({50}))).result();
+  EXPECT_EQ(type(taps), "u8[1, 4, 50]");
+  EXPECT_EQ(type(b.create(OpKind::MaxPoolTap, {pooled}, pool(256, b.shape({50}))).result()), "u8[1, 4, 50]");
+  EXPECT_EQ(type(b.create(OpKind::MaxPoolTap, {pooled}, pool(257, b.shape({50}))).result()), "i32[1, 4, 50]");
+  const auto back = [&](Value* gradients, Value* of, int64_t extent) {
+    return b.create(OpKind::MaxPoolGradient, {gradients, of}, pool(extent, b.shape({600}))).result();
+  };
+  EXPECT_EQ(type(back(grown, taps, 3)), "f32[1, 4, 600]");
+  EXPECT_EQ(failure([&] { back(grown, taps, 257); }), "the taps are u8, expected i32");
+  EXPECT_EQ(failure([&] {
+              back(tensor({1, 4, 51}), taps, 3);
+            }),
+            "extents of taps and gradients are 50 and 51, expected equal");
+  EXPECT_EQ(failure([&] { back(tensor({1, 4, 50}, DType::I32), taps, 3); }), "max_pool_gradient of i32");
+}
+
 TEST_F(GraphBuilderTest, LoopsStackTheirSlices) {
   Value* h = tensor({2, 4});
   auto results =

@@ -194,6 +194,46 @@ TEST_F(InterpreterTest, ConvolutionsAndTheirTransposes) {
   EXPECT_EQ(left, right);
 }
 
+TEST_F(InterpreterTest, FilterGradientByHand) {
+  Tensor x = floats({1, 1, 4}, {1, 2, 3, 4}), dy = floats({1, 1, 3}, {1, 10, 100});
+  Tensor dw = run({x, dy}, [](GraphBuilder& b, auto& in) {
+    Params params{{"group", int64_t{1}},
+                  {"strides", Extents{2}},
+                  {"dilations", Extents{1}},
+                  {"pads", b.shape({1, 2})},
+                  {"kernel", b.shape({3})}};
+    return b.create(OpKind::ConvFilterGradient, {in[0], in[1]}, params).result();
+  });
+  ASSERT_EQ(dw.shape, (Extents{1, 1, 3}));  // windows 0 1 2, 2 3 4, 4 0 0
+  EXPECT_EQ(dw.numbers, (Numbers{420, 31, 42}));
+}
+
+// conv is linear in its weight: the gradient by one weight is <conv(x, that weight alone), dy>.
+TEST_F(InterpreterTest, FilterGradientsAreConvolutionsOfSingleWeights) {
+  constexpr int64_t kGroup = 2;
+  Tensor x = counting({2, 4, 8, 6}), dy = counting({2, 6, 4, 4});
+  Extents strides = {2, 1}, dilations = {1, 2};
+  Tensor dw = run({x, dy}, [&](GraphBuilder& b, auto& in) {
+    Params params{{"group", kGroup},
+                  {"strides", strides},
+                  {"dilations", dilations},
+                  {"pads", b.shape({1, 2, 1, 0})},
+                  {"kernel", b.shape({3, 3})}};
+    return b.create(OpKind::ConvFilterGradient, {in[0], in[1]}, params).result();
+  });
+  ASSERT_EQ(dw.shape, (Extents{6, 2, 3, 3}));
+  for (int64_t i = 0; i < dw.elements(); i += 5) {
+    Tensor w = Tensor::zeros(DType::F32, dw.shape);
+    w.numbers[i] = 1;
+    Tensor y = run({x, w}, [&](auto& b, auto& in) {
+      return b.conv(in[0], in[1], nullptr, kGroup, strides, dilations, b.shape({1, 2, 1, 0}));
+    });
+    double sum = 0;
+    for (int64_t j = 0; j < y.elements(); j++) sum += y.numbers[j] * dy.numbers[j];
+    ASSERT_EQ(dw.numbers[i], sum) << i;
+  }
+}
+
 TEST_F(InterpreterTest, Pools) {
   Tensor x = floats({1, 1, 5}, {1, 5, 2, 4, 3});
   auto pooled = [&](OpKind kind, int64_t include_pad) {
@@ -217,6 +257,67 @@ TEST_F(InterpreterTest, Pools) {
   EXPECT_EQ(excluded[2], 3.5);
   EXPECT_EQ(included[2], round_to(DType::F32, 7.0 / 3));
   EXPECT_EQ(included[3], 0) << "one position in the padding, the rest beyond it";
+}
+
+// Equal elements: the first; NaN: the last; windows that overlap add up; what lies in the padding takes nothing.
+TEST_F(InterpreterTest, MaxPoolGradients) {
+  const double nan = std::numeric_limits<double>::quiet_NaN(), minus = -std::numeric_limits<double>::infinity();
+  auto taps_and_gradient = [&](const Tensor& x, int64_t stride, int64_t lo, int64_t hi, Numbers dy) {
+    const auto outputs = static_cast<int64_t>(dy.size());
+    return run_all({x, floats({1, 1, outputs}, std::move(dy))}, [&](GraphBuilder& b, auto& in) {
+      Params params{{"kernel", Extents{3}},
+                    {"strides", Extents{stride}},
+                    {"dilations", Extents{1}},
+                    {"pads", b.shape({lo, hi})},
+                    {"sizes", b.shape({outputs})}};
+      Value* taps = b.create(OpKind::MaxPoolTap, {in[0]}, params).result();
+      params.set("sizes", Shape{in[0]->type.shape[2]});
+      return std::vector<Value*>{taps, b.create(OpKind::MaxPoolGradient, {in[1], taps}, params).result()};
+    });
+  };
+  std::vector<Tensor> strided = taps_and_gradient(floats({1, 1, 5}, {1, 5, 5, 4, 3}), 2, 1, 1, {1, 10, 100});
+  EXPECT_EQ(strided[0].dtype, DType::U8);
+  EXPECT_EQ(strided[0].integers, (Extents{2, 0, 0}));
+  EXPECT_EQ(strided[1].numbers, (Numbers{0, 11, 0, 100, 0}));
+  std::vector<Tensor> broken = taps_and_gradient(floats({1, 1, 5}, {nan, nan, 5, minus, minus}), 1, 0, 1, {1, 2, 4, 8});
+  EXPECT_EQ(broken[0].integers, (Extents{1, 0, 0, 0}));
+  EXPECT_EQ(broken[1].numbers, (Numbers{0, 3, 4, 8, 0}));
+  std::vector<Tensor> beside = taps_and_gradient(floats({1, 1, 2}, {minus, minus}), 4, 1, 4, {1, 2});
+  EXPECT_EQ(beside[0].integers, (Extents{1, 0}));
+  EXPECT_EQ(beside[1].numbers, (Numbers{1, 0}));
+}
+
+// Against differences of max_pool, of elements far enough apart.
+TEST_F(InterpreterTest, MaxPoolGradientsAreDifferences) {
+  constexpr int64_t kHeight = 5, kWidth = 7;
+  constexpr double kStep = 0.25;
+  Tensor x = Tensor::zeros(DType::F32, {2, 1, kHeight, kWidth}), dy = counting({2, 1, 3, 3});
+  for (int64_t i = 0; i < x.elements(); i++) x.numbers[i] = static_cast<double>(i * 37 % 71);
+  auto params = [](GraphBuilder& b, const Shape& sizes) {
+    return Params{{"kernel", Extents{3, 2}},
+                  {"strides", Extents{2, 3}},
+                  {"dilations", Extents{1, 2}},
+                  {"pads", b.shape({1, 0, 1, 2})},
+                  {"sizes", sizes}};
+  };
+  Tensor dx = run({x, dy}, [&](GraphBuilder& b, auto& in) {
+    Value* taps = b.create(OpKind::MaxPoolTap, {in[0]}, params(b, b.shape({3, 3}))).result();
+    return b.create(OpKind::MaxPoolGradient, {in[1], taps}, params(b, b.shape({kHeight, kWidth}))).result();
+  });
+  auto loss = [&](const Tensor& at) {
+    Tensor y = run({at}, [&](GraphBuilder& b, auto& in) {
+      return b.create(OpKind::MaxPool, {in[0]}, params(b, b.shape({3, 3}))).result();
+    });
+    double sum = 0;
+    for (int64_t i = 0; i < y.elements(); i++) sum += y.numbers[i] * dy.numbers[i];
+    return sum;
+  };
+  for (int64_t i = 0; i < x.elements(); i++) {
+    Tensor more = x, less = x;
+    more.numbers[i] += kStep;
+    less.numbers[i] -= kStep;
+    ASSERT_EQ(dx.numbers[i], (loss(more) - loss(less)) / (2 * kStep)) << i;
+  }
 }
 
 TEST_F(InterpreterTest, IotaDimsAndConvert) {
