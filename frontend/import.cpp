@@ -130,24 +130,37 @@ void Importer::yield_results(Function& function, const Body& body, const Binding
   build.yield(values);
 }
 
-std::unique_ptr<Module> Importer::run(const std::string& name) {
-  if (!check_versions()) return nullptr;
-  Opsets opsets(model_.opset_import(), report_);
-  structure_ = check_structure(model_, report_);
-  module_->name = name;
-  Function& function = module_->add_function("run");
+void Importer::import_function(const std::string& name, const Opsets& opsets, TrainingMode* training) {
+  training_ = training;
+  Function& function = module_->add_function(name);
   RegionWriter writer(*module_, *function.body);
   Scope scope{writer};
   load_initializers(model_.graph(), scope);
   for (const auto& input : model_.graph().input()) scope.declared[input.name()] = &input;
   declare_inputs(function, scope);
-  if (report_.failed()) return nullptr;  // names are not to be trusted
+  if (report_.failed()) return;  // names are not to be trusted
+  if (training) declare_states(function, scope);
 
   Body body = Body::of(model_.graph());
   import_body(body, scope, Frame{opsets, {}, "", 0});
   const Bindings results = results_of(body, scope);
   sum_up_missing();
   if (!report_.failed()) yield_results(function, body, results, writer.build);
+  if (!report_.failed() && training) yield_states(function);
+}
+
+std::unique_ptr<Module> Importer::run(const std::string& name) {
+  if (!check_versions()) return nullptr;
+  Opsets opsets(model_.opset_import(), report_);
+  structure_ = check_structure(model_, report_);
+  module_->name = name;
+  if (options_.training) {
+    TrainingMode inference, training{.trains = true};
+    import_function("run", opsets, &inference);
+    if (!report_.failed()) import_function("train_step", opsets, &training);
+  } else {
+    import_function("run", opsets, nullptr);
+  }
   if (report_.failed()) return nullptr;
   refresh_dims(*module_);
   return std::move(module_);
@@ -331,6 +344,7 @@ Importer::Bindings Importer::import_operator(const NodeProto& proto, const OpSch
   const OpEntry* entry = find_importer(schema.domain(), schema.Name());
   if (entry || is_flex_attention(schema)) {
     Node node(scope.writer.build, proto, schema, attributes, std::move(inputs), tensors_);
+    node.training = training_;
     Bindings results = entry ? entry->import(node) : import_flex_attention(node, attributes, scope, frame);
     for (const std::string& warning : node.warnings)
       report_.warning(module_->describe(scope.writer.build.origin) + ": " + warning);

@@ -15,6 +15,10 @@ struct ImportOptions {
   std::map<std::string, std::vector<int64_t>> shapes;  // --shape: fixes an input's extents (-1 keeps one symbolic)
   std::map<std::string, int64_t> lengths;              // --length: how many parts an input has that is a sequence
   std::map<std::string, bool> present;                 // --optional: whether an optional input has an element
+  // Two functions instead of one: `run`, the model as it infers, and `train_step`, as it is while it trains, whose
+  // results are the model's and the new values of its statistics. Parameters, the floating-point initializers but for
+  // single numbers, are states of the module; so is the number of the step, which `train_step` reads.
+  bool training = false;
   int max_nesting = 100;
 };
 

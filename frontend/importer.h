@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 
 #include "frontend/import.h"
 #include "frontend/node.h"
@@ -58,6 +59,7 @@ class Importer {
 
  private:
   // --- import.cpp
+  void import_function(const std::string& name, const Opsets&, TrainingMode*);
   bool check_versions() const;
   void note_defaults(const Scope&);
   void declare_inputs(Function&, Scope&);
@@ -78,6 +80,12 @@ class Importer {
   void yield_results(Function&, const Body&, const Bindings& results, GraphBuilder&);
   void note_missing(const NodeProto&, const OpSchema*, int opset);
   void sum_up_missing();
+
+  // --- states.cpp
+  std::set<std::string_view> statistics() const;
+  void declare_states(Function&, Scope&);
+  void declare_step(Function&);
+  void yield_states(Function&);
 
   // --- if.cpp
   struct Branch;
@@ -122,6 +130,7 @@ class Importer {
   std::unique_ptr<Module> module_;
   Signature signature_;
   Structure structure_;
+  TrainingMode* training_ = nullptr;                     // of the function that is being imported
   std::map<const FunctionProto*, Opsets> function_opsets_;
   std::map<std::string, int>
       missing_;                  // operators we have no importer for, also where a failure before them hides them

@@ -5,6 +5,7 @@
 // message.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -43,6 +44,13 @@ std::string counted(int64_t count, const char* noun);  // "1 input", "2 inputs"
 
 constexpr Interval kExtents{0, INT64_C(1) << 40};  // what the host holds an extent or count it reads to
 
+// What operators do otherwise in the functions of a model that is trained.
+struct TrainingMode {
+  bool trains = false;            // else as in inference, whatever attributes say
+  Value* step = nullptr;          // i64 [], the number of the step: what random numbers differ by; null: they do not
+  std::map<Value*, Value*> next;  // of states, where an operator gives them new values
+};
+
 class Node {
  public:
   Node(GraphBuilder& build, const NodeProto& proto, const OpSchema& schema, Attributes attributes,
@@ -60,6 +68,9 @@ class Node {
   const NodeProto& proto;
   std::vector<std::string> warnings;  // of what is imported otherwise than the model's author may expect
 
+  TrainingMode* training = nullptr;  // null: the model as it stands
+
+  bool infers() const { return training && !training->trains; }
   DimPool& dims() const { return build.module.dims; }
   int input_count() const { return static_cast<int>(inputs_.size()); }
   Binding binding(int index) const { return index < input_count() ? inputs_[index] : Binding(); }

@@ -2,6 +2,7 @@
 #include "ir/program.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "ir/error.h"
@@ -154,6 +155,12 @@ uint32_t add_weight(Program& program, ConstantId id) {
   }
   program.weights.push_back(id);
   return static_cast<uint32_t>(program.weights.size() - 1);
+}
+
+bool begins_as_zeros(const Module& module, const State& state) {
+  Scalar value;
+  if (!module.constants.is_splat(state.initial, &value)) return false;
+  return is_float(value.dtype) ? value.number == 0 && !std::signbit(value.number) : value.integer == 0;
 }
 
 uint32_t add_flag(Program& program, std::string message) {

@@ -127,6 +127,7 @@ struct Program {
 // Adds a kernel unless an equal one is there; returns its index.
 uint32_t add_kernel(Program&, loops::Kernel);
 uint32_t add_weight(Program&, ConstantId);
+bool begins_as_zeros(const Module&, const State&);  // such a one needs no weight
 uint32_t add_flag(Program&, std::string message);
 std::string print_program(const Program&);  // steps, buffers, plan: what --emit=program shows and lit tests check
 

@@ -132,7 +132,7 @@ typedef struct {
   const char *name;
   const int64_t *dims; /* rank of them */
   int64_t offset, bytes;
-  int64_t initial; /* where its first value lies in the weights */
+  int64_t initial; /* where its first value lies in the weights; -1: it is zeros */
   uint32_t dtype, rank;
   uint32_t kind; /* an lpd_state_kind */
   uint32_t unused;

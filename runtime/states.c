@@ -10,14 +10,27 @@ static lpd_status copy(lpd_instance *instance, void *to, const void *from, int64
   return LPD_OK;
 }
 
+static lpd_status clear(lpd_instance *instance, char *to, int64_t bytes) {
+  static const char zeros[65536];
+  lpd_status status = LPD_OK;
+  while (bytes > 0 && !status) {
+    const int64_t piece = bytes < (int64_t)sizeof zeros ? bytes : (int64_t)sizeof zeros;
+    status = copy(instance, to, zeros, piece, LPD_TO_DEVICE);
+    to += piece, bytes -= piece;
+  }
+  return status;
+}
+
 lpd_status lpd_provide_states(lpd_instance *instance) {
   const lpd_model *model = instance->model;
   if (instance->states.data || model->state_bytes == 0) return LPD_OK;
   lpd_status status = lpd_grow(instance, &instance->states, LPD_SEEN, model->state_bytes, 0, "the states");
   for (uint32_t i = 0; i < model->state_count && !status; ++i) {
     const lpd_state *state = &model->states[i];
-    status = copy(instance, (char *)instance->states.data + state->offset,
-                  (const char *)instance->seen_weights + state->initial, state->bytes, LPD_WITHIN_DEVICE);
+    char *to = (char *)instance->states.data + state->offset;
+    status = state->initial < 0 ? clear(instance, to, state->bytes)
+                                : copy(instance, to, (const char *)instance->seen_weights + state->initial,
+                                       state->bytes, LPD_WITHIN_DEVICE);
   }
   if (status) lpd_release(instance, &instance->states, LPD_SEEN);
   return status;

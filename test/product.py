@@ -50,6 +50,11 @@ class TensorInfo(c.Structure):
                 ("dim_names", c.POINTER(c.c_char_p))]
 
 
+class StateInfo(c.Structure):
+    _fields_ = [("size", c.c_uint32), ("kind", c.c_int), ("name", c.c_char_p), ("dtype", c.c_uint8), ("rank", c.c_uint8),
+                ("dims", c.POINTER(c.c_int64))]
+
+
 class _Views(np.ndarray):
     """An array that keeps alive what it points to."""
 
@@ -76,6 +81,11 @@ class Product:
         count = self._function("output_count", c.c_int32)()
         self.outputs = [self._describe(len(self.inputs) + i) for i in range(count)]
         self._bound = {}
+        self.states = {}    # name -> (index, kind, dtype, shape)
+        for i in range(self._function("state_count", c.c_int32)()):
+            info = StateInfo(size=c.sizeof(StateInfo))
+            self._check(self._function("state_describe")(i, c.byref(info)))
+            self.states[info.name.decode()] = (i, info.kind, DTYPES[info.dtype], [info.dims[k] for k in range(info.rank)])
 
     def _function(self, name, result=c.c_int):
         function = getattr(self.library, f"{self.symbol}_{name}")
@@ -94,6 +104,8 @@ class Product:
 
     def bind(self, feeds):
         for slot, (name, code, _) in enumerate(self.inputs):
+            if name not in feeds and self.states:    # of another entry point
+                continue
             array = np.asarray(feeds[name], order="C")
             if code == STRING:
                 self.bind_bytes(slot, code, array.shape, packed(array.ravel().tolist()))
@@ -131,8 +143,37 @@ class Product:
         holder.block = block
         return holder
 
-    def step(self, cancel=None):
-        self._check(self._function("run")(self.instance, 0, None if cancel is None else c.byref(cancel)))
+    def step(self, cancel=None, entry=0):
+        self._check(self._function("run")(self.instance, entry, None if cancel is None else c.byref(cancel)))
+
+    def call(self, entry, feeds):
+        """Runs an entry point by name; its outputs by theirs."""
+        self.bind(feeds)
+        index = self._function("entry_index", c.c_int32)(entry.encode())
+        self.step(entry=index)
+        results = {}
+        for i, (name, _, _) in enumerate(self.outputs):
+            try:
+                results[name] = self.result(i)
+            except ProductError:    # of another entry point
+                pass
+        return results
+
+    def _state(self, name, array):
+        index, _, dtype, shape = self.states[name]
+        dims = (c.c_int64 * max(len(shape), 1))(*shape)
+        return index, Tensor(c.sizeof(Tensor), 0, array.ctypes.data, array.nbytes, CODES[np.dtype(dtype)], len(shape), dims, None)
+
+    def state(self, name):
+        array = np.empty(self.states[name][3], self.states[name][2])
+        index, tensor = self._state(name, array)
+        self._check(self._function("state_get")(self.instance, index, c.byref(tensor)))
+        return array
+
+    def set_state(self, name, value):
+        array = np.ascontiguousarray(np.broadcast_to(np.asarray(value, self.states[name][2]), self.states[name][3]))
+        index, tensor = self._state(name, array)
+        self._check(self._function("state_set")(self.instance, index, c.byref(tensor)))
 
     def output_tensor(self, index):
         tensor = Tensor(size=c.sizeof(Tensor))

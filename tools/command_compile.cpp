@@ -13,6 +13,7 @@
 #include "runtime/lapidary.h"
 #include "tools/commands.h"
 #include "tools/emit_images.h"
+#include "tools/train_options.h"
 
 namespace lapidary::tools {
 
@@ -57,6 +58,8 @@ namespace {
 
 struct Arguments {
   CompileOptions compile;
+  TrainArguments train;
+  bool trains = false;
   std::string output;
   std::string weights = "model";
   std::vector<std::string> emit = {"so"};
@@ -204,6 +207,9 @@ void add_compile_command(CLI::App& app, std::function<int()>& action) {
                    "model, or seeded=SEED: made up when the product is opened, which then is small and good to measure "
                    "with; its outputs mean nothing")
       ->capture_default_str();
+  command->add_flag("--train", arguments->trains,
+                    "entry points train_step and eval_step beside run: see --loss and --optimizer");
+  add_train_options(*command, arguments->train);
   std::vector<std::string> kinds;
   for (const ProductKind& kind : kProducts) kinds.push_back(kind.name);
   kinds.insert(kinds.end(), std::begin(kImages), std::end(kImages));
@@ -219,6 +225,7 @@ void add_compile_command(CLI::App& app, std::function<int()>& action) {
   command->callback([arguments, &action] {
     action = [arguments] {
       arguments->compile.seed = parse_weights(arguments->weights);
+      if (arguments->trains) arguments->compile.train = parse_train(arguments->train);
       return run(*arguments);
     };
   });

@@ -81,6 +81,7 @@ std::unique_ptr<Module> import(const CompileOptions& options) {
   import_options.shapes = parse_shapes(options.shapes);
   import_options.lengths = parse_counts("--length", "NAME=3", options.lengths);
   import_options.present = parse_optionals(options.optionals);
+  import_options.training = options.train.has_value();
   std::unique_ptr<Module> module = frontend::import_model(options.model, import_options, diagnostics);
   if (!options.quiet) {
     for (const Diagnostic& warning : diagnostics.warnings()) fmt::print(stderr, "warning: {}\n", warning.message);
@@ -158,6 +159,21 @@ void timed(const CompileOptions& options, const char* what, Body body) {
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (options.time_passes) fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, what);
 }
+// On a graph in which normalisations and the like have their names, whose gradients are better than their bodies'.
+void add_training(Module& module, const CompileOptions& options, const passes::Options& passes) {
+  passes::run_passes(module, {"canonicalise", "fold-constants", "merge-equal", "drop-dead", "recognise-composites"},
+                     passes);
+  timed(options, "differentiate", [&] {
+    const train::TrainNotes notes = train::add_training(module, *options.train);
+    if (const std::vector<std::string> violations = verify(module); !violations.empty())
+      throw Error(Fault::Internal, fmt::format("after training was added the module is malformed:\n  {}",
+                                               fmt::join(violations, "\n  ")));
+    for (const std::string& name : notes.unreached)
+      if (!options.quiet)
+        fmt::print(stderr, "warning: parameter '{}' does not move: the loss does not depend on it\n", printable(name));
+  });
+}
+
 void check_dump_names(const CompileOptions& options) {
   for (const std::string& name : options.dump_after)
     if (name != "all" && name != "import") passes::pass_named(name);
@@ -186,7 +202,10 @@ Compiled compile_graph(const CompileOptions& options) {
   result.module = import(options);
   passes.after_pass("import", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
                     *result.module);
-  about_model(options, [&] { passes::run_graph_passes(*result.module, passes); });
+  about_model(options, [&] {
+    if (options.train) add_training(*result.module, options, passes);
+    passes::run_graph_passes(*result.module, passes);
+  });
   return result;
 }
 

@@ -13,6 +13,7 @@
 #include "ir/error.h"
 #include "ir/program.h"
 #include "passes/pipeline.h"
+#include "passes/train/train.h"
 
 namespace lapidary::tools {
 
@@ -32,6 +33,7 @@ struct CompileOptions {
   std::optional<uint64_t> seed;  // of made-up weights
   bool no_cache = false;         // of images for CUDA
   bool quiet = false;            // no warnings
+  std::optional<train::TrainOptions> train;
 };
 
 // Runs body(); what it finds wrong with the model gets the model's name in front.

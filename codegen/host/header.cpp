@@ -6,6 +6,7 @@
 #include "codegen/codegen.h"
 #include "codegen/host/embedded.h"
 #include "codegen/host/exports.h"
+#include "codegen/host/tables.h"
 #include "ir/error.h"
 
 namespace lapidary::codegen {
@@ -36,14 +37,30 @@ bool may_be_part(const TensorInfo& tensor) {
          tensor.name.find_first_not_of("0123456789", digits) + 1 == tensor.name.size();
 }
 
+// Of a model compiled for training: what each entry point takes and gives.
+std::string entry_lines(const Program& program) {
+  const auto names = [](const std::vector<TensorInfo>& tensors) {
+    std::string text;
+    for (const TensorInfo& tensor : tensors) text += (text.empty() ? "" : ", ") + comment_text(tensor.name);
+    return text;
+  };
+  std::string text = " * Entry points, by their numbers:\n";
+  for (size_t i = 0; i < program.entries.size(); ++i)
+    text += fmt::format(" *   {:2}  {}: {} -> {}\n", i, program.entries[i].name, names(program.entries[i].inputs),
+                        names(program.entries[i].outputs));
+  return text + " * Parameters, and what else lives from run to run, are states: see state_get.\n";
+}
+
 std::string introduction(const Program& program, const std::string& symbol) {
-  const EntryPoint& entry = program.entries.at(0);
+  const std::vector<TensorInfo> inputs = host::all_tensors(program, &EntryPoint::inputs),
+                                outputs = host::all_tensors(program, &EntryPoint::outputs);
   std::string text = fmt::format("/* The model '{}', compiled by Lapidary. Slots:\n", comment_text(program.name));
   int slot = 0;
-  for (const TensorInfo& input : entry.inputs) text += tensor_line(slot++, "input", input);
-  for (const TensorInfo& output : entry.outputs) text += tensor_line(slot++, "output", output);
-  if (std::ranges::any_of(entry.inputs, may_be_part) || std::ranges::any_of(entry.outputs, may_be_part))
+  for (const TensorInfo& input : inputs) text += tensor_line(slot++, "input", input);
+  for (const TensorInfo& output : outputs) text += tensor_line(slot++, "output", output);
+  if (std::ranges::any_of(inputs, may_be_part) || std::ranges::any_of(outputs, may_be_part))
     text += " * A sequence x of the model is the slots x[0], x[1], and so on, one for each part.\n";
+  if (program.entries.size() > 1) text += entry_lines(program);
   text += fmt::format(R"( *
  * lpd_instance *instance;
  * {0}_create(NULL, &instance);

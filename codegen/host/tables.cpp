@@ -23,8 +23,8 @@ class TableBuilder {
   TableBuilder(const Program& program, uint32_t level, const WeightLayout& weights, const Needs& needs)
       : program_(program),
         level_(level),
-        inputs_(all_of(program, &EntryPoint::inputs)),
-        outputs_(all_of(program, &EntryPoint::outputs)),
+        inputs_(all_tensors(program, &EntryPoint::inputs)),
+        outputs_(all_tensors(program, &EntryPoint::outputs)),
         dims_(inputs_),
         weights_(weights),
         needs_(needs) {}
@@ -32,7 +32,6 @@ class TableBuilder {
   std::vector<char> build();
 
  private:
-  static std::vector<TensorInfo> all_of(const Program&, std::vector<TensorInfo> EntryPoint::*);
   void add_entry(const EntryPoint&);
   void add_states();
   void add_step(const Step&, bool begins_region);
@@ -92,25 +91,12 @@ uint32_t index_of(const std::vector<TensorInfo>& tensors, const std::string& nam
   return static_cast<uint32_t>(std::ranges::find(tensors, name, &TensorInfo::name) - tensors.begin());
 }
 
-// The signature of a product: the tensors of all entries, by name.
-std::vector<TensorInfo> TableBuilder::all_of(const Program& program, std::vector<TensorInfo> EntryPoint::*tensors) {
-  std::vector<TensorInfo> all;
-  for (const EntryPoint& entry : program.entries)
-    for (const TensorInfo& tensor : entry.*tensors) {
-      const uint32_t index = index_of(all, tensor.name);
-      if (index == all.size()) {
-        all.push_back(tensor);
-      } else {
-        LPD_CHECK(all[index].dtype == tensor.dtype && all[index].shape == tensor.shape,
-                  "tensor '{}' differs between entry points", tensor.name);
-      }
-    }
-  return all;
-}
-
 // Each begins at a cache line.
 void TableBuilder::add_states() {
   const Module& module = *program_.module;
+  Program known;
+  known.module = program_.module;
+  known.weights = program_.weights;
   for (const State& state : module.states) {
     lpd_state table{};
     table.dtype = static_cast<uint32_t>(state.type.dtype);
@@ -118,9 +104,7 @@ void TableBuilder::add_states() {
     table.kind = static_cast<uint32_t>(state.kind);
     table.offset = state_bytes_;
     table.bytes = module.constants[state.initial].bytes();
-    const auto weight = std::ranges::find(program_.weights, state.initial);
-    LPD_CHECK(weight != program_.weights.end(), "state '{}' has no initial value", state.name);
-    table.initial = weights_.offsets[level_].at(static_cast<size_t>(weight - program_.weights.begin()));
+    table.initial = begins_as_zeros(module, state) ? -1 : weights_.offsets[level_].at(add_weight(known, state.initial));
     state_bytes_ += (table.bytes + kAlignment - 1) / kAlignment * kAlignment;
     states_.push_back(table);
   }
@@ -507,6 +491,21 @@ std::vector<char> TableBuilder::build() {
 }
 
 }  // namespace
+
+std::vector<TensorInfo> all_tensors(const Program& program, std::vector<TensorInfo> EntryPoint::*tensors) {
+  std::vector<TensorInfo> all;
+  for (const EntryPoint& entry : program.entries)
+    for (const TensorInfo& tensor : entry.*tensors) {
+      const uint32_t index = index_of(all, tensor.name);
+      if (index == all.size()) {
+        all.push_back(tensor);
+      } else {
+        LPD_CHECK(all[index].dtype == tensor.dtype && all[index].shape == tensor.shape,
+                  "tensor '{}' differs between entry points", tensor.name);
+      }
+    }
+  return all;
+}
 
 WeightLayout lay_out_weights(const std::vector<const Program*>& programs) {
   Program all;

@@ -27,6 +27,9 @@ struct WeightLayout {
 inline constexpr const char* kSeededSection = ".bss.lpd_weights";
 WeightLayout lay_out_weights(const std::vector<const Program*>&);
 
+// The inputs and outputs of a product: those of all its entry points, by name.
+std::vector<TensorInfo> all_tensors(const Program&, std::vector<TensorInfo> EntryPoint::*);
+
 // What the kernels of a program need of the machine, and where their weights come from.
 struct Needs {
   Arch arch;                              // of the host

@@ -56,7 +56,12 @@ Values batch_norm_in_training(Node& node) {
     Value *old = node.input(index), *fresh = build.convert(build.reshape(now, old->type.shape), kept);
     return build.add(build.mul(old, build.like(old, momentum)), build.mul(fresh, build.like(fresh, 1 - momentum)));
   };
-  return {same_type(node, y, dtype), moved(3, mean), moved(4, variance)};
+  Value *running_mean = moved(3, mean), *running_variance = moved(4, variance);
+  if (node.training) {
+    node.training->next[node.input(3)] = running_mean;
+    node.training->next[node.input(4)] = running_variance;
+  }
+  return {same_type(node, y, dtype), running_mean, running_variance};
 }
 
 // x · s + t with s = scale / √(var + ε) and t = B - mean · s, both without the batch.
@@ -73,9 +78,10 @@ Values batch_norm(Node& node) {
     else
       check_channels(node, node.input(i + 1), kParameters[i]);
   }
-  if (node.integer_or("training_mode", 0) != 0) return batch_norm_in_training(node);
+  const bool trains = node.integer_or("training_mode", 0) != 0;
+  if (trains && !node.infers()) return batch_norm_in_training(node);
   for (int i = 1; i < node.output_count(); ++i) {
-    if (node.wants(i)) unsupported("statistics (output {})", i);
+    if (node.wants(i) && !trains) unsupported("statistics (output {})", i);
   }
   DType dtype = x->type.dtype, inside = node.type(3).dtype;
   GraphBuilder& build = node.build;
@@ -85,7 +91,7 @@ Values batch_norm(Node& node) {
   Value* t = build.sub(bias, build.mul(mean, s));
   if (!of_elements) s = per_channel(node, s, rank, "scale"), t = per_channel(node, t, rank, "B");
   Value* y = build.add(build.mul(same_type(node, x, inside), s), t);
-  return {same_type(node, y, dtype)};
+  return {same_type(node, y, dtype), node.input(3), node.input(4)};
 }
 
 // (x - mean) / √(variance + ε) over the axes given.

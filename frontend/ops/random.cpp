@@ -38,6 +38,10 @@ struct Bits {
     uint64_t start = (seed_of(node) + 1) * kGolden;
     start ^= start >> 32;
     Value* x = op(ScalarOp::Add, op(ScalarOp::Mul, index, kGolden), start + stream * 0xD1B54A32D192ED03);
+    if (node.training && node.training->step) {  // other numbers in each step
+      Value* step = b.convert(node.training->step, DType::U64);
+      x = b.scalar_op(ScalarOp::Add, {x, op(ScalarOp::Mul, step, 0xA24BAED4963EE407)});
+    }
     x = op(ScalarOp::Mul, mixed(x, 30), 0xBF58476D1CE4E5B9);
     x = op(ScalarOp::Mul, mixed(x, 27), 0x94D049BB133111EB);
     return b.reshape(mixed(x, 31), shape);
@@ -152,6 +156,7 @@ Values dropout(Node& node) {
     trains = !known || known->integer != 0;
     training = known ? nullptr : b.reshape(training, {});  // what is left to ask at run time
   }
+  if (node.infers()) trains = false, training = nullptr;
   if (!trains) return {x, node.wants(1) ? b.splat(mask_type, x->type.shape, 1) : nullptr};
   const DType inside = inner_type(dtype);
   Value* ratio = node.version < 12 ? b.scalar(inside, node.number("ratio"))

@@ -237,7 +237,8 @@ Program lower(Module& module, const Options& options) {
   program.name = module.name;
   program.module = &module;
   program.checks = module.checks;
-  for (const State& state : module.states) add_weight(program, state.initial);
+  for (const State& state : module.states)
+    if (!begins_as_zeros(module, state)) add_weight(program, state.initial);
   for (const auto& function : module.functions)
     program.entries.push_back(lowering::FunctionLowering(context, program, *function).run());
   return program;

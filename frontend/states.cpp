@@ -1,0 +1,69 @@
+// Parameters and statistics of a model that is trained: initializers that are states of the module, read as arguments
+// of its functions. The running mean and variance of a batch normalisation are statistics: they move by what the forward
+// pass finds, not by a gradient.
+#include <algorithm>
+
+#include "frontend/importer.h"
+
+namespace lapidary::frontend {
+
+std::set<std::string_view> Importer::statistics() const {
+  constexpr int kMean = 3, kVariance = 4;
+  std::set<std::string_view> names;
+  for (const NodeProto& node : model_.graph().node())
+    for (int i = kMean; node.op_type() == "BatchNormalization" && i <= kVariance && i < node.input_size(); ++i)
+      names.insert(node.input(i));
+  return names;
+}
+
+// Single numbers (an epsilon, a scale) are constants of the computation.
+void Importer::declare_states(Function& function, Scope& scope) {
+  const std::set<std::string_view> statistics = this->statistics();
+  function.argument_states.assign(function.argument_names.size(), -1);
+  for (const TensorProto& tensor : model_.graph().initializer()) {
+    const auto found = scope.initializers.find(tensor.name());
+    if (found == scope.initializers.end()) continue;
+    const Constant& constant = module_->constants[found->second];
+    if (!is_float(constant.dtype) || constant.shape.empty()) continue;
+    auto state = std::ranges::find(module_->states, tensor.name(), &State::name);
+    if (state == module_->states.end()) {
+      Shape shape;
+      for (int64_t extent : constant.shape) shape.push_back(module_->dims.constant(extent));
+      const bool is_statistic = statistics.contains(tensor.name());
+      module_->states.push_back({tensor.name(), is_statistic ? State::Kind::Statistic : State::Kind::Parameter,
+                                 Type::tensor(constant.dtype, shape), found->second});
+      state = std::prev(module_->states.end());
+    }
+    scope.values[tensor.name()] = {add_argument(*module_, *function.body, state->type), false};
+    scope.initializers.erase(found);
+    function.argument_names.push_back(tensor.name());
+    function.argument_states.push_back(static_cast<int>(state - module_->states.begin()));
+  }
+  if (training_->trains) declare_step(function);
+}
+
+void Importer::declare_step(Function& function) {
+  std::string name = "step";
+  const auto taken = [&](const State& state) { return state.name == name; };
+  while (std::ranges::any_of(module_->states, taken)) name += '_';
+  const Type type = Type::tensor(DType::I64, {});
+  module_->states.push_back({name, State::Kind::Progress, type,
+                             module_->constants.add_splat(DType::I64, {}, Scalar::of_integer(DType::I64, 0))});
+  training_->step = add_argument(*module_, *function.body, type);
+  function.argument_names.push_back(name);
+  function.argument_states.push_back(static_cast<int>(module_->states.size()) - 1);
+}
+
+void Importer::yield_states(Function& function) {
+  Op& yield = function.body->yield();
+  function.result_states.assign(yield.operands.size(), -1);
+  for (size_t i = 0; i < function.body->arguments.size(); ++i) {
+    const auto next = training_->next.find(function.body->arguments[i].get());
+    if (next == training_->next.end()) continue;
+    yield.add_operand(next->second);
+    function.result_names.push_back(function.argument_names[i]);
+    function.result_states.push_back(function.state_of_argument(i));
+  }
+}
+
+}  // namespace lapidary::frontend

@@ -1,0 +1,126 @@
+#include "passes/train/losses.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "ir/error.h"
+
+namespace lapidary::train {
+
+namespace {
+
+bool is_classifier(const std::string& loss) { return loss == "softmax_cross_entropy" || loss == "nll"; }
+
+std::vector<int64_t> all_axes(const Value* x) {
+  std::vector<int64_t> axes(static_cast<size_t>(x->type.rank()));
+  std::iota(axes.begin(), axes.end(), 0);
+  return axes;
+}
+
+Value* mean(GraphBuilder& b, Value* x) { return b.reduce(OpKind::ReduceMean, x, all_axes(x)); }
+Value* sum(GraphBuilder& b, Value* x) { return b.reduce(OpKind::ReduceSum, x, all_axes(x)); }
+
+// x - max - log Σ e^(x - max) along the classes; its own gradient rule needs no max.
+Value* log_softmax(GraphBuilder& b, Value* x) {
+  return b.composite("log_softmax", {{"axis", int64_t{1}}}, {x},
+                     [](GraphBuilder& in, std::span<Value* const> of) {
+                       Value* centred = in.sub(of[0], in.reduce(OpKind::ReduceMax, of[0], {1}, true));
+                       Value* power = in.scalar_op(ScalarOp::Exp, {centred});
+                       Value* total = in.reduce(OpKind::ReduceSum, power, {1}, true);
+                       return std::vector<Value*>{in.sub(centred, in.scalar_op(ScalarOp::Log, {total}))};
+                     })[0];
+}
+
+// How many places have their greatest score at their label: of equal ones the first counts.
+Value* count_correct(GraphBuilder& b, Value* scores, Value* labels) {
+  const Shape& shape = scores->type.shape;
+  Value* greatest = b.scalar_op(ScalarOp::Equal, {scores, b.reduce(OpKind::ReduceMax, scores, {1}, true)});
+  Value* beyond = b.broadcast_to(b.dims_tensor({shape[1]}, {}), shape);
+  Value* found = b.reduce(OpKind::ReduceMin, b.select(greatest, b.iota(DType::I64, shape, 1), beyond), {1});
+  return sum(b, b.convert(b.scalar_op(ScalarOp::Equal, {found, labels}), DType::I64));
+}
+
+// -Σ w·log p at the labels over Σ w, without what is ignored. The label's place is found by comparing, not by looking it
+// up, so that a gradient needs no scatter.
+Loss classifier(GraphBuilder& b, const LossOptions& options, Value* log_probability, Value* labels) {
+  const DType dtype = log_probability->type.dtype;
+  const Shape& shape = log_probability->type.shape;
+  Value* at_label = b.scalar_op(ScalarOp::Equal, {b.iota(DType::I64, shape, 1), b.expand_axes(labels, {1})});
+  Value* counts = b.scalar_op(ScalarOp::NotEqual, {labels, b.like(labels, static_cast<double>(options.ignore_index))});
+  Value* weight = b.convert(counts, dtype);
+  Value* none = b.splat(dtype, shape, 0);
+  Value* of_classes = nullptr;
+  if (!options.weights.empty()) {
+    std::vector<Scalar> numbers;
+    for (double number : options.weights) numbers.push_back(Scalar::of_float(dtype, number));
+    const auto classes = static_cast<int64_t>(numbers.size());
+    if (value_of(shape[1]) != classes)
+      throw Error(Fault::Usage, fmt::format("{} weights of classes, the model has {}", classes, to_string(shape[1])));
+    Value* table = b.constant(b.module.constants.add_scalars(dtype, {classes}, numbers));
+    of_classes = b.broadcast(table, {1}, shape);
+    weight = b.mul(weight, b.reduce(OpKind::ReduceSum, b.select(at_label, of_classes, none), {1}));
+  }
+  Value* picked = b.reduce(OpKind::ReduceSum, b.select(at_label, log_probability, none), {1});
+  Value* loss = b.div(b.neg(sum(b, b.mul(picked, weight))), sum(b, weight));
+  if (options.label_smoothing != 0) {
+    Value* all = of_classes ? b.mul(log_probability, of_classes) : log_probability;
+    Value* spread = b.reduce(OpKind::ReduceSum, all, {1});
+    Value* counted = b.convert(counts, dtype);
+    Value* smooth = b.div(b.neg(sum(b, b.mul(spread, counted))), sum(b, weight));
+    smooth = b.div(smooth, b.convert(b.dims_tensor({shape[1]}, {}), dtype));
+    loss = b.add(b.mul(loss, b.like(loss, 1 - options.label_smoothing)),
+                 b.mul(smooth, b.like(loss, options.label_smoothing)));
+  }
+  return {loss, count_correct(b, log_probability, labels)};
+}
+
+// max(x, 0) - x·t + log(1 + e^-|x|), which never overflows; its own gradient rule is σ(x) - t.
+Value* bce_with_logits(GraphBuilder& b, Value* x, Value* target) {
+  return b.composite("bce_with_logits", {}, {x, target}, [](GraphBuilder& in, std::span<Value* const> of) {
+    Value* away = in.scalar_op(ScalarOp::Exp, {in.neg(in.scalar_op(ScalarOp::Abs, {of[0]}))});
+    Value* rest = in.scalar_op(ScalarOp::Log, {in.add(away, in.like(away, 1))});
+    Value* positive = in.scalar_op(ScalarOp::Max, {of[0], in.like(of[0], 0)});
+    return std::vector<Value*>{in.add(in.sub(positive, in.mul(of[0], of[1])), rest)};
+  })[0];
+}
+
+Value* huber(GraphBuilder& b, Value* difference, double delta) {
+  Value* size = b.scalar_op(ScalarOp::Abs, {difference});
+  Value* square = b.mul(b.mul(difference, difference), b.like(difference, 0.5));
+  Value* line = b.mul(b.sub(size, b.like(size, delta / 2)), b.like(size, delta));
+  return b.select(b.scalar_op(ScalarOp::LessEqual, {size, b.like(size, delta)}), square, line);
+}
+
+}  // namespace
+
+const std::vector<std::string>& loss_names() {
+  static const std::vector<std::string> names = {"softmax_cross_entropy", "nll", "mse", "l1", "huber",
+                                                 "bce_with_logits"};
+  return names;
+}
+
+Type target_type(const std::string& loss, const Type& prediction) {
+  if (!is_float(prediction.dtype))
+    throw Error(Fault::Input, fmt::format("loss '{}' of a prediction of type {}", loss, to_string(prediction)));
+  if (!is_classifier(loss)) return Type::tensor(prediction.dtype, prediction.shape);
+  if (prediction.rank() < 2)
+    throw Error(Fault::Input, fmt::format("loss '{}' takes scores [N, C, …], the model gives {}", loss,
+                                          to_string(prediction)));
+  Shape places = prediction.shape;
+  places.erase(places.begin() + 1);
+  return Type::tensor(DType::I64, places);
+}
+
+Loss build_loss(GraphBuilder& b, const std::string& loss, const LossOptions& options, Value* prediction,
+                Value* target) {
+  if (loss == "softmax_cross_entropy") return classifier(b, options, log_softmax(b, prediction), target);
+  if (loss == "nll") return classifier(b, options, prediction, target);
+  if (loss == "bce_with_logits") return {mean(b, bce_with_logits(b, prediction, target))};
+  Value* difference = b.sub(prediction, target);
+  if (loss == "mse") return {mean(b, b.mul(difference, difference))};
+  if (loss == "l1") return {mean(b, b.scalar_op(ScalarOp::Abs, {difference}))};
+  LPD_CHECK(loss == "huber", "loss '{}'", loss);
+  return {mean(b, huber(b, difference, options.delta))};
+}
+
+}  // namespace lapidary::train

@@ -1,0 +1,31 @@
+// Losses on the Graph level, with PyTorch's definitions. Each gives a scalar of the prediction's type.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ir/graph_builder.h"
+
+namespace lapidary::train {
+
+// What a loss is told beside prediction and target.
+struct LossOptions {
+  int64_t ignore_index = -100;   // softmax_cross_entropy, nll: labels that do not count
+  double label_smoothing = 0;    // softmax_cross_entropy
+  double delta = 1;              // huber
+  std::vector<double> weights;   // softmax_cross_entropy, nll: of each class; empty: all 1
+};
+
+struct Loss {
+  Value* value;             // rank 0: the mean over what counts
+  Value* correct = nullptr;  // i64, rank 0: of classifiers, how many are right; null for others
+};
+
+const std::vector<std::string>& loss_names();
+// The type of the target that goes with a prediction: labels i64 [N, d…] for scores [N, C, d…], else the prediction's.
+// Throws Error{Fault::Input} when the loss does not go with the prediction.
+Type target_type(const std::string& loss, const Type& prediction);
+// Targets out of range are for the caller to find: they count as ignored.
+Loss build_loss(GraphBuilder&, const std::string& loss, const LossOptions&, Value* prediction, Value* target);
+
+}  // namespace lapidary::train

@@ -1,0 +1,42 @@
+// From a model's forward pass to the entry points of training. The importer leaves a module with two functions that
+// read parameters as states: `run`, as the model infers, and `train_step`, as it is while it trains, whose results are
+// the model's own and the new values of its statistics. Here `train_step` becomes
+//
+//   train_step(inputs…, target) → loss, correct?      and every parameter and state of the optimiser moves by a step
+//   eval_step(inputs…, target) → loss, correct?, outputs…      as the model infers; nothing moves
+//
+// States added to the importer's, parameters, statistics and "step" (i64, steps done): "learning_rate" (f32, the base
+// rate, which may be set), and for each trainable parameter NAME the optimiser's, "NAME.mean".
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "passes/train/losses.h"
+#include "passes/train/optimizers.h"
+
+namespace lapidary::train {
+
+struct TrainOptions {
+  std::string loss = "softmax_cross_entropy";  // or "none": the model's output `output` is the loss, of one element
+  LossOptions loss_options;
+  std::string output;  // which of the model's outputs is the prediction; empty: the first
+  OptimizerOptions optimizer;
+  Schedule schedule;
+  double clip_norm = 0;             // of all gradients together, at most; 0: any
+  std::vector<std::string> freeze;  // parameters by name, '*' and '?' as in a shell
+};
+
+struct TrainNotes {
+  std::vector<std::string> trained, frozen;
+  std::vector<std::string> unreached;  // parameters that the loss does not depend on
+};
+
+// The name that the target is given: "labels", or "labels_1" … where the model has such an input.
+std::string target_name(const Module&);
+
+// Throws Error{Fault::Unsupported} that names the node through which there is no gradient, Fault::Usage for options that
+// do not fit the model.
+TrainNotes add_training(Module&, const TrainOptions&);
+
+}  // namespace lapidary::train

@@ -1,0 +1,135 @@
+#include "tools/train_options.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "ir/error.h"
+
+namespace lapidary::tools {
+
+namespace {
+
+using Numbers = std::vector<std::pair<std::string, double>>;
+
+// "adamw,lr=1e-3" → "adamw" and its numbers.
+std::pair<std::string, Numbers> parse_named(const char* option, const std::string& text) {
+  std::vector<std::string> parts;
+  for (size_t at = 0; at <= text.size();) {
+    const size_t end = std::min(text.find(',', at), text.size());
+    parts.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  Numbers numbers;
+  for (size_t i = 1; i < parts.size(); ++i) {
+    const size_t equals = parts[i].find('=');
+    const std::string name = parts[i].substr(0, equals);
+    std::string number = equals == std::string::npos ? "" : parts[i].substr(equals + 1);
+    if (number == "true") number = "1";
+    if (number == "false") number = "0";
+    char* stop = nullptr;
+    const double value = std::strtod(number.c_str(), &stop);
+    if (name.empty() || number.empty() || *stop || !std::isfinite(value))
+      throw Error(Fault::Usage, fmt::format("{} takes NAME,number=1,…; got '{}'", option, printable(parts[i])));
+    numbers.emplace_back(name, value);
+  }
+  return {parts[0], numbers};
+}
+
+int64_t whole(const char* option, const std::string& name, double value) {
+  if (value != std::floor(value) || std::abs(value) > 1e15)
+    throw Error(Fault::Usage, fmt::format("{}: {} = {} is no whole number", option, name, value));
+  return static_cast<int64_t>(value);
+}
+
+[[noreturn]] void unknown(const char* option, const std::string& of, const std::string& name) {
+  throw Error(Fault::Usage, fmt::format("{}: {} has no '{}'", option, printable(of), printable(name)));
+}
+
+void parse_loss(const std::string& text, train::TrainOptions& options) {
+  const auto [name, numbers] = parse_named("--loss", text);
+  options.loss = name;
+  const bool classifies = name == "softmax_cross_entropy" || name == "nll";
+  for (const auto& [key, value] : numbers) {
+    if (key == "ignore_index" && classifies)
+      options.loss_options.ignore_index = whole("--loss", key, value);
+    else if (key == "label_smoothing" && name == "softmax_cross_entropy" && value >= 0 && value < 1)
+      options.loss_options.label_smoothing = value;
+    else if (key == "delta" && name == "huber" && value > 0)
+      options.loss_options.delta = value;
+    else
+      unknown("--loss", name, fmt::format("{}={}", key, value));
+  }
+}
+
+train::Schedule parse_schedule(const std::string& text) {
+  const auto [kind, numbers] = parse_named("--schedule", text);
+  if (std::ranges::find(train::schedule_names(), kind) == train::schedule_names().end())
+    throw Error(Fault::Usage, fmt::format("no schedule '{}'; there are {}", printable(kind),
+                                          fmt::join(train::schedule_names(), ", ")));
+  train::Schedule schedule{.kind = kind};
+  for (const auto& [key, value] : numbers) {
+    const bool decays = kind == "cosine" || kind == "linear";
+    if (value < 0) unknown("--schedule", kind, fmt::format("{}={}", key, value));
+    if (key == "warmup")
+      schedule.warmup = whole("--schedule", key, value);
+    else if (key == "total" && decays)
+      schedule.total = whole("--schedule", key, value);
+    else if (key == "end" && decays)
+      schedule.end = value;
+    else if (key == "every" && kind == "step")
+      schedule.every = whole("--schedule", key, value);
+    else if (key == "gamma" && kind == "step")
+      schedule.gamma = value;
+    else
+      unknown("--schedule", kind, key);
+  }
+  if ((kind == "cosine" || kind == "linear") && schedule.total <= schedule.warmup)
+    throw Error(Fault::Usage, fmt::format("--schedule: {} needs total=, more steps than the warm-up", kind));
+  if (kind == "step" && schedule.every <= 0) throw Error(Fault::Usage, "--schedule: step needs every=");
+  return schedule;
+}
+
+}  // namespace
+
+void add_train_options(CLI::App& command, TrainArguments& arguments) {
+  command
+      .add_option("--loss", arguments.loss,
+                  "softmax_cross_entropy, nll, mse, l1, huber, bce_with_logits, or none: the output is the loss; with "
+                  "ignore_index=, label_smoothing=, delta= behind commas")
+      ->capture_default_str();
+  command
+      .add_option("--optimizer", arguments.optimizer,
+                  "sgd, adam, adamw, adagrad, rmsprop or lion, with its numbers behind commas: adamw,lr=1e-3,beta2=0.99")
+      ->capture_default_str();
+  command
+      .add_option("--schedule", arguments.schedule,
+                  "of the learning rate: constant, step, cosine or linear, with warmup=, total=, every=, gamma=, end=")
+      ->capture_default_str();
+  command.add_option("--class-weights", arguments.class_weights, "of a classifier's loss, one for each class")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command.add_option("--clip-norm", arguments.clip_norm, "the most that the norm of all gradients together may be");
+  command.add_option("--freeze", arguments.freeze, "parameters that stay as they are, by name: 'encoder.*'")
+      ->allow_extra_args(false);
+  command.add_option("--prediction", arguments.prediction, "the output that the loss is of; the first when not given");
+}
+
+train::TrainOptions parse_train(const TrainArguments& arguments) {
+  train::TrainOptions options;
+  parse_loss(arguments.loss, options);
+  options.loss_options.weights = arguments.class_weights;
+  options.output = arguments.prediction;
+  auto [name, numbers] = parse_named("--optimizer", arguments.optimizer);
+  options.optimizer = {name, numbers};
+  options.schedule = parse_schedule(arguments.schedule);
+  if (!(arguments.clip_norm >= 0) || std::isinf(arguments.clip_norm))
+    throw Error(Fault::Usage, fmt::format("--clip-norm {}", arguments.clip_norm));
+  options.clip_norm = arguments.clip_norm;
+  options.freeze = arguments.freeze;
+  return options;
+}
+
+}  // namespace lapidary::tools

@@ -1,0 +1,23 @@
+// What the command line says of training, as text, and what it means.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "passes/train/train.h"
+
+namespace lapidary::tools {
+
+struct TrainArguments {
+  std::string loss = "softmax_cross_entropy", optimizer = "sgd", schedule = "constant", prediction;
+  std::vector<std::string> freeze;
+  std::vector<double> class_weights;
+  double clip_norm = 0;
+};
+
+void add_train_options(CLI::App&, TrainArguments&);
+// Throws Error{Fault::Usage}.
+train::TrainOptions parse_train(const TrainArguments&);
+
+}  // namespace lapidary::tools
