@@ -39,6 +39,7 @@ class FewRowsEmitter {
       : form_(form),
         units_(units),
         height_(height),
+        is_tall_(height > 4),
         builder_(context.module, context.target(), "packed", fmt::format("{} bits rows={}", form.bits, height)),
         emit_(builder_, group),
         a_(builder_.operand(form.a)),
@@ -72,20 +73,25 @@ class FewRowsEmitter {
   // What a thread has of one unit.
   void multiply(Block& block, const Expr& first_column, const Expr& unit, const Expr& sharer, const Buffer& total) {
     const int each = units_.codes_of_word();
-    const Buffer words = block.local("words", {DType::I32, 1}, int64_t{kColumns} * PackedUnits::kWords);
     const auto column = [&](const Expr& j) { return add(first_column, j); };
-    unrolled(block, "j", kColumns, [&](Block& one, Expr j) {
-      one.add(store(words, mul(j, integer(PackedUnits::kWords)), weights_.words(column(j), unit, sharer)));
-    });
-    unrolled(block, "w", PackedUnits::kWords, [&](Block& of_word, Expr w) {
+    Buffer words;
+    if (!is_tall_) {
+      words = block.local("words", {DType::I32, 1}, int64_t{kColumns} * PackedUnits::kWords);
+      unrolled(block, "j", kColumns, [&](Block& one, Expr j) {
+        one.add(store(words, mul(j, integer(PackedUnits::kWords)), weights_.words(column(j), unit, sharer)));
+      });
+    }
+    for_each_word(block, [&](Block& of_word, const Expr& w) {
       Block inner;
       const Expr k = of_word.let("k", weights_.first_k(unit, sharer, w));
       const Buffer a = inner.local("a", {DType::F32, 1}, int64_t{height_} * each),
                    sums = inner.local("sum", {DType::F32, 1}, height_);
       load_rows(inner, k, a, sums);
       unrolled(inner, "j", kColumns, [&](Block& one, Expr j) {
-        const Expr word = one.let("word", load(words, add(mul(j, integer(PackedUnits::kWords)), w))),
-                   upper = one.let("upper", weights_.upper_half(word)), scale = one.let("s", weights_.scale(column(j), k)),
+        const Expr word = one.let("word", is_tall_ ? weights_.word(column(j), unit, sharer, w)
+                                                   : load(words, add(mul(j, integer(PackedUnits::kWords)), w))),
+                   upper = one.let("upper", weights_.upper_half(word)),
+                   scale = one.let("s", weights_.scale(column(j), k)),
                    zero = one.let("z", weights_.zero_point(column(j), k));
         std::vector<Expr> codes;
         for (int c = 0; c < each; ++c) codes.push_back(one.let("q", weights_.code(word, upper, c)));
@@ -101,6 +107,14 @@ class FewRowsEmitter {
       else
         of_word.add(if_then(less(k, depth_), inner.take()));
     });
+  }
+
+  void for_each_word(Block& block, const std::function<void(Block&, const Expr&)>& body) {
+    const Var word = make_var("w", {}, 0, PackedUnits::kWords - 1);
+    Block inner;
+    body(inner, variable(word));
+    block.add(for_loop(word, integer(0), integer(PackedUnits::kWords), 1,
+                       is_tall_ ? LoopKind::Serial : LoopKind::Unrolled, inner.take()));
   }
 
   // Of each row what a word's codes are multiplied with, scaled as they are not shifted, and its sum.
@@ -124,7 +138,8 @@ class FewRowsEmitter {
   void store_row(Block& own, const Expr& thread, const Expr& first_column, const Buffer& total) {
     Expr sum = load(total, integer(0), kColumns);
     for (int i = 1; i < height_; ++i)
-      sum = select(splat(equal(thread, integer(i)), kColumns), load(total, integer(int64_t{i} * kColumns), kColumns), sum);
+      sum = select(splat(equal(thread, integer(i)), kColumns), load(total, integer(int64_t{i} * kColumns), kColumns),
+                   sum);
     Block inner;
     {
       GroupEmitter::Scope scope(emit_, inner);
@@ -139,6 +154,7 @@ class FewRowsEmitter {
   const PackedForm& form_;
   const PackedUnits& units_;
   const int height_;
+  const bool is_tall_;  // the rows take the registers: words are loaded one by one
   KernelBuilder builder_;
   GroupEmitter emit_;
   const Buffer a_;

@@ -54,6 +54,10 @@ Expr PackedReader::words(Expr column, Expr unit, Expr sharer) const {
   return load(codes_, unit_at(column, unit, sharer), PackedUnits::kWords);
 }
 
+Expr PackedReader::word(Expr column, Expr unit, Expr sharer, Expr word) const {
+  return load(codes_, add(unit_at(column, unit, sharer), word));
+}
+
 Expr PackedReader::first_k(Expr unit, Expr sharer, Expr word) const {
   const Expr in_unit = add(mul(word, integer(PackedUnits::kSharers)), sharer);
   return add(mul(unit, integer(format_.codes_of_unit())), mul(in_unit, integer(format_.codes_of_word())));
@@ -89,10 +93,10 @@ Expr PackedReader::number(Expr column, Expr k) const {
              word = floordiv(mod(k, integer(format_.codes_of_unit())), each);
   const Expr sharer = mod(word, integer(PackedUnits::kSharers)),
              of_sharer = floordiv(word, integer(PackedUnits::kSharers));
-  const Expr loaded = load(codes_, add(unit_at(column, unit, sharer), of_sharer));
+  const Expr loaded = this->word(column, unit, sharer, of_sharer);
   const Expr shift = convert(mul(mod(k, each), integer(format_.bits)), DType::I32);
-  const Expr code = apply(ScalarOp::And,
-                          {apply(ScalarOp::ShiftRight, {loaded, shift}), bits_of((1 << format_.bits) - 1)});
+  const Expr code =
+      apply(ScalarOp::And, {apply(ScalarOp::ShiftRight, {loaded, shift}), bits_of((1 << format_.bits) - 1)});
   return mul(sub(convert(code, DType::F32), zero_point(column, k)), scale(column, k));
 }
 

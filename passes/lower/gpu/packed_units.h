@@ -33,6 +33,7 @@ class PackedReader {
   loops::Expr units() const { return units_; }  // of a row
   // The four words of one of a unit's threads: i32.
   loops::Expr words(loops::Expr column, loops::Expr unit, loops::Expr sharer) const;
+  loops::Expr word(loops::Expr column, loops::Expr unit, loops::Expr sharer, loops::Expr word) const;  // one of them
   // Where the first code of a thread's word lies along k.
   loops::Expr first_k(loops::Expr unit, loops::Expr sharer, loops::Expr word) const;
   // Of the block that k is in.

@@ -222,9 +222,10 @@ int64_t extent_if(Dim dim, int64_t value) {
 
 TileChoice tile_if(Context& context, const Op& group, const ProductForm& form, int64_t symbols, int most_parts) {
   DimPool& dims = context.module.dims;
-  const ProductSize size = {extent_if(dims.product(form.batch), symbols), extent_if(form.rows.extent(dims), symbols),
-                            extent_if(form.columns.extent(dims), symbols), extent_if(form.depth.extent(dims), symbols),
-                            vector_instructions(*group.regions[0], form.anchor)};
+  const ProductSize size = {
+      extent_if(dims.product(form.batch), symbols),        extent_if(form.rows.extent(dims), symbols),
+      extent_if(form.columns.extent(dims), symbols),       extent_if(form.depth.extent(dims), symbols),
+      vector_instructions(*group.regions[0], form.anchor), form.b_value != nullptr};
   return choose_tile(context.target(), context.options.f32_products, form.a->type.dtype, size, most_parts);
 }
 
