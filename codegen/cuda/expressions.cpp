@@ -1,5 +1,6 @@
 #include "codegen/cuda/expressions.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -42,6 +43,15 @@ std::string literal(const Scalar& scalar) {
 
 bool is_trivial(const ExprNode& node) {
   return node.kind == ExprKind::Variable || (node.kind == ExprKind::Const && node.type.lanes == 1);
+}
+
+// Are these the low bits of a word, so few that they are the mantissa of a float as they stand?
+bool are_bits_of_mantissa(const ExprNode& node) {
+  constexpr int64_t kImplicitBit = INT64_C(1) << 23;
+  if (node.kind != ExprKind::Apply || node.op != ScalarOp::And || node.type.dtype != DType::I32) return false;
+  return std::ranges::any_of(node.args, [](const loops::Expr& arg) {
+    return arg->kind == ExprKind::Const && arg->constant.integer >= 0 && arg->constant.integer < kImplicitBit;
+  });
 }
 
 std::string lanes_argument(const ExprNode& node) { return fmt::format("<{}>", node.type.lanes); }
@@ -167,6 +177,7 @@ std::string ExpressionPrinter::print(const ExprNode& node) {
 std::string ExpressionPrinter::convert(const ExprNode& node) {
   const DType from = node.args[0]->type.dtype, to = node.type.dtype;
   const std::string function = fmt::format("convert_{}_{}", name_of(from), name_of(to));
+  if (to == DType::F32 && are_bits_of_mantissa(*node.args[0])) return call("float_of_mantissa", node);
   const bool rounds = from == DType::F32 && (to == DType::F16 || to == DType::BF16);
   const bool outer = std::exchange(rough_, rounds && !strict_math_);
   const std::string text = rough_ && is_only(*node.args[0], ScalarOp::Erf)  // nothing can cancel before it is rounded

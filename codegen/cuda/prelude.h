@@ -386,6 +386,14 @@ LANEWISE1(op_rough_one_plus_erf)
 LANEWISE1(op_rough_one_plus_tanh)
 EACH_BINARY(LANEWISE2)
 
+// Of a number below 2^23: an or and an addition, where a conversion takes many times as long.
+DEV f32 float_of_mantissa(i32 x) { return float_of(0x4b000000u | u32(x)) - 0x1p23f; }
+template <int N>
+DEV vec<f32, N> float_of_mantissa(vec<i32, N> x) {
+  vec<f32, N> r;
+  LANES r.v[i] = float_of_mantissa(x.v[i]);
+  return r;
+}
 template <class T, int N>
 DEV vec<T, N> op_fma(vec<T, N> a, vec<T, N> b, vec<T, N> c) {
   vec<T, N> r;

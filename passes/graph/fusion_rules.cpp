@@ -93,22 +93,24 @@ bool is_constant_weight(const Value* value) {
   return value->region->owner && value->region->owner->is(OpKind::Group);
 }
 
+// Halves come to a GPU alone: elsewhere they are widened.
+bool is_float_of_kernels(DType dtype) { return dtype == DType::F32 || dtype == DType::F16 || dtype == DType::BF16; }
+
 // Constant weights of 4 or 8 bits in whole blocks.
 bool keeps_packed(const Op& op) {
   const int64_t bits = op.params.integer("bits");
   const int64_t block = op.params.integer("block");
   const bool whole = op.params.integer("k") % block == 0 && block % 16 == 0;
-  return (bits == 4 || bits == 8) && whole && op.type().dtype == DType::F32 &&
+  return (bits == 4 || bits == 8) && whole && is_float_of_kernels(op.type().dtype) &&
          std::ranges::all_of(std::span(op.operands).subspan(1), is_constant_weight) &&
          (op.operands.size() < 4 || op.operand(3)->type.dtype == DType::U8);
 }
 
-// Of a head size known now, and values in whole vectors. Halves come to a GPU alone: elsewhere they are widened.
+// Of a head size known now, and values in whole vectors.
 bool is_kernels_attention(const Op& op) {
   const Type &q = op.operand(0)->type, &v = op.operand(2)->type;
   constexpr int64_t kPanel = 16;
-  const bool is_float_kind = q.dtype == DType::F32 || q.dtype == DType::F16 || q.dtype == DType::BF16;
-  return is_float_kind && value_of(q.shape[3]) && value_of(v.shape[3]).value_or(1) % kPanel == 0;
+  return is_float_of_kernels(q.dtype) && value_of(q.shape[3]) && value_of(v.shape[3]).value_or(1) % kPanel == 0;
 }
 
 // Of states and heads whose extents are known now.

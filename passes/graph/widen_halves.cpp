@@ -5,10 +5,11 @@
 //   %3 : f16 = relu %2                  %4 : f32 = convert %3                %5 : f32 = relu %4
 //
 // The pair of converts that rounds a result ends the kernel that computes it, in registers, and what the kernel stores
-// is the f32 number (attention, whose kernel keeps its scores, is rounded at its end alone): between kernels an
-// activation takes twice the memory, and no kernel has to convert what it reads. Ops that only move numbers or choose
-// between them need no rounding. Weights are widened when the artifact is written. squeezenet1_1_fp16 takes 73 ms as
-// plain loops over f16 and 6.1 ms so, as long as squeezenet1_1. Test: test/passes/widen_halves/.
+// is the f32 number (attention, whose kernel keeps its scores, and products of packed weights are rounded at their end
+// alone): between kernels an activation takes twice the memory, and no kernel has to convert what it reads. Ops that
+// only move numbers or choose between them need no rounding. Weights are widened when the artifact is written.
+// squeezenet1_1_fp16 takes 73 ms as plain loops over f16 and 6.1 ms so, as long as squeezenet1_1. Test:
+// test/passes/widen_halves/.
 #include <algorithm>
 #include <unordered_map>
 
@@ -33,7 +34,7 @@ bool is_exact(const Op& op) {
 }
 
 bool is_widened(const Op& op) {
-  if (op.is_composite("attention")) return is_half(op.result());
+  if (op.is_composite("attention") || op.is_composite("matmul_packed")) return is_half(op.result());
   if (op.results.size() != 1 || op.operands.empty() || !op.regions.empty()) return false;
   if (op.is(OpKind::Yield) || op.is(OpKind::Relayout) || op.is(OpKind::BitCast)) return false;
   return is_half(op.result()) || std::ranges::any_of(op.operands, is_half);
@@ -61,9 +62,10 @@ class Widening {
     std::vector<Value*> operands = op.operands;
     for (Value*& operand : operands)
       if (is_half(operand)) operand = wide(b, operand);
-    Value* result = op.is(OpKind::Convert)     ? b.convert(operands[0], op.type().dtype)
-                    : op.is(OpKind::Composite) ? attention(b, op, operands)
-                                               : b.create(op.kind, std::move(operands), op.params).result();
+    Value* result = op.is(OpKind::Convert)             ? b.convert(operands[0], op.type().dtype)
+                    : op.is_composite("attention")     ? attention(b, op, operands)
+                    : op.is_composite("matmul_packed") ? matmul_packed(b, op, operands)
+                                                       : b.create(op.kind, std::move(operands), op.params).result();
     if (is_half(op.result()) && !op.is(OpKind::Convert)) {
       Value* rounded = b.convert(result, op.type().dtype);
       wide_[rounded] = is_exact(op) ? result : b.convert(rounded, DType::F32);
@@ -77,6 +79,17 @@ class Widening {
     return composites::attention(b, operands[0], operands[1], operands[2], operands.size() > 3 ? operands[3] : nullptr,
                                  op.params.number("scale"), op.params.integer("causal") != 0,
                                  op.params.number_or("softcap", 0));
+  }
+
+  static Value* matmul_packed(GraphBuilder& b, const Op& op, const std::vector<Value*>& operands) {
+    composites::PackedWeights weights{op.params.integer("k"),
+                                      *value_of(op.type().shape.back()),
+                                      op.params.integer("bits"),
+                                      op.params.integer("block"),
+                                      operands[1],
+                                      operands[2]};
+    if (operands.size() > 3) weights.zero_points = operands[3];
+    return composites::matmul_packed(b, operands[0], weights);
   }
 
   Value* wide(GraphBuilder& b, Value* value) {

@@ -17,7 +17,7 @@ const FamilyEntry* find_family(std::string_view name) {
       {"pool_gradient", lower_pool_gradient, lower_plain, false},
       {"attention", lower_attention, gpu::lower_attention, true},
       {"recurrent", lower_recurrent, lower_recurrent, true},
-      {"packed", lower_packed, lower_packed, true},
+      {"packed", lower_packed, gpu::lower_packed, true},
       {"linear_attention", lower_linear_attention, lower_linear_attention, true},
       {"trees", lower_tree_ensemble, lower_tree_ensemble, true},
       {"scatter", lower_scatter, lower_scatter, false},

@@ -132,8 +132,7 @@ Buffer KernelBuilder::result_read_back(const Value* value) {
 
 Buffer KernelBuilder::operand_as(const Value* value, DType dtype) {
   if (value->producer && value->producer->is(OpKind::Constant))
-    return global({BufferSource::Kind::Weight, nullptr, value->producer->params.constant("value")}, "w", dtype, false,
-                  false);
+    return weight_as(value->producer->params.constant("value"), dtype);
   return global({BufferSource::Kind::Value, value}, "in", dtype, false, false);
 }
 
@@ -141,8 +140,10 @@ Buffer KernelBuilder::result_as(const Value* value, DType dtype) {
   return global({BufferSource::Kind::Value, value}, "out", dtype, true, false);
 }
 
-Buffer KernelBuilder::weight(ConstantId id) {
-  return global({BufferSource::Kind::Weight, nullptr, id}, "w", module.constants[id].dtype, false, false);
+Buffer KernelBuilder::weight(ConstantId id) { return weight_as(id, module.constants[id].dtype); }
+
+Buffer KernelBuilder::weight_as(ConstantId id, DType dtype) {
+  return global({BufferSource::Kind::Weight, nullptr, id}, "w", dtype, false, false);
 }
 
 Buffer KernelBuilder::scratch(uint32_t index, DType dtype, bool written, bool reads_own_writes) {

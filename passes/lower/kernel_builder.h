@@ -96,7 +96,8 @@ class KernelBuilder {
   loops::Buffer result_read_back(const Value*);   // written, then read by the same task
   loops::Buffer operand_as(const Value*, DType);  // the bits as elements of another type of that width
   loops::Buffer result_as(const Value*, DType);
-  loops::Buffer weight(ConstantId);  // Constant op of a group's operand, or with transforms appended
+  loops::Buffer weight(ConstantId);            // Constant op of a group's operand, or with transforms appended
+  loops::Buffer weight_as(ConstantId, DType);  // its bytes as elements of another type
   loops::Buffer scratch(uint32_t index, DType, bool written, bool reads_own_writes = false);
   loops::Buffer flag(const std::string& message);                     // to be set when the data are wrong
   loops::Buffer stage(const std::string& name, DType, Dim elements);  // private to a thread, 64-byte aligned

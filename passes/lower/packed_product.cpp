@@ -14,6 +14,7 @@
 #include "passes/lower/epilogue.h"
 #include "passes/lower/family.h"
 #include "passes/lower/group_emitter.h"
+#include "passes/lower/packed_form.h"
 #include "passes/lower/register_tile.h"
 
 namespace lapidary::lowering {
@@ -31,18 +32,17 @@ class PackedLowering {
       : context_(context),
         dims_(context.module.dims),
         group_(group),
-        op_(op),
+        form_(context.module, group, op),
         lanes_(context.target().f32_lanes()),
         few_(context.target().vector_registers >= 32 ? 4 : 2),
-        bits_(static_cast<int>(op.params.integer("bits"))),
-        depth_(op.params.integer("k")),
-        block_(op.params.integer("block")),
-        columns_(*lapidary::value_of(op.type().shape.back())) {
-    Shape outer(op.type().shape.begin(), op.type().shape.end() - 1);
-    rows_ = dims_.product(outer);
-    codes_ = packed(1, depth_ * bits_ / 8);
-    scales_ = packed(2, depth_ / block_);
-    if (op.operands.size() > 3) zeros_ = packed(3, (depth_ / block_ * bits_ + 7) / 8);
+        bits_(form_.bits),
+        depth_(form_.depth),
+        block_(form_.block),
+        columns_(form_.columns),
+        rows_(form_.rows),
+        codes_(panels_of(form_.codes, depth_ * bits_ / 8)),
+        scales_(panels_of(form_.scales, blocks())) {
+    if (form_.zeros) zeros_ = panels_of(*form_.zeros, (blocks() * bits_ + 7) / 8);
   }
 
   LoweredGroup lower() {
@@ -52,7 +52,7 @@ class PackedLowering {
     Dim predicate = few && many ? dims_.less(rows_, dims_.constant(few_ + 1)) : nullptr;
     if (few) step.variants.push_back(few_rows(predicate));
     if (many) step.variants.push_back(many_rows());
-    step.flops = dims_.mul(dims_.constant(2 * depth_ * columns_), rows_);
+    step.flops = form_.flops(dims_);
     LoweredGroup result;
     result.steps.push_back(std::move(step));
     return result;
@@ -66,13 +66,10 @@ class PackedLowering {
     Buffer a, codes, scales, zeros;
   };
 
-  // Operand `index`, [N, width], in panels.
-  ConstantId packed(int index, int64_t width) {
+  // [N, width] in panels.
+  ConstantId panels_of(ConstantId id, int64_t width) const {
     ConstantTable& constants = context_.module.constants;
-    const Op* source = group_.operand(op_.operand(index)->index)->producer;
-    LPD_CHECK(source && source->is(OpKind::Constant), "packed weights are no constant");
     const int64_t unit = int64_t{kStrip} * kPanel, padded = (columns_ + unit - 1) / unit * unit;
-    ConstantId id = source->params.constant("value");
     id = constants.transformed(id, {.kind = Transform::Kind::Reshape, .shape = {columns_, width}});
     id = constants.transformed(id, {.kind = Transform::Kind::Transpose, .axes = {1, 0}});
     id = constants.transformed(id, {.kind = Transform::Kind::Pad, .shape = {width, padded}});
@@ -80,12 +77,12 @@ class PackedLowering {
   }
 
   int64_t bytes_of_block() const { return block_ * bits_ / 8; }
-  int64_t blocks() const { return depth_ / block_; }
+  int64_t blocks() const { return form_.blocks(); }
 
   Body body_of(KernelBuilder& builder, GroupEmitter& emit) {
     return {builder,
             emit,
-            builder.operand(group_.operand(op_.operand(0)->index)),
+            builder.operand(form_.a),
             builder.weight(codes_),
             builder.weight(scales_),
             zeros_ ? builder.weight(*zeros_) : nullptr};
@@ -218,7 +215,7 @@ class PackedLowering {
     std::vector<Expr> axes = builder.split_task({strips});
     Body body = body_of(builder, emit);
     Buffer stage = builder.stage("panel", DType::F32, dims_.constant(depth_ * panels * kPanel));
-    Buffer epilogue = epilogue_stage(builder, group_, op_, int64_t{tallest} * panels * kPanel);
+    Buffer epilogue = epilogue_stage(builder, group_, form_.op, int64_t{tallest} * panels * kPanel);
     Expr strip = builder.body.let("strip", mul(axes[0], integer(panels * kPanel)));
     Expr stride = integer(depth_ * kPanel);
     dequantise(body, stage, strip, panels * kPanel / lanes_, stride);
@@ -270,20 +267,14 @@ class PackedLowering {
 
   void store(const Body& body, Block& block, Expr row, Expr column, Expr value) {
     GroupEmitter::Scope scope(body.emit, block);
-    const Shape& shape = op_.type().shape;
     const bool ragged = columns_ % (int64_t{kStrip} * kPanel) != 0;
     Expr left = sub(integer(columns_), column);
     Block inner;
     {
       GroupEmitter::Scope inside(body.emit, inner);
-      Coords coords;
-      coords.lanes = lanes_;
+      Coords coords = form_.result_at(body.emit, row, along(column), lanes_);
       coords.mask = ragged ? first_lanes(left, lanes_) : nullptr;
-      Shape outer(shape.begin(), shape.end() - 1);
-      if (outer.size() == 1) coords.axes = {at(row)};
-      if (outer.size() > 1) coords.axes = body.emit.reshape({at(row)}, {rows_}, outer, lanes_);
-      coords.axes.push_back(along(column));
-      body.emit.store_results(op_.result(), coords, value);
+      body.emit.store_results(form_.op.result(), coords, value);
     }
     if (!ragged)
       block.add(loops::block(inner.take()));
@@ -294,11 +285,11 @@ class PackedLowering {
   Context& context_;
   DimPool& dims_;
   const Op& group_;
-  const Op& op_;
+  const PackedForm form_;
   const int lanes_, few_, bits_;  // few: rows whose sums stay in registers beside the codes
   const int64_t depth_, block_, columns_;
-  Dim rows_ = nullptr;
-  ConstantId codes_{}, scales_{};
+  const Dim rows_;
+  const ConstantId codes_, scales_;
   std::optional<ConstantId> zeros_;
 };
 

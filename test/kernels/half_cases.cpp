@@ -44,6 +44,41 @@ void add_products(Cases& cases, DType dtype) {
                      .tolerance = tolerance_of(dtype)});
 }
 
+// Rounded weights and sums of hundreds of products, where the body rounds each step.
+void add_packed_products(Cases& cases, DType dtype) {
+  struct Form {
+    int64_t bits, rows, depth, columns, block;  // rows 0: some
+  };
+  for (const Form& f : {Form{4, 0, 256, 70, 32}, {4, 0, 1184, 8, 16}, {8, 0, 192, 36, 64}, {4, 260, 96, 2040, 32}})
+    cases.push_back(
+        {.name =
+             name_with(fmt::format("packed_{}bits_{}x{}{}", f.bits, f.depth, f.columns, f.rows ? "_tall" : ""), dtype),
+         .kernel = "packed",
+         .build =
+             [=](CaseModel& m) {
+               const int64_t blocks = f.depth / f.block, bytes = f.block * f.bits / 8;
+               const auto codes = [&](const std::vector<int64_t>& extents) {
+                 const Tensor numbers = random_tensor(DType::U8, extents, m.seed++, 256);
+                 std::vector<Scalar> scalars;
+                 for (int64_t i = 0; i < numbers.elements(); ++i) scalars.push_back(numbers.at(i));
+                 return m.build.constant(m.module.constants.add_scalars(DType::U8, extents, scalars));
+               };
+               composites::PackedWeights packed{f.depth, f.columns, f.bits, f.block, codes({f.columns, blocks, bytes})};
+               Value* scales = m.weights({f.columns, blocks});
+               const double least = f.bits == 4 ? 1.0 / 256 : 1.0 / 4096;
+               packed.scales = m.build.convert(m.build.mul(scales, m.build.like(scales, least)), dtype);
+               if (f.block < 64) packed.zero_points = codes({f.columns, (blocks * f.bits + 7) / 8});
+               DimPool& d = m.module.dims;
+               Value* x = m.input({f.rows ? d.constant(f.rows) : m.symbol("M"), d.constant(f.depth)}, dtype);
+               m.result({m.relu(composites::matmul_packed(m.build, x, packed))});
+             },
+         .values =
+             f.rows
+                 ? std::vector<SymbolValues>{{}}
+                 : std::vector<SymbolValues>{{{"M", 0}}, {{"M", 1}}, {{"M", 2}}, {{"M", 3}}, {{"M", 7}}, {{"M", 37}}},
+         .tolerance = 2 * tolerance_of(dtype)});
+}
+
 void add_convolutions(Cases& cases, DType dtype) {
   for (auto [in, out, taps, stride] :
        {std::array<int64_t, 4>{3, 16, 3, 2}, {16, 40, 1, 1}, {20, 32, 3, 1}, {32, 33, 3, 2}})
@@ -283,6 +318,7 @@ std::vector<KernelCase> halves_cases() {
   Cases cases;
   for (const DType dtype : {DType::F16, DType::BF16}) {
     add_products(cases, dtype);
+    add_packed_products(cases, dtype);
     add_convolutions(cases, dtype);
     add_first_layers(cases, dtype);
     add_normalised_images(cases, dtype);

@@ -1,8 +1,8 @@
 // Convolutions on a GPU as products, the input's windows never stored: rows are output pixels, columns output channels,
 // and the depth runs over taps and, innermost, the input's channels, which lie side by side in memory. Taps beyond the
 // border are masked, unless the input has a halo. Weights lie in the depth's order, a row for each output channel. Of a
-// dense input the depth runs over channels and then taps. Depthwise ones are in window.cpp, grouped
-// and transposed ones plain.
+// dense input the depth runs over channels and then taps. Weights that are no constants are read where they lie.
+// Depthwise ones are in window.cpp, grouped and transposed ones plain.
 //
 // First layers have pixels of few channels. Where strides allow it the depth runs over accesses of 16 bytes of them in
 // place of single taps, and the weights have zeros for what lies there beside the taps. Example, 7 taps of pixels of 8
@@ -85,6 +85,18 @@ struct Convolution {
       if (bordered[axis])
         coords.guard = both(coords.guard, in_range(place, integer(0), in_units(x()->type.shape[2 + axis]), 1));
     }
+    return coords;
+  }
+
+  // Of a weight [O, C, taps…] that is no constant; past the channels that there are, nothing.
+  Coords live_weight_at(GroupEmitter& emit, const Parts& depth, const Coord& output) const {
+    const Coord& channel = channels_last ? depth.back() : depth[0];
+    Coords coords;
+    coords.axes = {output, channel};
+    const auto first_tap = depth.begin() + (channels_last ? 0 : 1);
+    coords.axes.insert(coords.axes.end(), first_tap, first_tap + form.spatial);
+    if (channels_last && stored_channels() != form.channels)
+      coords.guard = in_range(channel, integer(0), emit.builder.literal(form.channels), 1);
     return coords;
   }
 
@@ -172,7 +184,7 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   if (form.group > 1 && lapidary::value_of(form.channels) && lapidary::value_of(form.outputs))
     return gpu::lower_depthwise(context, group, form);
   const bool taps_known = std::ranges::all_of(form.kernel, [](int64_t taps) { return taps > 0; });
-  if (form.transposed || form.group != 1 || !form.weight || x->producer || !taps_known || !results_follow(group, &conv))
+  if (form.transposed || form.group != 1 || x->producer || !taps_known || !results_follow(group, &conv))
     return lower_plain(context, group);
   const Type& input = group.operand(x->index)->type;
   const bool channels_last = input.layout.blocked_axis == 1 && input.layout.last;
@@ -183,7 +195,7 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
                       form,
                       channels_last,
                       borders(conv, input, form.spatial),
-                      channels_last ? pixels_together(form, input) : 1};
+                      channels_last && form.weight ? pixels_together(form, input) : 1};
   const bool has_borders = std::ranges::find(c.bordered, true) != c.bordered.end();
   if (conv.params.integer_or("fill", 0) != 0 && has_borders) return lower_plain(context, group);
 
@@ -203,8 +215,14 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   product.a_at = [&](GroupEmitter& emit, const Parts&, const Parts& row, const Parts& k) {
     return c.input_at(emit, row, k);
   };
-  product.b_rows = c.weight();
-  product.b_pitch = c.pitch();
+  if (form.weight) {
+    product.b_rows = c.weight();
+    product.b_pitch = c.pitch();
+  } else {
+    product.b_at = [&](GroupEmitter& emit, const Parts&, const Parts& k, const Parts& column) {
+      return c.live_weight_at(emit, k, column[0]);
+    };
+  }
   product.result_at = [&](GroupEmitter&, const Parts&, const Parts& row, const Parts& column) {
     Coords coords;
     coords.axes = {row[0], column[0]};

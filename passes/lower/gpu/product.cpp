@@ -139,6 +139,7 @@ class ProductEmitter : ProductKernel {
       return emit_.value(form_.a, form_.a_at(emit_, batch_, parts(row, form_.rows), parts(k, form_.depth)));
     });
     node_.b.value = operand_value(emit_, factor_, inside(column, columns_, tile_.columns), [&] {
+      if (form_.b_value) return form_.b_value(builder_, column, k);
       if (form_.b_rows)
         return load(builder_.weight(*form_.b_rows), add(mul(column, builder_.parameter(form_.b_pitch)), k));
       return emit_.value(form_.b, form_.b_at(emit_, batch_, parts(k, form_.depth), parts(column, form_.columns)));
@@ -147,6 +148,7 @@ class ProductEmitter : ProductKernel {
     widen(node_.a, form_.rows, [&](GroupEmitter& emit, const Parts& row_parts, const Parts& depth_parts) {
       return emit.value(form_.a, form_.a_at(emit, unknown(form_.batch), row_parts, depth_parts));
     });
+    if (form_.b_value) return true;
     if (form_.b_rows) {
       while (2 * node_.b.vector <= 16 * 8 / bit_width(factor_) && known_multiple(form_.b_pitch, 2 * node_.b.vector))
         node_.b.vector *= 2;
@@ -220,9 +222,10 @@ int64_t extent_if(Dim dim, int64_t value) {
 
 TileChoice tile_if(Context& context, const Op& group, const ProductForm& form, int64_t symbols, int most_parts) {
   DimPool& dims = context.module.dims;
-  const ProductSize size = {extent_if(dims.product(form.batch), symbols), extent_if(form.rows.extent(dims), symbols),
-                            extent_if(form.columns.extent(dims), symbols), extent_if(form.depth.extent(dims), symbols),
-                            vector_instructions(*group.regions[0], form.anchor)};
+  const ProductSize size = {
+      extent_if(dims.product(form.batch), symbols),        extent_if(form.rows.extent(dims), symbols),
+      extent_if(form.columns.extent(dims), symbols),       extent_if(form.depth.extent(dims), symbols),
+      vector_instructions(*group.regions[0], form.anchor), form.b_value != nullptr};
   return choose_tile(context.target(), context.options.f32_products, form.a->type.dtype, size, most_parts);
 }
 
@@ -240,7 +243,8 @@ std::optional<LoweredVariant> product_variant(Context& context, const Op& group,
 }  // namespace
 
 // Extents that are symbols get several tiles: that of many, where it fills the device, of some, and of few.
-std::optional<LoweredGroup> lower_product(Context& context, const Op& group, const ProductForm& form) {
+std::optional<LoweredGroup> lower_product(Context& context, const Op& group, const ProductForm& form,
+                                          std::vector<LoweredVariant> given) {
   constexpr int64_t kMany = 4096, kSome = 256, kFew = 1;
   constexpr int kMostParts = 8;
   DimPool& dims = context.module.dims;
@@ -261,6 +265,7 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
   };
   LoweredGroup lowered;
   LoweredStep& step = lowered.steps.emplace_back();
+  step.variants = std::move(given);
   step.flops = dims.product(std::vector<Dim>{dims.constant(2), batch, rows, columns, depth});
   // False: no later one is needed, or none can be.
   const auto add_variant = [&](const Tile& tile, Dim when, SplitDepth split = {}) {

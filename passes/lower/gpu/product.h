@@ -19,7 +19,7 @@ struct ProductForm {
   const Op* anchor;  // whose result the tile is
   std::vector<Dim> batch;
   ProductAxis rows, columns, depth;
-  const Value *a, *b;
+  const Value *a, *b = nullptr;
   // Coordinates, from those along each axis: of a at (batch, row, depth), of b at (batch, depth, column), of the
   // anchor's result at (batch, row, column). Null guards: what is asked for is always there.
   using Parts = std::vector<Coord>;
@@ -33,9 +33,13 @@ struct ProductForm {
   // In place of b's value, where it is a constant in an order of its own: a row of it for each column.
   std::optional<ConstantId> b_rows = std::nullopt;
   Dim b_pitch = nullptr;  // from one row to the next; what is more than depth are zeros
+  // Or an expression of where it is.
+  std::function<loops::Expr(KernelBuilder&, const loops::Expr& column, const loops::Expr& k)> b_value = nullptr;
 };
 
-// Nothing where an operand is no expression of its coordinates, such as the sum of a row.
-std::optional<LoweredGroup> lower_product(Context&, const Op& group, const ProductForm&);
+// Nothing where an operand is no expression of its coordinates, such as the sum of a row. Variants that are given stand
+// before those of the product, each with a condition.
+std::optional<LoweredGroup> lower_product(Context&, const Op& group, const ProductForm&,
+                                          std::vector<LoweredVariant> given = {});
 
 }  // namespace lapidary::lowering::gpu

@@ -74,6 +74,13 @@ int64_t clocks_in_parts(const Tile& tile, ProductSize size, int parts) {
   return clocks(tile, size) + kStart + bytes / kBytesAClock;
 }
 
+// Are there registers for what a thread computes of b beside its part of the result?
+bool has_room_for_b(const Tile& tile) {
+  constexpr int kMost = 96;
+  const int threads = 32 * tile.warp_rows * tile.warp_columns;
+  return !tile.warpgroups && (tile.rows + tile.depth) * tile.columns / threads <= kMost;
+}
+
 }  // namespace
 
 std::string Tile::text() const {
@@ -107,6 +114,7 @@ TileChoice choose_tile(const Target& target, passes::F32Products f32, DType fact
   int best_parts = 1;
   const auto consider = [&](std::span<const Tile> tiles) {
     for (const Tile& tile : tiles) {
+      if (size.computes_b && !has_room_for_b(tile)) continue;
       if (tile.warpgroups && 2 * size.rows <= tile.rows) continue;  // it would multiply zeros above all
       for (int parts = 1; parts <= most_parts && (parts == 1 || size.depth / parts >= kLeastDepth); ++parts) {
         const int64_t reckoned = clocks_in_parts(tile, size, parts);

@@ -24,6 +24,7 @@ struct Tile {
 struct ProductSize {
   int64_t batch, rows, columns, depth;
   int epilogue;
+  bool computes_b = false;  // not copied: each thread has its part of a tile of b in registers
 };
 struct TileChoice {
   Tile tile;
