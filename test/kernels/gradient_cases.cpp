@@ -61,22 +61,23 @@ std::vector<KernelCase> filter_gradient_cases() {
   const ConvOptions padded{.pads = {1, 1, 1, 1}};
   const auto tile = [](const char* schedule) { return fmt::format("filter_gradient {}", schedule); };
   for (auto [in, out] : {std::pair<int64_t, int64_t>{16, 16}, {17, 33}, {32, 32}, {5, 18}, {40, 64}})
-    cases.push_back(filter_case(fmt::format("channels_{}_{}", in, out), tile("tile="),
-                                {{in, 6, 7}, {3, 3}, padded, out}));
+    cases.push_back(
+        filter_case(fmt::format("channels_{}_{}", in, out), tile("tile="), {{in, 6, 7}, {3, 3}, padded, out}));
   cases.push_back(filter_case("one_tap", tile("tile="), {{130, 5, 6}, {1, 1}, {}, 20}));
   cases.push_back(filter_case("one_tap_strided", tile("tile="), {{35, 7, 6}, {1, 1}, {.strides = {2, 2}}, 48}));
-  cases.push_back(filter_case("strided", tile("tile="),
-                              {{20, 9, 13}, {3, 3}, {.strides = {2, 2}, .pads = {1, 1, 1, 1}}, 40}));
-  cases.push_back(filter_case(
-      "uneven", tile("tile="),
-      {{18, 8, 11}, {3, 2}, {.strides = {2, 1}, .dilations = {1, 3}, .pads = {0, 2, 1, 0}}, 17}));
+  cases.push_back(
+      filter_case("strided", tile("tile="), {{20, 9, 13}, {3, 3}, {.strides = {2, 2}, .pads = {1, 1, 1, 1}}, 40}));
+  cases.push_back(
+      filter_case("uneven", tile("tile="),
+                  {{18, 8, 11}, {3, 2}, {.strides = {2, 1}, .dilations = {1, 3}, .pads = {0, 2, 1, 0}}, 17}));
   cases.push_back(filter_case("wide", tile("tile="), {{16, 3, 130}, {2, 3}, {.pads = {0, 1, 0, 1}}, 16}, {1, 2}));
   cases.push_back(filter_case("line", tile("tile="), {{20, 17}, {4}, {.strides = {2}, .pads = {2, 1}}, 24}));
   cases.push_back(filter_case("groups", tile("tile="), {{64, 5, 6}, {3, 3}, {.pads = {1, 1, 1, 1}, .group = 2}, 32}));
   cases.push_back(
       filter_case("groups_of_pairs", tile("tile="), {{32, 5, 6}, {3, 3}, {.pads = {1, 1, 1, 1}, .group = 2}, 64}));
   cases.push_back(filter_case("groups_within_blocks", "", {{12, 5, 6}, {3, 3}, {.pads = {1, 1, 1, 1}, .group = 3}, 6}));
-  for (auto [channels, kernel, stride] : {std::tuple<int64_t, int64_t, int64_t>{3, 7, 2}, {1, 5, 1}, {3, 3, 1}, {4, 15, 3}})
+  for (auto [channels, kernel, stride] :
+       {std::tuple<int64_t, int64_t, int64_t>{3, 7, 2}, {1, 5, 1}, {3, 3, 1}, {4, 15, 3}})
     cases.push_back(filter_case(fmt::format("first_layer_{}_{}", channels, kernel), tile("tile="),
                                 {{channels, 17, 20},
                                  {kernel, kernel},
@@ -93,8 +94,7 @@ std::vector<KernelCase> filter_gradient_cases() {
                          Value* y = m.conv(hidden, 18, {3, 3}, {.strides = {2, 2}, .pads = {2, 2, 2, 2}});
                          Value* dy = m.conv(m.relu(y), 18, {1, 1}, {});
                          m.result({filter_gradient(
-                             m, hidden, dy,
-                             {{20, 9, 8}, {3, 3}, {.strides = {2, 2}, .pads = {2, 2, 2, 2}}, 18})});
+                             m, hidden, dy, {{20, 9, 8}, {3, 3}, {.strides = {2, 2}, .pads = {2, 2, 2, 2}}, 18})});
                        },
                    .values = {{{"N", 1}}, {{"N", 3}}},
                    .tolerance = 4e-3});  // three products, one after the other
