@@ -101,4 +101,60 @@ std::vector<KernelCase> filter_gradient_cases() {
   return cases;
 }
 
+// Of ties, among small whole numbers, as of others; blocked behind a convolution of single pixels, dense otherwise.
+std::vector<KernelCase> pool_gradient_cases() {
+  struct Pool {
+    const char* name;
+    std::vector<int64_t> kernel, strides, dilations, pads;
+  };
+  const Pool pools[] = {
+      {"2x2", {2, 2}, {2, 2}, {1, 1}, {0, 0, 0, 0}},       {"3x3", {3, 3}, {2, 2}, {1, 1}, {1, 1, 1, 1}},
+      {"3x3_dense", {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}}, {"corner", {3, 3}, {2, 2}, {1, 1}, {0, 0, 1, 1}},
+      {"far", {2, 4}, {1, 3}, {1, 1}, {1, 3, 0, 2}},       {"gaps", {2, 2}, {3, 4}, {1, 1}, {0, 0, 0, 0}},
+      {"dilated", {2, 3}, {1, 1}, {2, 2}, {1, 1, 0, 2}},   {"large", {17, 17}, {2, 3}, {1, 1}, {8, 8, 8, 8}}};
+  Cases cases;
+  for (int64_t channels : {3, 16, 17})
+    for (const Pool& pool : pools)
+      for (bool blocked : {false, true})
+        for (bool ties : {false, true}) {
+          const auto build = [=](CaseModel& m) {
+            DimPool& d = m.module.dims;
+            GraphBuilder& b = m.build;
+            constexpr int64_t kHeight = 9, kWidth = 22;
+            Windows w{{channels, kHeight, kWidth}, pool.kernel};
+            w.options = {.strides = pool.strides, .dilations = pool.dilations, .pads = pool.pads};
+            const Dim channel = d.constant(channels), rows = d.constant(w.positions(0)),
+                      columns = d.constant(w.positions(1));
+            Value* x = m.input({m.symbol("N"), channel, d.constant(kHeight), d.constant(kWidth)});
+            Value* dy = m.input({m.symbol("N"), channel, rows, columns});
+            if (ties) x = b.scalar_op(ScalarOp::Floor, {x});
+            const auto single_pixels = [&](Value* image) {  // leaves every number as it is
+              std::vector<Scalar> identity;
+              for (int64_t i = 0; i < channels * channels; ++i)
+                identity.push_back(Scalar::of_float(DType::F32, i % (channels + 1) == 0 ? 1 : 0));
+              Value* weight =
+                  b.constant(m.module.constants.add_scalars(DType::F32, {channels, channels, 1, 1}, identity));
+              return b.conv(image, weight, nullptr, 1, {1, 1}, {1, 1}, m.shape({0, 0, 0, 0}));
+            };
+            if (blocked) x = single_pixels(x), dy = single_pixels(dy);
+            Params params{{"kernel", pool.kernel},
+                          {"strides", pool.strides},
+                          {"dilations", pool.dilations},
+                          {"pads", m.shape(pool.pads)},
+                          {"sizes", Shape{rows, columns}}};
+            Value* taps = b.create(OpKind::MaxPoolTap, {x}, params).result();
+            params.set("sizes", m.shape({kHeight, kWidth}));
+            Value* dx = b.create(OpKind::MaxPoolGradient, {dy, taps}, params).result();
+            m.result({taps, blocked ? single_pixels(dx) : dx});
+          };
+          cases.push_back(
+              {.name = fmt::format("{}_of_{}{}{}", pool.name, channels, blocked ? "_blocked" : "", ties ? "_ties" : ""),
+               .kernel = blocked && std::string(pool.name) != "large" ? "pool_gradient gather" : "",
+               .build = build,
+               .values = {{{"N", 0}}, {{"N", 1}}, {{"N", 3}}},
+               .tolerance = 1e-5});
+        }
+  return cases;
+}
+
 }  // namespace lapidary::test
