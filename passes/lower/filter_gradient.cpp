@@ -391,6 +391,10 @@ ConvForm form_of(const Op& op) {
   return form;
 }
 
+bool is_depthwise(const ConvForm& form) {
+  return form.group > 1 && form.group_channels() == 1 && form.group_outputs() == 1;
+}
+
 // Operands of the group in layouts the kernel reads.
 bool takes(const Op& group, const ConvForm& form) {
   const Op& op = *form.conv;
@@ -412,7 +416,8 @@ bool takes(const Op& group, const ConvForm& form) {
     if (have.lo < want.lo || have.hi < want.hi) return false;
     if (want != Halo{} && x.layout.fill != 0) return false;
   }
-  return form.group == 1 || (form.group_channels() % kPanel == 0 && form.group_outputs() % kPanel == 0);
+  return form.group == 1 || is_depthwise(form) ||
+         (form.group_channels() % kPanel == 0 && form.group_outputs() % kPanel == 0);
 }
 
 Lowering plan(Context& context, const Op& group, const ConvForm& form) {
@@ -449,6 +454,7 @@ Lowering plan(Context& context, const Op& group, const ConvForm& form) {
 LoweredGroup lower_filter_gradient(Context& context, const Op& group) {
   const ConvForm form = form_of(anchor_of(group));
   if (!takes(group, form)) return lower_plain(context, group);
+  if (is_depthwise(form)) return lower_depthwise_filter_gradient(context, group, form);
   Lowering l = plan(context, group, form);
   DimPool& dims = l.dims();
   const Dim tasks = dims.mul(l.parts, dims.constant(l.strips * l.block_groups()));

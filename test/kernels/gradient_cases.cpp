@@ -83,6 +83,19 @@ std::vector<KernelCase> filter_gradient_cases() {
                                  {kernel, kernel},
                                  {.strides = {stride, stride}, .pads = {kernel / 2, kernel / 2, kernel / 2, 1}},
                                  35}));
+  for (int64_t channels : {8, 16, 35})
+    for (auto [kernel, stride] : {std::pair<int64_t, int64_t>{3, 1}, {3, 2}, {5, 1}, {7, 2}})
+      cases.push_back(filter_case(
+          fmt::format("depthwise_{}_{}_{}", channels, kernel, stride), tile("depthwise"),
+          {{channels, 9, 19},
+           {kernel, kernel},
+           {.strides = {stride, stride}, .pads = {kernel / 2, kernel / 2, kernel / 2, 1}, .group = channels},
+           channels}));
+  cases.push_back(filter_case(
+      "depthwise_uneven", tile("depthwise"),
+      {{18, 8, 21}, {2, 3}, {.strides = {1, 2}, .dilations = {2, 3}, .pads = {0, 2, 1, 0}, .group = 18}, 18}));
+  cases.push_back(filter_case("depthwise_line", tile("depthwise"), {{20, 40}, {4}, {.pads = {2, 1}, .group = 20}, 20}));
+  cases.push_back(filter_case("depthwise_wide", "", {{16, 3, 60}, {1, 31}, {.pads = {0, 9, 0, 9}, .group = 16}, 16}));
   // Between convolutions: blocks and halos that others chose.
   cases.push_back({.name = "of_a_layer",
                    .kernel = tile("tile="),
