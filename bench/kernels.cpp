@@ -48,13 +48,13 @@ void run(benchmark::State& state, const Build& build, const SymbolValues& symbol
   for (const auto& step : library->profiles())
     flops += static_cast<double>(step.flops), bytes += static_cast<double>(step.bytes);
   for (int i = 1; i < kProfiled; ++i) library->run();
-  double products = 0, rest = 0;  // µs in steps that compute, and in those that move
+  std::string steps;  // and how many µs each takes
   for (const auto& step : library->profiles())
-    (step.flops > 0 ? products : rest) += static_cast<double>(step.nanoseconds) * 1e-3 / kProfiled;
+    steps += fmt::format("{}{} {:.0f}", steps.empty() ? "" : ", ", step.kernel,
+                         static_cast<double>(step.nanoseconds) * 1e-3 / kProfiled);
+  state.SetLabel(steps);
   library->profile(false);
   for (auto _ : state) library->run();
-  state.counters["computes_us"] = products;
-  state.counters["moves_us"] = rest;
   const double runs = static_cast<double>(state.iterations());
   const auto rate = [&](double each) { return benchmark::Counter(each * runs * 1e-9, benchmark::Counter::kIsRate); };
   state.counters["GFLOP/s"] = rate(flops);
@@ -144,6 +144,29 @@ void add_gradients() {
       return m.build.create(OpKind::ConvFilterGradient, {image, m.input(m.shape(y))}, params).result();
     });
   }
+}
+
+void add_pool_gradients() {
+  for (const auto& [size, kernel] : {std::pair<int64_t, int64_t>{112, 3}, {112, 2}})
+    for (bool taps : {true, false})
+      add(fmt::format("train max_pool {} 64x{}x{}, {}x{}", taps ? "taps" : "gradient", size, size, kernel, kernel),
+          [=, size = size, kernel = kernel](CaseModel& m) {
+            const int64_t pad = kernel / 2 * (kernel - 2), out = size / 2;
+            Params params{{"kernel", std::vector<int64_t>{kernel, kernel}},
+                          {"strides", std::vector<int64_t>{2, 2}},
+                          {"dilations", std::vector<int64_t>{1, 1}},
+                          {"pads", m.shape({pad, pad, pad, pad})},
+                          {"sizes", m.shape({out, out})}};
+            Value* x = m.conv(m.input(m.shape({8, 1, size, size})), 64, {1, 1}, {});
+            Value* y = m.build.create(OpKind::MaxPoolTap, {x}, params).result();
+            if (!taps) {
+              Value* dy = m.conv(m.input(m.shape({8, 1, out, out})), 64, {1, 1}, {});
+              params.set("sizes", m.shape({size, size}));
+              y = m.build.create(OpKind::MaxPoolGradient, {dy, m.input(m.shape({8, 64, out, out}), DType::U8)}, params)
+                      .result();
+            }
+            m.result({m.build.reduce(OpKind::ReduceMax, y, {2, 3})});  // read in blocks
+          });
 }
 
 void add_products() {
@@ -240,6 +263,7 @@ void add_lstm() {
 int main(int argc, char** argv) {
   lapidary::add_convolutions();
   lapidary::add_gradients();
+  lapidary::add_pool_gradients();
   lapidary::add_products();
   lapidary::add_rows();
   lapidary::add_attention();
