@@ -124,8 +124,7 @@ class Body {
     const int64_t stride = l_.form.strides.back(), dilation = l_.form.dilations.back();
     std::vector<Expr> gradients;
     for (int i = 0; i < pixels; ++i)
-      gradients.push_back(
-          block.let("g", load(dy_, add(dy_row, mul(add(pixel, integer(i)), integer(kPanel))), lanes_)));
+      gradients.push_back(block.let("g", load(dy_, add(dy_row, mul(add(pixel, integer(i)), integer(kPanel))), lanes_)));
     std::map<int64_t, std::vector<std::pair<int, int64_t>>> readers;  // of columns: pixels and taps
     for (int i = 0; i < pixels; ++i)
       for (int64_t kw = 0; kw < l_.width; ++kw) readers[i * stride + kw * dilation].emplace_back(i, kw);
@@ -135,7 +134,8 @@ class Body {
         Expr x = block.let("xv", load(x_, add(from, integer(column * kPanel)), lanes_));
         for (const auto& [i, kw] : pairs) {
           Expr slot = integer(static_cast<int64_t>(kh) * l_.width + kw);
-          block.add(loops::store(acc_, slot, loops::fma(x, gradients[static_cast<size_t>(i)], load(acc_, slot, lanes_))));
+          block.add(
+              loops::store(acc_, slot, loops::fma(x, gradients[static_cast<size_t>(i)], load(acc_, slot, lanes_))));
         }
       }
     }
