@@ -31,6 +31,8 @@ std::unique_ptr<tools::LoadedModel> compiled(Module& module) {
   return std::make_unique<tools::LoadedModel>(library, "kernel", 1);
 }
 
+constexpr int kProfiled = 10;
+
 void run(benchmark::State& state, const Build& build, const SymbolValues& symbols) {
   CaseModel model;
   build(model);
@@ -45,6 +47,12 @@ void run(benchmark::State& state, const Build& build, const SymbolValues& symbol
   double flops = 0, bytes = 0;
   for (const auto& step : library->profiles())
     flops += static_cast<double>(step.flops), bytes += static_cast<double>(step.bytes);
+  for (int i = 1; i < kProfiled; ++i) library->run();
+  std::string steps;  // and how many µs each takes
+  for (const auto& step : library->profiles())
+    steps += fmt::format("{}{} {:.0f}", steps.empty() ? "" : ", ", step.kernel,
+                         static_cast<double>(step.nanoseconds) * 1e-3 / kProfiled);
+  state.SetLabel(steps);
   library->profile(false);
   for (auto _ : state) library->run();
   const double runs = static_cast<double>(state.iterations());
@@ -87,6 +95,78 @@ void add_convolutions() {
     add_conv("depthwise", channels, side, channels, 3, {.pads = {1, 1, 1, 1}, .group = channels});
     add_conv("depthwise", channels, side, channels, 5, {.strides = {2, 2}, .pads = {2, 2, 2, 2}, .group = channels});
   }
+}
+
+// The layers of ResNet-18 on eight images as training runs them, weights and gradients as arguments.
+void add_gradients() {
+  struct Layer {
+    int64_t channels, size, outputs, kernel, stride;
+  };
+  for (const Layer& layer : {Layer{3, 224, 64, 7, 2},
+                             {64, 56, 64, 3, 1},
+                             {64, 56, 128, 3, 2},
+                             {64, 56, 128, 1, 2},
+                             {128, 28, 128, 3, 1},
+                             {128, 28, 256, 3, 2},
+                             {128, 28, 256, 1, 2},
+                             {256, 14, 256, 3, 1},
+                             {256, 14, 512, 3, 2},
+                             {256, 14, 512, 1, 2},
+                             {512, 7, 512, 3, 1}}) {
+    const auto add_layer = [&](const char* what, const std::function<Value*(CaseModel&, Params)>& build) {
+      add(fmt::format("{} {}x{}x{} to {}, {}x{}", what, layer.channels, layer.size, layer.size, layer.outputs,
+                      layer.kernel, layer.kernel),
+          [=](CaseModel& m) {
+            const int64_t pad = layer.kernel / 2;
+            m.result({build(m, {{"group", int64_t{1}},
+                                {"strides", std::vector<int64_t>{layer.stride, layer.stride}},
+                                {"dilations", std::vector<int64_t>{1, 1}},
+                                {"pads", m.shape({pad, pad, pad, pad})}})});
+          });
+    };
+    constexpr int64_t kImages = 8;
+    const int64_t out = (layer.size - 1) / layer.stride + 1;
+    const std::vector<int64_t> x = {kImages, layer.channels, layer.size, layer.size},
+                               y = {kImages, layer.outputs, out, out},
+                               w = {layer.outputs, layer.channels, layer.kernel, layer.kernel};
+    add_layer("train forward", [=](CaseModel& m, const Params& params) {
+      Value* image = m.input(m.shape(x));
+      return m.build.create(OpKind::Conv, {image, m.input(m.shape(w))}, params).result();
+    });
+    add_layer("train input gradient", [=](CaseModel& m, Params params) {
+      params.set("output_padding", std::vector<int64_t>(2, (layer.size - 1) % layer.stride));
+      Value* dy = m.input(m.shape(y));
+      return m.build.create(OpKind::ConvTranspose, {dy, m.input(m.shape(w))}, params).result();
+    });
+    add_layer("train filter gradient", [=](CaseModel& m, Params params) {
+      params.set("kernel", m.shape({layer.kernel, layer.kernel}));
+      Value* image = m.input(m.shape(x));
+      return m.build.create(OpKind::ConvFilterGradient, {image, m.input(m.shape(y))}, params).result();
+    });
+  }
+}
+
+void add_pool_gradients() {
+  for (const auto& [size, kernel] : {std::pair<int64_t, int64_t>{112, 3}, {112, 2}})
+    for (bool taps : {true, false})
+      add(fmt::format("train max_pool {} 64x{}x{}, {}x{}", taps ? "taps" : "gradient", size, size, kernel, kernel),
+          [=, size = size, kernel = kernel](CaseModel& m) {
+            const int64_t pad = kernel / 2 * (kernel - 2), out = size / 2;
+            Params params{{"kernel", std::vector<int64_t>{kernel, kernel}},
+                          {"strides", std::vector<int64_t>{2, 2}},
+                          {"dilations", std::vector<int64_t>{1, 1}},
+                          {"pads", m.shape({pad, pad, pad, pad})},
+                          {"sizes", m.shape({out, out})}};
+            Value* x = m.conv(m.input(m.shape({8, 1, size, size})), 64, {1, 1}, {});
+            Value* y = m.build.create(OpKind::MaxPoolTap, {x}, params).result();
+            if (!taps) {
+              Value* dy = m.conv(m.input(m.shape({8, 1, out, out})), 64, {1, 1}, {});
+              params.set("sizes", m.shape({size, size}));
+              y = m.build.create(OpKind::MaxPoolGradient, {dy, m.input(m.shape({8, 64, out, out}), DType::U8)}, params)
+                      .result();
+            }
+            m.result({m.build.reduce(OpKind::ReduceMax, y, {2, 3})});  // read in blocks
+          });
 }
 
 void add_products() {
@@ -182,6 +262,8 @@ void add_lstm() {
 
 int main(int argc, char** argv) {
   lapidary::add_convolutions();
+  lapidary::add_gradients();
+  lapidary::add_pool_gradients();
   lapidary::add_products();
   lapidary::add_rows();
   lapidary::add_attention();

@@ -37,7 +37,8 @@ std::optional<std::vector<Halo>> halo_read_by(const Op& conv) {
   for (int axis = 0; axis < spatial; ++axis) {
     const auto at = static_cast<size_t>(axis);
     const auto lo = value_of(pads[at]), hi = value_of(pads[at + static_cast<size_t>(spatial)]);
-    const auto kernel = value_of(conv.operand(1)->type.shape[at + 2]);
+    const auto kernel = value_of(conv.is(OpKind::ConvFilterGradient) ? conv.params.dims("kernel")[at]
+                                                                     : conv.operand(1)->type.shape[at + 2]);
     if (!lo || !hi || !kernel) return std::nullopt;
     Halo& around = halo[at + 2];
     around = {*lo, *hi};

@@ -59,6 +59,20 @@ bool takes_blocks(const Op& group) {
   return halo_read_by(conv) && (conv.params.integer("group") == 1 || (conv.is(OpKind::Conv) && constant));
 }
 
+// The gradient of a convolution by its weight, whose x is laid out as the convolution's and whose dy is in blocks.
+bool takes_gradient_blocks(const Op& group) {
+  if (!in_family(group, "filter_gradient")) return false;
+  const Op& op = anchor_of(group);
+  for (const Value* operand : op.operands) {
+    if (operand->producer || !is_image(operand->type) || operand->type.dtype != DType::F32) return false;
+  }
+  const int64_t parts = op.params.integer("group"), channels = *value_of(op.operand(0)->type.shape[1]),
+                outputs = *value_of(op.operand(1)->type.shape[1]);
+  const bool depthwise = parts == channels && parts == outputs,
+             whole = channels / parts % kBlock == 0 && outputs / parts % kBlock == 0;
+  return halo_read_by(op) && (parts == 1 || depthwise || whole);
+}
+
 Value* conv_input(const Op& group) { return group.operand(anchor_of(group).operand(0)->index); }
 
 bool covers(const std::vector<Halo>& halo, const std::vector<Halo>& wanted) {
@@ -89,7 +103,9 @@ class LayoutChoice {
     bool changed = false;
     for (Op& op : body_.ops) changed |= block_results(op);
     for (Op& op : body_.ops) {
-      if (takes_blocks(op)) changed |= prepare_input(op);
+      const bool gradient = !gpu_ && takes_gradient_blocks(op);
+      if (takes_blocks(op) || gradient) changed |= prepare_input(op);
+      if (gradient) changed |= block_gradient(op);
     }
     for (Op& op : body_.ops) changed |= make_operands_dense(op);
     return changed;
@@ -127,7 +143,8 @@ class LayoutChoice {
   // Does this group write its result as cheaply in blocks?
   bool follows_blocks(const Op& group, const Type& result) const {
     auto blocked = [](const Value* value) { return value->type.layout.blocked_axis == 1; };
-    if (in_family(group, "pool")) return blocked(group.operand(anchor_of(group).operand(0)->index));
+    if (in_family(group, "pool") || in_family(group, "pool_gradient"))
+      return blocked(group.operand(anchor_of(group).operand(0)->index));
     if (!in_family(group, "elementwise")) return false;
     bool resampled = false;
     for (const Op& op : group.regions[0]->ops) {  // only ops that leave channels where they are
@@ -195,11 +212,25 @@ class LayoutChoice {
       type.layout.halo = wanted;
       type.layout.fill = fill;
     }
-    Value* moved = relayout(x, type, group);
-    for (uint32_t i = 0; i < group.operands.size(); ++i) {
-      if (group.operands[i] == x) group.set_operand(i, moved);
-    }
+    replace_operand(group, x, type);
     return true;
+  }
+
+  bool block_gradient(Op& group) {
+    Value* dy = group.operand(anchor_of(group).operand(1)->index);
+    if (dy->type.layout.blocked_axis == 1) return false;
+    Type type = dy->type;
+    type.layout = {};
+    block(type.layout, kBlock);
+    replace_operand(group, dy, type);
+    return true;
+  }
+
+  void replace_operand(Op& group, Value* operand, const Type& type) {
+    Value* moved = relayout(operand, type, group);
+    for (uint32_t i = 0; i < group.operands.size(); ++i) {
+      if (group.operands[i] == operand) group.set_operand(i, moved);
+    }
   }
 
   // Families that read rows of a dense tensor.

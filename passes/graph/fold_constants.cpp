@@ -105,9 +105,9 @@ double work_of(const Op& op) {
   };
   const double results = count(op.result());
   if (op.is(OpKind::Contract)) return std::sqrt(results * count(op.operand(0)) * count(op.operand(1)));
-  if (op.is(OpKind::Conv)) {
-    const auto filters = value_of(op.operand(1)->type.shape[0]);
-    return results * count(op.operand(1)) / static_cast<double>(std::max<int64_t>(filters.value_or(1), 1));
+  if (op.is(OpKind::Conv) || op.is(OpKind::ConvFilterGradient)) {  // each y meets the weights of its channel
+    const auto outputs = value_of((op.is(OpKind::Conv) ? op.operand(1) : op.result())->type.shape[0]);
+    return results * count(op.operand(1)) / static_cast<double>(std::max<int64_t>(outputs.value_or(1), 1));
   }
   if (!op.params.has("kernel")) return results;
   double window = 1;

@@ -43,6 +43,7 @@ LoweredGroup lower_winograd_axis(Context&, const Op& group, const ConvForm&, Win
 LoweredGroup lower_depthwise(Context&, const Op& group, const ConvForm&);  // groups of 1, 2, 4 or 8 channels
 LoweredGroup lower_convolution(Context&, const Op& group);                 // the family: picks one of them
 LoweredGroup lower_filter_gradient(Context&, const Op& group);
+LoweredGroup lower_depthwise_filter_gradient(Context&, const Op& group, const ConvForm&);
 LoweredGroup lower_pool(Context&, const Op& group);
 LoweredGroup lower_pool_gradient(Context&, const Op& group);  // which taps max_pool took, and its gradient
 

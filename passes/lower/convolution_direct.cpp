@@ -28,6 +28,7 @@
 #include "passes/lower/epilogue.h"
 #include "passes/lower/family.h"
 #include "passes/lower/register_tile.h"
+#include "passes/lower/transpose_tile.h"
 
 namespace lapidary::lowering {
 
@@ -88,6 +89,8 @@ struct Lowering {
   int panels, strip_panels;
   DimPool& dims() const { return context.module.dims; }
   int64_t inner() const { return blocked ? input->type.layout.block : 1; }  // channels of a block
+  // Live weights are packed in the order they are read: of a transposed one from the last tap to the first.
+  bool reversed() const { return form.transposed && !weight; }
   int64_t left_bytes() const { return bit_width(atom.left) / 8; }
 };
 
@@ -146,7 +149,9 @@ class Body {
     const int64_t panel_size = (l.channels + inner - 1) / inner * block;
     panel_size_ = wide ? integer(panel_size) : size(panel_size);
     block_size_ = taps == 1 ? integer(block) : size(block);
-    first_tap_ = l.form.transposed ? size((rows_.index * width + pixels_.index) * inner * kPanel) : integer(0);
+    const int64_t first_tap = rows_.index * width + pixels_.index;
+    first_tap_ =
+        l.form.transposed ? size((l.reversed() ? taps - 1 - first_tap : first_tap) * inner * kPanel) : integer(0);
     row_taps_ = taps_of(rows_, strides_.row, width * inner * kPanel);
     pixel_taps_ = taps_of(pixels_, strides_.pixel, inner * kPanel);
   }
@@ -222,7 +227,7 @@ class Body {
   Taps taps_of(const Phase& phase, Dim x_stride, int64_t w_stride) {
     if (phase.taps < 2) return {integer(phase.taps), integer(0), integer(0)};
     return {size(phase.taps), size(l_.dims().mul(l_.dims().constant(phase.offset_step), x_stride)),
-            size(phase.index_step * w_stride)};
+            size((l_.reversed() ? -phase.index_step : phase.index_step) * w_stride)};
   }
 
   // All taps, from the addresses of the first.
@@ -360,51 +365,143 @@ int64_t packed_elements(const Lowering& l) {
 }
 
 // A live weight in the same form: one task a panel and channel block.
-LoweredStep pack_live_weight(const Lowering& l) {
-  DimPool& dims = l.dims();
-  const Op& conv = *l.form.conv;
-  const int lanes = l.context.target().f32_lanes();
-  const int64_t inner = l.inner(), blocks = (l.channels + inner - 1) / inner;
-  KernelBuilder builder(l.context.module, l.context.target(), "conv", "pack weights");
-  GroupEmitter emit(builder, l.group);
-  const std::vector<Expr> axes = builder.split_task({dims.constant(l.panels), dims.constant(blocks)});
-  Buffer packed = builder.scratch(0, DType::F32, true);
-  int64_t taps = 1;
-  for (int64_t extent : l.form.kernel) taps *= extent;
-  const int64_t width = l.form.kernel.back();
-  Expr base = builder.body.let("base", mul(add(mul(axes[0], builder.parameter(dims.constant(blocks))), axes[1]),
-                                           builder.parameter(dims.constant(taps * inner * kPanel))));
-  serial(builder.body, "tap", integer(0), builder.parameter(dims.constant(taps)), 1, [&](Block& tap_block, Expr tap) {
-    std::vector<Coord> window = {at(tap)};
-    if (l.form.spatial == 2) {
-      Expr by = builder.divisor(dims.constant(width));
-      window = {at(tap_block.let("kh", floordiv(tap, by))), at(tap_block.let("kw", mod(tap, by)))};
+class WeightPacking {
+ public:
+  explicit WeightPacking(const Lowering& l)
+      : l_(l),
+        lanes_(l.context.target().f32_lanes()),
+        blocks_((l.channels + l.inner() - 1) / l.inner()),
+        builder_(l.context.module, l.context.target(), "conv", "pack weights"),
+        emit_(builder_, l.group) {
+    for (int64_t extent : l.form.kernel) taps_ *= extent;
+  }
+
+  LoweredStep step() {
+    DimPool& dims = l_.dims();
+    const int64_t inner = l_.inner();
+    const std::vector<Expr> axes = builder_.split_task({dims.constant(l_.panels), dims.constant(blocks_)});
+    panel_ = axes[0];
+    block_ = axes[1];
+    packed_ = builder_.scratch(0, DType::F32, true);
+    base_ = builder_.body.let("base", mul(add(mul(panel_, builder_.parameter(dims.constant(blocks_))), block_),
+                                          builder_.parameter(dims.constant(taps_ * inner * kPanel))));
+    const Value* weight = l_.form.conv->operand(1);
+    const bool apart = !l_.form.transposed || taps_ > 1;  // outputs, which else are vectors already
+    if (apart && !weight->producer && l_.group.operand(weight->index)->type.layout.dense())
+      turned(l_.group.operand(weight->index));
+    else
+      picked();
+    LoweredStep step = single_step(builder_.finish(dims.constant(l_.panels * blocks_)));
+    step.flops = dims.constant(0);
+    step.bytes = dims.constant(packed_elements(l_) * 2 * 4);
+    return step;
+  }
+
+ private:
+  // A dense weight, turned 16 by 16 in registers: [outputs][channels · taps], or [outputs][taps] of each channel of a
+  // transposed one.
+  void turned(const Value* weight) {
+    DimPool& dims = l_.dims();
+    const int64_t inner = l_.inner(), line = l_.channels * taps_;
+    Buffer source = builder_.operand(weight);
+    if (!l_.form.transposed) {
+      Expr length = builder_.parameter(dims.constant(line));
+      Expr first = builder_.body.let("first", mul(block_, builder_.parameter(dims.constant(inner * taps_))));
+      return turn(builder_.body, {source, first, length, sub(length, first), inner * taps_, nullptr});
     }
-    serial(tap_block, "k", integer(0), integer(inner), 1, [&](Block& row, Expr k) {
-      unrolled(row, "j", kPanel / lanes, [&](Block& block, Expr j) {
-        Expr output = block.let("output", add(mul(axes[0], integer(kPanel)), mul(j, integer(lanes))));
-        Expr channel = block.let("channel", add(mul(axes[1], integer(inner)), k));
-        Expr left = block.let("left", sub(builder.parameter(dims.constant(l.outputs)), output));
-        Expr index = add(add(base, mul(add(mul(tap, integer(inner)), k), integer(kPanel))), mul(j, integer(lanes)));
-        Block some, none;
-        {
-          GroupEmitter::Scope scope(emit, some);
-          Coords coords{{along(output), at(channel)}, lanes, first_lanes(left, lanes)};
-          if (l.form.transposed) std::swap(coords.axes[0], coords.axes[1]);
-          coords.axes.insert(coords.axes.end(), window.begin(), window.end());
-          some.add(loops::store(packed, index, emit.value(conv.operand(1), coords)));
+    Expr channels = builder_.parameter(dims.constant(l_.channels));
+    serial(builder_.body, "k", integer(0), integer(inner), 1, [&](Block& block, Expr k) {
+      Expr channel = block.let("channel", add(mul(block_, integer(inner)), k));
+      Expr first = block.let("first", mul(channel, builder_.parameter(dims.constant(l_.outputs * taps_))));
+      Expr valid = block.let("valid", select(less(channel, channels), integer(taps_), integer(0)));
+      turn(block, {source, first, integer(taps_), valid, taps_, k});
+    });
+  }
+
+  // Runs of `length` numbers, one for each output, `apart` from each other, of which `valid` are there: of channels and
+  // their taps, or of the taps of one.
+  struct Runs {
+    Buffer source;
+    Expr first, apart, valid;
+    int64_t length;
+    Expr channel;
+  };
+  void turn(Block& into, const Runs& runs) {
+    Expr outputs = builder_.parameter(l_.dims().constant(l_.outputs));
+    serial(into, "v", integer(0), integer(kPanel / lanes_), 1, [&](Block& vector, Expr v) {
+      Expr output = vector.let("output", add(mul(panel_, integer(kPanel)), mul(v, integer(lanes_))));
+      serial(vector, "r", integer(0), integer(runs.length), lanes_, [&](Block& inner, Expr r) {
+        Expr left = inner.let("left", max(integer(0), sub(runs.valid, r)));
+        std::vector<Expr> loaded;
+        for (int lane = 0; lane < lanes_; ++lane) {
+          Expr o = inner.let("o", add(output, integer(lane)));
+          Expr mask = first_lanes(select(less(o, outputs), left, integer(0)), lanes_);
+          loaded.push_back(
+              inner.let("x", load(runs.source, add(add(mul(o, runs.apart), runs.first), r), lanes_, mask)));
         }
-        none.add(loops::store(packed, index, real(0, lanes)));
-        Expr inside = both(less(integer(0), left), less(channel, builder.parameter(dims.constant(l.channels))));
-        block.add(if_then(inside, some.take(), none.take()));
+        const std::vector<Expr> columns = transposed(inner, std::move(loaded));
+        for (int lane = 0; lane < lanes_; ++lane) {
+          Expr row = inner.let("row", add(r, integer(lane))), channel = runs.channel, tap = row;
+          if (!channel) channel = floordiv(row, integer(taps_)), tap = mod(row, integer(taps_));
+          Block one;
+          one.add(loops::store(packed_, index_of(tap, channel, mul(v, integer(lanes_))), columns[lane]));
+          if (runs.length % lanes_ == 0)
+            for (Stmt& statement : one.take()) inner.add(std::move(statement));
+          else
+            inner.add(if_then(less(row, integer(runs.length)), one.take()));
+        }
       });
     });
-  });
-  LoweredStep step = single_step(builder.finish(dims.constant(l.panels * blocks)));
-  step.flops = dims.constant(0);
-  step.bytes = dims.constant(packed_elements(l) * 2 * 4);
-  return step;
-}
+  }
+
+  // One vector of outputs at a time.
+  void picked() {
+    serial(
+        builder_.body, "tap", integer(0), builder_.parameter(l_.dims().constant(taps_)), 1, [&](Block& row, Expr tap) {
+          serial(row, "k", integer(0), integer(l_.inner()), 1, [&](Block& block, Expr k) { vectors(block, tap, k); });
+        });
+  }
+
+  void vectors(Block& row, Expr tap, Expr k) {
+    const Op& conv = *l_.form.conv;
+    std::vector<Coord> window = {at(tap)};
+    if (l_.form.spatial == 2) {
+      Expr by = builder_.divisor(l_.dims().constant(l_.form.kernel.back()));
+      window = {at(row.let("kh", floordiv(tap, by))), at(row.let("kw", mod(tap, by)))};
+    }
+    unrolled(row, "j", kPanel / lanes_, [&](Block& block, Expr j) {
+      Expr output = block.let("output", add(mul(panel_, integer(kPanel)), mul(j, integer(lanes_))));
+      Expr channel = block.let("channel", add(mul(block_, integer(l_.inner())), k));
+      Expr left = block.let("left", sub(builder_.parameter(l_.dims().constant(l_.outputs)), output));
+      Expr index = index_of(tap, k, mul(j, integer(lanes_)));
+      Block some, none;
+      {
+        GroupEmitter::Scope scope(emit_, some);
+        Coords coords{{along(output), at(channel)}, lanes_, first_lanes(left, lanes_)};
+        if (l_.form.transposed) std::swap(coords.axes[0], coords.axes[1]);
+        coords.axes.insert(coords.axes.end(), window.begin(), window.end());
+        some.add(loops::store(packed_, index, emit_.value(conv.operand(1), coords)));
+      }
+      none.add(loops::store(packed_, index, real(0, lanes_)));
+      Expr inside = both(less(integer(0), left), less(channel, builder_.parameter(l_.dims().constant(l_.channels))));
+      block.add(if_then(inside, some.take(), none.take()));
+    });
+  }
+
+  Expr index_of(Expr tap, const Expr& channel, const Expr& output) const {
+    if (l_.reversed()) tap = sub(integer(taps_ - 1), tap);
+    return add(add(base_, mul(add(mul(tap, integer(l_.inner())), channel), integer(kPanel))), output);
+  }
+
+  const Lowering& l_;
+  const int lanes_;
+  const int64_t blocks_;
+  int64_t taps_ = 1;
+  KernelBuilder builder_;
+  GroupEmitter emit_;
+  Buffer packed_;
+  Expr panel_, block_, base_;
+};
 
 }  // namespace
 
@@ -431,7 +528,7 @@ LoweredGroup lower_direct_convolution(Context& context, const Op& group, const C
   if (form.weight) {
     l.weight = packed_weight(context.module, form, l.inner(), l.strip_panels, l.atom);
   } else {
-    result.steps.push_back(pack_live_weight(l));
+    result.steps.push_back(WeightPacking(l).step());
     result.scratch.push_back(context.module.dims.constant(packed_elements(l) * 4));
   }
 

@@ -18,6 +18,7 @@
 #include "passes/lower/group_emitter.h"
 #include "passes/lower/lanes.h"
 #include "passes/lower/op_loops.h"
+#include "passes/lower/pool_window.h"
 #include "passes/lower/register_tile.h"
 
 namespace lapidary::lowering {
@@ -27,43 +28,6 @@ using namespace loops;
 namespace {
 
 constexpr int kMostPixels = 8;
-
-// The window along one axis.
-struct Window {
-  Dim extent, out, pad, pad_hi;
-  int64_t kernel, stride, dilation;
-  int64_t reach() const { return (kernel - 1) * dilation; }
-};
-
-// The taps that fall inside the input: [begin, end).
-struct Clip {
-  Expr begin, end, position, padded;
-};  // padded: taps inside the padded input
-
-Clip clip(Block& block, KernelBuilder& builder, const Window& window, Expr out) {
-  Expr position = block.let("p", sub(mul(out, integer(window.stride)), builder.parameter(window.pad)));
-  Expr step = integer(window.dilation), above = integer(window.dilation - 1), kernel = integer(window.kernel);
-  // position + k · dilation in [0, extent)
-  Expr begin = max(integer(0), floordiv(add(sub(integer(0), position), above), step));
-  Expr end = min(kernel, floordiv(add(sub(builder.parameter(window.extent), position), above), step));
-  Expr padded_end = sub(add(builder.parameter(window.extent), builder.parameter(window.pad_hi)), position);
-  return {block.let("b", begin), block.let("e", end), position, min(kernel, floordiv(add(padded_end, above), step))};
-}
-
-// Output pixels [first, last) whose windows lie inside, when there are enough for `tile` of them; else none.
-struct Inside {
-  Dim first, last, tiles;
-};
-
-Inside inside_of(DimPool& dims, const Window& window, int64_t tile) {
-  Dim stride = dims.constant(window.stride), zero = dims.constant(0), one = dims.constant(1);
-  Dim first = dims.ceildiv(dims.max(window.pad, zero), stride);
-  Dim reached = dims.sub(dims.add(window.extent, window.pad), dims.constant(window.reach() + 1));
-  Dim last = dims.min(dims.add(dims.floordiv(reached, stride), one), window.out);
-  Dim count = dims.sub(last, first), enough = dims.less(dims.constant(tile - 1), count);
-  return {dims.select(enough, first, window.out), dims.select(enough, last, window.out),
-          dims.select(enough, dims.ceildiv(count, dims.constant(tile)), zero)};
-}
 
 class PoolLowering {
  public:
@@ -77,13 +41,7 @@ class PoolLowering {
         blocked_(group.operand(pool.operand(0)->index)->type.layout.blocked_axis == 1),
         builder_(context.module, context.target(), "pool", maximum_ ? "max" : "average"),
         emit_(builder_, group) {
-    const Type& x = pool.operand(0)->type;
-    const std::vector<Dim>& pads = pool.params.dims("pads");
-    const int spatial = x.rank() - 2;
-    for (int axis = 0; axis < spatial; ++axis)
-      windows_.push_back({x.shape[2 + axis], pool.type().shape[2 + axis], pads[axis], pads[spatial + axis],
-                          pool.params.integers("kernel")[axis], pool.params.integers("strides")[axis],
-                          pool.params.integers("dilations")[axis]});
+    windows_ = pool_windows(pool, pool.operand(0)->type.shape, pool.type().shape);
   }
 
   LoweredStep lower() {
@@ -129,7 +87,7 @@ class PoolLowering {
   }
 
   void blocked_row() {
-    const Window& window = windows_.back();
+    const PoolWindow& window = windows_.back();
     std::map<int64_t, int64_t> place;  // of the columns a tile reads
     int64_t pixels = kMostPixels;
     const Inside all = inside_of(dims_, window, 1);
@@ -153,7 +111,7 @@ class PoolLowering {
     sides(window, first, last, 1, [&](Block& block, Expr pixel, Expr) { clipped_pixel(block, window, pixel); });
   }
 
-  void tiles(const Window& window, const Inside& inside, int64_t pixels, const std::map<int64_t, int64_t>& place) {
+  void tiles(const PoolWindow& window, const Inside& inside, int64_t pixels, const std::map<int64_t, int64_t>& place) {
     Expr first = builder_.parameter(inside.first), last = builder_.parameter(inside.last);
     serial(builder_.body, "tile", integer(0), builder_.parameter(inside.tiles), 1, [&](Block& block, Expr tile) {
       Expr pixel = block.let("pixel", min(add(first, mul(tile, integer(pixels))), sub(last, integer(pixels))));
@@ -178,7 +136,7 @@ class PoolLowering {
     });
   }
 
-  void clipped_pixel(Block& block, const Window& window, Expr pixel) {
+  void clipped_pixel(Block& block, const PoolWindow& window, Expr pixel) {
     Clip column = clip(block, builder_, window, pixel);
     Buffer acc = block.local("acc", {dtype_, static_cast<uint16_t>(lanes_)}, 1);
     block.add(loops::store(acc, integer(0), identity()));
@@ -194,7 +152,7 @@ class PoolLowering {
   }
 
   void dense_row() {
-    const Window& window = windows_.back();
+    const PoolWindow& window = windows_.back();
     const Inside inside = inside_of(dims_, window, lanes_);
     Expr first = builder_.parameter(inside.first), last = builder_.parameter(inside.last);
     const auto position = [&](Block& block, Expr pixel) {
@@ -211,7 +169,7 @@ class PoolLowering {
   }
 
   // The pixels before `first` and from `last` on, `step` at a time.
-  void sides(const Window& window, Expr first, Expr last, int step,
+  void sides(const PoolWindow& window, Expr first, Expr last, int step,
              const std::function<void(Block&, Expr, Expr)>& body) {
     serial(builder_.body, "side", integer(0), integer(2), 1, [&](Block& side, Expr right) {
       Expr begin = side.let("begin", mul(right, last));
@@ -221,7 +179,7 @@ class PoolLowering {
   }
 
   // Σ or max over the window of `value(kh, position + kw · dilation)`.
-  void over_taps(Block& block, const Window& window, Buffer acc, Expr position,
+  void over_taps(Block& block, const PoolWindow& window, Buffer acc, Expr position,
                  const std::function<Expr(Block&, Expr, Expr, Expr)>& value) {
     block.add(loops::store(acc, integer(0), identity()));
     serial(block, "kh", taps_.begin, taps_.end, 1, [&](Block& taps, Expr kh) {
@@ -232,7 +190,7 @@ class PoolLowering {
     });
   }
 
-  void whole_vector(Block& block, const Window& window, Expr pixel, Expr position) {
+  void whole_vector(Block& block, const PoolWindow& window, Expr pixel, Expr position) {
     Buffer acc = block.local("acc", {dtype_, static_cast<uint16_t>(lanes_)}, 1);
     over_taps(block, window, acc, position, [&](Block& tap, Expr kh, Expr, Expr here) {
       if (window.stride != 2) return input(tap, kh, along(here, integer(window.stride)), nullptr);
@@ -246,7 +204,7 @@ class PoolLowering {
     store(block, along(pixel), load(acc, integer(0), lanes_), mul(row_taps_, integer(window.kernel)), nullptr);
   }
 
-  void clipped_vector(Block& block, const Window& window, Expr pixel, Expr position, Expr mask) {
+  void clipped_vector(Block& block, const PoolWindow& window, Expr pixel, Expr position, Expr mask) {
     Buffer acc = block.local("acc", {dtype_, static_cast<uint16_t>(lanes_)}, 1);
     over_taps(block, window, acc, position, [&](Block& tap, Expr kh, Expr, Expr here) {
       Coord pixels = along(here, integer(window.stride));
@@ -280,7 +238,7 @@ class PoolLowering {
   const bool blocked_;
   KernelBuilder builder_;
   GroupEmitter emit_;
-  std::vector<Window> windows_;
+  std::vector<PoolWindow> windows_;
   Expr batch_, channel_, row_, row_taps_, mask_;
   Clip taps_;  // of the row
 };

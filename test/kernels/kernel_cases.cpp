@@ -980,6 +980,8 @@ const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases
                                                                       {"winograd", winograd_cases()},
                                                                       {"winograd_axis", winograd_axis_cases()},
                                                                       {"pool", pool_cases()},
+                                                                      {"filter_gradient", filter_gradient_cases()},
+                                                                      {"pool_gradient", pool_gradient_cases()},
                                                                       {"placed", placed_cases()},
                                                                       {"attention", attention_cases()},
                                                                       {"halves", halves_cases()},
