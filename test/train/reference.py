@@ -20,6 +20,7 @@ sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", "zoo")]
 import materialize  # noqa: E402
 import onnx  # noqa: E402
 import tally  # noqa: E402
+from onnx import numpy_helper  # noqa: E402
 from product import Product  # noqa: E402
 from train_cases import SHAPES, STEPS, batch  # noqa: E402
 
@@ -33,6 +34,10 @@ def model_of(name, folder):
     model = onnx.load(os.path.join(HERE, "..", "zoo", "train", name + ".onnx"))
     for tensor in model.graph.initializer:
         materialize.fill(tensor, name)
+    for node in model.graph.node:    # the states that an LSTM begins with, whose zeros were left out
+        for attribute in node.attribute:
+            if attribute.t.dims and not attribute.t.raw_data:
+                attribute.t.CopyFrom(numpy_helper.from_array(np.zeros(attribute.t.dims, np.float32)))
     onnx.save(model, path)
     return path
 
