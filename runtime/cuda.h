@@ -205,6 +205,9 @@ static inline lpd_status lpd_cuda_check(lpd_instance *instance, CUresult result,
 /* --- cuda_image.c ------------------------------------------------------------------------------------------------ */
 /* Of the images, one that a device of this capability runs, the best; NULL when there is none. */
 const lpd_device_image *lpd_cuda_pick_image(const lpd_device_code *, uint32_t capability);
+/* Its modules, in memory to be freed. NULL when there is no memory for them, or, `damaged`, when they are not what was
+ * packed. */
+char *lpd_cuda_unpack_image(const lpd_device_image *, int *damaged);
 
 /* --- cuda_model.c ------------------------------------------------------------------------------------------------ */
 /* Finds or loads what instances share; on success the device's context is current. */

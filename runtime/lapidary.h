@@ -35,7 +35,7 @@ typedef enum {
   LPD_NO_DRIVER = 8,       /* there is no libcuda.so.1 */
   LPD_DRIVER_TOO_OLD = 9,  /* it lacks calls that the product needs */
   LPD_NO_DEVICE = 10,      /* it knows of no device, or not of the one asked for */
-  LPD_NO_DEVICE_CODE = 11, /* the product holds no code that the device runs */
+  LPD_NO_DEVICE_CODE = 11, /* the product holds no code that the device runs, or damaged code */
   LPD_PTX_TOO_NEW = 12,    /* it holds PTX that the driver is too old for */
   LPD_DEVICE_ERROR = 13    /* the driver's own error, by name and number */
 } lpd_status;
