@@ -36,9 +36,8 @@ struct Unpacked {
 Unpacked unpack(const PackedImage& image, const std::vector<char>& frame) {
   const auto copy = std::make_unique<char[]>(frame.size());
   std::copy(frame.begin(), frame.end(), copy.get());
-  const lpd_device_image entry{.content = copy.get(),
-                               .bytes = static_cast<int64_t>(frame.size()),
-                               .plain_bytes = image.plain_bytes};
+  const lpd_device_image entry{
+      .content = copy.get(), .bytes = static_cast<int64_t>(frame.size()), .plain_bytes = image.plain_bytes};
   Unpacked unpacked;
   unpacked.bytes.reset(lpd_cuda_unpack_image(&entry, &unpacked.damaged));
   return unpacked;
