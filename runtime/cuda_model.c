@@ -108,12 +108,22 @@ static lpd_status allow_shared(lpd_instance *instance, const lpd_cuda_model *sha
   return lpd_cuda_check(instance, result, "asking for shared memory");
 }
 
+static lpd_status ask_needs(lpd_instance *instance, const lpd_device_kernel *kernel, CUfunction function,
+                            lpd_cuda_needs *needs) {
+  CUresult result = lpd_cu.cuFuncGetAttribute(&needs->registers, CU_FUNC_ATTRIBUTE_NUM_REGS, function);
+  if (!result) result = lpd_cu.cuFuncGetAttribute(&needs->local_bytes, CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, function);
+  if (!result) result = lpd_cu.cuFuncGetAttribute(&needs->shared_bytes, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, function);
+  needs->shared_bytes += (int)kernel->shared_bytes;
+  return lpd_cuda_check(instance, result, "asking what a kernel needs");
+}
+
 static lpd_status load_functions(lpd_instance *instance, lpd_cuda_model *shared) {
   const lpd_device_code *code = shared->model->device_code;
   lpd_status status = LPD_OK;
   for (uint32_t i = 0; i < code->kernel_count && !status; ++i) {
     status = find_function(instance, shared, code->kernels[i].name, &shared->functions[i]);
     if (!status) status = allow_shared(instance, shared, &code->kernels[i], shared->functions[i]);
+    if (!status) status = ask_needs(instance, &code->kernels[i], shared->functions[i], &shared->needs[i]);
   }
   return status;
 }
@@ -144,6 +154,7 @@ static void unload(lpd_cuda_model *shared) {
   }
   free(shared->modules);
   free(shared->functions);
+  free(shared->needs);
   free(shared);
 }
 
@@ -163,7 +174,9 @@ static lpd_status enter_context(lpd_instance *instance, lpd_cuda_model *shared) 
 static lpd_status load(lpd_instance *instance, lpd_cuda_model *shared) {
   const lpd_device_code *code = shared->model->device_code;
   shared->functions = calloc(code->kernel_count + 1, sizeof *shared->functions);
-  if (!shared->functions) return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for %u kernels", code->kernel_count);
+  shared->needs = calloc(code->kernel_count + 1, sizeof *shared->needs);
+  if (!shared->functions || !shared->needs)
+    return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for %u kernels", code->kernel_count);
   lpd_status status = find_device(instance, shared);
   if (!status) status = enter_context(instance, shared);
   if (!status) status = load_image(instance, shared);
@@ -210,4 +223,11 @@ void lpd_cuda_give_model(lpd_cuda_model *shared) {
     lpd_cu.cuCtxPopCurrent_v2(&none);
   }
   lpd_cuda_unlock();
+}
+
+void lpd_cuda_tell_needs(const lpd_instance *instance, uint32_t kernel, lpd_step_profile *profile) {
+  const lpd_cuda_needs *needs = &lpd_cuda_of(instance)->shared->needs[kernel];
+  profile->registers = needs->registers;
+  profile->local_bytes = needs->local_bytes;
+  profile->shared_bytes = needs->shared_bytes;
 }

@@ -107,6 +107,10 @@ typedef struct {
   const char *origin; /* "node 'conv1' (Conv, opset 17)" */
   int64_t nanoseconds, runs;
   int64_t flops, bytes; /* for the bound shapes */
+  /* Of a kernel on a device, by its driver, else 0: registers of a thread, bytes of a thread's that are in memory for
+   * want of registers, bytes of shared memory of a block. */
+  int32_t registers, local_bytes, shared_bytes;
+  uint32_t unused;
 } lpd_step_profile;
 
 /* A tensor that lives as long as an instance, and that runs change: models compiled for training have them. */

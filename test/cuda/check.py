@@ -9,6 +9,7 @@ The last line is "N passed, N failed, N skipped". Without NVRTC all of it is ski
 """
 import argparse
 import importlib.util
+import json
 import os
 import pathlib
 import subprocess
@@ -106,6 +107,23 @@ def size(build):
     yield f"{product:,} bytes with images of {images:,}, at most {most:,}", product <= most
 
 
+def report(build):
+    """What lapidary bench tells of kernels on a device."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = small_models.save(small_models.CLASSIFIER, os.path.join(folder, "model.onnx"))
+        emulate.emulated(model, folder, build, "cuda:sm_80")
+        environment = os.environ | {"LD_LIBRARY_PATH": os.path.join(build, "test", "cuda")}
+        done = subprocess.run([os.path.join(build, "tools", "lapidary"), "bench", model, "--target=cuda:sm_80", "--seconds", "0.01", "--json"],
+                              env=environment, capture_output=True, text=True)
+        yield f"lapidary bench ends with {done.returncode}: {done.stderr.strip()}", done.returncode == 0
+        told = json.loads(done.stdout)
+        products_told = [row for row in told["kernels"] if row["kernel"].startswith("product")]
+        yield "registers of every kernel", all(row["registers"] > 0 and row["local_bytes"] == 0 for row in told["kernels"])
+        yield "shared memory of products, what is chosen at launch too", bool(products_told) and all(row["shared_bytes"] > 1024 for row in products_told)
+        plain = sum(row["steps"] for row in told["kernels"] if " plain" in " " + row["kernel"])
+        yield f"every plain kernel has its operator: {told['plain_kernels']}", sum(told["plain_kernels"].values()) == plain
+
+
 def has_nvrtc(build):
     """Is there one? Else what the compiler says."""
     with tempfile.TemporaryDirectory() as folder:
@@ -118,7 +136,7 @@ def has_nvrtc(build):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
-    parser.add_argument("--only", default="errors,products,hopper,cases,kinds,size,models,bench")
+    parser.add_argument("--only", default="errors,products,hopper,cases,kinds,size,report,models,bench")
     parser.add_argument("--target", default="cuda:sm_80", help="of products")
     args = parser.parse_args()
     build = os.path.abspath(args.build)
@@ -128,7 +146,7 @@ def main():
         return 0
     driver = emulate.Driver(build)
     groups = {"errors": lambda: errors.checks(build), "products": lambda: products.checks(build, driver, args.target), "hopper": lambda: hopper(build),
-              "cases": lambda: cases(build), "kinds": lambda: kinds(build), "size": lambda: size(build), "models": lambda: models(build, driver),
+              "cases": lambda: cases(build), "kinds": lambda: kinds(build), "size": lambda: size(build), "report": lambda: report(build), "models": lambda: models(build, driver),
               "bench": lambda: bench.checks(build)}
     return tally.run((name, lambda name=name: groups[name]()) for name in args.only.split(","))
 

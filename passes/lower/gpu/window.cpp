@@ -54,7 +54,9 @@ class WindowEmitter {
         lanes_(lanes),
         pixels_(pixels),
         builder_(context.module, context.target(), "window", fmt::format("pixels={} lanes={}", pixels, lanes)),
-        emit_(builder_, group) {}
+        emit_(builder_, group) {
+    builder_.for_gpu = true;
+  }
 
   LoweredStep emit() {
     const Shape& out = op_.type().shape;
