@@ -23,10 +23,9 @@ void PlainSteps::add(bool plain, const std::string& origin) {
 
 std::string PlainSteps::text() const {
   std::string list;
-  for (const auto& [name, steps] : operators_)
-    list += fmt::format("{}{} {}", list.empty() ? ": " : ", ", name, steps);
-  return fmt::format("plain kernels, a thread for each task, for want of a schedule for GPUs: {} of {} steps{}\n", plain_,
-                     steps_, list);
+  for (const auto& [name, steps] : operators_) list += fmt::format("{}{} {}", list.empty() ? ": " : ", ", name, steps);
+  return fmt::format("plain kernels, a thread for each task, for want of a schedule for GPUs: {} of {} steps{}\n",
+                     plain_, steps_, list);
 }
 
 }  // namespace lapidary::tools
