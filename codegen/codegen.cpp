@@ -8,8 +8,10 @@
 #include "codegen/cpu/features.h"
 #include "codegen/cpu/link.h"
 #include "codegen/cuda/compile.h"
+#include "codegen/cuda/packing.h"
 #include "codegen/host/archive.h"
 #include "codegen/host/device_tables.h"
+#include "codegen/host/embedded.h"
 #include "codegen/host/exports.h"
 #include "codegen/host/tables.h"
 #include "codegen/output_file.h"
@@ -131,8 +133,9 @@ void write_products(const std::vector<Level>& levels, const std::string& symbol,
       needs.seeded->push_back(seeded_weight(levels[0].program.module->constants, id));
   }
   if (needs.is_gpu) {
-    needs.images = cuda::compile_images(levels, options);
+    needs.images = cuda::pack(cuda::compile_images(levels, options), options.jobs);
     input.objects.push_back(host::image_object(needs.images, needs.arch));
+    input.archives.push_back(host::zstd_archive(needs.arch));
   }
   for (uint32_t i = 0; i < levels.size(); ++i) {
     const auto& [program, target] = levels[i];

@@ -367,4 +367,15 @@ Buffer make_fragment(std::string name, DType dtype, int64_t size) {
   return make_of_block(std::move(name), dtype, Space::Fragment, size);
 }
 
+// --- names in reports ------------------------------------------------------------------------------------------
+
+std::string report_name(const Kernel& kernel) {
+  return kernel.schedule.empty() ? kernel.family : kernel.family + " " + kernel.schedule;
+}
+
+bool is_plain(std::string_view report_name) {
+  const std::string_view schedule = report_name.substr(std::min(report_name.find(' '), report_name.size()));
+  return report_name.starts_with(kPlain) || schedule.starts_with(fmt::format(" {}", kPlain));
+}
+
 }  // namespace lapidary::loops

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ir/scalar.h"
@@ -246,5 +247,10 @@ struct Kernel {
   int threads = 0;              // of the block that does a task; 0: a task is one thread's
 };
 std::string canonical_text(const Kernel&);
+// "product fma 128x64x8", as reports and profiles name it.
+std::string report_name(const Kernel&);
+// On a GPU, by that name: no schedule for GPUs made it, but one for a CPU, whose tasks are a thread's each.
+inline constexpr std::string_view kPlain = "plain";
+bool is_plain(std::string_view report_name);
 
 }  // namespace lapidary::loops

@@ -187,14 +187,19 @@ typedef struct {
   uint32_t first_map, map_count; /* into maps */
 } lpd_device_kernel;
 
-/* Kernels compiled for one kind of device. Several of one `arch` hold different kernels. */
+/* All kernels, compiled for one kind of device: modules, one after the other in a frame of Zstandard. Each is a cubin,
+ * or PTX as text that ends in a zero byte, and holds some of the kernels. */
+enum { LPD_MODULE_ALIGNMENT = 64 };
 typedef struct {
   const char *arch;    /* "sm_90a", "compute_80" */
-  const void *content; /* a cubin, or PTX as text that ends in a zero byte */
-  int64_t bytes;
+  const void *content; /* the frame, of so many bytes; unpacked, of plain_bytes */
+  int64_t bytes, plain_bytes;
+  const int64_t *modules; /* where each begins when they are unpacked */
+  uint32_t module_count;
   uint32_t capability; /* of devices: 10 * major + minor */
   uint16_t is_ptx;
   uint16_t exact; /* runs on devices of that capability alone */
+  uint32_t unused;
 } lpd_device_image;
 
 typedef struct {

@@ -134,4 +134,5 @@ const lpd_driver lpd_cuda = {.open = open_instance,
                              .mirror = lpd_cuda_mirror,
                              .begin = lpd_cuda_begin,
                              .prepare_region = lpd_cuda_prepare_region,
-                             .run_region = lpd_cuda_run_region};
+                             .run_region = lpd_cuda_run_region,
+                             .tell_needs = lpd_cuda_tell_needs};

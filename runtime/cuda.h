@@ -53,6 +53,9 @@ enum {
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
   CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97,
+  CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES = 1,
+  CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES = 3,
+  CU_FUNC_ATTRIBUTE_NUM_REGS = 4,
   CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
   CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,
   CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,
@@ -79,6 +82,7 @@ enum {
   X(cuModuleUnload, (CUmodule))                                                                               \
   X(cuModuleGetFunction, (CUfunction *, CUmodule, const char *name))                                          \
   X(cuFuncSetAttribute, (CUfunction, int attribute, int value))                                               \
+  X(cuFuncGetAttribute, (int *value, int attribute, CUfunction))                                              \
   X(cuMemAlloc_v2, (CUdeviceptr *, size_t))                                                                   \
   X(cuMemFree_v2, (CUdeviceptr))                                                                              \
   X(cuMemGetInfo_v2, (size_t * free, size_t * total))                                                         \
@@ -128,6 +132,10 @@ typedef struct {
 
 /* --- shared by the instances of one model on one device -------------------------------------------------------- */
 
+typedef struct {
+  int registers, local_bytes, shared_bytes; /* as lpd_step_profile has them */
+} lpd_cuda_needs;
+
 typedef struct lpd_cuda_model {
   const lpd_model *model;
   int ordinal;
@@ -141,6 +149,7 @@ typedef struct lpd_cuda_model {
   CUmodule *modules;
   uint32_t module_count;
   CUfunction *functions; /* of each kernel */
+  lpd_cuda_needs *needs; /* likewise */
   CUdeviceptr weights;
   uint32_t instances;
   struct lpd_cuda_model *next;
@@ -205,11 +214,15 @@ static inline lpd_status lpd_cuda_check(lpd_instance *instance, CUresult result,
 /* --- cuda_image.c ------------------------------------------------------------------------------------------------ */
 /* Of the images, one that a device of this capability runs, the best; NULL when there is none. */
 const lpd_device_image *lpd_cuda_pick_image(const lpd_device_code *, uint32_t capability);
+/* Its modules, in memory to be freed. NULL when there is no memory for them, or, `damaged`, when they are not what was
+ * packed. */
+char *lpd_cuda_unpack_image(const lpd_device_image *, int *damaged);
 
 /* --- cuda_model.c ------------------------------------------------------------------------------------------------ */
 /* Finds or loads what instances share; on success the device's context is current. */
 lpd_status lpd_cuda_take_model(lpd_instance *, int ordinal, lpd_cuda_model **);
 void lpd_cuda_give_model(lpd_cuda_model *); /* its context is current */
+void lpd_cuda_tell_needs(const lpd_instance *, uint32_t kernel, lpd_step_profile *);
 
 /* --- cuda_memory.c ----------------------------------------------------------------------------------------------- */
 lpd_status lpd_cuda_take(lpd_instance *, int64_t bytes, const char *what, void **memory);

@@ -35,11 +35,9 @@ static lpd_status find_device(lpd_instance *instance, lpd_cuda_model *shared) {
 static lpd_status no_code(lpd_instance *instance, const lpd_cuda_model *shared) {
   const lpd_device_code *code = shared->model->device_code;
   char held[160] = "";
-  for (uint32_t i = 0; i < code->image_count; ++i) {
-    if (i > 0 && strcmp(code->images[i].arch, code->images[i - 1].arch) == 0) continue;
+  for (uint32_t i = 0; i < code->image_count; ++i)
     if (strlen(held) + 24 < sizeof held)
       snprintf(held + strlen(held), 24, "%s%.20s", *held ? ", " : "", code->images[i].arch);
-  }
   return lpd_fail(instance, LPD_NO_DEVICE_CODE, "device %d (%s) is of capability %u.%u, the program holds code for %s",
                   shared->ordinal, shared->name, shared->capability / 10, shared->capability % 10, held);
 }
@@ -53,20 +51,33 @@ static lpd_status image_failed(lpd_instance *instance, const lpd_cuda_model *sha
   return lpd_cuda_fail(instance, result, what);
 }
 
-static lpd_status load_images(lpd_instance *instance, lpd_cuda_model *shared) {
+static lpd_status load_modules(lpd_instance *instance, lpd_cuda_model *shared, const lpd_device_image *image,
+                               const char *unpacked) {
+  shared->modules = calloc(image->module_count, sizeof *shared->modules);
+  if (!shared->modules) return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for %u modules", image->module_count);
+  for (uint32_t i = 0; i < image->module_count; ++i) {
+    const CUresult result = lpd_cu.cuModuleLoadData(&shared->modules[i], unpacked + image->modules[i]);
+    if (result) return image_failed(instance, shared, result);
+    shared->module_count = i + 1;
+  }
+  return LPD_OK;
+}
+
+static lpd_status load_image(lpd_instance *instance, lpd_cuda_model *shared) {
   const lpd_device_code *code = shared->model->device_code;
   const lpd_device_image *best = lpd_cuda_pick_image(code, shared->capability);
   if (code->kernel_count == 0) return LPD_OK;
   if (!best) return no_code(instance, shared);
   shared->arch = best->arch;
   shared->starts_early = best->capability >= 90 && lpd_cu.cuGraphAddDependencies_v2 != NULL;
-  for (uint32_t i = 0; i < code->image_count; ++i) {
-    if (strcmp(code->images[i].arch, best->arch) != 0) continue;
-    const CUresult result = lpd_cu.cuModuleLoadData(&shared->modules[shared->module_count], code->images[i].content);
-    if (result) return image_failed(instance, shared, result);
-    ++shared->module_count;
-  }
-  return LPD_OK;
+  int damaged;
+  char *unpacked = lpd_cuda_unpack_image(best, &damaged);
+  if (damaged) return lpd_fail(instance, LPD_NO_DEVICE_CODE, "the program's code for %.20s is damaged", best->arch);
+  if (!unpacked)
+    return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for code of %lld bytes", (long long)best->plain_bytes);
+  const lpd_status status = load_modules(instance, shared, best, unpacked);
+  free(unpacked); /* the driver has copied it */
+  return status;
 }
 
 static lpd_status find_function(lpd_instance *instance, const lpd_cuda_model *shared, const char *name,
@@ -97,12 +108,22 @@ static lpd_status allow_shared(lpd_instance *instance, const lpd_cuda_model *sha
   return lpd_cuda_check(instance, result, "asking for shared memory");
 }
 
+static lpd_status ask_needs(lpd_instance *instance, const lpd_device_kernel *kernel, CUfunction function,
+                            lpd_cuda_needs *needs) {
+  CUresult result = lpd_cu.cuFuncGetAttribute(&needs->registers, CU_FUNC_ATTRIBUTE_NUM_REGS, function);
+  if (!result) result = lpd_cu.cuFuncGetAttribute(&needs->local_bytes, CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, function);
+  if (!result) result = lpd_cu.cuFuncGetAttribute(&needs->shared_bytes, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, function);
+  needs->shared_bytes += (int)kernel->shared_bytes;
+  return lpd_cuda_check(instance, result, "asking what a kernel needs");
+}
+
 static lpd_status load_functions(lpd_instance *instance, lpd_cuda_model *shared) {
   const lpd_device_code *code = shared->model->device_code;
   lpd_status status = LPD_OK;
   for (uint32_t i = 0; i < code->kernel_count && !status; ++i) {
     status = find_function(instance, shared, code->kernels[i].name, &shared->functions[i]);
     if (!status) status = allow_shared(instance, shared, &code->kernels[i], shared->functions[i]);
+    if (!status) status = ask_needs(instance, &code->kernels[i], shared->functions[i], &shared->needs[i]);
   }
   return status;
 }
@@ -133,6 +154,7 @@ static void unload(lpd_cuda_model *shared) {
   }
   free(shared->modules);
   free(shared->functions);
+  free(shared->needs);
   free(shared);
 }
 
@@ -151,13 +173,13 @@ static lpd_status enter_context(lpd_instance *instance, lpd_cuda_model *shared) 
 
 static lpd_status load(lpd_instance *instance, lpd_cuda_model *shared) {
   const lpd_device_code *code = shared->model->device_code;
-  shared->modules = calloc(code->image_count + 1, sizeof *shared->modules);
   shared->functions = calloc(code->kernel_count + 1, sizeof *shared->functions);
-  if (!shared->modules || !shared->functions)
+  shared->needs = calloc(code->kernel_count + 1, sizeof *shared->needs);
+  if (!shared->functions || !shared->needs)
     return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for %u kernels", code->kernel_count);
   lpd_status status = find_device(instance, shared);
   if (!status) status = enter_context(instance, shared);
-  if (!status) status = load_images(instance, shared);
+  if (!status) status = load_image(instance, shared);
   if (!status) status = load_functions(instance, shared);
   return status ? status : load_weights(instance, shared);
 }
@@ -201,4 +223,11 @@ void lpd_cuda_give_model(lpd_cuda_model *shared) {
     lpd_cu.cuCtxPopCurrent_v2(&none);
   }
   lpd_cuda_unlock();
+}
+
+void lpd_cuda_tell_needs(const lpd_instance *instance, uint32_t kernel, lpd_step_profile *profile) {
+  const lpd_cuda_needs *needs = &lpd_cuda_of(instance)->shared->needs[kernel];
+  profile->registers = needs->registers;
+  profile->local_bytes = needs->local_bytes;
+  profile->shared_bytes = needs->shared_bytes;
 }

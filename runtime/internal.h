@@ -146,6 +146,7 @@ struct lpd_driver {
   lpd_status (*begin)(lpd_instance *);                                        /* a run: flags are 0, inputs are there */
   lpd_status (*prepare_region)(lpd_instance *, uint32_t entry, lpd_region *); /* its frames are filled */
   lpd_status (*run_region)(lpd_instance *, uint32_t entry, lpd_region *, const volatile int *cancel);
+  void (*tell_needs)(const lpd_instance *, uint32_t kernel, lpd_step_profile *);
 };
 
 /* --- dims.c -------------------------------------------------------------------------------------------------- */

@@ -35,7 +35,7 @@ typedef enum {
   LPD_NO_DRIVER = 8,       /* there is no libcuda.so.1 */
   LPD_DRIVER_TOO_OLD = 9,  /* it lacks calls that the product needs */
   LPD_NO_DEVICE = 10,      /* it knows of no device, or not of the one asked for */
-  LPD_NO_DEVICE_CODE = 11, /* the product holds no code that the device runs */
+  LPD_NO_DEVICE_CODE = 11, /* the product holds no code that the device runs, or damaged code */
   LPD_PTX_TOO_NEW = 12,    /* it holds PTX that the driver is too old for */
   LPD_DEVICE_ERROR = 13    /* the driver's own error, by name and number */
 } lpd_status;
@@ -107,6 +107,10 @@ typedef struct {
   const char *origin; /* "node 'conv1' (Conv, opset 17)" */
   int64_t nanoseconds, runs;
   int64_t flops, bytes; /* for the bound shapes */
+  /* Of a kernel on a device, by its driver, else 0: registers of a thread, bytes of a thread's that are in memory for
+   * want of registers, bytes of shared memory of a block. */
+  int32_t registers, local_bytes, shared_bytes;
+  uint32_t unused;
 } lpd_step_profile;
 
 /* A tensor that lives as long as an instance, and that runs change: models compiled for training have them. */

@@ -34,13 +34,14 @@ lpd_status lpd_profile(const lpd_instance *instance, int entry, int step, lpd_st
   const int is_kernel = table->kind == LPD_STEP_KERNEL;
   const lpd_variant *variant =
       instance->dims_known && is_kernel ? lpd_chosen_variant(instance->model, instance->dims, table) : NULL;
-  const lpd_step_profile found = {.kernel = variant     ? instance->model->kernel_names[variant->kernel]
-                                            : is_kernel ? ""
-                                                        : "host",
-                                  .origin = table->origin,
-                                  .nanoseconds = plan->nanoseconds[step],
-                                  .runs = plan->profiled_runs,
-                                  .flops = value_in(instance, table->flops),
-                                  .bytes = value_in(instance, table->bytes)};
+  lpd_step_profile found = {.kernel = variant     ? instance->model->kernel_names[variant->kernel]
+                                      : is_kernel ? ""
+                                                  : "host",
+                            .origin = table->origin,
+                            .nanoseconds = plan->nanoseconds[step],
+                            .runs = plan->profiled_runs,
+                            .flops = value_in(instance, table->flops),
+                            .bytes = value_in(instance, table->bytes)};
+  if (variant && instance->driver) instance->driver->tell_needs(instance, variant->kernel, &found);
   return lpd_write_struct(profile, &found, sizeof found) ? LPD_OK : LPD_INVALID_ARGUMENT;
 }

@@ -42,7 +42,8 @@ class Options(c.Structure):
 
 class StepProfile(c.Structure):
     _fields_ = [("size", c.c_uint32), ("kernel", c.c_char_p), ("origin", c.c_char_p), ("nanoseconds", c.c_int64), ("runs", c.c_int64),
-                ("flops", c.c_int64), ("bytes", c.c_int64)]
+                ("flops", c.c_int64), ("bytes", c.c_int64),
+                ("registers", c.c_int32), ("local_bytes", c.c_int32), ("shared_bytes", c.c_int32), ("unused", c.c_uint32)]
 
 
 class TensorInfo(c.Structure):

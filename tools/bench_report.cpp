@@ -18,14 +18,23 @@ using Json = nlohmann::json;
 // Names in models need not be UTF-8.
 std::string dump(const Json& json) { return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n"; }
 
+// What a kernel takes of a device: registers and bytes spilled of a thread, shared memory of a block.
+std::string needs_head(const Report& report) {
+  return report.plain ? fmt::format(" {:>4} {:>7} {:>7}", "regs", "spilled", "shared") : "";
+}
+std::string needs_text(const Report& report, const KernelRow& row) {
+  return report.plain ? fmt::format(" {:4} {:7} {:7}", row.registers, row.local_bytes, row.shared_bytes) : "";
+}
+
 std::string table_text(const Report& report) {
-  std::string text = fmt::format("{:>9} {:>6} {:>5} {:>8} {:>7} {:>6}  {}\n", "ms", "share", "steps", "GFLOP/s", "GB/s",
-                                 "peak", "kernel");
+  std::string text = fmt::format("{:>9} {:>6} {:>5} {:>8} {:>7} {:>6}{}  {}\n", "ms", "share", "steps", "GFLOP/s",
+                                 "GB/s", "peak", needs_head(report), "kernel");
   for (const KernelRow& row : report.rows) {
-    text += fmt::format("{:9.4f} {:5.1f}% {:5} {:8.1f} {:7.1f} {:>6}  {}  {}\n", row.ms,
+    text += fmt::format("{:9.4f} {:5.1f}% {:5} {:8.1f} {:7.1f} {:>6}{}  {}  {}\n", row.ms,
                         report.steps_ms > 0 ? 100 * row.ms / report.steps_ms : 0, row.steps, row.gflops, row.gbytes,
-                        share_text(row, report.peak), row.name, row.origin);
+                        share_text(row, report.peak), needs_text(report, row), row.name, row.origin);
   }
+  if (report.plain) text += report.plain->text();
   return text + fmt::format("{:9.4f} all steps, of a run's {:.4f}\n", report.steps_ms, report.times.min);
 }
 
@@ -69,6 +78,7 @@ std::string report_json(const Report& report) {
                {"energy_mj", report.millijoules ? Json(*report.millijoules) : Json()},
                {"peak_gflops", report.peak.gflops},
                {"peak_gbytes", report.peak.gbytes},
+               {"plain_kernels", report.plain ? Json(report.plain->operators()) : Json()},
                {"kernels", Json::array()},
                {"peers", Json::array()}};
   for (const KernelRow& row : report.rows) {
@@ -80,7 +90,10 @@ std::string report_json(const Report& report) {
                                {"bytes", row.bytes},
                                {"gflops", row.gflops},
                                {"gbytes", row.gbytes},
-                               {"share", row.share}});
+                               {"share", row.share},
+                               {"registers", row.registers},
+                               {"local_bytes", row.local_bytes},
+                               {"shared_bytes", row.shared_bytes}});
   }
   for (const Peer& peer : report.peers)
     json["peers"].push_back({{"name", peer.name}, {"min_ms", peer.min_ms}, {"median_ms", peer.median_ms}});

@@ -19,6 +19,7 @@ struct KernelRow {
   double share = 0;                       // of the roofline: whichever of arithmetic and traffic bounds it
   int64_t flops = 0, bytes = 0;
   int steps = 0;
+  int registers = 0, local_bytes = 0, shared_bytes = 0;  // on a device, as lpd_step_profile tells them
 };
 
 struct Times {
@@ -41,6 +42,7 @@ struct Report {
   std::string no_energy;              // why there is none
   MachinePeak peak;
   std::vector<KernelRow> rows;
+  std::optional<PlainSteps> plain;  // of GPUs: what has no schedule for them
   std::vector<Peer> peers;
 };
 

@@ -18,6 +18,7 @@
 
 #include "codegen/output_file.h"
 #include "ir/error.h"
+#include "ir/loops.h"
 #include "tools/bench_report.h"
 #include "tools/commands.h"
 #include "tools/energy.h"
@@ -93,6 +94,7 @@ std::vector<KernelRow> kernel_rows(const std::vector<LoadedModel::StepProfile>& 
     row.flops += step.flops;
     row.bytes += step.bytes;
     ++row.steps;
+    row.registers = step.registers, row.local_bytes = step.local_bytes, row.shared_bytes = step.shared_bytes;
   }
   std::vector<KernelRow> sorted;
   for (auto& [key, row] : rows) {
@@ -104,6 +106,13 @@ std::vector<KernelRow> kernel_rows(const std::vector<LoadedModel::StepProfile>& 
   if (!every_step)
     std::sort(sorted.begin(), sorted.end(), [](const KernelRow& a, const KernelRow& b) { return a.ms > b.ms; });
   return sorted;
+}
+
+PlainSteps plain_steps(const std::vector<LoadedModel::StepProfile>& steps) {
+  PlainSteps found;
+  for (const LoadedModel::StepProfile& step : steps)
+    if (!step.kernel.empty() && step.kernel != "host") found.add(loops::is_plain(step.kernel), step.origin);
+  return found;
 }
 
 // --- the process -----------------------------------------------------------------------------------------------------
@@ -185,6 +194,7 @@ Measured measure(const Arguments& arguments, const std::string& symbol, const st
   model.run();
   measured.one_run = model.profiles();
   const bool gpu = codegen::resolve_targets(options.target)[0].is_gpu();
+  if (gpu) report.plain = plain_steps(steps);
   if (gpu) report.millijoules.reset(), report.no_energy = "that of a GPU is not read";
   report.peak = gpu ? MachinePeak{} : measure_peak(options.threads);
   report.rows = kernel_rows(steps, report.peak, options.threads, arguments.steps);

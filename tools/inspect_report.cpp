@@ -88,11 +88,11 @@ std::string memory_text(const Inspection& inspection) {
 std::string device_code_text(const Inspection& inspection) {
   if (inspection.device_code.empty()) return {};
   std::string text = "device code: registers and bytes spilled of a thread, threads and shared memory of a block\n";
-  text +=
-      fmt::format("  {:9}{:9}{:16}{:>10}{:>9}{:>9}{:>9}\n", "", "", "", "registers", "spilled", "threads", "shared");
-  for (const auto& [arch, family, needs] : inspection.device_code)
-    text += fmt::format("  {:9}{:9}{:16}{:10}{:9}{:9}{:9}\n", arch, needs.kernel, family, needs.registers,
-                        needs.spill_store_bytes + needs.spill_load_bytes, needs.threads, needs.shared_bytes);
+  text += fmt::format("  {:9}{:10}{:>10}{:>9}{:>9}{:>9}\n", "", "", "registers", "spilled", "threads", "shared");
+  for (const auto& [arch, family, schedule, needs] : inspection.device_code)
+    text += fmt::format("  {:9}{:10}{:10}{:9}{:9}{:9}  {}\n", arch, needs.kernel, needs.registers,
+                        needs.spill_store_bytes + needs.spill_load_bytes, needs.threads, needs.shared_bytes,
+                        schedule.empty() ? family : family + " " + schedule);
   return text;
 }
 
@@ -144,6 +144,8 @@ Json steps_json(const Inspection& inspection) {
   Json list = Json::array();
   for (const Inspection::Step& step : inspection.steps)
     list.push_back({{"kernel", step.kernel},
+                    {"schedule", step.schedule},
+                    {"plain", step.plain},
                     {"origin", step.origin},
                     {"flops", json_of(step.flops)},
                     {"bytes", json_of(step.bytes)},
@@ -174,10 +176,11 @@ Json memory_json(const Inspection& inspection) {
 
 Json device_code_json(const Inspection& inspection) {
   Json list = Json::array();
-  for (const auto& [arch, family, needs] : inspection.device_code)
+  for (const auto& [arch, family, schedule, needs] : inspection.device_code)
     list.push_back({{"arch", arch},
                     {"kernel", needs.kernel},
                     {"family", family},
+                    {"schedule", schedule},
                     {"registers", needs.registers},
                     {"stack_bytes", needs.stack_bytes},
                     {"spill_store_bytes", needs.spill_store_bytes},
@@ -207,7 +210,9 @@ std::string inspection_text(const Inspection& inspection, const std::vector<Esti
   text += tensors_text("inputs", inspection.inputs) + tensors_text("outputs", inspection.outputs);
   text += fmt::format("parameters: {}, {} bytes; {} bytes as the kernels read them\n", inspection.parameters,
                       inspection.parameter_bytes, inspection.weight_bytes);
-  text += work_text(inspection) + groups_text(inspection) + memory_text(inspection);
+  text += work_text(inspection) + groups_text(inspection);
+  if (inspection.plain) text += inspection.plain->text();
+  text += memory_text(inspection);
   text += device_code_text(inspection);
   return text + devices_text(inspection, estimates, threads);
 }
@@ -235,6 +240,7 @@ nlohmann::json inspection_json(const Inspection& inspection, const std::vector<E
           {"steps_in_branches", inspection.conditional},
           {"groups", groups},
           {"kernels", kernels},
+          {"plain_kernels", inspection.plain ? Json(inspection.plain->operators()) : Json()},
           {"steps", steps_json(inspection)},
           {"memory", memory_json(inspection)},
           {"device_code", device_code_json(inspection)},

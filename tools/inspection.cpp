@@ -158,7 +158,11 @@ void count_steps(const Program& program, const EntryPoint& entry, const Amounts&
       found.flops = found.bytes = {"0", 0};
       continue;
     }
-    found.kernel = program.kernels[chosen(step, amounts).kernel].family;
+    const loops::Kernel& kernel = program.kernels[chosen(step, amounts).kernel];
+    found.kernel = kernel.family;
+    found.schedule = kernel.schedule;
+    found.plain = result.plain && loops::is_plain(loops::report_name(kernel));
+    if (result.plain) result.plain->add(found.plain, found.origin);
     const Dim step_flops = step.flops ? times(dims, step.flops, trips[i]) : dims.constant(0);
     const Dim step_bytes = step.bytes ? times(dims, step.bytes, trips[i]) : dims.constant(0);
     found.flops = amounts.of(step_flops);
@@ -251,7 +255,8 @@ void describe_device_code(const Compiled& compiled, const codegen::ArtifactOptio
   for (const codegen::cuda::Image& image : compile_images(compiled, options, codegen::cuda::is_cubin))
     for (const codegen::cuda::KernelResources& needs : image.kernels) {
       const size_t number = std::stoul(needs.kernel.substr(std::string_view("lpd_k").size()));
-      result.device_code.push_back({image.arch, levels[image.level].program.kernels.at(number).family, needs});
+      const loops::Kernel& kernel = levels[image.level].program.kernels.at(number);
+      result.device_code.push_back({image.arch, kernel.family, kernel.schedule, needs});
     }
 }
 
@@ -283,6 +288,7 @@ Inspection inspect_with(const CompileOptions& options, const Given& given) {
     for (const TensorInfo& info : entry.outputs) result.outputs.push_back(tensor(dims, info, amounts));
   });
   for (ConstantId id : program.weights) result.weight_bytes += compiled.module->constants[id].bytes();
+  if (compiled.target.is_gpu()) result.plain.emplace();
   count_steps(program, entry, amounts, result);
   describe_plan(dims, entry, amounts, result);
   if (compiled.target.is_gpu()) describe_device_code(compiled, artifact_options(options), result);

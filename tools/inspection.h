@@ -10,6 +10,7 @@
 
 #include "codegen/cuda/resources.h"
 #include "tools/driver.h"
+#include "tools/plain_steps.h"
 
 namespace lapidary::tools {
 
@@ -27,7 +28,8 @@ struct Inspection {
     bool known_by_run = false;  // its extents depend on what the inputs hold
   };
   struct Step {
-    std::string kernel, origin;  // "host" for the steps that decide
+    std::string kernel, schedule, origin;  // "host" for the steps that decide
+    bool plain = false;                    // loops::is_plain
     Amount flops, bytes;
     bool known_by_run = false;
     bool looped = false;       // in loops whose trips are known at most: the amounts are of all of them
@@ -51,7 +53,7 @@ struct Inspection {
   };
 
   struct DeviceKernel {
-    std::string arch, family;
+    std::string arch, family, schedule;
     codegen::cuda::KernelResources needs;
   };
 
@@ -70,6 +72,7 @@ struct Inspection {
   std::vector<Buffer> buffers;
   std::vector<Register> registers;
   uint32_t register_slots = 0;
+  std::optional<PlainSteps> plain;        // of GPUs: what has no schedule for them
   std::vector<DeviceKernel> device_code;  // of CUDA targets, a row for each kernel and cubin
   std::optional<Amount> register_bytes;   // of all slots; nothing where only a run can tell
 };

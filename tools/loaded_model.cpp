@@ -148,7 +148,8 @@ std::vector<LoadedModel::StepProfile> LoadedModel::profiles() {
   for (int step = 0; step < count; ++step) {
     lpd_step_profile profile{.size = sizeof profile};
     check(get(instance_, 0, step, &profile));
-    result.push_back({profile.kernel, profile.origin, profile.nanoseconds, profile.runs, profile.flops, profile.bytes});
+    result.push_back({profile.kernel, profile.origin, profile.nanoseconds, profile.runs, profile.flops, profile.bytes,
+                      profile.registers, profile.local_bytes, profile.shared_bytes});
   }
   return result;
 }

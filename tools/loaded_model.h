@@ -50,6 +50,7 @@ class LoadedModel {
   struct StepProfile {
     std::string kernel, origin;
     int64_t nanoseconds, runs, flops, bytes;
+    int registers, local_bytes, shared_bytes;  // of a kernel on a device, else 0
   };
   void profile(bool on);
   std::vector<StepProfile> profiles();

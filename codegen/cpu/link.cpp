@@ -147,6 +147,7 @@ Linked link(LinkAs kind, const LinkInput& input, int jobs) {
   if (kind != LinkAs::Object && !input.reserved_section.empty())
     add("--script=", placing_script(input.reserved_section));
   for (const std::vector<char>& object : input.objects) add("", {object.data(), object.size()});
+  for (std::string_view archive : input.archives) add("", archive);
   add("", host::runtime_archive(input.arch));
   if (kind != LinkAs::Object) {
     add("", host::libc_stub(input.arch));

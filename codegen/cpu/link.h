@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,7 @@ using Exports = std::vector<std::pair<std::string, std::string>>;  // exported n
 
 struct LinkInput {
   std::vector<std::vector<char>> objects;  // kernels and tables; the runtime, libc and libm come by themselves
+  std::vector<std::string_view> archives;  // of which what they need is taken
   Exports exports;                         // of a library or an object
   std::string reserved_section;            // a SHT_NOBITS section of one of the objects, or none of that name
   Arch arch = Arch::X86_64;

@@ -19,10 +19,12 @@ static_assert(cuda::kThreadsPerBlock == LPD_BLOCK_THREADS);
 std::string image_symbol(size_t image) { return fmt::format("lpd_image_{}", image); }
 
 // "sm_90a" → 90, for that device alone.
-lpd_device_image image_entry(const cuda::Image& image) {
+lpd_device_image image_entry(const cuda::PackedImage& image) {
   lpd_device_image entry{};
   const size_t number = image.arch.find('_') + 1;
-  entry.bytes = static_cast<int64_t>(image.bytes.size());
+  entry.bytes = static_cast<int64_t>(image.frame.size());
+  entry.plain_bytes = image.plain_bytes;
+  entry.module_count = static_cast<uint32_t>(image.modules.size());
   entry.capability = static_cast<uint32_t>(std::stoul(image.arch.substr(number)));
   entry.is_ptx = image.arch.starts_with("compute_");
   entry.exact = !std::isdigit(static_cast<unsigned char>(image.arch.back()));
@@ -80,13 +82,15 @@ uint64_t add_kernels(DataObject& out, const Program& program, uint32_t level, st
 }
 
 // The symbols of images are numbered in the product, not in the level.
-uint64_t add_images(DataObject& out, const std::vector<cuda::Image>& images, const std::vector<size_t>& of_level) {
+uint64_t add_images(DataObject& out, const std::vector<cuda::PackedImage>& images,
+                    const std::vector<size_t>& of_level) {
   std::vector<lpd_device_image> entries;
   for (size_t i : of_level) entries.push_back(image_entry(images[i]));
   const uint64_t table = out.add_array(entries);
   for (size_t i = 0; i < of_level.size(); ++i) {
     const uint64_t at = table + i * sizeof(lpd_device_image);
     out.point(at + offsetof(lpd_device_image, arch), out.add_string(images[of_level[i]].arch));
+    out.point(at + offsetof(lpd_device_image, modules), out.add_array(images[of_level[i]].modules));
     out.point_to_symbol(at + offsetof(lpd_device_image, content), image_symbol(of_level[i]));
   }
   return table;
@@ -95,7 +99,7 @@ uint64_t add_images(DataObject& out, const std::vector<cuda::Image>& images, con
 }  // namespace
 
 uint64_t add_device_code(DataObject& out, const Program& program, uint32_t level,
-                         const std::vector<cuda::Image>& images) {
+                         const std::vector<cuda::PackedImage>& images) {
   std::vector<size_t> of_level;
   for (size_t i = 0; i < images.size(); ++i)
     if (images[i].level == level) of_level.push_back(i);
@@ -113,13 +117,9 @@ uint64_t add_device_code(DataObject& out, const Program& program, uint32_t level
   return at;
 }
 
-std::vector<char> image_object(const std::vector<cuda::Image>& images, Arch arch) {
-  constexpr uint64_t kImageAlignment = 64;
+std::vector<char> image_object(const std::vector<cuda::PackedImage>& images, Arch arch) {
   DataObject out;
-  for (size_t i = 0; i < images.size(); ++i) {
-    out.define(image_symbol(i), out.add_bytes(images[i].bytes, kImageAlignment));
-    out.add_zeros(1, 1);  // ends a text
-  }
+  for (size_t i = 0; i < images.size(); ++i) out.define(image_symbol(i), out.add_bytes(images[i].frame, 1));
   return out.elf(arch);
 }
 

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "codegen/cuda/compile.h"
+#include "codegen/cuda/packing.h"
 #include "codegen/host/object_file.h"
 #include "ir/program.h"
 #include "ir/target.h"
@@ -12,8 +12,8 @@
 namespace lapidary::codegen::host {
 
 // Of the level-th program; gives where in the object its lpd_device_code is.
-uint64_t add_device_code(DataObject&, const Program&, uint32_t level, const std::vector<cuda::Image>&);
+uint64_t add_device_code(DataObject&, const Program&, uint32_t level, const std::vector<cuda::PackedImage>&);
 
-std::vector<char> image_object(const std::vector<cuda::Image>&, Arch);
+std::vector<char> image_object(const std::vector<cuda::PackedImage>&, Arch);
 
 }  // namespace lapidary::codegen::host

@@ -14,6 +14,7 @@
 EMBED(lapidary_runtime_x86_64, LAPIDARY_EMBEDDED "/lapidary_runtime_x86_64")
 EMBED(lapidary_libc_x86_64, LAPIDARY_EMBEDDED "/lapidary_libc_x86_64")
 EMBED(lapidary_libm_x86_64, LAPIDARY_EMBEDDED "/lapidary_libm_x86_64")
+EMBED(lapidary_zstd_x86_64, LAPIDARY_EMBEDDED "/lapidary_zstd_x86_64")
 EMBED(lapidary_runtime_aarch64, LAPIDARY_EMBEDDED "/lapidary_runtime_aarch64")
 EMBED(lapidary_libc_aarch64, LAPIDARY_EMBEDDED "/lapidary_libc_aarch64")
 EMBED(lapidary_libm_aarch64, LAPIDARY_EMBEDDED "/lapidary_libm_aarch64")
@@ -26,6 +27,7 @@ namespace lapidary::codegen::host {
 std::string_view runtime_archive(Arch arch) {
   return arch == Arch::X86_64 ? BYTES(lapidary_runtime_x86_64) : BYTES(lapidary_runtime_aarch64);
 }
+std::string_view zstd_archive(Arch arch) { return arch == Arch::X86_64 ? BYTES(lapidary_zstd_x86_64) : ""; }
 std::string_view libc_stub(Arch arch) {
   return arch == Arch::X86_64 ? BYTES(lapidary_libc_x86_64) : BYTES(lapidary_libc_aarch64);
 }

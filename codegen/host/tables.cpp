@@ -188,10 +188,6 @@ lpd_buffer_ref TableBuilder::buffer_ref(const BufferRef& ref) {
   LPD_UNREACHABLE();
 }
 
-std::string kernel_text(const loops::Kernel& kernel) {
-  return kernel.schedule.empty() ? kernel.family : kernel.family + " " + kernel.schedule;
-}
-
 void TableBuilder::add_step(const Step& step, bool begins_region) {
   lpd_step result{};
   result.kind = static_cast<uint32_t>(step.kind);
@@ -410,7 +406,7 @@ void TableBuilder::emit_kernels(uint64_t model) {
     out_.point_to_symbol(functions + i * sizeof(lpd_host_function), functions_[i]);
   out_.point(model + offsetof(lpd_model, functions), functions);
   std::vector<std::string> names;
-  for (const loops::Kernel& kernel : program_.kernels) names.push_back(kernel_text(kernel));
+  for (const loops::Kernel& kernel : program_.kernels) names.push_back(loops::report_name(kernel));
   out_.point(model + offsetof(lpd_model, kernel_names), emit_strings(names, false));
   out_.point(model + offsetof(lpd_model, flag_messages), emit_strings(program_.flags, false));
 }

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "codegen/cuda/compile.h"
+#include "codegen/cuda/packing.h"
 #include "codegen/seeded_weights.h"
 #include "ir/program.h"
 #include "ir/target.h"
@@ -35,7 +35,7 @@ struct Needs {
   Arch arch;                              // of the host
   std::vector<std::string> cpu_features;  // by LLVM's names
   bool is_gpu = false;                    // the kernels are in these images, which are an object of their own
-  std::vector<cuda::Image> images;
+  std::vector<cuda::PackedImage> images;
   std::optional<std::vector<SeededWeight>> seeded;  // one for each of the layout, instead of weights in the product
   uint64_t seed = 0;
 };

@@ -6,6 +6,7 @@
 
 NAME(__errno_location)
 NAME(__libc_start_main)
+NAME(__stack_chk_fail)
 NAME(_exit)
 NAME(calloc)
 NAME(clock_gettime)

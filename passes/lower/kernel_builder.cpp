@@ -1,5 +1,7 @@
 #include "passes/lower/kernel_builder.h"
 
+#include <fmt/format.h>
+
 #include "ir/error.h"
 
 namespace lapidary::lowering {
@@ -191,6 +193,8 @@ LoweredVariant KernelBuilder::finish(Dim tasks, Dim when, Dim rounds) {
   Expr end = parameter(rounds ? module.dims.mul(tasks, rounds) : tasks);
   variant.kernel.family = family_;
   variant.kernel.schedule = schedule_;
+  if (target.is_gpu() && !threads && !for_gpu && family_ != kPlain)
+    variant.kernel.schedule = schedule_.empty() ? kPlain : fmt::format("{} {}", kPlain, schedule_);
   variant.kernel.threads = threads;
   variant.kernel.body = block({for_loop(task_, integer(0), end, 1, LoopKind::Task, body.take())});
   variant.kernel.buffers = std::move(buffers_);

@@ -77,8 +77,9 @@ class KernelBuilder {
 
   Module& module;
   const Target& target;
-  Block body;       // of one task
-  int threads = 0;  // of the block that does a task; 0: one
+  Block body;            // of one task
+  int threads = 0;       // of the block that does a task; 0: one
+  bool for_gpu = false;  // with one thread: its tasks are made for those of a GPU, and the kernel is not plain there
 
   // --- integers
   // An integer parameter, one for each Dim; 0 and 1 are literals. A GPU's claims powers of two up to 16 that divide it:

@@ -9,6 +9,7 @@ The last line is "N passed, N failed, N skipped". Without NVRTC all of it is ski
 """
 import argparse
 import importlib.util
+import json
 import os
 import pathlib
 import subprocess
@@ -20,6 +21,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, ".."), os.path.join(HERE, "..", "zoo"),
 import bench  # noqa: E402
 import emulate  # noqa: E402
 import errors  # noqa: E402
+import models as zoo_models  # noqa: E402
 import products  # noqa: E402
 import runner  # noqa: E402
 import small_models  # noqa: E402
@@ -86,7 +88,40 @@ def kinds(build):
             yield f"{what} {wrong}".strip(), not wrong
     own = artifact.Products(os.path.join(build, "tools", "lapidary"))
     with open(own.path("digits", ".so"), "rb") as product:
-        yield "a product for a CPU holds nothing of the driver", b"libcuda" not in product.read()
+        content = product.read()
+        yield "a product for a CPU holds nothing of the driver", b"libcuda" not in content and b"ZSTD" not in content
+
+
+def size(build):
+    """What a product holds besides its weights, for three architectures and PTX: little beside the images as they are."""
+    model = zoo_models.path_of("squeezenet1_1")
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["compile", "-q", model, "--target=cuda:sm_80,sm_90a,sm_120"]
+        library = os.path.join(folder, "model.so")
+        emulate.lapidary(build, *options, "--weights=seeded", "-o", library)
+        product = os.path.getsize(library)
+        os.remove(library)
+        emulate.lapidary(build, *options, "--emit=cubin,ptx", "-o", os.path.join(folder, "model"))
+        images = sum(os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder))
+    most = images // 8 + (400 << 10)
+    yield f"{product:,} bytes with images of {images:,}, at most {most:,}", product <= most
+
+
+def report(build):
+    """What lapidary bench tells of kernels on a device."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = small_models.save(small_models.CLASSIFIER, os.path.join(folder, "model.onnx"))
+        emulate.emulated(model, folder, build, "cuda:sm_80")
+        environment = os.environ | {"LD_LIBRARY_PATH": os.path.join(build, "test", "cuda")}
+        done = subprocess.run([os.path.join(build, "tools", "lapidary"), "bench", model, "--target=cuda:sm_80", "--seconds", "0.01", "--json"],
+                              env=environment, capture_output=True, text=True)
+        yield f"lapidary bench ends with {done.returncode}: {done.stderr.strip()}", done.returncode == 0
+        told = json.loads(done.stdout)
+        products_told = [row for row in told["kernels"] if row["kernel"].startswith("product")]
+        yield "registers of every kernel", all(row["registers"] > 0 and row["local_bytes"] == 0 for row in told["kernels"])
+        yield "shared memory of products, what is chosen at launch too", bool(products_told) and all(row["shared_bytes"] > 1024 for row in products_told)
+        plain = sum(row["steps"] for row in told["kernels"] if " plain" in " " + row["kernel"])
+        yield f"every plain kernel has its operator: {told['plain_kernels']}", sum(told["plain_kernels"].values()) == plain
 
 
 def has_nvrtc(build):
@@ -101,7 +136,7 @@ def has_nvrtc(build):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
-    parser.add_argument("--only", default="errors,products,hopper,cases,kinds,models,bench")
+    parser.add_argument("--only", default="errors,products,hopper,cases,kinds,size,report,models,bench")
     parser.add_argument("--target", default="cuda:sm_80", help="of products")
     args = parser.parse_args()
     build = os.path.abspath(args.build)
@@ -111,7 +146,7 @@ def main():
         return 0
     driver = emulate.Driver(build)
     groups = {"errors": lambda: errors.checks(build), "products": lambda: products.checks(build, driver, args.target), "hopper": lambda: hopper(build),
-              "cases": lambda: cases(build), "kinds": lambda: kinds(build), "models": lambda: models(build, driver),
+              "cases": lambda: cases(build), "kinds": lambda: kinds(build), "size": lambda: size(build), "report": lambda: report(build), "models": lambda: models(build, driver),
               "bench": lambda: bench.checks(build)}
     return tally.run((name, lambda name=name: groups[name]()) for name in args.only.split(","))
 

@@ -41,6 +41,7 @@ CASES = [
     ("kernels for two kinds of devices, neither", {"STANDIN_CAPABILITY": "6.1"}, "sm_80,sm_90a", 0, 11, r"of capability 6.1, the program holds code for"),
     ("an image refused", {"STANDIN_FAIL": "cuModuleLoadData:209"}, "sm_80", 0, 11,
      r"driver 13.0, does not take the code for sm_80: CUDA_ERROR_NO_BINARY_FOR_GPU \(209\)"),
+    ("a damaged image", {}, "sm_80,no-ptx,damaged", 0, 11, r"the program's code for sm_80 is damaged"),
     ("PTX of a later CUDA", {"STANDIN_VERSION": "12040"}, "compute_80", 0, 12,
      r"driver 12.4, does not take the code for compute_80: CUDA_ERROR_UNSUPPORTED_PTX_VERSION \(222\)"),
     ("PTX on a later device", {"STANDIN_CAPABILITY": "9.0"}, "compute_80", 0, 0, ""),
@@ -61,13 +62,26 @@ def environment(build, machine):
     return variables
 
 
+def damage(library):
+    """Changes a byte of its last image, which is a frame of Zstandard."""
+    with open(library, "r+b") as file:
+        at = file.read().rindex(b"\x28\xb5\x2f\xfd") + 200
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 0xff]))
+
+
 def checks(build):
     with tempfile.TemporaryDirectory() as folder:
         model = small_models.save(small_models.CLASSIFIER, os.path.join(folder, "classifier.onnx"))
         products = {}
         for arch in {case[2] for case in CASES}:
             os.makedirs(os.path.join(folder, arch))
-            products[arch] = emulated(model, os.path.join(folder, arch), build, "cuda:" + arch), os.environ["LAPIDARY_EMULATED_KERNELS"]
+            library = emulated(model, os.path.join(folder, arch), build, "cuda:" + arch.removesuffix(",damaged"))
+            if arch.endswith("damaged"):
+                damage(library)
+            products[arch] = library, os.environ["LAPIDARY_EMULATED_KERNELS"]
         seen = {}
         for what, machine, arch, device, status, line in CASES:
             library, os.environ["LAPIDARY_EMULATED_KERNELS"] = products[arch]

@@ -13,10 +13,10 @@ namespace lapidary::test {
 namespace {
 
 lpd_device_image cubin(const char* arch, uint32_t capability, bool exact = false) {
-  return {arch, nullptr, 0, capability, 0, exact};
+  return {.arch = arch, .capability = capability, .exact = exact};
 }
 lpd_device_image ptx(const char* arch, uint32_t capability, bool exact = false) {
-  return {arch, nullptr, 0, capability, 1, exact};
+  return {.arch = arch, .capability = capability, .is_ptx = 1, .exact = exact};
 }
 
 // "" when none runs.

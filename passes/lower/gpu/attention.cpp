@@ -293,7 +293,7 @@ LoweredGroup lower_attention(Context& context, const Op& group) {
     if (variant) step.variants.push_back(std::move(*variant));
     all = variant && always;
   };
-  const SplitAttention split = split_attention(dims, op);
+  const SplitAttention split = split_attention(dims, context.target(), op);
   if (halves) add_variant(kOfRows, split.when, &split);
   const bool splits = !step.variants.empty();
   if (const auto tile = tile_of_warpgroups(context.target(), op))

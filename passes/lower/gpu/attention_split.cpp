@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "ir/gpu_model.h"
 #include "passes/lower/register_tile.h"
 
 namespace lapidary::lowering::gpu {
@@ -11,7 +12,6 @@ using namespace loops;
 namespace {
 
 constexpr int64_t kFewKeys = 128;  // of a part at least; no more of them are not split
-constexpr int64_t kBlocks = 1024;  // that keep a device's memory busy
 constexpr int64_t kTile = 64;      // of keys: parts are whole ones
 
 class Join {
@@ -71,15 +71,15 @@ class Join {
 
 }  // namespace
 
-SplitAttention split_attention(DimPool& dims, const Op& op) {
+SplitAttention split_attention(DimPool& dims, const Target& target, const Op& op) {
   const Shape &q = op.operand(0)->type.shape, &k = op.operand(1)->type.shape;
   const auto number = [&](int64_t value) { return dims.constant(value); };
   SplitAttention split;
   split.group = dims.floordiv(q[1], k[1]);
   split.rows = dims.mul(q[2], split.group);
   const Dim heads = dims.max(dims.mul(k[0], k[1]), number(1));
-  split.parts =
-      dims.max(dims.min(dims.ceildiv(k[2], number(kFewKeys)), dims.ceildiv(number(kBlocks), heads)), number(1));
+  const Dim blocks = number(gpu_model(target.capability).memory_blocks);
+  split.parts = dims.max(dims.min(dims.ceildiv(k[2], number(kFewKeys)), dims.ceildiv(blocks, heads)), number(1));
   split.keys = dims.mul(dims.ceildiv(dims.ceildiv(k[2], split.parts), number(kTile)), number(kTile));
   if (known_equal(q[2], k[2])) {  // as many queries as keys are not few over many
     split.when = number(0);

@@ -16,7 +16,7 @@ struct SplitAttention {
   static constexpr uint32_t kResults = 0, kLogSums = 1;
   static constexpr int kMostRows = 16;
 };
-SplitAttention split_attention(DimPool&, const Op& attention);
+SplitAttention split_attention(DimPool&, const Target&, const Op& attention);
 std::vector<Dim> scratch_of(DimPool&, const Op& attention, const SplitAttention&);
 
 // Σ e^(l - max l) · result / Σ e^(l - max l) over the parts, and the group's epilogue.

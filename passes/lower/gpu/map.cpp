@@ -57,6 +57,7 @@ LoweredStep map_step(Context& context, const Op& group, const std::string& famil
   const int packets = packets_of_thread(group, all);
   KernelBuilder builder(context.module, context.target(), family,
                         fmt::format("lanes={}{}", lanes, packets > 1 ? fmt::format(" packets={}", packets) : ""));
+  builder.for_gpu = true;
   GroupEmitter emit(builder, group);
   const auto one = [&](Block& block, const Expr& packet) {
     GroupEmitter::Scope scope(emit, block);

@@ -53,7 +53,9 @@ class PixelEmitter {
         channel_axis_(space.digits[walked.layout.blocked_axis].back()),
         pixel_axis_(pixel_axis),
         pixels_(pixels),
-        index_(space.axes.size()) {}
+        index_(space.axes.size()) {
+    builder_.for_gpu = true;
+  }
 
   LoweredStep emit(const std::vector<const Value*>& leaves,
                    const std::function<void(GroupEmitter&, const Coords&)>& element) {

@@ -15,6 +15,7 @@
 
 #include "ir/error.h"
 #include "ir/fragment.h"
+#include "ir/gpu_model.h"
 #include "passes/lower/gpu/operand.h"
 #include "passes/lower/gpu/product_kernel.h"
 #include "passes/lower/gpu/product_parts.h"
@@ -279,14 +280,15 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
   const auto at_least = [&](int64_t least, const Tile& tile) {
     return dims.less(dims.constant(least - 1), count_of(tile));
   };
+  const GpuModel& gpu = gpu_model(context.target().capability);
   for (; tiles.size() > 1; tiles.pop_back())
-    if (!add_variant(tiles.back(), at_least(kEnoughTiles, tiles.back()))) return done();
+    if (!add_variant(tiles.back(), at_least(gpu.enough_tiles, tiles.back()))) return done();
   const SplitDepth split = split_of(few.tile, few.parts, lapidary::value_of(depth).value_or(0));
   if (split.count == 1) {
     add_variant(few.tile, nullptr);
     return done();
   }
-  const Dim enough = is_known ? dims.constant(0) : at_least(enough_without_parts(split.count), few.tile);
+  const Dim enough = is_known ? dims.constant(0) : at_least(4 * gpu.multiprocessors / split.count, few.tile);
   if (!add_variant(few.tile, enough)) return done();
   Dim split_when = dims.constant(1);
   for (const LoweredVariant& variant : step.variants)

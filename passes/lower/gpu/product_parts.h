@@ -17,8 +17,7 @@ struct SplitDepth {
 };
 SplitDepth split_of(const Tile&, int parts, int64_t depth);  // about so many parts, each of whole steps
 
-constexpr int64_t enough_without_parts(int parts) { return 4 * kMultiprocessors / parts; }  // tiles
-Dim scratch_of_parts(DimPool&, const ProductForm&, const Tile&, SplitDepth, Dim when);      // in bytes; `when`: 1 or 0
+Dim scratch_of_parts(DimPool&, const ProductForm&, const Tile&, SplitDepth, Dim when);  // in bytes; `when`: 1 or 0
 LoweredStep sum_of_parts(Context&, const Op& group, const ProductForm&, const Tile&, SplitDepth, Dim when);
 
 }  // namespace lapidary::lowering::gpu

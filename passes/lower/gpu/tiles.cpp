@@ -6,6 +6,7 @@
 #include <span>
 
 #include "ir/fragment.h"
+#include "ir/gpu_model.h"
 #include "ir/loops_text.h"
 #include "passes/lower/work.h"
 
@@ -14,9 +15,6 @@ namespace lapidary::lowering::gpu {
 using loops::Atom;
 
 namespace {
-
-// What is not a loop over k: a block's start, the first operands' way, the results'.
-constexpr int64_t kFixed = 1200, kFixedOfWarpgroups = 2000;
 
 constexpr Tile kFloats[] = {{Atom::Fma, DType::F32, 128, 128, 16, 8, 1, 2, false, 2, 115, 300},
                             {Atom::Fma, DType::F32, 128, 64, 16, 4, 1, 2, false, 3, 105, 300},
@@ -51,27 +49,25 @@ constexpr Tile kBytes = {Atom::Fma, DType::I8, 64, 64, 32, 4, 1, 2};
 
 // Clocks until the busiest multiprocessor is done: as long as its multiplications and epilogues take, or as its blocks'
 // steps do. Warpgroups that take turns write out one tile while they multiply the next.
-int64_t clocks(const Tile& tile, const ProductSize& size) {
-  constexpr int64_t kStore = 5, kLanes = 128;
+int64_t clocks(const GpuModel& gpu, const Tile& tile, const ProductSize& size) {
   const int64_t tiles = size.batch * ceil_div(size.rows, tile.rows) * ceil_div(size.columns, tile.columns);
-  const int64_t each = ceil_div(tiles, kMultiprocessors), elements = int64_t{tile.rows} * tile.columns;
+  const int64_t each = ceil_div(tiles, gpu.multiprocessors), elements = int64_t{tile.rows} * tile.columns;
   const int64_t multiplying = elements * size.depth / tile.rate,
-                epilogue = elements * (kStore + size.epilogue) * 3 / (2 * kLanes);
-  if (loops::takes_turns(tile)) return each * std::max(multiplying, epilogue) + epilogue + kFixedOfWarpgroups;
-  if (tile.warpgroups) return each * (multiplying + epilogue) + kFixedOfWarpgroups;
+                epilogue = elements * (gpu.store + size.epilogue) * 3 / (2 * gpu.lanes);
+  if (loops::takes_turns(tile)) return each * std::max(multiplying, epilogue) + epilogue + gpu.warpgroup_block_start;
+  if (tile.warpgroups) return each * (multiplying + epilogue) + gpu.warpgroup_block_start;
   const int64_t stepping = ceil_div(each, tile.resident) * ceil_div(size.depth, tile.depth) * tile.step;
-  return std::max(each * multiplying, stepping) + each * epilogue + kFixed;
+  return std::max(each * multiplying, stepping) + each * epilogue + gpu.block_start;
 }
 
 // With k in parts, whose sums are written, read again and added up by another kernel.
-int64_t clocks_in_parts(const Tile& tile, ProductSize size, int parts) {
-  constexpr int64_t kStart = 2500, kBytesAClock = 2400;  // of a kernel; of the memory
-  if (parts == 1) return clocks(tile, size);
+int64_t clocks_in_parts(const GpuModel& gpu, const Tile& tile, ProductSize size, int parts) {
+  if (parts == 1) return clocks(gpu, tile, size);
   const int64_t bytes = size.batch * size.rows * size.columns * (8 * parts + 2);
   size.batch *= parts;
   size.depth = ceil_div(size.depth, parts);
   size.epilogue = 0;
-  return clocks(tile, size) + kStart + bytes / kBytesAClock;
+  return clocks(gpu, tile, size) + gpu.kernel_start + bytes / gpu.memory_bytes;
 }
 
 // Are there registers for what a thread computes of b beside its part of the result?
@@ -117,7 +113,7 @@ TileChoice choose_tile(const Target& target, passes::F32Products f32, DType fact
       if (size.computes_b && !has_room_for_b(tile)) continue;
       if (tile.warpgroups && 2 * size.rows <= tile.rows) continue;  // it would multiply zeros above all
       for (int parts = 1; parts <= most_parts && (parts == 1 || size.depth / parts >= kLeastDepth); ++parts) {
-        const int64_t reckoned = clocks_in_parts(tile, size, parts);
+        const int64_t reckoned = clocks_in_parts(gpu_model(target.capability), tile, size, parts);
         if (best && reckoned >= least) continue;
         best = &tile, least = reckoned, best_parts = parts;
       }

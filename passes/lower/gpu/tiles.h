@@ -33,9 +33,6 @@ struct TileChoice {
 // `factor`: the operands' type. `most_parts`: 1 where k may not be split.
 TileChoice choose_tile(const Target&, passes::F32Products, DType factor, const ProductSize&, int most_parts);
 
-constexpr int64_t kMultiprocessors = 128;  // that a device is taken to have
-constexpr int64_t kEnoughTiles = 96;       // to be worth their size
-
 // In its place where chunks are single elements, whose addresses take a register or two each.
 Tile tile_of_single_elements(const Tile&);
 

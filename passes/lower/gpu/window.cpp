@@ -15,6 +15,7 @@
 
 #include <algorithm>
 
+#include "ir/gpu_model.h"
 #include "ir/layout.h"
 #include "passes/lower/convolution.h"
 #include "passes/lower/gpu/gpu.h"
@@ -29,10 +30,9 @@ using namespace loops;
 
 namespace {
 
-constexpr int64_t kMostTaps = 64;          // of a row, which are written out
-constexpr int64_t kRegisters = 64;         // for the sums and a row's weights
-constexpr int64_t kMostAtOnce = 32;        // loads of a thread
-constexpr int64_t kManyThreads = 1 << 17;  // more than a device runs at once: a thread may as well do more
+constexpr int64_t kMostTaps = 64;    // of a row, which are written out
+constexpr int64_t kRegisters = 64;   // for the sums and a row's weights
+constexpr int64_t kMostAtOnce = 32;  // loads of a thread
 
 struct Window {
   std::vector<int64_t> kernel, strides, dilations;
@@ -54,7 +54,9 @@ class WindowEmitter {
         lanes_(lanes),
         pixels_(pixels),
         builder_(context.module, context.target(), "window", fmt::format("pixels={} lanes={}", pixels, lanes)),
-        emit_(builder_, group) {}
+        emit_(builder_, group) {
+    builder_.for_gpu = true;
+  }
 
   LoweredStep emit() {
     const Shape& out = op_.type().shape;
@@ -317,7 +319,8 @@ std::optional<LoweredStep> window_step(Context& context, const Op& group, const 
   if (!fits || !small) return std::nullopt;
   DimPool& dims = context.module.dims;
   const int64_t threads = guess(dims.product(op.type().shape)) / lanes;
-  int pixels = threads >= 4 * kManyThreads ? 4 : threads >= 2 * kManyThreads ? 2 : 1;
+  const int64_t at_once = gpu_model(context.target().capability).threads;  // beyond it a thread may as well do more
+  int pixels = threads >= 4 * at_once ? 4 : threads >= 2 * at_once ? 2 : 1;
   const int64_t weights = window.weight ? window.kernel.back() : 0;
   while (pixels > 1 && lanes * (pixels + weights) > kRegisters) pixels /= 2;
   return WindowEmitter(context, group, window, lanes, pixels).emit();

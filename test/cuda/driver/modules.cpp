@@ -118,6 +118,15 @@ EXPORT int cuModuleGetFunction(Function** out, Module* module, const char* name)
   return kSuccess;
 }
 
+// What ptxas made of it is not looked up: of registers there are as many as letters in the name.
+EXPORT int cuFuncGetAttribute(int* value, int attribute, Function* function) {
+  STANDIN_CALL("cuFuncGetAttribute", kContext);
+  constexpr int kSharedBytes = 1, kRegisters = 4;
+  if (!function) return kInvalidValue;
+  *value = attribute == kRegisters ? static_cast<int>(function->name.size()) : attribute == kSharedBytes ? 16 : 0;
+  return kSuccess;
+}
+
 EXPORT int cuFuncSetAttribute(Function* function, int attribute, int value) {
   STANDIN_CALL("cuFuncSetAttribute", kContext);
   constexpr int kMaxDynamicShared = 8;
