@@ -119,6 +119,12 @@ bool is_kernels_linear_attention(const Op& op) {
   return q.dtype == DType::F32 && value_of(q.shape[2]) && value_of(state.shape[1]) && value_of(state.shape[2]);
 }
 
+// Of directions and units whose numbers are known now.
+bool is_kernels_recurrence(const Op& op) {
+  const Type& h0 = op.operand(2)->type;
+  return value_of(h0.shape[0]) && value_of(h0.shape[2]);
+}
+
 bool stands_alone(std::string_view family) {
   static constexpr std::string_view kAlone[] = {
       "pool",    "pool_gradient", "filter_gradient", "recurrent", "linear_attention", "trees", "positions", "suppress",
@@ -132,7 +138,7 @@ bool is_kept_composite(const Op& op) {
   if (op.is_composite("matmul_packed")) return keeps_packed(op);
   if (op.is_composite("linear_attention")) return is_kernels_linear_attention(op);
   if (op.is_composite("attention")) return is_kernels_attention(op);
-  if (op.is_composite("recurrent")) return is_constant_weight(op.operand(1));
+  if (op.is_composite("recurrent")) return is_kernels_recurrence(op);
   for (std::string_view name : {"layer_norm", "rms_norm", "tree_ensemble"})
     if (op.is_composite(name)) return true;
   return op.is_composite("softmax") && op.params.integer("axis") == op.type().rank() - 1;

@@ -1,5 +1,5 @@
 // Contractions as register-tiled matrix products. The columns of B lie in panels of 16, [P][K][16]: constant weights
-// are packed when the artifact is written, live operands by a step of their own. A is read in place, one broadcast an
+// are packed when the artifact is written, live operands by a step of their own, or, for few rows, not at all. A is read in place, one broadcast an
 // element, when its rows lie at a stride; otherwise, and when that stride would make the rows of a tile compete for a
 // few sets of the first cache, a step before copies it (contraction_pack.cpp).
 //
@@ -105,13 +105,21 @@ LoweredVariant lower_variant(ContractionLowering& l, const Schedule& schedule, D
   Expr first_tile = body.let("first_tile", floordiv(mul(chunk, tiles), chunks));
   Expr last_tile = body.let("last_tile", floordiv(mul(add(chunk, integer(1)), tiles), chunks));
 
-  Buffer panels = l.weight ? builder.weight(*l.weight) : builder.scratch(*l.packed_columns, l.atom.right, false);
-  Expr panel_stride = mul(steps, integer(kPanel * l.atom.depth));
-  Expr first_panel = add(mul(batch, builder.parameter(l.panels)), mul(strip, integer(schedule.panels)));
-  Expr b_base = body.let("b", mul(first_panel, panel_stride));
   Expr strip_column = body.let("column", mul(strip, integer(schedule.panels * kPanel)));
-
-  auto b_index = [&](Expr j, Expr k) { return add(b_base, panel_element(j, k, lanes, panel_stride, l.atom)); };
+  Buffer panels;
+  std::function<Expr(Expr, Expr)> b_index;
+  if (l.weight || l.packed_columns) {
+    panels = l.weight ? builder.weight(*l.weight) : builder.scratch(*l.packed_columns, l.atom.right, false);
+    Expr panel_stride = mul(steps, integer(kPanel * l.atom.depth));
+    Expr first_panel = add(mul(batch, builder.parameter(l.panels)), mul(strip, integer(schedule.panels)));
+    Expr b_base = body.let("b", mul(first_panel, panel_stride));
+    b_index = [=, &l](Expr j, Expr k) { return add(b_base, panel_element(j, k, lanes, panel_stride, l.atom)); };
+  } else {
+    const AffineOperand b = *columns_from(l, emit, batch, strip_column);
+    Expr b_base = body.let("b", b.base);
+    panels = b.buffer;
+    b_index = [=](Expr j, Expr k) { return add(b_base, add(mul(k, b.depth_stride), mul(j, integer(lanes)))); };
+  }
 
   const bool packed_rows = l.packed_rows && !(schedule.skinny && l.rows_in_place);
   Buffer rows_buffer = packed_rows ? builder.scratch(*l.packed_rows, l.atom.left, false) : nullptr;
@@ -178,16 +186,17 @@ LoweredGroup lower_contraction(Context& context, const Op& group) {
   if (bytes && (!l.weight || !are_bytes)) return lower_plain(context, group);
 
   LoweredGroup result;
-  if (!l.weight) {
+  const std::optional<int64_t> rows = lapidary::value_of(l.rows);
+  const bool wide_skinny = multiple == 4 && context.target().vector_registers >= 32;
+  const bool skinny = wide_skinny && (!rows || *rows <= kSkinnyRows),
+             tall = !wide_skinny || !rows || *rows > kSkinnyRows;
+  const int panels = std::min(multiple, strip_panels(l.columns, context.target(), false));
+  if (!l.weight && !reads_columns_in_place(l, skinny ? 64 : panels * kPanel)) {
     l.packed_columns = 0;
     result.scratch.push_back(dims.product(std::vector<Dim>{l.batch, l.panels, l.depth, dims.constant(4 * kPanel)}));
     result.steps.push_back(pack_columns(l));
   }
   LoweredStep step;
-  std::optional<int64_t> rows = lapidary::value_of(l.rows);
-  bool wide_skinny = multiple == 4 && context.target().vector_registers >= 32;
-  const bool skinny = wide_skinny && (!rows || *rows <= kSkinnyRows),
-             tall = !wide_skinny || !rows || *rows > kSkinnyRows;
   Dim few_rows = skinny && tall ? dims.less(l.rows, dims.constant(kSkinnyRows + 1)) : nullptr;
   plan_rows(l, tall);
   if (l.packed_rows) {
@@ -200,7 +209,6 @@ LoweredGroup lower_contraction(Context& context, const Op& group) {
     step.variants.push_back(
         lower_variant(l, {64 / kPanel, std::min(kSkinnyRows, max_rows(context.target(), 4, l.atom)), true}, few_rows));
   if (tall) {
-    int panels = std::min(multiple, strip_panels(l.columns, context.target(), false));
     step.variants.push_back(lower_variant(l, {panels, max_rows(context.target(), panels, l.atom), false}, nullptr));
   }
   step.flops = dims.product(std::vector<Dim>{dims.constant(2), l.batch, l.rows, l.columns, l.depth});

@@ -101,6 +101,25 @@ LoweredStep pack_rows(ContractionLowering& l, Dim when) {
   return step;
 }
 
+std::optional<AffineOperand> columns_from(const ContractionLowering& l, GroupEmitter& emit, Expr batch, Expr first) {
+  auto found = affine_operand(emit, l.form.b(), l.atom.right, [&](Expr column, Expr k) {
+    return coords_of(emit, l.form, l.form.b_letters, {.batch = batch, .column = add(first, column), .depth = k});
+  });
+  if (found && loops::value_of(found->row_stride) != 1) return std::nullopt;
+  return found;
+}
+
+bool reads_columns_in_place(const ContractionLowering& l, int strip) {
+  constexpr int64_t kFewRows = 64;
+  if (l.atom.depth != 1 || !lapidary::known_multiple(l.columns, strip)) return false;
+  if (lapidary::value_of(l.rows).value_or(kFewRows + 1) > kFewRows) return false;
+  KernelBuilder trial(l.context.module, l.context.target(), "");
+  GroupEmitter emit(trial, l.group);
+  return columns_from(l, emit, variable(make_var("batch", {}, 0, INT32_MAX)),
+                      variable(make_var("column", {}, 0, INT32_MAX)))
+      .has_value();
+}
+
 LoweredStep pack_columns(ContractionLowering& l) {
   Module& module = l.context.module;
   DimPool& dims = module.dims;

@@ -33,6 +33,12 @@ LoweredStep pack_rows(ContractionLowering&, Dim when);
 AffineOperand packed_rows_from(const ContractionLowering&, KernelBuilder&, const loops::Buffer&, loops::Expr batch,
                                loops::Expr first);
 
+// B's columns from `first` on, where they lie; nothing when they are not side by side.
+std::optional<AffineOperand> columns_from(const ContractionLowering&, GroupEmitter&, loops::Expr batch,
+                                          loops::Expr first);
+// Is a live B read where it lies by strips of so many columns? Where too few rows read it for a copy to pay.
+bool reads_columns_in_place(const ContractionLowering&, int strip);
+
 // B, live, into panels: one task a panel.
 LoweredStep pack_columns(ContractionLowering&);
 

@@ -75,6 +75,12 @@ class RecurrentLowering {
     result.scratch = {bytes_of_states(2)};  // h twice, then c, or z and r∘h
     if (c0_) result.scratch.push_back(bytes_of_states(1));
     if (two_rounds_) result.scratch.insert(result.scratch.end(), 2, bytes_of_states(1));
+    constant_r_ = constant_behind(module_, group_, op_.operand(1));
+    if (!constant_r_) {
+      packed_r_ = static_cast<uint32_t>(result.scratch.size());
+      result.scratch.push_back(dims_.constant(4 * directions_ * gates_ * hidden_ * blocks_ * kPanel));
+      result.steps.push_back(pack_gates());
+    }
     result.steps.push_back(initial_state());
     result.steps.push_back(recurrence());
     if (!op_.result(1)->uses.empty() || (c0_ && !op_.result(2)->uses.empty())) result.steps.push_back(final_state());
@@ -115,13 +121,45 @@ class RecurrentLowering {
     return step;
   }
 
+  // A live r in the form of packed_gates; one task a direction and block of units.
+  LoweredStep pack_gates() {
+    KernelBuilder builder(module_, target_, "recurrent", "pack gates");
+    GroupEmitter emit(builder, group_);
+    const std::vector<Expr> axes = builder.split_task({dims_.constant(directions_), dims_.constant(blocks_)});
+    Buffer packed = builder.scratch(packed_r_, DType::F32, true);
+    Expr panel = builder.body.let("panel", add(mul(axes[0], integer(blocks_)), axes[1]));
+    serial(builder.body, "k", integer(0), integer(hidden_), 1, [&](Block& block, Expr k) {
+      serial(block, "g", integer(0), integer(gates_), 1, [&](Block& inner, Expr gate) {
+        Expr line = two_rounds_ ? add(mul(add(mul(panel, integer(gates_)), gate), integer(hidden_)), k)
+                                : add(mul(add(mul(panel, integer(hidden_)), k), integer(gates_)), gate);
+        unrolled(inner, "j", kPanel / lanes_, [&](Block& into, Expr j) {
+          Expr unit = into.let("unit", add(mul(axes[1], integer(kPanel)), mul(j, integer(lanes_))));
+          Expr place = add(mul(line, integer(kPanel)), mul(j, integer(lanes_))), left = sub(integer(hidden_), unit);
+          Block some, none;
+          {
+            GroupEmitter::Scope scope(emit, some);
+            const Coords coords{{at(axes[0]), along(add(mul(gate, integer(hidden_)), unit)), at(k)},
+                                lanes_,
+                                hidden_ % kPanel ? first_lanes(left, lanes_) : nullptr};
+            some.add(loops::store(packed, place, emit.value(op_.operand(1), coords)));
+          }
+          none.add(loops::store(packed, place, real(0, lanes_)));
+          into.add(if_then(less(integer(0), left), some.take(), none.take()));
+        });
+      });
+    });
+    LoweredStep step = single_step(builder.finish(dims_.constant(directions_ * blocks_)));
+    step.flops = dims_.constant(0);  // all of them are the recurrence's
+    return step;
+  }
+
   LoweredStep recurrence() {
     KernelBuilder builder(module_, target_, "recurrent", cell_);
     GroupEmitter emit(builder, group_);
     builder_ = &builder, emit_ = &emit;
-    std::optional<ConstantId> r = constant_behind(module_, group_, op_.operand(1));
-    if (!r) unsupported(module_, group_, "a recurrence whose weights are computed at run time");
-    weights_ = builder.weight(packed_gates(module_.constants, *r, directions_, gates_, hidden_, blocks_, two_rounds_));
+    weights_ = constant_r_ ? builder.weight(packed_gates(module_.constants, *constant_r_, directions_, gates_, hidden_,
+                                                         blocks_, two_rounds_))
+                           : builder.scratch(packed_r_, DType::F32, false);
     h_ = builder.scratch(0, DType::F32, true, true);
     if (c0_) c_ = builder.scratch(1, DType::F32, true, true);
     if (two_rounds_)
@@ -319,6 +357,8 @@ class RecurrentLowering {
   // of the recurrence's kernel
   KernelBuilder* builder_ = nullptr;
   GroupEmitter* emit_ = nullptr;
+  std::optional<ConstantId> constant_r_;
+  uint32_t packed_r_ = 0;  // scratch that holds a live r
   Buffer weights_, h_, c_, z_, kept_;
   Expr t_, direction_, unit_block_, own_, from_, to_;  // own, from and to: where the direction's states begin
 };

@@ -40,22 +40,30 @@ class LstmDirection {
     Value* cells = all_cells();
     Value* bent = op(ScalarOp::Tanh, cells);
     Value* of_c = b_.mul(o_, one_minus(b_.mul(bent, bent)));
-    Value* factors = b_.concat({b_.mul(z_, slope(i_)), b_.mul(bent, slope(o_)),
-                                b_.mul(shifted(cells, c0_), slope(f_)), b_.mul(i_, one_minus(b_.mul(z_, z_)))},
-                               2);
+    std::vector<Value*> parts = {b_.mul(z_, slope(i_)), b_.mul(bent, slope(o_)), b_.mul(shifted(cells, c0_), slope(f_)),
+                                 b_.mul(i_, one_minus(b_.mul(z_, z_)))};
+    for (Value*& part : parts) part = b_.expand_axes(part, {2});
+    Value* factors = b_.concat(parts, 2);  // [S, B, 4, H]
     const std::vector<Value*> done = b_.loop(
         steps_, {dh, dc}, {dy, of_c, f_, factors, r_}, !reverse_,
         [&](GraphBuilder& step, std::span<Value* const> at) {
           const auto now = [&](int capture) { return step.gather(at[3 + capture], time(step, at[0], !reverse_), 0); };
           Value* h = step.add(at[1], now(0));
           Value* c = step.add(at[2], step.mul(h, now(1)));
-          Value* a = step.mul(now(3), step.concat({c, h, c, c}, 1));
+          Value* a = step.mul(now(3), of_gates(step, h, c));
+          a = step.reshape(a, {a->type.shape[0], times(4)});
           return std::vector<Value*>{step.contract(a, at[7], "bg,gh->bh"), step.mul(c, now(2)), a};
         });
     return {done[2], b_.contract(done[2], before_, "sbg,sbk->gk"), done[0], done[1]};
   }
 
  private:
+  // [B, H] → [B, 4, H]: what comes back to the gates, to o by h and to the others by c.
+  static Value* of_gates(GraphBuilder& step, Value* h, Value* c) {
+    Value* gate = step.iota(DType::I32, {step.dim(4), step.dim(1)}, 0);
+    return step.select(step.scalar_op(ScalarOp::Equal, {gate, step.like(gate, 1)}), step.expand_axes(h, {1}),
+                       step.expand_axes(c, {1}));
+  }
   Value* op(ScalarOp kind, Value* x) { return b_.scalar_op(kind, {x}); }
   Value* one_minus(Value* x) { return b_.sub(b_.like(x, 1), x); }
   Value* slope(Value* sigmoid) { return b_.mul(sigmoid, one_minus(sigmoid)); }
