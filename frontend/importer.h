@@ -130,7 +130,7 @@ class Importer {
   std::unique_ptr<Module> module_;
   Signature signature_;
   Structure structure_;
-  TrainingMode* training_ = nullptr;                     // of the function that is being imported
+  TrainingMode* training_ = nullptr;  // of the function that is being imported
   std::map<const FunctionProto*, Opsets> function_opsets_;
   std::map<std::string, int>
       missing_;                  // operators we have no importer for, also where a failure before them hides them

@@ -1,6 +1,6 @@
 // Parameters and statistics of a model that is trained: initializers that are states of the module, read as arguments
-// of its functions. The running mean and variance of a batch normalisation are statistics: they move by what the forward
-// pass finds, not by a gradient.
+// of its functions. The running mean and variance of a batch normalisation are statistics: they move by what the
+// forward pass finds, not by a gradient.
 #include <algorithm>
 
 #include "frontend/importer.h"

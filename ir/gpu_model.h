@@ -1,6 +1,6 @@
-// What passes take a GPU to be when they weigh schedules for it: orders of magnitude, by compute capability, that need be
-// right only so far as the choice between two schedules hangs on them. How fast a tile of a product goes on tensor cores
-// stands with the tiles (passes/lower/gpu/tiles.cpp); what kernels may use, and not only count on, is in Target.
+// What passes take a GPU to be when they weigh schedules for it: orders of magnitude, by compute capability, that need
+// be right only so far as the choice between two schedules hangs on them. How fast a tile of a product goes on tensor
+// cores stands with the tiles (passes/lower/gpu/tiles.cpp); what kernels may use, and not only count on, is in Target.
 //
 // Most devices that a list of architectures names differ by less than their families do: one row serves them all today.
 #pragma once

@@ -154,8 +154,8 @@ class Printer {
     for (const auto& function : module_->functions) functions += this->function(*function);
     std::string states, constants;
     for (const State& state : module_->states)
-      states += fmt::format("  state {} {} = @{}\n", name_of(state.kind), quote(state.name),
-                            constant_number(state.initial));
+      states +=
+          fmt::format("  state {} {} = @{}\n", name_of(state.kind), quote(state.name), constant_number(state.initial));
     for (uint32_t number = 0; number < order_.size(); ++number) constants += constant(number, order_[number]);
     return fmt::format("module {} {{\n{}{}{}{}{}}}\n", quote(module_->name), dims, constants, states, checks(),
                        functions);

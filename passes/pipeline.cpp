@@ -38,7 +38,8 @@ const std::vector<Pass>& graph_passes() {
       {"postpone-host-reads", postpone_host_reads,
        "what the host reads between kernels, all at once where it can; layouts may have added groups"},
       {"place-concats", place_concats, "parts of a concatenation are written where they belong"},
-      {"order-states", order_states, "a state's new value is written over the old one; last, when groups stay as they are"},
+      {"order-states", order_states,
+       "a state's new value is written over the old one; last, when groups stay as they are"},
   };
   return passes;
 }

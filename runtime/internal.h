@@ -71,9 +71,9 @@ typedef struct {     /* of an entry point */
   lpd_region *regions;
   uint32_t *region_of; /* of each step that begins one */
   uint32_t patch_count, region_count;
-  uint8_t ready;           /* the arena fits the bound extents */
+  uint8_t ready;             /* the arena fits the bound extents */
   uint64_t bindings_version; /* of the instance: what its tensors were provided for; 0: none */
-  int64_t *nanoseconds; /* profile, one for each step */
+  int64_t *nanoseconds;      /* profile, one for each step */
   int64_t profiled_runs;
 } lpd_plan;
 

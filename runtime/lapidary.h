@@ -165,8 +165,8 @@ const char *lpd_error(const lpd_instance *);
  * output bound with data NULL is the instance's, in the memory that `device` says. Strings are in host memory. lpd_run
  * returns when all is done, whichever stream it uses. */
 lpd_status lpd_bind(lpd_instance *, int slot, const lpd_tensor *);
-/* Entry points: one, "run", or of models compiled for training "run", "train_step" and "eval_step". -1: there is none of
- * this name. */
+/* Entry points: one, "run", or of models compiled for training "run", "train_step" and "eval_step". -1: there is none
+ * of this name. */
 int32_t lpd_entry_index(const lpd_model *, const char *name);
 /* Runs an entry point, whose inputs must be bound; others need not be. cancel, when given, is polled: nonzero ends the
  * run with LPD_CANCELLED. A run that fails midway may leave some states changed and others not. */

@@ -56,7 +56,8 @@ static lpd_status check(lpd_instance *instance, int index, const lpd_tensor *giv
     return lpd_fail(instance, LPD_INVALID_ARGUMENT, "no state %d", index);
   const lpd_state *state = &model->states[index];
   if (!given || !lpd_read_struct(tensor, sizeof *tensor, sizeof *tensor, given))
-    return lpd_fail(instance, LPD_INVALID_ARGUMENT, "state '%.80s': tensor is null or its size is not set", state->name);
+    return lpd_fail(instance, LPD_INVALID_ARGUMENT, "state '%.80s': tensor is null or its size is not set",
+                    state->name);
   if (tensor->device || tensor->strides || !tensor->data)
     return lpd_fail(instance, LPD_INVALID_ARGUMENT, "state '%.80s': not dense memory of the host", state->name);
   if (tensor->dtype != state->dtype)
@@ -70,8 +71,8 @@ static lpd_status check(lpd_instance *instance, int index, const lpd_tensor *giv
       return lpd_fail(instance, LPD_WRONG_INPUT, "state '%.80s': extent %u is %lld, expected %lld", state->name, i,
                       tensor->dims ? (long long)tensor->dims[i] : -1LL, (long long)state->dims[i]);
   if (tensor->bytes < state->bytes)
-    return lpd_fail(instance, LPD_WRONG_INPUT, "state '%.80s': %lld bytes of memory, its extents need %lld", state->name,
-                    (long long)tensor->bytes, (long long)state->bytes);
+    return lpd_fail(instance, LPD_WRONG_INPUT, "state '%.80s': %lld bytes of memory, its extents need %lld",
+                    state->name, (long long)tensor->bytes, (long long)state->bytes);
   return LPD_OK;
 }
 
@@ -86,8 +87,10 @@ static lpd_status transfer(lpd_instance *instance, int index, const lpd_tensor *
   if (!(status = lpd_provide_states(instance))) {
     const lpd_state *state = &instance->model->states[index];
     void *seen = (char *)instance->states.data + state->offset;
-    if (way == LPD_TO_DEVICE) status = copy(instance, seen, tensor.data, state->bytes, way);
-    else status = copy(instance, tensor.data, seen, state->bytes, way);
+    if (way == LPD_TO_DEVICE)
+      status = copy(instance, seen, tensor.data, state->bytes, way);
+    else
+      status = copy(instance, tensor.data, seen, state->bytes, way);
     if (!status && instance->driver) status = instance->driver->settle(instance, 0);
   }
   if (instance->driver) instance->driver->leave(instance);

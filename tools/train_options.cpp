@@ -101,8 +101,9 @@ void add_train_options(CLI::App& command, TrainArguments& arguments) {
                   "ignore_index=, label_smoothing=, delta= behind commas")
       ->capture_default_str();
   command
-      .add_option("--optimizer", arguments.optimizer,
-                  "sgd, adam, adamw, adagrad, rmsprop or lion, with its numbers behind commas: adamw,lr=1e-3,beta2=0.99")
+      .add_option(
+          "--optimizer", arguments.optimizer,
+          "sgd, adam, adamw, adagrad, rmsprop or lion, with its numbers behind commas: adamw,lr=1e-3,beta2=0.99")
       ->capture_default_str();
   command
       .add_option("--schedule", arguments.schedule,

@@ -128,8 +128,8 @@ void TableBuilder::add_entry(const EntryPoint& entry) {
     if (std::ranges::none_of(entry.inputs, [&](const TensorInfo& input) {
           return std::ranges::find(input.shape, symbol) != input.shape.end();
         }))
-      throw Error(Fault::Unsupported, fmt::format("the dimension '{}', which no input of '{}' has",
-                                                  printable(symbol->name), entry.name));
+      throw Error(Fault::Unsupported,
+                  fmt::format("the dimension '{}', which no input of '{}' has", printable(symbol->name), entry.name));
   entries_.push_back(table);
 }
 

@@ -111,8 +111,8 @@ class Order {
     Region& region = *copy.regions[0];
     region.owner = &copy;
     Value* argument = add_argument(module_, region, type);
-    Op& same = insert_op(module_, region, region.ops.end(), OpKind::Reshape, {argument}, {{"shape", type.shape}}, {type},
-                         copy.origin);
+    Op& same = insert_op(module_, region, region.ops.end(), OpKind::Reshape, {argument}, {{"shape", type.shape}},
+                         {type}, copy.origin);
     insert_op(module_, region, region.ops.end(), OpKind::Yield, {same.result()}, {}, {}, copy.origin);
     body_.yield().set_operand(state.result, copy.result());
   }

@@ -1,7 +1,7 @@
 // Contractions as register-tiled matrix products. The columns of B lie in panels of 16, [P][K][16]: constant weights
-// are packed when the artifact is written, live operands by a step of their own, or, for few rows, not at all. A is read in place, one broadcast an
-// element, when its rows lie at a stride; otherwise, and when that stride would make the rows of a tile compete for a
-// few sets of the first cache, a step before copies it (contraction_pack.cpp).
+// are packed when the artifact is written, live operands by a step of their own, or, for few rows, not at all. A is
+// read in place, one broadcast an element, when its rows lie at a stride; otherwise, and when that stride would make
+// the rows of a tile compete for a few sets of the first cache, a step before copies it (contraction_pack.cpp).
 //
 // One task owns a strip of columns (two panels) and a chunk of row tiles small enough that A's rows stay in the second
 // cache while neighbouring tasks walk the strips. The whole depth is accumulated in registers; the epilogue (bias,

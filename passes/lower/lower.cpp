@@ -49,9 +49,8 @@ void FunctionLowering::place_signature() {
     return BufferRef{base, static_cast<uint32_t>(tensors.size() - 1)};
   };
   for (uint32_t i = 0; i < body.arguments.size(); ++i)
-    places_[body.arguments[i].get()] =
-        place(entry_.inputs, BufferRef::Base::Input, function_.state_of_argument(i), function_.argument_names[i],
-              body.arguments[i]->type);
+    places_[body.arguments[i].get()] = place(entry_.inputs, BufferRef::Base::Input, function_.state_of_argument(i),
+                                             function_.argument_names[i], body.arguments[i]->type);
   for (uint32_t i = 0; i < body.results().size(); ++i) {
     const Value* value = body.results()[i];
     LPD_CHECK(value->producer && (value->producer->is(OpKind::Group) || value->producer->is(OpKind::HostCall)),

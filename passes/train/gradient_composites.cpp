@@ -1,4 +1,5 @@
-// Gradients of composites that are better taken whole: from their results instead of through every step of their bodies.
+// Gradients of composites that are better taken whole: from their results instead of through every step of their
+// bodies.
 #include <cmath>
 #include <numeric>
 

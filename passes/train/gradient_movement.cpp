@@ -26,10 +26,10 @@ void broadcast(Gradients& gradients, const Op& op) {
     const Dim extent = found == axes.end() ? nullptr : from[static_cast<size_t>(found - axes.begin())];
     if (extent && known_equal(extent, to[static_cast<size_t>(axis)])) continue;
     if (extent && value_of(extent) != 1)
-      throw Error(Fault::Unsupported,
-                  fmt::format("{}: the gradient of a broadcast from {} to {}, which may be one or many elements",
-                              b.module.describe(op.origin), to_string(extent),
-                              to_string(to[static_cast<size_t>(axis)])));
+      throw Error(
+          Fault::Unsupported,
+          fmt::format("{}: the gradient of a broadcast from {} to {}, which may be one or many elements",
+                      b.module.describe(op.origin), to_string(extent), to_string(to[static_cast<size_t>(axis)])));
     summed.push_back(axis);
   }
   gradients.add(op.operand(0), b.reshape(b.reduce(OpKind::ReduceSum, gradients.of(op.result()), summed), from));
@@ -172,8 +172,8 @@ void scatter(Gradients& gradients, const Op& op) {
   const bool elements = op.params.integer("elements") != 0;
   const std::string& reduction = op.params.text("reduction");
   if (reduction != "add" && reduction != "none")
-    throw Error(Fault::Unsupported, fmt::format("{}: the gradient of a scatter that is a {}",
-                                                b.module.describe(op.origin), reduction));
+    throw Error(Fault::Unsupported,
+                fmt::format("{}: the gradient of a scatter that is a {}", b.module.describe(op.origin), reduction));
   const auto at = [&](Value* of) {
     return elements ? b.gather_elements(of, indices, axis) : b.gather(of, indices, axis);
   };

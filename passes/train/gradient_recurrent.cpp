@@ -4,8 +4,8 @@
 //
 // Given y, all a_t are one product; only c recurs. Then from the last step to the first, with dh and dc coming back:
 //
-//   dh += dy_t     dc += dh·o·(1 - tanh²(c_t))     da_t = (dc·z·i(1-i), dh·tanh(c_t)·o(1-o), dc·c_(t-1)·f(1-f), dc·i·(1-z²))
-//   dc = dc·f      dh = da_t·r
+//   dh += dy_t     dc += dh·o·(1 - tanh²(c_t))     da_t = (dc·z·i(1-i), dh·tanh(c_t)·o(1-o), dc·c_(t-1)·f(1-f),
+//   dc·i·(1-z²)) dc = dc·f      dh = da_t·r
 //
 // whose factors without dh and dc are made for all steps before; and dr is one product of all da and all h.
 #include "passes/train/gradient_recurrent.h"
@@ -37,16 +37,15 @@ class LstmDirection {
   };
   // Of gradients by y [S, B, H] and the last h and c [B, H].
   Result backwards(Value* dy, Value* dh, Value* dc) {
-    Value* cells = all_cells();
+    const auto [cells_before, cells] = all_cells();
     Value* bent = op(ScalarOp::Tanh, cells);
     Value* of_c = b_.mul(o_, one_minus(b_.mul(bent, bent)));
-    std::vector<Value*> parts = {b_.mul(z_, slope(i_)), b_.mul(bent, slope(o_)), b_.mul(shifted(cells, c0_), slope(f_)),
+    std::vector<Value*> parts = {b_.mul(z_, slope(i_)), b_.mul(bent, slope(o_)), b_.mul(cells_before, slope(f_)),
                                  b_.mul(i_, one_minus(b_.mul(z_, z_)))};
     for (Value*& part : parts) part = b_.expand_axes(part, {2});
     Value* factors = b_.concat(parts, 2);  // [S, B, 4, H]
     const std::vector<Value*> done = b_.loop(
-        steps_, {dh, dc}, {dy, of_c, f_, factors, r_}, !reverse_,
-        [&](GraphBuilder& step, std::span<Value* const> at) {
+        steps_, {dh, dc}, {dy, of_c, f_, factors, r_}, !reverse_, [&](GraphBuilder& step, std::span<Value* const> at) {
           const auto now = [&](int capture) { return step.gather(at[3 + capture], time(step, at[0], !reverse_), 0); };
           Value* h = step.add(at[1], now(0));
           Value* c = step.add(at[2], step.mul(h, now(1)));
@@ -83,12 +82,15 @@ class LstmDirection {
     return b_.concat({begin, b_.slice_axis(states, 0, b_.dim(0), rest)}, 0);
   }
 
-  Value* all_cells() {
-    return b_.loop(steps_, {c0_}, {f_, b_.mul(i_, z_)}, reverse_, [&](GraphBuilder& step, std::span<Value* const> at) {
-      const auto now = [&](int capture) { return step.gather(at[2 + capture], time(step, at[0], reverse_), 0); };
-      Value* c = step.add(step.mul(now(0), at[1]), now(1));
-      return std::vector<Value*>{c, c};
-    })[1];
+  // c before each step, and behind it: [S, B, H].
+  std::pair<Value*, Value*> all_cells() {
+    const std::vector<Value*> done =
+        b_.loop(steps_, {c0_}, {f_, b_.mul(i_, z_)}, reverse_, [&](GraphBuilder& step, std::span<Value* const> at) {
+          const auto now = [&](int capture) { return step.gather(at[2 + capture], time(step, at[0], reverse_), 0); };
+          Value* c = step.add(step.mul(now(0), at[1]), now(1));
+          return std::vector<Value*>{c, at[1], c};
+        });
+    return {done[1], done[2]};
   }
 
   GraphBuilder& b_;

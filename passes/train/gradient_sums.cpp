@@ -28,8 +28,9 @@ void mean(Gradients& gradients, const Op& op) {
   GraphBuilder& b = gradients.build;
   Value* g = gradients.of(op.result());
   const Dim count = elements_of(b, op);
-  Value* share = value_of(count) ? b.mul(g, b.like(g, 1.0 / static_cast<double>(std::max<int64_t>(*value_of(count), 1))))
-                                 : b.div(g, b.convert(b.dims_tensor({count}, {}), g->type.dtype));
+  Value* share = value_of(count)
+                     ? b.mul(g, b.like(g, 1.0 / static_cast<double>(std::max<int64_t>(*value_of(count), 1))))
+                     : b.div(g, b.convert(b.dims_tensor({count}, {}), g->type.dtype));
   gradients.add(op.operand(0), spread_over(b, share, op));
 }
 
@@ -44,9 +45,12 @@ void extreme(Gradients& gradients, const Op& op) {
 }
 
 Value* running_product(GraphBuilder& b, Value* x, int axis, bool reverse) {
-  return b.create(OpKind::Scan, {x},
-                  {{"axis", int64_t{axis}}, {"op", std::string("mul")}, {"exclusive", int64_t{1}},
-                   {"reverse", int64_t{reverse}}})
+  return b
+      .create(OpKind::Scan, {x},
+              {{"axis", int64_t{axis}},
+               {"op", std::string("mul")},
+               {"exclusive", int64_t{1}},
+               {"reverse", int64_t{reverse}}})
       .result();
 }
 
@@ -74,8 +78,8 @@ void product(Gradients& gradients, const Op& op) {
 void scan(Gradients& gradients, const Op& op) {
   GraphBuilder& b = gradients.build;
   if (op.params.text("op") != "add")
-    throw Error(Fault::Unsupported, fmt::format("{}: the gradient of a running {}", b.module.describe(op.origin),
-                                                op.params.text("op")));
+    throw Error(Fault::Unsupported,
+                fmt::format("{}: the gradient of a running {}", b.module.describe(op.origin), op.params.text("op")));
   Params params = op.params;
   params.set("reverse", int64_t{op.params.integer_or("reverse", 0) == 0});
   gradients.add(op.operand(0), b.create(OpKind::Scan, {gradients.of(op.result())}, params).result());

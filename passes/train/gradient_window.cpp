@@ -21,8 +21,8 @@ std::vector<int64_t> output_padding(const GraphBuilder& b, const Op& op, const S
       continue;
     }
     DimPool& dims = b.module.dims;
-    const Dim window = dims.add(dims.mul(dims.sub(kernel[i], dims.constant(1)), dims.constant(dilations[i])),
-                                dims.constant(1));
+    const Dim window =
+        dims.add(dims.mul(dims.sub(kernel[i], dims.constant(1)), dims.constant(dilations[i])), dims.constant(1));
     const Dim padded = dims.add(in[i], dims.add(pads[i], pads[strides.size() + i]));
     const auto left = value_of(dims.mod(dims.sub(padded, window), dims.constant(strides[i])));
     if (!left) unsupported(b, op, "a strided convolution over an extent that only a run can tell");
@@ -50,8 +50,7 @@ Params conv_params(const Op& op) {
 
 void add_bias(Gradients& gradients, const Op& op, Value* g) {
   if (op.operands.size() > 2 && gradients.wants(op.operand(2)))
-    gradients.add(op.operand(2),
-                  gradients.build.reduce(OpKind::ReduceSum, g, all_but_channels(g->type.rank())));
+    gradients.add(op.operand(2), gradients.build.reduce(OpKind::ReduceSum, g, all_but_channels(g->type.rank())));
 }
 
 Value* filter_gradient(GraphBuilder& b, const Op& op, Value* x, Value* dy) {
@@ -65,8 +64,7 @@ void conv(Gradients& gradients, const Op& op) {
   Value *x = op.operand(0), *w = op.operand(1), *g = gradients.of(op.result());
   if (gradients.wants(x)) {
     Params params = conv_params(op);
-    params.set("output_padding",
-               output_padding(b, op, spatial_of(x->type.shape), spatial_of(w->type.shape)));
+    params.set("output_padding", output_padding(b, op, spatial_of(x->type.shape), spatial_of(w->type.shape)));
     gradients.add(x, b.create(OpKind::ConvTranspose, {g, w}, params).result());
   }
   if (gradients.wants(w)) gradients.add(w, filter_gradient(b, op, x, g));
@@ -102,7 +100,8 @@ Value* window_sizes(GraphBuilder& b, const Op& op, DType dtype) {
   return b.mul(share, b.like(share, taps));
 }
 
-// Each element of a window gets its share of the window's gradient: a transposed convolution by ones, channel by channel.
+// Each element of a window gets its share of the window's gradient: a transposed convolution by ones, channel by
+// channel.
 void average_pool(Gradients& gradients, const Op& op) {
   GraphBuilder& b = gradients.build;
   Value *x = op.operand(0), *g = gradients.of(op.result());

@@ -22,13 +22,12 @@ Value* sum(GraphBuilder& b, Value* x) { return b.reduce(OpKind::ReduceSum, x, al
 
 // x - max - log Σ e^(x - max) along the classes; its own gradient rule needs no max.
 Value* log_softmax(GraphBuilder& b, Value* x) {
-  return b.composite("log_softmax", {{"axis", int64_t{1}}}, {x},
-                     [](GraphBuilder& in, std::span<Value* const> of) {
-                       Value* centred = in.sub(of[0], in.reduce(OpKind::ReduceMax, of[0], {1}, true));
-                       Value* power = in.scalar_op(ScalarOp::Exp, {centred});
-                       Value* total = in.reduce(OpKind::ReduceSum, power, {1}, true);
-                       return std::vector<Value*>{in.sub(centred, in.scalar_op(ScalarOp::Log, {total}))};
-                     })[0];
+  return b.composite("log_softmax", {{"axis", int64_t{1}}}, {x}, [](GraphBuilder& in, std::span<Value* const> of) {
+    Value* centred = in.sub(of[0], in.reduce(OpKind::ReduceMax, of[0], {1}, true));
+    Value* power = in.scalar_op(ScalarOp::Exp, {centred});
+    Value* total = in.reduce(OpKind::ReduceSum, power, {1}, true);
+    return std::vector<Value*>{in.sub(centred, in.scalar_op(ScalarOp::Log, {total}))};
+  })[0];
 }
 
 // How many places have their greatest score at their label: of equal ones the first counts.
@@ -40,8 +39,8 @@ Value* count_correct(GraphBuilder& b, Value* scores, Value* labels) {
   return sum(b, b.convert(b.scalar_op(ScalarOp::Equal, {found, labels}), DType::I64));
 }
 
-// -Σ w·log p at the labels over Σ w, without what is ignored. The label's place is found by comparing, not by looking it
-// up, so that a gradient needs no scatter.
+// -Σ w·log p at the labels over Σ w, without what is ignored. The label's place is found by comparing, not by looking
+// it up, so that a gradient needs no scatter.
 Loss classifier(GraphBuilder& b, const LossOptions& options, Value* log_probability, Value* labels) {
   const DType dtype = log_probability->type.dtype;
   const Shape& shape = log_probability->type.shape;
@@ -104,8 +103,8 @@ Type target_type(const std::string& loss, const Type& prediction) {
     throw Error(Fault::Input, fmt::format("loss '{}' of a prediction of type {}", loss, to_string(prediction)));
   if (!is_classifier(loss)) return Type::tensor(prediction.dtype, prediction.shape);
   if (prediction.rank() < 2)
-    throw Error(Fault::Input, fmt::format("loss '{}' takes scores [N, C, …], the model gives {}", loss,
-                                          to_string(prediction)));
+    throw Error(Fault::Input,
+                fmt::format("loss '{}' takes scores [N, C, …], the model gives {}", loss, to_string(prediction)));
   Shape places = prediction.shape;
   places.erase(places.begin() + 1);
   return Type::tensor(DType::I64, places);

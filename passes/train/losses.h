@@ -10,14 +10,14 @@ namespace lapidary::train {
 
 // What a loss is told beside prediction and target.
 struct LossOptions {
-  int64_t ignore_index = -100;   // softmax_cross_entropy, nll: labels that do not count
-  double label_smoothing = 0;    // softmax_cross_entropy
-  double delta = 1;              // huber
-  std::vector<double> weights;   // softmax_cross_entropy, nll: of each class; empty: all 1
+  int64_t ignore_index = -100;  // softmax_cross_entropy, nll: labels that do not count
+  double label_smoothing = 0;   // softmax_cross_entropy
+  double delta = 1;             // huber
+  std::vector<double> weights;  // softmax_cross_entropy, nll: of each class; empty: all 1
 };
 
 struct Loss {
-  Value* value;             // rank 0: the mean over what counts
+  Value* value;              // rank 0: the mean over what counts
   Value* correct = nullptr;  // i64, rank 0: of classifiers, how many are right; null for others
 };
 

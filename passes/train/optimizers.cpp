@@ -180,7 +180,8 @@ Optimizer::Optimizer(const OptimizerOptions& options) {
     if (known == numbers_.end())
       throw Error(Fault::Usage, fmt::format("optimizer {} has no '{}'; it takes {}", options.name, printable(name),
                                             names_of(numbers_)));
-    if (!(number >= 0) || std::isinf(number) || ((name == "beta1" || name == "beta2" || name == "alpha") && number >= 1))
+    if (!(number >= 0) || std::isinf(number) ||
+        ((name == "beta1" || name == "beta2" || name == "alpha") && number >= 1))
       throw Error(Fault::Usage, fmt::format("optimizer {}: {} = {}", options.name, name, number));
     known->second = number;
   }

@@ -26,9 +26,9 @@ class Optimizer {
   double number(std::string_view name) const;
 
   // For all parameters of one step, once: what the step's number (i64 [], from 1) and learning rate (f32 []) give.
-  struct Step {       // f32 []
-    Value* rate;      // corrected for the moments' beginnings, where there are some
-    Value* plain;     // as it was given
+  struct Step {                  // f32 []
+    Value* rate;                 // corrected for the moments' beginnings, where there are some
+    Value* plain;                // as it was given
     Value* of_square = nullptr;  // what the root of a mean of squares is multiplied by for the same reason
   };
   Step begin(GraphBuilder&, Value* step, Value* rate) const;

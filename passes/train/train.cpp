@@ -12,8 +12,8 @@ namespace lapidary::train {
 namespace {
 
 bool matches(const std::string& name, const std::vector<std::string>& patterns) {
-  return std::ranges::any_of(patterns,
-                             [&](const std::string& pattern) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; });
+  return std::ranges::any_of(
+      patterns, [&](const std::string& pattern) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; });
 }
 
 class Trainer {
@@ -87,8 +87,7 @@ class Trainer {
   Loss add_loss(GraphBuilder& b, Function& function) {
     Value* prediction = function.body->results()[prediction_index(function)];
     if (options_.loss == "none") {
-      if (!is_float(prediction->type.dtype) ||
-          known_unequal(b.module.dims.product(prediction->type.shape), b.dim(1)))
+      if (!is_float(prediction->type.dtype) || known_unequal(b.module.dims.product(prediction->type.shape), b.dim(1)))
         throw Error(Fault::Usage, fmt::format("output '{}' is {}, a loss is one number",
                                               printable(function.result_names[prediction_index(function)]),
                                               to_string(prediction->type)));
@@ -118,8 +117,7 @@ class Trainer {
     const Loss loss = add_loss(b, function);
     Results results;
     add_losses(results, loss, run.result_names);
-    for (size_t i = 0; i < run.result_names.size(); ++i)
-      results.add(function.body->results()[i], run.result_names[i]);
+    for (size_t i = 0; i < run.result_names.size(); ++i) results.add(function.body->results()[i], run.result_names[i]);
     set_results(function, std::move(results));
   }
 
@@ -183,7 +181,8 @@ class Trainer {
 
   void add_updates(GraphBuilder& b, Function& function, Value* loss, Results& results) {
     const auto is_progress = [](const State& state) { return state.kind == State::Kind::Progress; };
-    const auto step_state = static_cast<size_t>(std::ranges::find_if(module_.states, is_progress) - module_.states.begin());
+    const auto step_state =
+        static_cast<size_t>(std::ranges::find_if(module_.states, is_progress) - module_.states.begin());
     LPD_CHECK(step_state < module_.states.size(), "no state counts the steps");
     const size_t rate_state = add_number("learning_rate", Scalar::of_float(DType::F32, optimizer_.number("lr")));
     Value *done = read_state(function, step_state), *base = read_state(function, rate_state);
@@ -193,8 +192,8 @@ class Trainer {
     const Optimizer::Step begun = optimizer_.begin(b, step, rate);
     Value* shrink = options_.clip_norm > 0 ? clip_factor(b, parameters) : nullptr;
     for (const Parameter& parameter : parameters) {
-      Value* gradient = shrink ? b.mul(parameter.gradient, b.convert(shrink, parameter.gradient->type.dtype))
-                               : parameter.gradient;
+      Value* gradient =
+          shrink ? b.mul(parameter.gradient, b.convert(shrink, parameter.gradient->type.dtype)) : parameter.gradient;
       add_update(b, function, begun, parameter, gradient, results);
     }
     results.add(step, module_.states[step_state].name, static_cast<int>(step_state));
@@ -205,9 +204,8 @@ class Trainer {
     const Type type = parameter.value->type;
     const std::string name = module_.states[parameter.state].name;
     if (type.dtype != DType::F32)
-      throw Error(Fault::Unsupported,
-                  fmt::format("parameter '{}' is {}: parameters that are trained must be f32", printable(name),
-                              to_string(type)));
+      throw Error(Fault::Unsupported, fmt::format("parameter '{}' is {}: parameters that are trained must be f32",
+                                                  printable(name), to_string(type)));
     std::vector<size_t> slots;
     std::vector<Value*> states;
     std::vector<int64_t> extents;

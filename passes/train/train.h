@@ -35,8 +35,8 @@ struct TrainNotes {
 // The name that the target is given: "labels", or "labels_1" … where the model has such an input.
 std::string target_name(const Module&);
 
-// Throws Error{Fault::Unsupported} that names the node through which there is no gradient, Fault::Usage for options that
-// do not fit the model.
+// Throws Error{Fault::Unsupported} that names the node through which there is no gradient, Fault::Usage for options
+// that do not fit the model.
 TrainNotes add_training(Module&, const TrainOptions&);
 
 }  // namespace lapidary::train
