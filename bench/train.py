@@ -3,6 +3,8 @@
 
     train.py --lapidary build/tools/lapidary [--threads N] [--rounds N] [--seconds S] [--torch PYTHON] [--compile] [CASE …]
 
+Megabytes are what a process grows to by training, at most: beyond what it has before the first step, which is to hold the
+parameters (a product reads its own when it is first run; they are taken off).
 Each round times every engine once, for some seconds, in a process of its own. What counts is the least time of a step over
 all rounds: others on the machine only add to it. With --cpu the least CPU time of a step, which a busy machine changes less;
 it is of use with one thread alone. PYTHON is an interpreter that has torch (and torchvision for resnet18); without it
@@ -23,7 +25,7 @@ CASES = ["mlp", "cnn_digits", "resnet18", "lstm", "transformer"]
 
 
 def measured(step, seconds, clock):
-    """Least time of a step in ms, and how many megabytes the process grew to beyond what it had before the first one."""
+    """Least time of a step in ms."""
     times, end = [], time.perf_counter() + seconds
     while len(times) < 3 or time.perf_counter() < end:
         start = clock()
@@ -39,16 +41,18 @@ def peak_mb():
 
 
 def time_product(args):
+    import numpy as np
     import reference
     from product import Product
+    before = peak_mb()[1]
     product = Product(args.library, threads=args.threads)
+    parameters = sum(np.prod(shape) * 4 for _, kind, _, shape in product.states.values() if kind < 2) / 2**20
     x, labels = reference.batch(args.case, 0)
     product.bind({product.inputs[0][0]: x, "labels": labels})
     entry = product._function("entry_index")(b"train_step")
-    before = peak_mb()[1]
     product.step(entry=entry)
     least = measured(lambda: product.step(entry=entry), args.seconds, time.process_time if args.cpu else time.perf_counter)
-    print(json.dumps({"ms": least, "mb": peak_mb()[0] - before}))
+    print(json.dumps({"ms": least, "mb": peak_mb()[0] - before - parameters}))
 
 
 def time_torch(args):

@@ -1,6 +1,7 @@
 /* States: tensors that live as long as an instance, in one block where kernels see them, beginning as the model's
  * initial values. They are there from the first run, or the first look at one. */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "internal.h"
 
@@ -21,6 +22,14 @@ static lpd_status clear(lpd_instance *instance, char *to, int64_t bytes) {
   return status;
 }
 
+/* The initial values are in memory as long as nobody needs that for something else, unless it is said that they are not
+ * needed any more; pages of the product's file, they come back when they are. */
+static void forget(const lpd_instance *instance, const char *from, int64_t bytes) {
+  if (instance->driver || instance->model->seeded) return; /* made-up ones come back from nowhere */
+  const uintptr_t page = 4096, begin = ((uintptr_t)from + page - 1) / page * page, end = ((uintptr_t)from + (uintptr_t)bytes) / page * page;
+  if (end > begin) madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 lpd_status lpd_provide_states(lpd_instance *instance) {
   const lpd_model *model = instance->model;
   if (instance->states.data || model->state_bytes == 0) return LPD_OK;
@@ -31,6 +40,7 @@ lpd_status lpd_provide_states(lpd_instance *instance) {
     status = state->initial < 0 ? clear(instance, to, state->bytes)
                                 : copy(instance, to, (const char *)instance->seen_weights + state->initial,
                                        state->bytes, LPD_WITHIN_DEVICE);
+    if (state->initial >= 0) forget(instance, (const char *)instance->seen_weights + state->initial, state->bytes);
   }
   if (status) lpd_release(instance, &instance->states, LPD_SEEN);
   return status;
