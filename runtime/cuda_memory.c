@@ -102,7 +102,23 @@ lpd_status lpd_cuda_mirror(lpd_instance *instance, uint32_t number, int64_t byte
 
 /* --- a run's borders --------------------------------------------------------------------------------------------- */
 
-lpd_status lpd_cuda_begin(lpd_instance *instance) {
+/* Copies those of an entry's tensors that lie in host memory: inputs to the device, or outputs from it. */
+static lpd_status copy_tensors(lpd_instance *instance, uint32_t entry, enum lpd_way way) {
+  const lpd_model *model = instance->model;
+  const lpd_entry *table = &model->entries[entry];
+  lpd_status status = LPD_OK;
+  for (uint32_t i = 0; i < table->slot_count && !status; ++i) {
+    const uint32_t number = model->integer_slots[table->first_slot + i];
+    const int is_input = number < model->input_count;
+    if (is_input != (way == LPD_TO_DEVICE) || !is_mirrored(instance, number)) continue;
+    const lpd_slot *slot = &instance->slots[number];
+    status = lpd_cuda_copy(instance, is_input ? slot->seen : slot->data, is_input ? slot->data : slot->seen,
+                           bytes_of(instance, number), way);
+  }
+  return status;
+}
+
+lpd_status lpd_cuda_begin(lpd_instance *instance, uint32_t entry) {
   const lpd_cuda_instance *own = lpd_cuda_of(instance);
   const lpd_model *model = instance->model;
   lpd_status status = LPD_OK;
@@ -110,23 +126,15 @@ lpd_status lpd_cuda_begin(lpd_instance *instance) {
     status = lpd_cuda_check(instance,
                             lpd_cu.cuMemsetD8Async(own->flags, 0, model->flag_count * sizeof(int32_t), own->stream),
                             "clearing flags");
-  for (uint32_t i = 0; i < model->input_count && !status; ++i)
-    if (is_mirrored(instance, i))
-      status = lpd_cuda_copy(instance, instance->slots[i].seen, instance->slots[i].data, bytes_of(instance, i),
-                             LPD_TO_DEVICE);
-  return status;
+  return status ? status : copy_tensors(instance, entry, LPD_TO_DEVICE);
 }
 
-lpd_status lpd_cuda_settle(lpd_instance *instance, int outputs) {
+lpd_status lpd_cuda_settle(lpd_instance *instance, int entry) {
   const lpd_cuda_instance *own = lpd_cuda_of(instance);
   const lpd_model *model = instance->model;
   lpd_status status = lpd_cuda_copy(instance, instance->flags, (const void *)(uintptr_t)own->flags,
                                     model->flag_count * (int64_t)sizeof(int32_t), LPD_FROM_DEVICE);
-  const uint32_t first = model->input_count, count = outputs ? model->output_count : 0;
-  for (uint32_t i = first; i < first + count && !status; ++i)
-    if (is_mirrored(instance, i))
-      status = lpd_cuda_copy(instance, instance->slots[i].data, instance->slots[i].seen, bytes_of(instance, i),
-                             LPD_FROM_DEVICE);
+  if (!status && entry >= 0) status = copy_tensors(instance, (uint32_t)entry, LPD_FROM_DEVICE);
   if (status) return status;
   return lpd_cuda_check(instance, lpd_cu.cuStreamSynchronize(own->stream), "running the model");
 }

@@ -139,11 +139,11 @@ struct lpd_driver {
   void (*give)(lpd_instance *, void *memory);
   /* In order with the kernels. What is copied to the host is there when the device has settled. */
   lpd_status (*copy)(lpd_instance *, void *to, const void *from, int64_t bytes, enum lpd_way);
-  /* All is done, flags are the host's, and with `outputs` so are those in host memory. */
-  lpd_status (*settle)(lpd_instance *, int outputs);
+  /* All is done, flags are the host's, and, but for entry -1, so are its outputs in host memory. */
+  lpd_status (*settle)(lpd_instance *, int entry);
   lpd_status (*check_memory)(lpd_instance *, int slot, const lpd_tensor *);   /* is it the device's? */
   lpd_status (*mirror)(lpd_instance *, uint32_t slot, int64_t bytes);         /* sets `seen` */
-  lpd_status (*begin)(lpd_instance *);                                        /* a run: flags are 0, inputs are there */
+  lpd_status (*begin)(lpd_instance *, uint32_t entry);                        /* a run: flags are 0, inputs are there */
   lpd_status (*prepare_region)(lpd_instance *, uint32_t entry, lpd_region *); /* its frames are filled */
   lpd_status (*run_region)(lpd_instance *, uint32_t entry, lpd_region *, const volatile int *cancel);
   void (*tell_needs)(const lpd_instance *, uint32_t kernel, lpd_step_profile *);

@@ -42,8 +42,8 @@ static lpd_status fetch(lpd_instance *instance, const lpd_buffer_ref *ref, int64
   return instance->driver->copy(instance, *out, lpd_address(instance, ref), bytes, LPD_FROM_DEVICE);
 }
 
-static lpd_status settle(lpd_instance *instance, int outputs) {
-  return instance->driver ? instance->driver->settle(instance, outputs) : LPD_OK;
+static lpd_status settle(lpd_instance *instance, int entry) {
+  return instance->driver ? instance->driver->settle(instance, entry) : LPD_OK;
 }
 
 static lpd_status put_back(lpd_instance *instance, const lpd_buffer_ref *ref, const void *view, int64_t bytes) {
@@ -70,7 +70,7 @@ static lpd_status read_elements(lpd_instance *instance, const lpd_host_step *ste
   const lpd_model *model = instance->model;
   void *data;
   lpd_status status = fetch(instance, ref, lpd_type_bits(step->dtype) / 8 * (int64_t)step->element_count, 0, &data);
-  if (!status) status = settle(instance, 0);
+  if (!status) status = settle(instance, -1);
   if (!status) status = check_flags(instance);
   if (status) return status;
   int changed = 0;
@@ -109,7 +109,7 @@ static lpd_status next_iteration(const run *r, const lpd_buffer_ref *ref, int64_
   lpd_instance *instance = r->instance;
   void *counter;
   lpd_status status = fetch(instance, ref, sizeof(int64_t), 0, &counter);
-  if (!status) status = settle(instance, 0);
+  if (!status) status = settle(instance, -1);
   if (!status) status = count_iteration(r, counter, trips, done, origin);
   return status ? status : put_back(instance, ref, counter, sizeof(int64_t));
 }
@@ -125,7 +125,7 @@ static lpd_status begin_loop(lpd_instance *instance, const lpd_buffer_ref *ref) 
 static lpd_status read_condition(lpd_instance *instance, const lpd_buffer_ref *ref, int *holds) {
   void *condition;
   lpd_status status = fetch(instance, ref, 1, 0, &condition);
-  if (!status) status = settle(instance, 0);
+  if (!status) status = settle(instance, -1);
   *holds = !status && *(const uint8_t *)condition;
   return status;
 }
@@ -145,7 +145,7 @@ static lpd_status host_call(lpd_instance *instance, const lpd_step *step, const 
   lpd_status status = LPD_OK;
   for (uint32_t i = 1; i <= last && !status; ++i)
     status = (i < last ? fetch : view)(instance, &refs[i], operand_bytes(instance, host, i), i, &operands[i - 1]);
-  if (!status) status = settle(instance, 0);
+  if (!status) status = settle(instance, -1);
   if (!status) status = check_flags(instance);
   if (status) return status;
   for (uint32_t i = 0; i < host->element_count; ++i)
@@ -224,7 +224,7 @@ static lpd_status take_steps(const run *r, uint32_t entry) {
     }
     if (status) return status;
   }
-  const lpd_status status = settle(instance, 1);
+  const lpd_status status = settle(instance, (int)entry);
   return status ? status : check_flags(instance);
 }
 
@@ -236,7 +236,7 @@ static lpd_status run_entry(lpd_instance *instance, uint32_t entry, const volati
   memset(instance->flags, 0, instance->model->flag_count * sizeof *instance->flags);
   instance->has_run = 0;
   lpd_strings_reset(instance);
-  if (instance->driver && (status = instance->driver->begin(instance))) return status;
+  if (instance->driver && (status = instance->driver->begin(instance, entry))) return status;
   const run r = {instance, &instance->model->entries[entry], cancel};
   return take_steps(&r, entry);
 }
