@@ -26,7 +26,8 @@ static lpd_status clear(lpd_instance *instance, char *to, int64_t bytes) {
  * needed any more; pages of the product's file, they come back when they are. */
 static void forget(const lpd_instance *instance, const char *from, int64_t bytes) {
   if (instance->driver || instance->model->seeded) return; /* made-up ones come back from nowhere */
-  const uintptr_t page = 4096, begin = ((uintptr_t)from + page - 1) / page * page, end = ((uintptr_t)from + (uintptr_t)bytes) / page * page;
+  const uintptr_t page = 4096, begin = ((uintptr_t)from + page - 1) / page * page,
+                  end = ((uintptr_t)from + (uintptr_t)bytes) / page * page;
   if (end > begin) madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 

@@ -21,7 +21,7 @@ from product import Product  # noqa: E402
 
 LOSS = 1e-4
 STATE = 1e-3
-NOTHING = 1e-5
+NOTHING = 1e-4
 OPTIMIZER = "sgd,lr=0.01,momentum=0.9"
 
 

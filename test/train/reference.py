@@ -3,8 +3,8 @@
 
     reference.py --build build [--target T] [--threads N] [--steps N] [CASE …] [--optimizer sgd|adamw]
 
-Bounds: the first loss within 1e-5 of PyTorch's, all losses and the parameters' norms at the end within BOUNDS, as far as
-PyTorch itself is repeatable there.
+Bounds: the first loss within 1e-5 of PyTorch's; all losses and the parameters' norms at the end within BOUNDS, as far as
+PyTorch itself repeats them: resnet18's later steps it does not, so it takes two of them.
 """
 import argparse
 import json
@@ -85,7 +85,7 @@ def checks(args, name, references):
         model = model_of(name, folder)
         for optimizer in args.optimizer or OPTIMIZERS:
             product = Product(compiled(args, model, optimizer, folder), threads=args.threads)
-            wrong, text = check(product, name, references[optimizer], args.steps)
+            wrong, text = check(product, name, references[optimizer], args.steps if BOUNDS[name] else min(args.steps, 2))
             yield f"{optimizer}: {'; '.join([text] + wrong)}", not wrong
 
 
