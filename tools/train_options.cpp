@@ -113,6 +113,15 @@ void add_train_options(CLI::App& command, TrainArguments& arguments) {
       ->delimiter(',')
       ->allow_extra_args(false);
   command.add_option("--clip-norm", arguments.clip_norm, "the most that the norm of all gradients together may be");
+  command
+      .add_option("--accumulate", arguments.accumulate, "steps whose gradients are averaged before the parameters move")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->capture_default_str();
+  command
+      .add_option("--precision", arguments.precision,
+                  "of products in training, f32, bf16 or f16; parameters stay f32, for f16 the loss is scaled")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+      ->capture_default_str();
   command.add_option("--freeze", arguments.freeze, "parameters that stay as they are, by name: 'encoder.*'")
       ->allow_extra_args(false);
   command.add_option("--prediction", arguments.prediction, "the output that the loss is of; the first when not given");
@@ -125,10 +134,14 @@ train::TrainOptions parse_train(const TrainArguments& arguments) {
   options.output = arguments.prediction;
   auto [name, numbers] = parse_named("--optimizer", arguments.optimizer);
   options.optimizer = {name, numbers};
-  options.schedule = parse_schedule(arguments.schedule);
+  options.updates.schedule = parse_schedule(arguments.schedule);
   if (!(arguments.clip_norm >= 0) || std::isinf(arguments.clip_norm))
     throw Error(Fault::Usage, fmt::format("--clip-norm {}", arguments.clip_norm));
-  options.clip_norm = arguments.clip_norm;
+  options.updates.clip_norm = arguments.clip_norm;
+  options.updates.accumulate = arguments.accumulate;
+  options.precision = arguments.precision == "bf16"  ? DType::BF16
+                      : arguments.precision == "f16" ? DType::F16
+                                                     : DType::F32;
   options.freeze = arguments.freeze;
   return options;
 }

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "passes/train/losses.h"
-#include "passes/train/optimizers.h"
+#include "passes/train/updates.h"
 
 namespace lapidary::train {
 
@@ -22,8 +22,8 @@ struct TrainOptions {
   LossOptions loss_options;
   std::string output;  // which of the model's outputs is the prediction; empty: the first
   OptimizerOptions optimizer;
-  Schedule schedule;
-  double clip_norm = 0;             // of all gradients together, at most; 0: any
+  UpdateOptions updates;
+  DType precision = DType::F32;     // of products: F32, BF16, or F16, for which the loss is scaled
   std::vector<std::string> freeze;  // parameters by name, '*' and '?' as in a shell
 };
 

@@ -1,0 +1,140 @@
+#include "passes/train/updates.h"
+
+#include <cmath>
+
+#include "ir/error.h"
+
+namespace lapidary::train {
+
+namespace {
+
+// Of Micikevicius et al., "Mixed Precision Training", 2018, as PyTorch's GradScaler has them.
+constexpr double kFirstScale = 65536, kGrowth = 2, kBackoff = 0.5;
+constexpr int64_t kGrowsAfter = 2000;
+
+std::vector<int64_t> all_axes(const Value* x) {
+  std::vector<int64_t> axes;
+  for (int axis = 0; axis < x->type.rank(); ++axis) axes.push_back(axis);
+  return axes;
+}
+
+Value* both(GraphBuilder& b, Value* x, Value* y) { return !x ? y : !y ? x : b.scalar_op(ScalarOp::And, {x, y}); }
+
+}  // namespace
+
+Updates::Updates(EntryWriter& entry, const Optimizer& optimizer, const UpdateOptions& options, size_t step)
+    : entry_(entry),
+      b_(entry.build),
+      optimizer_(optimizer),
+      options_(options),
+      step_state_(step),
+      done_(entry.read_state(step)) {
+  if (!options.scales_loss) return;
+  scale_state_ = entry.add_number("loss_scale", Scalar::of_float(DType::F32, kFirstScale));
+  since_state_ = entry.add_number("steps_since_scaled", Scalar::of_integer(DType::I64, 0));
+  scale_ = entry.read_state(scale_state_);
+}
+
+Value* Updates::scaled(Value* loss) { return scale_ ? b_.mul(loss, b_.convert(scale_, loss->type.dtype)) : loss; }
+
+void Updates::write(std::vector<Parameter> parameters) {
+  const size_t rate_state = entry_.add_number("learning_rate", Scalar::of_float(DType::F32, optimizer_.number("lr")));
+  Value *base = entry_.read_state(rate_state), *updates = done_;
+  if (scale_) unscale(parameters);
+  if (options_.accumulate > 1) {
+    Value* every = b_.like(done_, static_cast<double>(options_.accumulate));
+    updates = b_.div(done_, every);
+    Value* place = b_.sub(done_, b_.mul(updates, every));
+    moves_ = b_.scalar_op(ScalarOp::Equal, {place, b_.sub(every, b_.like(every, 1))});
+    gather(parameters);
+  }
+  if (options_.clip_norm > 0) clip(parameters);
+  Value* rate = b_.mul(base, schedule_factor(b_, options_.schedule, updates));
+  const Optimizer::Step begun = optimizer_.begin(b_, b_.add(updates, b_.like(updates, 1)), rate);
+  for (const Parameter& parameter : parameters) move(parameter, begun);
+  if (scale_) write_scale();
+  entry_.write_state(step_state_, b_.add(done_, b_.like(done_, 1)));
+}
+
+// --- loss scaling --------------------------------------------------------------------------------------------------
+
+Value* Updates::all_finite(const std::vector<Parameter>& parameters) {
+  Value* all = nullptr;
+  for (const Parameter& parameter : parameters) {  // x · 0 is 0 unless x is infinite or no number
+    Value* g = b_.convert(parameter.gradient, DType::F32);
+    Value* none = b_.reduce(OpKind::ReduceSum, b_.mul(g, b_.like(g, 0)), all_axes(g));
+    all = both(b_, all, b_.scalar_op(ScalarOp::Equal, {none, b_.like(none, 0)}));
+  }
+  return all;
+}
+
+void Updates::unscale(std::vector<Parameter>& parameters) {
+  finite_ = all_finite(parameters);
+  Value* inverse = b_.div(b_.like(scale_, 1), scale_);
+  for (Parameter& parameter : parameters)
+    parameter.gradient = b_.mul(b_.convert(parameter.gradient, DType::F32), inverse);
+}
+
+void Updates::write_scale() {
+  Value* since = b_.add(entry_.read_state(since_state_), b_.scalar(Scalar::of_integer(DType::I64, 1)));
+  Value* grows = b_.scalar_op(ScalarOp::Equal, {since, b_.like(since, static_cast<double>(kGrowsAfter))});
+  Value* kept = b_.select(grows, b_.mul(scale_, b_.like(scale_, kGrowth)), scale_);
+  entry_.write_state(scale_state_, b_.select(finite_, kept, b_.mul(scale_, b_.like(scale_, kBackoff))));
+  Value* counts = both(b_, finite_, b_.scalar_op(ScalarOp::Not, {grows}));
+  entry_.write_state(since_state_, b_.select(counts, since, b_.like(since, 0)));
+}
+
+// --- accumulation, clipping ----------------------------------------------------------------------------------------
+
+// Each gradient becomes the mean of those since the parameters moved last.
+void Updates::gather(std::vector<Parameter>& parameters) {
+  for (Parameter& parameter : parameters) {
+    const std::string name = entry_.module.states[parameter.state].name;
+    const size_t sum = entry_.add_zeros(name + ".gradient", State::Kind::Optimizer, parameter.value->type);
+    Value* old = entry_.read_state(sum);
+    Value* g = b_.convert(parameter.gradient, old->type.dtype);
+    parameter.gradient = b_.add(old, b_.mul(g, b_.like(g, 1 / static_cast<double>(options_.accumulate))));
+    write_if(finite_, sum, b_.select(moves_, b_.like(old, 0), parameter.gradient));
+  }
+}
+
+// By min(1, most / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_.
+void Updates::clip(std::vector<Parameter>& parameters) {
+  Value* squares = nullptr;
+  for (const Parameter& parameter : parameters) {
+    Value* g = b_.convert(parameter.gradient, DType::F32);
+    Value* square = b_.reduce(OpKind::ReduceSum, b_.mul(g, g), all_axes(g));
+    squares = squares ? b_.add(squares, square) : square;
+  }
+  Value* norm = b_.scalar_op(ScalarOp::Sqrt, {squares});
+  Value* factor = b_.div(b_.like(norm, options_.clip_norm), b_.add(norm, b_.like(norm, 1e-6)));
+  factor = b_.scalar_op(ScalarOp::Min, {factor, b_.like(factor, 1)});
+  for (Parameter& parameter : parameters)
+    parameter.gradient = b_.mul(parameter.gradient, b_.convert(factor, parameter.gradient->type.dtype));
+}
+
+// --- the optimiser -------------------------------------------------------------------------------------------------
+
+void Updates::write_if(Value* condition, size_t state, Value* value) {
+  entry_.write_state(state, condition ? b_.select(condition, value, entry_.read_state(state)) : value);
+}
+
+void Updates::move(const Parameter& parameter, const Optimizer::Step& begun) {
+  const Type type = parameter.value->type;
+  const std::string name = entry_.module.states[parameter.state].name;
+  if (type.dtype != DType::F32)
+    throw Error(Fault::Unsupported, fmt::format("parameter '{}' is {}: parameters that are trained must be f32",
+                                                printable(name), to_string(type)));
+  std::vector<size_t> slots = {parameter.state};
+  std::vector<Value*> states;
+  for (const std::string& slot : optimizer_.slots()) {
+    slots.push_back(entry_.add_zeros(fmt::format("{}.{}", name, slot), State::Kind::Optimizer, type));
+    states.push_back(entry_.read_state(slots.back()));
+  }
+  Value* gradient = b_.convert(parameter.gradient, DType::F32);
+  const std::vector<Value*> moved = optimizer_.update(b_, begun, parameter.value, gradient, states);
+  Value* condition = both(b_, moves_, finite_);
+  for (size_t i = 0; i < slots.size(); ++i) write_if(condition, slots[i], moved[i]);
+}
+
+}  // namespace lapidary::train
