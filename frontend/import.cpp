@@ -158,6 +158,9 @@ std::unique_ptr<Module> Importer::run(const std::string& name) {
     TrainingMode inference, training{.trains = true};
     import_function("run", opsets, &inference);
     if (!report_.failed()) import_function("train_step", opsets, &training);
+    if (training.frozen_norms > 0)
+      report_.warning(fmt::format("{} exported for inference: statistics stay as they are, scale and bias are trained",
+                                  counted(training.frozen_norms, "batch normalisation")));
   } else {
     import_function("run", opsets, nullptr);
   }

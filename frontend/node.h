@@ -49,6 +49,7 @@ struct TrainingMode {
   bool trains = false;            // else as in inference, whatever attributes say
   Value* step = nullptr;          // i64 [], the number of the step: what random numbers differ by; null: they do not
   std::map<Value*, Value*> next;  // of states, where an operator gives them new values
+  int frozen_norms = 0;           // batch normalisations exported for inference, whose statistics do not move
 };
 
 class Node {

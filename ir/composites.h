@@ -40,7 +40,9 @@ Value* attention_values(GraphBuilder&, Value* weights, Value* v);
 // xw [S, B, D, G·H], r [D, G·H, H], h0 and c0 [D, B, H], r_bias [D, H], lengths i32[B] → y [S, D, B, H], h and c [D, B,
 // H]. With lengths, y is 0 from there on and the states are those of each sequence's own end; in reverse a sequence
 // begins at its own last element.
-// What kernels do not know is no composite but its definition: other activations, clip, peepholes, coupled gates.
+// With `gates`, of an lstm without lengths, two more results: the gates behind their activations [S, B, D, 4·H], and c
+// of each step [S, D, B, H]. What kernels do not know is no composite but its definition: other activations, clip,
+// peepholes, coupled gates.
 enum RecurrentDirection { kForward = 0, kReverse = 1, kBothDirections = 2 };
 // Of a cell: one of those that ONNX's RNN-14 lists, by that name in small letters.
 struct CellActivation {
@@ -55,6 +57,7 @@ struct Recurrence {
   double clip = 0;                               // what the gates' activations take is within ±clip; 0: as it is
   Value* peepholes = nullptr;                    // of lstm, [D, 3·H]: c into the gates i, o, f
   bool coupled = false;                          // of lstm: f = 1 - i
+  bool gates = false;
   bool is_usual() const { return activations.empty() && clip == 0 && !peepholes && !coupled; }
 };
 int gates_of(std::string_view cell);

@@ -45,8 +45,9 @@ struct CellStep {
   Dim hidden;
   std::span<const CellActivation> activations;
   double clip;
-  bool coupled;
+  bool coupled, keeps_gates;
   Value *x, *h, *c, *r, *r_bias, *peepholes;  // x [B, G·H], h and c [B, H], r [G·H, H], r_bias [H], peepholes [3·H]
+  Value* gates = nullptr;                     // of lstm, behind their activations [B, 4·H]: set by next()
 
   Value* part(Value* of, int axis, int gate, int count = 1) {
     return b.slice_axis(of, axis, b.module.dims.mul(hidden, b.dim(gate)), b.module.dims.mul(hidden, b.dim(count)));
@@ -76,9 +77,10 @@ struct CellStep {
     };
     Value* in = gate(0, 0, c);
     Value* forget = coupled ? b.sub(b.like(in, 1), in) : gate(0, 2, c);
-    Value* kept = b.mul(forget, c);
-    Value* next_c = b.add(kept, b.mul(in, gate(1, 3, nullptr)));
+    Value *kept = b.mul(forget, c), *candidate = gate(1, 3, nullptr);
+    Value* next_c = b.add(kept, b.mul(in, candidate));
     Value* out = gate(0, 1, next_c);
+    if (keeps_gates) this->gates = b.concat({in, out, forget, candidate}, 1);
     return {b.mul(out, activated(b, activations[2], next_c)), next_c};  // c is not clipped: as ONNX Runtime
   }
 
@@ -128,6 +130,7 @@ std::vector<Value*> direction_loop(GraphBuilder& b, const Recurrence& of, int in
                   .activations = activations,
                   .clip = of.clip,
                   .coupled = of.coupled,
+                  .keeps_gates = of.gates,
                   .x = step.gather(in[0], t, 0),
                   .h = state[0],
                   .c = has_c ? state[1] : nullptr,
@@ -142,22 +145,25 @@ std::vector<Value*> direction_loop(GraphBuilder& b, const Recurrence& of, int in
       y = step.select(inside, y, step.like(y, 0));
     }
     next.push_back(y);
+    if (of.gates) next.insert(next.end(), {cell.gates, next[1]});
     return next;
   });
-  std::rotate(done.begin(), done.end() - 1, done.end());
+  const auto y = done.begin() + static_cast<int64_t>(carried.size());
+  std::rotate(done.begin(), y, y + 1);
   return done;
 }
 
 std::vector<Value*> directions_of(GraphBuilder& b, const Recurrence& of) {
   const int directions = of.direction == kBothDirections ? 2 : 1;
-  std::vector<std::vector<Value*>> results(of.c0 ? 3 : 2);
+  const std::vector<int> axes = {1, 0, 0, 2, 1};  // of the directions, in y, h, c, gates and cells
+  std::vector<std::vector<Value*>> results(of.gates ? 5 : of.c0 ? 3 : 2);
   for (int index = 0; index < directions; ++index) {
     const std::vector<Value*> done = direction_loop(b, of, index, of.direction == kReverse || index == 1);
-    for (size_t i = 0; i < done.size(); ++i) results[i].push_back(b.expand_axes(done[i], {i == 0 ? 1 : 0}));
+    for (size_t i = 0; i < done.size(); ++i) results[i].push_back(b.expand_axes(done[i], {axes[i]}));
   }
   std::vector<Value*> joined;
   for (size_t i = 0; i < results.size(); ++i)
-    joined.push_back(directions == 1 ? results[i][0] : b.concat(results[i], i == 0 ? 1 : 0));
+    joined.push_back(directions == 1 ? results[i][0] : b.concat(results[i], axes[i]));
   return joined;
 }
 
@@ -171,6 +177,7 @@ std::vector<Value*> recurrent(GraphBuilder& builder, const Recurrence& of) {
   for (Value* optional : {of.c0, of.r_bias, of.lengths})
     if (optional) operands.push_back(optional);
   Params params{{"cell", of.cell}, {"direction", int64_t{of.direction}}, {"lengths", int64_t{of.lengths != nullptr}}};
+  if (of.gates) params.set("gates", int64_t{1});
   return builder.composite("recurrent", params, operands, [&](GraphBuilder& b, Values in) {
     Recurrence inner = of;
     inner.xw = in[0], inner.r = in[1], inner.h0 = in[2];

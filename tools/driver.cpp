@@ -168,6 +168,8 @@ void add_training(Module& module, const CompileOptions& options, const passes::O
     if (const std::vector<std::string> violations = verify(module); !violations.empty())
       throw Error(Fault::Internal, fmt::format("after training was added the module is malformed:\n  {}",
                                                fmt::join(violations, "\n  ")));
+    if (notes.takes_scores && !options.quiet)
+      fmt::print(stderr, "note: the loss is of the scores that the model's softmax takes\n");
     for (const std::string& name : notes.unreached)
       if (!options.quiet)
         fmt::print(stderr, "warning: parameter '{}' does not move: the loss does not depend on it\n", printable(name));

@@ -80,6 +80,7 @@ Values batch_norm(Node& node) {
   }
   const bool trains = node.integer_or("training_mode", 0) != 0;
   if (trains && !node.infers()) return batch_norm_in_training(node);
+  if (node.training && node.training->trains) ++node.training->frozen_norms;
   for (int i = 1; i < node.output_count(); ++i) {
     if (node.wants(i) && !trains) unsupported("statistics (output {})", i);
   }

@@ -265,6 +265,14 @@ class RecurrentLowering {
     Expr in = gate(0, ScalarOp::Sigmoid), out = gate(1, ScalarOp::Sigmoid), forget = gate(2, ScalarOp::Sigmoid),
          cell = gate(3, ScalarOp::Tanh);
     Expr next = block.let("c", loops::fma(forget, load(c_, add(own_, place.state), lanes_), mul(in, cell)));
+    if (op_.params.has("gates")) {
+      const std::vector<Expr> gates = {in, out, forget, cell};
+      for (int index = 0; index < 4; ++index) {
+        const Coord unit = along(add(integer(index * hidden_), place.unit));
+        store_result(3, {{at(place.t), at(place.row), at(place.direction), unit}, lanes_, place.mask}, gates[index]);
+      }
+      store_result(4, {{at(place.t), at(place.direction), at(place.row), along(place.unit)}, lanes_, place.mask}, next);
+    }
     finish(block, place, mul(out, tanh_of(next)), next);
   }
 
@@ -308,9 +316,11 @@ class RecurrentLowering {
     }
     if (cell) block.add(loops::store(c_, add(own_, place.state), cell));
     block.add(loops::store(h_, add(to_, place.state), hidden));
-    if (!op_.result(0)->uses.empty())
-      emit_->store_results(
-          op_.result(0), {{at(place.t), at(place.direction), at(place.row), along(place.unit)}, lanes_, place.mask}, y);
+    store_result(0, {{at(place.t), at(place.direction), at(place.row), along(place.unit)}, lanes_, place.mask}, y);
+  }
+
+  void store_result(int index, const Coords& coords, const Expr& value) {
+    if (!op_.result(index)->uses.empty()) emit_->store_results(op_.result(index), coords, value);
   }
 
   // The states after the last step, as results.

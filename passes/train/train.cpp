@@ -36,10 +36,19 @@ class Trainer {
     throw Error(Fault::Usage, fmt::format("the model has no output '{}'", printable(options_.output)));
   }
 
-  Loss add_loss(EntryWriter& entry) const {
+  // Cross entropy takes scores: of a model that ends in a softmax, what that takes.
+  Value* scores_behind(Value* prediction) {
+    const Op* op = prediction->producer;
+    const bool is_softmax = op && op->is_composite("softmax") && op->params.integer("axis") == 1;
+    if (options_.loss != "softmax_cross_entropy" || !is_softmax) return prediction;
+    notes_.takes_scores = true;
+    return op->operand(0);
+  }
+
+  Loss add_loss(EntryWriter& entry) {
     GraphBuilder& b = entry.build;
     const size_t index = prediction_index(entry.function);
-    Value* prediction = entry.function.body->results()[index];
+    Value* prediction = scores_behind(entry.function.body->results()[index]);
     if (options_.loss == "none") {
       if (!is_float(prediction->type.dtype) || known_unequal(b.module.dims.product(prediction->type.shape), b.dim(1)))
         throw Error(Fault::Usage,

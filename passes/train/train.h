@@ -30,6 +30,7 @@ struct TrainOptions {
 struct TrainNotes {
   std::vector<std::string> trained, frozen;
   std::vector<std::string> unreached;  // parameters that the loss does not depend on
+  bool takes_scores = false;           // the loss is of what the model's last softmax takes
 };
 
 // The name that the target is given: "labels", or "labels_1" … where the model has such an input.

@@ -9,8 +9,8 @@ namespace lapidary::train {
 
 struct UpdateOptions {
   Schedule schedule;
-  double clip_norm = 0;     // of all gradients together, at most; 0: any
-  int64_t accumulate = 1;   // steps whose gradients are averaged before the parameters move
+  double clip_norm = 0;      // of all gradients together, at most; 0: any
+  int64_t accumulate = 1;    // steps whose gradients are averaged before the parameters move
   bool scales_loss = false;  // by a power of two that shrinks when a gradient overflows, and then nothing moves
 };
 
