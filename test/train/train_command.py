@@ -23,8 +23,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..")]
+import reference  # noqa: E402
 import small  # noqa: E402
 import tally  # noqa: E402
+import train_cases  # noqa: E402
 
 OPTIMIZER = ("--optimizer", "adamw,lr=0.01")
 
@@ -51,7 +53,7 @@ class Checks:
         os.mkdir(os.environ["TMPDIR"])
 
     def groups(self):
-        return [("results", self.results), ("batches", self.batches), ("order", self.order), ("validation", self.validation),
+        return [("results", self.results), ("PyTorch", self.same_as_pytorch), ("batches", self.batches), ("order", self.order), ("validation", self.validation),
                 ("logs", self.logs), ("no number", self.no_number), ("usage", self.usage), ("trained model", self.trained_model),
                 ("resume", self.resume), ("interrupt", self.interrupt), ("full disk", self.full_disk), ("killed", self.killed)]
 
@@ -97,6 +99,17 @@ class Checks:
         yield "all else is as it was", before.SerializeToString() == after.SerializeToString()
         done = small.lapidary(self.build, "train", self.model, "--data", self.samples, cwd=self.folder)
         yield f"without -o it is MODEL_trained.onnx: {done.stderr.strip()}", os.path.exists(self.path("small_trained.onnx"))
+
+    def same_as_pytorch(self):
+        """The losses that test/train/reference.py holds the library to, by way of a file of samples and a log."""
+        with open(os.path.join(HERE, "..", "zoo", "train", "reference.json")) as file:
+            expected = json.load(file)["mlp"]["adamw"]["losses"]
+        batches = [train_cases.batch("mlp", step) for step in range(len(expected))]
+        data = self.save("mlp.npz", np.concatenate([x for x, _ in batches]), np.concatenate([labels for _, labels in batches]))
+        done = self.train("--no-shuffle", "--optimizer", "adamw,lr=1e-3,weight_decay=0.01", "--log", "log.csv", data=data,
+                          model=reference.model_of("mlp", self.folder))
+        errors = [abs(float(row[2]) / loss - 1) for row, loss in zip(self.rows(), expected)]
+        yield f"20 losses of mlp, at most {max(errors):.1e} off: {done.stderr.strip()}", len(self.rows()) == len(expected) and max(errors) < 1e-3
 
     def batches(self):
         done = self.train("--log", "log.csv", "--batch", 30, "--epochs", 2)
