@@ -124,7 +124,7 @@ static lpd_status move_piece(stream *s, char *seen, char *piece, int64_t bytes, 
   lpd_status status =
       writes ? instance->driver->copy(instance, piece, seen, bytes, LPD_FROM_DEVICE) : get(s, piece, bytes, NULL);
   if (!status && !writes) status = instance->driver->copy(instance, seen, piece, bytes, LPD_TO_DEVICE);
-  if (!status) status = instance->driver->settle(instance, 0);
+  if (!status) status = instance->driver->settle(instance, -1);
   return status || !writes ? status : put(s, piece, bytes);
 }
 
