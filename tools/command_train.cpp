@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -66,8 +67,12 @@ void check_usage(Arguments& arguments) {
   must_not_overwrite({arguments.compile.model, arguments.data.data, arguments.data.labels,
                       arguments.validation_data.data, arguments.validation_data.labels},
                      outputs);
-  for (const std::string& output : outputs)  // found out before the long work
-    if (!output.empty()) codegen::OutputFile writable(output);
+  std::erase(outputs, "");
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (std::ranges::find(outputs, outputs[i]) != outputs.begin() + static_cast<std::ptrdiff_t>(i))
+      throw Error(Fault::Usage, fmt::format("'{}' would be written twice", printable(outputs[i])));
+    const codegen::OutputFile writable(outputs[i]);  // found out before the long work
+  }
   settings.skip_nan = arguments.on_nan == "skip";
 }
 

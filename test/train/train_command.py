@@ -196,6 +196,8 @@ class Checks:
                 ("--scale", ("--scale", "1/0"), "--scale takes a number or 1/255"),
                 ("a log of another kind", ("--log", "log.txt"), "--log takes a .csv or .json file"),
                 ("the model would be overwritten", ("-o", self.model), "would be overwritten"),
+                ("one file twice", ("--log", "x.csv", "--log", "x.csv"), "'x.csv' would be written twice"),
+                ("the model where the checkpoint is", ("--checkpoint", "x.onnx", "-o", "x.onnx"), "'x.onnx' would be written twice"),
                 ("no epochs", ("--epochs", 0), "--epochs"),
                 ("no such loss", ("--loss", "none_such"), "no loss 'none_such'")):
             done = self.train(*arguments)
