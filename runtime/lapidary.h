@@ -29,7 +29,7 @@ typedef enum {
   LPD_CANCELLED = 4,
   LPD_LIMIT = 5,           /* max_bytes, max_loop, overflow in a shape */
   LPD_UNSUPPORTED_CPU = 6, /* the product needs instructions this CPU lacks */
-  LPD_SYSTEM = 7,          /* threads could not be started */
+  LPD_SYSTEM = 7,          /* threads could not be started, or a file not be read or written */
   /* Of products for CUDA. When one of these, or LPD_OUT_OF_MEMORY, is why lpd_create fails, there is an instance all
    * the same, if there was memory for it: lpd_error tells of it what was needed and what was found; destroy it. */
   LPD_NO_DRIVER = 8,       /* there is no libcuda.so.1 */
@@ -180,6 +180,15 @@ int32_t lpd_state_count(const lpd_model *);
 lpd_status lpd_state_describe(const lpd_model *, int state, lpd_state_info *);
 lpd_status lpd_state_get(lpd_instance *, int state, const lpd_tensor *);
 lpd_status lpd_state_set(lpd_instance *, int state, const lpd_tensor *);
+/* All states in one file, with a text of the caller's (64 KiB at most; may be NULL). The file appears under its name
+ * when it is whole and on the disk; the checkpoint that was there is kept as PATH.previous. A file that is no
+ * checkpoint is not overwritten. One call at a time for each path. */
+lpd_status lpd_save(lpd_instance *, const char *path, const char *note);
+/* Sets all states, or, when it fails, none; and the text, ended by a zero byte, where `note` is not NULL and has `room`
+ * bytes. When the file is missing, unreadable or damaged, PATH.previous is taken, where that is whole: the status then
+ * is LPD_OK and lpd_error says what was wrong. LPD_WRONG_INPUT: the file is truncated or damaged; LPD_INVALID_ARGUMENT:
+ * it is no checkpoint, of another version, or of a model with other states; LPD_SYSTEM: it cannot be read. */
+lpd_status lpd_load(lpd_instance *, const char *path, char *note, int64_t room);
 
 /* Starts or ends counting; starting sets all counts to 0. */
 lpd_status lpd_profile_enable(lpd_instance *, int on);

@@ -176,6 +176,15 @@ class Product:
         index, tensor = self._state(name, array)
         self._check(self._function("state_set")(self.instance, index, c.byref(tensor)))
 
+    def save(self, path, note=""):
+        self._check(self._function("save")(self.instance, os.fsencode(path), note.encode()))
+
+    def load(self, path):
+        """The note; and what was wrong, where the checkpoint before was taken."""
+        note = c.create_string_buffer(65537)
+        self._check(self._function("load")(self.instance, os.fsencode(path), note, c.c_int64(len(note))))
+        return note.value.decode(), self._function("error", c.c_char_p)(self.instance).decode()
+
     def output_tensor(self, index):
         tensor = Tensor(size=c.sizeof(Tensor))
         self._check(self._function("output")(self.instance, len(self.inputs) + index, c.byref(tensor)))

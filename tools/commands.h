@@ -10,6 +10,7 @@ namespace lapidary::tools {
 
 void add_compile_command(CLI::App&, std::function<int()>& action);
 void add_run_command(CLI::App&, std::function<int()>& action);
+void add_train_command(CLI::App&, std::function<int()>& action);
 void add_bench_command(CLI::App&, std::function<int()>& action);
 void add_inspect_command(CLI::App&, std::function<int()>& action);
 void add_operators_command(CLI::App&, std::function<int()>& action);

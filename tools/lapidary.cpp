@@ -61,6 +61,7 @@ int main(int argc, char** argv) {
   std::function<int()> action;
   tools::add_compile_command(app, action);
   tools::add_run_command(app, action);
+  tools::add_train_command(app, action);
   tools::add_bench_command(app, action);
   tools::add_inspect_command(app, action);
   tools::add_operators_command(app, action);

@@ -97,6 +97,12 @@ LoadedModel::LoadedModel(const std::string& library, const std::string& symbol_n
     check(describe(slot, &info));
     (slot < inputs ? inputs_ : outputs_).push_back(slot_info(info));
   }
+  auto describe_state = symbol<lpd_status (*)(int, lpd_state_info*)>("state_describe");
+  for (int state = 0; state < symbol<int32_t (*)()>("state_count")(); ++state) {
+    lpd_state_info info{.size = sizeof info};
+    check(describe_state(state, &info));
+    states_.push_back({info.name, info.kind, info.dtype, std::vector<int64_t>(info.dims, info.dims + info.rank)});
+  }
   run_ = symbol<decltype(&lpd_run)>("run");
 }
 
@@ -121,7 +127,51 @@ void LoadedModel::bind_input(int index, const HostTensor& tensor) {
   check(symbol<decltype(&lpd_bind)>("bind")(instance_, index, &bound));
 }
 
-void LoadedModel::run() { check(run_(instance_, 0, nullptr)); }
+void LoadedModel::run(int entry) { check(run_(instance_, entry, nullptr)); }
+
+int LoadedModel::entry(const char* name) const { return symbol<int32_t (*)(const char*)>("entry_index")(name); }
+
+namespace {
+
+lpd_tensor view_of(const HostTensor& tensor) {
+  lpd_tensor view = {};
+  view.size = sizeof view;
+  view.data = const_cast<std::byte*>(tensor.bytes.data());
+  view.bytes = static_cast<int64_t>(tensor.bytes.size());
+  view.dtype = tensor.dtype;
+  view.rank = static_cast<uint8_t>(tensor.dims.size());
+  view.dims = tensor.dims.data();
+  return view;
+}
+
+}  // namespace
+
+HostTensor LoadedModel::state(int index) {
+  const StateInfo& info = states_[static_cast<size_t>(index)];
+  HostTensor tensor{info.dtype, info.dims};
+  tensor.bytes.resize(static_cast<size_t>(*byte_size(static_cast<DType>(info.dtype), tensor.elements())));
+  if (tensor.bytes.empty()) return tensor;
+  const lpd_tensor view = view_of(tensor);
+  check(symbol<decltype(&lpd_state_get)>("state_get")(instance_, index, &view));
+  return tensor;
+}
+
+void LoadedModel::set_state(int index, const HostTensor& tensor) {
+  if (tensor.bytes.empty()) return;
+  const lpd_tensor view = view_of(tensor);
+  check(symbol<decltype(&lpd_state_set)>("state_set")(instance_, index, &view));
+}
+
+void LoadedModel::save(const std::string& path, const std::string& note) {
+  check(symbol<decltype(&lpd_save)>("save")(instance_, path.c_str(), note.c_str()));
+}
+
+std::string LoadedModel::load(const std::string& path, std::string& warning) {
+  std::string note(size_t{1} << 17, '\0');
+  check(symbol<decltype(&lpd_load)>("load")(instance_, path.c_str(), note.data(), static_cast<int64_t>(note.size())));
+  warning = symbol<decltype(&lpd_error)>("error")(instance_);
+  return note.c_str();
+}
 
 HostTensor LoadedModel::output(int index) {
   lpd_tensor found = {};

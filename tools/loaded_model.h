@@ -1,4 +1,4 @@
-// A compiled library opened at run time and driven through its C interface: what `run` and `bench` use.
+// A compiled library opened at run time and driven through its C interface: what `run`, `train` and `bench` use.
 #pragma once
 
 #include <cstddef>
@@ -27,6 +27,13 @@ struct SlotInfo {
   std::vector<std::string> dim_names;  // "" where constant
 };
 
+struct StateInfo {
+  std::string name;
+  lpd_state_kind kind;
+  uint8_t dtype;
+  std::vector<int64_t> dims;
+};
+
 // What a run may take; 0: no limit. lpd_options says of what.
 struct RunLimits {
   int64_t max_bytes = 0, max_loop = 0;
@@ -44,8 +51,16 @@ class LoadedModel {
   const std::vector<SlotInfo>& outputs() const { return outputs_; }
   // The tensor must outlive the runs that read it, and strings those that follow while outputs are read.
   void bind_input(int index, const HostTensor&);
-  void run();
+  void run(int entry = 0);
   HostTensor output(int index);
+  int entry(const char* name) const;  // its number; -1: there is none
+
+  const std::vector<StateInfo>& states() const { return states_; }
+  HostTensor state(int index);
+  void set_state(int index, const HostTensor&);
+  void save(const std::string& path, const std::string& note);
+  // The note; in `warning`, what was wrong where the checkpoint before was taken.
+  std::string load(const std::string& path, std::string& warning);
 
   struct StepProfile {
     std::string kernel, origin;
@@ -64,6 +79,7 @@ class LoadedModel {
   std::string symbol_;
   lpd_instance* instance_ = nullptr;
   std::vector<SlotInfo> inputs_, outputs_;
+  std::vector<StateInfo> states_;
   std::map<int, std::vector<lpd_string>> views_;  // of inputs that are strings
   decltype(&lpd_run) run_ = nullptr;
 };

@@ -144,9 +144,8 @@ std::string padded(const std::vector<std::string>& texts, size_t& width) {
 
 }  // namespace
 
-HostTensor read_npy(const std::string& path) {
-  std::shared_ptr<const frontend::MappedFile> mapped = opened(path);
-  std::string_view file(reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size());
+HostTensor parse_npy(const std::string& path, std::span<const std::byte> content) {
+  std::string_view file(reinterpret_cast<const char*>(content.data()), content.size());
   Header header = read_header(path, file);
   std::smatch found;
   if (!std::regex_search(header.text, found, std::regex("'descr': *'([<|=>])([a-zA-Z][0-9]*)'")))
@@ -180,7 +179,7 @@ HostTensor read_npy(const std::string& path) {
     wrong(path, fmt::format("the shape needs {} bytes of data, the file has {}", bytes.value_or(-1),
                             file.size() - header.bytes));
   }
-  std::span<const std::byte> data = mapped->bytes().subspan(header.bytes);
+  std::span<const std::byte> data = content.subspan(header.bytes);
   std::vector<std::byte> reordered;
   if (texts && width == 0 && count > 0) wrong(path, "strings of no width");
   if (count > 0 && *bytes > 0 && fortran)
@@ -194,6 +193,8 @@ HostTensor read_npy(const std::string& path) {
   tensor.bytes.assign(data.begin(), data.end());
   return tensor;
 }
+
+HostTensor read_npy(const std::string& path) { return parse_npy(path, opened(path)->bytes()); }
 
 std::string npy_content(const std::string& path, const HostTensor& tensor) {
   std::string type, data(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());

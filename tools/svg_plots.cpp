@@ -142,4 +142,58 @@ std::string memory_svg(const Inspection& inspection) {
   return svg + axis_names("step", "MB") + "</svg>\n";
 }
 
+namespace {
+
+constexpr const char* kStyle =
+    "<style>text{font:12px sans-serif;fill:#555}.grid{stroke:#ddd}path{fill:none;stroke-width:1.5}"
+    ".train{stroke:#4878b0}.validation{stroke:#d1703c}text.train{fill:#4878b0;stroke:none}"
+    "text.validation{fill:#d1703c;stroke:none}</style>\n";
+
+constexpr size_t kMostPoints = 2000;  // more would not be seen
+
+// Of many points every so many, each the mean of those it stands for.
+std::vector<std::pair<double, double>> thinned(const Curve& curve) {
+  std::vector<std::pair<double, double>> finite, few;
+  for (const auto& point : curve.points)
+    if (std::isfinite(point.second)) finite.push_back(point);
+  const size_t each = (finite.size() + kMostPoints - 1) / kMostPoints;
+  for (size_t at = 0; at < finite.size(); at += each) {
+    const size_t count = std::min(each, finite.size() - at);
+    double sum = 0;
+    for (size_t i = 0; i < count; ++i) sum += finite[at + i].second;
+    few.emplace_back(finite[at + count - 1].first, sum / static_cast<double>(count));
+  }
+  return few;
+}
+
+}  // namespace
+
+std::string curves_svg(const std::string& x_name, const std::string& y_name, const std::vector<Curve>& curves) {
+  double right = 1, low = 0, high = 0;
+  std::vector<std::vector<std::pair<double, double>>> all;
+  for (const Curve& curve : curves) {
+    all.push_back(thinned(curve));
+    for (const auto& [x, y] : all.back()) right = std::max(right, x), low = std::min(low, y), high = std::max(high, y);
+  }
+  const Axis x = across(0, right), y = upwards(low, high > low ? high : low + 1);
+  std::string svg = fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" role=\"img\">\n{}",
+                                kWidth, kHeight, kStyle);
+  for (int part = 0; part <= 4; ++part) {
+    const double value = y.low + (y.high - y.low) * part / 4;
+    svg += line(x.from, y.at(value), x.to, y.at(value), "grid");
+    svg += label(x.from - 6, y.at(value) + 4, "end", fmt::format("{:.4g}", value));
+    svg += label(x.at(right * part / 4), y.from + 16, "middle", fmt::format("{:.4g}", right * part / 4));
+  }
+  for (size_t i = 0; i < curves.size(); ++i) {
+    if (all[i].empty()) continue;
+    std::string path;
+    for (const auto& [at, value] : all[i])
+      path += fmt::format("{}{:.1f} {:.1f}", path.empty() ? "M" : "L", x.at(at), y.at(value));
+    svg += fmt::format("<path class=\"{}\" d=\"{}\"/>\n", curves[i].kind, path);
+    svg += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\" class=\"{}\">{}</text>\n", kWidth - kRight,
+                       kTop + 14 + 16 * static_cast<double>(i), curves[i].kind, escape_html(curves[i].name));
+  }
+  return svg + axis_names(x_name, y_name) + "</svg>\n";
+}
+
 }  // namespace lapidary::tools

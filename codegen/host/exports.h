@@ -29,6 +29,8 @@ inline constexpr std::array kExports = {
     Export{"state_describe", "lpd_product_state_describe"},
     Export{"state_get", "lpd_state_get"},
     Export{"state_set", "lpd_state_set"},
+    Export{"save", "lpd_save"},
+    Export{"load", "lpd_load"},
     Export{"profile", "lpd_profile"},
     Export{"profile_enable", "lpd_profile_enable"},
     Export{"profile_count", "lpd_profile_count"},

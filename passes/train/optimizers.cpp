@@ -246,4 +246,17 @@ Value* schedule_factor(GraphBuilder& b, const Schedule& schedule, Value* step) {
   return b.convert(factor, DType::F32);
 }
 
+double schedule_factor(const Schedule& schedule, int64_t step) {
+  const auto at = static_cast<double>(step), since = at - static_cast<double>(schedule.warmup);
+  double factor = 1;
+  if (schedule.kind == "step")
+    factor = std::pow(schedule.gamma, std::max(0.0, std::floor(since / static_cast<double>(schedule.every))));
+  const auto length = static_cast<double>(std::max<int64_t>(schedule.total - schedule.warmup, 1));
+  const double share = std::clamp(since / length, 0.0, 1.0), range = 1 - schedule.end;
+  if (schedule.kind == "linear") factor = 1 - share * range;
+  if (schedule.kind == "cosine") factor = (std::cos(share * M_PI) + 1) * range / 2 + schedule.end;
+  if (schedule.warmup > 0) factor *= std::min(1.0, (at + 1) / static_cast<double>(schedule.warmup));
+  return factor;
+}
+
 }  // namespace lapidary::train

@@ -4,6 +4,8 @@
     seeds.py --build BUILD --out FOLDER      one folder of files for each target
 """
 import argparse
+import gzip
+import io
 import os
 import pathlib
 import subprocess
@@ -67,6 +69,21 @@ def kernels(lapidary):
                 yield f"{op}_{i}", text if text.startswith(b"kernel ") else b"kernel " + text
 
 
+def data_files():
+    np = command_line.np
+    arrays = {"x": np.arange(12, dtype=np.float32).reshape(3, 4), "labels": np.arange(3)}
+    for name, savez in (("stored", np.savez), ("deflated", np.savez_compressed)):
+        file = io.BytesIO()
+        savez(file, **arrays)
+        yield name, file.getvalue()
+    idx = bytes([0, 0, 0x0b, 2, 0, 0, 0, 2, 0, 0, 0, 3]) + bytes(range(12))
+    yield "idx", idx
+    yield "idx_gz", gzip.compress(idx)
+    yield "csv", b"a,b,label\n1,2e3,0\n-0.5,nan,1\n"
+    yield "csv_plain", b"1;2;3\r\n4;5;6\r\n"
+    yield "npy", command_line.npy(arrays["x"])
+
+
 def write(out, build):
     """A folder of files for each target."""
     for name, content in models():
@@ -85,6 +102,8 @@ def write(out, build):
         put(out / "tensor_file", f"{i}.npy", command_line.npy(value))
     for i, content in enumerate((command_line.pb(command_line.ONE), command_line.listed_pb(command_line.ONE), command_line.external_pb())):
         put(out / "tensor_file", f"{i}.pb", content)
+    for name, content in data_files():
+        put(out / "data_files", name, content)
     for i in range(16):
         put(out / "product", str(i), bytes((i * 37 + k * k * 11) % 256 for k in range(400)))
 

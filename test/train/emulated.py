@@ -39,6 +39,13 @@ def losses(product, name, steps, rows):
     return found
 
 
+def moved(source, target, folder):
+    """By a checkpoint; whether all states came."""
+    path = os.path.join(folder, "checkpoint")
+    source.save(path, "a note")
+    return target.load(path) == ("a note", "") and all(np.array_equal(source.state(state), target.state(state)) for state in source.states)
+
+
 def checks(name, args):
     options = ["--train", "--optimizer", OPTIMIZER] + (["--shape", args.shape] if args.shape else [])
     rows = int(args.shape.split("=")[1].split("x")[0]) if args.shape else None
@@ -56,6 +63,9 @@ def checks(name, args):
             errors = {state: difference(found.state(state), expected.state(state)) for state in found.states}
             state = max(errors, key=errors.get)
             yield f"states {errors[state]:.1e} off ({state})", errors[state] <= STATE
+            yield "a checkpoint of the device's is the CPU's", moved(found, expected, folder)
+            expected.call("train_step", dict(zip((expected.inputs[0][0], "labels"), (part[:rows] for part in reference.batch(name, 0)))))
+            yield "and the other way round", moved(expected, found, folder)
 
 
 def main():

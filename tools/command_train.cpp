@@ -1,0 +1,364 @@
+// lapidary train model.onnx --data train.npz -o trained.onnx: compiles the model for training into a temporary folder,
+// checks the data against it, trains, and writes the model with its new weights.
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+
+#include "codegen/host/tables.h"
+#include "codegen/output_file.h"
+#include "frontend/trained_model.h"
+#include "ir/error.h"
+#include "tools/commands.h"
+#include "tools/dataset.h"
+#include "tools/train_log.h"
+#include "tools/train_options.h"
+#include "tools/training_run.h"
+
+namespace lapidary::tools {
+
+namespace {
+
+struct Arguments {
+  CompileOptions compile;
+  TrainArguments train;
+  DataFiles data, validation_data;
+  std::string scale = "1";
+  double validation = 0;
+  int64_t batch = 0;  // 0: the model's, or 32
+  std::string on_nan = "stop";
+  TrainSettings settings;
+  TrainLog::Files files;
+  std::string output;
+};
+
+// "0.5", "1/255"
+double parse_scale(const std::string& text) {
+  const size_t slash = std::min(text.find('/'), text.size());
+  const auto number = [&](const std::string& part) {
+    double value = 0;
+    const auto [stop, error] = std::from_chars(part.data(), part.data() + part.size(), value);
+    if (error != std::errc() || stop != part.data() + part.size() || !std::isfinite(value) || value == 0)
+      throw Error(Fault::Usage, fmt::format("--scale takes a number or 1/255, got '{}'", printable(text)));
+    return value;
+  };
+  return number(text.substr(0, slash)) / (slash < text.size() ? number(text.substr(slash + 1)) : 1);
+}
+
+void check_usage(Arguments& arguments) {
+  TrainSettings& settings = arguments.settings;
+  const bool validates = arguments.validation > 0 || !arguments.validation_data.data.empty();
+  if (arguments.validation > 0 && !arguments.validation_data.data.empty())
+    throw Error(Fault::Usage, "--validation and --validation-data: only one of them");
+  if (settings.early_stop > 0 && !validates)
+    throw Error(Fault::Usage, "--early-stop needs --validation or --validation-data");
+  if (settings.checkpoint.empty() && (settings.resume || settings.checkpoint_every > 0))
+    throw Error(Fault::Usage, "--resume and --checkpoint-every need --checkpoint");
+  for (const std::string& log : arguments.files.logs)
+    if (!log.ends_with(".csv") && !log.ends_with(".json"))
+      throw Error(Fault::Usage, fmt::format("--log takes a .csv or .json file, got '{}'", printable(log)));
+  if (arguments.output.empty()) arguments.output = stem(arguments.compile.model) + "_trained.onnx";
+  std::vector<std::string> outputs = arguments.files.logs;
+  outputs.insert(outputs.end(), {arguments.files.plot, arguments.output, settings.checkpoint});
+  must_not_overwrite({arguments.compile.model, arguments.data.data, arguments.data.labels,
+                      arguments.validation_data.data, arguments.validation_data.labels},
+                     outputs);
+  std::erase(outputs, "");
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (std::ranges::find(outputs, outputs[i]) != outputs.begin() + static_cast<std::ptrdiff_t>(i))
+      throw Error(Fault::Usage, fmt::format("'{}' would be written twice", printable(outputs[i])));
+    const codegen::OutputFile writable(outputs[i]);  // found out before the long work
+  }
+  settings.skip_nan = arguments.on_nan == "skip";
+}
+
+// --- what the compiled model takes
+
+std::vector<SlotInfo> slots_of(const Program& program, std::vector<TensorInfo> EntryPoint::*tensors) {
+  std::vector<SlotInfo> slots;
+  for (const TensorInfo& tensor : codegen::host::all_tensors(program, tensors)) {
+    SlotInfo slot{tensor.name, static_cast<uint8_t>(tensor.dtype), {}, {}};
+    for (Dim dim : tensor.shape) {
+      slot.dims.push_back(value_of(dim).value_or(-1));
+      slot.dim_names.push_back(value_of(dim) ? "" : to_string(dim));
+    }
+    slots.push_back(std::move(slot));
+  }
+  return slots;
+}
+
+const EntryPoint& entry_of(const Program& program, const std::string& name) {
+  for (const EntryPoint& entry : program.entries)
+    if (entry.name == name) return entry;
+  LPD_UNREACHABLE("no entry point {}", name);
+}
+
+int index_of(const std::vector<SlotInfo>& slots, const std::string& name) {
+  return static_cast<int>(std::ranges::find(slots, name, &SlotInfo::name) - slots.begin());
+}
+
+LabelRange label_range(const Compiled& compiled, const Arguments& arguments, const std::vector<SlotInfo>& inputs,
+                       const std::vector<SlotInfo>& outputs) {
+  const train::TrainOptions& options = *arguments.compile.train;
+  if (options.loss == "none") return {};
+  LabelRange range{inputs.back().name, {}, options.loss_options.ignore_index};
+  const EntryPoint& run = entry_of(compiled.program, "run");
+  const SlotInfo& scores =
+      outputs[static_cast<size_t>(index_of(outputs, options.output.empty() ? run.outputs[0].name : options.output))];
+  if (inputs.back().dims.size() < scores.dims.size() && scores.dims[1] >= 0) range.classes = scores.dims[1];
+  return range;
+}
+
+// The extent that the model's inputs have along their first axes, or what --batch says.
+void settle_batch(const std::vector<SlotInfo>& inputs, const LabelRange& range, Arguments& arguments) {
+  TrainSettings& settings = arguments.settings;
+  for (const SlotInfo& input : inputs) {
+    if (input.name == range.name || input.dims.empty() || input.dims[0] < 0) continue;
+    const int64_t fixed = input.dims[0];
+    if (settings.whole_batches ? fixed != settings.batch : arguments.batch > 0 && fixed != arguments.batch)
+      throw Error(Fault::Usage, fmt::format("input '{}' has batches of {}, not {}", printable(input.name), fixed,
+                                            settings.whole_batches ? settings.batch : arguments.batch));
+    settings.batch = fixed;
+    settings.whole_batches = true;
+  }
+  if (!settings.whole_batches && arguments.batch > 0) settings.batch = arguments.batch;
+}
+
+// --- data
+
+struct Data {
+  Dataset train_set, validation_set;
+  Samples train, validation;
+};
+
+void all_rows(Samples& samples, const Dataset& data) {
+  samples.data = &data;
+  for (int64_t i = 0; i < data.samples; ++i) samples.rows.push_back(i);
+}
+
+// The last ones, of an order of its own when samples are shuffled.
+void split(Data& data, const Arguments& arguments) {
+  const int64_t samples = data.train_set.samples;
+  const auto kept = samples - static_cast<int64_t>(std::llround(arguments.validation * static_cast<double>(samples)));
+  if (arguments.settings.shuffle) data.train.rows = permutation(arguments.settings.seed, UINT64_MAX, samples);
+  data.validation.rows.assign(data.train.rows.begin() + kept, data.train.rows.end());
+  data.train.rows.resize(static_cast<size_t>(kept));
+  data.validation.data = &data.train_set;
+  std::ranges::sort(data.train.rows);
+  std::ranges::sort(data.validation.rows);
+}
+
+void check_counts(const Data& data, const Arguments& arguments) {
+  const TrainSettings& settings = arguments.settings;
+  const auto check = [&](const Samples& samples, const std::string& what) {
+    const int64_t count = std::ssize(samples.rows);
+    if (count < settings.batch)
+      throw Error(Fault::Input, fmt::format("{}: {} samples, a batch has {}", printable(what), count, settings.batch));
+    if (const int64_t left = count % settings.batch; settings.whole_batches && left > 0 && !arguments.compile.quiet)
+      fmt::print(stderr, "note: {}: the model's batch is {}: the last {} of {} samples of an epoch are left out\n",
+                 printable(what), settings.batch, left, count);
+  };
+  check(data.train, arguments.data.data);
+  if (!data.validation.data || (std::ssize(data.validation.rows) < settings.batch && !settings.whole_batches)) return;
+  check(data.validation, arguments.validation_data.data.empty() ? "--validation" : arguments.validation_data.data);
+}
+
+void read_data(Data& data, const Arguments& arguments, const std::vector<SlotInfo>& inputs, const LabelRange& range) {
+  const double scale = parse_scale(arguments.scale);
+  data.train_set = make_dataset(read_arrays(arguments.data, range.name), inputs, range, scale, arguments.data.data);
+  all_rows(data.train, data.train_set);
+  if (arguments.validation > 0) split(data, arguments);
+  if (!arguments.validation_data.data.empty()) {
+    data.validation_set = make_dataset(read_arrays(arguments.validation_data, range.name), inputs, range, scale,
+                                       arguments.validation_data.data);
+    all_rows(data.validation, data.validation_set);
+  }
+  if (arguments.validation > 0 && data.validation.rows.empty())
+    throw Error(Fault::Input, fmt::format("--validation {}: of {} samples that is none", arguments.validation,
+                                          data.train_set.samples));
+  check_counts(data, arguments);
+}
+
+// --- interrupts: the first lets the step finish, a second ends the process as it would have
+
+volatile int interrupted = 0;
+struct sigaction before_interrupt, before_end;
+
+void on_interrupt(int) {
+  interrupted = 1;
+  sigaction(SIGINT, &before_interrupt, nullptr);
+  sigaction(SIGTERM, &before_end, nullptr);
+}
+
+void catch_interrupts() {
+  struct sigaction action = {};
+  action.sa_handler = on_interrupt;
+  sigaction(SIGINT, &action, &before_interrupt);
+  sigaction(SIGTERM, &action, &before_end);
+}
+
+constexpr int kInterrupted = 130;  // as a shell says it
+
+// --- the trained model
+
+void write_trained(LoadedModel& model, const Arguments& arguments) {
+  std::vector<frontend::NewValue> values;
+  for (size_t i = 0; i < model.states().size(); ++i) {
+    const StateInfo& state = model.states()[i];
+    if (state.kind != LPD_PARAMETER && state.kind != LPD_STATISTIC) continue;
+    values.push_back({state.name, static_cast<DType>(state.dtype), state.dims, model.state(static_cast<int>(i)).bytes});
+  }
+  codegen::OutputFile file(arguments.output);
+  file.write(frontend::model_with_values(arguments.compile.model, values));
+  file.keep();
+}
+
+int run(Arguments& arguments) {
+  check_usage(arguments);
+  must_run_here(arguments.compile);
+  const Compiled compiled = compile(arguments.compile);
+  const std::vector<SlotInfo> inputs = slots_of(compiled.program, &EntryPoint::inputs),
+                              outputs = slots_of(compiled.program, &EntryPoint::outputs);
+  const LabelRange range = label_range(compiled, arguments, inputs, outputs);
+  settle_batch(inputs, range, arguments);
+  Data data;
+  read_data(data, arguments, inputs, range);
+
+  TemporaryFolder folder;
+  const std::string symbol = codegen::c_identifier(stem(arguments.compile.model)),
+                    library = folder.path() + "/" + symbol + ".so";
+  write(compiled, arguments.compile, symbol, {.library = library});
+  LoadedModel model(library, symbol, arguments.compile.threads);
+
+  TrainSettings& settings = arguments.settings;
+  const EntryPoint& step = entry_of(compiled.program, "train_step");
+  settings.loss_output = index_of(outputs, step.outputs[0].name);
+  if (step.outputs.size() > 1) settings.correct_output = index_of(outputs, step.outputs[1].name);
+  settings.rate_factor = [schedule = arguments.compile.train->schedule](int64_t done) {
+    return train::schedule_factor(schedule, done);
+  };
+  settings.interrupted = &interrupted;
+  const int64_t steps = settings.epochs * TrainingRun::steps_per_epoch(settings, std::ssize(data.train.rows));
+  TrainLog log(arguments.files, steps, settings.epochs);
+  catch_interrupts();
+  TrainingRun training(model, data.train, data.validation, settings, log);
+  const TrainEnd end = training.run();
+  log.write();
+  write_trained(model, arguments);
+  if (training.skipped() > 0) log.note(fmt::format("note: steps taken back: {}", training.skipped()));
+  if (end == TrainEnd::EarlyStop)
+    log.note(fmt::format("note: stopped: {} epochs without a better validation loss", settings.early_stop));
+  if (end != TrainEnd::Interrupted) return 0;
+  log.note(fmt::format("interrupted: '{}' is written{}", printable(arguments.output),
+                       settings.checkpoint.empty() ? "" : ", and the checkpoint"));
+  return kInterrupted;
+}
+
+// Of the options that have none of their own yet.
+void set_group(CLI::App& command, const char* group) {
+  for (CLI::Option* option : command.get_options())
+    if (option->get_group() == "Options" && option != command.get_help_ptr()) option->group(group);
+}
+
+void add_data_options(CLI::App& command, Arguments& arguments) {
+  const std::string group = "Data";
+  command
+      .add_option("--data", arguments.data.data,
+                  "an .npz or a folder of .npy files with an array for each input, by its name, and one called labels; "
+                  "or, for a model of one input, a .npy, IDX (MNIST's, also .gz) or CSV file")
+      ->required()
+      ->group(group);
+  command
+      .add_option("--labels", arguments.data.labels, "a file with the labels alone: .npy, IDX, or CSV of one column")
+      ->group(group);
+  command
+      .add_option("--label-column", arguments.data.label_column,
+                  "of CSV: its name in the first line, or its number from 1; the last when not given")
+      ->group(group);
+  command.add_option("--scale", arguments.scale, "what numbers are multiplied by on their way to floats: 1/255")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--validation", arguments.validation, "the share of the samples that is kept for validation: 0.1")
+      ->check(CLI::Range(0.0, 0.99))
+      ->group(group);
+  command.add_option("--validation-data", arguments.validation_data.data, "samples for validation, as --data")
+      ->group(group);
+  command.add_option("--validation-labels", arguments.validation_data.labels, "their labels, as --labels")
+      ->group(group);
+}
+
+void add_run_options(CLI::App& command, Arguments& arguments) {
+  const std::string group = "Training";
+  TrainSettings& settings = arguments.settings;
+  command.add_option("--epochs", settings.epochs, "times through the data")
+      ->check(CLI::Range(1, 1000000000))
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--batch", arguments.batch, "samples of a step; the model's, or 32 where that is open")
+      ->check(CLI::Range(1, 1000000000))
+      ->group(group);
+  command.add_option("--seed", settings.seed, "of the order of the samples")->capture_default_str()->group(group);
+  command.add_flag("--shuffle,!--no-shuffle", settings.shuffle, "another order in each epoch, which is the default")
+      ->group(group);
+  command.add_option("--early-stop", settings.early_stop, "end after so many epochs without a better validation loss")
+      ->check(CLI::Range(1, 1000000000))
+      ->group(group);
+  command
+      .add_option("--on-nan", arguments.on_nan,
+                  "when the loss is no number: stop, or skip: take the step back (10 times running at most)")
+      ->check(CLI::IsMember({"stop", "skip"}))
+      ->capture_default_str()
+      ->group(group);
+}
+
+void add_result_options(CLI::App& command, Arguments& arguments) {
+  const std::string group = "Results";
+  TrainSettings& settings = arguments.settings;
+  command
+      .add_option("-o,--output", arguments.output,
+                  "the trained model. Default: the model's name and _trained.onnx, here")
+      ->group(group);
+  command
+      .add_option("--checkpoint", settings.checkpoint,
+                  "a file from which --resume goes on; the one before is FILE.previous")
+      ->group(group);
+  command
+      .add_option("--checkpoint-every", settings.checkpoint_every,
+                  "steps from one to the next; an epoch when not given")
+      ->check(CLI::Range(1, 1000000000))
+      ->group(group);
+  command.add_flag("--resume", settings.resume, "go on from the checkpoint, to the same bits, when there is one")
+      ->group(group);
+  command
+      .add_option("--log", arguments.files.logs, "a row for each step in a .csv file, steps and epochs in a .json file")
+      ->allow_extra_args(false)
+      ->group(group);
+  command.add_option("--plot", arguments.files.plot, "the losses over the steps, an .svg file")->group(group);
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app, std::function<int()>& action) {
+  CLI::App* command = app.add_subcommand("train", "Trains a model with data and writes it with its new weights");
+  auto arguments = std::make_shared<Arguments>();
+  add_data_options(*command, *arguments);
+  add_run_options(*command, *arguments);
+  add_train_options(*command, arguments->train);
+  set_group(*command, "Training");
+  add_result_options(*command, *arguments);
+  add_compile_options(*command, arguments->compile);
+  set_group(*command, "Compiling");
+  command->callback([arguments, &action] {
+    action = [arguments] {
+      arguments->compile.train = parse_train(arguments->train);
+      arguments->validation_data.label_column = arguments->data.label_column;
+      return run(*arguments);
+    };
+  });
+}
+
+}  // namespace lapidary::tools

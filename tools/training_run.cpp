@@ -1,0 +1,237 @@
+#include "tools/training_run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "ir/dtype.h"
+#include "ir/error.h"
+
+namespace lapidary::tools {
+
+namespace {
+
+// A bijection that spreads every bit over all: counters become random numbers.
+uint64_t mixed(uint64_t x) {
+  x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+  x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+  return x ^ (x >> 31);
+}
+
+constexpr int64_t kMostSkipped = 10;  // one after the other
+
+// Of an output that is one number.
+double number_of(const HostTensor& tensor) {
+  if (static_cast<DType>(tensor.dtype) == DType::F64) {
+    double value;
+    std::memcpy(&value, tensor.bytes.data(), sizeof value);
+    return value;
+  }
+  float value;
+  std::memcpy(&value, tensor.bytes.data(), sizeof value);
+  return value;
+}
+
+int64_t integer_of(const HostTensor& tensor) {
+  int64_t value;
+  std::memcpy(&value, tensor.bytes.data(), sizeof value);
+  return value;
+}
+
+}  // namespace
+
+// Fisher and Yates's, with the number of each exchange hashed.
+std::vector<int64_t> permutation(uint64_t seed, uint64_t epoch, int64_t count) {
+  std::vector<int64_t> order(static_cast<size_t>(count));
+  std::iota(order.begin(), order.end(), 0);
+  const uint64_t key = mixed(mixed(seed + UINT64_C(0x9e3779b97f4a7c15)) + epoch);
+  for (uint64_t i = order.size(); i > 1; --i) {
+    const auto other = static_cast<uint64_t>((static_cast<unsigned __int128>(mixed(key + i)) * i) >> 64);
+    std::swap(order[i - 1], order[other]);
+  }
+  return order;
+}
+
+int64_t TrainingRun::steps_per_epoch(const TrainSettings& settings, int64_t samples) {
+  return settings.whole_batches ? samples / settings.batch : (samples + settings.batch - 1) / settings.batch;
+}
+
+int64_t TrainingRun::steps_each() const { return steps_per_epoch(settings_, std::ssize(train_.rows)); }
+
+TrainEnd TrainingRun::run() {
+  if (settings_.resume) resume();
+  const int64_t each = steps_each(), all = settings_.epochs * each;
+  while (progress_.position < all) {
+    if (settings_.early_stop > 0 && progress_.stale >= settings_.early_stop) {
+      save_checkpoint();
+      return TrainEnd::EarlyStop;
+    }
+    one_step();
+    ++progress_.position;
+    if (progress_.position % each == 0) finish_epoch();
+    const int64_t every = settings_.checkpoint_every > 0 ? settings_.checkpoint_every : each;
+    if (progress_.position % every == 0) save_checkpoint();
+    if (!settings_.interrupted || !*settings_.interrupted) continue;
+    save_checkpoint();
+    return TrainEnd::Interrupted;
+  }
+  save_checkpoint();
+  return TrainEnd::Done;
+}
+
+// --- steps
+
+Tally TrainingRun::call(int entry, const Samples& samples, std::span<const int64_t> rows) {
+  batch_.resize(model_.inputs().size());
+  for (size_t column = 0; column < batch_.size(); ++column) {
+    batch_[column] = samples.data->batch(column, rows);
+    model_.bind_input(static_cast<int>(column), batch_[column]);
+  }
+  model_.run(entry);
+  const auto count = static_cast<double>(rows.size());
+  Tally tally{number_of(model_.output(settings_.loss_output)) * count, std::ssize(rows)};
+  if (settings_.correct_output >= 0) {
+    tally.correct = integer_of(model_.output(settings_.correct_output));
+    tally.places = batch_.back().elements();
+  }
+  return tally;
+}
+
+void TrainingRun::one_step() {
+  const int64_t each = steps_each(), epoch = progress_.position / each,
+                first = progress_.position % each * settings_.batch;
+  const int64_t samples = std::ssize(train_.rows), count = std::min(settings_.batch, samples - first);
+  if (order_epoch_ != epoch) {
+    order_ =
+        settings_.shuffle ? permutation(settings_.seed, static_cast<uint64_t>(epoch), samples) : std::vector<int64_t>();
+    order_epoch_ = epoch;
+  }
+  std::vector<int64_t> rows;
+  for (int64_t i = first; i < first + count; ++i)
+    rows.push_back(train_.rows[static_cast<size_t>(settings_.shuffle ? order_[static_cast<size_t>(i)] : i)]);
+  double rate = 0;
+  int64_t done = progress_.position;
+  for (size_t i = 0; i < model_.states().size(); ++i) {
+    if (model_.states()[i].kind != LPD_PROGRESS) continue;
+    const HostTensor state = model_.state(static_cast<int>(i));
+    if (static_cast<DType>(state.dtype) == DType::I64)
+      done = integer_of(state);
+    else
+      rate = number_of(state);
+  }
+  if (settings_.skip_nan) keep_states();
+  const Tally tally = call(model_.entry("train_step"), train_, rows);
+  const int64_t step = progress_.position + 1;
+  const double loss = *tally.mean_loss();
+  log_.step({step, epoch + 1, loss, rate * settings_.rate_factor(done), tally.accuracy()}, tally.samples);
+  if (std::isfinite(loss)) {
+    skipped_running_ = 0;
+    progress_.epoch.add(tally);
+    return;
+  }
+  if (!settings_.skip_nan || skipped_running_ >= kMostSkipped) {
+    log_.write();
+    throw Error(Fault::Input, fmt::format("step {}: the loss is {}{}", step, loss,
+                                          settings_.skip_nan ? ", as in the steps before" : ""));
+  }
+  restore_states();
+  ++skipped_, ++skipped_running_;
+  log_.note(fmt::format("warning: step {}: the loss is {}; the step is taken back", step, loss));
+}
+
+void TrainingRun::keep_states() {
+  kept_.clear();
+  for (size_t i = 0; i < model_.states().size(); ++i) kept_.push_back(model_.state(static_cast<int>(i)));
+}
+
+void TrainingRun::restore_states() {
+  for (size_t i = 0; i < kept_.size(); ++i) model_.set_state(static_cast<int>(i), kept_[i]);
+}
+
+// --- epochs
+
+Tally TrainingRun::validate() {
+  Tally sum;
+  const int64_t samples = std::ssize(validation_.rows);
+  for (int64_t step = 0; step < steps_per_epoch(settings_, samples); ++step) {
+    const int64_t first = step * settings_.batch, count = std::min(settings_.batch, samples - first);
+    sum.add(call(model_.entry("eval_step"), validation_,
+                 std::span(validation_.rows).subspan(static_cast<size_t>(first), static_cast<size_t>(count))));
+  }
+  return sum;
+}
+
+void TrainingRun::finish_epoch() {
+  const Tally validation = validate();
+  if (const auto loss = validation.mean_loss()) {
+    progress_.stale = *loss < progress_.best ? 0 : progress_.stale + 1;
+    progress_.best = std::min(progress_.best, *loss);
+  }
+  log_.epoch({progress_.position / steps_each(), progress_.position, progress_.epoch, validation});
+  log_.write();
+  progress_.epoch = {};
+}
+
+// --- checkpoints
+
+std::string TrainingRun::note() const {
+  const Tally& epoch = progress_.epoch;
+  nlohmann::ordered_json json = {
+      {"seed", settings_.seed},         {"batch", settings_.batch},
+      {"shuffle", settings_.shuffle},   {"samples", train_.rows.size()},
+      {"position", progress_.position}, {"epoch", {epoch.loss, epoch.samples, epoch.correct, epoch.places}},
+      {"stale", progress_.stale}};
+  if (std::isfinite(progress_.best)) json["best"] = progress_.best;
+  return json.dump();
+}
+
+void TrainingRun::save_checkpoint() {
+  if (settings_.checkpoint.empty() || saved_ == progress_.position) return;
+  model_.save(settings_.checkpoint, note());
+  saved_ = progress_.position;
+}
+
+void TrainingRun::read_note(const std::string& text) {
+  const std::string name = printable(settings_.checkpoint);
+  try {
+    const auto json = nlohmann::json::parse(text);
+    const auto same = [&](const char* key, const char* what, const auto& now) {
+      const nlohmann::json expected = now;
+      if (json.at(key) != expected)
+        throw Error(Fault::Usage, fmt::format("checkpoint '{}' is of a run with {} {}, not {}", name, what,
+                                              json.at(key).dump(), expected.dump()));
+    };
+    same("seed", "--seed", settings_.seed);
+    same("batch", "--batch", settings_.batch);
+    same("shuffle", "--shuffle", settings_.shuffle);
+    same("samples", "samples:", train_.rows.size());
+    const auto& epoch = json.at("epoch");
+    progress_.position = json.at("position");
+    progress_.epoch = {epoch.at(0), epoch.at(1), epoch.at(2), epoch.at(3)};
+    progress_.stale = json.at("stale");
+    progress_.best = json.value("best", std::numeric_limits<double>::infinity());
+  } catch (const nlohmann::json::exception&) {
+    throw Error(Fault::Input, fmt::format("checkpoint '{}' is not one that lapidary train made", name));
+  }
+}
+
+void TrainingRun::resume() {
+  const auto there = [](const std::string& path) { return std::filesystem::exists(path); };
+  if (!there(settings_.checkpoint) && !there(settings_.checkpoint + ".previous")) {
+    log_.note(fmt::format("note: there is no '{}' yet: training begins", printable(settings_.checkpoint)));
+    return;
+  }
+  std::string warning;
+  read_note(model_.load(settings_.checkpoint, warning));
+  if (!warning.empty()) log_.note("warning: " + warning);
+  log_.note(fmt::format("note: going on behind step {}", progress_.position));
+  log_.resume(progress_.position);
+  saved_ = warning.empty() ? progress_.position : -1;
+}
+
+}  // namespace lapidary::tools

@@ -1,0 +1,88 @@
+// The loop of `lapidary train`: epochs of steps over a dataset, validation, checkpoints, and going on from one. A run
+// is decided by its data, seed and options alone: one that goes on from a checkpoint ends in the bits of one that was
+// never broken off. Tests: test/train/train_command.py, test/train/checkpoints.py.
+#pragma once
+
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "tools/dataset.h"
+#include "tools/loaded_model.h"
+#include "tools/train_log.h"
+
+namespace lapidary::tools {
+
+// An order of 0 … count - 1 that depends on seed and epoch alone.
+std::vector<int64_t> permutation(uint64_t seed, uint64_t epoch, int64_t count);
+
+struct Samples {
+  const Dataset* data = nullptr;
+  std::vector<int64_t> rows;  // those of the data that are meant
+};
+
+struct TrainSettings {
+  int64_t epochs = 1, batch = 32;
+  bool whole_batches = false;  // the model takes no smaller one
+  uint64_t seed = 0;
+  bool shuffle = true;
+  bool skip_nan = false;
+  int64_t early_stop = 0;        // epochs without a better validation loss; 0: none are too many
+  std::string checkpoint;        // "": none
+  int64_t checkpoint_every = 0;  // steps; 0: each epoch's end
+  bool resume = false;
+  int loss_output = 0, correct_output = -1;         // of the library; -1: there is none
+  std::function<double(int64_t step)> rate_factor;  // what the learning rate is multiplied by
+  const volatile int* interrupted = nullptr;        // becomes nonzero when training should end after its step
+};
+
+enum class TrainEnd { Done, EarlyStop, Interrupted };
+
+class TrainingRun {
+ public:
+  TrainingRun(LoadedModel& model, Samples train, Samples validation, TrainSettings settings, TrainLog& log)
+      : model_(model),
+        train_(std::move(train)),
+        validation_(std::move(validation)),
+        settings_(std::move(settings)),
+        log_(log) {}
+
+  static int64_t steps_per_epoch(const TrainSettings&, int64_t samples);
+  // Throws Error where the loss is no number, and what the product's calls throw.
+  TrainEnd run();
+  int64_t skipped() const { return skipped_; }
+
+ private:
+  // What a checkpoint holds beside the states, as its note.
+  struct Progress {
+    int64_t position = 0;  // batches gone through
+    Tally epoch;           // of the one that is not over
+    double best = std::numeric_limits<double>::infinity();
+    int64_t stale = 0;  // epochs since
+  };
+
+  void resume();
+  void save_checkpoint();
+  std::string note() const;
+  void read_note(const std::string& text);
+  void one_step();
+  void finish_epoch();
+  Tally call(int entry, const Samples&, std::span<const int64_t> rows);
+  Tally validate();
+  int64_t steps_each() const;
+  void keep_states();
+  void restore_states();
+
+  LoadedModel& model_;
+  Samples train_, validation_;
+  TrainSettings settings_;
+  TrainLog& log_;
+  Progress progress_;
+  std::vector<HostTensor> batch_;
+  std::vector<HostTensor> kept_;  // states before a step, with skip_nan
+  std::vector<int64_t> order_;
+  int64_t order_epoch_ = -1, saved_ = -1, skipped_ = 0, skipped_running_ = 0;
+};
+
+}  // namespace lapidary::tools
