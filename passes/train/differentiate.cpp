@@ -19,6 +19,7 @@ void Gradients::add(Value* value, Value* gradient) {
   for (int axis = 0; axis < is.rank(); ++axis)
     LPD_CHECK(!known_unequal(is.shape[axis], must_be.shape[axis]), "a gradient is {}, its value {}", to_string(is),
               to_string(must_be));
+  gradient = build.reshape(gradient, must_be.shape);  // its extents may be the same in other words
   Value*& sum = gradients_[value];
   sum = sum ? build.add(sum, gradient) : gradient;
 }
