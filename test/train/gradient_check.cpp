@@ -11,6 +11,7 @@
 #include "ir/verifier.h"
 #include "passes/train/differentiate.h"
 #include "test/passes/model.h"
+#include "test/passes/program_runner.h"
 
 namespace lapidary::test {
 
@@ -84,6 +85,19 @@ class Function {
   std::vector<Tensor> inputs_;
 };
 
+void expect_lowered_gradients(const std::vector<Argument>& arguments, const Build& build) {
+  for (const bool all_passes : {false, true}) {
+    Differentiated differentiated;
+    build_loss(differentiated, arguments, build, true);
+    Lowering lowering;
+    if (all_passes) {
+      lowering.passes.clear();
+      for (const passes::Pass& pass : passes::graph_passes()) lowering.passes.push_back(pass.name);
+    }
+    expect_lowered_equal(differentiated.model.module, {values_of(arguments)}, lowering);
+  }
+}
+
 }  // namespace
 
 Argument floats(std::vector<int64_t> shape, double lo, double hi) {
@@ -153,6 +167,7 @@ void expect_gradients(const std::vector<Argument>& arguments, const Build& build
           << print_module(module);
     }
   }
+  if (!::testing::Test::HasFailure()) expect_lowered_gradients(arguments, build);
 }
 
 std::string refusal(const std::vector<Argument>& arguments, const Build& build) {

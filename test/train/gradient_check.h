@@ -26,7 +26,8 @@ Argument named(Argument, std::vector<std::string> symbols);
 
 using Build = std::function<std::vector<Value*>(GraphBuilder&, std::span<Value* const>)>;
 
-// Sums every float result times weights of its own, and expects the gradient of that by each wanted argument.
+// Sums every float result times weights of its own, and expects the gradient of that by each wanted argument: in the
+// graph, and lowered, with all passes and with none.
 void expect_gradients(const std::vector<Argument>&, const Build&);
 // What differentiate() says against it: the message of its Error, "" for none.
 std::string refusal(const std::vector<Argument>&, const Build&);
