@@ -102,12 +102,6 @@ Value* scattered(GraphBuilder& b, const Value* x, Value* indices, Value* g, int 
   return b.scatter(zeros_like(b, x), indices, g, axis, elements, "add");
 }
 
-Value* counted_from_the_front(GraphBuilder& b, const Op& op, Value* indices, Dim extent) {
-  if (op.params.integer_or("inside", 0) != 0) return indices;
-  Value* below = b.scalar_op(ScalarOp::Less, {indices, b.like(indices, 0)});
-  return b.select(below, b.add(indices, b.dims_tensor({extent}, {}, indices->type.dtype)), indices);
-}
-
 void gather(Gradients& gradients, const Op& op) {
   GraphBuilder& b = gradients.build;
   Value *data = op.operand(0), *g = gradients.of(op.result());
@@ -202,6 +196,12 @@ void top_k(Gradients& gradients, const Op& op) {
 }
 
 }  // namespace
+
+Value* counted_from_the_front(GraphBuilder& b, const Op& op, Value* indices, Dim extent) {
+  if (op.params.integer_or("inside", 0) != 0) return indices;
+  Value* below = b.scalar_op(ScalarOp::Less, {indices, b.like(indices, 0)});
+  return b.select(below, b.add(indices, b.dims_tensor({extent}, {}, indices->type.dtype)), indices);
+}
 
 GradientRule movement_rule(const Op& op) {
   switch (op.kind) {
