@@ -37,17 +37,26 @@ TEST(GradientOfReductions, OfProductsWithZeros) {
   }
 }
 
-TEST(GradientOfScan, IsTheSumTheOtherWay) {
-  for (int64_t exclusive : {0, 1})
-    for (int64_t reverse : {0, 1})
-      for (int64_t axis : {0, 1})
-        for (const std::vector<int64_t>& shape : std::vector<std::vector<int64_t>>{{3, 4}, {1, 1}, {0, 2}})
-          expect_gradients({floats(shape)}, [&](GraphBuilder& b, Values in) -> Results {
-            return {
+TEST(GradientOfScan, OfSumsProductsAndExtremes) {
+  for (const char* kind : {"add", "mul", "max", "min"})
+    for (int64_t exclusive : {0, 1})
+      for (int64_t reverse : {0, 1})
+        for (int64_t axis : {0, 1}) {
+          SCOPED_TRACE(::testing::Message() << kind << " exclusive " << exclusive << " reverse " << reverse);
+          const Build build = [&](GraphBuilder& b, Values in) -> Results {
+            Value* y =
                 b.create(OpKind::Scan, {in[0]},
-                         {{"axis", axis}, {"op", std::string("add")}, {"exclusive", exclusive}, {"reverse", reverse}})
-                    .result()};
-          });
+                         {{"axis", axis}, {"op", std::string(kind)}, {"exclusive", exclusive}, {"reverse", reverse}})
+                    .result();
+            return {b.select(b.scalar_op(ScalarOp::IsInf, {y}), b.like(y, 0), y)};  // what extremes begin with
+          };
+          for (const std::vector<int64_t>& shape : std::vector<std::vector<int64_t>>{{3, 4}, {1, 1}, {0, 2}, {5, 1}})
+            expect_gradients({floats(shape)}, build);
+          Argument zeros = floats({3, 4});
+          for (size_t i : {1u, 6u, 7u})
+            zeros.value.numbers[i] = kind == std::string("mul") ? 0 : zeros.value.numbers[i];
+          expect_gradients({named(zeros, {"N", "S"})}, build);
+        }
 }
 
 TEST(GradientOfContract, OfEveryKindOfLetter) {
