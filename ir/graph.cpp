@@ -66,20 +66,72 @@ std::vector<Value*> mapped(const std::vector<Value*>& values, const ValueMap& ma
   return result;
 }
 
-void clone_op(Module& module, const Op& from, Region& into, std::list<Op>::iterator before, ValueMap& map) {
-  std::vector<Type> types;
-  for (const auto& value : from.results) types.push_back(value->type);
-  Op& op = insert_op(module, into, before, from.kind, mapped(from.operands, map), from.params, std::move(types),
-                     from.origin);
-  for (size_t i = 0; i < from.results.size(); i++) {
-    op.results[i]->elements = from.results[i]->elements;
-    map[from.results[i].get()] = op.results[i].get();
+// A copy of ops in the making. What their to_host ops name is named anew, and Dims of the copy speak of that.
+struct Copy {
+  Module& module;
+  ValueMap values;
+  std::unordered_map<uint32_t, uint32_t> named;  // ids of to_host results
+
+  Dim renamed(Dim dim) const {
+    if (named.empty() || !dim || !speaks_of_elements(dim)) return dim;
+    return module.dims.substitute(dim, [&](Dim leaf) -> Dim {
+      const auto found = leaf->kind == DimKind::Element ? named.find(leaf->value_id) : named.end();
+      return found == named.end() ? nullptr : module.dims.element(found->second, leaf->constant, leaf->interval);
+    });
   }
-  for (const auto& region : from.regions) {
-    op.regions.push_back(clone_region(module, *region));
-    op.regions.back()->owner = &op;
+  Shape renamed(Shape dims) const {
+    for (Dim& dim : dims) dim = renamed(dim);
+    return dims;
   }
-}
+  Type renamed(Type type) const {
+    type.shape = renamed(std::move(type.shape));
+    return type;
+  }
+  Params renamed(Params params) const {
+    for (const auto& [name, value] : std::vector(params.entries())) {
+      if (const Dim* dim = std::get_if<Dim>(&value)) params.set(name, renamed(*dim));
+      if (const auto* dims = std::get_if<std::vector<Dim>>(&value)) params.set(name, renamed(*dims));
+    }
+    return params;
+  }
+
+  void op(const Op& from, Region& into, std::list<Op>::iterator before) {
+    std::vector<Type> types;
+    for (const auto& value : from.results) types.push_back(value->type);
+    Op& op = insert_op(module, into, before, from.kind, mapped(from.operands, values), renamed(from.params),
+                       std::move(types), from.origin);
+    if (op.is(OpKind::ToHost)) named[from.result()->id] = op.result()->id;
+    for (size_t i = 0; i < from.results.size(); i++) {
+      op.results[i]->elements = renamed(from.results[i]->elements);
+      values[from.results[i].get()] = op.results[i].get();
+    }
+    for (const auto& region : from.regions) {
+      op.regions.push_back(this->region(*region));
+      op.regions.back()->owner = &op;
+    }
+  }
+
+  std::unique_ptr<Region> region(const Region& from) {
+    auto region = std::make_unique<Region>();
+    for (const auto& argument : from.arguments) {
+      Value* copy = add_argument(module, *region, argument->type);
+      copy->elements = argument->elements;
+      values[argument.get()] = copy;
+    }
+    for (const Op& op : from.ops) this->op(op, *region, region->ops.end());
+    return region;
+  }
+
+  // When all are there: types, whose extents may be named by ops behind them, and what must hold.
+  void finish() {
+    if (named.empty()) return;
+    for (auto& [from, copy] : values)
+      if (copy != from) copy->type = renamed(std::move(copy->type));
+    for (const Check& check : std::vector(module.checks))
+      if (const Dim must_hold = renamed(check.must_hold); must_hold != check.must_hold)
+        module.check(must_hold, check.message);
+  }
+};
 
 }  // namespace
 
@@ -312,24 +364,23 @@ std::vector<Value*> inline_region(Module& module, const Region& from, std::span<
                                   std::list<Op>::iterator before) {
   LPD_CHECK(arguments.size() == from.arguments.size(), "a region of {} arguments is given {}", from.arguments.size(),
             arguments.size());
-  ValueMap map;
-  for (size_t i = 0; i < arguments.size(); i++) map[from.arguments[i].get()] = arguments[i];
+  Copy copy{module, {}, {}};
+  for (size_t i = 0; i < arguments.size(); i++) copy.values[from.arguments[i].get()] = arguments[i];
   for (const Op& op : from.ops) {
-    if (op.kind == OpKind::Yield) return mapped(op.operands, map);
-    clone_op(module, op, into, before, map);
+    if (op.kind != OpKind::Yield) {
+      copy.op(op, into, before);
+      continue;
+    }
+    copy.finish();
+    return mapped(op.operands, copy.values);
   }
   LPD_UNREACHABLE("a region without yield");
 }
 
 std::unique_ptr<Region> clone_region(Module& module, const Region& from) {
-  auto region = std::make_unique<Region>();
-  ValueMap map;
-  for (const auto& argument : from.arguments) {
-    Value* copy = add_argument(module, *region, argument->type);
-    copy->elements = argument->elements;
-    map[argument.get()] = copy;
-  }
-  for (const Op& op : from.ops) clone_op(module, op, *region, region->ops.end(), map);
+  Copy copy{module, {}, {}};
+  auto region = copy.region(from);
+  copy.finish();
   return region;
 }
 

@@ -343,21 +343,6 @@ Value* GraphBuilder::true_positions(Value* mask, Dim count) {
 
 namespace {
 
-std::vector<Value*> with_region(GraphBuilder& builder, OpKind kind, std::vector<Value*> operands, Params params,
-                                std::unique_ptr<Region> body) {
-  std::vector<std::unique_ptr<Region>> regions;
-  regions.push_back(std::move(body));
-  CheckNames names(builder.module, builder.origin);
-  std::vector<Type> types = infer_types(builder.module, kind, operands, params, regions);
-  Op& op = insert_op(builder.module, builder.region, builder.before, kind, std::move(operands), std::move(params),
-                     std::move(types), builder.origin);
-  regions[0]->owner = &op;
-  op.regions = std::move(regions);
-  std::vector<Value*> results;
-  for (const auto& result : op.results) results.push_back(result.get());
-  return results;
-}
-
 std::vector<Value*> arguments_of(const Region& region) {
   std::vector<Value*> arguments;
   for (const auto& argument : region.arguments) arguments.push_back(argument.get());
@@ -366,32 +351,46 @@ std::vector<Value*> arguments_of(const Region& region) {
 
 }  // namespace
 
+std::vector<Value*> GraphBuilder::with_regions(OpKind kind, std::vector<Value*> operands, Params params,
+                                               std::vector<std::unique_ptr<Region>> regions) {
+  CheckNames names(module, origin);
+  std::vector<Type> types = infer_types(module, kind, operands, params, regions);
+  Op& op = insert_op(module, region, before, kind, std::move(operands), std::move(params), std::move(types), origin);
+  for (auto& inner : regions) inner->owner = &op;
+  op.regions = std::move(regions);
+  std::vector<Value*> results;
+  for (const auto& result : op.results) results.push_back(result.get());
+  return results;
+}
+
 std::vector<Value*> GraphBuilder::composite(
     std::string name, Params params, std::vector<Value*> operands,
     const std::function<std::vector<Value*>(GraphBuilder&, std::span<Value* const>)>& build) {
-  auto body = std::make_unique<Region>();
-  for (const Value* operand : operands) add_argument(module, *body, operand->type)->elements = operand->elements;
-  GraphBuilder inside(module, *body);
+  std::vector<std::unique_ptr<Region>> regions;
+  Region& body = *regions.emplace_back(std::make_unique<Region>());
+  for (const Value* operand : operands) add_argument(module, body, operand->type)->elements = operand->elements;
+  GraphBuilder inside(module, body);
   inside.origin = origin;
-  inside.yield(build(inside, arguments_of(*body)));
+  inside.yield(build(inside, arguments_of(body)));
   params.set("name", std::move(name));
-  return with_region(*this, OpKind::Composite, std::move(operands), std::move(params), std::move(body));
+  return with_regions(OpKind::Composite, std::move(operands), std::move(params), std::move(regions));
 }
 
 std::vector<Value*> GraphBuilder::loop(
     Dim trips, std::vector<Value*> carried, std::vector<Value*> captures, bool reverse,
     const std::function<std::vector<Value*>(GraphBuilder&, std::span<Value* const>)>& build) {
-  auto body = std::make_unique<Region>();
-  add_argument(module, *body, Type::tensor(DType::I64, {}));
+  std::vector<std::unique_ptr<Region>> regions;
+  Region& body = *regions.emplace_back(std::make_unique<Region>());
+  add_argument(module, body, Type::tensor(DType::I64, {}));
   std::vector<Value*> operands = carried;
   operands.insert(operands.end(), captures.begin(), captures.end());
-  for (const Value* operand : operands) add_argument(module, *body, operand->type);
-  GraphBuilder inside(module, *body);
+  for (const Value* operand : operands) add_argument(module, body, operand->type);
+  GraphBuilder inside(module, body);
   inside.origin = origin;
-  inside.yield(build(inside, arguments_of(*body)));
+  inside.yield(build(inside, arguments_of(body)));
   Params params{{"trips", trips}, {"carried", static_cast<int64_t>(carried.size())}};
   if (reverse) params.set("reverse", int64_t{1});
-  return with_region(*this, OpKind::Loop, std::move(operands), std::move(params), std::move(body));
+  return with_regions(OpKind::Loop, std::move(operands), std::move(params), std::move(regions));
 }
 
 void GraphBuilder::yield(std::vector<Value*> values) {

@@ -72,6 +72,9 @@ class GraphBuilder {
   // `build` gets (iteration, carried…, captures…) and returns (carried…, slices…).
   std::vector<Value*> loop(Dim trips, std::vector<Value*> carried, std::vector<Value*> captures, bool reverse,
                            const std::function<std::vector<Value*>(GraphBuilder&, std::span<Value* const>)>& build);
+  // A Loop, If or composite of regions that the caller has filled.
+  std::vector<Value*> with_regions(OpKind, std::vector<Value*> operands, Params,
+                                   std::vector<std::unique_ptr<Region>> regions);
   void yield(std::vector<Value*>);
   // Any op by kind: infers its result types (infer_types.h), throws on a mismatch. All of the above end here.
   Op& create(OpKind, std::vector<Value*> operands, Params params = {});

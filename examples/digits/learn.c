@@ -43,10 +43,10 @@ static int slot_of(const char *name) {
 
 static int train(lpd_instance *model, float *pictures, int64_t *digits, int64_t count) {
   const int64_t picture_dims[] = {count, 1, kSide, kSide}, digit_dims[] = {count};
-  const lpd_tensor x = {.size = sizeof x, .data = pictures, .bytes = count * kPixels * 4, .dtype = 1, .rank = 4,
-                        .dims = picture_dims};
-  const lpd_tensor labels = {.size = sizeof labels, .data = digits, .bytes = count * 8, .dtype = 7, .rank = 1,
-                             .dims = digit_dims};
+  const lpd_tensor x = {
+      .size = sizeof x, .data = pictures, .bytes = count * kPixels * 4, .dtype = 1, .rank = 4, .dims = picture_dims};
+  const lpd_tensor labels = {
+      .size = sizeof labels, .data = digits, .bytes = count * 8, .dtype = 7, .rank = 1, .dims = digit_dims};
   if (digits_bind(model, slot_of("x"), &x) || digits_bind(model, slot_of("labels"), &labels)) return 0;
   for (int step = 0; step < kSteps; ++step) {
     lpd_tensor loss = {.size = sizeof loss}, correct = {.size = sizeof correct};
@@ -70,7 +70,8 @@ int main(int argc, char **argv) {
   for (int i = 0; done && i < count; ++i) {
     digits[i] = base_name(argv[i + 1])[0] - '0';
     done = digits[i] >= 0 && digits[i] <= 9 && read_picture(argv[i + 1], pictures + i * kPixels);
-    if (!done) fprintf(stderr, "%s: no picture of %d x %d pixels that begins with its digit\n", argv[i + 1], kSide, kSide);
+    if (!done)
+      fprintf(stderr, "%s: no picture of %d x %d pixels that begins with its digit\n", argv[i + 1], kSide, kSide);
   }
   if (done && digits_create(NULL, &model) != LPD_OK) fprintf(stderr, "the model cannot be opened\n"), done = 0;
   if (done && !train(model, pictures, digits, count)) fprintf(stderr, "%s\n", digits_error(model)), done = 0;

@@ -19,19 +19,20 @@ void Gradients::add(Value* value, Value* gradient) {
   for (int axis = 0; axis < is.rank(); ++axis)
     LPD_CHECK(!known_unequal(is.shape[axis], must_be.shape[axis]), "a gradient is {}, its value {}", to_string(is),
               to_string(must_be));
+  gradient = build.reshape(gradient, must_be.shape);  // its extents may be the same in other words
   Value*& sum = gradients_[value];
   sum = sum ? build.add(sum, gradient) : gradient;
 }
 
 GradientRule gradient_rule(const Op& op) {
-  for (const auto& rule_of : {scalar_rule, movement_rule, sum_rule, window_rule, composite_rule})
+  for (const auto& rule_of : {scalar_rule, movement_rule, sum_rule, window_rule, composite_rule, control_rule})
     if (GradientRule rule = rule_of(op)) return rule;
   return nullptr;
 }
 
 namespace {
 
-// What is constant but for jumps.
+// Is it constant but for jumps?
 bool stops(const Op& op) {
   switch (op.kind) {
     case OpKind::Sign:
@@ -45,63 +46,90 @@ bool stops(const Op& op) {
   }
 }
 
+}  // namespace
+
+bool passes_on(const Op& op, const std::unordered_set<const Value*>& wanted) {
+  return std::ranges::any_of(op.operands, [&](const Value* value) { return wanted.contains(value); }) &&
+         std::ranges::any_of(op.results, [&](const auto& result) { return is_float(result->type.dtype); }) &&
+         !stops(op);
+}
+
 class Differentiation {
  public:
-  Differentiation(GraphBuilder& builder, std::unordered_set<const Value*>& wanted)
-      : builder_(builder), wanted_(wanted) {}
-
-  // Marks what depends on something wanted, with composites on the way opened where need be.
-  void mark(Value*& loss) {
-    needed_ = needed_by(loss);
-    for (auto op = builder_.region.ops.begin(); op != builder_.region.ops.end() && !op->is(OpKind::Yield);) {
-      const bool opens = op->is(OpKind::Composite) && is_active(*op) && !gradient_rule(*op);
-      op = opens ? open(*op, loss) : std::next(mark(*op).self);
-    }
+  Differentiation(GraphBuilder& builder, std::vector<Seed> seeds, std::span<Value* const> wanted)
+      : gradients_(builder), seeds_(std::move(seeds)), wanted_(wanted.begin(), wanted.end()) {
+    gradients_.wanted_.insert(wanted.begin(), wanted.end());
   }
 
-  // The ops between the wanted values and the loss, last to first.
-  std::vector<Op*> backwards(Value* loss) {
-    std::vector<Op*> ops;
-    needed_ = needed_by(loss);
-    for (Op& op : builder_.region.ops)
-      if (is_active(op)) ops.push_back(&op);
-    return {ops.rbegin(), ops.rend()};
+  std::vector<Value*> run() {
+    mark();
+    const std::vector<Op*> ops = backwards();
+    for (const Seed& seed : seeds_) gradients_.add(seed.value, seed.gradient);
+    GraphBuilder& b = gradients_.build;
+    const Origin origin = b.origin;
+    for (const Op* op : ops) {
+      b.origin = op->origin;
+      hand_on(*op);
+    }
+    b.origin = origin;
+    std::vector<Value*> results;
+    for (const Value* value : wanted_) results.push_back(gradients_.of(value));
+    return results;
   }
 
  private:
-  bool is_active(const Op& op) const {
-    return needed_.contains(&op) &&
-           std::ranges::any_of(op.operands, [&](const Value* value) { return wanted_.contains(value); }) &&
-           std::ranges::any_of(op.results, [&](const auto& result) { return is_float(result->type.dtype); }) &&
-           !stops(op);
+  Region& region() { return gradients_.build.region; }
+
+  bool is_active(const Op& op) const { return needed_.contains(&op) && passes_on(op, gradients_.wanted_); }
+
+  // Marks what depends on something wanted, with composites on the way opened where need be.
+  void mark() {
+    needed_ = needed();
+    for (auto op = region().ops.begin(); op != region().ops.end() && !op->is(OpKind::Yield);) {
+      const bool opens = op->is(OpKind::Composite) && is_active(*op) && !gradient_rule(*op);
+      op = opens ? open(*op) : std::next(mark(*op).self);
+    }
   }
 
   Op& mark(Op& op) {
     if (is_active(op))
       for (const auto& result : op.results)
-        if (is_float(result->type.dtype)) wanted_.insert(result.get());
+        if (is_float(result->type.dtype)) gradients_.wanted_.insert(result.get());
     return op;
   }
 
-  std::list<Op>::iterator open(Op& composite, Value*& loss) {
-    Region& region = builder_.region;
-    const bool first = composite.self == region.ops.begin();
+  std::list<Op>::iterator open(Op& composite) {
+    const bool first = composite.self == region().ops.begin();
     const auto before = first ? composite.self : std::prev(composite.self);
     const std::vector<Value*> values =
-        inline_region(builder_.module, *composite.regions[0], composite.operands, region, composite.self);
-    for (size_t i = 0; i < values.size(); ++i) {
-      if (loss == composite.result(static_cast<int>(i))) loss = values[i];
-      composite.results[i]->replace_all_uses(values[i]);
-    }
-    const auto next = first ? region.ops.begin() : std::next(before);
+        inline_region(gradients_.build.module, *composite.regions[0], composite.operands, region(), composite.self);
+    for (size_t i = 0; i < values.size(); ++i) replace(composite.result(static_cast<int>(i)), values[i]);
+    const auto next = first ? region().ops.begin() : std::next(before);
     erase_op(composite);
-    needed_ = needed_by(loss);
-    return first ? region.ops.begin() : next;
+    needed_ = needed();
+    return first ? region().ops.begin() : next;
   }
 
-  std::unordered_set<const Op*> needed_by(const Value* loss) const {
+  void replace(Value* value, Value* by) {
+    value->replace_all_uses(by);
+    for (Seed& seed : seeds_)
+      if (seed.value == value) seed.value = by;
+    std::ranges::replace(wanted_, value, by);
+    if (gradients_.wanted_.erase(value)) gradients_.wanted_.insert(by);
+  }
+
+  // The ops between the wanted values and those with a gradient, last to first.
+  std::vector<Op*> backwards() {
+    std::vector<Op*> ops;
+    for (Op& op : region().ops)
+      if (is_active(op)) ops.push_back(&op);
+    return {ops.rbegin(), ops.rend()};
+  }
+
+  std::unordered_set<const Op*> needed() const {
     std::unordered_set<const Op*> needed;
-    std::vector<const Value*> reached = {loss};
+    std::vector<const Value*> reached;
+    for (const Seed& seed : seeds_) reached.push_back(seed.value);
     while (!reached.empty()) {
       const Op* op = reached.back()->producer;
       reached.pop_back();
@@ -111,35 +139,29 @@ class Differentiation {
     return needed;
   }
 
-  GraphBuilder& builder_;
-  std::unordered_set<const Value*>& wanted_;
-  std::unordered_set<const Op*> needed_;
+  void hand_on(const Op& op) {
+    const auto has_gradient = [&](const auto& result) { return gradients_.of(result.get()) != nullptr; };
+    if (std::ranges::none_of(op.results, has_gradient)) return;
+    const GradientRule rule = gradient_rule(op);
+    if (!rule)
+      throw Error(Fault::Unsupported, fmt::format("{}: the gradient of '{}', on a way from a parameter to the loss",
+                                                  gradients_.build.module.describe(op.origin), name_of(op.kind)));
+    rule(gradients_, op);
+  }
+
+  Gradients gradients_;
+  std::vector<Seed> seeds_;
+  std::vector<Value*> wanted_;
+  std::unordered_set<const Op*> needed_;  // for what has a gradient
 };
 
-}  // namespace
+std::vector<Value*> pull_back(GraphBuilder& builder, std::vector<Seed> seeds, std::span<Value* const> wanted) {
+  return Differentiation(builder, std::move(seeds), wanted).run();
+}
 
 std::vector<Value*> differentiate(GraphBuilder& builder, Value* loss, std::span<Value* const> wanted) {
   LPD_CHECK(loss->type.rank() == 0 && is_float(loss->type.dtype), "a loss of type {}", to_string(loss->type));
-  Gradients gradients(builder);
-  for (const Value* value : wanted) gradients.wanted_.insert(value);
-  Differentiation graph(builder, gradients.wanted_);
-  graph.mark(loss);
-  const std::vector<Op*> ops = graph.backwards(loss);
-  if (gradients.wants(loss)) gradients.add(loss, builder.scalar(loss->type.dtype, 1));
-  for (const Op* op : ops) {
-    const auto has_gradient = [&](const auto& result) { return gradients.of(result.get()) != nullptr; };
-    if (std::ranges::none_of(op->results, has_gradient)) continue;
-    builder.origin = op->origin;
-    const GradientRule rule = gradient_rule(*op);
-    if (!rule)
-      throw Error(Fault::Unsupported, fmt::format("{}: the gradient of '{}', on a way from a parameter to the loss",
-                                                  builder.module.describe(op->origin), name_of(op->kind)));
-    rule(gradients, *op);
-  }
-  builder.origin = 0;
-  std::vector<Value*> results;
-  for (const Value* value : wanted) results.push_back(gradients.of(value));
-  return results;
+  return pull_back(builder, {{loss, builder.scalar(loss->type.dtype, 1)}}, wanted);
 }
 
 }  // namespace lapidary::train

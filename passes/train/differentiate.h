@@ -26,7 +26,7 @@ class Gradients {
   bool wants(const Value* value) const { return wanted_.contains(value); }
 
  private:
-  friend std::vector<Value*> differentiate(GraphBuilder&, Value*, std::span<Value* const>);
+  friend class Differentiation;
   explicit Gradients(GraphBuilder& builder) : build(builder) {}
 
   std::unordered_map<const Value*, Value*> gradients_;
@@ -37,16 +37,28 @@ class Gradients {
 using GradientRule = void (*)(Gradients&, const Op&);
 GradientRule gradient_rule(const Op&);  // null: there is none
 
-// gradient_scalar.cpp, gradient_movement.cpp, gradient_sums.cpp, gradient_window.cpp, gradient_composites.cpp: null for
-// other kinds of ops.
+// gradient_scalar.cpp, gradient_movement.cpp, gradient_sums.cpp, gradient_window.cpp, gradient_composites.cpp,
+// gradient_control.cpp: null for other kinds of ops.
 GradientRule scalar_rule(const Op&);
 GradientRule movement_rule(const Op&);
 GradientRule sum_rule(const Op&);
 GradientRule window_rule(const Op&);
 GradientRule composite_rule(const Op&);
+GradientRule control_rule(const Op&);
 
-// Gradients of `loss`, a float of rank 0, by each of `wanted`, values of the builder's region: null where the loss does
-// not depend on it. Composites on the way that have no rule are replaced by their bodies.
+// The indices of a gather along an axis of this extent, negative ones as they are meant.
+Value* counted_from_the_front(GraphBuilder&, const Op& gather, Value* indices, Dim extent);
+
+// Has one of the op's results a gradient by what depends on these values?
+bool passes_on(const Op&, const std::unordered_set<const Value*>& wanted);
+
+// Gradients by each of `wanted`, values of the builder's region, of what has these gradients by values of that region:
+// null where nothing depends on it. Composites on the way that have no rule are replaced by their bodies.
+struct Seed {
+  Value *value, *gradient;
+};
+std::vector<Value*> pull_back(GraphBuilder&, std::vector<Seed>, std::span<Value* const> wanted);
+// Gradients of `loss`, a float of rank 0, in the same way.
 std::vector<Value*> differentiate(GraphBuilder&, Value* loss, std::span<Value* const> wanted);
 
 }  // namespace lapidary::train

@@ -15,24 +15,27 @@ std::vector<int64_t> inverse(const std::vector<int64_t>& perm) {
   return result;
 }
 
-// Along axes that the operand lacks or has one element of, the sum.
+// Along axes that the operand lacks or has one element of, the sum. Where only a run can tell whether an extent of F
+// was spread to T, [T] is taken as [T/F, F] and the first of the two is summed: all of it if F is 1, nothing if it is
+// T.
 void broadcast(Gradients& gradients, const Op& op) {
   GraphBuilder& b = gradients.build;
+  DimPool& dims = b.module.dims;
   const Shape &from = op.operand(0)->type.shape, &to = op.type().shape;
   const std::vector<int64_t>& axes = op.params.integers("axes");
+  Shape split;
   std::vector<int64_t> summed;
   for (int64_t axis = 0; axis < static_cast<int64_t>(to.size()); ++axis) {
+    const Dim spread = to[static_cast<size_t>(axis)];
     const auto found = std::ranges::find(axes, axis);
-    const Dim extent = found == axes.end() ? nullptr : from[static_cast<size_t>(found - axes.begin())];
-    if (extent && known_equal(extent, to[static_cast<size_t>(axis)])) continue;
-    if (extent && value_of(extent) != 1)
-      throw Error(
-          Fault::Unsupported,
-          fmt::format("{}: the gradient of a broadcast from {} to {}, which may be one or many elements",
-                      b.module.describe(op.origin), to_string(extent), to_string(to[static_cast<size_t>(axis)])));
-    summed.push_back(axis);
+    const Dim extent = found == axes.end() ? b.dim(1) : from[static_cast<size_t>(found - axes.begin())];
+    const bool kept = found != axes.end() && known_equal(extent, spread);
+    if (!kept) summed.push_back(static_cast<int64_t>(split.size()));
+    if (!kept && value_of(extent) != 1) split.push_back(dims.floordiv(spread, dims.max(extent, b.dim(1))));
+    split.push_back(value_of(extent) == 1 ? spread : extent);
   }
-  gradients.add(op.operand(0), b.reshape(b.reduce(OpKind::ReduceSum, gradients.of(op.result()), summed), from));
+  Value* g = b.reshape(gradients.of(op.result()), split);
+  gradients.add(op.operand(0), b.reshape(b.reduce(OpKind::ReduceSum, g, summed), from));
 }
 
 void reshape(Gradients& gradients, const Op& op) {
@@ -97,12 +100,6 @@ Value* zeros_like(GraphBuilder& b, const Value* x) { return b.splat(x->type.dtyp
 // Sums the slices of `g` along `axis` into zeros of x's shape, at these indices.
 Value* scattered(GraphBuilder& b, const Value* x, Value* indices, Value* g, int axis, bool elements) {
   return b.scatter(zeros_like(b, x), indices, g, axis, elements, "add");
-}
-
-Value* counted_from_the_front(GraphBuilder& b, const Op& op, Value* indices, Dim extent) {
-  if (op.params.integer_or("inside", 0) != 0) return indices;
-  Value* below = b.scalar_op(ScalarOp::Less, {indices, b.like(indices, 0)});
-  return b.select(below, b.add(indices, b.dims_tensor({extent}, {}, indices->type.dtype)), indices);
 }
 
 void gather(Gradients& gradients, const Op& op) {
@@ -199,6 +196,12 @@ void top_k(Gradients& gradients, const Op& op) {
 }
 
 }  // namespace
+
+Value* counted_from_the_front(GraphBuilder& b, const Op& op, Value* indices, Dim extent) {
+  if (op.params.integer_or("inside", 0) != 0) return indices;
+  Value* below = b.scalar_op(ScalarOp::Less, {indices, b.like(indices, 0)});
+  return b.select(below, b.add(indices, b.dims_tensor({extent}, {}, indices->type.dtype)), indices);
+}
 
 GradientRule movement_rule(const Op& op) {
   switch (op.kind) {

@@ -74,15 +74,69 @@ void product(Gradients& gradients, const Op& op) {
   gradients.add(x, b.mul(spread_over(b, gradients.of(op.result()), op), others));
 }
 
-// Of a running sum, the running sum the other way.
+Value* running(GraphBuilder& b, const Op& scan, Value* x, const std::string& op, bool exclusive,
+               bool other_way = false) {
+  const bool reverse = (scan.params.integer_or("reverse", 0) != 0) != other_way;
+  return b
+      .create(OpKind::Scan, {x},
+              {{"axis", scan.params.integer("axis")},
+               {"op", op},
+               {"exclusive", int64_t{exclusive}},
+               {"reverse", int64_t{reverse}}})
+      .result();
+}
+
+// With p the product of all before x_j, dx_j = p·s_j where s_j = Σ g_i · (product from behind x_j up to y_i), which is
+// one recurrence the other way: m = x_j·(g_j + m) gives s_j = g_j + m, or, exclusive, m = g_j + x_j·m gives s_j = m.
+Value* of_running_product(GraphBuilder& b, const Op& op, Value* g, bool exclusive) {
+  Value* x = op.operand(0);
+  const auto axis = static_cast<int>(op.params.integer("axis"));
+  const bool reverse = op.params.integer_or("reverse", 0) != 0;
+  const Dim count = x->type.shape[static_cast<size_t>(axis)];
+  Shape line = x->type.shape;
+  line.erase(line.begin() + axis);
+  Value* stacked = b.loop(
+      count, {b.splat(g->type.dtype, line, 0)}, {x, g}, !reverse, [&](GraphBuilder& step, std::span<Value* const> at) {
+        Value* last = step.dims_tensor({step.module.dims.sub(count, step.dim(1))}, {});
+        Value* place = reverse ? at[0] : step.sub(last, at[0]);
+        Value *x_now = step.gather(at[2], place, axis, true), *g_now = step.gather(at[3], place, axis, true);
+        if (exclusive) return std::vector<Value*>{step.add(g_now, step.mul(x_now, at[1])), at[1]};
+        Value* sum = step.add(g_now, at[1]);
+        return std::vector<Value*>{step.mul(x_now, sum), sum};
+      })[1];
+  std::vector<int64_t> perm;
+  for (int64_t i = 1; i < x->type.rank(); ++i) perm.push_back(i);
+  perm.insert(perm.begin() + axis, 0);
+  return b.mul(running(b, op, x, "mul", true), b.transpose(stacked, perm));
+}
+
+// Each gradient goes to the element that was the extreme then, which is the last one before that exceeded all others.
+Value* of_running_extreme(GraphBuilder& b, const Op& op, Value* g, bool exclusive) {
+  Value* x = op.operand(0);
+  const std::string& kind = op.params.text("op");
+  const auto axis = static_cast<int>(op.params.integer("axis"));
+  const bool reverse = op.params.integer_or("reverse", 0) != 0;
+  Value* before = running(b, op, x, kind, true);
+  Value* exceeds = kind == "max" ? b.scalar_op(ScalarOp::Less, {before, x}) : b.scalar_op(ScalarOp::Less, {x, before});
+  Value *place = b.iota(DType::I64, x->type.shape, axis), *zero = b.like(place, 0);
+  Value* count = b.broadcast(b.dims_tensor({x->type.shape[static_cast<size_t>(axis)]}, {}), {}, x->type.shape);
+  Value* none = reverse ? count : b.broadcast(b.like(place, -1), {}, x->type.shape);
+  Value* source = running(b, op, b.select(exceeds, place, none), reverse ? "min" : "max", exclusive);
+  Value* is_there =
+      reverse ? b.scalar_op(ScalarOp::Less, {source, count}) : b.scalar_op(ScalarOp::LessEqual, {zero, source});
+  Value* nothing = b.splat(g->type.dtype, g->type.shape, 0);
+  return b.scatter(nothing, b.select(is_there, source, zero), b.select(is_there, g, nothing), axis, true, "add");
+}
+
 void scan(Gradients& gradients, const Op& op) {
   GraphBuilder& b = gradients.build;
-  if (op.params.text("op") != "add")
-    throw Error(Fault::Unsupported,
-                fmt::format("{}: the gradient of a running {}", b.module.describe(op.origin), op.params.text("op")));
-  Params params = op.params;
-  params.set("reverse", int64_t{op.params.integer_or("reverse", 0) == 0});
-  gradients.add(op.operand(0), b.create(OpKind::Scan, {gradients.of(op.result())}, params).result());
+  Value *x = op.operand(0), *g = gradients.of(op.result());
+  const std::string& kind = op.params.text("op");
+  const bool exclusive = op.params.integer_or("exclusive", 0) != 0;
+  if (kind == "add")  // the running sum the other way
+    gradients.add(x, running(b, op, g, kind, exclusive, true));
+  else
+    gradients.add(x, kind == "mul" ? of_running_product(b, op, g, exclusive) : of_running_extreme(b, op, g, exclusive));
 }
 
 void contract(Gradients& gradients, const Op& op) {

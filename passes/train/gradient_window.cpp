@@ -1,35 +1,9 @@
 // Gradients of convolutions and pooling.
-#include "ir/error.h"
 #include "passes/train/differentiate.h"
 
 namespace lapidary::train {
 
 namespace {
-
-[[noreturn]] void unsupported(const GraphBuilder& b, const Op& op, std::string_view what) {
-  throw Error(Fault::Unsupported, fmt::format("{}: the gradient of {}", b.module.describe(op.origin), what));
-}
-
-// What a transposed convolution must be widened by to give as many elements as the convolution took.
-std::vector<int64_t> output_padding(const GraphBuilder& b, const Op& op, const Shape& in, const Shape& kernel) {
-  const std::vector<int64_t>&strides = op.params.integers("strides"), &dilations = op.params.integers("dilations");
-  const std::vector<Dim>& pads = op.params.dims("pads");
-  std::vector<int64_t> widen;
-  for (size_t i = 0; i < strides.size(); ++i) {
-    if (strides[i] == 1) {
-      widen.push_back(0);
-      continue;
-    }
-    DimPool& dims = b.module.dims;
-    const Dim window =
-        dims.add(dims.mul(dims.sub(kernel[i], dims.constant(1)), dims.constant(dilations[i])), dims.constant(1));
-    const Dim padded = dims.add(in[i], dims.add(pads[i], pads[strides.size() + i]));
-    const auto left = value_of(dims.mod(dims.sub(padded, window), dims.constant(strides[i])));
-    if (!left) unsupported(b, op, "a strided convolution over an extent that only a run can tell");
-    widen.push_back(*left);
-  }
-  return widen;
-}
 
 Shape spatial_of(const Shape& shape) { return {shape.begin() + 2, shape.end()}; }
 
@@ -48,14 +22,41 @@ Params conv_params(const Op& op) {
   return params;
 }
 
+// What lies behind an axis's last element in the last of `positions` windows: at most the pads there, less where the
+// windows leave elements over, more where they go beyond the pads.
+Dim last_pad(GraphBuilder& b, const Op& op, size_t axis, Dim extent, Dim kernel, Dim positions) {
+  DimPool& dims = b.module.dims;
+  const auto before = [&](Dim count, int64_t step) { return dims.mul(dims.sub(count, b.dim(1)), b.dim(step)); };
+  const Dim last = dims.add(before(positions, op.params.integers("strides")[axis]),
+                            before(kernel, op.params.integers("dilations")[axis]));
+  return dims.sub(dims.sub(dims.add(last, b.dim(1)), op.params.dims("pads")[axis]), extent);
+}
+
+// Widens the transposed convolution over windows' results so that it gives `in`, the extents the windows were taken of.
+void give_back(GraphBuilder& b, const Op& op, const Shape& in, const Shape& kernel, const Shape& positions,
+               Params& params) {
+  std::vector<Dim> pads = op.params.dims("pads");
+  std::vector<int64_t> widen(in.size(), 0);
+  for (size_t axis = 0; axis < in.size(); ++axis) {
+    Dim& behind = pads[in.size() + axis];
+    const Dim last = last_pad(b, op, axis, in[axis], kernel[axis], positions[axis]);
+    const auto left_over = value_of(b.module.dims.sub(behind, last));
+    if (left_over && *left_over >= 0)
+      widen[axis] = *left_over;
+    else
+      behind = last;
+  }
+  params.set("pads", pads);
+  params.set("output_padding", widen);
+}
+
 void add_bias(Gradients& gradients, const Op& op, Value* g) {
   if (op.operands.size() > 2 && gradients.wants(op.operand(2)))
     gradients.add(op.operand(2), gradients.build.reduce(OpKind::ReduceSum, g, all_but_channels(g->type.rank())));
 }
 
-Value* filter_gradient(GraphBuilder& b, const Op& op, Value* x, Value* dy) {
-  Params params = conv_params(op);
-  params.set("kernel", spatial_of(op.operand(1)->type.shape));
+Value* filter_gradient(GraphBuilder& b, Params params, const Value* w, Value* x, Value* dy) {
+  params.set("kernel", spatial_of(w->type.shape));
   return b.create(OpKind::ConvFilterGradient, {x, dy}, params).result();
 }
 
@@ -64,19 +65,43 @@ void conv(Gradients& gradients, const Op& op) {
   Value *x = op.operand(0), *w = op.operand(1), *g = gradients.of(op.result());
   if (gradients.wants(x)) {
     Params params = conv_params(op);
-    params.set("output_padding", output_padding(b, op, spatial_of(x->type.shape), spatial_of(w->type.shape)));
+    give_back(b, op, spatial_of(x->type.shape), spatial_of(w->type.shape), spatial_of(g->type.shape), params);
     gradients.add(x, b.create(OpKind::ConvTranspose, {g, w}, params).result());
   }
-  if (gradients.wants(w)) gradients.add(w, filter_gradient(b, op, x, g));
+  if (gradients.wants(w)) gradients.add(w, filter_gradient(b, conv_params(op), w, x, g));
   add_bias(gradients, op, g);
 }
 
-// It is the gradient of a convolution, so that convolution gives its own.
+// It is linear in the image and in the results' gradient; each is what the other's gradient is made with.
+void conv_filter_gradient(Gradients& gradients, const Op& op) {
+  GraphBuilder& b = gradients.build;
+  Value *x = op.operand(0), *dy = op.operand(1), *g = gradients.of(op.result());
+  if (gradients.wants(x)) {
+    Params params = conv_params(op);
+    give_back(b, op, spatial_of(x->type.shape), spatial_of(g->type.shape), spatial_of(dy->type.shape), params);
+    gradients.add(x, b.create(OpKind::ConvTranspose, {dy, g}, params).result());
+  }
+  if (gradients.wants(dy)) gradients.add(dy, b.create(OpKind::Conv, {x, g}, conv_params(op)).result());
+}
+
+// The convolution of which a transposed one is the gradient: what it was widened by, it does not read.
+Params transposed_params(GraphBuilder& b, const Op& op) {
+  Params params = conv_params(op);
+  std::vector<Dim> pads = op.params.dims("pads");
+  const std::vector<int64_t>& widen = op.params.integers("output_padding");
+  for (size_t axis = 0; axis < widen.size(); ++axis)
+    if (widen[axis] >= op.params.integers("strides")[axis])
+      pads[widen.size() + axis] = b.module.dims.sub(pads[widen.size() + axis], b.dim(widen[axis]));
+  params.set("pads", pads);
+  return params;
+}
+
 void conv_transpose(Gradients& gradients, const Op& op) {
   GraphBuilder& b = gradients.build;
   Value *x = op.operand(0), *w = op.operand(1), *g = gradients.of(op.result());
-  if (gradients.wants(x)) gradients.add(x, b.create(OpKind::Conv, {g, w}, conv_params(op)).result());
-  if (gradients.wants(w)) gradients.add(w, filter_gradient(b, op, g, x));
+  const Params params = transposed_params(b, op);
+  if (gradients.wants(x)) gradients.add(x, b.create(OpKind::Conv, {g, w}, params).result());
+  if (gradients.wants(w)) gradients.add(w, filter_gradient(b, params, w, g, x));
   add_bias(gradients, op, g);
 }
 
@@ -89,41 +114,69 @@ void max_pool(Gradients& gradients, const Op& op) {
   gradients.add(x, b.create(OpKind::MaxPoolGradient, {gradients.of(op.result()), tap}, params).result());
 }
 
-// How many elements of the input each window averages: its size, or with the pads left out, less at the borders.
-Value* window_sizes(GraphBuilder& b, const Op& op, DType dtype) {
-  Value* ones = b.splat(dtype, op.operand(0)->type.shape, 1);
-  double taps = 1;
-  for (int64_t extent : op.params.integers("kernel")) taps *= static_cast<double>(extent);
-  Params sums = op.params;
-  sums.set("include_pad", int64_t{1});
-  Value* share = b.create(OpKind::AveragePool, {ones}, sums).result();
-  return b.mul(share, b.like(share, taps));
+// Do all windows average as many elements, whatever there is to read?
+bool are_whole(GraphBuilder& b, const Op& op, const Shape& kernel) {
+  const std::vector<Dim>& pads = op.params.dims("pads");
+  const size_t spatial = kernel.size();
+  for (size_t axis = 0; axis < spatial; ++axis) {
+    const Dim extent = op.operand(0)->type.shape[2 + axis];
+    const Dim last = last_pad(b, op, axis, extent, kernel[axis], op.params.dims("sizes")[axis]);
+    if (range(b.module.dims.sub(last, pads[spatial + axis])).hi > 0) return false;
+    if (op.params.integer("include_pad") == 0 && (value_of(pads[axis]) != 0 || value_of(pads[spatial + axis]) != 0))
+      return false;
+  }
+  return true;
+}
+
+// How many elements each window averages, [1, 1, spatial…]: those within the input and, with the pads, within those
+// too.
+Value* window_sizes(GraphBuilder& b, const Op& op, DType dtype, const Shape& kernel) {
+  DimPool& dims = b.module.dims;
+  const size_t spatial = kernel.size();
+  const bool include_pad = op.params.integer("include_pad") != 0;
+  std::vector<Dim> pads = op.params.dims("pads");
+  Shape counted = {b.dim(1), b.dim(1)}, taps = counted;
+  for (size_t axis = 0; axis < spatial; ++axis) {
+    const Dim extent = op.operand(0)->type.shape[2 + axis];
+    const Dim last = last_pad(b, op, axis, extent, kernel[axis], op.params.dims("sizes")[axis]);
+    const Dim behind = dims.max(pads[spatial + axis], last);
+    const Dim padded = dims.add(extent, dims.add(pads[axis], pads[spatial + axis]));
+    counted.push_back(include_pad ? padded : extent);
+    taps.push_back(kernel[axis]);
+    pads[spatial + axis] = include_pad ? dims.sub(behind, pads[spatial + axis]) : behind;
+    if (include_pad) pads[axis] = b.dim(0);
+  }
+  return b.conv(b.splat(dtype, counted, 1), b.splat(dtype, taps, 1), nullptr, 1, op.params.integers("strides"),
+                op.params.integers("dilations"), pads);
 }
 
 // Each element of a window gets its share of the window's gradient: a transposed convolution by ones, channel by
-// channel.
+// channel; where only a run can tell how many those are, each channel is an image.
 void average_pool(Gradients& gradients, const Op& op) {
   GraphBuilder& b = gradients.build;
   Value *x = op.operand(0), *g = gradients.of(op.result());
-  const auto channels = value_of(x->type.shape[1]);
-  if (!channels) unsupported(b, op, "an average over windows of a number of channels that only a run can tell");
-  const std::vector<int64_t>& kernel = op.params.integers("kernel");
-  Shape ones = {b.dim(*channels), b.dim(1)}, taps;
-  double count = 1;
-  for (int64_t extent : kernel) {
-    ones.push_back(b.dim(extent));
-    taps.push_back(b.dim(extent));
-    count *= static_cast<double>(extent);
+  const Shape in = x->type.shape;
+  const auto channels = value_of(in[1]);
+  Shape kernel;
+  for (int64_t extent : op.params.integers("kernel")) kernel.push_back(b.dim(extent));
+  const auto taps = static_cast<double>(*value_of(b.module.dims.product(kernel)));
+  Value* share =
+      are_whole(b, op, kernel) ? b.mul(g, b.like(g, 1 / taps)) : b.div(g, window_sizes(b, op, g->type.dtype, kernel));
+  if (!channels) {
+    Shape apart = share->type.shape;
+    apart[0] = b.module.dims.mul(apart[0], apart[1]);
+    apart[1] = b.dim(1);
+    share = b.reshape(share, apart);
   }
-  const bool include_pad = op.params.integer("include_pad") != 0;
-  Value* share = include_pad ? b.mul(g, b.like(g, 1 / count)) : b.div(g, window_sizes(b, op, g->type.dtype));
+  Shape ones = {b.dim(channels.value_or(1)), b.dim(1)};
+  ones.insert(ones.end(), kernel.begin(), kernel.end());
   Params params;
-  params.set("group", *channels);
+  params.set("group", channels.value_or(1));
   params.set("strides", op.params.integers("strides"));
   params.set("dilations", op.params.integers("dilations"));
-  params.set("pads", op.params.dims("pads"));
-  params.set("output_padding", output_padding(b, op, spatial_of(x->type.shape), taps));
-  gradients.add(x, b.create(OpKind::ConvTranspose, {share, b.splat(g->type.dtype, ones, 1)}, params).result());
+  give_back(b, op, spatial_of(in), kernel, spatial_of(g->type.shape), params);
+  Value* spread = b.create(OpKind::ConvTranspose, {share, b.splat(g->type.dtype, ones, 1)}, params).result();
+  gradients.add(x, b.reshape(spread, in));
 }
 
 }  // namespace
@@ -134,6 +187,8 @@ GradientRule window_rule(const Op& op) {
       return op.params.has("to") ? nullptr : conv;
     case OpKind::ConvTranspose:
       return conv_transpose;
+    case OpKind::ConvFilterGradient:
+      return conv_filter_gradient;
     case OpKind::MaxPool:
       return max_pool;
     case OpKind::AveragePool:

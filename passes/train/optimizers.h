@@ -54,6 +54,6 @@ struct Schedule {
 };
 const std::vector<std::string>& schedule_names();
 Value* schedule_factor(GraphBuilder&, const Schedule&, Value* step);  // step: i64 [] → f32 []
-double schedule_factor(const Schedule&, int64_t step);  // the same, for reports
+double schedule_factor(const Schedule&, int64_t step);                // the same, for reports
 
 }  // namespace lapidary::train

@@ -104,6 +104,25 @@ TEST_F(GraphTest, ClonedRegionsAreTheirOwn) {
   expect_well_formed();
 }
 
+TEST_F(GraphTest, CopiesSpeakOfWhatTheirOwnOpsRead) {
+  Value* x = argument(builder.shape({}), DType::I64);
+  Value* y = builder.composite("spread", {}, {x}, [](GraphBuilder& b, std::span<Value* const> in) {
+    const Dim extent = b.to_host(in[0], {0, 100})->elements[0];
+    b.module.check(b.module.dims.less(extent, b.dim(9)), "an extent of at most 8");
+    return std::vector<Value*>{b.broadcast(b.like(in[0], 1), {}, {extent})};
+  })[0];
+  finish({y});
+  std::unique_ptr<Region> copy = clone_region(module, *y->producer->regions[0]);
+  const Value* read = copy->ops.front().result();
+  const Dim extent = module.dims.element(read->id, 0);
+  EXPECT_EQ(read->elements, Shape{extent});
+  EXPECT_EQ(copy->results()[0]->type.shape, Shape{extent});
+  EXPECT_EQ(copy->results()[0]->producer->params.dims("shape"), Shape{extent});
+  ASSERT_EQ(module.checks.size(), 2u);
+  EXPECT_EQ(module.checks[1].must_hold, module.dims.less(extent, module.dims.constant(9)));
+  EXPECT_EQ(module.checks[1].message, module.checks[0].message);
+}
+
 TEST_F(GraphTest, InlinedRegionsReadTheArguments) {
   Value* x = argument(builder.shape({4}));
   Value* y = builder.composite("inner", {}, {x}, [](GraphBuilder& outer, std::span<Value* const> in) {

@@ -116,6 +116,48 @@ TEST_F(VerifierTest, ResultsHaveNames) {
   run.result_names.pop_back();
   expect("names and results differ in number");
 }
+struct StatesTest : VerifierTest {
+  StatesTest() {
+    const Scalar one = Scalar::of_float(DType::F32, 1);
+    module.states.push_back(
+        {"w", State::Kind::Parameter, x->type, module.constants.add_splat(DType::F32, {2, 3}, one)});
+    run.argument_states = {0};
+    run.result_states = {0, -1, -1};
+  }
+};
+TEST_F(StatesTest, AreReadAndWritten) { EXPECT_EQ(verify(module), std::vector<std::string>()); }
+TEST_F(StatesTest, HaveNamesOfTheirOwn) {
+  module.states.push_back(module.states[0]);
+  expect("state 'w': another state has its name");
+}
+TEST_F(StatesTest, HaveInitialValues) {
+  module.states[0].initial = ConstantId{99};
+  expect("state 'w': has no initial value");
+}
+TEST_F(StatesTest, HaveTheTypeOfTheirInitialValue) {
+  module.states[0].initial = module.constants.add_splat(DType::F32, {3}, Scalar::of_float(DType::F32, 1));
+  expect("state 'w': is f32[2, 3], which its initial value is not");
+}
+TEST_F(StatesTest, HaveConstantExtents) {
+  module.states[0].type.shape[0] = module.dims.symbol("N");
+  expect("state 'w': is f32[N, 3], which its initial value is not");
+}
+TEST_F(StatesTest, HaveTheTypeOfWhatStandsForThem) {
+  module.states[0].type.dtype = DType::F16;
+  expect("is f32[2, 3], its state 'w' is f16[2, 3]");
+}
+TEST_F(StatesTest, AreWrittenOnce) {
+  run.result_states = {0, 0, -1};
+  expect("state 'w' twice");
+}
+TEST_F(StatesTest, Exist) {
+  run.argument_states = {7};
+  expect("a state that is not there");
+}
+TEST_F(StatesTest, AreToldOfEveryArgument) {
+  run.argument_states = {0, 0};
+  expect("states and values at its border differ in number");
+}
 TEST_F(VerifierTest, OperandsAreCounted) {
   op().add_operand(x);
   expect("has 2 operands");
