@@ -5,6 +5,8 @@
 namespace lapidary::loops {
 namespace {
 
+constexpr int64_t kBarrierBytes = 8;
+
 // The place of a thread's `index`-th along an axis: the first run of every thread, then the second of every thread.
 Expr in_runs(const Expr& index, int run, int threads, const Expr& thread) {
   return add(mul(add(mul(floordiv(index, integer(run)), integer(threads)), thread), integer(run)),
@@ -75,6 +77,36 @@ TileLayout tile_layout(const AttendNode& attend) {
           .warp_columns = 1,
           .word = bit_width(attend.q.value->type.dtype) / 8,
           .attention = true};
+}
+
+int64_t product_shared_bytes(const ProductNode& product, int64_t word) {
+  if (product.warpgroups) {
+    constexpr int kTurns = 2;  // warpgroups
+    return product.stages * ((product.rows + product.columns) * product.depth * word + 2 * kBarrierBytes) +
+           (takes_turns(product) ? kTurns * kBarrierBytes : 0);
+  }
+  if (product.atom != Atom::Fma) return product.stages * (product.rows + product.columns) * product.depth * word;
+  const int64_t pack = word == 1 ? 4 : 1, packed = pack * word;  // a slot is [k][line], lines padded by 16 bytes
+  return product.stages * (product.depth / pack) * ((product.rows + product.columns) * packed + 32);
+}
+
+int64_t attend_shared_bytes(const AttendNode& attend, int64_t word) {
+  if (attend.warpgroups)
+    return attend.queries * attend.depth * word +
+           attend.stages * attend.keys * std::max(attend.depth, attend.columns) * word +
+           (2 * attend.stages + 3) * kBarrierBytes;
+  if (attend.atom == Atom::Fma) {  // lines of a slot padded by 16 bytes, and the weights
+    const int64_t line = attend.depth * 4 + 16, value_line = attend.columns * 4 + 16;
+    return attend.queries * (line + attend.keys * 4 + 16) + attend.stages * attend.keys * (line + value_line);
+  }
+  return (attend.queries * attend.depth + attend.stages * attend.keys * (attend.depth + attend.columns)) * word;
+}
+
+int64_t product_shared_bytes(const ProductNode& product) {
+  return product_shared_bytes(product, bit_width(product.a.value->type.dtype) / 8);
+}
+int64_t attend_shared_bytes(const AttendNode& attend) {
+  return attend_shared_bytes(attend, bit_width(attend.q.value->type.dtype) / 8);
 }
 
 int rows_held(const TileLayout& tile) { return tile.atom == Atom::Fma ? tile.rows / (2 * tile.warp_rows) : 2; }

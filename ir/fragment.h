@@ -33,6 +33,13 @@ constexpr bool takes_turns(const Tile& tile) {
   return tile.warpgroups && tile.warp_rows == 4;
 }
 
+// Shared memory that they take, as codegen/cuda/device/ has it, where static_asserts hold these to it. `word`: bytes of
+// an operand's element.
+int64_t product_shared_bytes(const ProductNode&, int64_t word);
+int64_t attend_shared_bytes(const AttendNode&, int64_t word);
+int64_t product_shared_bytes(const ProductNode&);
+int64_t attend_shared_bytes(const AttendNode&);
+
 struct FragmentPlace {
   Expr row, column;  // within the tile
 };

@@ -26,6 +26,8 @@ const std::vector<Pass>& graph_passes() {
        "a product, a softmax and a product are one kernel that never stores the scores"},
       {"narrow-attention", narrow_attention,
        "tensor cores take 16-bit numbers as they are, before they were widened; once attention has its name"},
+      {"open-attention", open_attention,
+       "heads too wide for a GPU's tiles; once they are of 16 bits, before halves are widened"},
       {"fold-batch-norms", fold_batch_norms, "a scale and a shift of channels vanish into weights and bias"},
       {"intern-strings", intern_strings, "strings are numbers of texts: kernels do not know them"},
       {"widen-subbytes", widen_subbytes, "2- and 4-bit numbers are computed in bytes: kernels do not know them"},

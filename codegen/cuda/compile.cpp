@@ -42,7 +42,14 @@ KernelResources launch_of(const loops::Kernel& kernel, const std::string& name) 
           .shared_bytes = shared_bytes(kernel)};
 }
 
-std::vector<Unit> units_of(const Program& program, uint32_t level, bool strict_math) {
+// What no device of the level has, a tile must not ask for.
+void check_shared(const KernelResources& launch, const Target& target) {
+  LPD_CHECK(launch.shared_bytes <= target.shared_bytes, "kernel '{}' takes {} bytes of shared memory, {} has {}",
+            launch.kernel, launch.shared_bytes, target.name, target.shared_bytes);
+}
+
+std::vector<Unit> units_of(const Level& of, uint32_t level, bool strict_math) {
+  const Program& program = of.program;
   std::vector<Unit> units;
   size_t cost = 0;  // of the last one
   for (uint32_t i = 0; i < program.kernels.size(); ++i) {
@@ -54,6 +61,7 @@ std::vector<Unit> units_of(const Program& program, uint32_t level, bool strict_m
     }
     units.back().text += text + "\n";
     units.back().kernels.push_back(launch_of(program.kernels[i], name));
+    check_shared(units.back().kernels.back(), of.target);
   }
   for (Unit& unit : units) unit.text = unit_text(unit.text);
   return units;
@@ -124,7 +132,7 @@ std::vector<Image> compile_images(const std::vector<Level>& levels, const Artifa
   std::vector<Task> tasks;
   for (uint32_t level = 0; level < levels.size(); ++level) {
     Nvrtc::get().must_support(levels[level].target.images);
-    const std::vector<Unit> units = units_of(levels[level].program, level, options.strict_math);
+    const std::vector<Unit> units = units_of(levels[level], level, options.strict_math);
     for (const std::string& architecture : levels[level].target.images)
       for (const Unit& unit : units) tasks.push_back({level, architecture, unit});
   }

@@ -1,5 +1,5 @@
-// Shared memory of a block: what an Alloc or a collective takes lies behind what is in scope. The sizes are those of
-// codegen/cuda/device/, where static_asserts hold them to it.
+// Shared memory of a block: what an Alloc or a collective takes lies behind what is in scope. What a
+// collective takes, ir/fragment.h says.
 #pragma once
 
 #include "codegen/cuda/tensor_maps.h"
@@ -12,8 +12,6 @@ inline int64_t aligned_shared(int64_t bytes) {
   return (bytes + kSharedAlignment - 1) / kSharedAlignment * kSharedAlignment;
 }
 
-int64_t product_shared_bytes(const loops::ProductNode&);
-int64_t attend_shared_bytes(const loops::AttendNode&);
 // Before the rest: where results wait for the copy engine, which stores them.
 int64_t staging_bytes(const loops::Kernel&, const MappedOperands&);
 int64_t combine_shared_bytes(const loops::StmtNode&, int threads);

@@ -59,7 +59,7 @@ void print_tile_type(Text& text, const loops::Kernel& kernel, const loops::StmtN
   text.line("typedef {} tile;", p ? type_of(*p, statement.buffer->element.dtype, kernel.threads) : type_of(*a));
   text.line("static_assert({}tile::shared_bytes == {}, \"shared memory\");",
             a && a->warpgroups ? fmt::format("tile::rows == {} && ", a->queries) : "",
-            p ? product_shared_bytes(*p) : attend_shared_bytes(*a));
+            p ? loops::product_shared_bytes(*p) : loops::attend_shared_bytes(*a));
 }
 
 }  // namespace lapidary::codegen::cuda

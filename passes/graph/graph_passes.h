@@ -14,6 +14,7 @@ bool drop_dead(Module&, const Options&);
 bool recognise_composites(Module&, const Options&);
 bool recognise_attention(Module&, const Options&);
 bool narrow_attention(Module&, const Options&);
+bool open_attention(Module&, const Options&);
 bool fold_batch_norms(Module&, const Options&);
 bool intern_strings(Module&, const Options&);
 bool widen_subbytes(Module&, const Options&);

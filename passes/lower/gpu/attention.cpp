@@ -5,6 +5,7 @@
 #include "ir/error.h"
 #include "ir/fragment.h"
 #include "passes/lower/gpu/attention_split.h"
+#include "passes/lower/gpu/attention_tiles.h"
 #include "passes/lower/gpu/gpu.h"
 #include "passes/lower/gpu/operand.h"
 #include "passes/lower/gpu/threads.h"
@@ -16,41 +17,11 @@ using namespace loops;
 
 namespace {
 
-struct Tile {
-  int queries, keys, warps, stages, multiple;  // multiple: of the widths of heads
-  bool warpgroups;
-};
-constexpr Tile kOfRows = {SplitAttention::kMostRows, 64, 1, 2, 16, false};
-constexpr Tile kOfFloats = {64, 64, 4, 2, 16, false}, kOfHalves = {64, 64, 4, 2, 16, false};
 constexpr int kFewQueries = 64;  // that leave a tile of warpgroups half empty
-
-int rounded_up(int64_t extent, int multiple) { return static_cast<int>((extent + multiple - 1) / multiple) * multiple; }
-
-// What tensor cores multiply; F32 where they do not.
-DType attention_factor(const Target& target, const Op& op) {
-  const DType dtype = op.operand(0)->type.dtype;
-  return bit_width(dtype) == 16 && target.capability >= 80 ? dtype : DType::F32;
-}
-
-// Heads are padded to whole panels of 64; wider ones leave no room for the scores in registers.
-std::optional<Tile> tile_of_warpgroups(const Target& target, const Op& op) {
-  constexpr int kPanel = 64, kWidest = 128, kMostStages = 6, kBarrierBytes = 256;
-  const bool hopper = target.capability == 90 && target.capability_only;
-  if (!hopper || attention_factor(target, op) == DType::F32) return std::nullopt;
-  const int depth = rounded_up(*lapidary::value_of(op.operand(0)->type.shape[3]), kPanel),
-            columns = rounded_up(*lapidary::value_of(op.operand(2)->type.shape[3]), kPanel);
-  if (std::max(depth, columns) > kWidest) return std::nullopt;
-  const int keys = op.params.number_or("softcap", 0) != 0 ? 64 : 128;  // its maths takes registers
-  Tile tile = {128, keys, 8, kMostStages, kPanel, true};
-  const int64_t slot = 2 * keys * std::max(depth, columns), queries = int64_t{2} * tile.queries * depth;
-  tile.stages =
-      static_cast<int>(std::min<int64_t>(kMostStages, (target.shared_bytes - kBarrierBytes - queries) / slot));
-  return tile;
-}
 
 class AttentionEmitter {
  public:
-  AttentionEmitter(Context& context, const Op& group, const Op& op, const Tile& tile,
+  AttentionEmitter(Context& context, const Op& group, const Op& op, const AttentionTile& tile,
                    const SplitAttention* split = nullptr)
       : dims_(context.module.dims),
         op_(op),
@@ -63,12 +34,8 @@ class AttentionEmitter {
         v_(op.operand(2)),
         factor_(attention_factor(context.target(), op)),
         head_size_(*lapidary::value_of(q_->type.shape[3])),
-        value_size_(*lapidary::value_of(v_->type.shape[3])) {
-    node_.atom = factor_ == DType::F16 ? Atom::F16 : factor_ == DType::BF16 ? Atom::BF16 : Atom::Fma;
-    node_.queries = tile.queries, node_.keys = tile.keys, node_.warps = tile.warps, node_.stages = tile.stages;
-    node_.warpgroups = tile.warpgroups;
-    node_.depth = rounded_up(head_size_, tile.multiple);
-    node_.columns = rounded_up(value_size_, node_.atom == Atom::Fma ? 32 : tile.multiple);
+        value_size_(*lapidary::value_of(v_->type.shape[3])),
+        node_(attend_node(context.target(), op, tile)) {
     node_.query = make_var("i", {}, 0, tile.queries - 1);
     node_.key = make_var("j", {}, 0, INT64_MAX / 4);
     node_.inner = make_var("d", {}, 0, node_.depth - 1);
@@ -263,7 +230,7 @@ class AttentionEmitter {
 
   DimPool& dims_;
   const Op& op_;
-  Tile tile_;
+  AttentionTile tile_;
   const SplitAttention* split_;  // null: a task has all keys
   KernelBuilder builder_;
   GroupEmitter emit_;
@@ -281,11 +248,10 @@ class AttentionEmitter {
 LoweredGroup lower_attention(Context& context, const Op& group) {
   const Op& op = anchor_of(group);
   DimPool& dims = context.module.dims;
-  const bool halves = attention_factor(context.target(), op) != DType::F32;
   const Shape &q = op.operand(0)->type.shape, &v = op.operand(2)->type.shape;
   LoweredStep step;
   bool all = false;  // cases have a variant
-  const auto add_variant = [&](const Tile& tile, Dim when, const SplitAttention* split = nullptr) {
+  const auto add_variant = [&](const AttentionTile& tile, Dim when, const SplitAttention* split = nullptr) {
     if (all || lapidary::value_of(when) == 0) return;
     const bool always = lapidary::value_of(when) == 1;
     std::optional<LoweredVariant> variant =
@@ -294,11 +260,11 @@ LoweredGroup lower_attention(Context& context, const Op& group) {
     all = variant && always;
   };
   const SplitAttention split = split_attention(dims, context.target(), op);
-  if (halves) add_variant(kOfRows, split.when, &split);
+  if (const auto tile = attention_tile_of_few(context.target(), op)) add_variant(*tile, split.when, &split);
   const bool splits = !step.variants.empty();
-  if (const auto tile = tile_of_warpgroups(context.target(), op))
+  if (const auto tile = attention_tile_of_warpgroups(context.target(), op))
     add_variant(*tile, dims.less(dims.constant(kFewQueries), q[2]));
-  add_variant(halves ? kOfHalves : kOfFloats, dims.constant(1));
+  if (const auto tile = attention_tile(context.target(), op)) add_variant(*tile, dims.constant(1));
   if (!all) return lowering::lower_attention(context, group);
   step.flops = dims.product(
       std::vector<Dim>{dims.constant(2), dims.add(q[3], v[3]), q[0], q[1], q[2], op.operand(1)->type.shape[2]});

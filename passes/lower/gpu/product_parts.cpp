@@ -12,7 +12,9 @@ namespace {
 class SumEmitter : ProductKernel {
  public:
   SumEmitter(Context& context, const Op& group, const ProductForm& form, const Tile& tile, SplitDepth split)
-      : ProductKernel(context, group, form, tile, "sum_of_parts"), split_(split) {}
+      : ProductKernel(context, group, form, tile, "sum_of_parts"), split_(split) {
+    builder_.for_gpu = true;
+  }
 
   LoweredVariant emit(Dim when) {
     int lanes = 4;

@@ -70,6 +70,13 @@ int64_t clocks_in_parts(const GpuModel& gpu, const Tile& tile, ProductSize size,
   return clocks(gpu, tile, size) + gpu.kernel_start + bytes / gpu.memory_bytes;
 }
 
+bool fits(const Target& target, const Tile& tile) {
+  loops::ProductNode node;
+  node.atom = tile.atom, node.rows = tile.rows, node.columns = tile.columns, node.depth = tile.depth;
+  node.warp_rows = tile.warp_rows, node.stages = tile.stages, node.warpgroups = tile.warpgroups;
+  return loops::product_shared_bytes(node, bit_width(tile.factor) / 8) <= target.shared_bytes;
+}
+
 // Are there registers for what a thread computes of b beside its part of the result?
 bool has_room_for_b(const Tile& tile) {
   constexpr int kMost = 96;
@@ -110,7 +117,7 @@ TileChoice choose_tile(const Target& target, passes::F32Products f32, DType fact
   int best_parts = 1;
   const auto consider = [&](std::span<const Tile> tiles) {
     for (const Tile& tile : tiles) {
-      if (size.computes_b && !has_room_for_b(tile)) continue;
+      if (!fits(target, tile) || (size.computes_b && !has_room_for_b(tile))) continue;
       if (tile.warpgroups && 2 * size.rows <= tile.rows) continue;  // it would multiply zeros above all
       for (int parts = 1; parts <= most_parts && (parts == 1 || size.depth / parts >= kLeastDepth); ++parts) {
         const int64_t reckoned = clocks_in_parts(gpu_model(target.capability), tile, size, parts);
