@@ -238,8 +238,8 @@ int run(Arguments& arguments) {
   const EntryPoint& step = entry_of(compiled.program, "train_step");
   settings.loss_output = index_of(outputs, step.outputs[0].name);
   if (step.outputs.size() > 1) settings.correct_output = index_of(outputs, step.outputs[1].name);
-  settings.rate_factor = [schedule = arguments.compile.train->schedule](int64_t done) {
-    return train::schedule_factor(schedule, done);
+  settings.rate_factor = [updates = arguments.compile.train->updates](int64_t done) {
+    return train::schedule_factor(updates.schedule, done / updates.accumulate);
   };
   settings.interrupted = &interrupted;
   const int64_t steps = settings.epochs * TrainingRun::steps_per_epoch(settings, std::ssize(data.train.rows));

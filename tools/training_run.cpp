@@ -115,12 +115,13 @@ void TrainingRun::one_step() {
   for (int64_t i = first; i < first + count; ++i)
     rows.push_back(train_.rows[static_cast<size_t>(settings_.shuffle ? order_[static_cast<size_t>(i)] : i)]);
   double rate = 0;
-  int64_t done = progress_.position;
+  int64_t done = -1;
+  // Steps are the first count among the states, the learning rate the last number.
   for (size_t i = 0; i < model_.states().size(); ++i) {
     if (model_.states()[i].kind != LPD_PROGRESS) continue;
     const HostTensor state = model_.state(static_cast<int>(i));
     if (static_cast<DType>(state.dtype) == DType::I64)
-      done = integer_of(state);
+      done = done < 0 ? integer_of(state) : done;
     else
       rate = number_of(state);
   }

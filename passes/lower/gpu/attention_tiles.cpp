@@ -53,8 +53,8 @@ AttendNode attend_node(const Target& target, const Op& op, const AttentionTile& 
   node.queries = tile.queries, node.keys = tile.keys, node.warps = tile.warps, node.stages = tile.stages;
   node.warpgroups = tile.warpgroups;
   node.depth = rounded_up(*lapidary::value_of(op.operand(0)->type.shape[3]), tile.multiple);
-  node.columns = rounded_up(*lapidary::value_of(op.operand(2)->type.shape[3]),
-                            node.atom == Atom::Fma ? 32 : tile.multiple);
+  node.columns =
+      rounded_up(*lapidary::value_of(op.operand(2)->type.shape[3]), node.atom == Atom::Fma ? 32 : tile.multiple);
   return node;
 }
 
