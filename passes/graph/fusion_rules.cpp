@@ -119,7 +119,7 @@ bool is_kernels_linear_attention(const Op& op) {
   return q.dtype == DType::F32 && value_of(q.shape[2]) && value_of(state.shape[1]) && value_of(state.shape[2]);
 }
 
-// Of f32, and of directions and units whose numbers are known now.
+// Over f32, of directions and units whose numbers are known now.
 bool is_kernels_recurrence(const Op& op) {
   const Type& h0 = op.operand(2)->type;
   return h0.dtype == DType::F32 && value_of(h0.shape[0]) && value_of(h0.shape[2]);

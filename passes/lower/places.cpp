@@ -100,8 +100,9 @@ void FunctionLowering::place_result(const Value* result) {
   if (!places_.contains(whole)) places_[whole] = new_place(physical_bytes(module_.dims, whole->type));
   make_room(whole, places_[whole]);
   if (whole == result) return;
-  places_[result] = places_[whole];
-  if (value_of(offset) != 0) places_[result].offset = offset;
+  BufferRef place = places_[whole];  // which may lie in a stack's row itself
+  if (value_of(offset) != 0) place.offset = place.offset ? module_.dims.add(place.offset, offset) : offset;
+  places_[result] = place;
 }
 
 // --- parts of concats --------------------------------------------------------------------------------------------
