@@ -4,7 +4,7 @@
     untrained.py        (needs: numpy, onnx, scikit-learn for its digits, pillow to write pictures)
 
 x [N, 1, 8, 8] in 0..1 → conv 16 → relu → conv 32 → relu → maxpool → dense 32 → relu → dense 10 → softmax. 1,500 of the 1,797
-pictures are to train with; the rest are held out, and 20 of those become pictures/DIGIT_NUMBER.png. scripts/demo trains it.
+pictures are to train with; the rest are held out, and 20 of those become pictures/DIGIT_NUMBER.png. scripts/demo trains it as digits.onnx was trained.
 """
 import os
 

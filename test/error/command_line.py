@@ -114,7 +114,7 @@ FULL = [compile_(f"disk full after {size} bytes", "model.onnx -o out.so", FILE, 
 
 COMMANDS = [
     Command("no command", [], USAGE, ["lapidary: a subcommand is required"]),
-    Command("unknown command", ["cut"], USAGE, ["lapidary: there is no command 'cut'; there are compile, run, bench, inspect, operators"]),
+    Command("unknown command", ["cut"], USAGE, ["lapidary: there is no command 'cut'; there are compile, run, train, bench, inspect, operators"]),
     Command("command of control characters", ["\x1b[31m"], USAGE, [r"lapidary: there is no command '\x1b[31m'; there are"]),
     Command("version", ["--version"], FINE, [], output="."),
     inspect("hint without a number", "--hint N= symbols.onnx", USAGE, "--hint takes SYMBOL=128, got 'N='"),
