@@ -59,21 +59,9 @@ def time_torch(args):
     sys.path.insert(0, HERE)
     import torch
     import train_peers
-    from torch import nn
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    model, x, (optimizer_class, options) = train_peers.case(args.case)
-    labels = torch.randint(0, 10, (x.shape[0],))
-    optimizer, loss_of = optimizer_class(model.parameters(), **options), nn.CrossEntropyLoss()
-    run = torch.compile(model) if args.compile else model
-
-    def step():
-        optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(run(x), labels)
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
-
+    step = train_peers.training_step(args.case, args.compile)
     before = peak_mb()[1]
     step()
     step()
