@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ir/error.h"
+#include "passes/train/axes.h"
 #include "passes/train/differentiate.h"
 
 namespace lapidary::train {
@@ -146,8 +147,7 @@ void pad(Gradients& gradients, const Op& op) {
     Value* inner = b.pad(g, less_lo, less_hi);
     gradients.add(x, inner);
     if (op.operands.size() < 2 || !gradients.wants(op.operand(1))) return;
-    std::vector<int64_t> all;
-    for (int axis = 0; axis < g->type.rank(); ++axis) all.push_back(axis);
+    const std::vector<int64_t> all = all_axes(g);
     Value* outside = b.sub(b.reduce(OpKind::ReduceSum, g, all), b.reduce(OpKind::ReduceSum, inner, all));
     return gradients.add(op.operand(1), b.reshape(outside, op.operand(1)->type.shape));
   }

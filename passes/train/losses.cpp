@@ -1,21 +1,15 @@
 #include "passes/train/losses.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "ir/error.h"
+#include "passes/train/axes.h"
 
 namespace lapidary::train {
 
 namespace {
 
 bool is_classifier(const std::string& loss) { return loss == "softmax_cross_entropy" || loss == "nll"; }
-
-std::vector<int64_t> all_axes(const Value* x) {
-  std::vector<int64_t> axes(static_cast<size_t>(x->type.rank()));
-  std::iota(axes.begin(), axes.end(), 0);
-  return axes;
-}
 
 Value* mean(GraphBuilder& b, Value* x) { return b.reduce(OpKind::ReduceMean, x, all_axes(x)); }
 Value* sum(GraphBuilder& b, Value* x) { return b.reduce(OpKind::ReduceSum, x, all_axes(x)); }

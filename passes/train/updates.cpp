@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "ir/error.h"
+#include "passes/train/axes.h"
 
 namespace lapidary::train {
 
@@ -11,12 +12,6 @@ namespace {
 // Of Micikevicius et al., "Mixed Precision Training", 2018, as PyTorch's GradScaler has them.
 constexpr double kFirstScale = 65536, kGrowth = 2, kBackoff = 0.5;
 constexpr int64_t kGrowsAfter = 2000;
-
-std::vector<int64_t> all_axes(const Value* x) {
-  std::vector<int64_t> axes;
-  for (int axis = 0; axis < x->type.rank(); ++axis) axes.push_back(axis);
-  return axes;
-}
 
 Value* both(GraphBuilder& b, Value* x, Value* y) { return !x ? y : !y ? x : b.scalar_op(ScalarOp::And, {x, y}); }
 
