@@ -10,6 +10,7 @@
 
 #include "passes/graph/clusters.h"
 #include "passes/graph/graph_passes.h"
+#include "passes/graph/relayout.h"
 
 namespace lapidary::passes {
 
@@ -104,16 +105,7 @@ class Order {
   }
 
   void copy_at_end(const Written& state) {
-    const Type& type = state.value->type;
-    Op& copy = insert_op(module_, body_, body_.yield().self, OpKind::Group, {state.value},
-                         {{"family", "elementwise"}, {"anchor", int64_t{0}}}, {type}, state.value->producer->origin);
-    copy.regions.push_back(std::make_unique<Region>());
-    Region& region = *copy.regions[0];
-    region.owner = &copy;
-    Value* argument = add_argument(module_, region, type);
-    Op& same = insert_op(module_, region, region.ops.end(), OpKind::Reshape, {argument}, {{"shape", type.shape}},
-                         {type}, copy.origin);
-    insert_op(module_, region, region.ops.end(), OpKind::Yield, {same.result()}, {}, {}, copy.origin);
+    Op& copy = copy_group(module_, state.value, body_.yield().self, state.value->producer->origin);
     body_.yield().set_operand(state.result, copy.result());
   }
 
