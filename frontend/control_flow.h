@@ -10,8 +10,8 @@ namespace lapidary::frontend {
 
 constexpr int64_t kMostUnrolled = 1000;  // iterations of a loop
 
-// Imported by the importer itself, not by a table of operators.
-bool has_graphs(const onnx::OpSchema&);
+// Imported by the importer itself, not by a table of operators: it holds graphs, or names values around it.
+bool needs_scope(const onnx::OpSchema&);
 int64_t nodes_in(const GraphProto&);  // with those of the graphs inside
 // The region's arguments in this order; those not listed are not used.
 void arrange_arguments(Region&, const std::vector<Value*>& order);

@@ -49,9 +49,9 @@ void Importer::load_initializers(const GraphProto& graph, Scope& scope) {
 }
 
 // Before version 4 of the IR every initializer had to be an input too.
-void Importer::note_defaults(const Scope& scope) {
+void Importer::note_defaults(const GraphProto& graph, const Scope& scope) {
   std::vector<std::string> names;
-  for (const auto& input : model_.graph().input())
+  for (const auto& input : graph.input())
     if (scope.initializers.contains(input.name())) names.push_back(fmt::format("'{}'", printable(input.name())));
   if (model_.ir_version() < 4 || names.empty()) return;
   constexpr size_t kShown = 3;
@@ -64,10 +64,10 @@ void Importer::note_defaults(const Scope& scope) {
 
 // An input with an initializer of the same name has a default value; we take it as the constant it nearly always is.
 // A sequence is as many inputs as it has parts, an optional without an element none.
-void Importer::declare_inputs(Function& function, Scope& scope) {
+void Importer::declare_inputs(const GraphProto& graph, Function& function, Scope& scope) {
   std::vector<DeclaredInput> inputs;
-  note_defaults(scope);
-  for (const auto& input : model_.graph().input())
+  note_defaults(graph, scope);
+  for (const auto& input : graph.input())
     if (!scope.initializers.contains(input.name()) && !scope.values.contains(input.name()))
       inputs.push_back(signature_.declare(input));
   for (const DeclaredInput& input : inputs)
@@ -130,23 +130,26 @@ void Importer::yield_results(Function& function, const Body& body, const Binding
   build.yield(values);
 }
 
-void Importer::import_function(const std::string& name, const Opsets& opsets, TrainingMode* training) {
+void Importer::import_function(const std::string& name, const GraphProto& graph, const Opsets& opsets,
+                               TrainingMode* training, const Updates* updates) {
   training_ = training;
   Function& function = module_->add_function(name);
   RegionWriter writer(*module_, *function.body);
   Scope scope{writer};
-  load_initializers(model_.graph(), scope);
-  for (const auto& input : model_.graph().input()) scope.declared[input.name()] = &input;
-  declare_inputs(function, scope);
+  load_initializers(graph, scope);
+  for (const auto& input : graph.input()) scope.declared[input.name()] = &input;
+  declare_inputs(graph, function, scope);
   if (report_.failed()) return;  // names are not to be trusted
-  if (training) declare_states(function, scope);
+  if (training) declare_states(graph, function, scope);
 
-  Body body = Body::of(model_.graph());
+  Body body = Body::of(graph);
   import_body(body, scope, Frame{opsets, {}, "", 0});
+  if (updates) std::erase_if(body.outputs, [&](std::string_view output) { return updates->gives(output); });
   const Bindings results = results_of(body, scope);
+  const std::vector<StateResult> states = updates ? updated_states(*updates, scope) : moved_states(function);
   sum_up_missing();
   if (!report_.failed()) yield_results(function, body, results, writer.build);
-  if (!report_.failed() && training) yield_states(function);
+  if (!report_.failed() && (training || updates)) yield_states(function, states, *module_);
 }
 
 std::unique_ptr<Module> Importer::run(const std::string& name) {
@@ -154,15 +157,18 @@ std::unique_ptr<Module> Importer::run(const std::string& name) {
   Opsets opsets(model_.opset_import(), report_);
   structure_ = check_structure(model_, report_);
   module_->name = name;
-  if (options_.training) {
+  if (options_.training && options_.training_info && model_.training_info_size() > 0) {
+    import_training_info(opsets);
+  } else if (options_.training) {
+    if (model_.training_info_size() > 0) report_.warning("training_info is left aside");
     TrainingMode inference, training{.trains = true};
-    import_function("run", opsets, &inference);
-    if (!report_.failed()) import_function("train_step", opsets, &training);
+    import_function("run", model_.graph(), opsets, &inference);
+    if (!report_.failed()) import_function("train_step", model_.graph(), opsets, &training);
     if (training.frozen_norms > 0)
       report_.warning(fmt::format("{} exported for inference: statistics stay as they are, scale and bias are trained",
                                   counted(training.frozen_norms, "batch normalisation")));
   } else {
-    import_function("run", opsets, nullptr);
+    import_function("run", model_.graph(), opsets, nullptr);
   }
   if (report_.failed()) return nullptr;
   refresh_dims(*module_);
@@ -257,16 +263,16 @@ const FunctionProto* body_of(const OpSchema& schema, int opset) {
 
 }  // namespace
 
-bool has_graphs(const OpSchema& schema) {
+bool needs_scope(const OpSchema& schema) {
   constexpr std::string_view kNames[] = {"If", "Loop", "Scan", "SequenceMap"};
   return (schema.domain().empty() && std::ranges::find(kNames, schema.Name()) != std::end(kNames)) ||
-         is_flex_attention(schema);
+         is_flex_attention(schema) || is_gradient(schema.domain(), schema.Name());
 }
 
 void Importer::note_missing(const NodeProto& node, const OpSchema* schema, int opset) {
   if (!schema) {
     if (node.domain() == "com.microsoft") ++missing_["com.microsoft." + printable(node.op_type())];
-  } else if (!has_graphs(*schema) && !find_importer(schema->domain(), schema->Name()) && !body_of(*schema, opset)) {
+  } else if (!needs_scope(*schema) && !find_importer(schema->domain(), schema->Name()) && !body_of(*schema, opset)) {
     ++missing_[schema->Name()];
   }
 }
@@ -338,9 +344,10 @@ void Importer::name_checks(size_t first, Origin origin) {
 
 Importer::Bindings Importer::import_operator(const NodeProto& proto, const OpSchema& schema, int opset,
                                              Attributes attributes, Bindings inputs, Scope& scope, const Frame& frame) {
-  if (has_graphs(schema) && !is_flex_attention(schema)) {
+  if (needs_scope(schema) && !is_flex_attention(schema)) {
     if (schema.Name() == "If") return import_if(proto, attributes, inputs[0].value, scope, frame);
     if (schema.Name() == "Loop") return import_loop(proto, attributes, inputs, scope, frame);
+    if (schema.Name() == "Gradient") return import_gradient(proto, attributes, inputs, scope);
     if (schema.Name() == "Scan") return import_scan(proto, opset, attributes, inputs, scope, frame);
     return import_sequence_map(proto, attributes, inputs, scope, frame);
   }

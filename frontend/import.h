@@ -19,11 +19,18 @@ struct ImportOptions {
   // results are the model's and the new values of its statistics. Parameters, the floating-point initializers but for
   // single numbers, are states of the module; so is the number of the step, which `train_step` reads.
   bool training = false;
+  // With training: a model that has training_info brings its own instead. `train_step` is its first algorithm together
+  // with the model, `initialize` its first initialization, where that binds anything; of further ones `train_step_2` …
+  // States are the initializers that those update.
+  bool training_info = false;
   int max_nesting = 100;
 };
 
 // Diagnostics' messages start with the file's name. Returns null exactly when diagnostics.failed().
 std::unique_ptr<Module> import_model(const std::string& path, const ImportOptions&, Diagnostics&);
+
+// Did `train_step` come of training_info, so that it moves the parameters itself?
+bool trains_itself(const Module&);
 
 // The same for ONNX's text format (tests).
 std::unique_ptr<Module> import_text(std::string_view text, const ImportOptions&, Diagnostics&);

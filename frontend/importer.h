@@ -1,7 +1,10 @@
 // Private to this folder: the importer's one walk over the bodies of a model.
 #pragma once
 
+#include <list>
+#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "frontend/import.h"
@@ -43,6 +46,13 @@ struct Frame {
 // Thrown inside import_operator when the reason has been reported already, somewhere deeper.
 struct Reported {};
 
+// What a function of training_info gives states.
+struct Updates {
+  const google::protobuf::RepeatedPtrField<onnx::StringStringEntryProto>& bindings;  // initializer → value
+  const char* field;
+  bool gives(std::string_view value) const;
+};
+
 class Importer {
  public:
   using Bindings = std::vector<Binding>;
@@ -59,10 +69,11 @@ class Importer {
 
  private:
   // --- import.cpp
-  void import_function(const std::string& name, const Opsets&, TrainingMode*);
+  void import_function(const std::string& name, const GraphProto&, const Opsets&, TrainingMode*,
+                       const Updates* updates = nullptr);
   bool check_versions() const;
-  void note_defaults(const Scope&);
-  void declare_inputs(Function&, Scope&);
+  void note_defaults(const GraphProto&, const Scope&);
+  void declare_inputs(const GraphProto&, Function&, Scope&);
   void load_initializers(const GraphProto&, Scope&);
   Binding find(std::string_view name, Scope&);
   std::optional<ConstantId> find_initializer(std::string_view name, const Scope&) const;
@@ -82,10 +93,21 @@ class Importer {
   void sum_up_missing();
 
   // --- states.cpp
+  struct StateResult {
+    int state;  // of the module
+    Value* value;
+  };
   std::set<std::string_view> statistics() const;
-  void declare_states(Function&, Scope&);
+  std::optional<State::Kind> kind_of_state(const std::string& initializer, const Constant&) const;
+  void declare_states(const GraphProto&, Function&, Scope&);
   void declare_step(Function&);
-  void yield_states(Function&);
+  std::vector<StateResult> moved_states(const Function&) const;
+  static void yield_states(Function&, const std::vector<StateResult>&, const Module&);
+
+  // --- training_info.cpp
+  void import_training_info(const Opsets&);
+  void note_states(const GraphProto& algorithm, const Updates&);
+  std::vector<StateResult> updated_states(const Updates&, Scope&);
 
   // --- if.cpp
   struct Branch;
@@ -119,6 +141,10 @@ class Importer {
   Bindings map_parts(const GraphProto&, const Bindings& inputs, Scope&, const Frame&);
   void count_unrolled(const GraphProto&);
 
+  // --- gradient.cpp
+  Bindings import_gradient(const NodeProto&, const Attributes&, const Bindings& inputs, Scope&);
+  Value* named_here(const std::string& name, Scope&);
+
   // --- flex_attention.cpp
   Bindings import_flex_attention(Node&, const Attributes&, Scope&, const Frame&);
   Value* modified(Node&, const Attributes&, const char* modifier, Value* x, Scope&, const Frame&);
@@ -131,6 +157,9 @@ class Importer {
   Signature signature_;
   Structure structure_;
   TrainingMode* training_ = nullptr;  // of the function that is being imported
+  // Of training_info: the initializers that it updates, which are the states; else those that can be trained are.
+  std::optional<std::map<std::string, State::Kind>> own_states_;
+  std::list<GraphProto> combined_;  // the model's graph with an algorithm
   std::map<const FunctionProto*, Opsets> function_opsets_;
   std::map<std::string, int>
       missing_;                  // operators we have no importer for, also where a failure before them hides them

@@ -12,7 +12,7 @@ namespace lapidary::frontend {
 namespace {
 
 Support support_of(const OpSchema& schema) {
-  if (has_graphs(schema) || find_importer(schema.domain(), schema.Name())) return Support::Direct;
+  if (needs_scope(schema) || find_importer(schema.domain(), schema.Name())) return Support::Direct;
   return schema.HasFunction() ? Support::ByDefinition : Support::None;
 }
 

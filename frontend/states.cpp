@@ -17,21 +17,28 @@ std::set<std::string_view> Importer::statistics() const {
 }
 
 // Single numbers (an epsilon, a scale) are constants of the computation.
-void Importer::declare_states(Function& function, Scope& scope) {
-  const std::set<std::string_view> statistics = this->statistics();
+std::optional<State::Kind> Importer::kind_of_state(const std::string& initializer, const Constant& constant) const {
+  if (own_states_) {
+    const auto found = own_states_->find(initializer);
+    return found == own_states_->end() ? std::nullopt : std::optional(found->second);
+  }
+  if (!is_float(constant.dtype) || constant.shape.empty()) return std::nullopt;
+  return statistics().contains(initializer) ? State::Kind::Statistic : State::Kind::Parameter;
+}
+
+void Importer::declare_states(const GraphProto& graph, Function& function, Scope& scope) {
   function.argument_states.assign(function.argument_names.size(), -1);
-  for (const TensorProto& tensor : model_.graph().initializer()) {
+  for (const TensorProto& tensor : graph.initializer()) {
     const auto found = scope.initializers.find(tensor.name());
     if (found == scope.initializers.end()) continue;
     const Constant& constant = module_->constants[found->second];
-    if (!is_float(constant.dtype) || constant.shape.empty()) continue;
+    const std::optional<State::Kind> kind = kind_of_state(tensor.name(), constant);
+    if (!kind) continue;
     auto state = std::ranges::find(module_->states, tensor.name(), &State::name);
     if (state == module_->states.end()) {
       Shape shape;
       for (int64_t extent : constant.shape) shape.push_back(module_->dims.constant(extent));
-      const bool is_statistic = statistics.contains(tensor.name());
-      module_->states.push_back({tensor.name(), is_statistic ? State::Kind::Statistic : State::Kind::Parameter,
-                                 Type::tensor(constant.dtype, shape), found->second});
+      module_->states.push_back({tensor.name(), *kind, Type::tensor(constant.dtype, shape), found->second});
       state = std::prev(module_->states.end());
     }
     scope.values[tensor.name()] = {add_argument(*module_, *function.body, state->type), false};
@@ -54,15 +61,23 @@ void Importer::declare_step(Function& function) {
   function.argument_states.push_back(static_cast<int>(module_->states.size()) - 1);
 }
 
-void Importer::yield_states(Function& function) {
+// Those that operators gave new values.
+std::vector<Importer::StateResult> Importer::moved_states(const Function& function) const {
+  std::vector<StateResult> states;
+  for (size_t i = 0; training_ && i < function.body->arguments.size(); ++i) {
+    const auto next = training_->next.find(function.body->arguments[i].get());
+    if (next != training_->next.end()) states.push_back({function.state_of_argument(i), next->second});
+  }
+  return states;
+}
+
+void Importer::yield_states(Function& function, const std::vector<StateResult>& states, const Module& module) {
   Op& yield = function.body->yield();
   function.result_states.assign(yield.operands.size(), -1);
-  for (size_t i = 0; i < function.body->arguments.size(); ++i) {
-    const auto next = training_->next.find(function.body->arguments[i].get());
-    if (next == training_->next.end()) continue;
-    yield.add_operand(next->second);
-    function.result_names.push_back(function.argument_names[i]);
-    function.result_states.push_back(function.state_of_argument(i));
+  for (const auto& [state, value] : states) {
+    yield.add_operand(value);
+    function.result_names.push_back(module.states[static_cast<size_t>(state)].name);
+    function.result_states.push_back(state);
   }
 }
 

@@ -85,6 +85,17 @@ void Checker::define_results(const Body& body, Names& names) {
   }
 }
 
+// The names a Gradient reads beside its inputs: of xs, zs and y.
+std::vector<std::string_view> names_in_attributes(const NodeProto& node) {
+  std::vector<std::string_view> names;
+  if (!is_gradient(node.domain(), node.op_type())) return names;
+  for (const AttributeProto& attribute : node.attribute()) {
+    names.insert(names.end(), attribute.strings().begin(), attribute.strings().end());
+    if (attribute.name() == "y") names.push_back(attribute.s());
+  }
+  return names;
+}
+
 // For each node the nodes of this body that produce what it, or a graph inside it, uses.
 std::vector<std::vector<int>> Checker::dependencies(const Body& body, const Names& names,
                                                     std::vector<std::string_view>& captures) {
@@ -106,6 +117,8 @@ std::vector<std::vector<int>> Checker::dependencies(const Body& body, const Name
           node, 0,
           fmt::format("input {} {} is not produced by any node, input or initializer", k, shown(node.input(k))));
     }
+    for (std::string_view name : names_in_attributes(node))
+      if (!use(name)) report_.error(node, 0, fmt::format("names {}, which is no value of the graph", shown(name)));
     auto inside = [&](const AttributeProto& attribute, const GraphProto& graph) {
       std::string where = fmt::format("{}, {}", describe(node, 0), printable(attribute.name()));
       for (std::string_view name : check(Body::of(graph), &names, where)) use(name);
@@ -234,6 +247,10 @@ std::vector<int> Structure::order_of(const Body& body) const {
   std::vector<int> identity(body.nodes->size());
   std::iota(identity.begin(), identity.end(), 0);
   return identity;
+}
+
+void check_graph(const GraphProto& graph, const std::string& what, Structure& structure, Report& report) {
+  Checker(structure, report).check(Body::of(graph), nullptr, what);
 }
 
 Structure check_structure(const ModelProto& model, Report& report) {

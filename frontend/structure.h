@@ -26,6 +26,9 @@ struct Body {
   static Body of(const FunctionProto&);
 };
 
+// A node that names values in its attributes xs, zs and y (gradient.cpp).
+bool is_gradient(std::string_view domain, std::string_view op_type);
+
 using FunctionId = std::tuple<std::string_view, std::string_view, std::string_view>;  // domain, name, overload
 // "" and "ai.onnx" are the same domain.
 std::string_view canonical_domain(std::string_view);
@@ -43,6 +46,8 @@ struct Structure {
 };
 
 Structure check_structure(const ModelProto&, Report&);
+// The same of another graph of the model.
+void check_graph(const GraphProto&, const std::string& what, Structure&, Report&);
 // Recursion, depth and expansion of the model's functions (functions.cpp).
 void check_functions(const ModelProto&, const Structure&, Report&);
 

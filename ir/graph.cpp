@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "ir/error.h"
 
@@ -360,6 +361,15 @@ void move_before(Op& op, Region& into, std::list<Op>::iterator before) {
   for (const auto& value : op.results) value->region = &into;
 }
 
+Op& clone_op(Module& module, const Op& op, std::span<Value* const> operands, Region& into,
+             std::list<Op>::iterator before) {
+  Copy copy{module, {}, {}};
+  for (size_t i = 0; i < operands.size(); i++) copy.values[op.operands[i]] = operands[i];
+  copy.op(op, into, before);
+  copy.finish();
+  return *std::prev(before);
+}
+
 std::vector<Value*> inline_region(Module& module, const Region& from, std::span<Value* const> arguments, Region& into,
                                   std::list<Op>::iterator before) {
   LPD_CHECK(arguments.size() == from.arguments.size(), "a region of {} arguments is given {}", from.arguments.size(),
@@ -375,6 +385,35 @@ std::vector<Value*> inline_region(Module& module, const Region& from, std::span<
     return mapped(op.operands, copy.values);
   }
   LPD_UNREACHABLE("a region without yield");
+}
+
+Slice slice_between(Module& module, std::span<Value* const> leaves, Value* result) {
+  Slice slice{std::make_unique<Region>(), {}};
+  Copy copy{module, {}, {}};
+  const auto add = [&](const Value* value) {
+    Value* argument = add_argument(module, *slice.region, value->type);
+    argument->elements = value->elements;
+    copy.values[value] = argument;
+  };
+  for (const Value* leaf : leaves) add(leaf);
+  std::unordered_set<const Op*> needed;
+  std::vector<Value*> reached = {result};
+  while (!reached.empty()) {
+    Value* value = reached.back();
+    reached.pop_back();
+    if (copy.values.contains(value)) continue;
+    if (!value->producer) {
+      add(value);
+      slice.others.push_back(value);
+    } else if (needed.insert(value->producer).second) {
+      reached.insert(reached.end(), value->producer->operands.begin(), value->producer->operands.end());
+    }
+  }
+  for (const Op& op : result->region->ops)
+    if (needed.contains(&op)) copy.op(op, *slice.region, slice.region->ops.end());
+  insert_op(module, *slice.region, slice.region->ops.end(), OpKind::Yield, {copy.values.at(result)}, {}, {}, 0);
+  copy.finish();
+  return slice;
 }
 
 std::unique_ptr<Region> clone_region(Module& module, const Region& from) {

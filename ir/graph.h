@@ -236,10 +236,18 @@ Op& insert_op(Module&, Region&, std::list<Op>::iterator before, OpKind, std::vec
               std::vector<Type> result_types, Origin);
 void erase_op(Op&);                                                   // its results must have no uses
 void move_before(Op&, Region& into, std::list<Op>::iterator before);  // within or across regions of one module
+Op& clone_op(Module&, const Op&, std::span<Value* const> operands, Region& into, std::list<Op>::iterator before);
 // Copies the ops of `from` (not its yield) before `before`, arguments replaced by `arguments`; returns what its yield
 // yields.
 std::vector<Value*> inline_region(Module&, const Region& from, std::span<Value* const> arguments, Region& into,
                                   std::list<Op>::iterator before);
 std::unique_ptr<Region> clone_region(Module&, const Region&);
+// A copy of what computes `result` from `leaves`, values of one region, and whatever else it reads: its arguments are
+// the leaves, then `others`, the rest of the region's own arguments that it needs.
+struct Slice {
+  std::unique_ptr<Region> region;
+  std::vector<Value*> others;
+};
+Slice slice_between(Module&, std::span<Value* const> leaves, Value* result);
 
 }  // namespace lapidary

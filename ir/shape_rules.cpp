@@ -3,6 +3,7 @@
 #include "ir/shape_rules.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "ir/error.h"
 
@@ -60,6 +61,12 @@ bool settled_by_limit(Module& module, Dim a, Dim b) {
 }
 
 }  // namespace
+
+std::vector<int64_t> all_axes(const Value* x) {
+  std::vector<int64_t> axes(static_cast<size_t>(x->type.rank()));
+  std::iota(axes.begin(), axes.end(), 0);
+  return axes;
+}
 
 void require_equal(Module& module, Dim a, Dim b, std::string_view what) {
   if (known_equal(a, b) || settled_by_limit(module, a, b)) return;

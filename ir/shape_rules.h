@@ -17,6 +17,8 @@ Shape broadcast_shapes(Module&, const Shape&, const Shape&);  // trailing axes a
 // `extent` must be 1 or `result`; the results of broadcast_extent are known to fit what they were made of.
 void require_broadcasts(Module&, Dim extent, Dim result);
 
+std::vector<int64_t> all_axes(const Value*);  // 0 … rank - 1
+
 std::string to_string(const Shape&);  // "[N, 3]"
 std::optional<std::vector<int64_t>> constant_extents(const Shape&);
 

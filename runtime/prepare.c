@@ -6,7 +6,14 @@
 
 /* --- dims ---------------------------------------------------------------------------------------------------- */
 
-/* Each symbol is an extent of an input that every entry has. */
+static int takes_inputs(const lpd_model *model, const lpd_entry *entry) {
+  for (uint32_t i = 0; i < entry->slot_count; ++i)
+    if (model->integer_slots[entry->first_slot + i] < model->input_count) return 1;
+  return 0;
+}
+
+/* Each symbol is an extent of an input that every entry has that takes any; to one that takes none it does not matter
+ * what they are. */
 static lpd_status read_symbols(lpd_instance *instance, uint32_t entry) {
   const lpd_model *model = instance->model;
   char text[LPD_SLOT_TEXT];
@@ -18,7 +25,8 @@ static lpd_status read_symbols(lpd_instance *instance, uint32_t entry) {
   }
   for (uint32_t i = 0; i < model->symbol_count; ++i) {
     const lpd_dim extent = model->dims[model->symbol_slots[i]];
-    instance->dims[model->symbol_slots[i]] = instance->slots[extent.a].dims[extent.b];
+    instance->dims[model->symbol_slots[i]] =
+        instance->slots[extent.a].bound ? instance->slots[extent.a].dims[extent.b] : 1;
   }
   return LPD_OK;
 }
@@ -63,6 +71,10 @@ static lpd_status compute_dims(lpd_instance *instance, uint32_t entry) {
   if (status) return status;
   if (lpd_evaluate_dims(model->dims, model->dim_count, model->constants, instance->dims))
     return lpd_fail(instance, LPD_LIMIT, "a size overflows for these input shapes");
+  if (!takes_inputs(model, &model->entries[entry])) {
+    ++instance->dims_version;
+    return LPD_OK;
+  }
   if ((status = check_input_extents(instance))) return status;
   for (uint32_t i = 0; i < model->check_count; ++i)
     if (instance->dims[model->checks[i].slot] == 0)

@@ -125,7 +125,7 @@ void TableBuilder::add_entry(const EntryPoint& entry) {
     integer_slots_.push_back(static_cast<uint32_t>(inputs_.size()) + index_of(outputs_, output.name));
   table.slot_count = static_cast<uint32_t>(integer_slots_.size()) - table.first_slot;
   for (Dim symbol : dims_.symbols())
-    if (std::ranges::none_of(entry.inputs, [&](const TensorInfo& input) {
+    if (!entry.inputs.empty() && std::ranges::none_of(entry.inputs, [&](const TensorInfo& input) {
           return std::ranges::find(input.shape, symbol) != input.shape.end();
         }))
       throw Error(Fault::Unsupported,

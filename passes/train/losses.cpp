@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "ir/error.h"
-#include "passes/train/axes.h"
+#include "ir/shape_rules.h"
 
 namespace lapidary::train {
 

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
+#include "ir/differentiate.h"
 #include "ir/error.h"
 #include "passes/train/autocast.h"
-#include "passes/train/differentiate.h"
 
 namespace lapidary::train {
 

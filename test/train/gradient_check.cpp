@@ -6,10 +6,10 @@
 #include <cmath>
 #include <numeric>
 
+#include "ir/differentiate.h"
 #include "ir/error.h"
 #include "ir/text.h"
 #include "ir/verifier.h"
-#include "passes/train/differentiate.h"
 #include "test/passes/model.h"
 #include "test/passes/program_runner.h"
 
@@ -41,7 +41,7 @@ void build_loss(Differentiated& of, const std::vector<Argument>& arguments, cons
   b.origin = of.model.module.add_origin({.node = "tested", .op_type = "Test", .opset = 1});
   std::vector<Value*> results = {weighted_sum(b, build(b, values))};
   if (gradients)
-    for (Value* gradient : train::differentiate(b, results[0], of.wanted)) results.push_back(gradient);
+    for (Value* gradient : differentiate(b, results[0], of.wanted)) results.push_back(gradient);
   for (size_t i = 1; i < results.size(); ++i)
     if (!results[i]) results[i] = b.splat(of.wanted[i - 1]->type.dtype, of.wanted[i - 1]->type.shape, 0);
   of.model.result(results);

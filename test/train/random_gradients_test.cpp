@@ -5,12 +5,12 @@
 #include <cmath>
 #include <random>
 
+#include "ir/differentiate.h"
 #include "ir/error.h"
 #include "ir/program_interpreter.h"
 #include "ir/text.h"
 #include "ir/verifier.h"
 #include "passes/pipeline.h"
-#include "passes/train/differentiate.h"
 #include "test/passes/random_graphs.h"
 #include "test/train/gradient_check.h"
 
@@ -31,7 +31,7 @@ RandomGraph graph_of_loss(uint64_t seed, bool gradients) {
   std::vector<Value*> results = {test::weighted_sum(b, run.body->results())}, wanted;
   for (const auto& argument : run.body->arguments) wanted.push_back(argument.get());
   if (gradients) {
-    for (Value* gradient : train::differentiate(b, results[0], wanted)) results.push_back(gradient);
+    for (Value* gradient : differentiate(b, results[0], wanted)) results.push_back(gradient);
     for (size_t i = 0; i < wanted.size(); ++i)
       if (!results[i + 1]) results[i + 1] = b.splat(wanted[i]->type.dtype, wanted[i]->type.shape, 0);
   }

@@ -1,7 +1,7 @@
 // Gradients of convolutions and pooling.
-#include "passes/train/differentiate.h"
+#include "ir/differentiate.h"
 
-namespace lapidary::train {
+namespace lapidary {
 
 namespace {
 
@@ -198,4 +198,4 @@ GradientRule window_rule(const Op& op) {
   }
 }
 
-}  // namespace lapidary::train
+}  // namespace lapidary

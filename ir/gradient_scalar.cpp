@@ -1,9 +1,9 @@
 // Gradients of scalar operations and conversions. g is the gradient of the result y of operands a, b, c.
 #include <cmath>
 
-#include "passes/train/differentiate.h"
+#include "ir/differentiate.h"
 
-namespace lapidary::train {
+namespace lapidary {
 
 namespace {
 
@@ -184,4 +184,4 @@ GradientRule scalar_rule(const Op& op) {
   return is_scalar_op(op.kind) && has_rule(scalar_op(op.kind)) ? scalar : nullptr;
 }
 
-}  // namespace lapidary::train
+}  // namespace lapidary

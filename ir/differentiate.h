@@ -12,7 +12,7 @@
 
 #include "ir/graph_builder.h"
 
-namespace lapidary::train {
+namespace lapidary {
 
 class Gradients {
  public:
@@ -61,4 +61,4 @@ std::vector<Value*> pull_back(GraphBuilder&, std::vector<Seed>, std::span<Value*
 // Gradients of `loss`, a float of rank 0, in the same way.
 std::vector<Value*> differentiate(GraphBuilder&, Value* loss, std::span<Value* const> wanted);
 
-}  // namespace lapidary::train
+}  // namespace lapidary

@@ -2,11 +2,11 @@
 // done for all steps at once. (Hochreiter and Schmidhuber 1997; Graves and Schmidhuber 2005.)
 #pragma once
 
-#include "passes/train/differentiate.h"
+#include "ir/differentiate.h"
 
-namespace lapidary::train {
+namespace lapidary {
 
 // Of a composite `recurrent`: null where its body's own gradient must do, for cells other than lstm and told lengths.
 GradientRule recurrent_rule(const Op&);
 
-}  // namespace lapidary::train
+}  // namespace lapidary

@@ -8,11 +8,11 @@
 //   dc += dh·o·(1 - tanh²(c_t))    dc = dc·f      dh = da_t·r
 //
 // whose factors without dh and dc are made for all steps before; and dr is one product of all da and all h.
-#include "passes/train/gradient_recurrent.h"
+#include "ir/gradient_recurrent.h"
 
 #include "ir/composites.h"
 
-namespace lapidary::train {
+namespace lapidary {
 
 namespace {
 
@@ -145,4 +145,4 @@ GradientRule recurrent_rule(const Op& op) {
   return op.params.text("cell") == "lstm" && op.params.integer("lengths") == 0 ? lstm : nullptr;
 }
 
-}  // namespace lapidary::train
+}  // namespace lapidary

@@ -3,10 +3,10 @@
 #include <cmath>
 #include <numeric>
 
-#include "passes/train/differentiate.h"
-#include "passes/train/gradient_recurrent.h"
+#include "ir/differentiate.h"
+#include "ir/gradient_recurrent.h"
 
-namespace lapidary::train {
+namespace lapidary {
 
 namespace {
 
@@ -88,4 +88,4 @@ GradientRule composite_rule(const Op& op) {
   return nullptr;
 }
 
-}  // namespace lapidary::train
+}  // namespace lapidary

@@ -2,11 +2,11 @@
 // the sum.
 #include <algorithm>
 
+#include "ir/differentiate.h"
 #include "ir/error.h"
-#include "passes/train/axes.h"
-#include "passes/train/differentiate.h"
+#include "ir/shape_rules.h"
 
-namespace lapidary::train {
+namespace lapidary {
 
 namespace {
 
@@ -230,4 +230,4 @@ GradientRule movement_rule(const Op& op) {
   }
 }
 
-}  // namespace lapidary::train
+}  // namespace lapidary

@@ -1,10 +1,10 @@
-#include "passes/train/differentiate.h"
+#include "ir/differentiate.h"
 
 #include <algorithm>
 
 #include "ir/error.h"
 
-namespace lapidary::train {
+namespace lapidary {
 
 Value* Gradients::of(const Value* value) const {
   const auto found = gradients_.find(value);
@@ -164,4 +164,4 @@ std::vector<Value*> differentiate(GraphBuilder& builder, Value* loss, std::span<
   return pull_back(builder, {{loss, builder.scalar(loss->type.dtype, 1)}}, wanted);
 }
 
-}  // namespace lapidary::train
+}  // namespace lapidary

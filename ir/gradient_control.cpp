@@ -12,10 +12,10 @@
 // behind the loop, not each to a tensor of the whole's size.
 #include <algorithm>
 
+#include "ir/differentiate.h"
 #include "ir/error.h"
-#include "passes/train/differentiate.h"
 
-namespace lapidary::train {
+namespace lapidary {
 
 namespace {
 
@@ -287,4 +287,4 @@ GradientRule control_rule(const Op& op) {
   return op.is(OpKind::Loop) ? loop_rule : nullptr;
 }
 
-}  // namespace lapidary::train
+}  // namespace lapidary

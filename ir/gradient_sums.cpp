@@ -1,10 +1,10 @@
 // Gradients of reductions, prefix sums and products of tensors.
 #include <algorithm>
 
+#include "ir/differentiate.h"
 #include "ir/error.h"
-#include "passes/train/differentiate.h"
 
-namespace lapidary::train {
+namespace lapidary {
 
 namespace {
 
@@ -172,4 +172,4 @@ GradientRule sum_rule(const Op& op) {
   }
 }
 
-}  // namespace lapidary::train
+}  // namespace lapidary
