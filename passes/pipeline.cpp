@@ -39,6 +39,7 @@ const std::vector<Pass>& graph_passes() {
        "images in channel blocks with halos, so that kernels load whole vectors and have no borders"},
       {"postpone-host-reads", postpone_host_reads,
        "what the host reads between kernels, all at once where it can; layouts may have added groups"},
+      {"recompute", recompute, "a value that waits long is made again where memory is short; groups are what is made"},
       {"place-concats", place_concats, "parts of a concatenation are written where they belong"},
       {"order-states", order_states,
        "a state's new value is written over the old one; last, when groups stay as they are"},

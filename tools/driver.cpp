@@ -82,6 +82,10 @@ std::unique_ptr<Module> import(const CompileOptions& options) {
   import_options.lengths = parse_counts("--length", "NAME=3", options.lengths);
   import_options.present = parse_optionals(options.optionals);
   import_options.training = options.train.has_value();
+  const auto asked = [&](const char* option) {
+    return options.train && std::ranges::find(options.train->asked, option) != options.train->asked.end();
+  };
+  import_options.training_info = options.train && !asked("--loss") && !asked("--optimizer");
   std::unique_ptr<Module> module = frontend::import_model(options.model, import_options, diagnostics);
   if (!options.quiet) {
     for (const Diagnostic& warning : diagnostics.warnings()) fmt::print(stderr, "warning: {}\n", warning.message);
@@ -125,6 +129,7 @@ passes::Options pass_options(const CompileOptions& options, const Target& target
   result.target = target;
   result.numerics = options.numerics == "strict" ? passes::Numerics::Strict : passes::Numerics::Default;
   result.f32_products = f32_products(options, target);
+  if (options.train) result.memory_budget = options.train->memory_budget;
   result.skip = options.skip_passes;
   result.after_pass = [options](const std::string& pass, double seconds, const Module& module) {
     if (options.time_passes) fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, pass);
@@ -161,6 +166,15 @@ void timed(const CompileOptions& options, const char* what, Body body) {
 }
 // On a graph in which normalisations and the like have their names, whose gradients are better than their bodies'.
 void add_training(Module& module, const CompileOptions& options, const passes::Options& passes) {
+  if (frontend::trains_itself(module)) {
+    if (!options.train->asked.empty())
+      throw Error(Fault::Usage,
+                  fmt::format("{}: the model's training_info says how it is trained; --loss and --optimizer "
+                              "leave that aside",
+                              fmt::join(options.train->asked, ", ")));
+    if (!options.quiet) fmt::print(stderr, "note: trained as the model's training_info says\n");
+    return;
+  }
   passes::run_passes(module, {"canonicalise", "fold-constants", "merge-equal", "drop-dead", "recognise-composites"},
                      passes);
   timed(options, "differentiate", [&] {
@@ -218,6 +232,18 @@ void must_run_here(const CompileOptions& options) {
                 fmt::format("target '{}' is not for this machine: only compile takes it", options.target));
 }
 
+namespace {
+
+void warn_of_budget(const Program& program, const CompileOptions& options) {
+  if (!options.train || options.train->memory_budget <= 0 || options.quiet) return;
+  for (const EntryPoint& entry : program.entries)
+    if (const auto bytes = value_of(entry.arena_bytes); bytes && *bytes > options.train->memory_budget)
+      fmt::print(stderr, "warning: {} takes {} bytes of memory, --memory-budget is {}\n", entry.name, *bytes,
+                 options.train->memory_budget);
+}
+
+}  // namespace
+
 void lower(Compiled& compiled, const CompileOptions& options) {
   if (const std::string op = passes::outside_of_groups(*compiled.module); !op.empty())
     throw Error(Fault::Usage, fmt::format("--skip-passes: kernels are made of groups, and a {} is in none", op));
@@ -231,10 +257,36 @@ void lower(Compiled& compiled, const CompileOptions& options) {
   });
 }
 
+namespace {
+
+int64_t most_arena_bytes(const Program& program) {
+  int64_t most = 0;
+  for (const EntryPoint& entry : program.entries) most = std::max(most, value_of(entry.arena_bytes).value_or(0));
+  return most;
+}
+
+}  // namespace
+
+// What kernels need beside the values of the graph, and what is lost between buffers, shows when all is lowered: where
+// that is more than the budget, the graph has to do with less.
 Compiled compile(const CompileOptions& options) {
-  Compiled result = compile_graph(options);
-  lower(result, options);
-  return result;
+  constexpr int kMostTries = 6;
+  const int64_t budget = options.train ? options.train->memory_budget : 0;
+  CompileOptions tried = options;
+  int64_t before = INT64_MAX;
+  for (int tries = 1;; ++tries) {
+    Compiled result = compile_graph(tried);
+    lower(result, tried);
+    const int64_t bytes = most_arena_bytes(result.program);
+    if (budget <= 0 || bytes <= budget || bytes >= before || tries == kMostTries) {
+      warn_of_budget(result.program, options);
+      return result;
+    }
+    before = bytes;
+    tried.quiet = true;
+    tried.train->memory_budget = static_cast<int64_t>(0.98 * static_cast<double>(tried.train->memory_budget) *
+                                                      static_cast<double>(budget) / static_cast<double>(bytes));
+  }
 }
 
 std::vector<codegen::Level> Compiled::levels() const {

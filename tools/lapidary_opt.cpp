@@ -45,6 +45,7 @@ struct Arguments {
   std::string file = "-";
   std::vector<std::string> passes;
   std::string vector_width = "64", capability;
+  int64_t memory_budget = 0;
   bool all = false, lower = false, kernel = false, origins = false, check_values = false;
 };
 
@@ -82,6 +83,7 @@ int run(const Arguments& arguments) {
   passes::Options options;
   options.target.vector_bytes = std::stoi(arguments.vector_width);
   if (options.target.vector_bytes < 64) options.target.vector_registers = 16;
+  options.memory_budget = arguments.memory_budget;
   if (!arguments.capability.empty()) aim_at_gpu(options.target, arguments.capability);
   std::optional<tools::SameValues> values;
   if (arguments.check_values) values.emplace(*module);
@@ -111,6 +113,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"16", "32", "64"}));
   app.add_option("--capability", arguments.capability, "for a CUDA device of this capability")
       ->check(CLI::IsMember({"75", "80", "86", "89", "90", "90a", "100", "120"}));
+  app.add_option("--memory-budget", arguments.memory_budget, "bytes that may be live at once, for pass recompute");
   app.add_flag("--all", arguments.all, "run the whole list of graph passes first");
   app.add_flag("--lower", arguments.lower, "lower to kernels and print the program");
   app.add_flag("--check-values", arguments.check_values,

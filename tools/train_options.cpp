@@ -12,6 +12,8 @@ namespace lapidary::tools {
 
 namespace {
 
+constexpr const char *kLoss = "softmax_cross_entropy", *kOptimizer = "sgd";
+
 using Numbers = std::vector<std::pair<std::string, double>>;
 
 // "adamw,lr=1e-3" → "adamw" and its numbers.
@@ -99,12 +101,12 @@ void add_train_options(CLI::App& command, TrainArguments& arguments) {
       .add_option("--loss", arguments.loss,
                   "softmax_cross_entropy, nll, mse, l1, huber, bce_with_logits, or none: the output is the loss; with "
                   "ignore_index=, label_smoothing=, delta= behind commas")
-      ->capture_default_str();
+      ->default_str(kLoss);
   command
       .add_option(
           "--optimizer", arguments.optimizer,
           "sgd, adam, adamw, adagrad, rmsprop or lion, with its numbers behind commas: adamw,lr=1e-3,beta2=0.99")
-      ->capture_default_str();
+      ->default_str(kOptimizer);
   command
       .add_option("--schedule", arguments.schedule,
                   "of the learning rate: constant, step, cosine or linear, with warmup=, total=, every=, gamma=, end=")
@@ -122,6 +124,10 @@ void add_train_options(CLI::App& command, TrainArguments& arguments) {
                   "of products in training, f32, bf16 or f16; parameters stay f32, for f16 the loss is scaled")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}))
       ->capture_default_str();
+  command
+      .add_option("--memory-budget", arguments.memory_budget,
+                  "bytes for what a step computes, as 500MB: values are made again rather than kept, until it is met")
+      ->transform(CLI::AsSizeValue(false));
   command.add_option("--freeze", arguments.freeze, "parameters that stay as they are, by name: 'encoder.*'")
       ->allow_extra_args(false);
   command.add_option("--prediction", arguments.prediction, "the output that the loss is of; the first when not given");
@@ -129,10 +135,10 @@ void add_train_options(CLI::App& command, TrainArguments& arguments) {
 
 train::TrainOptions parse_train(const TrainArguments& arguments) {
   train::TrainOptions options;
-  parse_loss(arguments.loss, options);
+  parse_loss(arguments.loss.empty() ? kLoss : arguments.loss, options);
   options.loss_options.weights = arguments.class_weights;
   options.output = arguments.prediction;
-  auto [name, numbers] = parse_named("--optimizer", arguments.optimizer);
+  auto [name, numbers] = parse_named("--optimizer", arguments.optimizer.empty() ? kOptimizer : arguments.optimizer);
   options.optimizer = {name, numbers};
   options.updates.schedule = parse_schedule(arguments.schedule);
   if (!(arguments.clip_norm >= 0) || std::isinf(arguments.clip_norm))
@@ -142,7 +148,20 @@ train::TrainOptions parse_train(const TrainArguments& arguments) {
   options.precision = arguments.precision == "bf16"  ? DType::BF16
                       : arguments.precision == "f16" ? DType::F16
                                                      : DType::F32;
+  options.memory_budget = static_cast<int64_t>(arguments.memory_budget);
   options.freeze = arguments.freeze;
+  const auto ask = [&](bool given, const char* option) {
+    if (given) options.asked.emplace_back(option);
+  };
+  ask(!arguments.loss.empty(), "--loss");
+  ask(!arguments.optimizer.empty(), "--optimizer");
+  ask(arguments.schedule != "constant", "--schedule");
+  ask(arguments.clip_norm > 0, "--clip-norm");
+  ask(arguments.accumulate > 1, "--accumulate");
+  ask(!arguments.class_weights.empty(), "--class-weights");
+  ask(arguments.precision != "f32", "--precision");
+  ask(!arguments.freeze.empty(), "--freeze");
+  ask(!arguments.prediction.empty(), "--prediction");
   return options;
 }
 

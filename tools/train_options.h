@@ -10,11 +10,12 @@
 namespace lapidary::tools {
 
 struct TrainArguments {
-  std::string loss = "softmax_cross_entropy", optimizer = "sgd", schedule = "constant", precision = "f32", prediction;
+  std::string loss, optimizer, schedule = "constant", precision = "f32", prediction;
   std::vector<std::string> freeze;
   std::vector<double> class_weights;
   double clip_norm = 0;
   int64_t accumulate = 1;
+  uint64_t memory_budget = 0;
 };
 
 void add_train_options(CLI::App&, TrainArguments&);

@@ -86,6 +86,21 @@ std::unordered_map<const Op*, int> positions_of(const Region& body) {
   return positions;
 }
 
+std::vector<int> phases_of(const Region& body) {
+  const auto positions = positions_of(body);
+  std::vector<int> phases;
+  int begin = 0;  // of the phase
+  for (const Op& op : body.ops) {
+    const int at = static_cast<int>(phases.size());
+    const bool waits = std::ranges::any_of(op.operands, [&](const Value* operand) {
+      return operand->producer && positions.at(operand->producer) >= begin;
+    });
+    if (waits) begin = at;
+    phases.push_back(at == 0 ? 0 : phases.back() + waits);
+  }
+  return phases;
+}
+
 void build_groups(Module& module, Region& body, std::vector<Cluster>& clusters) {
   auto positions = positions_of(body);
   for (Cluster& cluster : clusters)

@@ -17,6 +17,9 @@ struct Cluster {
 
 // Positions of a body's ops, in order: 0, 1, …
 std::unordered_map<const Op*, int> positions_of(const Region& body);
+// Numbers, for each of a body's ops, that grow where an op waits for one with the same number: ops of one number may
+// run at once, as kernels between two barriers do.
+std::vector<int> phases_of(const Region& body);
 
 // Makes each cluster a Group in `body`. Clusters are disjoint and convex: no path leaves one and comes back.
 void build_groups(Module&, Region& body, std::vector<Cluster>&);

@@ -23,6 +23,7 @@ bool nest_concats(Module&, const Options&);
 bool form_groups(Module&, const Options&);
 bool choose_layouts(Module&, const Options&);
 bool postpone_host_reads(Module&, const Options&);
+bool recompute(Module&, const Options&);
 bool place_concats(Module&, const Options&);
 bool order_states(Module&, const Options&);
 

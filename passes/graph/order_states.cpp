@@ -1,6 +1,7 @@
 // Order states: a state's new value is written over the old one, so its writer comes after all that read the old one,
 // and reads it itself only where it writes, element by element. A writer that can wait goes behind the last reader;
-// what cannot be written in place is written elsewhere, and copied at the end.
+// what cannot be written in place is written elsewhere, and copied at the end. No writer waits longer than that: what
+// it reads, a gradient, is in the caches still, and its memory is free behind it.
 //
 //   w' = group w, g   …   y = group w, x   →   y = group w, x   w' = group w, g
 //
@@ -11,6 +12,7 @@
 #include "passes/graph/clusters.h"
 #include "passes/graph/graph_passes.h"
 #include "passes/graph/relayout.h"
+#include "passes/graph/walk.h"
 
 namespace lapidary::passes {
 
@@ -62,6 +64,7 @@ class Order {
   bool run() {
     bool changed = false;
     for (size_t round = 0; round <= written_.size() && wait(); ++round) changed = true;
+    for (const Written& state : written_) changed |= state.old && hurry(*state.value->producer);
     positions_ = positions_of(body_);
     for (const Written& state : written_) {
       if (!state.old || in_place(state)) continue;
@@ -95,6 +98,23 @@ class Order {
       moved = true;
     }
     return moved;
+  }
+
+  // Puts a writer before the first op behind all it waits for that waits for one of those too: no kernel waits more.
+  bool hurry(Op& writer) {
+    positions_ = positions_of(body_);
+    int ready = -1;
+    for (const Value* operand : writer.operands)
+      if (operand->producer) ready = std::max(ready, positions_.at(operand->producer));
+    for (const Op* read : HostReads(body_).needed_by(writer)) ready = std::max(ready, positions_.at(read));
+    for (const Written& state : written_)
+      if (state.value->producer == &writer && state.old) ready = std::max(ready, last_reader(state));
+    const std::vector<int> phases = phases_of(body_);
+    const auto next = std::ranges::upper_bound(phases, ready < 0 ? -1 : phases[static_cast<size_t>(ready)]);
+    const auto place = next - phases.begin();
+    if (place >= positions_.at(&writer)) return false;
+    move_before(writer, body_, std::next(body_.ops.begin(), place));
+    return true;
   }
 
   bool in_place(const Written& state) const {

@@ -18,12 +18,15 @@
 namespace lapidary::train {
 
 struct TrainOptions {
+  std::vector<std::string>
+      asked;  // options that were given, of those that a model with training_info leaves no room for
   std::string loss = "softmax_cross_entropy";  // or "none": the model's output `output` is the loss, of one element
   LossOptions loss_options;
   std::string output;  // which of the model's outputs is the prediction; empty: the first
   OptimizerOptions optimizer;
   UpdateOptions updates;
   DType precision = DType::F32;     // of products: F32, BF16, or F16, for which the loss is scaled
+  int64_t memory_budget = 0;        // bytes for what lives in a step only; more is made again where it can; 0: any
   std::vector<std::string> freeze;  // parameters by name, '*' and '?' as in a shell
 };
 
