@@ -81,7 +81,6 @@ TileLayout tile_layout(const AttendNode& attend) {
 
 int64_t product_shared_bytes(const ProductNode& product, int64_t word) {
   if (product.warpgroups) {
-    constexpr int kTurns = 2;  // warpgroups
     return product.stages * ((product.rows + product.columns) * product.depth * word + 2 * kBarrierBytes) +
            (takes_turns(product) ? kTurns * kBarrierBytes : 0);
   }

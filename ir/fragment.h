@@ -26,8 +26,9 @@ struct TileLayout {
 TileLayout tile_layout(const ProductNode&);
 TileLayout tile_layout(const AttendNode&);
 
-// Of a ProductNode, or a tile that may become one: where a warpgroup has all of it, several take turns, and one writes
-// out its results while the next multiplies.
+// Of a ProductNode, or a tile that may become one: where a warpgroup has all of it, kTurns of them take turns, and one
+// writes out its results while the next multiplies.
+constexpr int kTurns = 2;
 template <class Tile>
 constexpr bool takes_turns(const Tile& tile) {
   return tile.warpgroups && tile.warp_rows == 4;

@@ -302,11 +302,16 @@ class Parser {
     return built(offset, [&] { return loops::combine(fragment, *op, group); });
   }
 
-  // "128x128x32", "2x4": the lexer takes "128x128x32" apart into a number and words.
-  std::vector<int> extents(size_t count) {
-    const size_t offset = lexer_.peek().offset;
+  // "128x128x32", "3xtf32": the lexer takes them apart into a number and a word.
+  std::string number_and_word() {
     std::string text = std::to_string(small_number());
     if (lexer_.peek().kind == TokenKind::Identifier) text += lexer_.identifier();
+    return text;
+  }
+
+  std::vector<int> extents(size_t count) {
+    const size_t offset = lexer_.peek().offset;
+    const std::string text = number_and_word();
     std::vector<int> result;
     for (size_t at = 0; at <= text.size() && result.size() < count;) {
       const size_t end = std::min(text.find('x', at), text.size());
@@ -321,7 +326,7 @@ class Parser {
 
   Atom atom() {
     const size_t offset = lexer_.peek().offset;
-    const std::string text = lexer_.identifier();
+    const std::string text = lexer_.peek().kind == TokenKind::Integer ? number_and_word() : lexer_.identifier();
     for (Atom atom : {Atom::Fma, Atom::F16, Atom::BF16, Atom::TF32, Atom::TF32x3, Atom::I8})
       if (text == atom_text(atom)) return atom;
     lexer_.fail_at(offset, fmt::format("no atom '{}'", text));

@@ -115,6 +115,7 @@ std::vector<bool> region_begins(const EntryPoint&);
 
 struct Program {
   std::string name;
+  std::string f32_products;                      // how a GPU's kernels multiply f32, "ieee" or "tf32"; "" of a CPU's
   Module* module = nullptr;                      // owns Dims, constants and origins; must outlive the program
   std::vector<loops::Kernel> kernels;            // no two equal
   std::map<std::string, uint32_t> kernel_index;  // of canonical_text; add_kernel's memory

@@ -26,6 +26,10 @@ struct Target {
   std::vector<std::string> images;  // "sm_80", "compute_80"
   int64_t shared_bytes = 48 << 10;  // that a block of threads may have
   bool is_gpu() const { return arch == Arch::Cuda; }
+  // Tensor cores that multiply f16, bf16, tf32 and bytes, fed by asynchronous copies. Those of 7.5 stand idle.
+  bool has_tensor_cores() const { return is_gpu() && capability >= 80; }
+  // Whole warpgroups multiply out of shared memory (wgmma), which a copy engine fills (TMA): sm_90a.
+  bool has_warpgroups() const { return is_gpu() && capability == 90 && capability_only; }
 
   int f32_lanes() const { return vector_bytes / 4; }
   bool has_fma() const { return arch != Arch::X86_64 || vector_bytes >= 32; }  // and 16-bit floats' conversions

@@ -80,7 +80,7 @@ std::string_view atom_text(Atom atom) {
     case Atom::TF32:
       return "tf32";
     case Atom::TF32x3:
-      return "tf32x3";
+      return "3xtf32";
     case Atom::I8:
       return "i8";
   }

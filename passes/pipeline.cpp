@@ -47,6 +47,10 @@ const std::vector<Pass>& graph_passes() {
   return passes;
 }
 
+const char* name_of(F32Products products) {
+  return std::ranges::find(kF32Products, products, &F32ProductsName::products)->name;
+}
+
 namespace {
 
 void check_well_formed(const Module& module, const std::string& pass) {

@@ -12,8 +12,17 @@ namespace lapidary::passes {
 
 enum class Numerics { Strict, Default };
 // How a GPU multiplies f32 by f32: as IEEE has it, or on tensor cores, rounded to the type named; TF32x3 as sums of two
-// of those, which is nearly exact.
+// of those, which is nearly exact. Devices without such tensor cores multiply as IEEE has it all the same.
 enum class F32Products { IEEE, TF32, TF32x3, BF16 };
+struct F32ProductsName {
+  const char* name;  // in --f32=
+  F32Products products;
+};
+inline constexpr F32ProductsName kF32Products[] = {{"ieee", F32Products::IEEE},
+                                                   {"tf32", F32Products::TF32},
+                                                   {"3xtf32", F32Products::TF32x3},
+                                                   {"bf16", F32Products::BF16}};
+const char* name_of(F32Products);
 
 struct Options {
   Target target;

@@ -257,7 +257,8 @@ struct lpd_model {
   const struct lpd_driver *driver;
   const lpd_seeded_weights *seeded; /* NULL: the product holds its weights */
   const lpd_state *states;
-  int64_t state_bytes; /* of all */
+  int64_t state_bytes;      /* of all */
+  const char *f32_products; /* of a GPU's kernels: "ieee", "tf32", "3xtf32" or "bf16"; for who reads the product */
 };
 
 #endif

@@ -17,6 +17,16 @@
 
 namespace lapidary::tools {
 
+namespace {
+
+std::vector<std::string> f32_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, products] : passes::kF32Products) names.emplace_back(name);
+  return names;
+}
+
+}  // namespace
+
 void add_compile_options(CLI::App& command, CompileOptions& options) {
   command.add_option("model", options.model, "the .onnx file")->required();
   command
@@ -36,7 +46,7 @@ void add_compile_options(CLI::App& command, CompileOptions& options) {
       ->capture_default_str();
   command
       .add_option("--f32", options.f32, "how a GPU multiplies f32 by f32: ieee, or on tensor cores, rounded to a type")
-      ->check(CLI::IsMember({"ieee", "tf32", "tf32x3", "bf16"}))
+      ->check(CLI::IsMember(f32_names()))
       ->capture_default_str();
   command
       .add_option("--threads", options.threads, "threads the product is tuned for and run with; 0: one for each core")

@@ -75,7 +75,20 @@ std::map<std::string, bool> parse_optionals(const std::vector<std::string>& text
 
 }  // namespace
 
+namespace {
+
+void warn_of_f32(const CompileOptions& options) {
+  if (options.f32 == "ieee" || options.quiet) return;
+  for (const Target& target : codegen::resolve_targets(options.target))
+    if (target.is_gpu() && !target.has_tensor_cores())
+      fmt::print(stderr, "warning: --f32={} has no effect on {}, whose tensor cores multiply no such numbers\n",
+                 options.f32, fmt::join(target.images, ", "));
+}
+
+}  // namespace
+
 std::unique_ptr<Module> import(const CompileOptions& options) {
+  warn_of_f32(options);
   Diagnostics diagnostics;
   frontend::ImportOptions import_options;
   import_options.shapes = parse_shapes(options.shapes);
@@ -117,9 +130,7 @@ passes::F32Products f32_products(const CompileOptions& options, const Target& ta
   if (options.f32 == "ieee") return passes::F32Products::IEEE;
   if (!target.is_gpu())
     throw Error(Fault::Usage, fmt::format("--f32={}: target '{}' is no GPU", options.f32, target.name));
-  return options.f32 == "tf32"     ? passes::F32Products::TF32
-         : options.f32 == "tf32x3" ? passes::F32Products::TF32x3
-                                   : passes::F32Products::BF16;
+  return std::ranges::find(passes::kF32Products, options.f32, &passes::F32ProductsName::name)->products;
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ struct CompileOptions {
   std::string model;
   std::string target = "native";
   std::string numerics = "default";
-  std::string f32 = "ieee";            // products of f32 on a GPU: tf32, tf32x3, bf16
+  std::string f32 = "ieee";            // products of f32 on a GPU: tf32, 3xtf32, bf16
   std::vector<std::string> shapes;     // "x=1x3x224x224"
   std::vector<std::string> lengths;    // "x=3"
   std::vector<std::string> optionals;  // "x=present", "x=absent"

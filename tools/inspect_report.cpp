@@ -211,6 +211,7 @@ std::string inspection_text(const Inspection& inspection, const std::vector<Esti
   text += fmt::format("parameters: {}, {} bytes; {} bytes as the kernels read them\n", inspection.parameters,
                       inspection.parameter_bytes, inspection.weight_bytes);
   text += work_text(inspection) + groups_text(inspection);
+  if (!inspection.f32_products.empty()) text += fmt::format("products of f32: {}\n", inspection.f32_products);
   if (inspection.plain) text += inspection.plain->text();
   text += memory_text(inspection);
   text += device_code_text(inspection);
@@ -240,6 +241,7 @@ nlohmann::json inspection_json(const Inspection& inspection, const std::vector<E
           {"steps_in_branches", inspection.conditional},
           {"groups", groups},
           {"kernels", kernels},
+          {"f32_products", inspection.f32_products.empty() ? Json() : Json(inspection.f32_products)},
           {"plain_kernels", inspection.plain ? Json(inspection.plain->operators()) : Json()},
           {"steps", steps_json(inspection)},
           {"memory", memory_json(inspection)},

@@ -289,6 +289,7 @@ Inspection inspect_with(const CompileOptions& options, const Given& given) {
   });
   for (ConstantId id : program.weights) result.weight_bytes += compiled.module->constants[id].bytes();
   if (compiled.target.is_gpu()) result.plain.emplace();
+  result.f32_products = program.f32_products;
   count_steps(program, entry, amounts, result);
   describe_plan(dims, entry, amounts, result);
   if (compiled.target.is_gpu()) describe_device_code(compiled, artifact_options(options), result);

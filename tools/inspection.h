@@ -72,6 +72,7 @@ struct Inspection {
   std::vector<Buffer> buffers;
   std::vector<Register> registers;
   uint32_t register_slots = 0;
+  std::string f32_products;               // of GPUs: "ieee", "tf32", … of the best level's
   std::optional<PlainSteps> plain;        // of GPUs: what has no schedule for them
   std::vector<DeviceKernel> device_code;  // of CUDA targets, a row for each kernel and cubin
   std::optional<Amount> register_bytes;   // of all slots; nothing where only a run can tell

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Checks what prepare.py compiled on a machine with an NVIDIA GPU, then times it beside its peers.
 
-    run.py [--minutes 9] [--seconds 0.2] [--only TEXT] [--parts PART,PART] [--json FILE] [--stand-in BUILD] [FOLDER]
+    run.py [--minutes 9] [--seconds 0.2] [--only TEXT] [--parts PART,PART] [--torch-mode MODE] [--json FILE]
+           [--stand-in BUILD] [FOLDER]
 
 Needs Python and numpy; PyTorch and JAX are peers where they are there. All goes through the products' C interface, with
 inputs and outputs in the device's memory. First every kernel and network is checked (checks.py); then kernels are timed,
-then networks, then the networks' compiled peers, which take longest. What there is no time left for is said to be
-unmeasured. Parts are kernels, models, eager, compiled (PyTorch's networks) and jax; peers of networks need part models.
+then networks, then the networks' peers that torch.compile makes in --torch-mode, which take longest. What there is no
+time left for is said to be unmeasured. Parts are kernels, models, eager, compiled (PyTorch's networks) and jax; peers of networks need part models.
 FOLDER is prepare.py's, by default the one this file lies in. The figures go into FILE as well, from the first one on: it
 is written again after every part.
 
@@ -29,6 +30,7 @@ import crew  # noqa: E402
 import goals  # noqa: E402
 import table  # noqa: E402
 
+TORCH_MODES = ("max-autotune", "reduce-overhead")
 PARTS = ("kernels", "models", "eager", "compiled", "jax")
 FIRST_SECONDS = 120  # until there is a device, and PyTorch is loaded for the first time
 JOB_SECONDS = 60     # of one kernel or network, and of PyTorch being loaded again where a process was replaced
@@ -45,7 +47,7 @@ class Session:
         self.kernels, self.models = ([record for record in manifest[part] if args.only in record["name"]] for part in ("kernels", "models"))
         driver = [os.path.join(args.stand_in, "test", "cuda", "libcuda.so.1")] if args.stand_in else []
         self.crew = crew.Crew([args.folder, unpacked, str(args.seconds), *driver])
-        self.report = {"machine": {}, "commit": manifest["commit"], "target": manifest["target"], "checks": [], "kernels": [],
+        self.report = {"machine": {}, "commit": manifest["commit"], "target": manifest["target"], "torch_mode": args.torch_mode, "checks": [], "kernels": [],
                        "models": [], "goals": []}
 
     def seconds_for(self, most):
@@ -150,7 +152,8 @@ def time_model_peers(session):
     print(table.peer_head(), flush=True)
     for how in filter(session.wants, ("eager", "compiled")):
         for row in sorted(rows, key=lambda row: row["sizes"]["N"]):
-            found, why = peer(session, "torch_models.py", row["name"], json.dumps(row["sizes"]), how, str(2 * session.args.seconds))
+            found, why = peer(session, "torch_models.py", row["name"], json.dumps(row["sizes"]), session.args.torch_mode if how == "compiled" else how,
+                              str(2 * session.args.seconds))
             row[f"torch_{how}_ms"] = found["ms"] if found else None
             print(table.peer_line(row, "torch " + how, found, why), flush=True)
             session.save()
@@ -218,6 +221,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.2, help="of each measurement")
     parser.add_argument("--only", default="", help="kernels and models whose name has this in it")
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--torch-mode", choices=TORCH_MODES, default=TORCH_MODES[0], help="of torch.compile")
     parser.add_argument("--json")
     parser.add_argument("--stand-in", metavar="BUILD", help="the build folder whose stand-in driver runs the products")
     parser.add_argument("folder", nargs="?", default=HERE)

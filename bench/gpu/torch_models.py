@@ -1,6 +1,6 @@
 """The networks of cases.py as PyTorch modules in f16, with random weights, and what they take eagerly and compiled.
 
-    torch_models.py NAME SIZES eager|compiled SECONDS
+    torch_models.py NAME SIZES eager|MODE SECONDS, MODE of torch.compile
 
 SIZES is JSON; prints the milliseconds of a call, inputs and result on the device, as JSON. A process of its own, so that
 a compilation that takes too long can be ended, and leaves nothing behind.
@@ -181,8 +181,8 @@ def main():
     torch.set_default_device("cuda")
     module, arguments = build(name, json.loads(sizes))
     module = module.half().eval()
-    if how == "compiled":
-        module = torch.compile(module, mode="max-autotune")
+    if how != "eager":
+        module = torch.compile(module, mode=how)
 
     def call():
         start = time.perf_counter()

@@ -24,7 +24,6 @@ constexpr std::array kDevices = {
 };
 // PTX may come to run on any later device: what all of the table have from 8.0 on.
 constexpr int kSharedKibOfLater = 99;
-constexpr int kAsynchronous = 80;  // from here on tensor cores are fed by asynchronous copies
 
 bool exact(const Device& device) { return std::string_view(device.number).ends_with('a'); }
 
@@ -107,11 +106,12 @@ Target resolve_target(const std::string& target) { return target_of(chosen_by(ta
 std::vector<Target> resolve_targets(const std::string& target) {
   Chosen rest = chosen_by(target);
   std::vector<Target> levels;
-  const auto take = [&](const auto& belongs) {
+  const auto take = [&](bool (Target::*has)() const) {
+    const auto belongs = [&](const Device* device) { return !has || (target_of({{device}, {}}).*has)(); };
     Chosen own;
     for (const auto images : {&Chosen::cubins, &Chosen::texts})
       for (auto device = (rest.*images).begin(); device != (rest.*images).end();)
-        if (belongs(**device)) {
+        if (belongs(*device)) {
           (own.*images).insert(*device);
           device = (rest.*images).erase(device);
         } else {
@@ -119,9 +119,9 @@ std::vector<Target> resolve_targets(const std::string& target) {
         }
     if (!own.cubins.empty() || !own.texts.empty()) levels.push_back(target_of(own));
   };
-  take([](const Device& device) { return std::string_view(device.number) == "90a"; });
-  take([](const Device& device) { return device.capability >= kAsynchronous; });
-  take([](const Device&) { return true; });
+  take(&Target::has_warpgroups);
+  take(&Target::has_tensor_cores);
+  take(nullptr);
   return levels;
 }
 

@@ -15,9 +15,8 @@ struct WarpgroupTask {
   std::vector<const loops::StmtNode*> lets;
   const loops::StmtNode *accumulator = nullptr, *product = nullptr, *epilogue = nullptr;
 };
-constexpr int kTurns = 2;  // the warpgroups that take turns
 inline int consumers_of(const loops::ProductNode& product) {
-  return takes_turns(product) ? kTurns : product.warp_rows / 4;
+  return takes_turns(product) ? loops::kTurns : product.warp_rows / 4;
 }
 std::optional<WarpgroupTask> warpgroup_task(const loops::Kernel&);  // null of other kernels
 

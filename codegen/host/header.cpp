@@ -61,6 +61,8 @@ std::string introduction(const Program& program, const std::string& symbol) {
   if (std::ranges::any_of(inputs, may_be_part) || std::ranges::any_of(outputs, may_be_part))
     text += " * A sequence x of the model is the slots x[0], x[1], and so on, one for each part.\n";
   if (program.entries.size() > 1) text += entry_lines(program);
+  if (!program.f32_products.empty())
+    text += fmt::format(" * Compiled with --f32={}: how the device multiplies f32.\n", program.f32_products);
   text += fmt::format(R"( *
  * lpd_instance *instance;
  * {0}_create(NULL, &instance);

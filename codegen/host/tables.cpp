@@ -447,6 +447,7 @@ std::vector<char> TableBuilder::build() {
   const uint64_t model = out_.add_array(std::vector<lpd_model>(1));
   out_.define(model_symbol(level_), model);
   point_to_string(model + offsetof(lpd_model, name), program_.name);
+  if (needs_.is_gpu) point_to_string(model + offsetof(lpd_model, f32_products), program_.f32_products);
   out_.point(model + offsetof(lpd_model, cpu_features), emit_strings(needs_.cpu_features, true));
   out_.point(model + offsetof(lpd_model, inputs), emit_signatures(inputs_));
   out_.point(model + offsetof(lpd_model, outputs), emit_signatures(outputs_));

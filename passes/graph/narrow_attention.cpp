@@ -53,7 +53,7 @@ bool narrow(Module& module, Region& body, Op& op) {
 }  // namespace
 
 bool narrow_attention(Module& module, const Options& options) {
-  if (!options.target.is_gpu() || options.target.capability < 80) return false;
+  if (!options.target.has_tensor_cores()) return false;
   bool changed = false;
   for_each_body(module, [&](Region& body) {
     for (auto it = body.ops.begin(); it != body.ops.end();) {

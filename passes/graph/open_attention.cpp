@@ -3,7 +3,7 @@
 //   composite attention(q, k, v)  →  contract(softmax(contract(q, k)·scale + mask), v)
 //
 // f32 heads of 512 need 166,400 bytes of shared memory in the smallest tile: an A100 has them, other devices do not.
-// Test: test/tools/attention_heads.test.
+// Test: test/passes/open_attention, test/tools/attention_heads.test.
 #include "passes/graph/graph_passes.h"
 #include "passes/graph/walk.h"
 #include "passes/lower/gpu/attention_tiles.h"

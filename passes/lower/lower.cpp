@@ -230,10 +230,20 @@ loops::Buffer FunctionLowering::unused_buffer(const LoweredStep& step, const Buf
 
 namespace lapidary::passes {
 
+namespace {
+
+std::string f32_products_of(const Options& options) {
+  if (!options.target.is_gpu()) return "";
+  return name_of(options.target.has_tensor_cores() ? options.f32_products : F32Products::IEEE);
+}
+
+}  // namespace
+
 Program lower(Module& module, const Options& options) {
   lowering::Context context{module, options};
   Program program;
   program.name = module.name;
+  program.f32_products = f32_products_of(options);
   program.module = &module;
   program.checks = module.checks;
   for (const State& state : module.states)

@@ -49,10 +49,12 @@ def checks(build):
                               "--target", "cuda:sm_80", "--stand-in", build, folder)
         yield f"prepared: {told.strip().splitlines()[-1]}", status == 0
         script, report = os.path.join(folder, "run.py"), os.path.join(folder, "report.json")
-        status, told = python(script, "--stand-in", build, "--seconds", "0.001", "--json", report)
+        status, told = python(script, "--stand-in", build, "--seconds", "0.001", "--torch-mode", "reduce-overhead", "--json", report)
         yield f"run: {told.strip().splitlines()[-1]}", status == 0
         with open(report) as file:
-            yield from figures(json.load(file))
+            figures_of_run = json.load(file)
+        yield from figures(figures_of_run)
+        yield "the report says how torch compiled", figures_of_run["torch_mode"] == "reduce-overhead"
         yield from workers(build, folder)
         expected = os.path.join(folder, "products", "tiny_classifier.npz")
         results = dict(np.load(expected))

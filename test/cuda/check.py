@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Products for CUDA on the stand-in driver: how they fail (errors.py), what their interface does (products.py), some of
 ONNX's node tests, those that take the host's part above all, every kind of product (as test/artifact/products.py), and
-small models of the zoo (emulate.py); and the benchmarks for GPUs (bench.py).
+small models of the zoo (emulate.py); and the benchmarks for GPUs (bench.py). Of a sanitized
+build all of it runs under AddressSanitizer (sanitizers.py), and a write outside of a buffer is planted, which it finds.
 
     check.py --build BUILD [--only GROUP,GROUP]
 
@@ -12,6 +13,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,7 @@ import errors  # noqa: E402
 import models as zoo_models  # noqa: E402
 import products  # noqa: E402
 import runner  # noqa: E402
+import sanitizers  # noqa: E402
 import small_models  # noqa: E402
 import suite  # noqa: E402
 import tally  # noqa: E402
@@ -124,6 +127,35 @@ def report(build):
         yield f"every plain kernel has its operator: {told['plain_kernels']}", sum(told["plain_kernels"].values()) == plain
 
 
+PLANTED = """
+import sys
+import numpy as np
+sys.path[:0] = [{tests!r}, {here!r}]
+import emulate
+from product import Product
+driver = emulate.Driver({build!r})
+with Product({library!r}) as product:
+    product.run({{"x": np.ones(5, np.float32)}})
+"""
+
+
+def sanitizer(build):
+    """A kernel that writes behind its output is found as it writes, by its line; as it should be it runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = small_models.save(small_models.FEEDBACK, os.path.join(folder, "model.onnx"))
+        library = emulate.compiled(model, folder, build, "cuda:sm_80")
+        text = emulate.lapidary(build, "compile", "-q", model, "--emit=cuda", "--target", "cuda:sm_80")
+        wrong = re.sub(r"store\((out\w+) \+ (task\w+),", r"store(\1 + \2 + 48,", text)
+        yield "a mistake is planted", wrong != text
+        script = PLANTED.format(tests=os.path.join(HERE, ".."), here=HERE, build=build, library=library)
+        for kernels, found in ((text, False), (wrong, True)):
+            environment = os.environ | {"LAPIDARY_EMULATED_KERNELS": emulate.emulated_kernels(kernels, build)}
+            done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+            told = "AddressSanitizer: use-after-poison" in done.stderr and "lpd_k0" in done.stderr
+            yield f"{'a write outside of a buffer' if found else 'no mistake'}: {done.stderr[:500] if told != found else ''}", (
+                told == found and (done.returncode != 0) == found)
+
+
 def has_nvrtc(build):
     """Is there one? Else what the compiler says."""
     with tempfile.TemporaryDirectory() as folder:
@@ -136,7 +168,7 @@ def has_nvrtc(build):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
-    parser.add_argument("--only", default="errors,products,hopper,cases,kinds,size,report,models,bench")
+    parser.add_argument("--only", default="errors,products,hopper,cases,kinds,size,report,models,bench,sanitizer")
     parser.add_argument("--target", default="cuda:sm_80", help="of products")
     args = parser.parse_args()
     build = os.path.abspath(args.build)
@@ -147,8 +179,9 @@ def main():
     driver = emulate.Driver(build)
     groups = {"errors": lambda: errors.checks(build), "products": lambda: products.checks(build, driver, args.target), "hopper": lambda: hopper(build),
               "cases": lambda: cases(build), "kinds": lambda: kinds(build), "size": lambda: size(build), "report": lambda: report(build), "models": lambda: models(build, driver),
-              "bench": lambda: bench.checks(build)}
-    return tally.run((name, lambda name=name: groups[name]()) for name in args.only.split(","))
+              "bench": lambda: bench.checks(build), "sanitizer": lambda: sanitizer(build)}
+    chosen = [name for name in args.only.split(",") if name != "sanitizer" or sanitizers.is_sanitized(build)]
+    return tally.run((name, lambda name=name: groups[name]()) for name in chosen)
 
 
 if __name__ == "__main__":

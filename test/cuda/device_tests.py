@@ -2,9 +2,10 @@
 """The device library (codegen/cuda/device) without a device: its tests run in the emulator, mistakes planted in it are
 found by them, and NVRTC compiles it for each architecture without spilling.
 
-    device_tests.py [--all] [--sanitize]      a line for each; last "N passed, N failed[, N skipped]"
+    device_tests.py [--all] [--sanitize] [--build BUILD]     a line for each; last "N passed, N failed[, N skipped]"
 
---all tries every size, every mistake and every architecture; --sanitize runs the tests under AddressSanitizer.
+--all tries every size, every mistake and every architecture; --sanitize runs the tests under AddressSanitizer, as does the
+folder of a build that is sanitized.
 """
 import argparse
 import os
@@ -16,6 +17,7 @@ import sys
 import tempfile
 
 import nvrtc
+import sanitizers
 from device.hopper_mistakes import HOPPER_COMMON, HOPPER_MISTAKES
 from device.mistakes import COMMON, MISTAKES
 
@@ -52,7 +54,7 @@ def run_program(name, root, folder, flags=(), arguments=()):
 
 
 def check_programs(counts, folder, options):
-    flags = ["-g", "-fsanitize=address"] if options.sanitize else []
+    flags = sanitizers.FLAGS if options.sanitize else []
     for name in PROGRAMS:
         log, status, output = run_program(name, ROOT, folder, flags, ["all"] if options.all else [])
         counts.say(status == 0, f"{name} in the emulator", log or output.strip() or f"status {status}")
@@ -119,7 +121,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--sanitize", action="store_true")
+    parser.add_argument("--build", default=ROOT / "build", type=pathlib.Path)
     options = parser.parse_args()
+    options.sanitize |= sanitizers.is_sanitized(options.build)
     counts = Counts()
     with tempfile.TemporaryDirectory() as folder:
         check_programs(counts, folder, options)

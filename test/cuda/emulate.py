@@ -8,7 +8,7 @@ float outputs must be as near to each other as test/zoo/check.py asks for, other
 kernels one by one, then as a graph, then as a graph whose inputs moved, then one by one while profiling. With --device all
 that happens on this machine's own device. The last line is "N passed, N failed".
 
-As a module: emulated() compiles a model and gives the product's path with its kernels in place.
+Where the build is sanitized, so are the kernels (sanitizers.py). As a module: emulated() compiles a model and gives the product's path with its kernels in place.
 """
 import argparse
 import ctypes
@@ -24,7 +24,8 @@ import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path[:0] = [os.path.join(HERE, ".."), os.path.join(HERE, "..", "zoo")]
+sys.path[:0] = [HERE, os.path.join(HERE, ".."), os.path.join(HERE, "..", "zoo")]
+import sanitizers  # noqa: E402
 import tally  # noqa: E402
 from product import Product  # noqa: E402
 
@@ -35,6 +36,7 @@ class Driver:
     """The stand-in, loaded into this process: a product's dlopen finds it by its name."""
 
     def __init__(self, build):
+        sanitizers.begin_again(build)
         self.library = ctypes.CDLL(os.path.join(build, "test", "cuda", "libcuda.so.1"))
 
     def calls(self, name):
@@ -62,19 +64,23 @@ def unit_source(text):
     return '#include "test/cuda/emulator.h"\n' + text + "".join(f"\nEMULATED_KERNEL({name})" for name in names) + "\n"
 
 
-def key_of(text):
-    return hashlib.sha256((text + emulator_text() + " ".join(COMPILER)).encode()).hexdigest()[:24]
+def compiler_of(build):
+    return COMPILER + sanitizers.flags(build)
 
 
-def precompiled_emulator(folder):
+def key_of(text, compiler):
+    return hashlib.sha256((text + emulator_text() + " ".join(compiler)).encode()).hexdigest()[:24]
+
+
+def precompiled_emulator(folder, compiler):
     """Where an include finds emulator.h as g++ has read it once: that is half of a small kernel's compilation."""
-    place = os.path.join(folder, "precompiled_" + key_of(""))
+    place = os.path.join(folder, "precompiled_" + key_of("", compiler))
     if not os.path.exists(place):
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             header = os.path.join(temporary, "made", "test", "cuda", "emulator.h")
             os.makedirs(os.path.dirname(header))
             shutil.copy2(os.path.join(HERE, "emulator.h"), header)   # is looked at when it is included again
-            subprocess.run([*COMPILER, "-x", "c++-header", header, "-o", header + ".gch"], check=True)
+            subprocess.run([*compiler, "-x", "c++-header", header, "-o", header + ".gch"], check=True)
             try:
                 os.rename(os.path.join(temporary, "made"), place)
             except OSError:   # another process was first
@@ -86,10 +92,11 @@ def emulated_kernels(text, build):
     """CUDA text as a library for the host, kept in the build folder by its content."""
     sources = [unit_source(unit) for unit in re.split(r"^// level \d+:.*\n", text, flags=re.MULTILINE)]
     folder = os.path.join(build, "test", "cuda", "emulated")
-    library = os.path.join(folder, key_of("".join(sources)) + ".so")
+    compiler = compiler_of(build)
+    library = os.path.join(folder, key_of("".join(sources), compiler) + ".so")
     if not os.path.exists(library):
         os.makedirs(folder, exist_ok=True)
-        command = [COMPILER[0], "-I" + precompiled_emulator(folder), *COMPILER[1:]]
+        command = [compiler[0], "-I" + precompiled_emulator(folder, compiler), *compiler[1:]]
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             paths = [os.path.join(temporary, f"kernels{number}.cpp") for number in range(len(sources))]
             for path, source in zip(paths, sources):

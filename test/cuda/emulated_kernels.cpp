@@ -94,6 +94,17 @@ std::string unit_text(const Program& program) {
 
 }  // namespace
 
+namespace {
+
+// As this program itself.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr const char* kSanitizer = "-g1 -fsanitize=address";
+#else
+constexpr const char* kSanitizer = "";
+#endif
+
+}  // namespace
+
 EmulatedKernels::EmulatedKernels(const Program& program) {
   static std::atomic<int> number = 0;
   const std::filesystem::path folder =
@@ -101,8 +112,9 @@ EmulatedKernels::EmulatedKernels(const Program& program) {
   std::filesystem::create_directories(folder);
   std::ofstream(folder / "kernels.cpp") << unit_text(program);
   const std::string command = fmt::format(
-      "{} -std=c++17 -O1 -mf16c -mfma -ffp-contract=off -w -fPIC -shared -I{} {}/kernels.cpp -o {}/kernels.so 2>{}/log",
-      LAPIDARY_HOST_COMPILER, LAPIDARY_SOURCE_DIR, folder.string(), folder.string(), folder.string());
+      "{} -std=c++17 -O1 -mf16c -mfma -ffp-contract=off -w -fPIC -shared {} -I{} {}/kernels.cpp -o {}/kernels.so "
+      "2>{}/log",
+      LAPIDARY_HOST_COMPILER, kSanitizer, LAPIDARY_SOURCE_DIR, folder.string(), folder.string(), folder.string());
   if (std::system(command.c_str()) != 0) {
     std::ostringstream log;
     log << std::ifstream(folder / "log").rdbuf();

@@ -1,7 +1,9 @@
-"""Kernels of models for CUDA devices must not spill registers: spills.py --build build
+"""Kernels of models for CUDA devices must not spill registers: spills.py --build build [--all] [MODEL…]
 
 Compiles each model for every generation of devices and reads what the compiler told of each kernel (lapidary inspect
---json). Models of the zoo that are not materialised are skipped, everything is where there is no NVRTC.
+--json). The models are small ones with many kinds of kernels, and kernels that are measured on GPUs (bench/gpu): a
+these one product, one convolution and one attention, with --all each of another tile, type or layout. Models of the zoo
+that are not materialised are skipped, everything is where there is no NVRTC.
 """
 import argparse
 import json
@@ -9,27 +11,49 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "bench" / "gpu")]
+import cases  # noqa: E402
+import graphs  # noqa: E402
+from elements import BF16, F16, F32  # noqa: E402
+
 ZOO = pathlib.Path(os.environ.get("LAPIDARY_CACHE", pathlib.Path.home() / ".cache" / "lapidary")) / "zoo"
 MODELS = [ROOT / "examples" / "digits" / "digits.onnx", ZOO / "tf_lstm_gru.onnx", ZOO / "sk_scaler_rf.onnx"]
 TARGETS = ["cuda:sm_80,sm_86,sm_89,sm_90,sm_100,sm_120,no-ptx", "cuda:sm_90a,no-ptx"]
 NO_NVRTC = 4
 
 
+def kernels(every):
+    """M is symbolic where there is one: such products come in several tiles."""
+    yield cases.gemm("bert", F16, 768, 768, (128,))
+    yield cases.attention(16, 64, 512, True)
+    if not every:
+        return
+    yield cases.convolution(128, 128, 3, 2, 56, False, (1,), ())
+    yield cases.gemm("bert", BF16, 3072, 768, (128,))
+    for dtype in (F16, BF16):
+        yield cases.gemm("cube", dtype, 1024, 1024, (1024,), weights=False, transposed=True)
+        yield cases.gemm("llama", dtype, 4096, 14336, (4096,), fixed=True)
+    yield from (cases.gemm("bert", F32, 3072, 768, (4096,), options=[f"--f32={how}"] if how else []) for how in ("", "tf32", "3xtf32", "bf16"))
+    yield from (cases.attention(16, width, 512, causal) for width in (32, 64, 80, 128, 256) for causal in (False, True) if (width, causal) != (64, True))
+    yield from (cases.convolution(*shape, True, (32,), ()) for shape in [(3, 64, 7, 2, 224), (64, 64, 3, 1, 56), (256, 512, 1, 2, 56)])
+
+
 def spilling(report):
     """A line for each kernel that spills."""
-    return [f"{k['arch']} {k['kernel']} ({k['family']}): {k['registers']} registers, {k['spill_store_bytes']} bytes spilled"
+    return [f"{k['arch']} {k['kernel']} ({k['family']} {k['schedule']}): {k['registers']} registers, {k['spill_store_bytes']} bytes spilled"
             for k in report["device_code"] if k["spill_store_bytes"]]
 
 
-def check(lapidary, model):
+def check(lapidary, model, options=()):
     """"passed", "failed" or "skipped", and why."""
     if not model.exists():
         return "skipped", "not materialised"
-    lines, kernels = [], 0
+    lines, count = [], 0
     for target in TARGETS:
-        command = [lapidary, "inspect", model, f"--target={target}", "--json", "-q"]
+        command = [lapidary, "inspect", model, f"--target={target}", "--json", "-q", *options]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode == NO_NVRTC:
             return "skipped", done.stderr.strip()
@@ -37,22 +61,33 @@ def check(lapidary, model):
             return "failed", done.stderr.strip()
         report = json.loads(done.stdout)
         lines += spilling(report)
-        kernels += len(report["device_code"])
-    if lines or not kernels:
+        count += len(report["device_code"])
+    if lines or not count:
         return "failed", "\n  ".join(lines) or "no kernels"
-    return "passed", f"{kernels} kernels"
+    return "passed", f"{count} kernels"
+
+
+def checks(lapidary, models, every):
+    """Name, result and why, of each."""
+    for model in models or MODELS:
+        yield model.stem, *check(lapidary, model)
+    with tempfile.TemporaryDirectory() as folder:
+        for case in [] if models else kernels(every):
+            path = pathlib.Path(folder) / f"{case.name}.onnx"
+            graphs.save(case, path)
+            yield case.name, *check(lapidary, path, case.options)
 
 
 def main():
-    options = argparse.ArgumentParser()
-    options.add_argument("--build", default=ROOT / "build", type=pathlib.Path)
-    options.add_argument("models", nargs="*", type=pathlib.Path, help="instead of the list")
-    arguments = options.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default=ROOT / "build", type=pathlib.Path)
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("models", nargs="*", type=pathlib.Path, help="instead of the list")
+    arguments = parser.parse_args()
     counts = dict.fromkeys(("passed", "failed", "skipped"), 0)
-    for model in arguments.models or MODELS:
-        result, why = check(arguments.build / "tools" / "lapidary", model)
+    for name, result, why in checks(arguments.build / "tools" / "lapidary", arguments.models, arguments.all):
         counts[result] += 1
-        print(f"{result}  {model.stem}: {why}", flush=True)
+        print(f"{result}  {name}: {why}", flush=True)
     print(f"{counts['passed']} passed, {counts['failed']} failed" + (f", {counts['skipped']} skipped" if counts["skipped"] else ""))
     return counts["failed"] > 0
 

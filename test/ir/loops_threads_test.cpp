@@ -106,8 +106,9 @@ void expect_product(const std::string& text) {
 }
 
 TEST(LoopsOfThreads, ProductsOfTensorCoresLieAsPtxSays) {
-  expect_product(product("tf32 32x16x8 over 2x1", 8, "i / 32 * 16 + i mod 32 / 4 + e mod 4 / 2 * 8",
-                         "e / 4 * 8 + i mod 4 * 2 + e mod 2"));
+  for (const char* atom : {"tf32", "3xtf32"})
+    expect_product(product(std::string(atom) + " 32x16x8 over 2x1", 8, "i / 32 * 16 + i mod 32 / 4 + e mod 4 / 2 * 8",
+                           "e / 4 * 8 + i mod 4 * 2 + e mod 2"));
 }
 
 TEST(LoopsOfThreads, ProductsOfFmaLieInRuns) {  // 8 elements a thread: 2 rows by 4 columns

@@ -158,16 +158,22 @@ void add_normalised_images(Cases& cases, DType dtype) {
 }
 
 void add_attention(Cases& cases, DType dtype) {
-  for (const bool causal : {false, true})
-    cases.push_back({.name = name_with(causal ? "attention_causal" : "attention", dtype),
+  struct Form {
+    const char* name;
+    bool causal;
+    int64_t depth, width;
+  };
+  for (const Form& form : {Form{"attention", false, 32, 48}, Form{"attention_causal", true, 32, 48},
+                           Form{"attention_of_small_tiles", true, 192, 192}})
+    cases.push_back({.name = name_with(form.name, dtype),
                      .build =
                          [=](CaseModel& m) {
                            DimPool& d = m.module.dims;
                            Dim b = m.symbol("B"), s = m.symbol("S"), t = m.symbol("T");
-                           Value* q = m.input({b, d.constant(4), s, d.constant(32)}, dtype);
-                           Value* k = m.input({b, d.constant(2), t, d.constant(32)}, dtype);
-                           Value* v = m.input({b, d.constant(2), t, d.constant(48)}, dtype);
-                           m.result({composites::attention(m.build, q, k, v, nullptr, 0.125, causal)});
+                           Value* q = m.input({b, d.constant(4), s, d.constant(form.depth)}, dtype);
+                           Value* k = m.input({b, d.constant(2), t, d.constant(form.depth)}, dtype);
+                           Value* v = m.input({b, d.constant(2), t, d.constant(form.width)}, dtype);
+                           m.result({composites::attention(m.build, q, k, v, nullptr, 0.125, form.causal)});
                          },
                      .values = {{{"B", 1}, {"S", 1}, {"T", 1}},
                                 {{"B", 2}, {"S", 17}, {"T", 65}},

@@ -834,6 +834,21 @@ Cases attention_cases() {
                                 {{"B", 2}, {"S", 0}, {"T", 3}},
                                 {{"B", 2}, {"S", 3}, {"T", 0}}},
                      .tolerance = 2e-5});
+  // Wider heads take smaller tiles of a GPU; of 512 the smallest there is (test/passes/attention_tiles_test.cpp).
+  for (const int64_t head : {128, 240, 256, 512})
+    cases.push_back({.name = fmt::format("heads_of_{}", head),
+                     .kernel = "attention",
+                     .build =
+                         [=](CaseModel& m) {
+                           const auto input = [&](const char* length) {
+                             return m.input({m.module.dims.constant(1), m.module.dims.constant(2), m.symbol(length),
+                                             m.module.dims.constant(head)});
+                           };
+                           Value *q = input("S"), *k = input("T"), *v = input("T");
+                           m.result({composites::attention(m.build, q, k, v, nullptr, 0.0625, true)});
+                         },
+                     .values = {{{"S", 1}, {"T", 1}}, {{"S", 17}, {"T", 33}}, {{"S", 70}, {"T", 70}}},
+                     .tolerance = 2e-5});
   cases.push_back({.name = "one_query",
                    .kernel = "attention row",
                    .build =

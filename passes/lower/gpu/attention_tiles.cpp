@@ -43,7 +43,7 @@ std::optional<AttentionTile> first_that_fits(const Target& target, const Op& op,
 
 DType attention_factor(const Target& target, const Op& op) {
   const DType dtype = op.operand(0)->type.dtype;
-  return bit_width(dtype) == 16 && target.capability >= 80 ? dtype : DType::F32;
+  return bit_width(dtype) == 16 && target.has_tensor_cores() ? dtype : DType::F32;
 }
 
 AttendNode attend_node(const Target& target, const Op& op, const AttentionTile& tile) {
@@ -71,8 +71,7 @@ std::optional<AttentionTile> attention_tile_of_few(const Target& target, const O
 // Heads are padded to whole panels of 64; wider ones leave no room for the scores in registers.
 std::optional<AttentionTile> attention_tile_of_warpgroups(const Target& target, const Op& op) {
   constexpr int kPanel = 64, kWidest = 128, kMostStages = 6, kBarrierBytes = 256;
-  const bool hopper = target.capability == 90 && target.capability_only;
-  if (!hopper || attention_factor(target, op) == DType::F32) return std::nullopt;
+  if (!target.has_warpgroups() || attention_factor(target, op) == DType::F32) return std::nullopt;
   const int depth = rounded_up(*lapidary::value_of(op.operand(0)->type.shape[3]), kPanel),
             columns = rounded_up(*lapidary::value_of(op.operand(2)->type.shape[3]), kPanel);
   if (std::max(depth, columns) > kWidest) return std::nullopt;

@@ -28,7 +28,7 @@ std::optional<ConstantId> turned_weight(Context& context, const Op& group, const
   const int bits = bit_width(form.b()->type.dtype);
   const bool rounded = bits == 32 && context.options.f32_products != passes::F32Products::IEEE;
   const bool along_k = form.depth.empty() || form.b_letters.ends_with(form.depth);
-  if (context.target().capability < 80 || along_k || !form.batch.empty() || form.b()->type.shape.empty())
+  if (!context.target().has_tensor_cores() || along_k || !form.batch.empty() || form.b()->type.shape.empty())
     return std::nullopt;
   const bool in_packets = known_multiple(form.b()->type.shape.back(), kPacketBits / bits);
   if (!(bits == 8 || rounded || (bits == 16 && !in_packets))) return std::nullopt;

@@ -1,5 +1,6 @@
 #include "passes/lower/gpu/product_parts.h"
 
+#include "ir/layout.h"
 #include "passes/lower/gpu/product_kernel.h"
 #include "passes/lower/work.h"
 
@@ -55,9 +56,19 @@ Dim scratch_of_parts(DimPool& dims, const ProductForm& form, const Tile& tile, S
       std::vector<Dim>{when, batch, rows, columns, dims.constant(split.count * bit_width(sum_type(tile.factor)) / 8)});
 }
 
+// It counts its own additions and its way through memory alone: multiplications and operands are the product's.
 LoweredStep sum_of_parts(Context& context, const Op& group, const ProductForm& form, const Tile& tile, SplitDepth split,
                          Dim when) {
-  return single_step(SumEmitter(context, group, form, tile, split).emit(when));
+  LoweredStep step = single_step(SumEmitter(context, group, form, tile, split).emit(when));
+  DimPool& dims = context.module.dims;
+  const Dim runs = when ? when : dims.constant(1);
+  const Dim elements =
+      dims.product(std::vector<Dim>{runs, dims.product(form.batch), form.rows.extent(dims), form.columns.extent(dims)});
+  step.flops = dims.mul(dims.constant(split.count - 1), elements);
+  step.bytes = scratch_of_parts(dims, form, tile, split, runs);
+  for (const auto& result : group.results)
+    step.bytes = dims.add(step.bytes, dims.mul(runs, physical_bytes(dims, result->type)));
+  return step;
 }
 
 }  // namespace lapidary::lowering::gpu

@@ -101,7 +101,7 @@ Tile tile_of_single_elements(const Tile& tile) {
 TileChoice choose_tile(const Target& target, passes::F32Products f32, DType factor, const ProductSize& size,
                        int most_parts) {
   if (factor == DType::F64) return {kDoubles};
-  const bool tensor = target.capability >= 80, halves = bit_width(factor) == 16 && tensor,
+  const bool tensor = target.has_tensor_cores(), halves = bit_width(factor) == 16 && tensor,
              bytes = bit_width(factor) == 8;
   if (!is_float(factor) && !(bytes && tensor)) {
     Tile tile = kBytes;
@@ -110,7 +110,7 @@ TileChoice choose_tile(const Target& target, passes::F32Products f32, DType fact
   }
   const bool rounded = factor == DType::F32 && tensor && f32 != passes::F32Products::IEEE;
   const bool as_halves = halves || (rounded && f32 == passes::F32Products::BF16);
-  const bool hopper = target.capability == 90 && target.capability_only;
+  const bool hopper = target.has_warpgroups();
   constexpr int64_t kLeastDepth = 512;  // of a part
   const Tile* best = nullptr;
   int64_t least = 0;

@@ -1,5 +1,6 @@
 // Device memory: pages of its own with a guard page behind, the rest of the last page filled with a pattern that is
-// looked at when it is freed. Fresh memory is NaN. Between calls nobody may touch it.
+// looked at when it is freed; of a sanitized build who touches it is told of at once. Fresh memory is NaN. Between
+// calls nobody may touch it.
 #include <sys/mman.h>
 
 #include <cstdio>
@@ -7,6 +8,15 @@
 #include <cstring>
 
 #include "test/cuda/driver/driver.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define STANDIN_POISON(begin, bytes) __asan_poison_memory_region(begin, bytes)
+#define STANDIN_UNPOISON(begin, bytes) __asan_unpoison_memory_region(begin, bytes)
+#else
+#define STANDIN_POISON(begin, bytes) (void)0
+#define STANDIN_UNPOISON(begin, bytes) (void)0
+#endif
 
 namespace standin {
 namespace {
@@ -79,6 +89,8 @@ EXPORT int cuMemAlloc_v2(Address* out, size_t bytes) {
   const auto address = reinterpret_cast<Address>(data);
   std::memset(data, kPoison, bytes);
   std::memset(data + bytes, kPattern, tail_bytes(address, a));
+  STANDIN_POISON(a.pages, static_cast<size_t>(data - a.pages));
+  STANDIN_POISON(data + bytes, tail_bytes(address, a));
   if (open_accesses == 0) mprotect(a.pages, a.mapped, PROT_NONE);
   allocations[address] = a;
   used += bytes;
@@ -93,6 +105,7 @@ EXPORT int cuMemFree_v2(Address address) {
   const int status = run_all_streams();
   const Allocation a = found->second;
   mprotect(a.pages, a.mapped, PROT_READ);
+  STANDIN_UNPOISON(a.pages, a.mapped);
   const auto* tail = reinterpret_cast<const unsigned char*>(address) + a.bytes;
   for (size_t i = 0; i < tail_bytes(address, a); ++i)
     if (tail[i] != kPattern) {
