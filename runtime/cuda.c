@@ -91,11 +91,11 @@ static lpd_status take_flags(lpd_instance *instance) {
   return status;
 }
 
-static lpd_status open_instance(lpd_instance *instance, const lpd_options *options) {
+static lpd_status open_instance(lpd_instance *instance, const lpd_model *const *levels, const lpd_options *options) {
   lpd_status status = make_tables(instance);
   if (status) return status;
   lpd_cuda_instance *own = lpd_cuda_of(instance);
-  if ((status = lpd_cuda_take_model(instance, options->cuda_device, &own->shared))) return status;
+  if ((status = lpd_cuda_take_model(instance, levels, options->cuda_device, &own->shared))) return status;
   instance->seen_weights = (const void *)(uintptr_t)own->shared->weights;
   status = take_stream(instance, options->cuda_stream);
   if (!status) status = take_flags(instance);
@@ -122,7 +122,8 @@ static void close_instance(lpd_instance *instance) {
   lpd_give(&instance->alloc, own, own->bytes);
 }
 
-const lpd_driver lpd_cuda = {.open = open_instance,
+const lpd_driver lpd_cuda = {.suits = lpd_cuda_suits,
+                             .open = open_instance,
                              .close = close_instance,
                              .enter = enter,
                              .leave = leave,

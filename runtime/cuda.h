@@ -144,7 +144,7 @@ typedef struct lpd_cuda_model {
   char name[64];
   uint32_t capability; /* 10 * major + minor */
   int multiprocessors;
-  const char *arch; /* of the images taken */
+  const lpd_device_image *image; /* the one taken; NULL: there are no kernels */
   int starts_early; /* kernels wait themselves for those before them (await_turn in codegen/cuda/device.h) */
   CUmodule *modules;
   uint32_t module_count;
@@ -202,7 +202,7 @@ extern const lpd_driver lpd_cuda;
 /* One thread at a time: around opening the library and changing what instances share. */
 void lpd_cuda_lock(void);
 void lpd_cuda_unlock(void);
-/* Opens the library unless it is open; under the lock. */
+/* Opens the library unless it is open; under the lock. The instance is told of errors; it may be NULL. */
 lpd_status lpd_cuda_open_library(lpd_instance *);
 extern lpd_cuda_calls lpd_cu; /* filled then */
 /* "what: CUDA_ERROR_ILLEGAL_ADDRESS (700)", with the status that fits. */
@@ -219,8 +219,10 @@ const lpd_device_image *lpd_cuda_pick_image(const lpd_device_code *, uint32_t ca
 char *lpd_cuda_unpack_image(const lpd_device_image *, int *damaged);
 
 /* --- cuda_model.c ------------------------------------------------------------------------------------------------ */
-/* Finds or loads what instances share; on success the device's context is current. */
-lpd_status lpd_cuda_take_model(lpd_instance *, int ordinal, lpd_cuda_model **);
+int lpd_cuda_suits(const lpd_model *, const lpd_options *);
+/* Finds or loads what instances share; on success the device's context is current. Of the levels, all that there are of
+ * the model, an error tells. */
+lpd_status lpd_cuda_take_model(lpd_instance *, const lpd_model *const *levels, int ordinal, lpd_cuda_model **);
 void lpd_cuda_give_model(lpd_cuda_model *); /* its context is current */
 void lpd_cuda_tell_needs(const lpd_instance *, uint32_t kernel, lpd_step_profile *);
 

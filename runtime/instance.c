@@ -101,16 +101,30 @@ static uint32_t thread_count(const lpd_model *model, const lpd_options *options)
   return options->threads > 0 ? (uint32_t)options->threads : lpd_usable_cores();
 }
 
-lpd_status lpd_create(const lpd_model *model, const lpd_options *given, lpd_instance **out) {
+static const lpd_model *choose(const lpd_model *const *levels, const lpd_options *options) {
+  for (; levels[1]; ++levels) {
+    const lpd_model *model = *levels;
+    if (!lpd_missing_feature(model->cpu_features) && (!model->driver || model->driver->suits(model, options))) break;
+  }
+  return *levels;
+}
+
+lpd_status lpd_create(const lpd_model *model, const lpd_options *options, lpd_instance **out) {
+  const lpd_model *const levels[] = {model, NULL};
+  return lpd_create_level(levels, options, out);
+}
+
+lpd_status lpd_create_level(const lpd_model *const *levels, const lpd_options *given, lpd_instance **out) {
   if (!out) return LPD_INVALID_ARGUMENT;
   *out = NULL;
-  if (!model || model->abi_version != LPD_ABI_VERSION) return LPD_INVALID_ARGUMENT;
+  if (!*levels || (*levels)->abi_version != LPD_ABI_VERSION) return LPD_INVALID_ARGUMENT;
   lpd_options known = {.size = sizeof(lpd_options)};
   const lpd_options *options = &known;
   const uint32_t first_version = offsetof(lpd_options, cuda_stream);
   if (given && !lpd_read_struct(&known, first_version, sizeof known, given)) return LPD_INVALID_ARGUMENT;
   lpd_status status = check_options(options);
   if (status) return status;
+  const lpd_model *model = choose(levels, options);
   if (lpd_missing_feature(model->cpu_features)) return LPD_UNSUPPORTED_CPU;
 
   const lpd_alloc *alloc = options->alloc ? options->alloc : &lpd_default_alloc;
@@ -132,7 +146,7 @@ lpd_status lpd_create(const lpd_model *model, const lpd_options *given, lpd_inst
   if (model->seeded) model->seeded->fill(model);
   instance->seen_weights = model->weights;
   instance->driver = model->driver;
-  if (instance->driver) instance->broken = instance->driver->open(instance, options);
+  if (instance->driver) instance->broken = instance->driver->open(instance, levels, options);
   *out = instance;
   return instance->broken;
 }

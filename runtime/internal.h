@@ -129,8 +129,12 @@ struct lpd_instance {
 /* A device that runs the kernels in the host's place: what only products for it hold of the runtime. */
 enum lpd_way { LPD_TO_DEVICE, LPD_FROM_DEVICE, LPD_WITHIN_DEVICE };
 struct lpd_driver {
-  /* open is lpd_create's last act, close lpd_destroy's, after an open that failed too. */
-  lpd_status (*open)(lpd_instance *, const lpd_options *);
+  /* Does the device that the options ask for run the model's kernels? Yes where that cannot be known: open tells why.
+   */
+  int (*suits)(const lpd_model *, const lpd_options *);
+  /* open is lpd_create's last act, close lpd_destroy's, after an open that failed too. An error of open's tells of all
+   * levels what they hold. */
+  lpd_status (*open)(lpd_instance *, const lpd_model *const *levels, const lpd_options *);
   void (*close)(lpd_instance *);
   /* Before and after all that follows, in the thread that calls; leaving, the device is done with the instance. */
   lpd_status (*enter)(lpd_instance *);
@@ -148,6 +152,11 @@ struct lpd_driver {
   lpd_status (*run_region)(lpd_instance *, uint32_t entry, lpd_region *, const volatile int *cancel);
   void (*tell_needs)(const lpd_instance *, uint32_t kernel, lpd_step_profile *);
 };
+
+/* --- instance.c ---------------------------------------------------------------------------------------------- */
+/* Of the first of these levels, one model's, that this machine runs; of the last when it lacks something of each.
+ * Behind the last is NULL. */
+lpd_status lpd_create_level(const lpd_model *const *levels, const lpd_options *, lpd_instance **);
 
 /* --- dims.c -------------------------------------------------------------------------------------------------- */
 /* Fills every slot but the LPD_DIM_EXTENT ones, which hold their values already; LPD_DIM_LATER ones are 0. LPD_LIMIT on

@@ -5,25 +5,17 @@
 /* The tables: the model for each level of the instruction set, best first, then NULL. */
 extern const lpd_model *const lpd_product_models[];
 
+const lpd_model *lpd_product_signature(void) { return lpd_product_models[0]; }
+
+lpd_status lpd_product_create(const lpd_options *options, lpd_instance **out) {
+  return lpd_create_level(lpd_product_models, options, out);
+}
+
 /* The best for this CPU; the last when it lacks something of each. */
 static const lpd_model *chosen(void) {
   const lpd_model *const *model = lpd_product_models;
   while (model[1] && lpd_missing_cpu_feature(*model)) ++model;
   return *model;
-}
-
-const lpd_model *lpd_product_signature(void) { return lpd_product_models[0]; }
-
-/* Of a device, only its driver can tell which level it takes. */
-lpd_status lpd_product_create(const lpd_options *options, lpd_instance **out) {
-  const lpd_model *model = chosen();
-  lpd_status status = lpd_create(model, options, out);
-  for (const lpd_model *const *next = lpd_product_models; status == LPD_NO_DEVICE_CODE && *next; ++next) {
-    if (*next == model || !(*next)->driver) continue;
-    lpd_destroy(*out);
-    status = lpd_create(*next, options, out);
-  }
-  return status;
 }
 
 /* The signature is the same in all. */

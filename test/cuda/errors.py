@@ -38,10 +38,14 @@ CASES = [
     ("code for this device alone", {"STANDIN_CAPABILITY": "9.0"}, "sm_90a", 0, 0, ""),
     ("kernels for two kinds of devices, the first", {"STANDIN_CAPABILITY": "9.0"}, "sm_80,sm_90a", 0, 0, ""),
     ("kernels for two kinds of devices, the second", {"STANDIN_CAPABILITY": "8.6"}, "sm_80,sm_90a", 0, 0, ""),
-    ("kernels for two kinds of devices, neither", {"STANDIN_CAPABILITY": "6.1"}, "sm_80,sm_90a", 0, 11, r"of capability 6.1, the program holds code for"),
+    ("kernels for two kinds of devices, neither", {"STANDIN_CAPABILITY": "6.1"}, "sm_80,sm_90a", 0, 11,
+     r"of capability 6.1, the program holds code for sm_90a, sm_80, compute_80$"),
     ("an image refused", {"STANDIN_FAIL": "cuModuleLoadData:209"}, "sm_80", 0, 11,
      r"driver 13.0, does not take the code for sm_80: CUDA_ERROR_NO_BINARY_FOR_GPU \(209\)"),
     ("a damaged image", {}, "sm_80,no-ptx,damaged", 0, 11, r"the program's code for sm_80 is damaged"),
+    ("a damaged image of a device that other code would run on", {"STANDIN_CAPABILITY": "9.0"}, "sm_80,sm_90a,damaged", 0, 11,
+     r"the program's code for sm_90a is damaged"),
+    ("a damaged image of another device", {"STANDIN_CAPABILITY": "8.6"}, "sm_80,sm_90a,damaged", 0, 0, ""),
     ("PTX of a later CUDA", {"STANDIN_VERSION": "12040"}, "compute_80", 0, 12,
      r"driver 12.4, does not take the code for compute_80: CUDA_ERROR_UNSUPPORTED_PTX_VERSION \(222\)"),
     ("PTX on a later device", {"STANDIN_CAPABILITY": "9.0"}, "compute_80", 0, 0, ""),
@@ -62,10 +66,14 @@ def environment(build, machine):
     return variables
 
 
-def damage(library):
-    """Changes a byte of its last image, which is a frame of Zstandard."""
+def damage(library, images):
+    """Changes a byte of the first of its images, which are frames of Zstandard and the last things that look so."""
     with open(library, "r+b") as file:
-        at = file.read().rindex(b"\x28\xb5\x2f\xfd") + 200
+        content = file.read()
+        at = len(content)
+        for _ in range(images):
+            at = content.rindex(b"\x28\xb5\x2f\xfd", 0, at)
+        at += 200
         file.seek(at)
         byte = file.read(1)[0]
         file.seek(at)
@@ -80,7 +88,7 @@ def checks(build):
             os.makedirs(os.path.join(folder, arch))
             library = emulated(model, os.path.join(folder, arch), build, "cuda:" + arch.removesuffix(",damaged"))
             if arch.endswith("damaged"):
-                damage(library)
+                damage(library, 1 if "no-ptx" in arch else 3)
             products[arch] = library, os.environ["LAPIDARY_EMULATED_KERNELS"]
         seen = {}
         for what, machine, arch, device, status, line in CASES:
