@@ -148,7 +148,8 @@ lpd_status lpd_describe(const lpd_model *, int slot, lpd_tensor_info *);
 /* Names of the symbols, in the order lpd_arena_bytes takes them; count may be NULL. */
 const char *const *lpd_symbols(const lpd_model *, int32_t *count);
 /* What a run with these symbol values takes beside weights, inputs and outputs: bytes of the arena, and of each
- * thread's workspace. -1 on overflow. */
+ * thread's workspace. Of a product with kernels for several kinds of CUDA devices, the most that any of them takes. -1
+ * on overflow. */
 int64_t lpd_arena_bytes(const lpd_model *, const int64_t *symbols);
 int64_t lpd_workspace_bytes(const lpd_model *, const int64_t *symbols);
 
