@@ -308,6 +308,7 @@ static lpd_status transfer(lpd_instance *instance, const char *path, char *to, i
   if (!status) {
     status = lpd_provide_states(instance);
     if (!status) status = note ? save(&s, note, piece) : load(&s, to, room, piece);
+    if (status && instance->driver) instance->driver->wait(instance);
     if (instance->driver) instance->driver->leave(instance);
   }
   lpd_give(&instance->alloc, piece, kPiece);

@@ -63,16 +63,20 @@ static lpd_status make_tables(lpd_instance *instance) {
 /* --- life -------------------------------------------------------------------------------------------------------- */
 
 static lpd_status enter(lpd_instance *instance) {
-  const lpd_cuda_instance *own = lpd_cuda_of(instance);
+  lpd_cuda_instance *own = lpd_cuda_of(instance);
   if (!own || !own->shared) return instance->broken;
-  return lpd_cuda_check(instance, lpd_cu.cuCtxPushCurrent_v2(own->shared->context), "entering the device's context");
+  const CUresult result = lpd_cu.cuCtxPushCurrent_v2(own->shared->context);
+  own->entered = result == CUDA_SUCCESS;
+  return lpd_cuda_check(instance, result, "entering the device's context");
 }
 
 static void leave(lpd_instance *instance) {
   CUcontext none;
-  lpd_cu.cuStreamSynchronize(lpd_cuda_of(instance)->stream);
   lpd_cu.cuCtxPopCurrent_v2(&none);
+  lpd_cuda_of(instance)->entered = 0;
 }
+
+static void wait_for(lpd_instance *instance) { lpd_cu.cuStreamSynchronize(lpd_cuda_of(instance)->stream); }
 
 static lpd_status take_stream(lpd_instance *instance, CUstream given) {
   lpd_cuda_instance *own = lpd_cuda_of(instance);
@@ -108,13 +112,12 @@ static void close_device(lpd_instance *instance, lpd_cuda_instance *own) {
   for (uint32_t e = 0; e < instance->model->entry_count; ++e)
     for (uint32_t r = 0; r < instance->plans[e].region_count; ++r)
       lpd_cuda_drop_graph(instance, &own->plans[e].graphs[r]);
-  for (uint32_t i = 0; i < own->event_count; ++i) lpd_cu.cuEventDestroy_v2(own->events[i]);
-  if (own->flags) lpd_cu.cuMemFree_v2(own->flags);
-  if (own->owns_stream) lpd_cu.cuStreamDestroy_v2(own->stream);
-  lpd_cuda_give_model(own->shared);
+  for (uint32_t i = 0; own->entered && i < own->event_count; ++i) lpd_cu.cuEventDestroy_v2(own->events[i]);
+  if (own->entered && own->flags) lpd_cu.cuMemFree_v2(own->flags);
+  if (own->entered && own->owns_stream) lpd_cu.cuStreamDestroy_v2(own->stream);
+  lpd_cuda_give_model(own->shared, own->entered);
 }
 
-/* In the context that lpd_destroy has entered. */
 static void close_instance(lpd_instance *instance) {
   lpd_cuda_instance *own = lpd_cuda_of(instance);
   if (!own) return;
@@ -127,6 +130,7 @@ const lpd_driver lpd_cuda = {.suits = lpd_cuda_suits,
                              .close = close_instance,
                              .enter = enter,
                              .leave = leave,
+                             .wait = wait_for,
                              .take = lpd_cuda_take,
                              .give = lpd_cuda_give,
                              .copy = lpd_cuda_copy,

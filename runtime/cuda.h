@@ -185,7 +185,7 @@ typedef struct {
 typedef struct {
   lpd_cuda_model *shared;
   CUstream stream;
-  int owns_stream;
+  int owns_stream, entered; /* entered: the context is current by this instance's doing */
   CUdeviceptr flags;
   lpd_cuda_plan *plans; /* one for each entry */
   void **parameters;    /* of one launch */
@@ -223,7 +223,8 @@ int lpd_cuda_suits(const lpd_model *, const lpd_options *);
 /* Finds or loads what instances share; on success the device's context is current. Of the levels, all that there are of
  * the model, an error tells. */
 lpd_status lpd_cuda_take_model(lpd_instance *, const lpd_model *const *levels, int ordinal, lpd_cuda_model **);
-void lpd_cuda_give_model(lpd_cuda_model *); /* its context is current */
+/* The last instance's unloads it. With its context current, which is left; else what the device holds stays there. */
+void lpd_cuda_give_model(lpd_cuda_model *, int entered);
 void lpd_cuda_tell_needs(const lpd_instance *, uint32_t kernel, lpd_step_profile *);
 
 /* --- cuda_memory.c ----------------------------------------------------------------------------------------------- */
@@ -257,6 +258,6 @@ CUresult lpd_cuda_encode_maps(const lpd_cuda_launch *, const lpd_frame *, lpd_cu
 /* Is there, or should there be, a graph of this region? */
 int lpd_cuda_wants_graph(const lpd_instance *, uint32_t entry, const lpd_region *);
 lpd_status lpd_cuda_launch_graph(lpd_instance *, uint32_t entry, const lpd_region *);
-void lpd_cuda_drop_graph(lpd_instance *, lpd_cuda_graph *);
+void lpd_cuda_drop_graph(lpd_instance *, lpd_cuda_graph *); /* entered, or only its tables */
 
 #endif

@@ -37,8 +37,9 @@ int lpd_cuda_wants_graph(const lpd_instance *instance, uint32_t entry, const lpd
 }
 
 void lpd_cuda_drop_graph(lpd_instance *instance, lpd_cuda_graph *graph) {
-  if (graph->exec) lpd_cu.cuGraphExecDestroy(graph->exec);
-  if (graph->graph) lpd_cu.cuGraphDestroy(graph->graph);
+  const int entered = lpd_cuda_of(instance)->entered;
+  if (entered && graph->exec) lpd_cu.cuGraphExecDestroy(graph->exec);
+  if (entered && graph->graph) lpd_cu.cuGraphDestroy(graph->graph);
   lpd_give(&instance->alloc, graph->memory.data, graph->memory.bytes);
   *graph = (lpd_cuda_graph){.launched_version = graph->launched_version};
 }

@@ -31,6 +31,7 @@ lpd_status lpd_cuda_take(lpd_instance *instance, int64_t bytes, const char *what
 
 /* Kernels that were started may use it still. */
 void lpd_cuda_give(lpd_instance *instance, void *memory) {
+  if (!lpd_cuda_of(instance)->entered) return;
   lpd_cu.cuStreamSynchronize(lpd_cuda_of(instance)->stream);
   lpd_cu.cuMemFree_v2(address_of(memory));
 }

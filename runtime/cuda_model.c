@@ -155,15 +155,20 @@ static lpd_status load_weights(lpd_instance *instance, lpd_cuda_model *shared) {
 
 /* --- all of it --------------------------------------------------------------------------------------------------- */
 
-/* With its context current, when it has one. */
-static void unload(lpd_cuda_model *shared) {
+/* With its context current. */
+static void unload_code(lpd_cuda_model *shared) {
   if (shared->weights) lpd_cu.cuMemFree_v2(shared->weights);
   for (uint32_t m = 0; m < shared->module_count; ++m) lpd_cu.cuModuleUnload(shared->modules[m]);
-  if (shared->context) {
-    CUcontext none;
-    lpd_cu.cuCtxPopCurrent_v2(&none);
-    lpd_cu.cuDevicePrimaryCtxRelease_v2(shared->device);
-  }
+}
+
+static void leave_context(void) {
+  CUcontext none;
+  lpd_cu.cuCtxPopCurrent_v2(&none);
+}
+
+/* The context goes with its last user, and with it what the device holds. */
+static void free_tables(lpd_cuda_model *shared) {
+  if (shared->context) lpd_cu.cuDevicePrimaryCtxRelease_v2(shared->device);
   free(shared->modules);
   free(shared->functions);
   free(shared->needs);
@@ -212,7 +217,10 @@ static lpd_status take(lpd_instance *instance, const lpd_model *const *levels, i
   if (!shared) return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for a model's tables");
   *shared = (lpd_cuda_model){.model = instance->model, .ordinal = ordinal, .instances = 1, .next = models};
   status = load(instance, levels, shared);
-  if (status) return unload(shared), status;
+  if (status) {
+    if (shared->context) unload_code(shared), leave_context();
+    return free_tables(shared), status;
+  }
   *out = models = shared;
   return LPD_OK;
 }
@@ -225,16 +233,16 @@ lpd_status lpd_cuda_take_model(lpd_instance *instance, const lpd_model *const *l
   return status;
 }
 
-void lpd_cuda_give_model(lpd_cuda_model *shared) {
+void lpd_cuda_give_model(lpd_cuda_model *shared, int entered) {
   lpd_cuda_lock();
-  lpd_cuda_model **link = &models;
-  if (--shared->instances == 0) {
+  const int is_last = --shared->instances == 0;
+  if (entered && is_last) unload_code(shared);
+  if (entered) leave_context();
+  if (is_last) {
+    lpd_cuda_model **link = &models;
     while (*link != shared) link = &(*link)->next;
     *link = shared->next;
-    unload(shared);
-  } else {
-    CUcontext none;
-    lpd_cu.cuCtxPopCurrent_v2(&none);
+    free_tables(shared);
   }
   lpd_cuda_unlock();
 }

@@ -154,7 +154,7 @@ lpd_status lpd_create_level(const lpd_model *const *levels, const lpd_options *g
 void lpd_destroy(lpd_instance *instance) {
   if (!instance) return;
   const lpd_alloc alloc = instance->alloc;
-  if (instance->driver) instance->driver->enter(instance);
+  if (instance->driver) instance->driver->enter(instance); /* or the driver remembers that it could not */
   lpd_team_destroy(&alloc, instance->team);
   lpd_barrier_destroy(&alloc, instance->barrier);
   for (uint32_t i = 0; i < instance->model->input_count + instance->model->output_count; ++i) {

@@ -136,9 +136,11 @@ struct lpd_driver {
    * levels what they hold. */
   lpd_status (*open)(lpd_instance *, const lpd_model *const *levels, const lpd_options *);
   void (*close)(lpd_instance *);
-  /* Before and after all that follows, in the thread that calls; leaving, the device is done with the instance. */
+  /* Before and after all that follows, in the thread that calls. Where lpd_destroy cannot enter, it gives back what is
+   * the host's alone: `give` and `close` leave what the device holds, which is gone or out of reach. */
   lpd_status (*enter)(lpd_instance *);
   void (*leave)(lpd_instance *);
+  void (*wait)(lpd_instance *); /* the device is done with the instance, whatever came of it */
   lpd_status (*take)(lpd_instance *, int64_t bytes, const char *what, void **memory);
   void (*give)(lpd_instance *, void *memory);
   /* In order with the kernels. What is copied to the host is there when the device has settled. */

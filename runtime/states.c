@@ -104,6 +104,7 @@ static lpd_status transfer(lpd_instance *instance, int index, const lpd_tensor *
       status = copy(instance, tensor.data, seen, state->bytes, way);
     if (!status && instance->driver) status = instance->driver->settle(instance, -1);
   }
+  if (status && instance->driver) instance->driver->wait(instance);
   if (instance->driver) instance->driver->leave(instance);
   return status;
 }

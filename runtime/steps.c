@@ -250,6 +250,7 @@ lpd_status lpd_run(lpd_instance *instance, int entry, const volatile int *cancel
   lpd_status status = instance->driver ? instance->driver->enter(instance) : LPD_OK;
   if (status) return status;
   status = run_entry(instance, (uint32_t)entry, cancel);
+  if (status && instance->driver) instance->driver->wait(instance);
   if (instance->driver) instance->driver->leave(instance);
   if (status) return status;
   instance->plans[entry].profiled_runs += instance->profiling;

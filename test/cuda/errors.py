@@ -23,6 +23,31 @@ except ProductError as error:
     print(json.dumps(error.args))
 """
 
+# Destroys an instance whose device cannot be entered, with a context of the caller's current; what it then finds wrong.
+DESTROYING = """
+import ctypes, os, sys
+import numpy as np
+sys.path.insert(0, sys.argv[2])
+from product import Product
+driver = ctypes.CDLL("libcuda.so.1")
+x = {"x": np.ones((2, 24), np.float32)}
+product = Product(sys.argv[1])
+y = product.run(x)[0]
+own, found = ctypes.c_void_p(), ctypes.c_void_p()
+driver.cuDevicePrimaryCtxRetain(ctypes.byref(own), 0)
+driver.cuCtxPushCurrent_v2(own)
+freed = driver.standin_calls(b"cuMemFree_v2")
+os.environ["STANDIN_FAIL"] = "cuCtxPushCurrent_v2:201@%d" % (driver.standin_calls(b"cuCtxPushCurrent_v2") + 1)
+product.close()
+wrong = [] if driver.standin_calls(b"cuMemFree_v2") == freed else ["memory was freed in another context"]
+if driver.cuCtxPopCurrent_v2(ctypes.byref(found)) or found.value != own.value:
+    wrong.append("the caller's context is not current any more")
+with Product(sys.argv[1]) as product:
+    if not np.array_equal(product.run(x)[0], y):
+        wrong.append("another instance gives other numbers")
+print("; ".join(wrong))
+"""
+
 # What is wrong, the machine, the product, its device; the status and the line.
 CASES = [
     ("nothing", {}, "sm_80", 0, 0, ""),
@@ -102,7 +127,13 @@ def checks(build):
                 seen.setdefault(found[1], []).append(what)
         yield "the lines are distinct", all(len(causes) == 1 for causes in seen.values())
         os.environ["LAPIDARY_EMULATED_KERNELS"] = products["sm_80"][1]
+        yield from destroying(build, products["sm_80"][0])
         yield from exit_codes(build, folder, model)
+
+
+def destroying(build, library):
+    done = subprocess.run([sys.executable, "-c", DESTROYING, library, os.path.join(ROOT, "test")], env=environment(build, {}), capture_output=True, text=True)
+    yield f"destroyed where the device cannot be entered: {done.stdout.strip()}{done.stderr}", done.returncode == 0 and not done.stdout.strip()
 
 
 def exit_codes(build, folder, model):

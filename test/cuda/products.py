@@ -105,9 +105,10 @@ def device_tensors(library, driver):
     memory.write(place, x)
     memory.write(moved, inputs(5, 1))
     with Product(library) as product:
-        copied = driver.calls("cuMemcpyHtoDAsync_v2")
+        copied, waited = driver.calls("cuMemcpyHtoDAsync_v2"), driver.calls("cuStreamSynchronize")
         product.bind_address(0, FLOAT, (5, 24), place, x.nbytes, device=1)
         product.bind_address(1, FLOAT, (5, 8), result, 5 * 8 * 4, device=1)
+        yield "binding waits for nothing", driver.calls("cuStreamSynchronize") == waited
         for turn in range(3):
             product.step()
             y = memory.read(result, expected[0].astype(np.float32))
