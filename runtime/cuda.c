@@ -81,6 +81,7 @@ static void wait_for(lpd_instance *instance) { lpd_cu.cuStreamSynchronize(lpd_cu
 static lpd_status take_stream(lpd_instance *instance, CUstream given) {
   lpd_cuda_instance *own = lpd_cuda_of(instance);
   own->stream = given;
+  instance->stream_is_callers = given != NULL;
   if (given) return LPD_OK;
   const CUresult result = lpd_cu.cuStreamCreate(&own->stream, CU_STREAM_NON_BLOCKING);
   own->owns_stream = result == CUDA_SUCCESS;

@@ -123,7 +123,7 @@ lpd_status lpd_cuda_begin(lpd_instance *instance, uint32_t entry) {
   const lpd_cuda_instance *own = lpd_cuda_of(instance);
   const lpd_model *model = instance->model;
   lpd_status status = LPD_OK;
-  if (model->flag_count > 0)
+  if (model->flag_count > 0 && !instance->pending)
     status = lpd_cuda_check(instance,
                             lpd_cu.cuMemsetD8Async(own->flags, 0, model->flag_count * sizeof(int32_t), own->stream),
                             "clearing flags");

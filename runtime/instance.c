@@ -28,8 +28,10 @@ static int begins_region(const lpd_step *step) {
 static void fill_plan(const lpd_model *model, const lpd_entry *entry, lpd_plan *plan) {
   int64_t *integers = plan->integers;
   uint32_t pointer = 0;
+  plan->kernels_alone = 1;
   for (uint32_t s = 0; s < entry->step_count; ++s) {
     const lpd_step *step = &model->steps[entry->first_step + s];
+    plan->kernels_alone &= step->kind == LPD_STEP_KERNEL;
     if (step->kind != LPD_STEP_KERNEL) continue;
     if (begins_region(step)) {
       plan->region_of[s] = plan->region_count;

@@ -147,6 +147,9 @@ class Product:
     def step(self, cancel=None, entry=0):
         self._check(self._function("run")(self.instance, entry, None if cancel is None else c.byref(cancel)))
 
+    def wait(self):
+        self._check(self._function("wait")(self.instance))
+
     def call(self, entry, feeds):
         """Runs an entry point by name; its outputs by theirs."""
         self.bind(feeds)

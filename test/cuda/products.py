@@ -19,7 +19,7 @@ class DeviceMemory:
 
     def __init__(self, driver):
         self.calls = driver.library
-        self.taken = []
+        self.taken, self.streams = [], []
         context = ctypes.c_void_p()
         self.calls.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
         self.context = context
@@ -29,6 +29,17 @@ class DeviceMemory:
         self.calls.cuCtxPushCurrent_v2(self.context)
         yield
         self.calls.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+
+    def stream(self):
+        made = ctypes.c_void_p()
+        with self.current():
+            assert self.calls.cuStreamCreate(ctypes.byref(made), 1) == 0
+        self.streams.append(made)
+        return made
+
+    def wait_for(self, stream):
+        with self.current():
+            assert self.calls.cuStreamSynchronize(stream) == 0
 
     def take(self, size):
         address = ctypes.c_uint64()
@@ -53,6 +64,8 @@ class DeviceMemory:
         with self.current():
             for address in self.taken:
                 self.calls.cuMemFree_v2(ctypes.c_uint64(address))
+            for stream in self.streams:
+                self.calls.cuStreamDestroy_v2(stream)
         self.calls.cuDevicePrimaryCtxRelease_v2(0)
 
 
@@ -125,6 +138,111 @@ def device_tensors(library, driver):
             lambda: product.bind_address(0, FLOAT, (5, 24), place + 4, x.nbytes, device=1), 1, "not aligned to 16 bytes")
         yield "a device that there is not", refused(
             lambda: product.bind_address(0, FLOAT, (5, 24), place, x.nbytes, device=2), 1, "not in host memory")
+    memory.give_back()
+
+
+class Waits:
+    """How often somebody has waited for a stream since this was made."""
+
+    def __init__(self, driver):
+        self.count = lambda: driver.calls("cuStreamSynchronize")
+        self.before = self.count()
+
+    def none(self):
+        return self.count() == self.before
+
+
+def callers_stream(library, driver):
+    """Runs that are only put into the caller's stream."""
+    memory = DeviceMemory(driver)
+    stream, size = memory.stream(), 5 * 8 * 4
+    xs = [inputs(5, seed) for seed in range(4)]
+    expected = [small_models.classify(x) for x in xs]
+    places, results = [memory.take(x.nbytes) for x in xs], [(memory.take(size), memory.take(5 * 8)) for _ in xs]
+    for place, x in zip(places, xs):
+        memory.write(place, x)
+
+    def found(y, best):
+        return memory.read(y, np.zeros((5, 8), np.float32)), memory.read(best, np.zeros(5, np.int64))
+
+    with Product(library, cuda_stream=stream) as product:
+        waits = Waits(driver)
+        for place, (y, best) in zip(places, results):
+            product.bind_address(0, FLOAT, (5, 24), place, xs[0].nbytes, device=1)
+            product.bind_address(1, FLOAT, (5, 8), y, size, device=1)
+            product.bind_address(2, INT64, (5,), best, 5 * 8, device=1)
+            product.step()
+        yield "four runs, other tensors each: nobody waits", waits.none() and driver.calls("cuGraphLaunch") > 0
+        yield "nor are they done", all(np.isnan(found(*result)[0]).all() for result in results)
+        memory.wait_for(stream)
+        for turn, (result, right) in enumerate(zip(results, expected)):
+            yield f"run {turn}, when the stream is through", fits(found(*result), right)
+        waits = Waits(driver)
+        for slot, (code, shape) in enumerate(((FLOAT, (5, 8)), (INT64, (5,))), 1):
+            product.bind_address(slot, code, shape, None, 0, device=1)
+        product.step()
+        addresses = [product.output_tensor(i).data for i in range(2)]
+        yield "outputs of the instance's in the device's memory: nobody waits", waits.none()
+        memory.wait_for(stream)
+        yield "and their values", fits(found(*addresses), expected[3])
+        product.step()
+        product.bind_address(1, FLOAT, (5, 8), None, 0)
+        waits = Waits(driver)
+        product.step()
+        yield "an output in host memory is waited for", not waits.none() and difference(product.result(0).astype(np.float64), expected[3][0]) < 1e-5
+        product.bind_address(1, FLOAT, (5, 8), None, 0, device=1)
+        product.profile_enable(True)
+        waits = Waits(driver)
+        product.step()
+        yield "a profiled run is waited for", not waits.none() and sum(product.profile()) > 0
+        product.profile_enable(False)
+        product.step()
+        os.environ["STANDIN_FAIL"] = f"cuStreamSynchronize:700@{driver.calls('cuStreamSynchronize') + 1}"
+        yield "a device's error is told by who waits", refused(product.wait, 13, "running the model: CUDA_ERROR_ILLEGAL_ADDRESS")
+        del os.environ["STANDIN_FAIL"]
+        product.step()   # is under way when the instance is destroyed
+    legacy = 1
+    with Product(library, cuda_stream=legacy) as product:
+        product.bind_address(0, FLOAT, (5, 24), places[1], xs[0].nbytes, device=1)
+        for slot, (code, shape) in enumerate(((FLOAT, (5, 8)), (INT64, (5,))), 1):
+            product.bind_address(slot, code, shape, None, 0, device=1)
+        product.step()
+        yield "the default stream", fits(found(*(product.output_tensor(i).data for i in range(2))), expected[1])
+    memory.give_back()
+
+
+def wrong_values(library, driver):
+    """Of runs that are only put into a stream."""
+    memory = DeviceMemory(driver)
+    stream, x = memory.stream(), np.arange(1, 6, dtype=np.float32)
+    place, result = memory.take(x.nbytes), memory.take(8)
+    good, bad = memory.take(16), memory.take(16)
+    memory.write(place, x)
+    memory.write(good, np.array([4, 0]))
+    memory.write(bad, np.array([0, 5]))
+    with Product(library, cuda_stream=stream) as product:
+        product.bind_address(0, FLOAT, (5,), place, x.nbytes, device=1)
+        product.bind_address(2, FLOAT, (2,), result, 8, device=1)
+
+        def put(at):
+            product.bind_address(1, INT64, (2,), at, 16, device=1)
+            product.step()
+
+        waits = Waits(driver)
+        put(bad)
+        put(good)
+        yield "nobody waits", waits.none()
+        yield "told by a wait, though the run behind it was right", refused(product.wait, 2, "node")
+        product.wait()
+        put(good)
+        product.wait()
+        yield "told once", np.array_equal(memory.read(result, np.zeros(2, np.float32)), [5, 1])
+        put(bad)
+        product.bind({"x": x, "at": np.array([1, 2])})
+        yield "told by a run that waits", refused(product.step, 2, "node")
+        yield "which then has not run", np.array_equal(memory.read(result, np.zeros(2, np.float32))[:1], [1])
+        product.step()
+        yield "told once by runs", np.array_equal(memory.read(result, np.zeros(2, np.float32)), [2, 3])
     memory.give_back()
 
 
@@ -245,7 +363,7 @@ def odd_maps(library, driver):
 
 
 HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps), ("ODD", odd_maps)]
-GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", device_tensors), ("FEEDBACK", feedback), ("HALVING", loops),
+GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("TAKEN", wrong_values), ("FEEDBACK", feedback), ("HALVING", loops),
           ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits), ("CLASSIFIER", options)]
 
 

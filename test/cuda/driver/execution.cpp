@@ -34,7 +34,7 @@ int run(Stream& stream) {
 }
 
 Stream* stream_of(Stream* given) {
-  if (!given) return &default_stream;
+  if (!given || given == reinterpret_cast<Stream*>(1)) return &default_stream;  // CU_STREAM_LEGACY
   return streams.count(given) ? given : nullptr;
 }
 
