@@ -6,7 +6,7 @@
  *   cuda_memory.c    memory of the device, copies, what kernels see of the caller's tensors
  *   cuda_maps.c      what the copy engine is told of operands
  *   cuda_region.c    steps as launches, one after the other in the instance's stream
- *   cuda_graph.c     the same launches as a graph, once they have been the same twice
+ *   cuda_graph.c     the same launches as graphs, for the dims that come again
  *   cuda.c           an instance's life
  *
  * The driver's interface is declared here, as far as it is used: a build needs no header of CUDA's. The names are the
@@ -166,20 +166,31 @@ typedef struct {
   const lpd_tensor_map *maps;
 } lpd_cuda_launch;
 
-/* The launches of a region as a graph. Its nodes hold the pointers as they were, which `pointers` remembers. */
+/* The launches of a region for certain dims as a graph. Its nodes hold the pointers as they were, which `pointers`
+ * remembers. */
 typedef struct {
-  CUgraphExec exec; /* NULL: none */
+  lpd_block key;    /* what the dims make of the launches; no data: nothing was launched yet */
+  CUgraphExec exec; /* NULL: none, they were launched once */
   CUgraph graph;
   CUgraphNode *nodes; /* of the steps in order, a node each round */
   void **pointers;
-  lpd_block memory;                        /* that of the two */
-  const void *stage;                       /* what the nodes were made with */
-  uint64_t dims_version, launched_version; /* of the graph's dims; of those last launched without: 0, none */
+  lpd_block memory;   /* that of the two */
+  const void *stage;  /* what the nodes were told of */
+  uint64_t last_used; /* counts looks at the region's graphs */
 } lpd_cuda_graph;
+
+/* Those of a region: for as many dims, the ones unused for longest make room. */
+enum { LPD_CUDA_GRAPHS = 4 };
+typedef struct {
+  lpd_cuda_graph graphs[LPD_CUDA_GRAPHS];
+  lpd_cuda_graph *current; /* the one of the dims of */
+  uint64_t dims_version;   /* the instance's; 0: none */
+  uint64_t looks;
+} lpd_cuda_graphs;
 
 typedef struct {
   lpd_cuda_launch *launches; /* one for each step; those of host steps are not used */
-  lpd_cuda_graph *graphs;    /* one for each region */
+  lpd_cuda_graphs *graphs;   /* of each region */
 } lpd_cuda_plan;
 
 typedef struct {
@@ -189,6 +200,7 @@ typedef struct {
   CUdeviceptr flags;
   lpd_cuda_plan *plans; /* one for each entry */
   void **parameters;    /* of one launch */
+  int64_t *key;         /* of a region's launches, before it is looked for */
   CUevent *events;      /* before each step of a region and behind the last; made when profiling */
   uint32_t event_count;
   int64_t bytes; /* of the allocation that holds this and its tables */
@@ -255,9 +267,10 @@ CUresult lpd_cuda_node(lpd_instance *, const lpd_step *, const lpd_job *, const 
 CUresult lpd_cuda_encode_maps(const lpd_cuda_launch *, const lpd_frame *, lpd_cuda_tensor_map *);
 
 /* --- cuda_graph.c ------------------------------------------------------------------------------------------------ */
-/* Is there, or should there be, a graph of this region? */
-int lpd_cuda_wants_graph(const lpd_instance *, uint32_t entry, const lpd_region *);
-lpd_status lpd_cuda_launch_graph(lpd_instance *, uint32_t entry, const lpd_region *);
-void lpd_cuda_drop_graph(lpd_instance *, lpd_cuda_graph *); /* entered, or only its tables */
+enum { LPD_CUDA_KEY_WORDS = 4 }; /* of each step, beside its integers */
+/* In *graph the one of a region's dims where its launches came before and are fit for one; else NULL. */
+lpd_status lpd_cuda_find_graph(lpd_instance *, uint32_t entry, const lpd_region *, lpd_cuda_graph **);
+lpd_status lpd_cuda_launch_graph(lpd_instance *, uint32_t entry, const lpd_region *, lpd_cuda_graph *);
+void lpd_cuda_drop_graphs(lpd_instance *, lpd_cuda_graphs *); /* entered, or only their tables */
 
 #endif

@@ -142,7 +142,8 @@ static lpd_status launch_all(lpd_instance *instance, uint32_t entry, const lpd_r
 
 lpd_status lpd_cuda_run_region(lpd_instance *instance, uint32_t entry, lpd_region *region, const volatile int *cancel) {
   if (cancel && *cancel) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
-  if (!instance->profiling && lpd_cuda_wants_graph(instance, entry, region))
-    return lpd_cuda_launch_graph(instance, entry, region);
-  return launch_all(instance, entry, region, cancel);
+  lpd_cuda_graph *graph = NULL;
+  const lpd_status status = instance->profiling ? LPD_OK : lpd_cuda_find_graph(instance, entry, region, &graph);
+  if (status) return status;
+  return graph ? lpd_cuda_launch_graph(instance, entry, region, graph) : launch_all(instance, entry, region, cancel);
 }

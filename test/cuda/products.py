@@ -110,6 +110,25 @@ def shapes_and_graphs(library, driver):
         yield "cancelled", refused(lambda: product.step(cancel), 4, "cancelled")
 
 
+def alternating(library, driver):
+    """Shapes that come again keep their graphs, up to four; the one unused for longest makes room."""
+    with Product(library) as product:
+        def made_by(*turns):
+            before, right = driver.calls("cuGraphInstantiateWithFlags"), True
+            for turn, rows in enumerate(turns):
+                x = inputs(rows, turn)
+                right = right and fits(product.run({"x": x}), small_models.classify(x))
+            return driver.calls("cuGraphInstantiateWithFlags") - before if right else "wrong values"
+
+        yield "two shapes by turns: a graph each", made_by(2, 7, 2, 7, 2, 7, 2, 7) == 2
+        yield "four shapes", made_by(11, 4, 11, 4, 2, 7, 11, 4) == 2
+        started = driver.calls("cuLaunchKernel")
+        yield "by turns: none is made again", made_by(2, 7, 4, 11, 7, 2) == 0 and driver.calls("cuLaunchKernel") == started
+        yield "a fifth", made_by(5, 5, 11, 7, 2) == 1
+        yield "the one unused for longest is gone", made_by(4, 4) == 1
+        yield "the others are not", made_by(2, 7, 11) == 0
+
+
 def device_tensors(library, driver):
     memory = DeviceMemory(driver)
     x = inputs(5)
@@ -363,7 +382,7 @@ def odd_maps(library, driver):
 
 
 HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps), ("ODD", odd_maps)]
-GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("TAKEN", wrong_values), ("FEEDBACK", feedback), ("HALVING", loops),
+GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("TAKEN", wrong_values), ("FEEDBACK", feedback), ("HALVING", loops),
           ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits), ("CLASSIFIER", options)]
 
 
