@@ -347,23 +347,38 @@ def limits(library, driver):
         yield "max_bytes", refused(lambda: product.run({"x": inputs(64)}), 5, "max_bytes allows 100")
 
 
+def large(seed):
+    """Inputs of LARGE, and what it computes."""
+    rng = np.random.default_rng(seed)
+    feeds = {name: (rng.standard_normal(shape) * scale).astype(np.float16)
+             for name, shape, scale in (("x", (1000, 216), 1), ("w", (216, 2040), 0.1), ("v", (2040, 8), 0.1))}
+    y = np.maximum(feeds["x"].astype(np.float32) @ feeds["w"].astype(np.float32), 0)
+    return feeds, (y, y @ feeds["v"].astype(np.float32))
+
+
+def near(found, expected):
+    return all(difference(a.astype(np.float64), b.astype(np.float64)) < 1e-3 for a, b in zip(found, expected))
+
+
+def products_alone(library, driver):
+    with Product(library) as product:
+        feeds, expected = large(0)
+        yield "products of f16", near(product.run(feeds), expected)
+
+
 def tensor_maps(library, driver):
     """They hold addresses: a graph whose operands moved is told of new ones."""
     memory, half = DeviceMemory(driver), 10
     places = [memory.take(1000 * 216 * 2) for _ in range(2)]
     with Product(library) as product:
         for seed in range(4):
-            rng = np.random.default_rng(seed)
-            feeds = {name: (rng.standard_normal(shape) * scale).astype(np.float16)
-                     for name, shape, scale in (("x", (1000, 216), 1), ("w", (216, 2040), 0.1), ("v", (2040, 8), 0.1))}
-            y = np.maximum(feeds["x"].astype(np.float32) @ feeds["w"].astype(np.float32), 0)
-            z = y @ feeds["v"].astype(np.float32)
+            feeds, expected = large(seed)
             memory.write(places[seed % 2], feeds["x"])
             product.bind(feeds)
             product.bind_address(0, half, (1000, 216), places[seed % 2], 1000 * 216 * 2, device=1)
             product.step()
             found = [product.result(0), product.result(1)]
-            yield f"run {seed}", all(difference(a.astype(np.float64), b.astype(np.float64)) < 1e-3 for a, b in zip(found, (y, z)))
+            yield f"run {seed}", near(found, expected)
     memory.give_back()
     yield "maps were made anew", driver.calls("cuTensorMapEncodeTiled") == 4 * 3
     yield "and kernels may start early", driver.calls("cuGraphAddDependencies_v2") > 0
@@ -381,14 +396,44 @@ def odd_maps(library, driver):
             yield f"a depth of {depth}", difference(z.astype(np.float64), wide["a"] @ wide["b"]) < 1e-3
 
 
+def two_devices(library, driver):
+    """An instance on each, other inputs at the same time; the stand-in refuses what is the other device's."""
+    wrong = []
+
+    def work(product, device):
+        for turn in range(6):
+            x = inputs(1 + (turn // 3) % 4, 10 * device + turn)
+            if not fits(product.run({"x": x}), small_models.classify(x)):
+                wrong.append((device, turn))
+
+    with Product(library, cuda_device=0) as first, Product(library, cuda_device=1) as second:
+        threads = [threading.Thread(target=work, args=given) for given in ((first, 0), (second, 1))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        yield f"at the same time: {len(wrong)} wrong", not wrong
+        first.bind_address(1, FLOAT, (2, 8), None, 0, device=1)
+        first.bind({"x": inputs(2)})
+        first.step()
+        found = first.output_tensor(0)
+        yield "one's memory is not the other's", refused(
+            lambda: second.bind_address(1, FLOAT, (2, 8), found.data, found.bytes, device=1), 1, "its data is no memory of device 1")
+        first.close()
+        x = inputs(3)
+        yield "one goes, the other stays", fits(second.run({"x": x}), small_models.classify(x))
+
+
 HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps), ("ODD", odd_maps)]
+TURING_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", products_alone)]
+TWO_GROUPS = [("CLASSIFIER", two_devices)]
 GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("TAKEN", wrong_values), ("FEEDBACK", feedback), ("HALVING", loops),
           ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits), ("CLASSIFIER", options)]
 
 
-def checks(build, driver, target="cuda:sm_80"):
+def checks(build, driver, target, groups):
     with tempfile.TemporaryDirectory() as folder:
-        for model, group in HOPPER_GROUPS if target == "cuda:sm_90a" else GROUPS:
+        for model, group in globals()[groups]:
             path = small_models.save(getattr(small_models, model), os.path.join(folder, model.lower() + ".onnx"))
             library = emulated(path, folder, build, target)
             for what, passed in group(library, driver):
