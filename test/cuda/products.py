@@ -265,6 +265,36 @@ def wrong_values(library, driver):
     memory.give_back()
 
 
+def training(library, driver):
+    """Steps that are only put into the caller's stream; who looks at the states waits for them."""
+    memory = DeviceMemory(driver)
+    x, labels = inputs(5), np.array([3, 1, 4, 1, 5])
+    places = memory.take(x.nbytes), memory.take(labels.nbytes)
+    memory.write(places[0], x)
+    memory.write(places[1], labels)
+    with Product(library) as waiting, Product(library, cuda_stream=memory.stream()) as product:
+        losses = [waiting.call("train_step", {"x": x, "labels": labels})["loss"] for _ in range(3)]
+        waits = Waits(driver)
+        product.bind_address(0, FLOAT, x.shape, places[0], x.nbytes, device=1)
+        product.bind_address(1, INT64, labels.shape, places[1], labels.nbytes, device=1)
+        for slot, code in ((3, FLOAT), (4, INT64)):   # loss, correct
+            product.bind_address(slot, code, (), None, 0, device=1)
+        entry = product.entry_index("train_step")
+        for _ in range(3):
+            product.step(entry=entry)
+        yield "three steps: nobody waits", waits.none()
+        with tempfile.TemporaryDirectory() as folder:
+            product.save(os.path.join(folder, "checkpoint"))
+            waiting.load(os.path.join(folder, "checkpoint"))
+        yield "saving waits", waiting.state("step") == 3
+        product.step(entry=entry)
+        yield "a look at a state waits", product.state("step") == 4
+        losses.append(waiting.call("train_step", {"x": x, "labels": labels})["loss"])
+        yield "the same loss", memory.read(product.output_tensor(1).data, losses[-1]) == losses[-1] and losses[-1] < losses[0]
+        yield "the same parameters", np.array_equal(product.state("W"), waiting.state("W"))
+    memory.give_back()
+
+
 def feedback(library, driver):
     """An output of the instance's in the device's memory, bound as the next run's input."""
     memory = DeviceMemory(driver)
@@ -425,9 +455,10 @@ def two_devices(library, driver):
 
 
 HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps), ("ODD", odd_maps)]
+OPTIONS = {"LEARNER": ["--train", "--optimizer", "sgd,lr=0.01"]}
 TURING_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", products_alone)]
 TWO_GROUPS = [("CLASSIFIER", two_devices)]
-GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("TAKEN", wrong_values), ("FEEDBACK", feedback), ("HALVING", loops),
+GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("TAKEN", wrong_values), ("LEARNER", training), ("FEEDBACK", feedback), ("HALVING", loops),
           ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits), ("CLASSIFIER", options)]
 
 
@@ -435,7 +466,7 @@ def checks(build, driver, target, groups):
     with tempfile.TemporaryDirectory() as folder:
         for model, group in globals()[groups]:
             path = small_models.save(getattr(small_models, model), os.path.join(folder, model.lower() + ".onnx"))
-            library = emulated(path, folder, build, target)
+            library = emulated(path, folder, build, target, OPTIONS.get(model, []))
             for what, passed in group(library, driver):
                 yield f"{group.__name__}: {what}", bool(passed)
             yield f"{group.__name__}: all given back", driver.leaks() == 0

@@ -53,6 +53,12 @@ words (string[N] a, string[N] b) => (string[N] joined, bool[N] same) {
   same = Equal(a, b)
 }"""
 
+# To be trained.
+LEARNER = """<ir_version: 9, opset_import: ["" : 18]>
+learner (float[N, 24] x) => (float[N, 40] y) {
+  y = MatMul(x, W)
+}"""
+
 # What a step gives is what the next one takes.
 FEEDBACK = """<ir_version: 9, opset_import: ["" : 18]>
 feedback (float[N] x) => (float[N] y) {
