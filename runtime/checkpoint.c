@@ -306,8 +306,10 @@ static lpd_status transfer(lpd_instance *instance, const char *path, char *to, i
   stream s = {instance, path, -1, 0};
   lpd_status status = instance->driver ? instance->driver->enter(instance) : LPD_OK;
   if (!status) {
-    status = lpd_provide_states(instance);
+    status = lpd_catch_up(instance);
+    if (!status) status = lpd_provide_states(instance);
     if (!status) status = note ? save(&s, note, piece) : load(&s, to, room, piece);
+    if (status && instance->driver) instance->driver->wait(instance);
     if (instance->driver) instance->driver->leave(instance);
   }
   lpd_give(&instance->alloc, piece, kPiece);

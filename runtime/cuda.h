@@ -6,7 +6,7 @@
  *   cuda_memory.c    memory of the device, copies, what kernels see of the caller's tensors
  *   cuda_maps.c      what the copy engine is told of operands
  *   cuda_region.c    steps as launches, one after the other in the instance's stream
- *   cuda_graph.c     the same launches as a graph, once they have been the same twice
+ *   cuda_graph.c     the same launches as graphs, for the dims that come again
  *   cuda.c           an instance's life
  *
  * The driver's interface is declared here, as far as it is used: a build needs no header of CUDA's. The names are the
@@ -144,7 +144,7 @@ typedef struct lpd_cuda_model {
   char name[64];
   uint32_t capability; /* 10 * major + minor */
   int multiprocessors;
-  const char *arch; /* of the images taken */
+  const lpd_device_image *image; /* the one taken; NULL: there are no kernels */
   int starts_early; /* kernels wait themselves for those before them (await_turn in codegen/cuda/device.h) */
   CUmodule *modules;
   uint32_t module_count;
@@ -166,29 +166,41 @@ typedef struct {
   const lpd_tensor_map *maps;
 } lpd_cuda_launch;
 
-/* The launches of a region as a graph. Its nodes hold the pointers as they were, which `pointers` remembers. */
+/* The launches of a region for certain dims as a graph. Its nodes hold the pointers as they were, which `pointers`
+ * remembers. */
 typedef struct {
-  CUgraphExec exec; /* NULL: none */
+  lpd_block key;    /* what the dims make of the launches; no data: nothing was launched yet */
+  CUgraphExec exec; /* NULL: none, they were launched once */
   CUgraph graph;
   CUgraphNode *nodes; /* of the steps in order, a node each round */
   void **pointers;
-  lpd_block memory;                        /* that of the two */
-  const void *stage;                       /* what the nodes were made with */
-  uint64_t dims_version, launched_version; /* of the graph's dims; of those last launched without: 0, none */
+  lpd_block memory;   /* that of the two */
+  const void *stage;  /* what the nodes were told of */
+  uint64_t last_used; /* counts looks at the region's graphs */
 } lpd_cuda_graph;
+
+/* Those of a region: for as many dims, the ones unused for longest make room. */
+enum { LPD_CUDA_GRAPHS = 4 };
+typedef struct {
+  lpd_cuda_graph graphs[LPD_CUDA_GRAPHS];
+  lpd_cuda_graph *current; /* the one of the dims of */
+  uint64_t dims_version;   /* the instance's; 0: none */
+  uint64_t looks;
+} lpd_cuda_graphs;
 
 typedef struct {
   lpd_cuda_launch *launches; /* one for each step; those of host steps are not used */
-  lpd_cuda_graph *graphs;    /* one for each region */
+  lpd_cuda_graphs *graphs;   /* of each region */
 } lpd_cuda_plan;
 
 typedef struct {
   lpd_cuda_model *shared;
   CUstream stream;
-  int owns_stream;
+  int owns_stream, entered; /* entered: the context is current by this instance's doing */
   CUdeviceptr flags;
   lpd_cuda_plan *plans; /* one for each entry */
   void **parameters;    /* of one launch */
+  int64_t *key;         /* of a region's launches, before it is looked for */
   CUevent *events;      /* before each step of a region and behind the last; made when profiling */
   uint32_t event_count;
   int64_t bytes; /* of the allocation that holds this and its tables */
@@ -202,7 +214,7 @@ extern const lpd_driver lpd_cuda;
 /* One thread at a time: around opening the library and changing what instances share. */
 void lpd_cuda_lock(void);
 void lpd_cuda_unlock(void);
-/* Opens the library unless it is open; under the lock. */
+/* Opens the library unless it is open; under the lock. The instance is told of errors; it may be NULL. */
 lpd_status lpd_cuda_open_library(lpd_instance *);
 extern lpd_cuda_calls lpd_cu; /* filled then */
 /* "what: CUDA_ERROR_ILLEGAL_ADDRESS (700)", with the status that fits. */
@@ -219,9 +231,12 @@ const lpd_device_image *lpd_cuda_pick_image(const lpd_device_code *, uint32_t ca
 char *lpd_cuda_unpack_image(const lpd_device_image *, int *damaged);
 
 /* --- cuda_model.c ------------------------------------------------------------------------------------------------ */
-/* Finds or loads what instances share; on success the device's context is current. */
-lpd_status lpd_cuda_take_model(lpd_instance *, int ordinal, lpd_cuda_model **);
-void lpd_cuda_give_model(lpd_cuda_model *); /* its context is current */
+int lpd_cuda_suits(const lpd_model *, const lpd_options *);
+/* Finds or loads what instances share; on success the device's context is current. Of the levels, all that there are of
+ * the model, an error tells. */
+lpd_status lpd_cuda_take_model(lpd_instance *, const lpd_model *const *levels, int ordinal, lpd_cuda_model **);
+/* The last instance's unloads it. With its context current, which is left; else what the device holds stays there. */
+void lpd_cuda_give_model(lpd_cuda_model *, int entered);
 void lpd_cuda_tell_needs(const lpd_instance *, uint32_t kernel, lpd_step_profile *);
 
 /* --- cuda_memory.c ----------------------------------------------------------------------------------------------- */
@@ -252,9 +267,10 @@ CUresult lpd_cuda_node(lpd_instance *, const lpd_step *, const lpd_job *, const 
 CUresult lpd_cuda_encode_maps(const lpd_cuda_launch *, const lpd_frame *, lpd_cuda_tensor_map *);
 
 /* --- cuda_graph.c ------------------------------------------------------------------------------------------------ */
-/* Is there, or should there be, a graph of this region? */
-int lpd_cuda_wants_graph(const lpd_instance *, uint32_t entry, const lpd_region *);
-lpd_status lpd_cuda_launch_graph(lpd_instance *, uint32_t entry, const lpd_region *);
-void lpd_cuda_drop_graph(lpd_instance *, lpd_cuda_graph *);
+enum { LPD_CUDA_KEY_WORDS = 4 }; /* of each step, beside its integers */
+/* In *graph the one of a region's dims where its launches came before and are fit for one; else NULL. */
+lpd_status lpd_cuda_find_graph(lpd_instance *, uint32_t entry, const lpd_region *, lpd_cuda_graph **);
+lpd_status lpd_cuda_launch_graph(lpd_instance *, uint32_t entry, const lpd_region *, lpd_cuda_graph *);
+void lpd_cuda_drop_graphs(lpd_instance *, lpd_cuda_graphs *); /* entered, or only their tables */
 
 #endif

@@ -1,5 +1,7 @@
-/* A region's launches as a CUDA graph, built when they come a second time with the same dims: one call then starts them
- * all, and those that need not wait for each other may run at once. A node waits for all nodes before the barrier that
+/* A region's launches as CUDA graphs, one for each of the last few dims, built when these come a second time: one call
+ * then starts them all, and those that need not wait for each other may run at once. Dims are told apart by what they
+ * make of the launches: a prompt and the tokens after it, or two sizes of a batch, have each their own, and a loop's
+ * counter that a region does not read is nothing to it. A node waits for all nodes before the barrier that
  * stands before its step; launches with a stage, of which there is one for all, wait for each other. When a pointer has
  * changed since, the nodes that hold it are told.
  *
@@ -9,10 +11,6 @@
 #include "cuda.h"
 
 enum { kLeastNodes = 2, kMostNodes = 1 << 16 };
-
-static lpd_cuda_graph *graph_of(const lpd_instance *instance, uint32_t entry, const lpd_region *region) {
-  return &lpd_cuda_of(instance)->plans[entry].graphs[region - instance->plans[entry].regions];
-}
 
 static const lpd_step *steps_of(const lpd_instance *instance, uint32_t entry, const lpd_region *region) {
   return &instance->model->steps[instance->model->entries[entry].first_step + region->first_step];
@@ -26,21 +24,79 @@ static int64_t count_nodes(const lpd_job *jobs, uint32_t count) {
   return nodes;
 }
 
-int lpd_cuda_wants_graph(const lpd_instance *instance, uint32_t entry, const lpd_region *region) {
-  lpd_cuda_graph *graph = graph_of(instance, entry, region);
-  if (graph->launched_version != region->dims_version) {
-    graph->launched_version = region->dims_version;
-    return 0;
+/* --- which one --------------------------------------------------------------------------------------------------- */
+
+/* Nodes and pointers; what was launched is known still. */
+static void drop(lpd_instance *instance, lpd_cuda_graph *graph) {
+  if (lpd_cuda_of(instance)->entered && graph->exec) {
+    lpd_cu.cuStreamSynchronize(lpd_cuda_of(instance)->stream); /* it may be running */
+    lpd_cu.cuGraphExecDestroy(graph->exec);
   }
-  const int64_t nodes = count_nodes(instance->plans[entry].jobs + region->first_step, region->step_count);
-  return nodes >= kLeastNodes && nodes <= kMostNodes;
+  if (lpd_cuda_of(instance)->entered && graph->graph) lpd_cu.cuGraphDestroy(graph->graph);
+  lpd_give(&instance->alloc, graph->memory.data, graph->memory.bytes);
+  *graph = (lpd_cuda_graph){.key = graph->key, .last_used = graph->last_used};
 }
 
-void lpd_cuda_drop_graph(lpd_instance *instance, lpd_cuda_graph *graph) {
-  if (graph->exec) lpd_cu.cuGraphExecDestroy(graph->exec);
-  if (graph->graph) lpd_cu.cuGraphDestroy(graph->graph);
-  lpd_give(&instance->alloc, graph->memory.data, graph->memory.bytes);
-  *graph = (lpd_cuda_graph){.launched_version = graph->launched_version};
+void lpd_cuda_drop_graphs(lpd_instance *instance, lpd_cuda_graphs *graphs) {
+  for (int i = 0; i < LPD_CUDA_GRAPHS; ++i) {
+    drop(instance, &graphs->graphs[i]);
+    lpd_release(instance, &graphs->graphs[i].key, LPD_ON_HOST);
+  }
+}
+
+/* All that the dims decide of the launches, in bytes. */
+static int64_t make_key(const lpd_job *jobs, const lpd_cuda_launch *launches, uint32_t count, int64_t *key) {
+  int64_t *next = key;
+  for (uint32_t s = 0; s < count; ++s) {
+    const int runs = jobs[s].threads > 0;
+    *next++ = runs ? (int64_t)(intptr_t)launches[s].function : 0;
+    *next++ = runs ? jobs[s].tasks_each : 0;
+    *next++ = runs ? jobs[s].rounds : 0;
+    *next++ = runs ? launches[s].stage_each : 0;
+    for (uint32_t i = 0; runs && i < launches[s].integers; ++i) *next++ = jobs[s].frame.integers[i];
+  }
+  return (next - key) * (int64_t)sizeof *key;
+}
+
+static lpd_cuda_graph *with_key(lpd_cuda_graphs *graphs, const int64_t *key, int64_t bytes) {
+  for (int i = 0; i < LPD_CUDA_GRAPHS; ++i) {
+    const lpd_block *known = &graphs->graphs[i].key;
+    if (known->data && known->bytes == bytes && memcmp(known->data, key, (size_t)bytes) == 0) return &graphs->graphs[i];
+  }
+  return NULL;
+}
+
+/* In the place of the one unused for longest. */
+static lpd_cuda_graph *make_room(lpd_instance *instance, lpd_cuda_graphs *graphs, const int64_t *key, int64_t bytes) {
+  lpd_cuda_graph *oldest = graphs->graphs;
+  for (int i = 1; i < LPD_CUDA_GRAPHS; ++i)
+    if (graphs->graphs[i].last_used < oldest->last_used) oldest = &graphs->graphs[i];
+  drop(instance, oldest);
+  lpd_release(instance, &oldest->key, LPD_ON_HOST);
+  void *copy = lpd_take(&instance->alloc, bytes);
+  if (!copy) return NULL;
+  oldest->key = (lpd_block){memcpy(copy, key, (size_t)bytes), bytes};
+  return oldest;
+}
+
+lpd_status lpd_cuda_find_graph(lpd_instance *instance, uint32_t entry, const lpd_region *region, lpd_cuda_graph **out) {
+  const lpd_cuda_instance *own = lpd_cuda_of(instance);
+  lpd_cuda_graphs *graphs = &own->plans[entry].graphs[region - instance->plans[entry].regions];
+  const lpd_job *jobs = instance->plans[entry].jobs + region->first_step;
+  int came_before = 1;
+  if (!graphs->current || graphs->dims_version != region->dims_version) {
+    const lpd_cuda_launch *launches = own->plans[entry].launches + region->first_step;
+    const int64_t bytes = make_key(jobs, launches, region->step_count, own->key);
+    lpd_cuda_graph *found = with_key(graphs, own->key, bytes);
+    came_before = found != NULL;
+    graphs->current = found ? found : make_room(instance, graphs, own->key, bytes);
+    if (!graphs->current) return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for what tells graphs apart");
+    graphs->dims_version = region->dims_version;
+  }
+  graphs->current->last_used = ++graphs->looks;
+  const int64_t nodes = count_nodes(jobs, region->step_count);
+  *out = came_before && nodes >= kLeastNodes && nodes <= kMostNodes ? graphs->current : NULL;
+  return LPD_OK;
 }
 
 /* --- building ---------------------------------------------------------------------------------------------------- */
@@ -143,7 +199,6 @@ static lpd_status build(lpd_instance *instance, uint32_t entry, const lpd_region
   if (!result) result = lpd_cu.cuGraphInstantiateWithFlags(&graph->exec, graph->graph, 0);
   remember_pointers(steps, jobs, region->step_count, graph->pointers);
   graph->stage = instance->stages.data;
-  graph->dims_version = region->dims_version;
   return lpd_cuda_check(instance, result, "making a graph of the kernels");
 }
 
@@ -155,10 +210,12 @@ static CUresult tell_nodes(lpd_instance *instance, uint32_t entry, const lpd_reg
   const lpd_cuda_launch *launches = lpd_cuda_of(instance)->plans[entry].launches + region->first_step;
   CUgraphNode *nodes = graph->nodes;
   void **pointers = graph->pointers;
+  const int stage_moved = graph->stage != instance->stages.data;
   for (uint32_t s = 0; s < region->step_count; pointers += steps[s++].buffer_count) {
     if (jobs[s].threads == 0) continue;
     const size_t bytes = steps[s].buffer_count * sizeof *pointers;
-    const int changed = memcmp(pointers, jobs[s].frame.buffers, bytes) != 0;
+    const int changed =
+        (stage_moved && launches[s].stage_each > 0) || memcmp(pointers, jobs[s].frame.buffers, bytes) != 0;
     for (int64_t round = 0; changed && round < jobs[s].rounds; ++round) {
       lpd_cuda_tasks tasks;
       CUDA_KERNEL_NODE_PARAMS node;
@@ -169,19 +226,16 @@ static CUresult tell_nodes(lpd_instance *instance, uint32_t entry, const lpd_reg
     if (changed) memcpy(pointers, jobs[s].frame.buffers, bytes);
     nodes += jobs[s].rounds;
   }
+  graph->stage = instance->stages.data;
   return CUDA_SUCCESS;
 }
 
-lpd_status lpd_cuda_launch_graph(lpd_instance *instance, uint32_t entry, const lpd_region *region) {
-  lpd_cuda_graph *graph = graph_of(instance, entry, region);
-  lpd_status status = LPD_OK;
-  if (!graph->exec || graph->dims_version != region->dims_version || graph->stage != instance->stages.data) {
-    lpd_cuda_drop_graph(instance, graph);
-    if ((status = build(instance, entry, region, graph))) lpd_cuda_drop_graph(instance, graph);
-  } else {
-    status = lpd_cuda_check(instance, tell_nodes(instance, entry, region, graph), "telling a graph of new addresses");
-  }
-  if (status) return status;
+lpd_status lpd_cuda_launch_graph(lpd_instance *instance, uint32_t entry, const lpd_region *region,
+                                 lpd_cuda_graph *graph) {
+  const lpd_status status = graph->exec ? lpd_cuda_check(instance, tell_nodes(instance, entry, region, graph),
+                                                         "telling a graph of new addresses")
+                                        : build(instance, entry, region, graph);
+  if (status) return drop(instance, graph), status;
   return lpd_cuda_check(instance, lpd_cu.cuGraphLaunch(graph->exec, lpd_cuda_of(instance)->stream),
                         "starting a graph of kernels");
 }

@@ -31,6 +31,7 @@ lpd_status lpd_cuda_take(lpd_instance *instance, int64_t bytes, const char *what
 
 /* Kernels that were started may use it still. */
 void lpd_cuda_give(lpd_instance *instance, void *memory) {
+  if (!lpd_cuda_of(instance)->entered) return;
   lpd_cu.cuStreamSynchronize(lpd_cuda_of(instance)->stream);
   lpd_cu.cuMemFree_v2(address_of(memory));
 }
@@ -122,7 +123,7 @@ lpd_status lpd_cuda_begin(lpd_instance *instance, uint32_t entry) {
   const lpd_cuda_instance *own = lpd_cuda_of(instance);
   const lpd_model *model = instance->model;
   lpd_status status = LPD_OK;
-  if (model->flag_count > 0)
+  if (model->flag_count > 0 && !instance->pending)
     status = lpd_cuda_check(instance,
                             lpd_cu.cuMemsetD8Async(own->flags, 0, model->flag_count * sizeof(int32_t), own->stream),
                             "clearing flags");

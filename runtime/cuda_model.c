@@ -32,12 +32,26 @@ static lpd_status find_device(lpd_instance *instance, lpd_cuda_model *shared) {
 
 /* --- its code ---------------------------------------------------------------------------------------------------- */
 
-static lpd_status no_code(lpd_instance *instance, const lpd_cuda_model *shared) {
-  const lpd_device_code *code = shared->model->device_code;
-  char held[160] = "";
-  for (uint32_t i = 0; i < code->image_count; ++i)
-    if (strlen(held) + 24 < sizeof held)
-      snprintf(held + strlen(held), 24, "%s%.20s", *held ? ", " : "", code->images[i].arch);
+/* With the device known. */
+static int has_code(const lpd_model *model, const lpd_cuda_model *shared) {
+  return model->device_code->kernel_count == 0 || lpd_cuda_pick_image(model->device_code, shared->capability);
+}
+
+int lpd_cuda_suits(const lpd_model *model, const lpd_options *options) {
+  lpd_cuda_model device = {.ordinal = options->cuda_device};
+  lpd_cuda_lock();
+  lpd_status status = lpd_cuda_open_library(NULL);
+  lpd_cuda_unlock();
+  if (!status) status = find_device(NULL, &device);
+  return status || has_code(model, &device);
+}
+
+static lpd_status no_code(lpd_instance *instance, const lpd_model *const *levels, const lpd_cuda_model *shared) {
+  char held[256] = "";
+  for (; *levels; ++levels)
+    for (uint32_t i = 0; i < (*levels)->device_code->image_count; ++i)
+      if (strlen(held) + 24 < sizeof held)
+        snprintf(held + strlen(held), 24, "%s%.20s", *held ? ", " : "", (*levels)->device_code->images[i].arch);
   return lpd_fail(instance, LPD_NO_DEVICE_CODE, "device %d (%s) is of capability %u.%u, the program holds code for %s",
                   shared->ordinal, shared->name, shared->capability / 10, shared->capability % 10, held);
 }
@@ -47,12 +61,12 @@ static lpd_status image_failed(lpd_instance *instance, const lpd_cuda_model *sha
   int version = 0;
   lpd_cu.cuDriverGetVersion(&version);
   snprintf(what, sizeof what, "device %d (%s), driver %d.%d, does not take the code for %.20s", shared->ordinal,
-           shared->name, version / 1000, version % 1000 / 10, shared->arch);
+           shared->name, version / 1000, version % 1000 / 10, shared->image->arch);
   return lpd_cuda_fail(instance, result, what);
 }
 
-static lpd_status load_modules(lpd_instance *instance, lpd_cuda_model *shared, const lpd_device_image *image,
-                               const char *unpacked) {
+static lpd_status load_modules(lpd_instance *instance, lpd_cuda_model *shared, const char *unpacked) {
+  const lpd_device_image *image = shared->image;
   shared->modules = calloc(image->module_count, sizeof *shared->modules);
   if (!shared->modules) return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for %u modules", image->module_count);
   for (uint32_t i = 0; i < image->module_count; ++i) {
@@ -64,18 +78,16 @@ static lpd_status load_modules(lpd_instance *instance, lpd_cuda_model *shared, c
 }
 
 static lpd_status load_image(lpd_instance *instance, lpd_cuda_model *shared) {
-  const lpd_device_code *code = shared->model->device_code;
-  const lpd_device_image *best = lpd_cuda_pick_image(code, shared->capability);
-  if (code->kernel_count == 0) return LPD_OK;
-  if (!best) return no_code(instance, shared);
-  shared->arch = best->arch;
+  const lpd_device_image *best = lpd_cuda_pick_image(shared->model->device_code, shared->capability);
+  if (shared->model->device_code->kernel_count == 0) return LPD_OK;
+  shared->image = best;
   shared->starts_early = best->capability >= 90 && lpd_cu.cuGraphAddDependencies_v2 != NULL;
   int damaged;
   char *unpacked = lpd_cuda_unpack_image(best, &damaged);
   if (damaged) return lpd_fail(instance, LPD_NO_DEVICE_CODE, "the program's code for %.20s is damaged", best->arch);
   if (!unpacked)
     return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for code of %lld bytes", (long long)best->plain_bytes);
-  const lpd_status status = load_modules(instance, shared, best, unpacked);
+  const lpd_status status = load_modules(instance, shared, unpacked);
   free(unpacked); /* the driver has copied it */
   return status;
 }
@@ -143,15 +155,20 @@ static lpd_status load_weights(lpd_instance *instance, lpd_cuda_model *shared) {
 
 /* --- all of it --------------------------------------------------------------------------------------------------- */
 
-/* With its context current, when it has one. */
-static void unload(lpd_cuda_model *shared) {
+/* With its context current. */
+static void unload_code(lpd_cuda_model *shared) {
   if (shared->weights) lpd_cu.cuMemFree_v2(shared->weights);
   for (uint32_t m = 0; m < shared->module_count; ++m) lpd_cu.cuModuleUnload(shared->modules[m]);
-  if (shared->context) {
-    CUcontext none;
-    lpd_cu.cuCtxPopCurrent_v2(&none);
-    lpd_cu.cuDevicePrimaryCtxRelease_v2(shared->device);
-  }
+}
+
+static void leave_context(void) {
+  CUcontext none;
+  lpd_cu.cuCtxPopCurrent_v2(&none);
+}
+
+/* The context goes with its last user, and with it what the device holds. */
+static void free_tables(lpd_cuda_model *shared) {
+  if (shared->context) lpd_cu.cuDevicePrimaryCtxRelease_v2(shared->device);
   free(shared->modules);
   free(shared->functions);
   free(shared->needs);
@@ -171,20 +188,21 @@ static lpd_status enter_context(lpd_instance *instance, lpd_cuda_model *shared) 
   return status;
 }
 
-static lpd_status load(lpd_instance *instance, lpd_cuda_model *shared) {
+static lpd_status load(lpd_instance *instance, const lpd_model *const *levels, lpd_cuda_model *shared) {
   const lpd_device_code *code = shared->model->device_code;
   shared->functions = calloc(code->kernel_count + 1, sizeof *shared->functions);
   shared->needs = calloc(code->kernel_count + 1, sizeof *shared->needs);
   if (!shared->functions || !shared->needs)
     return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for %u kernels", code->kernel_count);
   lpd_status status = find_device(instance, shared);
+  if (!status && !has_code(shared->model, shared)) status = no_code(instance, levels, shared);
   if (!status) status = enter_context(instance, shared);
   if (!status) status = load_image(instance, shared);
   if (!status) status = load_functions(instance, shared);
   return status ? status : load_weights(instance, shared);
 }
 
-static lpd_status take(lpd_instance *instance, int ordinal, lpd_cuda_model **out) {
+static lpd_status take(lpd_instance *instance, const lpd_model *const *levels, int ordinal, lpd_cuda_model **out) {
   lpd_status status = lpd_cuda_open_library(instance);
   if (status) return status;
   for (lpd_cuda_model *found = models; found; found = found->next)
@@ -198,29 +216,33 @@ static lpd_status take(lpd_instance *instance, int ordinal, lpd_cuda_model **out
   lpd_cuda_model *shared = calloc(1, sizeof *shared);
   if (!shared) return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for a model's tables");
   *shared = (lpd_cuda_model){.model = instance->model, .ordinal = ordinal, .instances = 1, .next = models};
-  status = load(instance, shared);
-  if (status) return unload(shared), status;
+  status = load(instance, levels, shared);
+  if (status) {
+    if (shared->context) unload_code(shared), leave_context();
+    return free_tables(shared), status;
+  }
   *out = models = shared;
   return LPD_OK;
 }
 
-lpd_status lpd_cuda_take_model(lpd_instance *instance, int ordinal, lpd_cuda_model **out) {
+lpd_status lpd_cuda_take_model(lpd_instance *instance, const lpd_model *const *levels, int ordinal,
+                               lpd_cuda_model **out) {
   lpd_cuda_lock();
-  const lpd_status status = take(instance, ordinal, out);
+  const lpd_status status = take(instance, levels, ordinal, out);
   lpd_cuda_unlock();
   return status;
 }
 
-void lpd_cuda_give_model(lpd_cuda_model *shared) {
+void lpd_cuda_give_model(lpd_cuda_model *shared, int entered) {
   lpd_cuda_lock();
-  lpd_cuda_model **link = &models;
-  if (--shared->instances == 0) {
+  const int is_last = --shared->instances == 0;
+  if (entered && is_last) unload_code(shared);
+  if (entered) leave_context();
+  if (is_last) {
+    lpd_cuda_model **link = &models;
     while (*link != shared) link = &(*link)->next;
     *link = shared->next;
-    unload(shared);
-  } else {
-    CUcontext none;
-    lpd_cu.cuCtxPopCurrent_v2(&none);
+    free_tables(shared);
   }
   lpd_cuda_unlock();
 }

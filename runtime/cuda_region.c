@@ -52,7 +52,7 @@ lpd_status lpd_cuda_prepare_region(lpd_instance *instance, uint32_t entry, lpd_r
     if (kernel->map_count > 0 && !lpd_cu.cuTensorMapEncodeTiled)
       return lpd_fail(instance, LPD_DRIVER_TOO_OLD,
                       "the CUDA driver has no call cuTensorMapEncodeTiled, which kernels for %s need",
-                      own->shared->arch);
+                      own->shared->image->arch);
     shape_launch(launch, kernel, job->tasks_each, own->shared->multiprocessors);
     const int64_t workers = (int64_t)launch->grid * (kernel->threads > 0 ? 1 : launch->block);
     if (launch->stage_each > 0 && workers * launch->stage_each > most) most = workers * launch->stage_each;
@@ -142,7 +142,8 @@ static lpd_status launch_all(lpd_instance *instance, uint32_t entry, const lpd_r
 
 lpd_status lpd_cuda_run_region(lpd_instance *instance, uint32_t entry, lpd_region *region, const volatile int *cancel) {
   if (cancel && *cancel) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
-  if (!instance->profiling && lpd_cuda_wants_graph(instance, entry, region))
-    return lpd_cuda_launch_graph(instance, entry, region);
-  return launch_all(instance, entry, region, cancel);
+  lpd_cuda_graph *graph = NULL;
+  const lpd_status status = instance->profiling ? LPD_OK : lpd_cuda_find_graph(instance, entry, region, &graph);
+  if (status) return status;
+  return graph ? lpd_cuda_launch_graph(instance, entry, region, graph) : launch_all(instance, entry, region, cancel);
 }

@@ -1,10 +1,12 @@
-/* The last error of an instance: one line. Names in it come from the model, so control characters are replaced. */
+/* The last error of an instance: one line. Names in it come from the model, so control characters are replaced.
+ * Without an instance nobody is told. */
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "internal.h"
 
 lpd_status lpd_fail(lpd_instance *instance, lpd_status status, const char *format, ...) {
+  if (!instance) return status;
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(instance->error, LPD_ERROR_BYTES, format, arguments);

@@ -28,8 +28,10 @@ static int begins_region(const lpd_step *step) {
 static void fill_plan(const lpd_model *model, const lpd_entry *entry, lpd_plan *plan) {
   int64_t *integers = plan->integers;
   uint32_t pointer = 0;
+  plan->kernels_alone = 1;
   for (uint32_t s = 0; s < entry->step_count; ++s) {
     const lpd_step *step = &model->steps[entry->first_step + s];
+    plan->kernels_alone &= step->kind == LPD_STEP_KERNEL;
     if (step->kind != LPD_STEP_KERNEL) continue;
     if (begins_region(step)) {
       plan->region_of[s] = plan->region_count;
@@ -101,16 +103,30 @@ static uint32_t thread_count(const lpd_model *model, const lpd_options *options)
   return options->threads > 0 ? (uint32_t)options->threads : lpd_usable_cores();
 }
 
-lpd_status lpd_create(const lpd_model *model, const lpd_options *given, lpd_instance **out) {
+static const lpd_model *choose(const lpd_model *const *levels, const lpd_options *options) {
+  for (; levels[1]; ++levels) {
+    const lpd_model *model = *levels;
+    if (!lpd_missing_feature(model->cpu_features) && (!model->driver || model->driver->suits(model, options))) break;
+  }
+  return *levels;
+}
+
+lpd_status lpd_create(const lpd_model *model, const lpd_options *options, lpd_instance **out) {
+  const lpd_model *const levels[] = {model, NULL};
+  return lpd_create_level(levels, options, out);
+}
+
+lpd_status lpd_create_level(const lpd_model *const *levels, const lpd_options *given, lpd_instance **out) {
   if (!out) return LPD_INVALID_ARGUMENT;
   *out = NULL;
-  if (!model || model->abi_version != LPD_ABI_VERSION) return LPD_INVALID_ARGUMENT;
+  if (!*levels || (*levels)->abi_version != LPD_ABI_VERSION) return LPD_INVALID_ARGUMENT;
   lpd_options known = {.size = sizeof(lpd_options)};
   const lpd_options *options = &known;
   const uint32_t first_version = offsetof(lpd_options, cuda_stream);
   if (given && !lpd_read_struct(&known, first_version, sizeof known, given)) return LPD_INVALID_ARGUMENT;
   lpd_status status = check_options(options);
   if (status) return status;
+  const lpd_model *model = choose(levels, options);
   if (lpd_missing_feature(model->cpu_features)) return LPD_UNSUPPORTED_CPU;
 
   const lpd_alloc *alloc = options->alloc ? options->alloc : &lpd_default_alloc;
@@ -132,7 +148,7 @@ lpd_status lpd_create(const lpd_model *model, const lpd_options *given, lpd_inst
   if (model->seeded) model->seeded->fill(model);
   instance->seen_weights = model->weights;
   instance->driver = model->driver;
-  if (instance->driver) instance->broken = instance->driver->open(instance, options);
+  if (instance->driver) instance->broken = instance->driver->open(instance, levels, options);
   *out = instance;
   return instance->broken;
 }
@@ -140,7 +156,7 @@ lpd_status lpd_create(const lpd_model *model, const lpd_options *given, lpd_inst
 void lpd_destroy(lpd_instance *instance) {
   if (!instance) return;
   const lpd_alloc alloc = instance->alloc;
-  if (instance->driver) instance->driver->enter(instance);
+  if (instance->driver) instance->driver->enter(instance); /* or the driver remembers that it could not */
   lpd_team_destroy(&alloc, instance->team);
   lpd_barrier_destroy(&alloc, instance->barrier);
   for (uint32_t i = 0; i < instance->model->input_count + instance->model->output_count; ++i) {

@@ -72,6 +72,7 @@ typedef struct {     /* of an entry point */
   uint32_t *region_of; /* of each step that begins one */
   uint32_t patch_count, region_count;
   uint8_t ready;             /* the arena fits the bound extents */
+  uint8_t kernels_alone;     /* no step is the host's */
   uint64_t bindings_version; /* of the instance: what its tensors were provided for; 0: none */
   int64_t *nanoseconds;      /* profile, one for each step */
   int64_t profiled_runs;
@@ -123,31 +124,45 @@ struct lpd_instance {
   uint64_t dims_version, pointers_version, bindings_version; /* count changes; from 1 */
   uint8_t dims_known;                                        /* they fit the bound extents */
   uint8_t has_run, profiling;
+  uint8_t stream_is_callers; /* set by the driver: what follows a run is ordered behind it without anybody waiting */
+  uint8_t pending;           /* there are runs that nobody has waited for; their flags are kept until somebody does */
   char error[LPD_ERROR_BYTES];
 };
 
 /* A device that runs the kernels in the host's place: what only products for it hold of the runtime. */
 enum lpd_way { LPD_TO_DEVICE, LPD_FROM_DEVICE, LPD_WITHIN_DEVICE };
 struct lpd_driver {
-  /* open is lpd_create's last act, close lpd_destroy's, after an open that failed too. */
-  lpd_status (*open)(lpd_instance *, const lpd_options *);
+  /* Does the device that the options ask for run the model's kernels? Yes where that cannot be known: open tells why.
+   */
+  int (*suits)(const lpd_model *, const lpd_options *);
+  /* open is lpd_create's last act, close lpd_destroy's, after an open that failed too. An error of open's tells of all
+   * levels what they hold. */
+  lpd_status (*open)(lpd_instance *, const lpd_model *const *levels, const lpd_options *);
   void (*close)(lpd_instance *);
-  /* Before and after all that follows, in the thread that calls; leaving, the device is done with the instance. */
+  /* Before and after all that follows, in the thread that calls. Where lpd_destroy cannot enter, it gives back what is
+   * the host's alone: `give` and `close` leave what the device holds, which is gone or out of reach. */
   lpd_status (*enter)(lpd_instance *);
   void (*leave)(lpd_instance *);
+  void (*wait)(lpd_instance *); /* the device is done with the instance, whatever came of it */
   lpd_status (*take)(lpd_instance *, int64_t bytes, const char *what, void **memory);
   void (*give)(lpd_instance *, void *memory);
   /* In order with the kernels. What is copied to the host is there when the device has settled. */
   lpd_status (*copy)(lpd_instance *, void *to, const void *from, int64_t bytes, enum lpd_way);
   /* All is done, flags are the host's, and, but for entry -1, so are its outputs in host memory. */
   lpd_status (*settle)(lpd_instance *, int entry);
-  lpd_status (*check_memory)(lpd_instance *, int slot, const lpd_tensor *);   /* is it the device's? */
-  lpd_status (*mirror)(lpd_instance *, uint32_t slot, int64_t bytes);         /* sets `seen` */
-  lpd_status (*begin)(lpd_instance *, uint32_t entry);                        /* a run: flags are 0, inputs are there */
+  lpd_status (*check_memory)(lpd_instance *, int slot, const lpd_tensor *); /* is it the device's? */
+  lpd_status (*mirror)(lpd_instance *, uint32_t slot, int64_t bytes);       /* sets `seen` */
+  lpd_status (*begin)(lpd_instance *,
+                      uint32_t entry); /* a run: inputs are there, flags are 0 or those of pending runs */
   lpd_status (*prepare_region)(lpd_instance *, uint32_t entry, lpd_region *); /* its frames are filled */
   lpd_status (*run_region)(lpd_instance *, uint32_t entry, lpd_region *, const volatile int *cancel);
   void (*tell_needs)(const lpd_instance *, uint32_t kernel, lpd_step_profile *);
 };
+
+/* --- instance.c ---------------------------------------------------------------------------------------------- */
+/* Of the first of these levels, one model's, that this machine runs; of the last when it lacks something of each.
+ * Behind the last is NULL. */
+lpd_status lpd_create_level(const lpd_model *const *levels, const lpd_options *, lpd_instance **);
 
 /* --- dims.c -------------------------------------------------------------------------------------------------- */
 /* Fills every slot but the LPD_DIM_EXTENT ones, which hold their values already; LPD_DIM_LATER ones are 0. LPD_LIMIT on
@@ -217,6 +232,10 @@ lpd_status lpd_check_own_strings(lpd_instance *);
 int lpd_strings_hold(const lpd_instance *, const char *text); /* is it one that a run of this instance made? */
 void lpd_strings_reset(lpd_instance *);
 void lpd_strings_destroy(lpd_instance *);
+
+/* --- steps.c ------------------------------------------------------------------------------------------------- */
+/* Waits for the pending runs, and tells what was wrong with one; within the device. */
+lpd_status lpd_catch_up(lpd_instance *);
 
 /* --- states.c ------------------------------------------------------------------------------------------------ */
 lpd_status lpd_provide_states(lpd_instance *);

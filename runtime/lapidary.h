@@ -87,7 +87,8 @@ typedef struct {
   int64_t max_loop;             /* iterations of a loop; 0: no limit */
   /* Products for CUDA; there, arena and workspaces (64 MiB at most, or one thread's) are memory of the device, where
    * copies of tensors in host memory are held besides, and `threads` and `executor` mean nothing. */
-  void *cuda_stream;   /* a CUstream of the device's primary context, to run in; NULL: a stream of the instance's own */
+  void *cuda_stream;   /* a CUstream of the device's primary context, to run in, which outlives the instance (the legacy
+                          default one is CU_STREAM_LEGACY, 1): see lpd_run; NULL: a stream of the instance's own */
   int32_t cuda_device; /* which, as the driver counts them */
   int32_t reserved;    /* 0 */
 } lpd_options;
@@ -148,7 +149,8 @@ lpd_status lpd_describe(const lpd_model *, int slot, lpd_tensor_info *);
 /* Names of the symbols, in the order lpd_arena_bytes takes them; count may be NULL. */
 const char *const *lpd_symbols(const lpd_model *, int32_t *count);
 /* What a run with these symbol values takes beside weights, inputs and outputs: bytes of the arena, and of each
- * thread's workspace. -1 on overflow. */
+ * thread's workspace. Of a product with kernels for several kinds of CUDA devices, the most that any of them takes. -1
+ * on overflow. */
 int64_t lpd_arena_bytes(const lpd_model *, const int64_t *symbols);
 int64_t lpd_workspace_bytes(const lpd_model *, const int64_t *symbols);
 
@@ -162,15 +164,30 @@ const char *lpd_error(const lpd_instance *);
  * is not bound (or bound with data NULL) belongs to the instance and is found with lpd_output.
  * Products for CUDA: a tensor in the device's memory (device 1), aligned to 16 bytes, is used where it lies; what was
  * started for it in another stream than the instance's must be done. One in host memory is copied on each run. An
- * output bound with data NULL is the instance's, in the memory that `device` says. Strings are in host memory. lpd_run
- * returns when all is done, whichever stream it uses. */
+ * output bound with data NULL is the instance's, in the memory that `device` says. Strings are in host memory. */
 lpd_status lpd_bind(lpd_instance *, int slot, const lpd_tensor *);
 /* Entry points: one, "run", or of models compiled for training "run", "train_step" and "eval_step". -1: there is none
  * of this name. */
 int32_t lpd_entry_index(const lpd_model *, const char *name);
 /* Runs an entry point, whose inputs must be bound; others need not be. cancel, when given, is polled: nonzero ends the
- * run with LPD_CANCELLED. A run that fails midway may leave some states changed and others not. */
+ * run with LPD_CANCELLED. A run that fails midway may leave some states changed and others not.
+ * lpd_run returns when all is done, with one exception. In a stream of the caller's (cuda_stream), an entry point whose
+ * inputs and outputs are all in the device's memory (those bound with data NULL too), without loops, branches, strings
+ * and extents that values tell, and while profiling is off, is only put into the stream: its tensors are read and
+ * written, and must stay as they are, until the stream has passed it; what the caller puts behind it in the stream
+ * follows it. Then:
+ *   lpd_bind, lpd_output   do not wait: an output's address and shape are known, its values are there in the stream's
+ *                          order
+ *   lpd_run                of such an entry point again: goes behind the one before, whatever is bound now. It waits
+ *                          only where the instance's memory must grow, as for larger shapes
+ *   lpd_wait, any other lpd_run, lpd_state_get, lpd_state_set, lpd_save, lpd_load
+ *                          wait first. If one of the runs before found wrong values among its inputs, they return its
+ *                          LPD_WRONG_INPUT, once, and have done nothing else; outputs and states since then are not to
+ *                          be used. An error of the device's may be told by whichever call comes next
+ *   lpd_destroy            waits, and tells nothing */
 lpd_status lpd_run(lpd_instance *, int entry, const volatile int *cancel);
+/* Until the instance's runs are done; what was wrong in those that did not wait. */
+lpd_status lpd_wait(lpd_instance *);
 /* The tensor in a slot; of an output, its shape as of the last run. */
 lpd_status lpd_output(lpd_instance *, int slot, lpd_tensor *);
 

@@ -5,25 +5,17 @@
 /* The tables: the model for each level of the instruction set, best first, then NULL. */
 extern const lpd_model *const lpd_product_models[];
 
+const lpd_model *lpd_product_signature(void) { return lpd_product_models[0]; }
+
+lpd_status lpd_product_create(const lpd_options *options, lpd_instance **out) {
+  return lpd_create_level(lpd_product_models, options, out);
+}
+
 /* The best for this CPU; the last when it lacks something of each. */
 static const lpd_model *chosen(void) {
   const lpd_model *const *model = lpd_product_models;
   while (model[1] && lpd_missing_cpu_feature(*model)) ++model;
   return *model;
-}
-
-const lpd_model *lpd_product_signature(void) { return lpd_product_models[0]; }
-
-/* Of a device, only its driver can tell which level it takes. */
-lpd_status lpd_product_create(const lpd_options *options, lpd_instance **out) {
-  const lpd_model *model = chosen();
-  lpd_status status = lpd_create(model, options, out);
-  for (const lpd_model *const *next = lpd_product_models; status == LPD_NO_DEVICE_CODE && *next; ++next) {
-    if (*next == model || !(*next)->driver) continue;
-    lpd_destroy(*out);
-    status = lpd_create(*next, options, out);
-  }
-  return status;
 }
 
 /* The signature is the same in all. */
@@ -33,8 +25,21 @@ lpd_status lpd_product_describe(int slot, lpd_tensor_info *info) {
   return lpd_describe(lpd_product_signature(), slot, info);
 }
 const char *const *lpd_product_symbols(int32_t *count) { return lpd_symbols(lpd_product_signature(), count); }
-int64_t lpd_product_arena_bytes(const int64_t *symbols) { return lpd_arena_bytes(chosen(), symbols); }
-int64_t lpd_product_workspace_bytes(const int64_t *symbols) { return lpd_workspace_bytes(chosen(), symbols); }
+
+/* This CPU is known; a device is not before an instance names one, so every level counts. */
+static int64_t most_bytes(const int64_t *symbols, int64_t (*bytes_of)(const lpd_model *, const int64_t *symbols)) {
+  if (!lpd_product_models[0]->driver) return bytes_of(chosen(), symbols);
+  int64_t most = 0;
+  for (const lpd_model *const *model = lpd_product_models; *model && most >= 0; ++model) {
+    const int64_t bytes = bytes_of(*model, symbols);
+    if (bytes > most || bytes < 0) most = bytes;
+  }
+  return most;
+}
+
+int64_t lpd_product_arena_bytes(const int64_t *symbols) { return most_bytes(symbols, lpd_arena_bytes); }
+int64_t lpd_product_workspace_bytes(const int64_t *symbols) { return most_bytes(symbols, lpd_workspace_bytes); }
+
 const char *lpd_product_missing_cpu_feature(void) { return lpd_missing_cpu_feature(chosen()); }
 int32_t lpd_product_entry_index(const char *name) { return lpd_entry_index(lpd_product_signature(), name); }
 int32_t lpd_product_state_count(void) { return lpd_state_count(lpd_product_signature()); }

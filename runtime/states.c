@@ -95,7 +95,8 @@ static lpd_status transfer(lpd_instance *instance, int index, const lpd_tensor *
   lpd_status status = check(instance, index, given, &tensor);
   if (!status && instance->driver) status = instance->driver->enter(instance);
   if (status) return status;
-  if (!(status = lpd_provide_states(instance))) {
+  status = lpd_catch_up(instance);
+  if (!status && !(status = lpd_provide_states(instance))) {
     const lpd_state *state = &instance->model->states[index];
     void *seen = (char *)instance->states.data + state->offset;
     if (way == LPD_TO_DEVICE)
@@ -104,6 +105,7 @@ static lpd_status transfer(lpd_instance *instance, int index, const lpd_tensor *
       status = copy(instance, tensor.data, seen, state->bytes, way);
     if (!status && instance->driver) status = instance->driver->settle(instance, -1);
   }
+  if (status && instance->driver) instance->driver->wait(instance);
   if (instance->driver) instance->driver->leave(instance);
   return status;
 }

@@ -7,6 +7,7 @@ typedef struct {
   lpd_instance *instance;
   const lpd_entry *entry;
   const volatile int *cancel;
+  int waits; /* until the device is through */
 } run;
 
 /* --- what host steps see of the kernels' memory ---------------------------------------------------------------- */
@@ -224,11 +225,33 @@ static lpd_status take_steps(const run *r, uint32_t entry) {
     }
     if (status) return status;
   }
+  if (!r->waits) return instance->pending = 1, LPD_OK;
   const lpd_status status = settle(instance, (int)entry);
   return status ? status : check_flags(instance);
 }
 
+lpd_status lpd_catch_up(lpd_instance *instance) {
+  if (!instance->pending) return LPD_OK;
+  instance->pending = 0;
+  const lpd_status status = settle(instance, -1);
+  return status ? status : check_flags(instance);
+}
+
+/* Not where all of it is the device's, in an order that the caller has a hold of. */
+static int must_wait(const lpd_instance *instance, uint32_t entry) {
+  if (!instance->stream_is_callers || !instance->plans[entry].kernels_alone || instance->profiling) return 1;
+  const lpd_entry *table = &instance->model->entries[entry];
+  for (uint32_t i = 0; i < table->slot_count; ++i)
+    if (!instance->slots[instance->model->integer_slots[table->first_slot + i]].device) return 1;
+  return 0;
+}
+
 static lpd_status run_entry(lpd_instance *instance, uint32_t entry, const volatile int *cancel) {
+  const run r = {instance, &instance->model->entries[entry], cancel, must_wait(instance, entry)};
+  if (r.waits) {
+    const lpd_status before = lpd_catch_up(instance);
+    if (before) return before;
+  }
   lpd_status status = lpd_prepare(instance, entry);
   if (status) return status;
   if (cancel && *cancel) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
@@ -237,7 +260,6 @@ static lpd_status run_entry(lpd_instance *instance, uint32_t entry, const volati
   instance->has_run = 0;
   lpd_strings_reset(instance);
   if (instance->driver && (status = instance->driver->begin(instance, entry))) return status;
-  const run r = {instance, &instance->model->entries[entry], cancel};
   return take_steps(&r, entry);
 }
 
@@ -250,9 +272,22 @@ lpd_status lpd_run(lpd_instance *instance, int entry, const volatile int *cancel
   lpd_status status = instance->driver ? instance->driver->enter(instance) : LPD_OK;
   if (status) return status;
   status = run_entry(instance, (uint32_t)entry, cancel);
+  if (status && instance->driver) instance->driver->wait(instance);
   if (instance->driver) instance->driver->leave(instance);
   if (status) return status;
   instance->plans[entry].profiled_runs += instance->profiling;
   instance->has_run = 1;
   return LPD_OK;
+}
+
+lpd_status lpd_wait(lpd_instance *instance) {
+  if (!instance) return LPD_INVALID_ARGUMENT;
+  if (instance->broken) return instance->broken;
+  instance->error[0] = 0;
+  if (!instance->pending) return LPD_OK;
+  lpd_status status = instance->driver->enter(instance);
+  if (status) return status;
+  status = lpd_catch_up(instance);
+  instance->driver->leave(instance);
+  return status;
 }

@@ -147,11 +147,16 @@ class Product:
     def step(self, cancel=None, entry=0):
         self._check(self._function("run")(self.instance, entry, None if cancel is None else c.byref(cancel)))
 
+    def wait(self):
+        self._check(self._function("wait")(self.instance))
+
+    def entry_index(self, name):
+        return self._function("entry_index", c.c_int32)(name.encode())
+
     def call(self, entry, feeds):
         """Runs an entry point by name; its outputs by theirs."""
         self.bind(feeds)
-        index = self._function("entry_index", c.c_int32)(entry.encode())
-        self.step(entry=index)
+        self.step(entry=self.entry_index(entry))
         results = {}
         for i, (name, _, _) in enumerate(self.outputs):
             try:

@@ -24,6 +24,7 @@ inline constexpr std::array kExports = {
     Export{"bind", "lpd_bind"},
     Export{"entry_index", "lpd_product_entry_index"},
     Export{"run", "lpd_run"},
+    Export{"wait", "lpd_wait"},
     Export{"output", "lpd_output"},
     Export{"state_count", "lpd_product_state_count"},
     Export{"state_describe", "lpd_product_state_describe"},

@@ -70,10 +70,10 @@ def cases(build):
             yield f"{name}: {verdict.kind} {verdict.reason}".strip(), verdict.kind in ("passed", "constant")
 
 
-def hopper(build):
-    """Another device, which this process has no more: a stand-in reads what it is when it is first called."""
-    done = subprocess.run([sys.executable, __file__, "--build", build, "--only", "products", "--target", "cuda:sm_90a"],
-                          capture_output=True, text=True, env=os.environ | {"STANDIN_CAPABILITY": "9.0"})
+def elsewhere(build, machine, target, groups):
+    """Groups of products on another machine, which this process has no more: a stand-in reads what it is when first called."""
+    done = subprocess.run([sys.executable, __file__, "--build", build, "--only", "products", "--target", target, "--products", groups],
+                          capture_output=True, text=True, env=os.environ | machine)
     for line in done.stdout.splitlines()[:-1]:
         yield line.partition("  ")[2], line.startswith("pass")
     yield "was run", done.returncode == 0
@@ -168,8 +168,9 @@ def has_nvrtc(build):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
-    parser.add_argument("--only", default="errors,products,hopper,cases,kinds,size,report,models,bench,sanitizer")
+    parser.add_argument("--only", default="errors,products,hopper,turing,two,cases,kinds,size,report,models,bench,sanitizer")
     parser.add_argument("--target", default="cuda:sm_80", help="of products")
+    parser.add_argument("--products", default="GROUPS", help="which, a list in products.py")
     args = parser.parse_args()
     build = os.path.abspath(args.build)
     found, message = has_nvrtc(build)
@@ -177,7 +178,10 @@ def main():
         print(f"skip  {message}\n0 passed, 0 failed, 1 skipped")
         return 0
     driver = emulate.Driver(build)
-    groups = {"errors": lambda: errors.checks(build), "products": lambda: products.checks(build, driver, args.target), "hopper": lambda: hopper(build),
+    groups = {"errors": lambda: errors.checks(build), "products": lambda: products.checks(build, driver, args.target, args.products),
+              "hopper": lambda: elsewhere(build, {"STANDIN_CAPABILITY": "9.0"}, "cuda:sm_90a", "HOPPER_GROUPS"),
+              "turing": lambda: elsewhere(build, {"STANDIN_CAPABILITY": "7.5"}, "cuda:sm_75,sm_80,sm_90a", "TURING_GROUPS"),
+              "two": lambda: elsewhere(build, {"STANDIN_DEVICES": "2"}, "cuda:sm_80", "TWO_GROUPS"),
               "cases": lambda: cases(build), "kinds": lambda: kinds(build), "size": lambda: size(build), "report": lambda: report(build), "models": lambda: models(build, driver),
               "bench": lambda: bench.checks(build), "sanitizer": lambda: sanitizer(build)}
     chosen = [name for name in args.only.split(",") if name != "sanitizer" or sanitizers.is_sanitized(build)]

@@ -114,17 +114,17 @@ def use_kernels(model, build, target, options=()):
     os.environ["LAPIDARY_EMULATED_KERNELS"] = emulated_kernels(text, build)
 
 
-def compiled(model, folder, build, target):
+def compiled(model, folder, build, target, options=()):
     name = re.sub(r"\W", "_", os.path.splitext(os.path.basename(model))[0])
     library = os.path.join(folder, name + ".so")
-    lapidary(build, "compile", "-q", model, "-o", library, "--target", target)
+    lapidary(build, "compile", "-q", model, "-o", library, "--target", target, *options)
     return library
 
 
-def emulated(model, folder, build, target="cuda:sm_80"):
+def emulated(model, folder, build, target="cuda:sm_80", options=()):
     """The product's path, its kernels in use."""
-    library = compiled(model, folder, build, target)
-    use_kernels(model, build, target)
+    library = compiled(model, folder, build, target, options)
+    use_kernels(model, build, target, options)
     return library
 
 

@@ -23,6 +23,31 @@ except ProductError as error:
     print(json.dumps(error.args))
 """
 
+# Destroys an instance whose device cannot be entered, with a context of the caller's current; what it then finds wrong.
+DESTROYING = """
+import ctypes, os, sys
+import numpy as np
+sys.path.insert(0, sys.argv[2])
+from product import Product
+driver = ctypes.CDLL("libcuda.so.1")
+x = {"x": np.ones((2, 24), np.float32)}
+product = Product(sys.argv[1])
+y = product.run(x)[0]
+own, found = ctypes.c_void_p(), ctypes.c_void_p()
+driver.cuDevicePrimaryCtxRetain(ctypes.byref(own), 0)
+driver.cuCtxPushCurrent_v2(own)
+freed = driver.standin_calls(b"cuMemFree_v2")
+os.environ["STANDIN_FAIL"] = "cuCtxPushCurrent_v2:201@%d" % (driver.standin_calls(b"cuCtxPushCurrent_v2") + 1)
+product.close()
+wrong = [] if driver.standin_calls(b"cuMemFree_v2") == freed else ["memory was freed in another context"]
+if driver.cuCtxPopCurrent_v2(ctypes.byref(found)) or found.value != own.value:
+    wrong.append("the caller's context is not current any more")
+with Product(sys.argv[1]) as product:
+    if not np.array_equal(product.run(x)[0], y):
+        wrong.append("another instance gives other numbers")
+print("; ".join(wrong))
+"""
+
 # What is wrong, the machine, the product, its device; the status and the line.
 CASES = [
     ("nothing", {}, "sm_80", 0, 0, ""),
@@ -38,10 +63,14 @@ CASES = [
     ("code for this device alone", {"STANDIN_CAPABILITY": "9.0"}, "sm_90a", 0, 0, ""),
     ("kernels for two kinds of devices, the first", {"STANDIN_CAPABILITY": "9.0"}, "sm_80,sm_90a", 0, 0, ""),
     ("kernels for two kinds of devices, the second", {"STANDIN_CAPABILITY": "8.6"}, "sm_80,sm_90a", 0, 0, ""),
-    ("kernels for two kinds of devices, neither", {"STANDIN_CAPABILITY": "6.1"}, "sm_80,sm_90a", 0, 11, r"of capability 6.1, the program holds code for"),
+    ("kernels for two kinds of devices, neither", {"STANDIN_CAPABILITY": "6.1"}, "sm_80,sm_90a", 0, 11,
+     r"of capability 6.1, the program holds code for sm_90a, sm_80, compute_80$"),
     ("an image refused", {"STANDIN_FAIL": "cuModuleLoadData:209"}, "sm_80", 0, 11,
      r"driver 13.0, does not take the code for sm_80: CUDA_ERROR_NO_BINARY_FOR_GPU \(209\)"),
     ("a damaged image", {}, "sm_80,no-ptx,damaged", 0, 11, r"the program's code for sm_80 is damaged"),
+    ("a damaged image of a device that other code would run on", {"STANDIN_CAPABILITY": "9.0"}, "sm_80,sm_90a,damaged", 0, 11,
+     r"the program's code for sm_90a is damaged"),
+    ("a damaged image of another device", {"STANDIN_CAPABILITY": "8.6"}, "sm_80,sm_90a,damaged", 0, 0, ""),
     ("PTX of a later CUDA", {"STANDIN_VERSION": "12040"}, "compute_80", 0, 12,
      r"driver 12.4, does not take the code for compute_80: CUDA_ERROR_UNSUPPORTED_PTX_VERSION \(222\)"),
     ("PTX on a later device", {"STANDIN_CAPABILITY": "9.0"}, "compute_80", 0, 0, ""),
@@ -62,10 +91,14 @@ def environment(build, machine):
     return variables
 
 
-def damage(library):
-    """Changes a byte of its last image, which is a frame of Zstandard."""
+def damage(library, images):
+    """Changes a byte of the first of its images, which are frames of Zstandard and the last things that look so."""
     with open(library, "r+b") as file:
-        at = file.read().rindex(b"\x28\xb5\x2f\xfd") + 200
+        content = file.read()
+        at = len(content)
+        for _ in range(images):
+            at = content.rindex(b"\x28\xb5\x2f\xfd", 0, at)
+        at += 200
         file.seek(at)
         byte = file.read(1)[0]
         file.seek(at)
@@ -80,7 +113,7 @@ def checks(build):
             os.makedirs(os.path.join(folder, arch))
             library = emulated(model, os.path.join(folder, arch), build, "cuda:" + arch.removesuffix(",damaged"))
             if arch.endswith("damaged"):
-                damage(library)
+                damage(library, 1 if "no-ptx" in arch else 3)
             products[arch] = library, os.environ["LAPIDARY_EMULATED_KERNELS"]
         seen = {}
         for what, machine, arch, device, status, line in CASES:
@@ -94,7 +127,13 @@ def checks(build):
                 seen.setdefault(found[1], []).append(what)
         yield "the lines are distinct", all(len(causes) == 1 for causes in seen.values())
         os.environ["LAPIDARY_EMULATED_KERNELS"] = products["sm_80"][1]
+        yield from destroying(build, products["sm_80"][0])
         yield from exit_codes(build, folder, model)
+
+
+def destroying(build, library):
+    done = subprocess.run([sys.executable, "-c", DESTROYING, library, os.path.join(ROOT, "test")], env=environment(build, {}), capture_output=True, text=True)
+    yield f"destroyed where the device cannot be entered: {done.stdout.strip()}{done.stderr}", done.returncode == 0 and not done.stdout.strip()
 
 
 def exit_codes(build, folder, model):

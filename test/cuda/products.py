@@ -19,7 +19,7 @@ class DeviceMemory:
 
     def __init__(self, driver):
         self.calls = driver.library
-        self.taken = []
+        self.taken, self.streams = [], []
         context = ctypes.c_void_p()
         self.calls.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
         self.context = context
@@ -29,6 +29,17 @@ class DeviceMemory:
         self.calls.cuCtxPushCurrent_v2(self.context)
         yield
         self.calls.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+
+    def stream(self):
+        made = ctypes.c_void_p()
+        with self.current():
+            assert self.calls.cuStreamCreate(ctypes.byref(made), 1) == 0
+        self.streams.append(made)
+        return made
+
+    def wait_for(self, stream):
+        with self.current():
+            assert self.calls.cuStreamSynchronize(stream) == 0
 
     def take(self, size):
         address = ctypes.c_uint64()
@@ -53,6 +64,8 @@ class DeviceMemory:
         with self.current():
             for address in self.taken:
                 self.calls.cuMemFree_v2(ctypes.c_uint64(address))
+            for stream in self.streams:
+                self.calls.cuStreamDestroy_v2(stream)
         self.calls.cuDevicePrimaryCtxRelease_v2(0)
 
 
@@ -97,6 +110,25 @@ def shapes_and_graphs(library, driver):
         yield "cancelled", refused(lambda: product.step(cancel), 4, "cancelled")
 
 
+def alternating(library, driver):
+    """Shapes that come again keep their graphs, up to four; the one unused for longest makes room."""
+    with Product(library) as product:
+        def made_by(*turns):
+            before, right = driver.calls("cuGraphInstantiateWithFlags"), True
+            for turn, rows in enumerate(turns):
+                x = inputs(rows, turn)
+                right = right and fits(product.run({"x": x}), small_models.classify(x))
+            return driver.calls("cuGraphInstantiateWithFlags") - before if right else "wrong values"
+
+        yield "two shapes by turns: a graph each", made_by(2, 7, 2, 7, 2, 7, 2, 7) == 2
+        yield "four shapes", made_by(11, 4, 11, 4, 2, 7, 11, 4) == 2
+        started = driver.calls("cuLaunchKernel")
+        yield "by turns: none is made again", made_by(2, 7, 4, 11, 7, 2) == 0 and driver.calls("cuLaunchKernel") == started
+        yield "a fifth", made_by(5, 5, 11, 7, 2) == 1
+        yield "the one unused for longest is gone", made_by(4, 4) == 1
+        yield "the others are not", made_by(2, 7, 11) == 0
+
+
 def device_tensors(library, driver):
     memory = DeviceMemory(driver)
     x = inputs(5)
@@ -105,9 +137,10 @@ def device_tensors(library, driver):
     memory.write(place, x)
     memory.write(moved, inputs(5, 1))
     with Product(library) as product:
-        copied = driver.calls("cuMemcpyHtoDAsync_v2")
+        copied, waited = driver.calls("cuMemcpyHtoDAsync_v2"), driver.calls("cuStreamSynchronize")
         product.bind_address(0, FLOAT, (5, 24), place, x.nbytes, device=1)
         product.bind_address(1, FLOAT, (5, 8), result, 5 * 8 * 4, device=1)
+        yield "binding waits for nothing", driver.calls("cuStreamSynchronize") == waited
         for turn in range(3):
             product.step()
             y = memory.read(result, expected[0].astype(np.float32))
@@ -124,6 +157,141 @@ def device_tensors(library, driver):
             lambda: product.bind_address(0, FLOAT, (5, 24), place + 4, x.nbytes, device=1), 1, "not aligned to 16 bytes")
         yield "a device that there is not", refused(
             lambda: product.bind_address(0, FLOAT, (5, 24), place, x.nbytes, device=2), 1, "not in host memory")
+    memory.give_back()
+
+
+class Waits:
+    """How often somebody has waited for a stream since this was made."""
+
+    def __init__(self, driver):
+        self.count = lambda: driver.calls("cuStreamSynchronize")
+        self.before = self.count()
+
+    def none(self):
+        return self.count() == self.before
+
+
+def callers_stream(library, driver):
+    """Runs that are only put into the caller's stream."""
+    memory = DeviceMemory(driver)
+    stream, size = memory.stream(), 5 * 8 * 4
+    xs = [inputs(5, seed) for seed in range(4)]
+    expected = [small_models.classify(x) for x in xs]
+    places, results = [memory.take(x.nbytes) for x in xs], [(memory.take(size), memory.take(5 * 8)) for _ in xs]
+    for place, x in zip(places, xs):
+        memory.write(place, x)
+
+    def found(y, best):
+        return memory.read(y, np.zeros((5, 8), np.float32)), memory.read(best, np.zeros(5, np.int64))
+
+    with Product(library, cuda_stream=stream) as product:
+        waits = Waits(driver)
+        for place, (y, best) in zip(places, results):
+            product.bind_address(0, FLOAT, (5, 24), place, xs[0].nbytes, device=1)
+            product.bind_address(1, FLOAT, (5, 8), y, size, device=1)
+            product.bind_address(2, INT64, (5,), best, 5 * 8, device=1)
+            product.step()
+        yield "four runs, other tensors each: nobody waits", waits.none() and driver.calls("cuGraphLaunch") > 0
+        yield "nor are they done", all(np.isnan(found(*result)[0]).all() for result in results)
+        memory.wait_for(stream)
+        for turn, (result, right) in enumerate(zip(results, expected)):
+            yield f"run {turn}, when the stream is through", fits(found(*result), right)
+        waits = Waits(driver)
+        for slot, (code, shape) in enumerate(((FLOAT, (5, 8)), (INT64, (5,))), 1):
+            product.bind_address(slot, code, shape, None, 0, device=1)
+        product.step()
+        addresses = [product.output_tensor(i).data for i in range(2)]
+        yield "outputs of the instance's in the device's memory: nobody waits", waits.none()
+        memory.wait_for(stream)
+        yield "and their values", fits(found(*addresses), expected[3])
+        product.step()
+        product.bind_address(1, FLOAT, (5, 8), None, 0)
+        waits = Waits(driver)
+        product.step()
+        yield "an output in host memory is waited for", not waits.none() and difference(product.result(0).astype(np.float64), expected[3][0]) < 1e-5
+        product.bind_address(1, FLOAT, (5, 8), None, 0, device=1)
+        product.profile_enable(True)
+        waits = Waits(driver)
+        product.step()
+        yield "a profiled run is waited for", not waits.none() and sum(product.profile()) > 0
+        product.profile_enable(False)
+        product.step()
+        os.environ["STANDIN_FAIL"] = f"cuStreamSynchronize:700@{driver.calls('cuStreamSynchronize') + 1}"
+        yield "a device's error is told by who waits", refused(product.wait, 13, "running the model: CUDA_ERROR_ILLEGAL_ADDRESS")
+        del os.environ["STANDIN_FAIL"]
+        product.step()   # is under way when the instance is destroyed
+    legacy = 1
+    with Product(library, cuda_stream=legacy) as product:
+        product.bind_address(0, FLOAT, (5, 24), places[1], xs[0].nbytes, device=1)
+        for slot, (code, shape) in enumerate(((FLOAT, (5, 8)), (INT64, (5,))), 1):
+            product.bind_address(slot, code, shape, None, 0, device=1)
+        product.step()
+        yield "the default stream", fits(found(*(product.output_tensor(i).data for i in range(2))), expected[1])
+    memory.give_back()
+
+
+def wrong_values(library, driver):
+    """Of runs that are only put into a stream."""
+    memory = DeviceMemory(driver)
+    stream, x = memory.stream(), np.arange(1, 6, dtype=np.float32)
+    place, result = memory.take(x.nbytes), memory.take(8)
+    good, bad = memory.take(16), memory.take(16)
+    memory.write(place, x)
+    memory.write(good, np.array([4, 0]))
+    memory.write(bad, np.array([0, 5]))
+    with Product(library, cuda_stream=stream) as product:
+        product.bind_address(0, FLOAT, (5,), place, x.nbytes, device=1)
+        product.bind_address(2, FLOAT, (2,), result, 8, device=1)
+
+        def put(at):
+            product.bind_address(1, INT64, (2,), at, 16, device=1)
+            product.step()
+
+        waits = Waits(driver)
+        put(bad)
+        put(good)
+        yield "nobody waits", waits.none()
+        yield "told by a wait, though the run behind it was right", refused(product.wait, 2, "node")
+        product.wait()
+        put(good)
+        product.wait()
+        yield "told once", np.array_equal(memory.read(result, np.zeros(2, np.float32)), [5, 1])
+        put(bad)
+        product.bind({"x": x, "at": np.array([1, 2])})
+        yield "told by a run that waits", refused(product.step, 2, "node")
+        yield "which then has not run", np.array_equal(memory.read(result, np.zeros(2, np.float32))[:1], [1])
+        product.step()
+        yield "told once by runs", np.array_equal(memory.read(result, np.zeros(2, np.float32)), [2, 3])
+    memory.give_back()
+
+
+def training(library, driver):
+    """Steps that are only put into the caller's stream; who looks at the states waits for them."""
+    memory = DeviceMemory(driver)
+    x, labels = inputs(5), np.array([3, 1, 4, 1, 5])
+    places = memory.take(x.nbytes), memory.take(labels.nbytes)
+    memory.write(places[0], x)
+    memory.write(places[1], labels)
+    with Product(library) as waiting, Product(library, cuda_stream=memory.stream()) as product:
+        losses = [waiting.call("train_step", {"x": x, "labels": labels})["loss"] for _ in range(3)]
+        waits = Waits(driver)
+        product.bind_address(0, FLOAT, x.shape, places[0], x.nbytes, device=1)
+        product.bind_address(1, INT64, labels.shape, places[1], labels.nbytes, device=1)
+        for slot, code in ((3, FLOAT), (4, INT64)):   # loss, correct
+            product.bind_address(slot, code, (), None, 0, device=1)
+        entry = product.entry_index("train_step")
+        for _ in range(3):
+            product.step(entry=entry)
+        yield "three steps: nobody waits", waits.none()
+        with tempfile.TemporaryDirectory() as folder:
+            product.save(os.path.join(folder, "checkpoint"))
+            waiting.load(os.path.join(folder, "checkpoint"))
+        yield "saving waits", waiting.state("step") == 3
+        product.step(entry=entry)
+        yield "a look at a state waits", product.state("step") == 4
+        losses.append(waiting.call("train_step", {"x": x, "labels": labels})["loss"])
+        yield "the same loss", memory.read(product.output_tensor(1).data, losses[-1]) == losses[-1] and losses[-1] < losses[0]
+        yield "the same parameters", np.array_equal(product.state("W"), waiting.state("W"))
     memory.give_back()
 
 
@@ -209,23 +377,38 @@ def limits(library, driver):
         yield "max_bytes", refused(lambda: product.run({"x": inputs(64)}), 5, "max_bytes allows 100")
 
 
+def large(seed):
+    """Inputs of LARGE, and what it computes."""
+    rng = np.random.default_rng(seed)
+    feeds = {name: (rng.standard_normal(shape) * scale).astype(np.float16)
+             for name, shape, scale in (("x", (1000, 216), 1), ("w", (216, 2040), 0.1), ("v", (2040, 8), 0.1))}
+    y = np.maximum(feeds["x"].astype(np.float32) @ feeds["w"].astype(np.float32), 0)
+    return feeds, (y, y @ feeds["v"].astype(np.float32))
+
+
+def near(found, expected):
+    return all(difference(a.astype(np.float64), b.astype(np.float64)) < 1e-3 for a, b in zip(found, expected))
+
+
+def products_alone(library, driver):
+    with Product(library) as product:
+        feeds, expected = large(0)
+        yield "products of f16", near(product.run(feeds), expected)
+
+
 def tensor_maps(library, driver):
     """They hold addresses: a graph whose operands moved is told of new ones."""
     memory, half = DeviceMemory(driver), 10
     places = [memory.take(1000 * 216 * 2) for _ in range(2)]
     with Product(library) as product:
         for seed in range(4):
-            rng = np.random.default_rng(seed)
-            feeds = {name: (rng.standard_normal(shape) * scale).astype(np.float16)
-                     for name, shape, scale in (("x", (1000, 216), 1), ("w", (216, 2040), 0.1), ("v", (2040, 8), 0.1))}
-            y = np.maximum(feeds["x"].astype(np.float32) @ feeds["w"].astype(np.float32), 0)
-            z = y @ feeds["v"].astype(np.float32)
+            feeds, expected = large(seed)
             memory.write(places[seed % 2], feeds["x"])
             product.bind(feeds)
             product.bind_address(0, half, (1000, 216), places[seed % 2], 1000 * 216 * 2, device=1)
             product.step()
             found = [product.result(0), product.result(1)]
-            yield f"run {seed}", all(difference(a.astype(np.float64), b.astype(np.float64)) < 1e-3 for a, b in zip(found, (y, z)))
+            yield f"run {seed}", near(found, expected)
     memory.give_back()
     yield "maps were made anew", driver.calls("cuTensorMapEncodeTiled") == 4 * 3
     yield "and kernels may start early", driver.calls("cuGraphAddDependencies_v2") > 0
@@ -243,16 +426,47 @@ def odd_maps(library, driver):
             yield f"a depth of {depth}", difference(z.astype(np.float64), wide["a"] @ wide["b"]) < 1e-3
 
 
+def two_devices(library, driver):
+    """An instance on each, other inputs at the same time; the stand-in refuses what is the other device's."""
+    wrong = []
+
+    def work(product, device):
+        for turn in range(6):
+            x = inputs(1 + (turn // 3) % 4, 10 * device + turn)
+            if not fits(product.run({"x": x}), small_models.classify(x)):
+                wrong.append((device, turn))
+
+    with Product(library, cuda_device=0) as first, Product(library, cuda_device=1) as second:
+        threads = [threading.Thread(target=work, args=given) for given in ((first, 0), (second, 1))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        yield f"at the same time: {len(wrong)} wrong", not wrong
+        first.bind_address(1, FLOAT, (2, 8), None, 0, device=1)
+        first.bind({"x": inputs(2)})
+        first.step()
+        found = first.output_tensor(0)
+        yield "one's memory is not the other's", refused(
+            lambda: second.bind_address(1, FLOAT, (2, 8), found.data, found.bytes, device=1), 1, "its data is no memory of device 1")
+        first.close()
+        x = inputs(3)
+        yield "one goes, the other stays", fits(second.run({"x": x}), small_models.classify(x))
+
+
 HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps), ("ODD", odd_maps)]
-GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", device_tensors), ("FEEDBACK", feedback), ("HALVING", loops),
+OPTIONS = {"LEARNER": ["--train", "--optimizer", "sgd,lr=0.01"]}
+TURING_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", products_alone)]
+TWO_GROUPS = [("CLASSIFIER", two_devices)]
+GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("TAKEN", wrong_values), ("LEARNER", training), ("FEEDBACK", feedback), ("HALVING", loops),
           ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits), ("CLASSIFIER", options)]
 
 
-def checks(build, driver, target="cuda:sm_80"):
+def checks(build, driver, target, groups):
     with tempfile.TemporaryDirectory() as folder:
-        for model, group in HOPPER_GROUPS if target == "cuda:sm_90a" else GROUPS:
+        for model, group in globals()[groups]:
             path = small_models.save(getattr(small_models, model), os.path.join(folder, model.lower() + ".onnx"))
-            library = emulated(path, folder, build, target)
+            library = emulated(path, folder, build, target, OPTIONS.get(model, []))
             for what, passed in group(library, driver):
                 yield f"{group.__name__}: {what}", bool(passed)
             yield f"{group.__name__}: all given back", driver.leaks() == 0

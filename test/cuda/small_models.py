@@ -39,11 +39,24 @@ chosen (float[N] x, int64[M] at) => (int64[R, K] where, float[M] taken) {
   taken = Gather<axis = 0>(x, at)
 }"""
 
+# An index that may be wrong, and nothing that the host has to look at.
+TAKEN = """<ir_version: 9, opset_import: ["" : 18]>
+taken (float[N] x, int64[M] at) => (float[M] y) {
+  some = Gather<axis = 0>(x, at)
+  y = Relu(some)
+}"""
+
 # Strings in and out.
 WORDS = """<ir_version: 9, opset_import: ["" : 20]>
 words (string[N] a, string[N] b) => (string[N] joined, bool[N] same) {
   joined = StringConcat(a, b)
   same = Equal(a, b)
+}"""
+
+# To be trained.
+LEARNER = """<ir_version: 9, opset_import: ["" : 18]>
+learner (float[N, 24] x) => (float[N, 40] y) {
+  y = MatMul(x, W)
 }"""
 
 # What a step gives is what the next one takes.

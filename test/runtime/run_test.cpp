@@ -47,6 +47,7 @@ void run_and_check(lpd_instance* instance, uint32_t depth, int64_t rows) {
   std::vector<float> a = ramp(rows, 1), b = ramp(rows, 2);
   bind_ramps(instance, a, b);
   ASSERT_EQ(lpd_run(instance, 0, nullptr), LPD_OK) << lpd_error(instance);
+  ASSERT_EQ(lpd_wait(instance), LPD_OK) << "of a CPU all is done";
   ASSERT_EQ(output(instance), expected_output(a, b, depth)) << rows << " rows";
 }
 

@@ -3,8 +3,9 @@
 // It is strict where a real driver would be, and where one would only fail sometimes: device memory lies between guard
 // pages, is NaN when taken, and cannot be touched by the host outside of the driver's calls; copies to the host happen
 // no sooner than the host waits for them; kernels of a graph run in any order that its dependencies allow; images are
-// taken by the rules for cubins and PTX. What is not modelled: kernels at the same time, managed or pinned memory,
-// streams that wait for each other.
+// taken by the rules for cubins and PTX; kernels and copies of a device see its memory alone, and a stream or a
+// function is refused in another device's context. What is not modelled: kernels at the same time, managed or pinned
+// memory, streams that wait for each other.
 //
 // The machine it plays is told by the environment:
 //   STANDIN_CAPABILITY=8.0  STANDIN_DEVICES=1  STANDIN_MEMORY=bytes  STANDIN_VERSION=13000
@@ -74,14 +75,18 @@ Context* current_context();
 
 // --- memory ----------------------------------------------------------------------------------------------------------
 using Address = uint64_t;
-bool is_device_memory(Address, size_t bytes);  // all of it within one allocation
+bool is_device_memory(Address, size_t bytes);  // all of it within one allocation of the current context's device
+bool is_memory_of(int device, Address, size_t bytes);
 bool touches_device_memory(const void*, size_t bytes);
 size_t live_allocations();
-// Device memory can be touched while one lives.
+// A device's memory can be touched while one lives.
 class MemoryAccess {
  public:
-  MemoryAccess();
+  explicit MemoryAccess(int device);
   ~MemoryAccess();
+
+ private:
+  int device_;
 };
 
 // --- modules and kernels
@@ -93,6 +98,7 @@ struct Function {
   EmulatedKernel kernel;
   std::vector<unsigned> parameter_bytes;
   int most_shared = 48 << 10;
+  int device = 0;
 };
 size_t live_modules();
 
@@ -115,6 +121,7 @@ int run_launch(const Launch&);
 // --------------------------------------------
 struct Stream {
   std::vector<std::function<int()>> queue;
+  int device = 0;
 };
 int enqueue(Stream*, std::function<int()>);
 int run_all_streams();  // as what waits for the whole device does

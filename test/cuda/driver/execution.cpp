@@ -34,8 +34,8 @@ int run(Stream& stream) {
 }
 
 Stream* stream_of(Stream* given) {
-  if (!given) return &default_stream;
-  return streams.count(given) ? given : nullptr;
+  if (!given || given == reinterpret_cast<Stream*>(1)) return &default_stream;  // CU_STREAM_LEGACY
+  return streams.count(given) && given->device == current_context()->device ? given : nullptr;
 }
 
 }  // namespace
@@ -63,6 +63,7 @@ size_t live_events() { return events.size(); }
 int check_launch(Function* function, const unsigned grid[3], const unsigned block[3], unsigned shared_bytes,
                  void** parameters, void** extra, Launch* out) {
   if (!function || extra) return kInvalidValue;
+  if (function->device != current_context()->device) return kInvalidHandle;
   const uint64_t threads = uint64_t{block[0]} * block[1] * block[2];
   if (threads == 0 || threads > 1024 || block[2] > 64) return kInvalidValue;
   if (grid[0] == 0 || grid[0] > 0x7fffffff || grid[1] - 1 > 65534 || grid[2] - 1 > 65534) return kInvalidValue;
@@ -80,7 +81,7 @@ int run_launch(const Launch& launch) {
   std::vector<Parameter> values = launch.parameters;
   std::vector<void*> pointers;
   for (Parameter& value : values) pointers.push_back(value.bytes);
-  const MemoryAccess access;
+  const MemoryAccess access(launch.function->device);
   launch.function->kernel(launch.grid, launch.block, launch.shared_bytes, launches++ % 3, pointers.data());
   Dl_info info;
   if (!dladdr(reinterpret_cast<void*>(launch.function->kernel), &info)) return kLaunchFailed;
@@ -111,6 +112,7 @@ EXPORT int cuTensorMapEncodeTiled(emulated_tensor_map* map, int type, uint32_t r
 EXPORT int cuStreamCreate(Stream** out, unsigned) {
   STANDIN_CALL("cuStreamCreate", kContext);
   streams.insert(*out = new Stream);
+  (*out)->device = current_context()->device;
   return kSuccess;
 }
 

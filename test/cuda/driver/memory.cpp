@@ -26,14 +26,16 @@ constexpr unsigned char kPoison = 0xff, kPattern = 0xa5;
 
 struct Allocation {
   size_t bytes = 0, mapped = 0;  // mapped: without the guard page
+  int device = 0;
   char* pages = nullptr;
 };
 std::map<Address, Allocation> allocations;  // by their first byte
 size_t used = 0;
-int open_accesses = 0;
+std::map<int, int> open_accesses;  // of each device
 
-void protect(int protection) {
-  for (const auto& [address, allocation] : allocations) mprotect(allocation.pages, allocation.mapped, protection);
+void protect(int device, int protection) {
+  for (const auto& [address, allocation] : allocations)
+    if (allocation.device == device) mprotect(allocation.pages, allocation.mapped, protection);
 }
 
 std::map<Address, Allocation>::iterator allocation_of(Address address) {
@@ -49,17 +51,20 @@ size_t tail_bytes(Address address, const Allocation& a) {
 
 }  // namespace
 
-MemoryAccess::MemoryAccess() {
-  if (open_accesses++ == 0) protect(PROT_READ | PROT_WRITE);
+MemoryAccess::MemoryAccess(int device) : device_(device) {
+  if (open_accesses[device]++ == 0) protect(device, PROT_READ | PROT_WRITE);
 }
 MemoryAccess::~MemoryAccess() {
-  if (--open_accesses == 0) protect(PROT_NONE);
+  if (--open_accesses[device_] == 0) protect(device_, PROT_NONE);
 }
 
-bool is_device_memory(Address address, size_t bytes) {
+bool is_memory_of(int device, Address address, size_t bytes) {
   const auto found = allocation_of(address);
-  return found != allocations.end() && bytes <= found->first + found->second.bytes - address;
+  return found != allocations.end() && found->second.device == device &&
+         bytes <= found->first + found->second.bytes - address;
 }
+
+bool is_device_memory(Address address, size_t bytes) { return is_memory_of(current_context()->device, address, bytes); }
 
 bool touches_device_memory(const void* memory, size_t bytes) {
   const auto address = reinterpret_cast<Address>(memory);
@@ -80,6 +85,7 @@ EXPORT int cuMemAlloc_v2(Address* out, size_t bytes) {
   if (bytes > machine().memory - used) return kOutOfMemory;
   Allocation a;
   a.bytes = bytes;
+  a.device = current_context()->device;
   a.mapped = (bytes + kPage - 1) / kPage * kPage;
   void* pages = mmap(nullptr, a.mapped + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED) return kOutOfMemory;
@@ -91,7 +97,7 @@ EXPORT int cuMemAlloc_v2(Address* out, size_t bytes) {
   std::memset(data + bytes, kPattern, tail_bytes(address, a));
   STANDIN_POISON(a.pages, static_cast<size_t>(data - a.pages));
   STANDIN_POISON(data + bytes, tail_bytes(address, a));
-  if (open_accesses == 0) mprotect(a.pages, a.mapped, PROT_NONE);
+  if (open_accesses[a.device] == 0) mprotect(a.pages, a.mapped, PROT_NONE);
   allocations[address] = a;
   used += bytes;
   *out = address;
@@ -101,7 +107,7 @@ EXPORT int cuMemAlloc_v2(Address* out, size_t bytes) {
 EXPORT int cuMemFree_v2(Address address) {
   STANDIN_CALL("cuMemFree_v2", kContext);
   const auto found = allocations.find(address);
-  if (found == allocations.end()) return kInvalidValue;
+  if (found == allocations.end() || found->second.device != current_context()->device) return kInvalidValue;
   const int status = run_all_streams();
   const Allocation a = found->second;
   mprotect(a.pages, a.mapped, PROT_READ);
@@ -127,9 +133,10 @@ EXPORT int cuMemGetInfo_v2(size_t* left, size_t* total) {
 
 EXPORT int cuPointerGetAttribute(void* value, int attribute, Address address) {
   STANDIN_CALL("cuPointerGetAttribute", kContext);
-  if (allocation_of(address) == allocations.end()) return kInvalidValue;
+  const auto found = allocation_of(address);
+  if (found == allocations.end()) return kInvalidValue;
   if (attribute == 2) return *static_cast<unsigned*>(value) = 2, kSuccess;
-  if (attribute == 9) return *static_cast<int*>(value) = 0, kSuccess;
+  if (attribute == 9) return *static_cast<int*>(value) = found->second.device, kSuccess;
   return kInvalidValue;
 }
 
@@ -138,20 +145,21 @@ EXPORT int cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, Stre
   STANDIN_CALL("cuMemcpyHtoDAsync_v2", kContext);
   if (!is_device_memory(to, bytes) || touches_device_memory(from, bytes)) return kInvalidValue;
   const auto* data = static_cast<const char*>(from);
-  return enqueue(stream, [to, bytes, staged = std::vector<char>(data, data + bytes)] {
-    if (!is_device_memory(to, bytes)) return int{kIllegalAddress};
-    const MemoryAccess access;
-    std::memcpy(reinterpret_cast<void*>(to), staged.data(), bytes);
-    return int{kSuccess};
-  });
+  return enqueue(stream,
+                 [to, bytes, device = current_context()->device, staged = std::vector<char>(data, data + bytes)] {
+                   if (!is_memory_of(device, to, bytes)) return int{kIllegalAddress};
+                   const MemoryAccess access(device);
+                   std::memcpy(reinterpret_cast<void*>(to), staged.data(), bytes);
+                   return int{kSuccess};
+                 });
 }
 
 EXPORT int cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Stream* stream) {
   STANDIN_CALL("cuMemcpyDtoHAsync_v2", kContext);
   if (!is_device_memory(from, bytes) || touches_device_memory(to, bytes)) return kInvalidValue;
-  return enqueue(stream, [=] {
-    if (!is_device_memory(from, bytes)) return int{kIllegalAddress};
-    const MemoryAccess access;
+  return enqueue(stream, [=, device = current_context()->device] {
+    if (!is_memory_of(device, from, bytes)) return int{kIllegalAddress};
+    const MemoryAccess access(device);
     std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
     return int{kSuccess};
   });
@@ -160,9 +168,9 @@ EXPORT int cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Stream* st
 EXPORT int cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, Stream* stream) {
   STANDIN_CALL("cuMemcpyDtoDAsync_v2", kContext);
   if (!is_device_memory(from, bytes) || !is_device_memory(to, bytes)) return kInvalidValue;
-  return enqueue(stream, [=] {
-    if (!is_device_memory(from, bytes) || !is_device_memory(to, bytes)) return int{kIllegalAddress};
-    const MemoryAccess access;
+  return enqueue(stream, [=, device = current_context()->device] {
+    if (!is_memory_of(device, from, bytes) || !is_memory_of(device, to, bytes)) return int{kIllegalAddress};
+    const MemoryAccess access(device);
     std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
     return int{kSuccess};
   });
@@ -171,9 +179,9 @@ EXPORT int cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, Stream* 
 EXPORT int cuMemsetD8Async(Address to, unsigned char value, size_t bytes, Stream* stream) {
   STANDIN_CALL("cuMemsetD8Async", kContext);
   if (!is_device_memory(to, bytes)) return kInvalidValue;
-  return enqueue(stream, [=] {
-    if (!is_device_memory(to, bytes)) return int{kIllegalAddress};
-    const MemoryAccess access;
+  return enqueue(stream, [=, device = current_context()->device] {
+    if (!is_memory_of(device, to, bytes)) return int{kIllegalAddress};
+    const MemoryAccess access(device);
     std::memset(reinterpret_cast<void*>(to), value, bytes);
     return int{kSuccess};
   });

@@ -113,6 +113,7 @@ EXPORT int cuModuleGetFunction(Function** out, Module* module, const char* name)
     }
     function =
         std::make_unique<Function>(Function{name, kernel, {parameters->bytes, parameters->bytes + parameters->count}});
+    function->device = current_context()->device;
   }
   *out = function.get();
   return kSuccess;
