@@ -94,8 +94,32 @@ Cases scan_cases() {
                                     {{"M", 40}, {"N", 2}},
                                     {{"M", 0}, {"N", 3}},
                                     {{"M", 3}, {"N", 0}}},
-                         .tolerance = dtype == DType::BF16 ? 5e-2 : 1e-4});
+                         .tolerance = dtype == DType::BF16 ? 5e-2 : 1e-4,
+                         .gpu_kernel = fmt::format("scan {} each=", op)});
       }
+  // Rows and columns that take a GPU's block several chunks, packets of neighbours, and lines of one thread each.
+  struct Known {
+    std::vector<int64_t> extents;
+    int64_t axis;
+    const char* gpu_kernel;
+  };
+  for (const auto& [extents, axis, gpu_kernel] : std::vector<Known>{{{3, 5000}, 1, "each=256"},
+                                                                    {{2, 1000, 5}, 1, "each=32"},
+                                                                    {{6, 20, 64}, 1, "each=4"},
+                                                                    {{70, 6}, 1, "each=1"},
+                                                                    {{4, 300}, 0, "each=1"}})
+    for (int64_t form = 0; form < 4; ++form)
+      cases.push_back({.name = fmt::format("scan_known_{}_{}", fmt::join(extents, "x"), form),
+                       .kernel = "scan add",
+                       .build =
+                           [=](CaseModel& m) {
+                             Params params{{"axis", axis}, {"op", std::string("add")}};
+                             params.set("exclusive", form & 1);
+                             params.set("reverse", form >> 1);
+                             m.result({m.build.create(OpKind::Scan, {m.input(m.shape(extents))}, params).result()});
+                           },
+                       .tolerance = 1e-4,
+                       .gpu_kernel = gpu_kernel});
   return cases;
 }
 
