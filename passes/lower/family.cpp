@@ -22,7 +22,7 @@ const FamilyEntry* find_family(std::string_view name) {
       {"trees", lower_tree_ensemble, lower_tree_ensemble, true},
       {"scatter", lower_scatter, lower_scatter, false},
       {"scan", lower_scan, gpu::lower_scan, false},
-      {"top_k", lower_top_k, lower_top_k, false},
+      {"top_k", lower_top_k, gpu::lower_top_k, false},
       {"bit_cast", lower_bit_cast, lower_bit_cast, false},
       {"row", lower_reduction, gpu::lower_reduction, false},
       {"reduce", lower_reduction, gpu::lower_reduction, false},

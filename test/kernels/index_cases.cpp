@@ -151,7 +151,32 @@ Cases top_k_cases() {
                         {{"M", 1}, {"N", 5000}, {"K", 300}},
                         {{"M", 1}, {"N", 16}, {"K", 0}},
                         {{"M", 0}, {"N", 3}, {"K", 2}}},
-             .tolerance = 0});
+             .tolerance = 0,
+             .gpu_kernel = "top_k stream=2048"});
+  // Lines that share a GPU's block, fill one, and are longer; more of a long line than it keeps.
+  struct Known {
+    int64_t lines, extent, k;
+    const char* gpu_kernel;
+  };
+  for (const auto& [lines, extent, k, gpu_kernel] : std::vector<Known>{{50, 9, 2, "sort=16"},
+                                                                       {3, 1, 1, "sort=2"},
+                                                                       {2, 256, 256, "sort=256"},
+                                                                       {2, 1500, 20, "sort=2048"},
+                                                                       {1, 4096, 4096, "sort=4096"},
+                                                                       {2, 7000, 2048, "stream=2048"},
+                                                                       {1, 5000, 2500, "plain threshold"}})
+    for (DType dtype : {DType::F32, DType::I64})
+      cases.push_back({.name = fmt::format("top_k_{}_of_{}x{}_{}", k, lines, extent, name_of(dtype)),
+                       .kernel = "top_k",
+                       .build =
+                           [=](CaseModel& m) {
+                             Op& op =
+                                 m.build.create(OpKind::TopK, {m.input(m.shape({lines, extent}), dtype)},
+                                                {{"axis", int64_t{1}}, {"k", m.build.dim(k)}, {"largest", int64_t{1}}});
+                             m.result({op.result(0), op.result(1)});
+                           },
+                       .tolerance = 0,
+                       .gpu_kernel = gpu_kernel});
   // Ties, -0 among them, and NaN from 0/0.
   for (int64_t k : {3, 150})
     for (int64_t largest : {0, 1})

@@ -24,6 +24,7 @@ LoweredGroup lower_pool(Context&, const Op& group);
 LoweredGroup lower_reduction(Context&, const Op& group);
 LoweredGroup lower_attention(Context&, const Op& group);
 LoweredGroup lower_scan(Context&, const Op& group);
+LoweredGroup lower_top_k(Context&, const Op& group);
 LoweredGroup lower_packed(Context&, const Op& group);
 
 }  // namespace lapidary::lowering::gpu

@@ -65,8 +65,8 @@ class BlockScan {
     take_chunk(variable(begin));
     Block inner = std::move(builder_.body);
     builder_.body = std::move(outer);
-    builder_.body.add(for_loop(begin, integer(0), builder_.parameter(shape_[axis_]), chunk, LoopKind::Serial,
-                               inner.take()));
+    builder_.body.add(
+        for_loop(begin, integer(0), builder_.parameter(shape_[axis_]), chunk, LoopKind::Serial, inner.take()));
     return single_step(builder_.finish(dims_.ceildiv(dims_.product(lines), dims_.constant(kThreads / each_))));
   }
 
