@@ -16,7 +16,7 @@ const FamilyEntry* find_family(std::string_view name) {
       {"pool", lower_pool, gpu::lower_pool, false},
       {"pool_gradient", lower_pool_gradient, lower_plain, false},
       {"attention", lower_attention, gpu::lower_attention, true},
-      {"recurrent", lower_recurrent, lower_recurrent, true},
+      {"recurrent", lower_recurrent, gpu::lower_recurrent, true},
       {"packed", lower_packed, gpu::lower_packed, true},
       {"linear_attention", lower_linear_attention, lower_linear_attention, true},
       {"trees", lower_tree_ensemble, lower_tree_ensemble, true},

@@ -123,8 +123,7 @@ class BlockTopK {
   }
 
   Expr line_of(Block& block, const Expr& slot) const {
-    return block.let("line",
-                     add(mul(variable(builder_.task()), integer(lines_)), floordiv(slot, integer(size_))));
+    return block.let("line", add(mul(variable(builder_.task()), integer(lines_)), floordiv(slot, integer(size_))));
   }
   Expr is_there(const Expr& line) const { return less(line, builder_.parameter(line_.lines())); }
 
