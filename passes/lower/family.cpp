@@ -12,7 +12,7 @@ const FamilyEntry* find_family(std::string_view name) {
   static constexpr FamilyEntry kFamilies[] = {
       {"contraction", lower_contraction, gpu::lower_contraction, false},
       {"conv", lower_convolution, gpu::lower_convolution, false},
-      {"filter_gradient", lower_filter_gradient, lower_plain, false},
+      {"filter_gradient", lower_filter_gradient, gpu::lower_filter_gradient, false},
       {"pool", lower_pool, gpu::lower_pool, false},
       {"pool_gradient", lower_pool_gradient, lower_plain, false},
       {"attention", lower_attention, gpu::lower_attention, true},

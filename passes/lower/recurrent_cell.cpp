@@ -51,8 +51,8 @@ Dim RecurrentCell::flops() {
 // those of a row, on a GPU each is one.
 LoweredStep RecurrentCell::for_units(
     const char* schedule, int64_t units,
-    const std::function<void(KernelBuilder&, GroupEmitter&, Block&, const std::vector<Expr>&, const Expr&, const Expr&)>&
-        body) {
+    const std::function<void(KernelBuilder&, GroupEmitter&, Block&, const std::vector<Expr>&, const Expr&,
+                             const Expr&)>& body) {
   KernelBuilder builder(module_, target_, "recurrent", schedule);
   GroupEmitter emit(builder, group_);
   std::vector<Dim> extents = {dims_.constant(directions_), batch_};
@@ -73,23 +73,25 @@ LoweredStep RecurrentCell::for_units(
 
 // h(0) and c(0) into the scratch, zero beyond the hidden size.
 LoweredStep RecurrentCell::initial_state() {
-  return for_units("initial", pitch_, [&](KernelBuilder& builder, GroupEmitter& emit, Block& block,
-                                          const std::vector<Expr>& axes, const Expr& base, const Expr& unit) {
-    std::vector<std::pair<Buffer, const Value*>> states = {{builder.scratch(0, DType::F32, true), op_.operand(2)}};
-    if (c0_) states.push_back({builder.scratch(1, DType::F32, true), c0_});
-    const Expr left = sub(integer(hidden_), unit);
-    const Coords coords{
-        {at(axes[0]), at(axes[1]), along(unit)}, lanes_, lanes_ > 1 ? first_lanes(left, lanes_) : nullptr};
-    for (const auto& [buffer, value] : states) {
-      Block inside, beyond;
-      {
-        GroupEmitter::Scope inner(emit, inside);
-        inside.add(loops::store(buffer, add(base, unit), splat_to(emit.value(value, coords), lanes_)));
-      }
-      beyond.add(loops::store(buffer, add(base, unit), real(0, lanes_)));
-      block.add(if_then(less(integer(0), left), inside.take(), beyond.take()));
-    }
-  });
+  return for_units(
+      "initial", pitch_,
+      [&](KernelBuilder& builder, GroupEmitter& emit, Block& block, const std::vector<Expr>& axes, const Expr& base,
+          const Expr& unit) {
+        std::vector<std::pair<Buffer, const Value*>> states = {{builder.scratch(0, DType::F32, true), op_.operand(2)}};
+        if (c0_) states.push_back({builder.scratch(1, DType::F32, true), c0_});
+        const Expr left = sub(integer(hidden_), unit);
+        const Coords coords{
+            {at(axes[0]), at(axes[1]), along(unit)}, lanes_, lanes_ > 1 ? first_lanes(left, lanes_) : nullptr};
+        for (const auto& [buffer, value] : states) {
+          Block inside, beyond;
+          {
+            GroupEmitter::Scope inner(emit, inside);
+            inside.add(loops::store(buffer, add(base, unit), splat_to(emit.value(value, coords), lanes_)));
+          }
+          beyond.add(loops::store(buffer, add(base, unit), real(0, lanes_)));
+          block.add(if_then(less(integer(0), left), inside.take(), beyond.take()));
+        }
+      });
 }
 
 bool RecurrentCell::gives_states() const {
@@ -98,34 +100,34 @@ bool RecurrentCell::gives_states() const {
 
 // The states after the last step, as results.
 LoweredStep RecurrentCell::final_state() {
-  return for_units("final", hidden_, [&](KernelBuilder& builder, GroupEmitter& emit, Block& block,
-                                         const std::vector<Expr>& axes, const Expr& base, const Expr& unit) {
-    struct State {
-      const Value* result;
-      Buffer buffer;
-      Expr begin;
-    };
-    const Expr last = mul(mod(builder.parameter(time_), integer(2)), builder.parameter(state_));
-    std::vector<State> states;
-    if (!op_.result(1)->uses.empty())
-      states.push_back({op_.result(1), builder.scratch(0, DType::F32, false), add(last, base)});
-    if (c0_ && !op_.result(2)->uses.empty())
-      states.push_back({op_.result(2), builder.scratch(1, DType::F32, false), base});
-    GroupEmitter::Scope scope(emit, block);
-    const Coords coords{{at(axes[0]), at(axes[1]), along(unit)},
-                        lanes_,
-                        lanes_ > 1 ? first_lanes(sub(integer(hidden_), unit), lanes_) : nullptr};
-    for (const State& state : states)
-      emit.store_results(state.result, coords, load(state.buffer, add(state.begin, unit), lanes_));
-  });
+  return for_units("final", hidden_,
+                   [&](KernelBuilder& builder, GroupEmitter& emit, Block& block, const std::vector<Expr>& axes,
+                       const Expr& base, const Expr& unit) {
+                     struct State {
+                       const Value* result;
+                       Buffer buffer;
+                       Expr begin;
+                     };
+                     const Expr last = mul(mod(builder.parameter(time_), integer(2)), builder.parameter(state_));
+                     std::vector<State> states;
+                     if (!op_.result(1)->uses.empty())
+                       states.push_back({op_.result(1), builder.scratch(0, DType::F32, false), add(last, base)});
+                     if (c0_ && !op_.result(2)->uses.empty())
+                       states.push_back({op_.result(2), builder.scratch(1, DType::F32, false), base});
+                     GroupEmitter::Scope scope(emit, block);
+                     const Coords coords{{at(axes[0]), at(axes[1]), along(unit)},
+                                         lanes_,
+                                         lanes_ > 1 ? first_lanes(sub(integer(hidden_), unit), lanes_) : nullptr};
+                     for (const State& state : states)
+                       emit.store_results(state.result, coords, load(state.buffer, add(state.begin, unit), lanes_));
+                   });
 }
 
 void RecurrentCell::open_states(KernelBuilder& builder, GroupEmitter& emit) {
   builder_ = &builder, emit_ = &emit;
   h_ = builder.scratch(0, DType::F32, true, true);
   if (c0_) c_ = builder.scratch(1, DType::F32, true, true);
-  if (two_rounds_)
-    z_ = builder.scratch(1, DType::F32, true, true), kept_ = builder.scratch(2, DType::F32, true, true);
+  if (two_rounds_) z_ = builder.scratch(1, DType::F32, true, true), kept_ = builder.scratch(2, DType::F32, true, true);
 }
 
 void RecurrentCell::take_round(const Expr& round) {
@@ -149,10 +151,9 @@ void RecurrentCell::take_round(const Expr& round) {
 }
 
 Expr RecurrentCell::from_input(int gate, const UnitPlace& place) {
-  return emit_->value(op_.operand(0), {{at(t_), at(place.row), at(direction_),
-                                        along(add(integer(gate * hidden_), place.unit))},
-                                       lanes_,
-                                       place.mask});
+  return emit_->value(
+      op_.operand(0),
+      {{at(t_), at(place.row), at(direction_), along(add(integer(gate * hidden_), place.unit))}, lanes_, place.mask});
 }
 Expr RecurrentCell::activated(Block& block, ScalarOp activation, Expr sum, Expr input) {
   return block.let("gate", apply(activation, {add(std::move(sum), std::move(input))}));

@@ -59,8 +59,8 @@ class RecurrentCell {
  private:
   Dim bytes_of_states(int64_t count) { return dims_.mul(state_, dims_.constant(count * 4)); }
   LoweredStep for_units(const char* schedule, int64_t units,
-                        const std::function<void(KernelBuilder&, GroupEmitter&, Block&, const std::vector<Expr>&, const Expr&,
-                                                 const Expr&)>&);
+                        const std::function<void(KernelBuilder&, GroupEmitter&, Block&, const std::vector<Expr>&,
+                                                 const Expr&, const Expr&)>&);
   Expr from_input(int gate, const UnitPlace&);
   Expr activated(Block&, ScalarOp activation, Expr sum, Expr input);
   void update(Block&, const Sums&, const UnitPlace&);

@@ -1,8 +1,9 @@
-// What recurs of an RNN, GRU or LSTM layer on a GPU. A time step is a launch (a round of the step, see ../recurrent.cpp),
-// as its products need all of the step before; in it a warp has one unit of a direction and a few batch rows. Its lanes
-// go along h, 16 bytes of each gate's row of r and of each state at a time, and what they have summed is combined; then
-// a lane for each batch row does the cell's update. r is read where it lies: 4 H² floats of an LSTM, once for every few
-// rows, out of the cache on the chip, by all multiprocessors together; that, and the launch, is what a step costs.
+// What recurs of an RNN, GRU or LSTM layer on a GPU. A time step is a launch (a round of the step, see
+// ../recurrent.cpp), as its products need all of the step before; in it a warp has one unit of a direction and a few
+// batch rows. Its lanes go along h, 16 bytes of each gate's row of r and of each state at a time, and what they have
+// summed is combined; then a lane for each batch row does the cell's update. r is read where it lies: 4 H² floats of an
+// LSTM, once for every few rows, out of the cache on the chip, by all multiprocessors together; that, and the launch,
+// is what a step costs.
 //
 // Example, lstm of H = 512, two directions, batch 2 by blocks of 4 warps:  task: direction, 4 units, 4 batch rows
 //   lane l: s[g, b] = Σ r[g H + unit, 4 l + 128 c ..] · h[b, 4 l + 128 c ..], c < 4    combine s add 32
@@ -22,8 +23,8 @@ using namespace loops;
 namespace {
 
 constexpr int kWarp = 32, kWarps = 4;
-constexpr int64_t kMostRows = 4;         // of the batch, of a warp
-constexpr int64_t kMostUnrolled = 8;     // packets of a lane
+constexpr int64_t kMostRows = 4;      // of the batch, of a warp
+constexpr int64_t kMostUnrolled = 8;  // packets of a lane
 
 class RecurrentLowering : RecurrentCell {
  public:
