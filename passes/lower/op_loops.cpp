@@ -37,6 +37,13 @@ ScalarOp combining_op(OpKind reduction) {
   return ScalarOp::Add;
 }
 
+OpKind reduction_by(ScalarOp combining) {
+  if (combining == ScalarOp::Mul) return OpKind::ReduceProd;
+  if (combining == ScalarOp::Max) return OpKind::ReduceMax;
+  if (combining == ScalarOp::Min) return OpKind::ReduceMin;
+  return OpKind::ReduceSum;
+}
+
 Expr identity_of(OpKind reduction, DType dtype) {
   dtype = compute_dtype(dtype);
   if (reduction == OpKind::ReduceProd) return constant(number(dtype, 1));

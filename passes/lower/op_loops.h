@@ -13,5 +13,6 @@ loops::Expr emit_op_loops(GroupEmitter&, const Op&, const Coords&);
 // What a reduction starts from: 0, 1, -inf, … in the dtype's compute type.
 loops::Expr identity_of(OpKind reduction, DType);
 ScalarOp combining_op(OpKind reduction);
+OpKind reduction_by(ScalarOp combining);  // of Add, Mul, Min and Max
 
 }  // namespace lapidary::lowering

@@ -16,13 +16,6 @@ namespace {
 
 constexpr int64_t kStrip = 4;  // vectors of lines that a task sums side by side
 
-OpKind reduction_for(ScalarOp op) {
-  if (op == ScalarOp::Mul) return OpKind::ReduceProd;
-  if (op == ScalarOp::Max) return OpKind::ReduceMax;
-  if (op == ScalarOp::Min) return OpKind::ReduceMin;
-  return OpKind::ReduceSum;
-}
-
 class ScanLowering {
  public:
   ScanLowering(Context& context, const Op& group, const Op& op)
@@ -35,7 +28,7 @@ class ScanLowering {
         builder_(context.module, context.target(), "scan", op.params.text("op")),
         emit_(builder_, group),
         lanes_(context.target().f32_lanes()),
-        identity_(splat_to(identity_of(reduction_for(combine_), op.type().dtype), lanes_)) {}
+        identity_(splat_to(identity_of(reduction_by(combine_), op.type().dtype), lanes_)) {}
 
   LoweredStep lower() {
     const Shape& shape = op_.type().shape;

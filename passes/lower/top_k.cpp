@@ -19,6 +19,7 @@ constexpr int64_t kMostSelected = 10;
 
 LoweredVariant lower_select(Context& context, const Op& group, Dim when) {
   Line line(context, group, "select");
+  line.stand_at(line.builder.body, variable(line.builder.task()));
   const Buffer values = line.builder.stage("values", line.dtype(), line.k_dim);
   const Buffer places = line.builder.stage("places", DType::I64, line.k_dim);
   const int lanes = context.target().f32_lanes();

@@ -1,4 +1,4 @@
-// What the ways of top_k.cpp share: a task's line, and the order of its elements. Private to top_k*.cpp.
+// What the ways of top_k.cpp and gpu/top_k.cpp share: a line, and the order of its elements.
 #pragma once
 
 #include "passes/lower/map_kernel.h"
@@ -12,20 +12,18 @@ inline Expr and_of(const Expr& a, const Expr& b) { return loops::apply(ScalarOp:
 inline Expr or_of(const Expr& a, const Expr& b) { return loops::apply(ScalarOp::Or, {a, b}); }
 inline Expr not_of(const Expr& a) { return loops::apply(ScalarOp::Not, {a}); }
 
-// What both ways share: the task's line, and the order of its elements.
 class Line {
  public:
-  Line(Context& context, const Op& group, const char* schedule)
+  Line(Context& context, const Op& group, std::string schedule)
       : group_(group),
         op_(anchor_of(group)),
         axis_(static_cast<size_t>(op_.params.integer("axis"))),
         largest_(op_.params.integer("largest") != 0),
-        builder(context.module, context.target(), "top_k", schedule),
+        builder(context.module, context.target(), "top_k", std::move(schedule)),
         emit(builder, group) {
     tasks_ = op_.operand(0)->type.shape;
     extent_dim = tasks_[axis_], k_dim = op_.params.dim("k");
     tasks_[axis_] = builder.dim(1);
-    place_ = builder.split_task(tasks_);
     extent = builder.parameter(extent_dim), k = builder.parameter(k_dim);
   }
 
@@ -35,13 +33,17 @@ class Line {
   const size_t axis_;
   const bool largest_;
   std::vector<Dim> tasks_;
-  std::vector<Expr> place_;  // of the task, by axis
+  std::vector<Expr> place_;  // of the line, by axis
 
  public:
   KernelBuilder builder;
   GroupEmitter emit;
   Dim extent_dim = nullptr, k_dim = nullptr;
   Expr extent, k;
+
+  // What follows is about this line of all.
+  void stand_at(Block& block, const Expr& line) { place_ = split_index(builder, block, line, tasks_); }
+  Dim lines() const { return builder.module.dims.product(tasks_); }
 
   DType dtype() const { return compute_dtype(op_.type().dtype); }
 
@@ -72,7 +74,7 @@ class Line {
   DType code_dtype() const { return code_bits() == 64 ? DType::U64 : DType::U32; }
   unsigned code_bits() const { return bit_width(op_.type().dtype); }
 
-  LoweredVariant finish(Dim when) { return builder.finish(builder.module.dims.product(tasks_), when); }
+  LoweredVariant finish(Dim when) { return builder.finish(lines(), when); }
 
  private:
   DType stored_bits() const;  // the unsigned type as wide as the elements
@@ -87,6 +89,9 @@ class Line {
     return coords;
   }
 };
+
+// Do numbers of the type have codes?
+bool has_codes(DType);
 
 // The way for many of a line; see top_k_threshold.cpp.
 LoweredVariant lower_top_k_threshold(Context&, const Op& group);

@@ -41,6 +41,8 @@ uint64_t infinity_bits(DType dtype) {
 
 }  // namespace
 
+bool has_codes(DType dtype) { return !is_float(dtype) || infinity_bits(dtype) != 0; }
+
 DType Line::stored_bits() const {
   static constexpr DType kBits[] = {DType::U8, DType::U16, DType::U32, DType::U64};
   return kBits[std::countr_zero(code_bits() / 8)];
@@ -64,8 +66,7 @@ void Line::store_from(Block& block, const Expr& position, const Expr& place) {
 Expr Line::codes(Block& block, const Expr& first, int lanes, const Expr& mask) {
   GroupEmitter::Scope scope(emit, block);
   const DType dtype = whole()->type.dtype;
-  if (is_float(dtype) && infinity_bits(dtype) == 0)
-    unsupported(builder.module, group_, fmt::format("an order of {}", name_of(dtype)));
+  if (!has_codes(dtype)) unsupported(builder.module, group_, fmt::format("an order of {}", name_of(dtype)));
   const Coords coords = at(along(first), lanes, mask);
   Expr bits = emit.load(builder.operand_as(whole(), stored_bits()), emit.address(whole()->type, coords), coords);
   bits = block.let("bits", convert(splat_to(bits, lanes), code_dtype()));
@@ -276,6 +277,7 @@ class Candidates {
 
 LoweredVariant lower_top_k_threshold(Context& context, const Op& group) {
   Line line(context, group, "threshold");
+  line.stand_at(line.builder.body, variable(line.builder.task()));
   Block& body = line.builder.body;
   Candidates candidates(line, body);
   const bool tail = !known_multiple(line.extent_dim, candidates.lanes());

@@ -51,7 +51,8 @@ KernelCase filter_case(const std::string& name, const std::string& kernel, const
                 m.result({filter_gradient(m, input, gradient, w)});
               },
           .values = values,
-          .terms = positions};
+          .terms = positions,
+          .gpu_kernel = "product fma"};
 }
 
 }  // namespace
@@ -96,6 +97,8 @@ std::vector<KernelCase> filter_gradient_cases() {
       {{18, 8, 21}, {2, 3}, {.strides = {1, 2}, .dilations = {2, 3}, .pads = {0, 2, 1, 0}, .group = 18}, 18}));
   cases.push_back(filter_case("depthwise_line", tile("depthwise"), {{20, 40}, {4}, {.pads = {2, 1}, .group = 20}, 20}));
   cases.push_back(filter_case("depthwise_wide", "", {{16, 3, 60}, {1, 31}, {.pads = {0, 9, 0, 9}, .group = 16}, 16}));
+  cases.push_back(filter_case("many_pixels", tile("tile="), {{16, 30, 40}, {3, 3}, padded, 16}));
+  cases.back().gpu_kernel = "sum_of_parts";
   // Between convolutions: blocks and halos that others chose.
   cases.push_back({.name = "of_a_layer",
                    .kernel = tile("tile="),

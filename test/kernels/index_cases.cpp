@@ -94,8 +94,32 @@ Cases scan_cases() {
                                     {{"M", 40}, {"N", 2}},
                                     {{"M", 0}, {"N", 3}},
                                     {{"M", 3}, {"N", 0}}},
-                         .tolerance = dtype == DType::BF16 ? 5e-2 : 1e-4});
+                         .tolerance = dtype == DType::BF16 ? 5e-2 : 1e-4,
+                         .gpu_kernel = fmt::format("scan {} each=", op)});
       }
+  // Rows and columns that take a GPU's block several chunks, packets of neighbours, and lines of one thread each.
+  struct Known {
+    std::vector<int64_t> extents;
+    int64_t axis;
+    const char* gpu_kernel;
+  };
+  for (const auto& [extents, axis, gpu_kernel] : std::vector<Known>{{{3, 5000}, 1, "each=256"},
+                                                                    {{2, 1000, 5}, 1, "each=32"},
+                                                                    {{6, 20, 64}, 1, "each=4"},
+                                                                    {{70, 6}, 1, "each=1"},
+                                                                    {{4, 300}, 0, "each=1"}})
+    for (int64_t form = 0; form < 4; ++form)
+      cases.push_back({.name = fmt::format("scan_known_{}_{}", fmt::join(extents, "x"), form),
+                       .kernel = "scan add",
+                       .build =
+                           [=](CaseModel& m) {
+                             Params params{{"axis", axis}, {"op", std::string("add")}};
+                             params.set("exclusive", form & 1);
+                             params.set("reverse", form >> 1);
+                             m.result({m.build.create(OpKind::Scan, {m.input(m.shape(extents))}, params).result()});
+                           },
+                       .tolerance = 1e-4,
+                       .gpu_kernel = gpu_kernel});
   return cases;
 }
 
@@ -127,7 +151,32 @@ Cases top_k_cases() {
                         {{"M", 1}, {"N", 5000}, {"K", 300}},
                         {{"M", 1}, {"N", 16}, {"K", 0}},
                         {{"M", 0}, {"N", 3}, {"K", 2}}},
-             .tolerance = 0});
+             .tolerance = 0,
+             .gpu_kernel = "top_k stream=2048"});
+  // Lines that share a GPU's block, fill one, and are longer; more of a long line than it keeps.
+  struct Known {
+    int64_t lines, extent, k;
+    const char* gpu_kernel;
+  };
+  for (const auto& [lines, extent, k, gpu_kernel] : std::vector<Known>{{50, 9, 2, "sort=16"},
+                                                                       {3, 1, 1, "sort=2"},
+                                                                       {2, 256, 256, "sort=256"},
+                                                                       {2, 1500, 20, "sort=2048"},
+                                                                       {1, 4096, 4096, "sort=4096"},
+                                                                       {2, 7000, 2048, "stream=2048"},
+                                                                       {1, 5000, 2500, "plain threshold"}})
+    for (DType dtype : {DType::F32, DType::I64})
+      cases.push_back({.name = fmt::format("top_k_{}_of_{}x{}_{}", k, lines, extent, name_of(dtype)),
+                       .kernel = "top_k",
+                       .build =
+                           [=](CaseModel& m) {
+                             Op& op =
+                                 m.build.create(OpKind::TopK, {m.input(m.shape({lines, extent}), dtype)},
+                                                {{"axis", int64_t{1}}, {"k", m.build.dim(k)}, {"largest", int64_t{1}}});
+                             m.result({op.result(0), op.result(1)});
+                           },
+                       .tolerance = 0,
+                       .gpu_kernel = gpu_kernel});
   // Ties, -0 among them, and NaN from 0/0.
   for (int64_t k : {3, 150})
     for (int64_t largest : {0, 1})

@@ -948,7 +948,7 @@ Cases recurrent_cases() {
   for (const char* cell : {"lstm", "gru", "gru_linear", "rnn", "rnn_relu"})
     for (int direction : {0, 1, 2})
       forms.push_back({cell, direction == 0 ? 16 : direction == 1 ? 17 : 40, direction, direction == 1});
-  for (int64_t hidden : {1, 15, 32})
+  for (int64_t hidden : {1, 15, 32, 128})
     forms.push_back({"lstm", hidden, 0, false}), forms.push_back({"gru", hidden, 2, true});
   for (const Form& form : forms)
     cases.push_back({.name = fmt::format("{}_{}_direction{}", form.cell, form.hidden, form.direction),
@@ -979,7 +979,8 @@ Cases recurrent_cases() {
                                 {{"S", 2}, {"B", 9}},
                                 {{"S", 0}, {"B", 2}},
                                 {{"S", 2}, {"B", 0}}},
-                     .tolerance = 1e-4});
+                     .tolerance = 1e-4,
+                     .gpu_kernel = fmt::format("recurrent {} rows=4", form.cell)});
   return cases;
 }
 

@@ -20,6 +20,7 @@ struct KernelCase {
   double terms = 0;
   double tolerance = 1e-5;
   std::vector<std::string> passes = {};  // none: all of them
+  std::string gpu_kernel = {};           // as `kernel`, on a GPU; empty: any
 };
 
 std::vector<KernelCase> index_cases();     // index_cases.cpp

@@ -162,9 +162,15 @@ TEST_P(Kernels, ComputeOnAnEmulatedGpu) {
   for (const std::string& target : targets) {
     SCOPED_TRACE(target);
     const CompiledFamily& family = compiled(GetParam().family, target);
+    const LoweredCase& lowered = family.cases[GetParam().index];
+    if (lowered.program) {
+      EXPECT_TRUE(has_kernel(*lowered.program, kernel_case.gpu_kernel))
+          << "no kernel '" << kernel_case.gpu_kernel << "'\n"
+          << print_program(*lowered.program);
+    }
     try {
-      check(kernel_case, family.cases[GetParam().index], family.kernels, expected,
-            {Placement::AlignedAtGuard, Placement::BeginsAfterGuard}, true);
+      check(kernel_case, lowered, family.kernels, expected, {Placement::AlignedAtGuard, Placement::BeginsAfterGuard},
+            true);
     } catch (const Error& error) { ADD_FAILURE() << error.what(); }
   }
 }

@@ -23,6 +23,10 @@ LoweredGroup lower_depthwise(Context&, const Op& group, const ConvForm&);
 LoweredGroup lower_pool(Context&, const Op& group);
 LoweredGroup lower_reduction(Context&, const Op& group);
 LoweredGroup lower_attention(Context&, const Op& group);
+LoweredGroup lower_filter_gradient(Context&, const Op& group);
+LoweredGroup lower_recurrent(Context&, const Op& group);
+LoweredGroup lower_scan(Context&, const Op& group);
+LoweredGroup lower_top_k(Context&, const Op& group);
 LoweredGroup lower_packed(Context&, const Op& group);
 
 }  // namespace lapidary::lowering::gpu

@@ -72,8 +72,11 @@ class ProductEmitter : ProductKernel {
     });
     Expr begin = integer(0), end = builder_.parameter(depth_);
     if (split_.count > 1) {
-      begin = builder_.body.let("begin", mul(part_, integer(split_.depth)));
-      end = builder_.body.let("end", min(end, add(begin, integer(split_.depth))));
+      const auto known = lapidary::value_of(split_.depth);
+      const Expr each = known ? integer(*known) : builder_.parameter_multiple_of(split_.depth, tile_.depth);
+      begin = builder_.body.let("begin", mul(part_, each));
+      end = min(end, add(begin, each));
+      end = builder_.body.let("end", known ? end : max(end, begin));
     }
     builder_.body.add(product(accumulator_, node_, begin, end));
     const int together = lanes();
@@ -246,13 +249,15 @@ std::optional<LoweredVariant> product_variant(Context& context, const Op& group,
 // Extents that are symbols get several tiles: that of many, where it fills the device, of some, and of few.
 std::optional<LoweredGroup> lower_product(Context& context, const Op& group, const ProductForm& form,
                                           std::vector<LoweredVariant> given) {
-  constexpr int64_t kMany = 4096, kSome = 256, kFew = 1;
-  constexpr int kMostParts = 8;
+  constexpr int64_t kMany = 4096, kSome = 256, kFew = 1, kBatch = 32;
+  constexpr int kMostParts = 8, kMostOfUnknown = 32;
   DimPool& dims = context.module.dims;
   const Dim rows = form.rows.extent(dims), columns = form.columns.extent(dims), depth = form.depth.extent(dims),
             batch = dims.product(form.batch);
   if (is_zero(depth)) return std::nullopt;
-  const TileChoice few = tile_if(context, group, form, kFew, lapidary::value_of(depth) ? kMostParts : 1);
+  const TileChoice few = form.splits_unknown_depth
+                             ? tile_if(context, group, form, kBatch, kMostOfUnknown)
+                             : tile_if(context, group, form, kFew, lapidary::value_of(depth) ? kMostParts : 1);
   std::vector<Tile> tiles = {few.tile};
   const bool is_known = lapidary::value_of(dims.product(std::vector<Dim>{batch, rows, columns})).has_value();
   if (!is_known)
@@ -283,7 +288,7 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
   const GpuModel& gpu = gpu_model(context.target().capability);
   for (; tiles.size() > 1; tiles.pop_back())
     if (!add_variant(tiles.back(), at_least(gpu.enough_tiles, tiles.back()))) return done();
-  const SplitDepth split = split_of(few.tile, few.parts, lapidary::value_of(depth).value_or(0));
+  const SplitDepth split = split_of(dims, few.tile, few.parts, depth);
   if (split.count == 1) {
     add_variant(few.tile, nullptr);
     return done();

@@ -30,6 +30,7 @@ struct ProductForm {
   Dim stored_columns = nullptr;  // null: as many as there are
   // What is added to a sum that is finished, at the result's coordinates. Null: nothing.
   std::function<loops::Expr(GroupEmitter&, const Coords&)> bias = nullptr;
+  bool splits_unknown_depth = false;  // the depth is long, though only the run knows it, and may be cut into parts
   // In place of b's value, where it is a constant in an order of its own: a row of it for each column.
   std::optional<ConstantId> b_rows = std::nullopt;
   Dim b_pitch = nullptr;  // from one row to the next; what is more than depth are zeros

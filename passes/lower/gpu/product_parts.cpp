@@ -43,10 +43,11 @@ class SumEmitter : ProductKernel {
 
 }  // namespace
 
-SplitDepth split_of(const Tile& tile, int parts, int64_t depth) {
+SplitDepth split_of(DimPool& dims, const Tile& tile, int parts, Dim depth) {
   if (parts == 1) return {};
-  const int64_t steps = ceil_div(depth, tile.depth), each = ceil_div(steps, parts);
-  return {static_cast<int>(ceil_div(steps, each)), each * tile.depth};
+  const Dim steps = dims.ceildiv(depth, dims.constant(tile.depth)), each = dims.ceildiv(steps, dims.constant(parts));
+  const auto count = lapidary::value_of(dims.ceildiv(steps, dims.max(each, dims.constant(1))));
+  return {static_cast<int>(count.value_or(parts)), dims.mul(each, dims.constant(tile.depth))};
 }
 
 Dim scratch_of_parts(DimPool& dims, const ProductForm& form, const Tile& tile, SplitDepth split, Dim when) {

@@ -10,12 +10,12 @@
 
 namespace lapidary::lowering::gpu {
 
-// `count` parts of `depth`, the last one maybe less; their sums in scratch memory.
+// `count` parts of `depth`, the last ones maybe less or none; their sums in scratch memory.
 struct SplitDepth {
   int count = 1;
-  int64_t depth = 0;
+  Dim depth = nullptr;
 };
-SplitDepth split_of(const Tile&, int parts, int64_t depth);  // about so many parts, each of whole steps
+SplitDepth split_of(DimPool&, const Tile&, int parts, Dim depth);  // about so many parts, each of whole steps
 
 Dim scratch_of_parts(DimPool&, const ProductForm&, const Tile&, SplitDepth, Dim when);  // in bytes; `when`: 1 or 0
 LoweredStep sum_of_parts(Context&, const Op& group, const ProductForm&, const Tile&, SplitDepth, Dim when);
