@@ -238,7 +238,9 @@ static lpd_status run_entry(lpd_instance *instance, uint32_t entry, const volati
   lpd_strings_reset(instance);
   if (instance->driver && (status = instance->driver->begin(instance, entry))) return status;
   const run r = {instance, &instance->model->entries[entry], cancel};
-  return take_steps(&r, entry);
+  status = take_steps(&r, entry);
+  if (status && instance->model->settle_reductions) instance->model->settle_reductions(instance);
+  return status;
 }
 
 lpd_status lpd_run(lpd_instance *instance, int entry, const volatile int *cancel) {
