@@ -1,6 +1,6 @@
 /* Sums over the ranks of data-parallel training, of which only products compiled for it hold this part. The caller's
- * reducer works on a bucket of gradients where the kernels wrote it, while they go on with the backward pass; what is in
- * a device's memory is worked on in a copy of the host's. Test: test/train/parallel.py. */
+ * reducer works on a bucket of gradients where the kernels wrote it, while they go on with the backward pass; what is
+ * in a device's memory is worked on in a copy of the host's. Test: test/train/parallel.py. */
 #include <string.h>
 
 #include "internal.h"

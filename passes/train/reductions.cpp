@@ -39,9 +39,8 @@ std::vector<Op*> with_producers(Region& body, Op& op) {
 void move_to_front(Region& body, Op& op) {
   const std::vector<Op*> ops = with_producers(body, op);
   if (std::ranges::any_of(ops, [](const Op* each) { return !passes::elements_needed_by(*each).empty(); })) return;
-  const auto front = std::ranges::find_if(body.ops, [&](const Op& other) {
-    return std::ranges::find(ops, &other) == ops.end();
-  });
+  const auto front =
+      std::ranges::find_if(body.ops, [&](const Op& other) { return std::ranges::find(ops, &other) == ops.end(); });
   for (Op* each : ops) move_before(*each, body, front);
 }
 

@@ -1,14 +1,16 @@
-// Data-parallel training. Each rank runs the step with its share of the batch; what is a sum over the batch is summed over
-// the ranks: the number of samples, or of labels that count, by which the loss divides, so that shares may differ; the
-// gradients; and, for whoever looks, the loss and how many predictions were right. All that follows, from clipping to the
-// moments, is then the same on every rank, and the parameters stay equal without being sent.
+// Data-parallel training. Each rank runs the step with its share of the batch; what is a sum over the batch is summed
+// over the ranks: the number of samples, or of labels that count, by which the loss divides, so that shares may differ;
+// the gradients; and, for whoever looks, the loss and how many predictions were right. All that follows, from clipping
+// to the moments, is then the same on every rank, and the parameters stay equal without being sent.
 //
 //   g2, g1  …the rest of the backward pass…  update    →
-//   g2, g1  %b = concat g2, g1   %f = start_reduction %b   …the rest…   %s = finish_reduction %f   update by slices of %s
+//   g2, g1  %b = concat g2, g1   %f = start_reduction %b   …the rest…   %s = finish_reduction %f   update by slices of
+//   %s
 //
-// Gradients are gathered in buckets, in the order in which the backward pass makes them, and a bucket is on its way while
-// the pass goes on (Li et al., "PyTorch Distributed", VLDB 2020). A start takes the one before it as an operand: the
-// order is the same on all ranks, whatever moves ops. What is summed is written over: form_groups makes it a kernel's. Test: test/train/parallel.py, test/train/parallel.test.
+// Gradients are gathered in buckets, in the order in which the backward pass makes them, and a bucket is on its way
+// while the pass goes on (Li et al., "PyTorch Distributed", VLDB 2020). A start takes the one before it as an operand:
+// the order is the same on all ranks, whatever moves ops. What is summed is written over: form_groups makes it a
+// kernel's. Test: test/train/parallel.py, test/train/parallel.test.
 #pragma once
 
 #include <list>

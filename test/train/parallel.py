@@ -10,9 +10,13 @@ import argparse
 import contextlib
 import ctypes
 import os
+import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import threading
+import time
 
 import numpy as np
 import onnx
@@ -114,14 +118,30 @@ def at_once(functions):
     return results
 
 
+def normed_model(path):
+    """x [N, 4, 5] → batch normalisation, which trains, and a product."""
+    rng = np.random.default_rng(5)
+    weights = {"scale": np.ones(4), "shift": np.zeros(4), "mean": np.zeros(4), "variance": np.ones(4), "w": rng.standard_normal((20, small.CLASSES))}
+    nodes = [helper.make_node("BatchNormalization", ["x", "scale", "shift", "mean", "variance"], ["n", "new_mean", "new_variance"], training_mode=1),
+             helper.make_node("Flatten", ["n"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
+    graph = helper.make_graph(nodes, "normed", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, 5])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", small.CLASSES])],
+                              [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
 class Checks:
     def __init__(self, build, folder):
         self.build, self.folder, self.count = build, folder, 0
         self.model = small.model(os.path.join(folder, "small.onnx"))
+        self.program = os.path.join(os.path.abspath(build), "tools", "lapidary")
+        self.data = self.save("data.npz", *small.data(100))
 
     def groups(self):
         return [("shares", self.shares), ("options", self.options), ("order", self.order), ("dropout", self.dropout), ("failures", self.failures),
-                ("CUDA", self.cuda)]
+                ("CUDA", self.cuda), ("mpirun", self.same_under_mpirun), ("batch normalisation", self.statistics), ("going on", self.resume),
+                ("errors", self.errors), ("breaking off", self.breaking_off)]
 
     def library(self, *options, model=None):
         self.count += 1
@@ -228,6 +248,172 @@ class Checks:
             yield f"losses {off:.0e} off", off <= LOSS and np.array_equal(*found)
             off = max(np.abs(p.state(name) - alone.state(name)).max() for p in products for name in alone.states)
             yield f"states {off:.0e} off", off <= STATE
+
+    # --- lapidary train under mpirun
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def save(self, name, x, labels):
+        np.savez(self.path(name), x=x, labels=labels)
+        return self.path(name)
+
+    def arguments(self, output, *options, model=None, data=None):
+        return [str(word) for word in (self.program, "train", model or self.model, "--data", data or self.data, "--threads", 1, "-o",
+                                       self.path(output), *options)]
+
+    def alone(self, output, *options, **files):
+        return subprocess.run(self.arguments(output, *options, **files), capture_output=True, text=True, timeout=120, cwd=self.folder)
+
+    @staticmethod
+    def mpirun(ranks):
+        return ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)]
+
+    def together(self, output, *options, ranks=2, **files):
+        return subprocess.run([*self.mpirun(ranks), *self.arguments(output, "--data-parallel", "--bucket-bytes", 64, *options, **files)],
+                              capture_output=True, text=True, timeout=120, cwd=self.folder)
+
+    def losses(self, name):
+        with open(self.path(name)) as file:
+            return np.array([float(line.split(",")[2]) for line in file.read().splitlines()[1:]])
+
+    def compared(self, alone, together):
+        """(text, holds) of the logs and models of these names."""
+        one, two = self.losses(alone + ".csv"), self.losses(together + ".csv")
+        losses = np.abs(one / two - 1).max() if len(one) == len(two) > 0 else np.inf
+        before, after = (small.initializers(self.path(name + ".onnx")) for name in (alone, together))
+        weights = max(np.abs(after[name] - value).max() for name, value in before.items())
+        return f"{len(two)} losses {losses:.0e}, weights {weights:.0e} off", losses <= LOSS and weights <= STATE
+
+    def same_under_mpirun(self):
+        x, labels = small.data(100)
+        labels[np.arange(100) % 30 < 15] = 1    # of each batch of 30 what the first rank gets
+        ignoring = self.save("ignoring.npz", x, labels)
+        cases = [(2, ("--optimizer", "sgd,lr=0.1", "--batch", 30), {}), (2, ("--optimizer", "adamw,lr=0.01", "--batch", 33), {}),
+                 (3, ("--optimizer", "sgd,lr=0.1,momentum=0.9", "--clip-norm", 0.1, "--batch", 30), {}),
+                 (2, ("--optimizer", "adamw,lr=0.01", "--accumulate", 2, "--clip-norm", 0.2, "--batch", 15), {}),
+                 (2, ("--loss", "softmax_cross_entropy,ignore_index=1", "--no-shuffle", "--batch", 30), {"data": ignoring})]
+        for ranks, options, files in cases:
+            both = (*options, "--epochs", 3, "--validation", 0.1)
+            one = self.alone("one.onnx", *both, "--log", "one.csv", **files)
+            two = self.together("two.onnx", *both, "--log", "two.csv", ranks=ranks, **files)
+            text, holds = self.compared("one", "two")
+            yield f"{ranks} ranks, {' '.join(map(str, options))}: {text}", holds
+            yield f"and says the same once: {two.stderr.strip()}", two.stdout == one.stdout and two.returncode == 0 and not two.stderr
+        one = self.alone("one.onnx", "--log", "one.csv", model=small.model(self.path("sixteen.onnx"), batch=16))
+        two = self.together("two.onnx", "--log", "two.csv", "--batch", 16, model=small.model(self.path("eight.onnx"), batch=8))
+        text, holds = self.compared("one", "two")
+        yield f"a model of batches of 8 on two ranks is one of 16: {text}", holds and one.stderr == two.stderr
+
+    def statistics(self):
+        """Of all ranks the first one's are kept; validation is with those."""
+        rng, model = np.random.default_rng(3), normed_model(self.path("normed.onnx"))
+        data = self.save("normed.npz", rng.standard_normal((60, 4, 5)).astype(np.float32), rng.integers(0, small.CLASSES, 60))
+        done = self.together("two.onnx", "--batch", 20, "--epochs", 2, "--validation-data", data, "--no-shuffle", model=model, data=data)
+        trained = small.initializers(self.path("two.onnx"))
+        with np.load(data) as arrays:
+            mean, start = trained["mean"], np.zeros(4)
+            for _ in range(2):
+                for first in range(0, 60, 20):    # of rank 0's half
+                    start = 0.9 * start + 0.1 * arrays["x"][first:first + 10].mean((0, 2))
+            yield f"the mean that moved is rank 0's: {done.stderr.strip()}", np.abs(mean - start).max() < 1e-5
+            x = (arrays["x"] - mean[:, None]) / np.sqrt(trained["variance"][:, None] + 1e-5) * trained["scale"][:, None] + trained["shift"][:, None]
+            y = x.reshape(60, 20) @ trained["w"]
+            loss = np.mean(np.log(np.exp(y).sum(1)) - y[np.arange(60), arrays["labels"]])
+        said = float(done.stdout.splitlines()[-1].split("validation loss ")[1].split(",")[0])
+        yield f"the validation loss {said} is the written model's, {loss:.6f}", abs(said - loss) < 1e-4
+
+    def resume(self):
+        rng, model = np.random.default_rng(3), self.path("normed.onnx")
+        data = self.save("normed.npz", rng.standard_normal((60, 4, 5)).astype(np.float32), rng.integers(0, small.CLASSES, 60))
+        options = ("--optimizer", "adamw,lr=0.01", "--batch", 20)
+        self.together("whole.onnx", *options, "--epochs", 4, model=model, data=data)
+        self.together("part.onnx", *options, "--epochs", 2, "--checkpoint", "run.checkpoint", model=model, data=data)
+        done = self.together("part.onnx", *options, "--epochs", 4, "--checkpoint", "run.checkpoint", "--resume", model=model, data=data)
+        yield f"to the same bits: {done.stderr.strip()}", (
+            done.stderr.strip() == "note: going on behind step 6" and
+            open(self.path("part.onnx"), "rb").read() == open(self.path("whole.onnx"), "rb").read())
+        done = self.together("part.onnx", *options, "--seed", 2, "--checkpoint", "run.checkpoint", "--resume", model=model, data=data)
+        yield f"another seed: {self.ours(done)}", done.returncode == 2 and len(self.ours(done)) == 1 and "--seed 0, not 2" in done.stderr
+
+    @staticmethod
+    def ours(done):
+        """The lines of an error output that mpirun does not add."""
+        lines, of_mpirun = [], False
+        for line in done.stderr.splitlines():
+            if line.startswith("-----"):
+                of_mpirun = not of_mpirun
+            elif line and not of_mpirun:
+                lines.append(line)
+        return lines
+
+    def differing(self, first, others, *options):
+        """The first rank is told `first`, the others something else."""
+        script = 'first="$1"; others="$2"; shift 2; if [ "$OMPI_COMM_WORLD_RANK" = 0 ]; then exec "$@" $first; else exec "$@" $others; fi'
+        return subprocess.run([*self.mpirun(2), "bash", "-c", script, "-", first, others, *self.arguments("x.onnx", "--data-parallel", *options)],
+                              capture_output=True, text=True, timeout=120, cwd=self.folder)
+
+    def errors(self):
+        lonely = os.path.join(self.folder, "lonely")
+        os.mkdir(lonely)
+        shutil.copy(self.program, lonely)
+        done = subprocess.run([os.path.join(lonely, "lapidary"), *self.arguments("x.onnx", "--data-parallel")[1:]], capture_output=True, text=True, timeout=60)
+        yield f"no library for MPI: {done.stderr.strip()}", done.returncode == 4 and "lonely/lapidary_mpi.so', which is built where MPI is found" in done.stderr
+        done = self.alone("x.onnx", "--data-parallel", "--reducer", self.data)
+        yield f"a reducer that is none: {done.stderr.strip()}", done.returncode == 4 and "cannot be opened" in done.stderr
+        done = self.alone("x.onnx", "--reducer", "x.so")
+        yield f"a reducer alone: {done.stderr.strip()}", done.returncode == 2 and "needs --data-parallel" in done.stderr
+        done = self.together("x.onnx", "--loss", "mse")
+        yield f"what all ranks find wrong, one says: {self.ours(done)}", done.returncode == 1 and len(self.ours(done)) == 1
+        done = self.together("x.onnx", "--batch", 2, ranks=3)
+        yield f"fewer samples than ranks: {self.ours(done)}", done.returncode == 2 and len(self.ours(done)) == 1
+        done = self.together("x.onnx", "--optimizer", "sgd,lr=1e38", "--epochs", 4)
+        yield f"a loss that is no number: {self.ours(done)}", done.returncode == 1 and len(self.ours(done)) == 1 and "the loss is" in done.stderr
+        done = self.differing("--seed 1", "--validation-data nowhere.npz")
+        yield f"what rank 1 finds wrong ends both: {self.ours(done)}", done.returncode == 4 and len(self.ours(done)) == 1 and "nowhere" in done.stderr
+        done = self.differing("--seed 1", "--seed 2")
+        yield f"ranks that were told otherwise: {self.ours(done)}", done.returncode == 2 and self.ours(done) == ["the ranks differ in data, options or checkpoint"]
+
+    @contextlib.contextmanager
+    def long_run(self, *options):
+        """The running mpirun, and the processes' numbers, once training goes on."""
+        script = 'echo $$ > "pid.$OMPI_COMM_WORLD_RANK"; exec "$@"'
+        arguments = self.arguments("long.onnx", "--data-parallel", "--epochs", 1000000, "--checkpoint", "long/run.checkpoint", *options)
+        shutil.rmtree(self.path("long"), ignore_errors=True)
+        os.mkdir(self.path("long"))
+        process = subprocess.Popen([*self.mpirun(2), "bash", "-c", script, "-", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                   text=True, cwd=self.folder)
+        try:
+            until = time.monotonic() + 60
+            while not os.path.exists(self.path("long/run.checkpoint")) and process.poll() is None and time.monotonic() < until:
+                time.sleep(0.05)
+            yield process, [int(open(self.path(f"pid.{rank}")).read()) for rank in range(2)]
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+    def ended(self, process):
+        stderr = process.communicate(timeout=60)[1]
+        return subprocess.CompletedProcess([], process.returncode, "", stderr)
+
+    def breaking_off(self):
+        with self.long_run() as (process, ranks):
+            os.kill(ranks[1], signal.SIGTERM)
+            done = self.ended(process)
+        yield f"one rank is told to end: {self.ours(done)}", done.returncode == 130 and len(self.ours(done)) == 1 and os.path.exists(self.path("long.onnx"))
+        os.remove(self.path("long.onnx"))
+        with self.long_run() as (process, ranks):
+            process.send_signal(signal.SIGINT)
+            done = self.ended(process)
+        yield f"mpirun is told to end: {self.ours(done)}", done.returncode != 0 and os.path.exists(self.path("long.onnx"))
+        with self.long_run() as (process, ranks):
+            shutil.rmtree(self.path("long"))    # where rank 0 alone writes
+            done = self.ended(process)
+        yield f"rank 0 cannot write: {self.ours(done)}", done.returncode == 4 and any(line.startswith("rank 0: ") for line in self.ours(done))
+        with self.long_run() as (process, ranks):
+            os.kill(ranks[1], signal.SIGKILL)
+            done = self.ended(process)
+        yield f"a rank is killed: status {done.returncode}", done.returncode != 0
 
 
 def main():
