@@ -246,6 +246,12 @@ void count_ngrams(Call& call) {
               call.result.numbers.data() + row * grams.head[0]);
 }
 
+// --- data-parallel training ----------------------------------------------------------------------------------------
+
+void start_reduction(Call& call) { call.result = call.operand(0); }
+void finish_reduction(Call& call) { call.result = call.operand(0); }
+void reduction_rank(Call&) {}
+
 constexpr void (*kFunctions[])(Call&) = {
 #define HOST_FUNCTION(name) name,
 #include "ir/host_functions.def"
@@ -255,6 +261,8 @@ constexpr void (*kFunctions[])(Call&) = {
 }  // namespace
 
 bool is_host_function(std::string_view name) { return std::ranges::find(kNames, name) != std::end(kNames); }
+
+bool works_in_place(std::string_view name) { return name == "start_reduction" || name == "finish_reduction"; }
 
 Tensor run_host_call(const Execution& x) {
   Call call(x);

@@ -229,7 +229,7 @@ struct lpd_driver; /* the part of the runtime that uses it; internal.h */
 
 struct lpd_model {
   uint32_t abi_version, input_count, output_count, dim_count, entry_count, symbol_count, check_count, flag_count;
-  uint32_t register_count, state_count;
+  uint32_t register_count, state_count, reduction_count, unused;
   const char *name;
   const char *const *cpu_features; /* "avx512f", …, NULL-terminated: what the kernels need */
   const lpd_signature *inputs, *outputs;
@@ -257,7 +257,9 @@ struct lpd_model {
   const struct lpd_driver *driver;
   const lpd_seeded_weights *seeded; /* NULL: the product holds its weights */
   const lpd_state *states;
-  int64_t state_bytes;      /* of all */
+  int64_t state_bytes; /* of all */
+  /* reductions.c: waits for all sums over the ranks that were started; NULL where reduction_count is 0 */
+  void (*settle_reductions)(lpd_instance *);
   const char *f32_products; /* of a GPU's kernels: "ieee", "tf32", "3xtf32" or "bf16"; for who reads the product */
 };
 

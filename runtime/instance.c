@@ -77,16 +77,21 @@ static lpd_instance *carve_instance(lpd_carver *c, const lpd_model *model) {
   lpd_plan *plans = lpd_carve(c, model->entry_count, sizeof(lpd_plan));
   int32_t *flags = lpd_carve(c, model->flag_count, sizeof(int32_t));
   lpd_block *registers = lpd_carve(c, model->register_count, sizeof(lpd_block));
+  lpd_block *flights = lpd_carve(c, model->reduction_count, sizeof(lpd_block));
   carve_slots(c, model, slots);
   for (uint32_t e = 0; e < model->entry_count; ++e)
     carve_plan(c, model, &model->entries[e], c->block ? &plans[e] : NULL);
   if (!c->block) return NULL;
   instance->slots = slots, instance->dims = dims, instance->plans = plans;
-  instance->flags = flags, instance->registers = registers;
+  instance->flags = flags, instance->registers = registers, instance->flights = flights;
   return instance;
 }
 
-static lpd_status check_options(const lpd_options *options) {
+static int is_reducer(const lpd_reducer *reducer) {
+  return reducer->start && reducer->finish && reducer->rank >= 0 && reducer->rank < reducer->ranks;
+}
+
+static lpd_status check_options(const lpd_model *model, const lpd_options *options) {
   if (options->threads < 0 || options->threads > LPD_MAX_THREADS || options->max_bytes < 0 || options->max_loop < 0 ||
       options->cuda_device < 0 || options->reserved)
     return LPD_INVALID_ARGUMENT;
@@ -94,6 +99,7 @@ static lpd_status check_options(const lpd_options *options) {
   if (executor && (!executor->run || executor->threads < 1 || executor->threads > LPD_MAX_THREADS))
     return LPD_INVALID_ARGUMENT;
   if (options->alloc && (!options->alloc->alloc || !options->alloc->free)) return LPD_INVALID_ARGUMENT;
+  if (options->reducer && (model->reduction_count == 0 || !is_reducer(options->reducer))) return LPD_INVALID_ARGUMENT;
   return LPD_OK;
 }
 
@@ -124,7 +130,7 @@ lpd_status lpd_create_level(const lpd_model *const *levels, const lpd_options *g
   const lpd_options *options = &known;
   const uint32_t first_version = offsetof(lpd_options, cuda_stream);
   if (given && !lpd_read_struct(&known, first_version, sizeof known, given)) return LPD_INVALID_ARGUMENT;
-  lpd_status status = check_options(options);
+  lpd_status status = check_options(model, options);
   if (status) return status;
   const lpd_model *model = choose(levels, options);
   if (lpd_missing_feature(model->cpu_features)) return LPD_UNSUPPORTED_CPU;
@@ -140,6 +146,7 @@ lpd_status lpd_create_level(const lpd_model *const *levels, const lpd_options *g
   instance->alloc = *alloc;
   instance->block_bytes = measure.used;
   if (options->executor) instance->executor = *options->executor;
+  if (options->reducer) instance->reducer = *options->reducer;
   instance->threads = thread_count(model, options);
   instance->max_bytes = options->max_bytes;
   instance->max_loop = options->max_loop;
@@ -167,6 +174,8 @@ void lpd_destroy(lpd_instance *instance) {
   for (uint32_t i = 0; i < instance->model->register_count; ++i)
     lpd_release(instance, &instance->registers[i], LPD_SEEN);
   for (int i = 0; i <= LPD_MOST_OPERANDS; ++i) lpd_release(instance, &instance->views[i], LPD_ON_HOST);
+  for (uint32_t i = 0; i < instance->model->reduction_count; ++i)
+    lpd_release(instance, &instance->flights[i], LPD_ON_HOST);
   lpd_strings_destroy(instance);
   lpd_release(instance, &instance->stages, LPD_SEEN);
   lpd_release(instance, &instance->arena, LPD_SEEN);

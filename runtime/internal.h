@@ -120,6 +120,8 @@ struct lpd_instance {
   lpd_block *registers;                   /* of the model's register_count */
   lpd_block views[LPD_MOST_OPERANDS + 1]; /* what a host step reads of a device's memory, and what it writes there */
   lpd_strings strings;
+  lpd_reducer reducer; /* start is NULL: one rank of one */
+  lpd_block *flights;  /* of the model's reduction_count: on a device, the host's copies of what is being summed */
   int64_t max_loop;
   uint64_t dims_version, pointers_version, bindings_version; /* count changes; from 1 */
   uint8_t dims_known;                                        /* they fit the bound extents */

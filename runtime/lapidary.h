@@ -77,6 +77,21 @@ typedef struct {
   void (*free)(void *self, void *memory, int64_t bytes);
 } lpd_alloc;
 
+/* Data-parallel training: instances of one product compiled with --data-parallel, mostly in processes of their own,
+ * that run the same entry points one after the other, each with its share of a batch; rank 0 … ranks - 1 is one of
+ * them. `start` begins to put in the place of count elements at data their sums over all ranks and returns before they
+ * are there, so that the run goes on meanwhile; the elements are left alone until `finish` of the same data has
+ * returned, which waits for the sums; of NULL, for all that were started. All ranks start the same sums in the same
+ * order. dtype: 1 float, 7 int64 or 11 double. Nonzero is failure: the run ends with LPD_SYSTEM. Both are called by the
+ * thread that runs the instance. A rank that fails in the middle of a run leaves the others waiting: whoever wrote the
+ * reducer ends them. */
+typedef struct {
+  void *self;
+  int32_t rank, ranks;
+  int (*start)(void *self, void *data, int64_t count, uint8_t dtype);
+  int (*finish)(void *self, void *data);
+} lpd_reducer;
+
 typedef struct {
   uint32_t size;                /* sizeof(lpd_options) */
   int32_t threads;              /* 0: one for each core this process may use; ignored with an executor */
@@ -91,6 +106,8 @@ typedef struct {
                           default one is CU_STREAM_LEGACY, 1): see lpd_run; NULL: a stream of the instance's own */
   int32_t cuda_device; /* which, as the driver counts them */
   int32_t reserved;    /* 0 */
+  /* NULL: one rank of one. LPD_INVALID_ARGUMENT for products that do not train data-parallel. */
+  const lpd_reducer *reducer;
 } lpd_options;
 
 typedef struct {

@@ -260,7 +260,9 @@ static lpd_status run_entry(lpd_instance *instance, uint32_t entry, const volati
   instance->has_run = 0;
   lpd_strings_reset(instance);
   if (instance->driver && (status = instance->driver->begin(instance, entry))) return status;
-  return take_steps(&r, entry);
+  status = take_steps(&r, entry);
+  if (status && instance->model->settle_reductions) instance->model->settle_reductions(instance);
+  return status;
 }
 
 lpd_status lpd_run(lpd_instance *instance, int entry, const volatile int *cancel) {

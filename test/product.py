@@ -37,7 +37,12 @@ def unpacked(data):
 class Options(c.Structure):
     _fields_ = [("size", c.c_uint32), ("threads", c.c_int32), ("executor", c.c_void_p), ("alloc", c.c_void_p),
                 ("max_bytes", c.c_int64), ("max_loop", c.c_int64), ("cuda_stream", c.c_void_p), ("cuda_device", c.c_int32),
-                ("reserved", c.c_int32)]
+                ("reserved", c.c_int32), ("reducer", c.c_void_p)]
+
+
+class Reducer(c.Structure):
+    START, FINISH = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_int64, c.c_uint8), c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p)
+    _fields_ = [("self", c.c_void_p), ("rank", c.c_int32), ("ranks", c.c_int32), ("start", START), ("finish", FINISH)]
 
 
 class StepProfile(c.Structure):
@@ -67,12 +72,13 @@ class ProductError(Exception):
 class Product:
     """One instance of a model. Not for use by several threads at once; open one for each."""
 
-    def __init__(self, library, symbol=None, threads=0, max_bytes=0, cuda_device=0, cuda_stream=None):
+    def __init__(self, library, symbol=None, threads=0, max_bytes=0, cuda_device=0, cuda_stream=None, reducer=None):
         self.library = c.CDLL(os.path.abspath(library))
         self.symbol = symbol or os.path.basename(library)[: -len(".so")]
         self.instance = c.c_void_p()
         options = Options(size=c.sizeof(Options), threads=threads, max_bytes=max_bytes, cuda_device=cuda_device,
-                          cuda_stream=cuda_stream)
+                          cuda_stream=cuda_stream, reducer=c.cast(c.byref(reducer), c.c_void_p) if reducer else None)
+        self._reducer = reducer    # whose functions must outlive the instance
         try:
             self._check(self._function("create")(c.byref(options), c.byref(self.instance)))
         except ProductError:

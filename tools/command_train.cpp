@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 
 #include "codegen/host/tables.h"
 #include "codegen/output_file.h"
@@ -15,6 +16,7 @@
 #include "ir/error.h"
 #include "tools/commands.h"
 #include "tools/dataset.h"
+#include "tools/ranks.h"
 #include "tools/train_log.h"
 #include "tools/train_options.h"
 #include "tools/training_run.h"
@@ -33,7 +35,7 @@ struct Arguments {
   std::string on_nan = "stop";
   TrainSettings settings;
   TrainLog::Files files;
-  std::string output;
+  std::string output, reducer;
 };
 
 // "0.5", "1/255"
@@ -49,7 +51,7 @@ double parse_scale(const std::string& text) {
   return number(text.substr(0, slash)) / (slash < text.size() ? number(text.substr(slash + 1)) : 1);
 }
 
-void check_usage(Arguments& arguments) {
+void check_usage(Arguments& arguments, const Ranks& ranks) {
   TrainSettings& settings = arguments.settings;
   const bool validates = arguments.validation > 0 || !arguments.validation_data.data.empty();
   if (arguments.validation > 0 && !arguments.validation_data.data.empty())
@@ -71,7 +73,7 @@ void check_usage(Arguments& arguments) {
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (std::ranges::find(outputs, outputs[i]) != outputs.begin() + static_cast<std::ptrdiff_t>(i))
       throw Error(Fault::Usage, fmt::format("'{}' would be written twice", printable(outputs[i])));
-    const codegen::OutputFile writable(outputs[i]);  // found out before the long work
+    if (ranks.is_first()) const codegen::OutputFile writable(outputs[i]);  // found out before the long work
   }
   settings.skip_nan = arguments.on_nan == "skip";
 }
@@ -113,12 +115,12 @@ LabelRange label_range(const Compiled& compiled, const Arguments& arguments, con
   return range;
 }
 
-// The extent that the model's inputs have along their first axes, or what --batch says.
-void settle_batch(const std::vector<SlotInfo>& inputs, const LabelRange& range, Arguments& arguments) {
+// The extent that the model's inputs have along their first axes, on each rank, or what --batch says.
+void settle_batch(const std::vector<SlotInfo>& inputs, const LabelRange& range, int64_t ranks, Arguments& arguments) {
   TrainSettings& settings = arguments.settings;
   for (const SlotInfo& input : inputs) {
     if (input.name == range.name || input.dims.empty() || input.dims[0] < 0) continue;
-    const int64_t fixed = input.dims[0];
+    const int64_t fixed = input.dims[0] * ranks;
     if (settings.whole_batches ? fixed != settings.batch : arguments.batch > 0 && fixed != arguments.batch)
       throw Error(Fault::Usage, fmt::format("input '{}' has batches of {}, not {}", printable(input.name), fixed,
                                             settings.whole_batches ? settings.batch : arguments.batch));
@@ -126,6 +128,9 @@ void settle_batch(const std::vector<SlotInfo>& inputs, const LabelRange& range, 
     settings.whole_batches = true;
   }
   if (!settings.whole_batches && arguments.batch > 0) settings.batch = arguments.batch;
+  if (settings.batch < ranks)
+    throw Error(Fault::Usage,
+                fmt::format("--batch {}: less than a sample for each of {} ranks", settings.batch, ranks));
 }
 
 // --- data
@@ -217,38 +222,53 @@ void write_trained(LoadedModel& model, const Arguments& arguments) {
   file.keep();
 }
 
-int run(Arguments& arguments) {
-  check_usage(arguments);
-  must_run_here(arguments.compile);
-  const Compiled compiled = compile(arguments.compile);
-  const std::vector<SlotInfo> inputs = slots_of(compiled.program, &EntryPoint::inputs),
-                              outputs = slots_of(compiled.program, &EntryPoint::outputs);
-  const LabelRange range = label_range(compiled, arguments, inputs, outputs);
-  settle_batch(inputs, range, arguments);
+// All that is there before the first step.
+struct Prepared {
+  Compiled compiled;
   Data data;
-  read_data(data, arguments, inputs, range);
-
   TemporaryFolder folder;
+  std::unique_ptr<LoadedModel> model;
+};
+
+void prepare(Prepared& made, Arguments& arguments, const Ranks& ranks) {
+  check_usage(arguments, ranks);
+  must_run_here(arguments.compile);
+  made.compiled = compile(arguments.compile);
+  const Program& program = made.compiled.program;
+  const std::vector<SlotInfo> inputs = slots_of(program, &EntryPoint::inputs),
+                              outputs = slots_of(program, &EntryPoint::outputs);
+  const LabelRange range = label_range(made.compiled, arguments, inputs, outputs);
+  settle_batch(inputs, range, ranks.count(), arguments);
+  read_data(made.data, arguments, inputs, range);
+
   const std::string symbol = codegen::c_identifier(stem(arguments.compile.model)),
-                    library = folder.path() + "/" + symbol + ".so";
-  write(compiled, arguments.compile, symbol, {.library = library});
-  LoadedModel model(library, symbol, arguments.compile.threads);
+                    library = made.folder.path() + "/" + symbol + ".so";
+  write(made.compiled, arguments.compile, symbol, {.library = library});
+  made.model = std::make_unique<LoadedModel>(library, symbol, arguments.compile.threads, RunLimits{}, ranks.reducer());
 
   TrainSettings& settings = arguments.settings;
-  const EntryPoint& step = entry_of(compiled.program, "train_step");
+  const EntryPoint& step = entry_of(program, "train_step");
   settings.loss_output = index_of(outputs, step.outputs[0].name);
   if (step.outputs.size() > 1) settings.correct_output = index_of(outputs, step.outputs[1].name);
   settings.rate_factor = [updates = arguments.compile.train->updates](int64_t done) {
     return train::schedule_factor(updates.schedule, done / updates.accumulate);
   };
   settings.interrupted = &interrupted;
+}
+
+int train(Arguments& arguments, const Ranks& ranks) {
+  if (!ranks.is_first()) arguments.compile.quiet = true;
+  Prepared made;
+  ranks.together([&] { prepare(made, arguments, ranks); });
+  const TrainSettings& settings = arguments.settings;
+  const Data& data = made.data;
   const int64_t steps = settings.epochs * TrainingRun::steps_per_epoch(settings, std::ssize(data.train.rows));
-  TrainLog log(arguments.files, steps, settings.epochs);
+  TrainLog log(arguments.files, steps, settings.epochs, !ranks.is_first());
   catch_interrupts();
-  TrainingRun training(model, data.train, data.validation, settings, log);
+  TrainingRun training(*made.model, ranks, data.train, data.validation, settings, log);
   const TrainEnd end = training.run();
   log.write();
-  write_trained(model, arguments);
+  if (ranks.is_first()) write_trained(*made.model, arguments);
   if (training.skipped() > 0) log.note(fmt::format("note: steps taken back: {}", training.skipped()));
   if (end == TrainEnd::EarlyStop)
     log.note(fmt::format("note: stopped: {} epochs without a better validation loss", settings.early_stop));
@@ -256,6 +276,15 @@ int run(Arguments& arguments) {
   log.note(fmt::format("interrupted: '{}' is written{}", printable(arguments.output),
                        settings.checkpoint.empty() ? "" : ", and the checkpoint"));
   return kInterrupted;
+}
+
+int run(Arguments& arguments) {
+  if (!arguments.compile.train->data_parallel) {
+    if (!arguments.reducer.empty()) throw Error(Fault::Usage, "--reducer needs --data-parallel");
+    return train(arguments, Ranks());
+  }
+  Ranks ranks(arguments.reducer);
+  return ranks.run([&] { return train(arguments, ranks); });
 }
 
 // Of the options that have none of their own yet.
@@ -303,6 +332,11 @@ void add_run_options(CLI::App& command, Arguments& arguments) {
       ->group(group);
   command.add_option("--seed", settings.seed, "of the order of the samples")->capture_default_str()->group(group);
   command.add_flag("--shuffle,!--no-shuffle", settings.shuffle, "another order in each epoch, which is the default")
+      ->group(group);
+  command
+      .add_option("--reducer", arguments.reducer,
+                  "with --data-parallel: the library that sums over the ranks; lapidary_mpi.so beside lapidary, for "
+                  "mpirun, when not given")
       ->group(group);
   command.add_option("--early-stop", settings.early_stop, "end after so many epochs without a better validation loss")
       ->check(CLI::Range(1, 1000000000))

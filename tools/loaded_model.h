@@ -42,7 +42,8 @@ struct RunLimits {
 class LoadedModel {
  public:
   // Opens `library` and creates one instance; throws Error{Fault::File} or the status the product gives.
-  LoadedModel(const std::string& library, const std::string& symbol, int threads, const RunLimits& = {});
+  LoadedModel(const std::string& library, const std::string& symbol, int threads, const RunLimits& = {},
+              const lpd_reducer* = nullptr);
   ~LoadedModel();
   LoadedModel(const LoadedModel&) = delete;
   LoadedModel& operator=(const LoadedModel&) = delete;

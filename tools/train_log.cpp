@@ -60,6 +60,7 @@ void write_file(const std::string& path, const std::string& text) {
 }  // namespace
 
 void TrainLog::resume(int64_t step) {
+  if (silent_) return;
   for (const std::string& path : files_.logs) {
     if (!path.ends_with(".csv")) continue;
     std::ifstream file(path);
@@ -71,6 +72,7 @@ void TrainLog::resume(int64_t step) {
 }
 
 void TrainLog::step(const StepRow& row, int64_t samples) {
+  if (silent_) return;
   step_rows_.push_back(row);
   if (first_ < 0)
     first_ = row.step - 1, begin_ = Clock::now();  // the first step also prepares
@@ -92,6 +94,7 @@ void TrainLog::step(const StepRow& row, int64_t samples) {
 }
 
 void TrainLog::epoch(const EpochRow& row) {
+  if (silent_) return;
   epoch_rows_.push_back(row);
   if (line_is_open_) fmt::print(stderr, "\r\x1b[K");
   line_is_open_ = false;
@@ -100,6 +103,7 @@ void TrainLog::epoch(const EpochRow& row) {
 }
 
 void TrainLog::note(const std::string& line) {
+  if (silent_) return;
   fmt::print(stderr, "{}{}\n", line_is_open_ ? "\r\x1b[K" : "", line);
   line_is_open_ = false;
 }
@@ -134,6 +138,7 @@ std::string TrainLog::json() const {
 }
 
 void TrainLog::write() const {
+  if (silent_) return;
   for (const std::string& path : files_.logs) write_file(path, path.ends_with(".json") ? json() : csv());
   if (files_.plot.empty()) return;
   Curve loss{"loss", "train", {}}, validation{"validation loss", "validation", {}};

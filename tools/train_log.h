@@ -37,7 +37,9 @@ class TrainLog {
     std::vector<std::string> logs;  // .csv: a row for each step; .json: steps and epochs
     std::string plot;               // .svg
   };
-  TrainLog(Files files, int64_t steps, int64_t epochs) : files_(std::move(files)), steps_(steps), epochs_(epochs) {}
+  // silent: nothing is written or shown, as another process does it.
+  TrainLog(Files files, int64_t steps, int64_t epochs, bool silent = false)
+      : files_(std::move(files)), steps_(steps), epochs_(epochs), silent_(silent) {}
   // Goes on behind the rows of steps before `step` that a .csv log holds.
   void resume(int64_t step);
   void step(const StepRow&, int64_t samples);
@@ -51,6 +53,7 @@ class TrainLog {
 
   Files files_;
   int64_t steps_, epochs_, samples_ = 0, first_ = -1;
+  bool silent_;
   std::string earlier_;  // rows of a .csv log
   std::vector<StepRow> step_rows_;
   std::vector<EpochRow> epoch_rows_;

@@ -130,6 +130,13 @@ void add_train_options(CLI::App& command, TrainArguments& arguments) {
       ->transform(CLI::AsSizeValue(false));
   command.add_option("--freeze", arguments.freeze, "parameters that stay as they are, by name: 'encoder.*'")
       ->allow_extra_args(false);
+  command.add_flag("--data-parallel", arguments.data_parallel,
+                   "each of several ranks runs the step with its share of the batch; gradients are summed over them");
+  command
+      .add_option("--bucket-bytes", arguments.bucket_bytes,
+                  "with --data-parallel: of gradients that are summed over the ranks at once, at least")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
+      ->capture_default_str();
   command.add_option("--prediction", arguments.prediction, "the output that the loss is of; the first when not given");
 }
 
@@ -162,6 +169,9 @@ train::TrainOptions parse_train(const TrainArguments& arguments) {
   ask(arguments.precision != "f32", "--precision");
   ask(!arguments.freeze.empty(), "--freeze");
   ask(!arguments.prediction.empty(), "--prediction");
+  ask(arguments.data_parallel, "--data-parallel");
+  options.data_parallel = arguments.data_parallel;
+  options.bucket_bytes = arguments.bucket_bytes;
   return options;
 }
 

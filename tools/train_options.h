@@ -14,8 +14,9 @@ struct TrainArguments {
   std::vector<std::string> freeze;
   std::vector<double> class_weights;
   double clip_norm = 0;
-  int64_t accumulate = 1;
+  int64_t accumulate = 1, bucket_bytes = train::TrainOptions().bucket_bytes;
   uint64_t memory_budget = 0;
+  bool data_parallel = false;
 };
 
 void add_train_options(CLI::App&, TrainArguments&);

@@ -64,7 +64,8 @@ int64_t TrainingRun::steps_per_epoch(const TrainSettings& settings, int64_t samp
 int64_t TrainingRun::steps_each() const { return steps_per_epoch(settings_, std::ssize(train_.rows)); }
 
 TrainEnd TrainingRun::run() {
-  if (settings_.resume) resume();
+  if (settings_.resume) ranks_.together([&] { resume(); });
+  ranks_.must_agree(note(), "data, options or checkpoint");
   const int64_t each = steps_each(), all = settings_.epochs * each;
   while (progress_.position < all) {
     if (settings_.early_stop > 0 && progress_.stale >= settings_.early_stop) {
@@ -76,7 +77,7 @@ TrainEnd TrainingRun::run() {
     if (progress_.position % each == 0) finish_epoch();
     const int64_t every = settings_.checkpoint_every > 0 ? settings_.checkpoint_every : each;
     if (progress_.position % every == 0) save_checkpoint();
-    if (!settings_.interrupted || !*settings_.interrupted) continue;
+    if (!ranks_.any(settings_.interrupted && *settings_.interrupted)) continue;
     save_checkpoint();
     return TrainEnd::Interrupted;
   }
@@ -86,10 +87,13 @@ TrainEnd TrainingRun::run() {
 
 // --- steps
 
+// Of these rows each rank takes its share; the results are those of all.
 Tally TrainingRun::call(int entry, const Samples& samples, std::span<const int64_t> rows) {
+  const Ranks::Share share = ranks_.share_of(std::ssize(rows));
+  const auto own = rows.subspan(static_cast<size_t>(share.begin), static_cast<size_t>(share.size));
   batch_.resize(model_.inputs().size());
   for (size_t column = 0; column < batch_.size(); ++column) {
-    batch_[column] = samples.data->batch(column, rows);
+    batch_[column] = samples.data->batch(column, own);
     model_.bind_input(static_cast<int>(column), batch_[column]);
   }
   model_.run(entry);
@@ -97,7 +101,7 @@ Tally TrainingRun::call(int entry, const Samples& samples, std::span<const int64
   Tally tally{number_of(model_.output(settings_.loss_output)) * count, std::ssize(rows)};
   if (settings_.correct_output >= 0) {
     tally.correct = integer_of(model_.output(settings_.correct_output));
-    tally.places = batch_.back().elements();
+    tally.places = samples.data->columns.back().elements() / samples.data->samples * tally.samples;
   }
   return tally;
 }
@@ -137,8 +141,8 @@ void TrainingRun::one_step() {
   }
   if (!settings_.skip_nan || skipped_running_ >= kMostSkipped) {
     log_.write();
-    throw Error(Fault::Input, fmt::format("step {}: the loss is {}{}", step, loss,
-                                          settings_.skip_nan ? ", as in the steps before" : ""));
+    ranks_.fail_together(Error(Fault::Input, fmt::format("step {}: the loss is {}{}", step, loss,
+                                                         settings_.skip_nan ? ", as in the steps before" : "")));
   }
   restore_states();
   ++skipped_, ++skipped_running_;
@@ -167,7 +171,19 @@ Tally TrainingRun::validate() {
   return sum;
 }
 
+// Each rank's are of its own samples; kept are the first one's.
+void TrainingRun::share_statistics() {
+  if (ranks_.count() == 1) return;
+  for (size_t i = 0; i < model_.states().size(); ++i) {
+    if (model_.states()[i].kind != LPD_STATISTIC) continue;
+    HostTensor state = model_.state(static_cast<int>(i));
+    ranks_.take_from_first(state);
+    model_.set_state(static_cast<int>(i), state);
+  }
+}
+
 void TrainingRun::finish_epoch() {
+  share_statistics();
   const Tally validation = validate();
   if (const auto loss = validation.mean_loss()) {
     progress_.stale = *loss < progress_.best ? 0 : progress_.stale + 1;
@@ -192,7 +208,7 @@ std::string TrainingRun::note() const {
 }
 
 void TrainingRun::save_checkpoint() {
-  if (settings_.checkpoint.empty() || saved_ == progress_.position) return;
+  if (settings_.checkpoint.empty() || saved_ == progress_.position || !ranks_.is_first()) return;
   model_.save(settings_.checkpoint, note());
   saved_ = progress_.position;
 }

@@ -1,6 +1,7 @@
 // The loop of `lapidary train`: epochs of steps over a dataset, validation, checkpoints, and going on from one. A run
 // is decided by its data, seed and options alone: one that goes on from a checkpoint ends in the bits of one that was
-// never broken off. Tests: test/train/train_command.py, test/train/checkpoints.py.
+// never broken off; ranks that train together, each with its share of every batch, go through it in step. Tests:
+// test/train/train_command.py, test/train/checkpoints.py, test/train/parallel.py.
 #pragma once
 
 #include <functional>
@@ -10,6 +11,7 @@
 
 #include "tools/dataset.h"
 #include "tools/loaded_model.h"
+#include "tools/ranks.h"
 #include "tools/train_log.h"
 
 namespace lapidary::tools {
@@ -23,8 +25,8 @@ struct Samples {
 };
 
 struct TrainSettings {
-  int64_t epochs = 1, batch = 32;
-  bool whole_batches = false;  // the model takes no smaller one
+  int64_t epochs = 1, batch = 32;  // of all ranks together
+  bool whole_batches = false;      // the model takes no smaller one
   uint64_t seed = 0;
   bool shuffle = true;
   bool skip_nan = false;
@@ -41,8 +43,10 @@ enum class TrainEnd { Done, EarlyStop, Interrupted };
 
 class TrainingRun {
  public:
-  TrainingRun(LoadedModel& model, Samples train, Samples validation, TrainSettings settings, TrainLog& log)
+  TrainingRun(LoadedModel& model, const Ranks& ranks, Samples train, Samples validation, TrainSettings settings,
+              TrainLog& log)
       : model_(model),
+        ranks_(ranks),
         train_(std::move(train)),
         validation_(std::move(validation)),
         settings_(std::move(settings)),
@@ -63,6 +67,7 @@ class TrainingRun {
   };
 
   void resume();
+  void share_statistics();
   void save_checkpoint();
   std::string note() const;
   void read_note(const std::string& text);
@@ -75,6 +80,7 @@ class TrainingRun {
   void restore_states();
 
   LoadedModel& model_;
+  const Ranks& ranks_;
   Samples train_, validation_;
   TrainSettings settings_;
   TrainLog& log_;

@@ -62,6 +62,7 @@ class TableBuilder {
   const uint32_t level_;
   const std::vector<TensorInfo> inputs_, outputs_;  // of all entries
   const EntryPoint* entry_ = nullptr;               // that is being added
+  uint32_t reductions_ = 0;
   DimTable dims_;
   const WeightLayout& weights_;
   const Needs& needs_;
@@ -221,6 +222,8 @@ void TableBuilder::add_host_step(const Step& step) {
   result.dtype = static_cast<uint32_t>(step.dtype);
   if (step.kind == StepKind::HostCall) {
     result.target = function_index("lpd_" + step.call->params.text("function"));
+    if (step.call->params.text("function") == "start_reduction")
+      reductions_ = std::max(reductions_, static_cast<uint32_t>(*value_of(step.integers[2])) + 1);
     result.element_count = static_cast<uint32_t>(step.integers.size());
     result.first_element = add_slots(step.integers);
     LPD_CHECK(step.buffer_bytes.size() == step.buffers.size());
@@ -475,7 +478,9 @@ std::vector<char> TableBuilder::build() {
   for (const EntryPoint& entry : program_.entries)
     table.register_count = std::max(table.register_count, entry.register_slots);
   table.weights_bytes = weights_.bytes;
+  table.reduction_count = reductions_;
   out_.put(model, table);
+  if (reductions_ > 0) out_.point_to_symbol(model + offsetof(lpd_model, settle_reductions), "lpd_settle_reductions");
   if (weights_.bytes > 0) {
     const bool seeded = needs_.seeded.has_value();
     if (level_ == 0)

@@ -20,6 +20,7 @@
 #include <unordered_set>
 
 #include "ir/error.h"
+#include "ir/host_functions.h"
 #include "passes/graph/clusters.h"
 #include "passes/graph/fusion_rules.h"
 #include "passes/graph/graph_passes.h"
@@ -52,14 +53,22 @@ void inline_unknown_composites(Module& module, Region& body) {
 
 // What the host does itself, between kernels.
 bool is_hosts(const Op& op) { return op.is_control() || op.is(OpKind::ToHost) || op.is(OpKind::HostCall); }
+bool calls_in_place(const Op& op) { return op.is(OpKind::HostCall) && works_in_place(op.params.text("function")); }
 // Does it write its result where it is told to?
-bool writes_result(const Op& op) { return !op.is(OpKind::Constant) && (!is_hosts(op) || op.is(OpKind::HostCall)); }
+bool writes_result(const Op& op) {
+  return !op.is(OpKind::Constant) && (!is_hosts(op) || (op.is(OpKind::HostCall) && !calls_in_place(op)));
+}
 
-// What a loop starts with is made by a group of its own, which writes it where the loop carries it.
-void copy_carried(Module& module, Region& body) {
+// How many of its operands, from the first on, an op overwrites.
+uint32_t overwritten_operands(const Op& op) {
+  if (op.is(OpKind::Loop)) return static_cast<uint32_t>(op.params.integer("carried"));
+  return calls_in_place(op) && op.params.text("function") == "start_reduction" ? 1 : 0;
+}
+
+// What a loop starts with, or a call works on, is made by a group of its own, which writes it where that wants it.
+void copy_overwritten(Module& module, Region& body) {
   for (Op& op : body.ops) {
-    if (!op.is(OpKind::Loop)) continue;
-    for (uint32_t i = 0; i < op.params.integer("carried"); ++i) {
+    for (uint32_t i = 0; i < overwritten_operands(op); ++i) {
       Value* start = op.operands[i];
       const bool own = start->has_one_use() && start->producer && writes_result(*start->producer);
       if (own) continue;
@@ -433,7 +442,7 @@ bool form_groups(Module& module, const Options& options) {
   for_each_body(module, [&](Region& body) { inline_unknown_composites(module, body); });
   canonicalise(module, options);  // what the bodies of composites brought
   for_each_body(module, [&](Region& body) { copy_yielded(module, body); });
-  for_each_body(module, [&](Region& body) { copy_carried(module, body); });
+  for_each_body(module, [&](Region& body) { copy_overwritten(module, body); });
   drop_dead(module, options);
   for_each_body(module, [&](Region& body) {
     std::vector<Cluster> clusters = Grouping(module, body).run();

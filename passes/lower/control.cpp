@@ -11,11 +11,12 @@
 //   end:
 //
 // A carried value has two registers, one that the body reads and one that it writes, which change places after each
-// iteration. What it starts as is written straight into the first by the group that makes it (copy_carried in
+// iteration. What it starts as is written straight into the first by the group that makes it (copy_overwritten in
 // form_groups sees to it that there is one). A stack's slices are written where they belong in it.
 #include <algorithm>
 
 #include "ir/error.h"
+#include "ir/host_functions.h"
 #include "ir/layout.h"
 #include "passes/lower/function_lowering.h"
 
@@ -31,8 +32,25 @@ void FunctionLowering::lower_to_host(const Op& op) {
         .elements = op.result()->elements});
 }
 
+// What a start hands over and a finish gives back lie in one place, so of each only one buffer is told: a start has no
+// result to be copied to a device, a finish nothing to be copied from it.
+void FunctionLowering::lower_in_place_call(const Op& op) {
+  const bool starts = op.params.text("function") == "start_reduction";
+  const BufferRef place = place_of(op.operand(0));
+  const Dim bytes = physical_bytes(module_.dims, op.type()), none = module_.dims.constant(0);
+  Step step{.kind = StepKind::HostCall, .buffers = {{}, place}, .origin = op.origin, .call = &op};
+  step.buffer_bytes = {none, bytes};
+  if (starts) step.buffers.push_back({}), step.buffer_bytes.push_back(none);
+  step.integers = {element_count(module_.dims, op.type())};
+  std::ranges::copy(op.params.dims("arguments"), std::back_inserter(step.integers));
+  LPD_CHECK(places_.emplace(op.result(), place).second, "the result of {} has a place of its own",
+            op.params.text("function"));
+  push(std::move(step));
+}
+
 // The result's elements come first among the integers, then the call's own arguments.
 void FunctionLowering::lower_host_call(const Op& op) {
+  if (works_in_place(op.params.text("function"))) return lower_in_place_call(op);
   Step step{.kind = StepKind::HostCall, .origin = op.origin, .call = &op};
   step.buffers.push_back({});
   step.buffer_bytes.push_back(module_.dims.constant(0));

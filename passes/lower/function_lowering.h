@@ -52,6 +52,7 @@ class FunctionLowering {
   // --- control.cpp: the host's steps
   void lower_to_host(const Op&);
   void lower_host_call(const Op&);
+  void lower_in_place_call(const Op&);
   void lower_loop(Op&);
   void lower_if(Op&);
   void place_carried(Region&);

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "ir/error.h"
+#include "ir/host_functions.h"
 #include "ir/layout.h"
 #include "passes/lower/barriers.h"
 #include "passes/lower/function_lowering.h"
@@ -20,6 +21,12 @@
 namespace lapidary::lowering {
 
 namespace {
+
+bool is_overwritten(const Value* value) {
+  return std::ranges::any_of(value->uses, [](const Use& use) {
+    return use.op->is(OpKind::HostCall) && works_in_place(use.op->params.text("function"));
+  });
+}
 
 bool is_filled_by_parts(const Op& group) {
   return group.params.has("placed") &&
@@ -154,7 +161,7 @@ bool FunctionLowering::is_alias(const Op& group) {
   const Value *operand = group.operand(0), *result = group.result();
   auto found = places_.find(operand);
   if (found == places_.end() || places_.contains(result) || slices_.contains(result)) return false;
-  if (!operand->type.layout.dense() || !result->type.layout.dense()) return false;
+  if (!operand->type.layout.dense() || !result->type.layout.dense() || is_overwritten(result)) return false;
   for (const Op& op : group.regions[0]->ops)
     if (!op.is(OpKind::Reshape) && !op.is(OpKind::BitCast) && !op.is(OpKind::Yield)) return false;
   places_[result] = BufferRef(found->second);

@@ -11,8 +11,12 @@ namespace {
 
 bool is_classifier(const std::string& loss) { return loss == "softmax_cross_entropy" || loss == "nll"; }
 
-Value* mean(GraphBuilder& b, Value* x) { return b.reduce(OpKind::ReduceMean, x, all_axes(x)); }
 Value* sum(GraphBuilder& b, Value* x) { return b.reduce(OpKind::ReduceSum, x, all_axes(x)); }
+Value* mean(GraphBuilder& b, Value* x, const SumOverRanks& over_ranks) {
+  if (!over_ranks) return b.reduce(OpKind::ReduceMean, x, all_axes(x));
+  Value* count = b.dims_tensor({b.module.dims.product(x->type.shape)}, {});
+  return b.div(sum(b, x), over_ranks(b.convert(count, x->type.dtype)));
+}
 
 // x - max - log Σ e^(x - max) along the classes; its own gradient rule needs no max.
 Value* log_softmax(GraphBuilder& b, Value* x) {
@@ -35,7 +39,8 @@ Value* count_correct(GraphBuilder& b, Value* scores, Value* labels) {
 
 // -Σ w·log p at the labels over Σ w, without what is ignored. The label's place is found by comparing, not by looking
 // it up, so that a gradient needs no scatter.
-Loss classifier(GraphBuilder& b, const LossOptions& options, Value* log_probability, Value* labels) {
+Loss classifier(GraphBuilder& b, const LossOptions& options, Value* log_probability, Value* labels,
+                const SumOverRanks& over_ranks) {
   const DType dtype = log_probability->type.dtype;
   const Shape& shape = log_probability->type.shape;
   Value* at_label = b.scalar_op(ScalarOp::Equal, {b.iota(DType::I64, shape, 1), b.expand_axes(labels, {1})});
@@ -54,12 +59,14 @@ Loss classifier(GraphBuilder& b, const LossOptions& options, Value* log_probabil
     weight = b.mul(weight, b.reduce(OpKind::ReduceSum, b.select(at_label, of_classes, none), {1}));
   }
   Value* picked = b.reduce(OpKind::ReduceSum, b.select(at_label, log_probability, none), {1});
-  Value* loss = b.div(b.neg(sum(b, b.mul(picked, weight))), sum(b, weight));
+  Value* all_weight = sum(b, weight);
+  if (over_ranks) all_weight = over_ranks(all_weight);
+  Value* loss = b.div(b.neg(sum(b, b.mul(picked, weight))), all_weight);
   if (options.label_smoothing != 0) {
     Value* all = of_classes ? b.mul(log_probability, of_classes) : log_probability;
     Value* spread = b.reduce(OpKind::ReduceSum, all, {1});
     Value* counted = b.convert(counts, dtype);
-    Value* smooth = b.div(b.neg(sum(b, b.mul(spread, counted))), sum(b, weight));
+    Value* smooth = b.div(b.neg(sum(b, b.mul(spread, counted))), all_weight);
     smooth = b.div(smooth, b.convert(b.dims_tensor({shape[1]}, {}), dtype));
     loss = b.add(b.mul(loss, b.like(loss, 1 - options.label_smoothing)),
                  b.mul(smooth, b.like(loss, options.label_smoothing)));
@@ -104,16 +111,17 @@ Type target_type(const std::string& loss, const Type& prediction) {
   return Type::tensor(DType::I64, places);
 }
 
-Loss build_loss(GraphBuilder& b, const std::string& loss, const LossOptions& options, Value* prediction,
-                Value* target) {
-  if (loss == "softmax_cross_entropy") return classifier(b, options, log_softmax(b, prediction), target);
-  if (loss == "nll") return classifier(b, options, prediction, target);
-  if (loss == "bce_with_logits") return {mean(b, bce_with_logits(b, prediction, target))};
+Loss build_loss(GraphBuilder& b, const std::string& loss, const LossOptions& options, Value* prediction, Value* target,
+                const SumOverRanks& over_ranks) {
+  const auto mean_of = [&](Value* x) { return mean(b, x, over_ranks); };
+  if (loss == "softmax_cross_entropy") return classifier(b, options, log_softmax(b, prediction), target, over_ranks);
+  if (loss == "nll") return classifier(b, options, prediction, target, over_ranks);
+  if (loss == "bce_with_logits") return {mean_of(bce_with_logits(b, prediction, target))};
   Value* difference = b.sub(prediction, target);
-  if (loss == "mse") return {mean(b, b.mul(difference, difference))};
-  if (loss == "l1") return {mean(b, b.scalar_op(ScalarOp::Abs, {difference}))};
+  if (loss == "mse") return {mean_of(b.mul(difference, difference))};
+  if (loss == "l1") return {mean_of(b.scalar_op(ScalarOp::Abs, {difference}))};
   LPD_CHECK(loss == "huber", "loss '{}'", loss);
-  return {mean(b, huber(b, difference, options.delta))};
+  return {mean_of(huber(b, difference, options.delta))};
 }
 
 }  // namespace lapidary::train

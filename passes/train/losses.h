@@ -1,6 +1,7 @@
 // Losses on the Graph level, with PyTorch's definitions. Each gives a scalar of the prediction's type.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,11 @@ struct LossOptions {
   std::vector<double> weights;  // softmax_cross_entropy, nll: of each class; empty: all 1
 };
 
+// What a sum over the batch becomes, as a sum over the batches of all ranks.
+using SumOverRanks = std::function<Value*(Value*)>;
+
 struct Loss {
-  Value* value;              // rank 0: the mean over what counts
+  Value* value;              // rank 0: the mean over what counts; with ranks, this one's part of it
   Value* correct = nullptr;  // i64, rank 0: of classifiers, how many are right; null for others
 };
 
@@ -25,7 +29,8 @@ const std::vector<std::string>& loss_names();
 // The type of the target that goes with a prediction: labels i64 [N, d…] for scores [N, C, d…], else the prediction's.
 // Throws Error{Fault::Input} when the loss does not go with the prediction.
 Type target_type(const std::string& loss, const Type& prediction);
-// Targets out of range are for the caller to find: they count as ignored.
-Loss build_loss(GraphBuilder&, const std::string& loss, const LossOptions&, Value* prediction, Value* target);
+// Targets out of range are for the caller to find: they count as ignored. No `over_ranks`: this batch is all.
+Loss build_loss(GraphBuilder&, const std::string& loss, const LossOptions&, Value* prediction, Value* target,
+                const SumOverRanks& over_ranks = {});
 
 }  // namespace lapidary::train

@@ -7,6 +7,7 @@
 #include "ir/differentiate.h"
 #include "ir/error.h"
 #include "passes/train/autocast.h"
+#include "passes/train/reductions.h"
 
 namespace lapidary::train {
 
@@ -45,8 +46,18 @@ class Trainer {
     return op->operand(0);
   }
 
-  Loss add_loss(EntryWriter& entry) {
+  // A loss that the model computes itself counts as the mean over its samples.
+  Value* weighted(EntryWriter& entry, Value* loss, const SumOverRanks& over_ranks) {
     GraphBuilder& b = entry.build;
+    const Type& input = entry.function.body->arguments[0]->type;
+    Value* samples = b.convert(b.dims_tensor({input.rank() > 0 ? input.shape[0] : b.dim(1)}, {}), loss->type.dtype);
+    return b.mul(loss, b.div(samples, over_ranks(samples)));
+  }
+
+  Loss add_loss(EntryWriter& entry, Reductions& reductions) {
+    GraphBuilder& b = entry.build;
+    SumOverRanks over_ranks;
+    if (options_.data_parallel) over_ranks = [&](Value* sum) { return reductions.sum_of_inputs(sum); };
     const size_t index = prediction_index(entry.function);
     Value* prediction = scores_behind(entry.function.body->results()[index]);
     if (options_.loss == "none") {
@@ -54,16 +65,21 @@ class Trainer {
         throw Error(Fault::Usage,
                     fmt::format("output '{}' is {}, a loss is one number",
                                 printable(entry.function.result_names[index]), to_string(prediction->type)));
-      return {b.reshape(prediction, {})};
+      Value* loss = b.reshape(prediction, {});
+      return {over_ranks ? weighted(entry, loss, over_ranks) : loss};
     }
     Value* target = entry.add_input(target_, target_type(options_.loss, prediction->type));
     const bool narrow = bit_width(prediction->type.dtype) < 32;
     if (narrow) prediction = b.convert(prediction, DType::F32);
     if (narrow && is_float(target->type.dtype)) target = b.convert(target, DType::F32);
-    return build_loss(b, options_.loss, options_.loss_options, prediction, target);
+    return build_loss(b, options_.loss, options_.loss_options, prediction, target, over_ranks);
   }
 
-  static void add_losses(EntryWriter& entry, const Loss& loss, const std::vector<std::string>& taken) {
+  void add_losses(EntryWriter& entry, Loss loss, Reductions& reductions, const std::vector<std::string>& taken) {
+    if (options_.data_parallel) {
+      loss.value = reductions.sum_for_report(loss.value);
+      if (loss.correct) loss.correct = reductions.sum_for_report(loss.correct);
+    }
     entry.add_result(loss.value, free_name("loss", taken));
     if (loss.correct) entry.add_result(loss.correct, free_name("correct", taken));
   }
@@ -75,9 +91,11 @@ class Trainer {
     function.argument_names = run.argument_names, function.argument_states = run.argument_states;
     function.result_names = run.result_names, function.result_states = run.result_states;
     EntryWriter entry(module_, function);
-    add_losses(entry, add_loss(entry), run.result_names);
+    Reductions reductions(entry.build);
+    add_losses(entry, add_loss(entry, reductions), reductions, run.result_names);
     for (size_t i = 0; i < run.result_names.size(); ++i)
       entry.add_result(function.body->results()[i], run.result_names[i]);
+    reductions.finish();
     entry.finish();
   }
 
@@ -85,15 +103,20 @@ class Trainer {
     Function& function = *module_.function("train_step");
     if (options_.precision != DType::F32) narrow_products(module_, *function.body, options_.precision);
     EntryWriter entry(module_, function);
-    const Loss loss = add_loss(entry);
-    add_losses(entry, loss, module_.function("run")->result_names);
+    Reductions reductions(entry.build);
+    if (options_.data_parallel) reductions.tell_apart(entry.read_state(step_state()));
+    const Loss loss = add_loss(entry, reductions);
+    add_losses(entry, loss, reductions, module_.function("run")->result_names);
     for (size_t i = 0; i < function.result_names.size(); ++i)  // statistics
       if (const int state = function.state_of_result(i); state >= 0)
         entry.write_state(static_cast<size_t>(state), function.body->results()[i]);
     UpdateOptions options = options_.updates;
     options.scales_loss = options_.precision == DType::F16;
     Updates updates(entry, optimizer_, options, step_state());
-    updates.write(parameters_of(entry, updates.scaled(loss.value)));
+    std::vector<Parameter> parameters = parameters_of(entry, updates.scaled(loss.value));
+    if (options_.data_parallel) reductions.sum(parameters, options_.bucket_bytes);
+    updates.write(std::move(parameters));
+    reductions.finish();
     entry.finish();
   }
 
