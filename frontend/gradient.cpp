@@ -1,6 +1,7 @@
-// Gradient (ai.onnx.preview.training, version 1): names a part of the graph around it, what computes y from xs and zs, and
-// yields y's derivatives by xs at the values it is given. That part is copied, with xs and zs as its arguments, and
-// differentiated there, so that what computes an x does not count. Of a y that is no scalar it is the gradient of the sum.
+// Gradient (ai.onnx.preview.training, version 1): names a part of the graph around it, what computes y from xs and zs,
+// and yields y's derivatives by xs at the values it is given. That part is copied, with xs and zs as its arguments, and
+// differentiated there, so that what computes an x does not count. Of a y that is no scalar it is the gradient of the
+// sum.
 #include "frontend/control_flow.h"
 #include "frontend/ops/common.h"
 #include "ir/differentiate.h"

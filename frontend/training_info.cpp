@@ -31,9 +31,9 @@ void Importer::note_states(const GraphProto& algorithm, const Updates& updates) 
       report_.error(fmt::format("{} names '{}', which is no initializer", updates.field, printable(entry.key())));
     if (!seen.insert(entry.key()).second)
       report_.error(fmt::format("{} has '{}' twice", updates.field, printable(entry.key())));
-    const State::Kind kind = !is_models                              ? State::Kind::Optimizer
+    const State::Kind kind = !is_models                           ? State::Kind::Optimizer
                              : statistics().contains(entry.key()) ? State::Kind::Statistic
-                                                                     : State::Kind::Parameter;
+                                                                  : State::Kind::Parameter;
     own_states_->emplace(entry.key(), kind);
   }
 }
@@ -63,8 +63,8 @@ std::vector<Importer::StateResult> Importer::updated_states(const Updates& updat
     for (int axis = 0; axis < type.rank(); ++axis)
       require_equal(*module_, binding.value->type.shape[axis], type.shape[axis],
                     fmt::format("extents of '{}'", printable(entry.key())));
-    states.push_back({static_cast<int>(state - module_->states.begin()),
-                      scope.writer.build.reshape(binding.value, type.shape)});
+    states.push_back(
+        {static_cast<int>(state - module_->states.begin()), scope.writer.build.reshape(binding.value, type.shape)});
   }
   if (training_ && training_->step) {
     GraphBuilder& b = scope.writer.build;

@@ -130,7 +130,7 @@ lpd_status lpd_create_level(const lpd_model *const *levels, const lpd_options *g
   const lpd_options *options = &known;
   const uint32_t first_version = offsetof(lpd_options, cuda_stream);
   if (given && !lpd_read_struct(&known, first_version, sizeof known, given)) return LPD_INVALID_ARGUMENT;
-  lpd_status status = check_options(model, options);
+  lpd_status status = check_options(*levels, options);
   if (status) return status;
   const lpd_model *model = choose(levels, options);
   if (lpd_missing_feature(model->cpu_features)) return LPD_UNSUPPORTED_CPU;

@@ -12,6 +12,7 @@
 
 #include "codegen/host/tables.h"
 #include "codegen/output_file.h"
+#include "frontend/import.h"
 #include "frontend/trained_model.h"
 #include "ir/error.h"
 #include "tools/commands.h"
@@ -106,13 +107,33 @@ int index_of(const std::vector<SlotInfo>& slots, const std::string& name) {
 LabelRange label_range(const Compiled& compiled, const Arguments& arguments, const std::vector<SlotInfo>& inputs,
                        const std::vector<SlotInfo>& outputs) {
   const train::TrainOptions& options = *arguments.compile.train;
-  if (options.loss == "none") return {};
+  if (options.loss == "none" || frontend::trains_itself(*compiled.module)) return {};
   LabelRange range{inputs.back().name, {}, options.loss_options.ignore_index};
   const EntryPoint& run = entry_of(compiled.program, "run");
   const SlotInfo& scores =
       outputs[static_cast<size_t>(index_of(outputs, options.output.empty() ? run.outputs[0].name : options.output))];
   if (inputs.back().dims.size() < scores.dims.size() && scores.dims[1] >= 0) range.classes = scores.dims[1];
   return range;
+}
+
+// What train_step gives first is the loss, and then how many predictions were right; of a model that says itself how it
+// is trained, the loss is the first number that it gives as it trains, but not as it infers.
+void find_losses(const Compiled& compiled, const std::vector<SlotInfo>& outputs, TrainSettings& settings) {
+  const EntryPoint& step = entry_of(compiled.program, "train_step");
+  if (!frontend::trains_itself(*compiled.module)) {
+    settings.loss_output = index_of(outputs, step.outputs[0].name);
+    if (step.outputs.size() > 1) settings.correct_output = index_of(outputs, step.outputs[1].name);
+    return;
+  }
+  const auto is_loss = [&](const TensorInfo& output) {
+    const auto& inferred = entry_of(compiled.program, "run").outputs;
+    return output.shape.empty() && (output.dtype == DType::F32 || output.dtype == DType::F64) &&
+           std::ranges::find(inferred, output.name, &TensorInfo::name) == inferred.end();
+  };
+  const auto loss = std::ranges::find_if(step.outputs, is_loss);
+  if (loss == step.outputs.end())
+    throw Error(Fault::Usage, "the model's training algorithm has no output that is one float, the loss");
+  settings.loss_output = index_of(outputs, loss->name);
 }
 
 // The extent that the model's inputs have along their first axes, on each rank, or what --batch says.
@@ -243,17 +264,18 @@ void prepare(Prepared& made, Arguments& arguments, const Ranks& ranks) {
 
   const std::string symbol = codegen::c_identifier(stem(arguments.compile.model)),
                     library = made.folder.path() + "/" + symbol + ".so";
+  if (frontend::trains_itself(*made.compiled.module) && made.data.validation.data)
+    throw Error(Fault::Usage, "--validation: how to evaluate, training_info does not say");
   write(made.compiled, arguments.compile, symbol, {.library = library});
   made.model = std::make_unique<LoadedModel>(library, symbol, arguments.compile.threads, RunLimits{}, ranks.reducer());
 
   TrainSettings& settings = arguments.settings;
-  const EntryPoint& step = entry_of(program, "train_step");
-  settings.loss_output = index_of(outputs, step.outputs[0].name);
-  if (step.outputs.size() > 1) settings.correct_output = index_of(outputs, step.outputs[1].name);
+  find_losses(made.compiled, outputs, settings);
   settings.rate_factor = [updates = arguments.compile.train->updates](int64_t done) {
     return train::schedule_factor(updates.schedule, done / updates.accumulate);
   };
   settings.interrupted = &interrupted;
+  if (const int initialize = made.model->entry("initialize"); initialize >= 0) made.model->run(initialize);
 }
 
 int train(Arguments& arguments, const Ranks& ranks) {

@@ -29,7 +29,8 @@ lapidary_reducer_library join(const std::string& given) {
   auto* function = reinterpret_cast<lapidary_join_function*>(dlsym(handle, LAPIDARY_JOIN_SYMBOL));
   if (!function) throw Error(Fault::File, fmt::format("the reducer '{}' has no {}", name, LAPIDARY_JOIN_SYMBOL));
   lapidary_reducer_library library = {};
-  if (const char* wrong = function(&library)) throw Error(Fault::File, fmt::format("the reducer '{}': {}", name, wrong));
+  if (const char* wrong = function(&library))
+    throw Error(Fault::File, fmt::format("the reducer '{}': {}", name, wrong));
   if (library.version != LAPIDARY_REDUCER_VERSION)
     throw Error(Fault::File, fmt::format("the reducer '{}' is of version {}, expected {}", name, library.version,
                                          LAPIDARY_REDUCER_VERSION));

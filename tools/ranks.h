@@ -1,5 +1,5 @@
-// The processes that train together, each a rank: what they must agree on beside what train_step sums itself. Of an error
-// that all meet at the same place one tells, and all end; one that a rank meets alone ends the others. Test:
+// The processes that train together, each a rank: what they must agree on beside what train_step sums itself. Of an
+// error that all meet at the same place one tells, and all end; one that a rank meets alone ends the others. Test:
 // test/train/parallel.py.
 #pragma once
 

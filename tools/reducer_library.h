@@ -8,14 +8,14 @@
 #define LAPIDARY_REDUCER_VERSION 1
 
 typedef struct {
-  int32_t version;              /* LAPIDARY_REDUCER_VERSION */
-  lpd_reducer reducer;          /* of this process */
-  void (*leave)(void *self);    /* the last call, when all processes are done */
-  void (*abort)(void *self, int code); /* ends all of them with this exit code, whatever they are in; does not return */
+  int32_t version;                     /* LAPIDARY_REDUCER_VERSION */
+  lpd_reducer reducer;                 /* of this process */
+  void (*leave)(void* self);           /* the last call, when all processes are done */
+  void (*abort)(void* self, int code); /* ends all of them with this exit code, whatever they are in; does not return */
 } lapidary_reducer_library;
 
 /* Once in a process. NULL, or what is wrong, in one line. */
-typedef const char *lapidary_join_function(lapidary_reducer_library *);
+typedef const char* lapidary_join_function(lapidary_reducer_library*);
 #define LAPIDARY_JOIN_SYMBOL "lapidary_join"
 
 #endif

@@ -22,9 +22,9 @@ namespace lapidary::passes {
 
 namespace {
 
-constexpr size_t kMostGroups = 64;       // made again for one value
-constexpr int64_t kFlopsOfAByte = 4;     // what moving a byte takes of a machine's time, in flops
-constexpr int64_t kMostWorkAgain = 2;    // times all that is done once
+constexpr size_t kMostGroups = 64;     // made again for one value
+constexpr int64_t kFlopsOfAByte = 4;   // what moving a byte takes of a machine's time, in flops
+constexpr int64_t kMostWorkAgain = 2;  // times all that is done once
 
 // What making a value again for its readers behind the peak would take.
 struct Remake {
@@ -72,8 +72,8 @@ class Recomputation {
   int64_t work_of(const Op& group) {
     const auto found = work_.find(&group);
     if (found != work_.end()) return found->second;
-    const int64_t work = number(lowering::flops_of(module_, group)) +
-                         kFlopsOfAByte * number(lowering::bytes_of(module_, group));
+    const int64_t work =
+        number(lowering::flops_of(module_, group)) + kFlopsOfAByte * number(lowering::bytes_of(module_, group));
     return work_[&group] = work;
   }
 
@@ -176,14 +176,12 @@ class Recomputation {
     std::unordered_map<const Value*, Value*> again;
     for (Op* group : remake.groups) {
       std::vector<Value*> operands;
-      for (Value* operand : group->operands)
-        operands.push_back(again.contains(operand) ? again.at(operand) : operand);
+      for (Value* operand : group->operands) operands.push_back(again.contains(operand) ? again.at(operand) : operand);
       Op& copy = clone_op(module_, *group, operands, body_, reader.self);
       for (size_t i = 0; i < copy.results.size(); ++i) again[group->results[i].get()] = copy.results[i].get();
     }
     for (const Use& use : std::vector(remake.value->uses))
-      if (place_.contains(use.op) && place_.at(use.op) > peak)
-        use.op->set_operand(use.operand, again.at(remake.value));
+      if (place_.contains(use.op) && place_.at(use.op) > peak) use.op->set_operand(use.operand, again.at(remake.value));
   }
 
   Module& module_;

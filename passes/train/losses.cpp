@@ -1,6 +1,7 @@
 #include "passes/train/losses.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "ir/error.h"
 #include "ir/shape_rules.h"
@@ -26,6 +27,18 @@ Value* log_softmax(GraphBuilder& b, Value* x) {
     Value* total = in.reduce(OpKind::ReduceSum, power, {1}, true);
     return std::vector<Value*>{in.sub(centred, in.scalar_op(ScalarOp::Log, {total}))};
   })[0];
+}
+
+// The labels that count, looked up among the classes: one that is none of them ends the run, as an index does that is
+// out of range. (Negative ones would count from the end.)
+Value* known_classes(GraphBuilder& b, Value* labels, Value* counts, Dim classes) {
+  const Origin origin = std::exchange(b.origin, b.module.add_origin({"labels", "", 0}));
+  Value* none = b.dims_tensor({classes}, {});
+  Value* from_front = b.select(b.scalar_op(ScalarOp::Less, {labels, b.like(labels, 0)}), none, labels);
+  Value* place = b.select(counts, from_front, b.like(labels, 0));
+  Value* found = b.gather(b.iota(DType::I64, {classes}, 0), place, 0);
+  b.origin = origin;
+  return b.select(counts, found, labels);
 }
 
 // How many places have their greatest score at their label: of equal ones the first counts.
@@ -71,7 +84,7 @@ Loss classifier(GraphBuilder& b, const LossOptions& options, Value* log_probabil
     loss = b.add(b.mul(loss, b.like(loss, 1 - options.label_smoothing)),
                  b.mul(smooth, b.like(loss, options.label_smoothing)));
   }
-  return {loss, count_correct(b, log_probability, labels)};
+  return {loss, count_correct(b, log_probability, known_classes(b, labels, counts, shape[1]))};
 }
 
 // max(x, 0) - x·t + log(1 + e^-|x|), which never overflows; its own gradient rule is σ(x) - t.

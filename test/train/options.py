@@ -19,7 +19,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..")]
 import onnx  # noqa: E402
 import tally  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
-from product import Product  # noqa: E402
+from product import Product, ProductError  # noqa: E402
 
 STEPS, ROWS, FEATURES, HIDDEN, CLASSES = 5, 6, 5, 4, 3
 RNG = np.random.default_rng(0)
@@ -243,6 +243,14 @@ def main():
             y = forward({name: value.astype(np.float64) for name, value in PARAMETERS.items()}, X[0])
             yield "eval_step's loss", abs(float(found["loss"]) - cross_entropy(y, LABELS[0])) < 1e-6
             yield "eval_step counts who is right", int(found["correct"]) == int((y.argmax(1) == LABELS[0]).sum())
+            for label in (CLASSES, -1):
+                try:
+                    product.call("train_step", {"x": X[0], "labels": np.full_like(LABELS[0], label)})
+                    yield f"label {label} is refused", False
+                except ProductError as error:
+                    yield f"label {label} is refused: {error}", error.args[0] == 2 and "labels" in str(error)
+            product.call("train_step", {"x": X[0], "labels": np.full_like(LABELS[0], -100)})
+            yield "what is ignored need be no class", True
             yield "run gives what eval_step does", np.array_equal(product.call("run", {"x": X[0]})["y"], found["y"])
 
         groups = {"losses": losses, "weights": weighted, "optimisers": optimizers, "schedules": schedules, "options": others,

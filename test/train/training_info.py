@@ -152,6 +152,21 @@ def options_that_are_the_algorithm_s(build, folder):
     assert done.returncode == 2 and "--clip-norm" in done.stderr and "training_info" in done.stderr, (done.returncode, done.stderr)
 
 
+def trained_by_command(build, folder):
+    """Two epochs over the batches in their order, from the initialization."""
+    start = "i () => (float[3,2] w0) { w0 = Constant <value = float[3,2] {1, 2, 3, 4, 5, 6}> () }"
+    onnx.save(make_model(*MOMENTUM, start, "W=w0"), f"{folder}/model.onnx")
+    np.savez(f"{folder}/data.npz", x=X.reshape(-1, FEATURES), t=T.reshape(-1, 2))
+    done = subprocess.run([f"{build}/tools/lapidary", "train", "model.onnx", "--data", "data.npz", "--batch", str(ROWS), "--no-shuffle",
+                           "-o", "trained.onnx", "--log", "log.csv"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    losses, w, _ = expected(np.arange(1, 7, dtype=np.float32).reshape(3, 2), B, True)
+    logged = [float(line.split(",")[2]) for line in open(f"{folder}/log.csv").read().splitlines()[1:]]
+    assert np.allclose(logged, losses, rtol=1e-4), (logged, losses)
+    trained = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(f"{folder}/trained.onnx").graph.initializer}
+    assert np.allclose(trained["W"], w, rtol=1e-5, atol=1e-6)
+
+
 def refused(said, **changes):
     def case(build, folder):
         model = make_model(*SGD)
@@ -171,6 +186,7 @@ CASES = {
     "two algorithms": two_algorithms,
     "a loss of the caller's": a_loss_of_the_caller_s,
     "options that are the algorithm's": options_that_are_the_algorithm_s,
+    "by lapidary train": trained_by_command,
     "an update of no initializer": refused("names 'p', which is no initializer", update_binding="p=newW"),
     "an update by no value": refused("'rate' is to be 'nothing'", update_binding="rate=nothing"),
     "an update of another shape": refused("'rate' is to be 'newW'", update_binding="rate=newW"),
