@@ -29,7 +29,7 @@ struct ImportOptions {
 // Diagnostics' messages start with the file's name. Returns null exactly when diagnostics.failed().
 std::unique_ptr<Module> import_model(const std::string& path, const ImportOptions&, Diagnostics&);
 
-// Did `train_step` come of training_info, so that it moves the parameters itself?
+// Of a module as it was imported: did `train_step` come of training_info, so that it moves the parameters itself?
 bool trains_itself(const Module&);
 
 // The same for ONNX's text format (tests).

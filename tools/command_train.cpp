@@ -12,7 +12,6 @@
 
 #include "codegen/host/tables.h"
 #include "codegen/output_file.h"
-#include "frontend/import.h"
 #include "frontend/trained_model.h"
 #include "ir/error.h"
 #include "tools/commands.h"
@@ -107,7 +106,7 @@ int index_of(const std::vector<SlotInfo>& slots, const std::string& name) {
 LabelRange label_range(const Compiled& compiled, const Arguments& arguments, const std::vector<SlotInfo>& inputs,
                        const std::vector<SlotInfo>& outputs) {
   const train::TrainOptions& options = *arguments.compile.train;
-  if (options.loss == "none" || frontend::trains_itself(*compiled.module)) return {};
+  if (options.loss == "none" || compiled.trains_itself) return {};
   LabelRange range{inputs.back().name, {}, options.loss_options.ignore_index};
   const EntryPoint& run = entry_of(compiled.program, "run");
   const SlotInfo& scores =
@@ -120,7 +119,7 @@ LabelRange label_range(const Compiled& compiled, const Arguments& arguments, con
 // is trained, the loss is the first number that it gives as it trains, but not as it infers.
 void find_losses(const Compiled& compiled, const std::vector<SlotInfo>& outputs, TrainSettings& settings) {
   const EntryPoint& step = entry_of(compiled.program, "train_step");
-  if (!frontend::trains_itself(*compiled.module)) {
+  if (!compiled.trains_itself) {
     settings.loss_output = index_of(outputs, step.outputs[0].name);
     if (step.outputs.size() > 1) settings.correct_output = index_of(outputs, step.outputs[1].name);
     return;
@@ -264,7 +263,7 @@ void prepare(Prepared& made, Arguments& arguments, const Ranks& ranks) {
 
   const std::string symbol = codegen::c_identifier(stem(arguments.compile.model)),
                     library = made.folder.path() + "/" + symbol + ".so";
-  if (frontend::trains_itself(*made.compiled.module) && made.data.validation.data)
+  if (made.compiled.trains_itself && made.data.validation.data)
     throw Error(Fault::Usage, "--validation: how to evaluate, training_info does not say");
   write(made.compiled, arguments.compile, symbol, {.library = library});
   made.model = std::make_unique<LoadedModel>(library, symbol, arguments.compile.threads, RunLimits{}, ranks.reducer());

@@ -176,8 +176,8 @@ void timed(const CompileOptions& options, const char* what, Body body) {
   if (options.time_passes) fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, what);
 }
 // On a graph in which normalisations and the like have their names, whose gradients are better than their bodies'.
-void add_training(Module& module, const CompileOptions& options, const passes::Options& passes) {
-  if (frontend::trains_itself(module)) {
+void add_training(Module& module, bool trains_itself, const CompileOptions& options, const passes::Options& passes) {
+  if (trains_itself) {
     if (!options.train->asked.empty())
       throw Error(Fault::Usage,
                   fmt::format("{}: the model's training_info says how it is trained; --loss and --optimizer "
@@ -229,8 +229,9 @@ Compiled compile_graph(const CompileOptions& options) {
   result.module = import(options);
   passes.after_pass("import", std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
                     *result.module);
+  result.trains_itself = frontend::trains_itself(*result.module);
   about_model(options, [&] {
-    if (options.train) add_training(*result.module, options, passes);
+    if (options.train) add_training(*result.module, result.trains_itself, options, passes);
     passes::run_graph_passes(*result.module, passes);
   });
   return result;

@@ -50,6 +50,7 @@ void about_model(const CompileOptions& options, const Body& body) {
 // What a compile leaves; the module must outlive the program.
 struct Compiled {
   std::unique_ptr<Module> module;
+  bool trains_itself = false;  // as the model's training_info says
   Program program;
   Target target;
   std::vector<std::pair<Program, Target>> lower_levels;  // of --target=x86-64

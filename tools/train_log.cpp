@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cinttypes>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -35,10 +36,10 @@ double seconds_since(Clock::time_point then) { return std::chrono::duration<doub
 
 bool on_terminal() { return isatty(STDERR_FILENO) != 0; }
 
-std::string metrics(const char* name, const Tally& tally) {
+std::string metrics(const char* name, std::optional<double> loss, std::optional<double> accuracy) {
   std::string text;
-  if (const auto loss = tally.mean_loss()) text += fmt::format(", {}loss {:.6g}", name, *loss);
-  if (const auto accuracy = tally.accuracy()) text += fmt::format(", {}accuracy {:.4f}", name, *accuracy);
+  if (loss) text += fmt::format(", {}loss {:.6g}", name, *loss);
+  if (accuracy) text += fmt::format(", {}accuracy {:.4f}", name, *accuracy);
   return text;
 }
 
@@ -59,16 +60,51 @@ void write_file(const std::string& path, const std::string& text) {
 
 }  // namespace
 
-void TrainLog::resume(int64_t step) {
-  if (silent_) return;
-  for (const std::string& path : files_.logs) {
-    if (!path.ends_with(".csv")) continue;
-    std::ifstream file(path);
-    for (std::string line; std::getline(file, line);)
-      if (const long long found = std::strtoll(line.c_str(), nullptr, 10); found > 0 && found <= step)
-        earlier_ += line + "\n";
-    return;
+void TrainLog::read_csv(const std::string& path, int64_t last_step) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    StepRow row{};
+    char accuracy[32] = "";
+    const int fields = std::sscanf(line.c_str(), "%" SCNd64 ",%" SCNd64 ",%lf,%lf,%31s", &row.step, &row.epoch,
+                                   &row.loss, &row.learning_rate, accuracy);
+    if (fields < 4 || row.step > last_step) continue;
+    if (fields == 5) row.accuracy = std::strtod(accuracy, nullptr);
+    step_rows_.push_back(row);
   }
+}
+
+void TrainLog::read_json(const std::string& path, int64_t last_step) {
+  std::ifstream file(path);
+  const nlohmann::json log = nlohmann::json::parse(file, nullptr, false);
+  const auto number = [](const nlohmann::json& row, const char* key) {
+    const auto found = row.find(key);
+    return found != row.end() && found->is_number() ? std::optional<double>(*found) : std::nullopt;
+  };
+  const auto read = [&](const char* list, auto add) {
+    if (!log.is_object() || !log.contains(list)) return;
+    for (const auto& row : log[list])
+      if (const auto step = number(row, "step"); step && *step <= static_cast<double>(last_step))
+        add(row, static_cast<int64_t>(number(row, "epoch").value_or(0)), static_cast<int64_t>(*step));
+  };
+  read("steps", [&](const auto& row, int64_t epoch, int64_t step) {
+    step_rows_.push_back({step, epoch, number(row, "loss").value_or(NAN), number(row, "learning_rate").value_or(NAN),
+                          number(row, "accuracy")});
+  });
+  read("epochs", [&](const auto& row, int64_t epoch, int64_t step) {
+    epoch_rows_.push_back({epoch, step, number(row, "loss"), number(row, "accuracy"), number(row, "validation_loss"),
+                           number(row, "validation_accuracy")});
+  });
+}
+
+// A .json log has the epochs too.
+void TrainLog::resume(int64_t step) {
+  if (silent_ || files_.logs.empty()) return;
+  const auto is_json = [](const std::string& path) { return path.ends_with(".json"); };
+  const auto json = std::ranges::find_if(files_.logs, is_json);
+  if (json != files_.logs.end())
+    read_json(*json, step);
+  else
+    read_csv(files_.logs.front(), step);
 }
 
 void TrainLog::step(const StepRow& row, int64_t samples) {
@@ -98,7 +134,8 @@ void TrainLog::epoch(const EpochRow& row) {
   epoch_rows_.push_back(row);
   if (line_is_open_) fmt::print(stderr, "\r\x1b[K");
   line_is_open_ = false;
-  fmt::print("epoch {}/{}{}{}\n", row.epoch, epochs_, metrics("", row.train), metrics("validation ", row.validation));
+  fmt::print("epoch {}/{}{}{}\n", row.epoch, epochs_, metrics("", row.loss, row.accuracy),
+             metrics("validation ", row.validation_loss, row.validation_accuracy));
   std::fflush(stdout);
 }
 
@@ -109,7 +146,7 @@ void TrainLog::note(const std::string& line) {
 }
 
 std::string TrainLog::csv() const {
-  std::string text = kColumns + earlier_;
+  std::string text = kColumns;
   for (const StepRow& row : step_rows_)
     text += fmt::format("{},{},{},{:.7g},{}\n", row.step, row.epoch, row.loss, row.learning_rate,
                         row.accuracy ? fmt::format("{}", *row.accuracy) : "");
@@ -130,10 +167,10 @@ std::string TrainLog::json() const {
   for (const EpochRow& row : epoch_rows_)
     epochs.push_back({{"epoch", row.epoch},
                       {"step", row.step},
-                      {"loss", number(row.train.mean_loss())},
-                      {"accuracy", number(row.train.accuracy())},
-                      {"validation_loss", number(row.validation.mean_loss())},
-                      {"validation_accuracy", number(row.validation.accuracy())}});
+                      {"loss", number(row.loss)},
+                      {"accuracy", number(row.accuracy)},
+                      {"validation_loss", number(row.validation_loss)},
+                      {"validation_accuracy", number(row.validation_accuracy)}});
   return nlohmann::ordered_json{{"steps", steps}, {"epochs", epochs}}.dump(1) + "\n";
 }
 
@@ -144,8 +181,7 @@ void TrainLog::write() const {
   Curve loss{"loss", "train", {}}, validation{"validation loss", "validation", {}};
   for (const StepRow& row : step_rows_) loss.points.emplace_back(static_cast<double>(row.step), row.loss);
   for (const EpochRow& row : epoch_rows_)
-    if (const auto mean = row.validation.mean_loss())
-      validation.points.emplace_back(static_cast<double>(row.step), *mean);
+    if (row.validation_loss) validation.points.emplace_back(static_cast<double>(row.step), *row.validation_loss);
   write_file(files_.plot, curves_svg("step", "loss", {loss, validation}));
 }
 

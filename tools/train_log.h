@@ -28,7 +28,7 @@ struct StepRow {
 };
 struct EpochRow {
   int64_t epoch, step;  // steps done at its end
-  Tally train, validation;
+  std::optional<double> loss, accuracy, validation_loss, validation_accuracy;
 };
 
 class TrainLog {
@@ -40,7 +40,7 @@ class TrainLog {
   // silent: nothing is written or shown, as another process does it.
   TrainLog(Files files, int64_t steps, int64_t epochs, bool silent = false)
       : files_(std::move(files)), steps_(steps), epochs_(epochs), silent_(silent) {}
-  // Goes on behind the rows of steps before `step` that a .csv log holds.
+  // Goes on behind what the first of the logs holds of steps up to this one.
   void resume(int64_t step);
   void step(const StepRow&, int64_t samples);
   void epoch(const EpochRow&);
@@ -48,13 +48,14 @@ class TrainLog {
   void write() const;                  // the files; throws Error{Fault::File}
 
  private:
+  void read_csv(const std::string& path, int64_t last_step);
+  void read_json(const std::string& path, int64_t last_step);
   std::string csv() const;
   std::string json() const;
 
   Files files_;
   int64_t steps_, epochs_, samples_ = 0, first_ = -1;
   bool silent_;
-  std::string earlier_;  // rows of a .csv log
   std::vector<StepRow> step_rows_;
   std::vector<EpochRow> epoch_rows_;
   std::chrono::steady_clock::time_point begin_, shown_;

@@ -189,7 +189,8 @@ void TrainingRun::finish_epoch() {
     progress_.stale = *loss < progress_.best ? 0 : progress_.stale + 1;
     progress_.best = std::min(progress_.best, *loss);
   }
-  log_.epoch({progress_.position / steps_each(), progress_.position, progress_.epoch, validation});
+  log_.epoch({progress_.position / steps_each(), progress_.position, progress_.epoch.mean_loss(),
+              progress_.epoch.accuracy(), validation.mean_loss(), validation.accuracy()});
   log_.write();
   progress_.epoch = {};
 }

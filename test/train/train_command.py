@@ -239,9 +239,13 @@ class Checks:
             if name.startswith("point"):
                 os.remove(self.path(name))
 
+    @staticmethod
+    def log_files(name):
+        return "--log", name + ".csv", "--log", name + ".json", "--plot", name + ".svg"
+
     def unbroken(self):
         self.remove_points()
-        done = self.train(*self.RUN, "--log", "whole.csv", output="whole.onnx")
+        done = self.train(*self.RUN, *self.log_files("whole"), output="whole.onnx")
         assert done.returncode == 0, done.stderr
         return self.weights("whole.onnx"), done.stdout
 
@@ -249,11 +253,14 @@ class Checks:
         expected, said = self.unbroken()
         for epochs in (1, 3, 5):
             self.remove_points()
-            first = self.train(*self.RUN, "--log", "log.csv", "--epochs", epochs)
-            second = self.train(*self.RUN, "--log", "log.csv", "--resume")
+            first = self.train(*self.RUN, *self.log_files("log"), "--epochs", epochs)
+            second = self.train(*self.RUN, *self.log_files("log"), "--resume")
             yield f"after {epochs} of 6 epochs: the same bits: {second.stderr.strip()}", self.weights() == expected
             yield "the same lines", first.stdout.replace(f"/{epochs},", "/6,") + second.stdout == said
-            yield "the same log", open(self.path("log.csv")).read() == open(self.path("whole.csv")).read()
+            yield "the same logs and plot", all(open(self.path("log" + kind)).read() == open(self.path("whole" + kind)).read()
+                                                for kind in (".csv", ".json", ".svg"))
+            second = self.train(*self.RUN, *self.log_files("log")[:2], "--resume")
+            yield "the same .csv log alone", open(self.path("log.csv")).read() == open(self.path("whole.csv")).read()
         again = self.train(*self.RUN, "--resume")
         yield f"nothing is left to do: {again.stderr}", again.returncode == 0 and not again.stdout and self.weights() == expected
         for what, options in (("--seed", ("--seed", 6)), ("--batch", ("--batch", 8)), ("--shuffle", ("--no-shuffle",)),
