@@ -2,7 +2,7 @@
 // and the depth runs over taps and, innermost, the input's channels, which lie side by side in memory. Taps beyond the
 // border are masked, unless the input has a halo. Weights lie in the depth's order, a row for each output channel. Of a
 // dense input the depth runs over channels and then taps. Weights that are no constants are read where they lie.
-// Depthwise ones are in window.cpp, grouped and transposed ones plain.
+// Depthwise ones are in window.cpp, grouped and transposed ones in grouped_convolution.cpp.
 //
 // First layers have pixels of few channels. Where strides allow it the depth runs over accesses of 16 bytes of them in
 // place of single taps, and the weights have zeros for what lies there beside the taps. Example, 7 taps of pixels of 8
@@ -183,9 +183,9 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   const Value* x = conv.operand(0);
   if (form.group > 1 && lapidary::value_of(form.channels) && lapidary::value_of(form.outputs))
     return gpu::lower_depthwise(context, group, form);
+  if (form.transposed || form.group != 1) return gpu::lower_grouped_convolution(context, group, form);
   const bool taps_known = std::ranges::all_of(form.kernel, [](int64_t taps) { return taps > 0; });
-  if (form.transposed || form.group != 1 || x->producer || !taps_known || !results_follow(group, &conv))
-    return lower_plain(context, group);
+  if (x->producer || !taps_known || !results_follow(group, &conv)) return lower_plain(context, group);
   const Type& input = group.operand(x->index)->type;
   const bool channels_last = input.layout.blocked_axis == 1 && input.layout.last;
   if (input.layout.blocked_axis >= 0 && !(channels_last && lapidary::value_of(form.channels)))

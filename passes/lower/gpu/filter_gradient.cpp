@@ -7,6 +7,7 @@
 // Columns end with what lies side by side in x: its channels where they come last in memory, else the taps, as in dw.
 #include <algorithm>
 
+#include "passes/lower/gpu/group_coords.h"
 #include "passes/lower/gpu/product.h"
 #include "passes/lower/lanes.h"
 
@@ -25,8 +26,9 @@ struct FilterGradient {
   int spatial = op.operand(0)->type.rank() - 2;
   const std::vector<int64_t>&strides = op.params.integers("strides"), &dilations = op.params.integers("dilations");
   const std::vector<Dim>& pads = op.params.dims("pads");
-  Dim groups = module.dims.constant(op.params.integer("group"));
-  Dim group_channels = op.type().shape[1], group_outputs = module.dims.floordiv(op.type().shape[0], groups);
+  int64_t groups = op.params.integer("group");
+  Dim group_channels = op.type().shape[1],
+      group_outputs = module.dims.floordiv(op.type().shape[0], module.dims.constant(groups));
 
   std::vector<Dim> taps() const { return {op.type().shape.begin() + 2, op.type().shape.end()}; }
 
@@ -48,33 +50,23 @@ struct FilterGradient {
     return extents;
   }
 
-  // Of all groups.
-  Coord whole(GroupEmitter& emit, const Coord& part, Dim each, const Parts& batch) const {
-    if (value_of(groups) == 1) return part;
-    Coord flat = emit.flatten(part, each);
-    flat.digits[0].base = add(flat.digits[0].base, mul(base_of(emit, batch[0]), emit.builder.literal(each)));
-    flat.digits[0].extent = nullptr;
-    return flat;
-  }
-  static Expr base_of(GroupEmitter& emit, const Coord& coord) { return emit.flatten(coord, nullptr).digits[0].base; }
-
   Coords gradient_at(GroupEmitter& emit, const Parts& batch, const Parts& row, const Parts& depth) const {
     Coords coords;
-    coords.axes = {depth[0], whole(emit, row[0], group_outputs, batch)};
+    coords.axes = {depth[0], of_all_groups(emit, batch[0], row[0], group_outputs, groups)};
     coords.axes.insert(coords.axes.end(), depth.begin() + 1, depth.end());
     return coords;
   }
 
   Coords input_at(GroupEmitter& emit, const Parts& batch, const Parts& depth, const Parts& column) const {
     Coords coords;
-    coords.axes = {depth[0], whole(emit, channel(column), group_channels, batch)};
+    coords.axes = {depth[0], of_all_groups(emit, batch[0], channel(column), group_channels, groups)};
     for (int axis = 0; axis < spatial; ++axis) {
       const Dim lo = pads[axis], hi = pads[spatial + axis];
       const Expr pixel = mul(base_of(emit, depth[1 + axis]), integer(strides[axis])),
                  offset = mul(base_of(emit, tap(column, axis)), integer(dilations[axis]));
       const Coord place = at(sub(add(pixel, offset), emit.builder.literal(lo)));
       coords.axes.push_back(place);
-      if (value_of(lo) == 0 && value_of(hi) == 0) continue;
+      if (lapidary::value_of(lo) == 0 && lapidary::value_of(hi) == 0) continue;
       const Expr extent = emit.builder.literal(op.operand(0)->type.shape[2 + axis]);
       coords.guard = both(coords.guard, in_range(place, integer(0), extent, 1));
     }
@@ -83,13 +75,10 @@ struct FilterGradient {
 
   Coords result_at(GroupEmitter& emit, const Parts& batch, const Parts& row, const Parts& column) const {
     Coords coords;
-    coords.axes = {whole(emit, row[0], group_outputs, batch), channel(column)};
+    coords.axes = {of_all_groups(emit, batch[0], row[0], group_outputs, groups), channel(column)};
     for (int axis = 0; axis < spatial; ++axis) coords.axes.push_back(tap(column, axis));
     return coords;
   }
-
- private:
-  static std::optional<int64_t> value_of(Dim dim) { return lapidary::value_of(dim); }
 };
 
 }  // namespace
@@ -105,7 +94,7 @@ LoweredGroup lower_filter_gradient(Context& context, const Op& group) {
   product.anchor = &op;
   product.a = op.operand(1);
   product.b = x;
-  product.batch = {gradient.groups};
+  product.batch = {context.module.dims.constant(gradient.groups)};
   product.rows.extents = {gradient.group_outputs};
   product.columns.extents = gradient.columns();
   product.depth.extents = gradient.depth();

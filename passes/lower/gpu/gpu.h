@@ -19,7 +19,8 @@ LoweredStep map_step(Context&, const Op& group, const std::string& family, const
 
 LoweredGroup lower_contraction(Context&, const Op& group);
 LoweredGroup lower_convolution(Context&, const Op& group);
-LoweredGroup lower_depthwise(Context&, const Op& group, const ConvForm&);
+LoweredGroup lower_depthwise(Context&, const Op& group, const ConvForm&);  // and other groups
+LoweredGroup lower_grouped_convolution(Context&, const Op& group, const ConvForm&);
 LoweredGroup lower_pool(Context&, const Op& group);
 LoweredGroup lower_reduction(Context&, const Op& group);
 LoweredGroup lower_attention(Context&, const Op& group);

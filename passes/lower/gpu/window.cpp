@@ -341,7 +341,7 @@ LoweredGroup lower_depthwise(Context& context, const Op& group, const ConvForm& 
   const DType dtype = conv.operand(0)->type.dtype;
   const bool taken = !form.transposed && form.weight && form.group_channels() == 1 && form.group_outputs() == 1 &&
                      is_float(dtype) && dtype != DType::F64 && conv.params.integer_or("fill", 0) == 0;
-  if (!taken) return lower_plain(context, group);
+  if (!taken) return gpu::lower_grouped_convolution(context, group, form);
   const int lanes = 128 / bit_width(dtype);
   Window window{form.kernel, form.strides, form.dilations, form.pads};
   window.ends_inside = ends_inside(context.module.dims, conv, window);
