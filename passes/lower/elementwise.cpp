@@ -119,11 +119,15 @@ LoweredGroup lower_elementwise(Context& context, const Op& group) {
   return lowered;
 }
 
-LoweredGroup lower_plain(Context& context, const Op& group) {
+LoweredGroup lower_elements(Context& context, const Op& group, const std::string& family) {
   LoweredGroup lowered;
   for (uint32_t i = 0; i < group.results.size(); ++i)
-    lowered.steps.push_back(results_together(context, group, "plain", {i}));
+    lowered.steps.push_back(results_together(context, group, family, {i}));
   return lowered;
+}
+
+LoweredGroup lower_plain(Context& context, const Op& group) {
+  return lower_elements(context, group, std::string(loops::kPlain));
 }
 
 }  // namespace lapidary::lowering

@@ -14,7 +14,7 @@ const FamilyEntry* find_family(std::string_view name) {
       {"conv", lower_convolution, gpu::lower_convolution, false},
       {"filter_gradient", lower_filter_gradient, gpu::lower_filter_gradient, false},
       {"pool", lower_pool, gpu::lower_pool, false},
-      {"pool_gradient", lower_pool_gradient, lower_plain, false},
+      {"pool_gradient", lower_pool_gradient, gpu::lower_pool_gradient, false},
       {"attention", lower_attention, gpu::lower_attention, true},
       {"recurrent", lower_recurrent, gpu::lower_recurrent, true},
       {"packed", lower_packed, gpu::lower_packed, true},

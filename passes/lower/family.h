@@ -28,6 +28,8 @@ const FamilyEntry* find_family(std::string_view name);  // null when there is no
 LoweredGroup lower_elementwise(Context&, const Op& group);
 LoweredGroup lower_reduction(Context&, const Op& group);
 LoweredGroup lower_plain(Context&, const Op& group);
+// Each result by itself, whatever it takes to compute an element of it: what lower_plain does, under a family's name.
+LoweredGroup lower_elements(Context&, const Op& group, const std::string& family);
 LoweredGroup lower_positions(Context&, const Op& group);
 LoweredGroup lower_suppress(Context&, const Op& group);
 LoweredGroup lower_contraction(Context&, const Op& group);

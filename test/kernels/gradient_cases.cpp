@@ -168,7 +168,8 @@ std::vector<KernelCase> pool_gradient_cases() {
                .kernel = blocked && std::string(pool.name) != "large" ? "pool_gradient gather" : "",
                .build = build,
                .values = {{{"N", 0}}, {{"N", 1}}, {{"N", 3}}},
-               .tolerance = 1e-5});
+               .tolerance = 1e-5,
+               .gpu_kernel = "pool_gradient lanes="});
         }
   return cases;
 }

@@ -22,6 +22,7 @@ LoweredGroup lower_convolution(Context&, const Op& group);
 LoweredGroup lower_depthwise(Context&, const Op& group, const ConvForm&);  // and other groups
 LoweredGroup lower_grouped_convolution(Context&, const Op& group, const ConvForm&);
 LoweredGroup lower_pool(Context&, const Op& group);
+LoweredGroup lower_pool_gradient(Context&, const Op& group);
 LoweredGroup lower_reduction(Context&, const Op& group);
 LoweredGroup lower_attention(Context&, const Op& group);
 LoweredGroup lower_filter_gradient(Context&, const Op& group);

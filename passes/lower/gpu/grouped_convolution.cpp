@@ -75,8 +75,7 @@ struct GroupedConvolution {
     const Expr ahead = add(base_of(emit, batch[static_cast<size_t>(1 + axis)]), pad);
     const Expr tap = add(mod(ahead, stride), mul(step, stride));
     const bool all = form.kernel[axis] % form.strides[axis] == 0;
-    return {sub(add(pixel, floordiv(ahead, stride)), step), tap,
-            all ? nullptr : less(tap, integer(form.kernel[axis]))};
+    return {sub(add(pixel, floordiv(ahead, stride)), step), tap, all ? nullptr : less(tap, integer(form.kernel[axis]))};
   }
 
   const Coord& channel(const Parts& depth) const { return channels_last ? depth.back() : depth[0]; }
@@ -96,7 +95,8 @@ struct GroupedConvolution {
     return coords;
   }
   bool reaches_out(int axis) const {
-    const bool unpadded = lapidary::value_of(form.pads[axis]) == 0 && lapidary::value_of(form.pads[form.spatial + axis]) == 0;
+    const bool unpadded =
+        lapidary::value_of(form.pads[axis]) == 0 && lapidary::value_of(form.pads[form.spatial + axis]) == 0;
     return !unpadded || (form.transposed && (taps(axis) > 1 || phases(axis) != form.strides[axis] ||
                                              form.conv->params.integers("output_padding")[axis] != 0));
   }

@@ -363,4 +363,10 @@ LoweredGroup lower_pool(Context& context, const Op& group) {
   return step_or_plain(context, group, window);
 }
 
+// An element of the gradient gathers from the windows that took it, and one of the taps looks at its window: threads
+// have nothing to share but what the caches hold.
+LoweredGroup lower_pool_gradient(Context& context, const Op& group) {
+  return lower_elements(context, group, "pool_gradient");
+}
+
 }  // namespace lapidary::lowering::gpu
