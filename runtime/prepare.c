@@ -71,16 +71,13 @@ static lpd_status compute_dims(lpd_instance *instance, uint32_t entry) {
   if (status) return status;
   if (lpd_evaluate_dims(model->dims, model->dim_count, model->constants, instance->dims))
     return lpd_fail(instance, LPD_LIMIT, "a size overflows for these input shapes");
-  if (!takes_inputs(model, &model->entries[entry])) {
-    ++instance->dims_version;
-    return LPD_OK;
-  }
-  if ((status = check_input_extents(instance))) return status;
-  for (uint32_t i = 0; i < model->check_count; ++i)
+  const int decides = takes_inputs(model, &model->entries[entry]);
+  if (decides && (status = check_input_extents(instance))) return status;
+  for (uint32_t i = 0; decides && i < model->check_count; ++i)
     if (instance->dims[model->checks[i].slot] == 0)
       return lpd_fail(instance, LPD_WRONG_INPUT, "%.400s", model->checks[i].message);
   if ((status = fill_output_extents(instance))) return status;
-  instance->dims_known = 1;
+  instance->dims_known = decides || model->symbol_count == 0;
   ++instance->dims_version;
   return LPD_OK;
 }
