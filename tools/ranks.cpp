@@ -29,7 +29,8 @@ lapidary_reducer_library join(const std::string& given) {
   auto* function = reinterpret_cast<lapidary_join_function*>(dlsym(handle, LAPIDARY_JOIN_SYMBOL));
   if (!function) throw Error(Fault::File, fmt::format("the reducer '{}' has no {}", name, LAPIDARY_JOIN_SYMBOL));
   lapidary_reducer_library library = {};
-  if (const char* wrong = function(&library)) throw Error(Fault::File, fmt::format("the reducer '{}': {}", name, wrong));
+  if (const char* wrong = function(&library))
+    throw Error(Fault::File, fmt::format("the reducer '{}': {}", name, wrong));
   if (library.version != LAPIDARY_REDUCER_VERSION)
     throw Error(Fault::File, fmt::format("the reducer '{}' is of version {}, expected {}", name, library.version,
                                          LAPIDARY_REDUCER_VERSION));
@@ -67,6 +68,19 @@ int Ranks::run(const std::function<int()>& work) {
     end_all("out of memory", Fault::File);
   } catch (const std::exception& error) { end_all(error.what(), Fault::Internal); }
   LPD_UNREACHABLE("ranks that were ended go on");
+}
+
+InstanceOptions Ranks::instance_options(bool for_device, std::string& note) {
+  if (!library_) return {};
+  if (!for_device) return {.reducer = &library_->reducer};
+  const char* none = "the reducer knows no devices";
+  lpd_reducer reducer = {};
+  if (library_->on_device) none = library_->on_device(library_->reducer.self, library_->local_rank, &reducer);
+  if (none)
+    note = fmt::format("note: {}: gradients are summed in the host's memory", none);
+  else
+    on_device_ = reducer;
+  return {.cuda_device = library_->local_rank, .reducer = none ? &library_->reducer : &*on_device_};
 }
 
 Ranks::Share Ranks::share_of(int64_t all) const {
