@@ -115,7 +115,8 @@ typedef struct {
                                             HOST_CALL: its integers */
   uint32_t first_formula, formula_count; /* into integer_slots: what is evaluated then, in order */
   uint32_t first_check, check_count;     /* into checks: what must hold then */
-  uint32_t first_bytes, unused; /* into integer_slots; HOST_CALL, where kernels run on a device: bytes of each buffer */
+  uint32_t first_bytes; /* into integer_slots; HOST_CALL, where kernels run on a device: bytes of each buffer */
+  uint32_t reduces;     /* HOST_CALL: starts or finishes a sum over ranks, of which only one buffer is told */
 } lpd_host_step;
 
 typedef struct {

@@ -87,8 +87,9 @@ static lpd_instance *carve_instance(lpd_carver *c, const lpd_model *model) {
   return instance;
 }
 
-static int is_reducer(const lpd_reducer *reducer) {
-  return reducer->start && reducer->finish && reducer->rank >= 0 && reducer->rank < reducer->ranks;
+static int is_reducer(const lpd_model *model, const lpd_reducer *reducer) {
+  return model->reduction_count > 0 && reducer->start && reducer->finish && reducer->rank >= 0 &&
+         reducer->rank < reducer->ranks && (!reducer->on_device || model->driver) && !reducer->reserved;
 }
 
 static lpd_status check_options(const lpd_model *model, const lpd_options *options) {
@@ -99,7 +100,7 @@ static lpd_status check_options(const lpd_model *model, const lpd_options *optio
   if (executor && (!executor->run || executor->threads < 1 || executor->threads > LPD_MAX_THREADS))
     return LPD_INVALID_ARGUMENT;
   if (options->alloc && (!options->alloc->alloc || !options->alloc->free)) return LPD_INVALID_ARGUMENT;
-  if (options->reducer && (model->reduction_count == 0 || !is_reducer(options->reducer))) return LPD_INVALID_ARGUMENT;
+  if (options->reducer && !is_reducer(model, options->reducer)) return LPD_INVALID_ARGUMENT;
   return LPD_OK;
 }
 

@@ -88,6 +88,10 @@ typedef struct {
 typedef struct {
   void *self;
   int32_t rank, ranks;
+  int32_t
+      on_device; /* nonzero, for products for CUDA alone: data is in the memory of the instance's device, which is done
+                    with it at the start, and goes on when finish returns; 0: in the host's, where copies are made */
+  int32_t reserved; /* 0 */
   int (*start)(void *self, void *data, int64_t count, uint8_t dtype);
   int (*finish)(void *self, void *data);
 } lpd_reducer;

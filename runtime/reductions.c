@@ -14,9 +14,12 @@ static int64_t bytes_of(const lpd_call *call) {
   return call->integers[0] * (lpd_type_bits((uint32_t)call->integers[1]) / 8);
 }
 
-/* Where the reducer finds it; on a device operands are copies that do not outlive the call. */
+/* Is what kernels see elsewhere than what the reducer does? */
+static int is_copied(const lpd_instance *instance) { return instance->driver && !instance->reducer.on_device; }
+
+/* Where the reducer finds it: operands that are copies of a device's do not outlive the call. */
 static void *in_flight(const lpd_call *call) {
-  return call->instance->driver ? call->instance->flights[call->integers[2]].data : call->operands[0];
+  return is_copied(call->instance) ? call->instance->flights[call->integers[2]].data : call->operands[0];
 }
 
 /* Integers: elements, code of their type, number. */
@@ -24,7 +27,7 @@ lpd_status lpd_start_reduction(const lpd_call *call) {
   lpd_instance *instance = call->instance;
   const lpd_reducer *reducer = &instance->reducer;
   if (!reducer->start) return LPD_OK;
-  if (instance->driver) {
+  if (is_copied(instance)) {
     lpd_block *copy = &instance->flights[call->integers[2]];
     const lpd_status status = lpd_grow(instance, copy, LPD_ON_HOST, bytes_of(call), 0, "gradients");
     if (status) return status;
@@ -40,7 +43,7 @@ lpd_status lpd_finish_reduction(const lpd_call *call) {
   const lpd_reducer *reducer = &instance->reducer;
   if (!reducer->start) return LPD_OK;
   if (reducer->finish(reducer->self, in_flight(call))) return failed(call, "finishing");
-  if (instance->driver) memcpy(call->operands[0], in_flight(call), (size_t)bytes_of(call));
+  if (is_copied(instance)) memcpy(call->operands[0], in_flight(call), (size_t)bytes_of(call));
   return LPD_OK;
 }
 

@@ -136,8 +136,23 @@ static int64_t operand_bytes(const lpd_instance *instance, const lpd_host_step *
   return instance->driver ? instance->dims[instance->model->integer_slots[host->first_bytes + operand]] : 0;
 }
 
+/* What a reducer works on in the device's memory. */
+static lpd_status reduce_on_device(lpd_instance *instance, const lpd_step *step, const lpd_host_step *host) {
+  const lpd_model *model = instance->model;
+  void *data = lpd_address(instance, &model->buffer_refs[step->first_buffer + 1]);
+  lpd_status status = settle(instance, -1);
+  if (!status) status = check_flags(instance);
+  if (status) return status;
+  int64_t integers[LPD_MOST_ARGUMENTS];
+  for (uint32_t i = 0; i < host->element_count; ++i)
+    integers[i] = instance->dims[model->integer_slots[host->first_element + i]];
+  const lpd_call call = {instance, step->origin, NULL, &data, integers};
+  return model->functions[host->target](&call);
+}
+
 /* The last operand is the result. */
 static lpd_status host_call(lpd_instance *instance, const lpd_step *step, const lpd_host_step *host) {
+  if (host->reduces && instance->reducer.on_device) return reduce_on_device(instance, step, host);
   const lpd_model *model = instance->model;
   const lpd_buffer_ref *refs = &model->buffer_refs[step->first_buffer];
   const uint32_t last = step->buffer_count - 1;

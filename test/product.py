@@ -42,7 +42,8 @@ class Options(c.Structure):
 
 class Reducer(c.Structure):
     START, FINISH = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p, c.c_int64, c.c_uint8), c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_void_p)
-    _fields_ = [("self", c.c_void_p), ("rank", c.c_int32), ("ranks", c.c_int32), ("start", START), ("finish", FINISH)]
+    _fields_ = [("self", c.c_void_p), ("rank", c.c_int32), ("ranks", c.c_int32), ("on_device", c.c_int32), ("reserved", c.c_int32),
+                ("start", START), ("finish", FINISH)]
 
 
 class StepProfile(c.Structure):

@@ -247,6 +247,7 @@ struct Prepared {
   Compiled compiled;
   Data data;
   TemporaryFolder folder;
+  std::string library, symbol;
   std::unique_ptr<LoadedModel> model;
 };
 
@@ -261,12 +262,11 @@ void prepare(Prepared& made, Arguments& arguments, const Ranks& ranks) {
   settle_batch(inputs, range, ranks.count(), arguments);
   read_data(made.data, arguments, inputs, range);
 
-  const std::string symbol = codegen::c_identifier(stem(arguments.compile.model)),
-                    library = made.folder.path() + "/" + symbol + ".so";
   if (made.compiled.trains_itself && made.data.validation.data)
     throw Error(Fault::Usage, "--validation: how to evaluate, training_info does not say");
-  write(made.compiled, arguments.compile, symbol, {.library = library});
-  made.model = std::make_unique<LoadedModel>(library, symbol, arguments.compile.threads, RunLimits{}, ranks.reducer());
+  made.symbol = codegen::c_identifier(stem(arguments.compile.model));
+  made.library = made.folder.path() + "/" + made.symbol + ".so";
+  write(made.compiled, arguments.compile, made.symbol, {.library = made.library});
 
   TrainSettings& settings = arguments.settings;
   find_losses(made.compiled, outputs, settings);
@@ -274,17 +274,24 @@ void prepare(Prepared& made, Arguments& arguments, const Ranks& ranks) {
     return train::schedule_factor(updates.schedule, done / updates.accumulate);
   };
   settings.interrupted = &interrupted;
-  if (const int initialize = made.model->entry("initialize"); initialize >= 0) made.model->run(initialize);
 }
 
-int train(Arguments& arguments, const Ranks& ranks) {
+int train(Arguments& arguments, Ranks& ranks) {
   if (!ranks.is_first()) arguments.compile.quiet = true;
   Prepared made;
   ranks.together([&] { prepare(made, arguments, ranks); });
+  std::string why_on_host;
+  const InstanceOptions instance = ranks.instance_options(made.compiled.target.is_gpu(), why_on_host);
+  ranks.together([&] {
+    made.model =
+        std::make_unique<LoadedModel>(made.library, made.symbol, arguments.compile.threads, RunLimits{}, instance);
+    if (const int initialize = made.model->entry("initialize"); initialize >= 0) made.model->run(initialize);
+  });
   const TrainSettings& settings = arguments.settings;
   const Data& data = made.data;
   const int64_t steps = settings.epochs * TrainingRun::steps_per_epoch(settings, std::ssize(data.train.rows));
   TrainLog log(arguments.files, steps, settings.epochs, !ranks.is_first());
+  if (!why_on_host.empty() && !arguments.compile.quiet) log.note(why_on_host);
   catch_interrupts();
   TrainingRun training(*made.model, ranks, data.train, data.validation, settings, log);
   const TrainEnd end = training.run();
@@ -302,7 +309,8 @@ int train(Arguments& arguments, const Ranks& ranks) {
 int run(Arguments& arguments) {
   if (!arguments.compile.train->data_parallel) {
     if (!arguments.reducer.empty()) throw Error(Fault::Usage, "--reducer needs --data-parallel");
-    return train(arguments, Ranks());
+    Ranks alone;
+    return train(arguments, alone);
   }
   Ranks ranks(arguments.reducer);
   return ranks.run([&] { return train(arguments, ranks); });

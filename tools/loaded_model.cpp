@@ -76,7 +76,7 @@ SlotInfo slot_info(const lpd_tensor_info& info) {
 }  // namespace
 
 LoadedModel::LoadedModel(const std::string& library, const std::string& symbol_name, int threads,
-                         const RunLimits& limits, const lpd_reducer* reducer)
+                         const RunLimits& limits, const InstanceOptions& instance)
     : symbol_(symbol_name) {
   handle_ = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle_) throw Error(Fault::File, fmt::format("the library cannot be opened: {}", dlerror()));
@@ -85,7 +85,8 @@ LoadedModel::LoadedModel(const std::string& library, const std::string& symbol_n
   options.threads = threads;
   options.max_bytes = limits.max_bytes;
   options.max_loop = limits.max_loop;
-  options.reducer = reducer;
+  options.cuda_device = instance.cuda_device;
+  options.reducer = instance.reducer;
   if (const char* feature = symbol<const char* (*)()>("missing_cpu_feature")())
     throw Error(Fault::Unsupported, fmt::format("this CPU has no {}, which the target's code needs", feature));
   if (threads > LPD_MAX_THREADS)

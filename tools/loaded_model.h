@@ -39,11 +39,17 @@ struct RunLimits {
   int64_t max_bytes = 0, max_loop = 0;
 };
 
+// Where an instance runs, and with whom.
+struct InstanceOptions {
+  int cuda_device = 0;
+  const lpd_reducer* reducer = nullptr;
+};
+
 class LoadedModel {
  public:
   // Opens `library` and creates one instance; throws Error{Fault::File} or the status the product gives.
   LoadedModel(const std::string& library, const std::string& symbol, int threads, const RunLimits& = {},
-              const lpd_reducer* = nullptr);
+              const InstanceOptions& = {});
   ~LoadedModel();
   LoadedModel(const LoadedModel&) = delete;
   LoadedModel& operator=(const LoadedModel&) = delete;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "tools/reducer_library.h"
+#include "tools/nccl_reducer.h"
 
 enum { kEager = 2000, kNanoseconds = 20000, kMostElements = 1 << 28 };
 
@@ -125,6 +125,34 @@ static int finish(void* self, void* data) {
   return failed;
 }
 
+static int local_rank(void) {
+  MPI_Comm here;
+  int rank = 0;
+  if (MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here)) return 0;
+  MPI_Comm_rank(here, &rank);
+  MPI_Comm_free(&here);
+  return rank;
+}
+
+static const char* wrong_anywhere(const char* wrong) {
+  int failed = wrong != NULL, failures = 0;
+  MPI_Allreduce(&failed, &failures, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+  return wrong || !failures ? wrong : "another rank has no NCCL";
+}
+
+/* All have NCCL, or none uses it. */
+static const char* on_device(void* self, int device, lpd_reducer* reducer) {
+  (void)self;
+  lapidary_nccl_id id = {{0}};
+  int rank = 0, ranks = 1;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+  const char* wrong = lapidary_nccl_open(rank == 0 ? &id : NULL);
+  if ((wrong = wrong_anywhere(wrong))) return wrong;
+  MPI_Bcast(&id, sizeof id, MPI_BYTE, 0, MPI_COMM_WORLD);
+  return wrong_anywhere(lapidary_nccl_join(&id, device, rank, ranks, reducer));
+}
+
 static void leave(void* self) {
   queue* q = self;
   pthread_mutex_lock(&q->lock);
@@ -132,6 +160,7 @@ static void leave(void* self) {
   pthread_cond_broadcast(&q->changed);
   pthread_mutex_unlock(&q->lock);
   pthread_join(q->thread, NULL);
+  lapidary_nccl_leave();
   MPI_Finalize();
 }
 
@@ -150,7 +179,11 @@ const char* lapidary_join(lapidary_reducer_library* library) {
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &ranks);
   if (pthread_create(&the_queue.thread, NULL, work, &the_queue)) return "no thread for sums";
-  *library =
-      (lapidary_reducer_library){LAPIDARY_REDUCER_VERSION, {&the_queue, rank, ranks, start, finish}, leave, end_all};
+  *library = (lapidary_reducer_library){.version = LAPIDARY_REDUCER_VERSION,
+                                        .reducer = {&the_queue, rank, ranks, 0, 0, start, finish},
+                                        .local_rank = local_rank(),
+                                        .on_device = on_device,
+                                        .leave = leave,
+                                        .abort = end_all};
   return NULL;
 }

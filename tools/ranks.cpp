@@ -70,6 +70,19 @@ int Ranks::run(const std::function<int()>& work) {
   LPD_UNREACHABLE("ranks that were ended go on");
 }
 
+InstanceOptions Ranks::instance_options(bool for_device, std::string& note) {
+  if (!library_) return {};
+  if (!for_device) return {.reducer = &library_->reducer};
+  const char* none = "the reducer knows no devices";
+  lpd_reducer reducer = {};
+  if (library_->on_device) none = library_->on_device(library_->reducer.self, library_->local_rank, &reducer);
+  if (none)
+    note = fmt::format("note: {}: gradients are summed in the host's memory", none);
+  else
+    on_device_ = reducer;
+  return {.cuda_device = library_->local_rank, .reducer = none ? &library_->reducer : &*on_device_};
+}
+
 Ranks::Share Ranks::share_of(int64_t all) const {
   const int64_t each = all / count(), left = all % count();
   return {each * rank() + std::min(rank(), left), each + (rank() < left)};

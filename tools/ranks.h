@@ -25,7 +25,9 @@ class Ranks {
 
   int64_t count() const { return library_ ? library_->reducer.ranks : 1; }
   bool is_first() const { return rank() == 0; }
-  const lpd_reducer* reducer() const { return library_ ? &library_->reducer : nullptr; }
+  // Of a model's instance, for a device of its own or for the host; in `note`, why a device's memory is summed in the
+  // host's. All ranks at once.
+  InstanceOptions instance_options(bool for_device, std::string& note);
 
   // Does the work of every rank, and gives the exit code; work of ranks that failed together ends quietly but on one.
   int run(const std::function<int()>& work);
@@ -53,6 +55,7 @@ class Ranks {
   void sum(std::vector<int64_t>&) const;
 
   std::optional<lapidary_reducer_library> library_;
+  std::optional<lpd_reducer> on_device_;
 };
 
 }  // namespace lapidary::tools

@@ -9,6 +9,7 @@
 #include "codegen/host/dim_table.h"
 #include "codegen/host/object_file.h"
 #include "ir/error.h"
+#include "ir/host_functions.h"
 
 namespace lapidary::codegen::host {
 namespace {
@@ -222,6 +223,7 @@ void TableBuilder::add_host_step(const Step& step) {
   result.dtype = static_cast<uint32_t>(step.dtype);
   if (step.kind == StepKind::HostCall) {
     result.target = function_index("lpd_" + step.call->params.text("function"));
+    result.reduces = works_in_place(step.call->params.text("function"));
     if (step.call->params.text("function") == "start_reduction")
       reductions_ = std::max(reductions_, static_cast<uint32_t>(*value_of(step.integers[2])) + 1);
     result.element_count = static_cast<uint32_t>(step.integers.size());

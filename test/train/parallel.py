@@ -23,8 +23,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, os.path.join(HERE, ".."), os.path.join(HERE, "..", "cuda")]
+sys.path[:0] = [HERE, os.path.join(HERE, ".."), os.path.join(HERE, "..", "cuda"), os.path.join(HERE, "..", "zoo")]
 import emulate  # noqa: E402
+import reference  # noqa: E402
 import small  # noqa: E402
 import tally  # noqa: E402
 from product import DTYPES, Product, ProductError, Reducer  # noqa: E402
@@ -133,15 +134,15 @@ def normed_model(path):
 
 class Checks:
     def __init__(self, build, folder):
-        self.build, self.folder, self.count = build, folder, 0
+        self.build, self.folder, self.count = os.path.abspath(build), folder, 0
         self.model = small.model(os.path.join(folder, "small.onnx"))
-        self.program = os.path.join(os.path.abspath(build), "tools", "lapidary")
+        self.program = os.path.join(self.build, "tools", "lapidary")
         self.data = self.save("data.npz", *small.data(100))
 
     def groups(self):
         return [("shares", self.shares), ("options", self.options), ("order", self.order), ("dropout", self.dropout), ("failures", self.failures),
-                ("CUDA", self.cuda), ("mpirun", self.same_under_mpirun), ("batch normalisation", self.statistics), ("going on", self.resume),
-                ("errors", self.errors), ("breaking off", self.breaking_off)]
+                ("models", self.models), ("CUDA", self.cuda), ("mpirun", self.same_under_mpirun), ("batch normalisation", self.statistics), ("going on", self.resume),
+                ("devices", self.devices), ("errors", self.errors), ("breaking off", self.breaking_off)]
 
     def library(self, *options, model=None):
         self.count += 1
@@ -211,6 +212,21 @@ class Checks:
             found = at_once([lambda p=p: float(p.call("eval_step", {"x": both})["loss"]) for p in products])
             yield f"a loss of the model's own is a mean over samples: {found}", found == [16, 16]
 
+    def models(self):
+        """Two ranks with one and the same batch do what one does, to the bit: twice a sum, over twice the count."""
+        for name in ("cnn_digits", "transformer"):
+            model = reference.model_of(name, self.folder)
+            x, labels = reference.batch(name, 0)
+
+            def losses(product):
+                return [float(product.call("train_step", {product.inputs[0][0]: x, "labels": labels})["loss"]) for _ in range(2)]
+            ranks, library = Ranks(2), self.library("--data-parallel", "--bucket-bytes", 100000, model=model)
+            with Product(self.library(model=model), threads=1) as alone, self.instances([library] * 2, ranks) as products:
+                expected, found = losses(alone), at_once([lambda p=p: losses(p) for p in products])
+                same = all(np.array_equal(alone.state(name), p.state(name)) for p in products for name in alone.states)
+                sums = sum(event == "start" for event, _ in ranks.events[0]) // 2
+            yield f"{name}, {sums} sums a step: {found[0]}", found == [expected] * 2 and same and sums > 4
+
     def failures(self):
         def status(action):
             try:
@@ -223,6 +239,9 @@ class Checks:
         wrong = Ranks(1).reducer(0)
         wrong.rank = 1
         yield "rank 1 of 1", status(lambda: Product(parallel, reducer=wrong))[0] == 1
+        wrong = Ranks(1).reducer(0)
+        wrong.on_device = 1
+        yield "one on a device for a product without", status(lambda: Product(parallel, reducer=wrong))[0] == 1
         x, labels = batch(0, "softmax_cross_entropy")
         for what in ("start", "finish"):
             failing = Ranks(1).reducer(0)
@@ -269,9 +288,9 @@ class Checks:
     def mpirun(ranks):
         return ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)]
 
-    def together(self, output, *options, ranks=2, **files):
+    def together(self, output, *options, ranks=2, environment=None, **files):
         return subprocess.run([*self.mpirun(ranks), *self.arguments(output, "--data-parallel", "--bucket-bytes", 64, *options, **files)],
-                              capture_output=True, text=True, timeout=120, cwd=self.folder)
+                              capture_output=True, text=True, timeout=120, cwd=self.folder, env=dict(os.environ, **(environment or {})))
 
     def losses(self, name):
         with open(self.path(name)) as file:
@@ -335,6 +354,23 @@ class Checks:
             open(self.path("part.onnx"), "rb").read() == open(self.path("whole.onnx"), "rb").read())
         done = self.together("part.onnx", *options, "--seed", 2, "--checkpoint", "run.checkpoint", "--resume", model=model, data=data)
         yield f"another seed: {self.ours(done)}", done.returncode == 2 and len(self.ours(done)) == 1 and "--seed 0, not 2" in done.stderr
+
+    def devices(self):
+        """Two processes, each with a device of its own, which a stand-in plays: sums by NCCL where there is one, or by MPI."""
+        options = ("--optimizer", "sgd,lr=0.1,momentum=0.9")
+        target = ("--target", "cuda:sm_80")
+        emulate.use_kernels(self.model, self.build, target[1], ["--train", *map(str, PARALLEL), *options])
+        for folder, source in (("no_nccl", os.devnull), ("nccl", os.path.join(HERE, "standin_nccl.c"))):
+            os.mkdir(self.path(folder))
+            subprocess.run(["mpicc", "-shared", "-fPIC", "-o", self.path(folder + "/libnccl.so.2"), "-x", "c", source], check=True)
+        self.alone("one.onnx", *options, "--batch", 30, "--log", "one.csv")
+        driver = os.path.join(self.build, "test", "cuda")
+        for says, folder in (("note: libnccl.so.2 lacks functions of NCCL 2: gradients are summed in the host's memory", "no_nccl"),
+                             ("20 sums by NCCL", "nccl")):
+            done = self.together("two.onnx", *options, *target, "--batch", 30, "--log", "two.csv",
+                                 environment={"STANDIN_DEVICES": "2", "LD_LIBRARY_PATH": f"{driver}:{self.path(folder)}"})
+            text, holds = self.compared("one", "two")
+            yield f"{text}; {done.stderr.strip()}", holds and says in done.stderr
 
     @staticmethod
     def ours(done):
