@@ -27,6 +27,7 @@ config.substitutions += [
     ("%exits", os.path.join(config.test_source_root, "exits")),
     ("%onnx", python + " " + os.path.join(config.test_source_root, "onnx_model.py")),
     ("%root", root),
+    ("%build", build),
 ]
 
 image_cache = os.path.join(build, "lit", "cache")

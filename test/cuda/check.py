@@ -24,6 +24,7 @@ import bench  # noqa: E402
 import emulate  # noqa: E402
 import errors  # noqa: E402
 import models as zoo_models  # noqa: E402
+import nvrtc  # noqa: E402
 import products  # noqa: E402
 import runner  # noqa: E402
 import sanitizers  # noqa: E402
@@ -162,7 +163,7 @@ def has_nvrtc(build):
         model = small_models.save(small_models.FEEDBACK, os.path.join(folder, "model.onnx"))
         done = subprocess.run([os.path.join(build, "tools", "lapidary"), "compile", "-q", model, "-o", os.path.join(folder, "model.so"),
                                "--target=cuda:sm_80"], capture_output=True, text=True)
-    return done.returncode != 3, done.stderr.strip()
+    return not nvrtc.is_missing(done), done.stderr.strip()
 
 
 def main():

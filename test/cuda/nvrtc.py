@@ -1,4 +1,4 @@
-"""NVRTC for tests: kernels as text → what ptxas says of them."""
+"""NVRTC for tests: kernels as text → what ptxas says of them; and what lapidary says where there is none."""
 import ctypes
 import glob
 import os
@@ -9,6 +9,7 @@ import tempfile
 
 PLACES = ["/usr/local/cuda*/lib64/libnvrtc.so.1[23]", "~/.cache/lapidary/venv/lib/python3*/site-packages/nvidia/*/lib/libnvrtc.so.1[23]"]
 OPTIONS = ["--std=c++17", "--minimal", "--ptxas-options=-v", "--fmad=true", "--disable-warnings"]
+NO_FILE = 4   # lapidary's exit code where a file could not be read, NVRTC's library too
 
 
 def load():
@@ -21,6 +22,11 @@ def load():
         except OSError:
             continue
     return None
+
+
+def is_missing(done):
+    """Did this finished lapidary find none? Then checks are skipped; any other failure is one."""
+    return done.returncode == NO_FILE and "compiled by NVRTC" in done.stderr
 
 
 def compile_text(library, text, architecture):

@@ -1,7 +1,7 @@
 """Kernels of models for CUDA devices must not spill registers: spills.py --build build [--all] [MODEL…]
 
 Compiles each model for every generation of devices and reads what the compiler told of each kernel (lapidary inspect
---json). The models are small ones with many kinds of kernels, and kernels that are measured on GPUs (bench/gpu): a
+--json). The models are small ones with many kinds of kernels, and kernels that are measured on GPUs (bench/gpu): of
 these one product, one convolution and one attention, with --all each of another tile, type or layout. Models of the zoo
 that are not materialised are skipped, everything is where there is no NVRTC.
 """
@@ -17,12 +17,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bench" / "gpu")]
 import cases  # noqa: E402
 import graphs  # noqa: E402
+import nvrtc  # noqa: E402
 from elements import BF16, F16, F32  # noqa: E402
 
 ZOO = pathlib.Path(os.environ.get("LAPIDARY_CACHE", pathlib.Path.home() / ".cache" / "lapidary")) / "zoo"
 MODELS = [ROOT / "examples" / "digits" / "digits.onnx", ZOO / "tf_lstm_gru.onnx", ZOO / "sk_scaler_rf.onnx"]
 TARGETS = ["cuda:sm_80,sm_86,sm_89,sm_90,sm_100,sm_120,no-ptx", "cuda:sm_90a,no-ptx"]
-NO_NVRTC = 4
 
 
 def kernels(every):
@@ -55,7 +55,7 @@ def check(lapidary, model, options=()):
     for target in TARGETS:
         command = [lapidary, "inspect", model, f"--target={target}", "--json", "-q", *options]
         done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode == NO_NVRTC:
+        if nvrtc.is_missing(done):
             return "skipped", done.stderr.strip()
         if done.returncode:
             return "failed", done.stderr.strip()
