@@ -23,6 +23,12 @@ def against_peer(kernels):
     return [row["peer_us"] / row["us"] for row in kernels if row.get("peer_us") and row.get("us")]
 
 
+def both(row):
+    """A network's products, whose goals are the same, and their times: the one for any extents is what a model is compiled to."""
+    yield "for any extents", row.get("ms")
+    yield "for these alone", row.get("fixed", {}).get("ms")
+
+
 def all_goals(report):
     """Of run.py's report. Times of networks are goals for an H200 and mean nothing elsewhere."""
     kernels, models, bandwidth = report["kernels"], report["models"], report["copy_gb_s"]
@@ -35,10 +41,12 @@ def all_goals(report):
     moved = [row["gb_s"] / bandwidth for row in kernels if row["group"] == "memory" and row.get("us") and bandwidth]
     yield goal("memory-bound kernels, share of the copy's bandwidth, least", min(moved, default=None), 0.90)
     find = lambda name, **sizes: next((row for row in on_h200 if row["name"] == name and row["sizes"] == sizes), {})  # noqa: E731
-    yield goal("BERT-base f16, 32 texts of 128: ms on an H200", find("bert_base", N=32, S=128).get("best_ms"), 1.4, at_most=True)
-    images = find("resnet50", N=256).get("best_ms")
-    yield goal("ResNet-50 f16, 256 images: images/s on an H200", images and 256 / images * 1e3, 35000)
+    for how, ms in both(find("bert_base", N=32, S=128)):
+        yield goal(f"BERT-base f16, 32 texts of 128, {how}: ms on an H200", ms, 1.4, at_most=True)
+    for how, ms in both(find("resnet50", N=256)):
+        yield goal(f"ResNet-50 f16, 256 images, {how}: images/s on an H200", ms and 256 / ms * 1e3, 35000)
     for row in models:
         if row["sizes"].get("N") == 1:
             compiled = row.get("torch_compiled_ms")
-            yield goal(f"{row['name']}, one input: our latency over torch.compile's", compiled and row["best_ms"] / compiled, 1, at_most=True)
+            for how, ms in both(row):
+                yield goal(f"{row['name']}, one input, {how}: our latency over torch.compile's", compiled and ms and ms / compiled, 1, at_most=True)

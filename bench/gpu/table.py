@@ -28,14 +28,11 @@ def model_head():
 
 
 def model_line(row):
-    """Of the product for any extents and of the one for these; the rest is the better one's."""
+    """Of the product for any extents and of the one for these; the rest is the former's."""
     ms = lambda side: f"{side['ms']:9.3f}" if "ms" in side else f"{'-':>9}"  # noqa: E731
-    start = f"{row['name']:22} {shown(row['sizes']):18} {ms(row)} {ms(row['fixed'])}"
-    if not row["best_ms"]:
-        return f"{start} not measured: {row['failed']}"
-    best = row if row.get("ms") == row["best_ms"] else row["fixed"]
-    why = next((f"  {side['failed']}" for side in (row, row["fixed"]) if "failed" in side), "")
-    return f"{start} {best['steps_ms']:9.3f} {best['steps']:6} {row['sizes']['N'] / best['ms'] * 1e3:9.0f}{why}"
+    rest = f"{row['steps_ms']:9.3f} {row['steps']:6} {row['sizes']['N'] / row['ms'] * 1e3:9.0f}" if "ms" in row else ""
+    why = "".join(f"  {side['failed']}" for side in (row, row["fixed"]) if "failed" in side)
+    return f"{row['name']:22} {shown(row['sizes']):18} {ms(row)} {ms(row['fixed'])} {rest}{why}"
 
 
 def peer_head():
@@ -43,5 +40,7 @@ def peer_head():
 
 
 def peer_line(row, peer, found, why):
-    figures = f"{found['ms']:9.3f} {found['ms'] / row['best_ms']:6.2f}" if found else f"not measured: {why}"
+    """The ratio is to the product for any extents."""
+    ratio = f"{found['ms'] / row['ms']:6.2f}" if found and "ms" in row else f"{'-':>6}"
+    figures = f"{found['ms']:9.3f} {ratio}" if found else f"not measured: {why}"
     return f"{row['name']:22} {shown(row['sizes']):18} {peer:16} {figures}"
