@@ -22,16 +22,17 @@ Coords gathered(const std::string& letters, const std::vector<std::pair<std::str
 }
 
 // Tensor cores read words and bytes along k alone, and lines that are no whole packets are slow to fetch: a constant b
-// that lies so is turned when the artifact is written, [columns][depth].
+// that lies so is turned when the artifact is written, [columns][depth]. (What is rounded to bf16 is fetched one by one.)
 std::optional<ConstantId> turned_weight(Context& context, const Op& group, const ContractionForm& form) {
   constexpr int kPacketBits = 128;
   const int bits = bit_width(form.b()->type.dtype);
-  const bool rounded = bits == 32 && context.options.f32_products != passes::F32Products::IEEE;
+  const passes::F32Products f32 = context.options.f32_products;
+  const bool words = bits == 32 && (f32 == passes::F32Products::TF32 || f32 == passes::F32Products::TF32x3);
   const bool along_k = form.depth.empty() || form.b_letters.ends_with(form.depth);
   if (!context.target().has_tensor_cores() || along_k || !form.batch.empty() || form.b()->type.shape.empty())
     return std::nullopt;
   const bool in_packets = known_multiple(form.b()->type.shape.back(), kPacketBits / bits);
-  if (!(bits == 8 || rounded || (bits == 16 && !in_packets))) return std::nullopt;
+  if (!(bits == 8 || words || (bits == 16 && !in_packets))) return std::nullopt;
   const auto weight = constant_behind(context.module, group, form.b());
   if (!weight) return std::nullopt;
   std::vector<int64_t> axes;
