@@ -30,5 +30,7 @@ assert held(figures.conv_figures({"direct": [], "winograd": [2.0]})) == [False]
 
 assert held(figures.compile_figures("resnet50", 2.9, 440, 100)) == [True, True]
 assert held(figures.compile_figures("resnet50", 3.1, 460, 100)) == [False, False]
+assert held(figures.cuda_figures("resnet50", 14.9)) == [True]
+assert held(figures.cuda_figures("resnet50", float("inf"))) == [False]
 assert figures.Figure("time", 3.14159, 3, " s", at_most=True).line() == "MISS  time: 3.14 s (at most 3 s)"
 print("as they should be")
