@@ -137,13 +137,16 @@ void write_products(const std::vector<Level>& levels, const std::string& symbol,
     input.objects.push_back(host::image_object(needs.images, needs.arch));
     input.archives.push_back(host::zstd_archive(needs.arch));
   }
+  const Target host = resolve_targets("x86-64-v2")[0];  // of registers as wide as a GPU's packets: 16 bytes
   for (uint32_t i = 0; i < levels.size(); ++i) {
     const auto& [program, target] = levels[i];
-    if (!needs.is_gpu) {
-      for (std::vector<char>& object : cpu::compile_kernels(program, target, options, i))
-        input.objects.push_back(std::move(object));
-      needs.cpu_features = cpu::needed_features(target);
-    }
+    const bool on_host = needs.is_gpu && cpu::has_host_kernels(program);
+    const Target& compiled_for = needs.is_gpu ? host : target;
+    for (std::vector<char>& object : needs.is_gpu ? cpu::compile_host_kernels(program, host, options, i)
+                                                  : cpu::compile_kernels(program, target, options, i))
+      input.objects.push_back(std::move(object));
+    needs.cpu_features.clear();
+    if (on_host || !needs.is_gpu) needs.cpu_features = cpu::needed_features(compiled_for);
     input.objects.push_back(host::table_object(program, i, weights, needs));
   }
   input.objects.push_back(host::list_object(static_cast<uint32_t>(levels.size()), needs.arch));

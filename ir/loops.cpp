@@ -373,9 +373,20 @@ std::string report_name(const Kernel& kernel) {
   return kernel.schedule.empty() ? kernel.family : kernel.family + " " + kernel.schedule;
 }
 
-bool is_plain(std::string_view report_name) {
+namespace {
+
+bool is_scheduled(std::string_view report_name, std::string_view how) {
   const std::string_view schedule = report_name.substr(std::min(report_name.find(' '), report_name.size()));
-  return report_name.starts_with(kPlain) || schedule.starts_with(fmt::format(" {}", kPlain));
+  return schedule == fmt::format(" {}", how) || schedule.starts_with(fmt::format(" {} ", how));
+}
+
+}  // namespace
+
+bool is_on_host(std::string_view report_name) { return is_scheduled(report_name, kOnHost); }
+
+bool is_plain(std::string_view report_name) {
+  if (is_on_host(report_name)) return false;
+  return report_name.starts_with(kPlain) || is_scheduled(report_name, kPlain);
 }
 
 }  // namespace lapidary::loops

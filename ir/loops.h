@@ -252,5 +252,8 @@ std::string report_name(const Kernel&);
 // On a GPU, by that name: no schedule for GPUs made it, but one for a CPU, whose tasks are a thread's each.
 inline constexpr std::string_view kPlain = "plain";
 bool is_plain(std::string_view report_name);
+// Of a program for a GPU: the kernel is the host's.
+inline constexpr std::string_view kOnHost = "host";
+bool is_on_host(std::string_view report_name);
 
 }  // namespace lapidary::loops

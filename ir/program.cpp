@@ -90,8 +90,8 @@ std::string host_step_text(const Program& program, const Step& step) {
 }
 
 std::string step_text(const Program& program, const Step& step) {
-  if (step.kind != StepKind::Kernel) return host_step_text(program, step);
-  std::string text = fmt::format("step ({})", listed(step.buffers, buffer_text));
+  if (!runs_kernel(step.kind)) return host_step_text(program, step);
+  std::string text = fmt::format("{} ({})", name_of(step.kind), listed(step.buffers, buffer_text));
   if (!step.barrier_before) text += " no_barrier";
   if (step.serial) text += " serial";
   if (step.grain != 1) text += fmt::format(" grain={}", step.grain);
@@ -123,8 +123,9 @@ std::string entry_text(const Program& program, const EntryPoint& entry) {
 }  // namespace
 
 std::string_view name_of(StepKind kind) {
-  static constexpr const char* kNames[] = {"step",          "elements",   "reserve",   "provide", "branch",
-                                           "branch_unless", "loop_begin", "loop_next", "swap",    "host_call"};
+  static constexpr const char* kNames[] = {"step",   "elements",      "reserve",    "provide",
+                                           "branch", "branch_unless", "loop_begin", "loop_next",
+                                           "swap",   "host_call",     "host_kernel"};
   return kNames[static_cast<size_t>(kind)];
 }
 
@@ -143,7 +144,8 @@ std::vector<bool> region_begins(const EntryPoint& entry) {
 
 uint32_t add_kernel(Program& program, loops::Kernel kernel) {
   auto next = static_cast<uint32_t>(program.kernels.size());
-  auto [entry, is_new] = program.kernel_index.emplace(loops::canonical_text(kernel), next);
+  const std::string_view whose = loops::is_on_host(loops::report_name(kernel)) ? loops::kOnHost : "";
+  auto [entry, is_new] = program.kernel_index.emplace(fmt::format("{}{}", whose, loops::canonical_text(kernel)), next);
   if (is_new) program.kernels.push_back(std::move(kernel));
   return entry->second;
 }

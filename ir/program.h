@@ -50,9 +50,11 @@ enum class StepKind : uint8_t {
   LoopBegin,     // the counter of iterations, an i64 in buffer 0, is -1
   LoopNext,      // adds 1 to the counter in buffer 0; to `target` when it has reached `amount`
   Swap,          // the registers buffer 0 and buffer 1 exchange what they hold
-  HostCall,  // `call`, a function of the runtime: buffer 0 is the dictionary of strings, where it needs one, the last
-             // one its result; `integers` are the result's elements and what else it is told
+  HostCall,    // `call`, a function of the runtime: buffer 0 is the dictionary of strings, where it needs one, the last
+               // one its result; `integers` are the result's elements and what else it is told
+  HostKernel,  // of a program for a device: a kernel that a thread of the host runs, on copies of its buffers
 };
+inline bool runs_kernel(StepKind kind) { return kind == StepKind::Kernel || kind == StepKind::HostKernel; }
 std::string_view name_of(StepKind);
 inline bool jumps(StepKind kind) {
   return kind == StepKind::Branch || kind == StepKind::BranchUnless || kind == StepKind::LoopNext;
@@ -63,7 +65,7 @@ struct Step {
   std::vector<BufferRef> buffers;  // Kernel: one for each of the kernel's buffers; Stage ones are {None}
   Origin origin = 0;
 
-  // Kernel
+  // Kernel, HostKernel
   std::vector<Variant> variants;
   bool barrier_before = true;  // false when each thread reads only what it wrote, or nothing of the step before
   bool serial = false;         // run by one thread: too small to split
@@ -78,7 +80,7 @@ struct Step {
   std::vector<Dim> elements;  // Elements: leaves, in the order of the buffer
   const Op* call = nullptr;   // HostCall: the op in the module
   std::vector<Dim> integers;
-  std::vector<Dim> buffer_bytes;  // HostCall: of each buffer; the dictionary's is not told
+  std::vector<Dim> buffer_bytes;  // HostCall, HostKernel: of each buffer; the dictionary's and stages' are not told
 };
 
 struct ArenaBuffer {
@@ -118,7 +120,7 @@ struct Program {
   std::string f32_products;                      // how a GPU's kernels multiply f32, "ieee" or "tf32"; "" of a CPU's
   Module* module = nullptr;                      // owns Dims, constants and origins; must outlive the program
   std::vector<loops::Kernel> kernels;            // no two equal
-  std::map<std::string, uint32_t> kernel_index;  // of canonical_text; add_kernel's memory
+  std::map<std::string, uint32_t> kernel_index;  // of what add_kernel takes for equal; its memory
   std::vector<ConstantId> weights;               // no two equal; stored 64-byte aligned in this order
   std::vector<EntryPoint> entries;
   std::vector<Check> checks;

@@ -54,6 +54,7 @@ uint32_t ProgramWalk::host_step(const Step& step, uint32_t index) {
   auto counter = [&] { return reinterpret_cast<int64_t*>(address(step.buffers[0])); };
   switch (step.kind) {
     case StepKind::Kernel:
+    case StepKind::HostKernel:
       break;
     case StepKind::Elements:
       read_elements(step);
@@ -88,7 +89,7 @@ void ProgramWalk::walk() {
     const Step& step = entry_.steps[index];
     uint32_t next = index + 1;
     before_step(index);
-    if (step.kind == StepKind::Kernel)
+    if (runs_kernel(step.kind))
       kernel_step(step, index);
     else
       next = host_step(step, index);

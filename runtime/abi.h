@@ -82,6 +82,7 @@ typedef struct {
 } lpd_call;
 typedef lpd_status (*lpd_host_function)(const lpd_call *);
 enum { LPD_MOST_OPERANDS = 4, LPD_MOST_ARGUMENTS = 4 };
+enum { LPD_MOST_VIEWS = 16 }; /* of what a device holds, for one step of the host's */
 
 /* What each does: StepKind in ir/program.h. */
 enum lpd_step_kind {
@@ -94,7 +95,8 @@ enum lpd_step_kind {
   LPD_STEP_LOOP_BEGIN,
   LPD_STEP_LOOP_NEXT,
   LPD_STEP_SWAP,
-  LPD_STEP_HOST_CALL
+  LPD_STEP_HOST_CALL,
+  LPD_STEP_HOST_KERNEL
 };
 enum lpd_step_flags { LPD_STEP_BARRIER_BEFORE = 1, LPD_STEP_SERIAL = 2, LPD_STEP_BEGINS_REGION = 4 };
 typedef struct {
@@ -105,6 +107,7 @@ typedef struct {
                                             one host_step */
   uint32_t first_buffer, buffer_count;   /* into buffer_refs; Stage buffers are LPD_BASE_NONE */
   uint32_t flops, bytes;                 /* slots or LPD_NO_SLOT */
+  uint32_t host_step, unused;            /* HOST_KERNEL, which has variants: its host_step */
 } lpd_step;
 
 typedef struct {
@@ -115,7 +118,8 @@ typedef struct {
                                             HOST_CALL: its integers */
   uint32_t first_formula, formula_count; /* into integer_slots: what is evaluated then, in order */
   uint32_t first_check, check_count;     /* into checks: what must hold then */
-  uint32_t first_bytes; /* into integer_slots; HOST_CALL, where kernels run on a device: bytes of each buffer */
+  uint32_t first_bytes; /* into integer_slots; of host steps where kernels run on a device: bytes of each buffer */
+  uint32_t written;     /* HOST_KERNEL: a bit for each buffer */
   uint32_t reduces;     /* HOST_CALL: starts or finishes a sum over ranks, of which only one buffer is told */
 } lpd_host_step;
 
@@ -181,7 +185,7 @@ typedef struct {
 /* Parameters, 8 bytes each: the step's buffers in order (Stage ones: their offset), i64 task_begin, i64 task_end, the
  * stage, i64 bytes of it that are each thread's, then the integers; then, of 128 bytes, the maps. */
 typedef struct {
-  const char *name;
+  const char *name;              /* NULL: one of the host's */
   int64_t shared_bytes;          /* dynamic shared memory of a block */
   uint32_t threads;              /* of the block that does a task; 0: a task is one thread's */
   uint32_t persistent;           /* blocks go from task to task: one for each multiprocessor is enough */

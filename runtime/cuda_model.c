@@ -133,6 +133,7 @@ static lpd_status load_functions(lpd_instance *instance, lpd_cuda_model *shared)
   const lpd_device_code *code = shared->model->device_code;
   lpd_status status = LPD_OK;
   for (uint32_t i = 0; i < code->kernel_count && !status; ++i) {
+    if (!code->kernels[i].name) continue; /* the host's */
     status = find_function(instance, shared, code->kernels[i].name, &shared->functions[i]);
     if (!status) status = allow_shared(instance, shared, &code->kernels[i], shared->functions[i]);
     if (!status) status = ask_needs(instance, &code->kernels[i], shared->functions[i], &shared->needs[i]);

@@ -21,6 +21,10 @@ static int64_t most_integers(const lpd_model *model, const lpd_step *step) {
   return most;
 }
 
+static int runs_kernel(const lpd_step *step) {
+  return step->kind == LPD_STEP_KERNEL || step->kind == LPD_STEP_HOST_KERNEL;
+}
+
 static int begins_region(const lpd_step *step) {
   return step->kind == LPD_STEP_KERNEL && (step->flags & LPD_STEP_BEGINS_REGION);
 }
@@ -32,15 +36,19 @@ static void fill_plan(const lpd_model *model, const lpd_entry *entry, lpd_plan *
   for (uint32_t s = 0; s < entry->step_count; ++s) {
     const lpd_step *step = &model->steps[entry->first_step + s];
     plan->kernels_alone &= step->kind == LPD_STEP_KERNEL;
-    if (step->kind != LPD_STEP_KERNEL) continue;
+    if (!runs_kernel(step)) continue;
+    plan->jobs[s].frame = (lpd_frame){plan->pointers + pointer, integers};
+    integers += most_integers(model, step);
+    if (step->kind == LPD_STEP_HOST_KERNEL) {
+      pointer += step->buffer_count;
+      continue;
+    }
     if (begins_region(step)) {
       plan->region_of[s] = plan->region_count;
       plan->regions[plan->region_count++] = (lpd_region){.first_step = s, .first_patch = plan->patch_count};
     }
     lpd_region *region = &plan->regions[plan->region_count - 1];
     ++region->step_count;
-    plan->jobs[s].frame = (lpd_frame){plan->pointers + pointer, integers};
-    integers += most_integers(model, step);
     for (uint32_t b = 0; b < step->buffer_count; ++b, ++pointer)
       if (lpd_moves(&model->buffer_refs[step->first_buffer + b]))
         plan->patches[plan->patch_count++] = (lpd_patch){pointer, step->first_buffer + b};
@@ -52,7 +60,7 @@ static void carve_plan(lpd_carver *c, const lpd_model *model, const lpd_entry *e
   int64_t pointers = 0, integers = 0, patches = 0, regions = 0;
   for (uint32_t s = 0; s < entry->step_count; ++s) {
     const lpd_step *step = &model->steps[entry->first_step + s];
-    if (step->kind != LPD_STEP_KERNEL) continue;
+    if (!runs_kernel(step)) continue;
     regions += begins_region(step);
     pointers += step->buffer_count;
     integers += most_integers(model, step);
@@ -174,7 +182,7 @@ void lpd_destroy(lpd_instance *instance) {
   }
   for (uint32_t i = 0; i < instance->model->register_count; ++i)
     lpd_release(instance, &instance->registers[i], LPD_SEEN);
-  for (int i = 0; i <= LPD_MOST_OPERANDS; ++i) lpd_release(instance, &instance->views[i], LPD_ON_HOST);
+  for (int i = 0; i <= LPD_MOST_VIEWS; ++i) lpd_release(instance, &instance->views[i], LPD_ON_HOST);
   for (uint32_t i = 0; i < instance->model->reduction_count; ++i)
     lpd_release(instance, &instance->flights[i], LPD_ON_HOST);
   lpd_strings_destroy(instance);

@@ -115,10 +115,10 @@ struct lpd_instance {
   int32_t *seen_flags; /* what kernels see: the same and the model's, or their copies on a device */
   const void *seen_weights;
 
-  lpd_block states;                       /* no data until they are needed */
-  lpd_block arena, stages;                /* stages: one for each thread */
-  lpd_block *registers;                   /* of the model's register_count */
-  lpd_block views[LPD_MOST_OPERANDS + 1]; /* what a host step reads of a device's memory, and what it writes there */
+  lpd_block states;                    /* no data until they are needed */
+  lpd_block arena, stages;             /* stages: one for each thread */
+  lpd_block *registers;                /* of the model's register_count */
+  lpd_block views[LPD_MOST_VIEWS + 1]; /* what a host step reads of a device's memory and writes there; its stage */
   lpd_strings strings;
   lpd_reducer reducer; /* start is NULL: one rank of one */
   lpd_block *flights;  /* of the model's reduction_count: on a device, the host's copies of what is being summed */
@@ -247,10 +247,13 @@ int lpd_moves(const lpd_buffer_ref *); /* may its address change while dims do n
 void *lpd_address(const lpd_instance *, const lpd_buffer_ref *);
 /* Jobs that fit the dims and pointers of now. */
 lpd_status lpd_prepare_region(lpd_instance *, uint32_t entry, lpd_region *);
+/* What a step does for these dims; pointers are not filled in. */
+lpd_status lpd_make_job(lpd_instance *, const lpd_step *, lpd_job *);
 
 /* --- run.c --------------------------------------------------------------------------------------------------- */
 /* Walks a prepared region. */
 lpd_status lpd_run_region(lpd_instance *, uint32_t entry, lpd_region *, const volatile int *cancel);
+void lpd_run_alone(const lpd_job *, void *stage); /* by this thread */
 
 /* --- cpu.c, cores.c ------------------------------------------------------------------------------------------ */
 /* The first of these features this CPU or its system lacks; NULL when it has all. */

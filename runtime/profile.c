@@ -31,7 +31,7 @@ lpd_status lpd_profile(const lpd_instance *instance, int entry, int step, lpd_st
     return LPD_INVALID_ARGUMENT;
   const lpd_step *table = &instance->model->steps[instance->model->entries[entry].first_step + (uint32_t)step];
   const lpd_plan *plan = &instance->plans[entry];
-  const int is_kernel = table->kind == LPD_STEP_KERNEL;
+  const int on_host = table->kind == LPD_STEP_HOST_KERNEL, is_kernel = table->kind == LPD_STEP_KERNEL || on_host;
   const lpd_variant *variant =
       instance->dims_known && is_kernel ? lpd_chosen_variant(instance->model, instance->dims, table) : NULL;
   lpd_step_profile found = {.kernel = variant     ? instance->model->kernel_names[variant->kernel]
@@ -42,6 +42,6 @@ lpd_status lpd_profile(const lpd_instance *instance, int entry, int step, lpd_st
                             .runs = plan->profiled_runs,
                             .flops = value_in(instance, table->flops),
                             .bytes = value_in(instance, table->bytes)};
-  if (variant && instance->driver) instance->driver->tell_needs(instance, variant->kernel, &found);
+  if (variant && instance->driver && !on_host) instance->driver->tell_needs(instance, variant->kernel, &found);
   return lpd_write_struct(profile, &found, sizeof found) ? LPD_OK : LPD_INVALID_ARGUMENT;
 }

@@ -11,7 +11,7 @@ static int64_t held_bytes(const lpd_instance *instance) {
   total += strings->views.bytes + strings->table.bytes + strings->text_bytes;
   for (uint32_t i = 0; i < instance->model->register_count; ++i) total += instance->registers[i].bytes;
   for (uint32_t i = 0; i < instance->model->reduction_count; ++i) total += instance->flights[i].bytes;
-  for (int i = 0; i <= LPD_MOST_OPERANDS; ++i) total += instance->views[i].bytes;
+  for (int i = 0; i <= LPD_MOST_VIEWS; ++i) total += instance->views[i].bytes;
   return total;
 }
 

@@ -12,7 +12,7 @@ static void split(const lpd_instance *instance, const lpd_step *step, const lpd_
   job->tasks_left = (uint32_t)(tasks % threads);
 }
 
-static lpd_status make_job(lpd_instance *instance, const lpd_step *step, lpd_job *job) {
+lpd_status lpd_make_job(lpd_instance *instance, const lpd_step *step, lpd_job *job) {
   const lpd_model *model = instance->model;
   const lpd_variant *variant = lpd_chosen_variant(model, instance->dims, step);
   job->threads = 0;
@@ -104,7 +104,7 @@ static void patch_pointers(lpd_instance *instance, const lpd_plan *plan, const l
 
 static lpd_status make_jobs(lpd_instance *instance, const lpd_step *steps, lpd_job *jobs, uint32_t count) {
   for (uint32_t s = 0; s < count; ++s) {
-    const lpd_status status = make_job(instance, &steps[s], &jobs[s]);
+    const lpd_status status = lpd_make_job(instance, &steps[s], &jobs[s]);
     if (status) return status;
     fill_pointers(instance, &steps[s], &jobs[s]);
   }

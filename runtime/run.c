@@ -114,6 +114,12 @@ static void start(lpd_instance *instance, region *r) {
     lpd_team_run(instance->team, walk, r);
 }
 
+void lpd_run_alone(const lpd_job *job, void *stage) {
+  const uint64_t environment = enter_float_environment();
+  job->kernel(&job->frame, 0, (job->tasks_each * job->threads + job->tasks_left) * job->rounds, stage);
+  leave_float_environment(environment);
+}
+
 lpd_status lpd_run_region(lpd_instance *instance, uint32_t entry, lpd_region *prepared, const volatile int *cancel) {
   const lpd_plan *plan = &instance->plans[entry];
   region r = {.jobs = plan->jobs + prepared->first_step,

@@ -171,6 +171,35 @@ static lpd_status host_call(lpd_instance *instance, const lpd_step *step, const 
   return status ? status : put_back(instance, &refs[last], operands[last - 1], operand_bytes(instance, host, last));
 }
 
+/* A kernel, by this thread, on copies of what the device holds. */
+static lpd_status host_kernel(lpd_instance *instance, const lpd_step *step, lpd_job *job) {
+  const lpd_model *model = instance->model;
+  const lpd_host_step *host = &model->host_steps[step->host_step];
+  lpd_status status = lpd_make_job(instance, step, job);
+  if (status || job->threads == 0) return status;
+  const lpd_buffer_ref *refs = &model->buffer_refs[step->first_buffer];
+  void **pointers = (void **)job->frame.buffers;
+  for (uint32_t b = 0; b < step->buffer_count && !status; ++b) {
+    if (refs[b].base == LPD_BASE_FLAG)
+      pointers[b] = &instance->flags[refs[b].index];
+    else if (refs[b].base != LPD_BASE_NONE)
+      status = fetch(instance, &refs[b], operand_bytes(instance, host, b), b, &pointers[b]);
+  }
+  if (!status) status = settle(instance, -1);
+  if (!status) status = check_flags(instance);
+  const lpd_variant *variant = lpd_chosen_variant(model, instance->dims, step);
+  const int64_t stage = lpd_slot_or(instance->dims, variant->stage_bytes, 0);
+  lpd_block *own = &instance->views[LPD_MOST_VIEWS];
+  if (!status) status = lpd_grow(instance, own, LPD_ON_HOST, stage, 0, "a host kernel's workspace");
+  if (status) return status;
+  lpd_run_alone(job, own->data);
+  if ((status = check_flags(instance))) return status;
+  for (uint32_t b = 0; b < step->buffer_count && !status; ++b)
+    if (refs[b].base != LPD_BASE_FLAG && (host->written >> b & 1))
+      status = put_back(instance, &refs[b], pointers[b], operand_bytes(instance, host, b));
+  return status;
+}
+
 /* Gives the step to go on with in *next. */
 static lpd_status host_step(const run *r, const lpd_step *step, uint32_t *next) {
   lpd_instance *instance = r->instance;
@@ -183,6 +212,7 @@ static lpd_status host_step(const run *r, const lpd_step *step, uint32_t *next) 
   ++*next;
   switch ((enum lpd_step_kind)step->kind) {
     case LPD_STEP_KERNEL:
+    case LPD_STEP_HOST_KERNEL:
       break;
     case LPD_STEP_ELEMENTS:
       return read_elements(instance, host, refs, step->origin);
@@ -233,6 +263,11 @@ static lpd_status take_steps(const run *r, uint32_t entry) {
       if (!status)
         status = (instance->driver ? instance->driver->run_region : lpd_run_region)(instance, entry, region, r->cancel);
       s += region->step_count;
+    } else if (steps[s].kind == LPD_STEP_HOST_KERNEL) {
+      const int64_t since = instance->profiling ? lpd_now() : 0;
+      status = host_kernel(instance, &steps[s], &plan->jobs[s]);
+      if (instance->profiling) plan->nanoseconds[step] += lpd_now() - since;
+      ++s;
     } else {
       const int64_t since = instance->profiling ? lpd_now() : 0;
       status = host_step(r, &steps[s], &s);

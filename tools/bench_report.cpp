@@ -79,6 +79,7 @@ std::string report_json(const Report& report) {
                {"peak_gflops", report.peak.gflops},
                {"peak_gbytes", report.peak.gbytes},
                {"plain_kernels", report.plain ? Json(report.plain->operators()) : Json()},
+               {"host_kernels", report.plain ? Json(report.plain->host_operators()) : Json()},
                {"kernels", Json::array()},
                {"peers", Json::array()}};
   for (const KernelRow& row : report.rows) {

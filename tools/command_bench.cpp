@@ -111,7 +111,7 @@ std::vector<KernelRow> kernel_rows(const std::vector<LoadedModel::StepProfile>& 
 PlainSteps plain_steps(const std::vector<LoadedModel::StepProfile>& steps) {
   PlainSteps found;
   for (const LoadedModel::StepProfile& step : steps)
-    if (!step.kernel.empty() && step.kernel != "host") found.add(loops::is_plain(step.kernel), step.origin);
+    if (!step.kernel.empty() && step.kernel != "host") found.add(step.kernel, step.origin);
   return found;
 }
 

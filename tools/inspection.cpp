@@ -153,7 +153,7 @@ void count_steps(const Program& program, const EntryPoint& entry, const Amounts&
     const Step& step = entry.steps[i];
     Inspection::Step& found = result.steps[i];
     found.origin = step.origin ? program.module->describe(step.origin) : "";
-    if (step.kind != StepKind::Kernel) {
+    if (!runs_kernel(step.kind)) {
       found.kernel = "host";
       found.flops = found.bytes = {"0", 0};
       continue;
@@ -162,7 +162,7 @@ void count_steps(const Program& program, const EntryPoint& entry, const Amounts&
     found.kernel = kernel.family;
     found.schedule = kernel.schedule;
     found.plain = result.plain && loops::is_plain(loops::report_name(kernel));
-    if (result.plain) result.plain->add(found.plain, found.origin);
+    if (result.plain) result.plain->add(loops::report_name(kernel), found.origin);
     const Dim step_flops = step.flops ? times(dims, step.flops, trips[i]) : dims.constant(0);
     const Dim step_bytes = step.bytes ? times(dims, step.bytes, trips[i]) : dims.constant(0);
     found.flops = amounts.of(step_flops);

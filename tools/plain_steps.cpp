@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "ir/loops.h"
+
 namespace lapidary::tools {
 namespace {
 
@@ -14,18 +16,25 @@ std::string operator_of(const std::string& origin) {
 
 }  // namespace
 
-void PlainSteps::add(bool plain, const std::string& origin) {
+void PlainSteps::add(const std::string& kernel, const std::string& origin) {
   ++steps_;
-  if (!plain) return;
-  ++plain_;
-  ++operators_[operator_of(origin)];
+  if (loops::is_plain(kernel)) ++plain_, ++operators_[operator_of(origin)];
+  if (loops::is_on_host(kernel)) ++on_host_, ++host_operators_[operator_of(origin)];
 }
 
 std::string PlainSteps::text() const {
-  std::string list;
-  for (const auto& [name, steps] : operators_) list += fmt::format("{}{} {}", list.empty() ? ": " : ", ", name, steps);
-  return fmt::format("plain kernels, a thread for each task, for want of a schedule for GPUs: {} of {} steps{}\n",
-                     plain_, steps_, list);
+  const auto listed = [](const std::map<std::string, int>& operators) {
+    std::string list;
+    for (const auto& [name, steps] : operators) list += fmt::format("{}{} {}", list.empty() ? ": " : ", ", name, steps);
+    return list;
+  };
+  std::string text =
+      fmt::format("plain kernels, a thread for each task, for want of a schedule for GPUs: {} of {} steps{}\n", plain_,
+                  steps_, listed(operators_));
+  if (on_host_ > 0)
+    text += fmt::format("kernels that the host runs, with copies of what they read and write: {} of {} steps{}\n",
+                        on_host_, steps_, listed(host_operators_));
+  return text;
 }
 
 }  // namespace lapidary::tools

@@ -76,8 +76,9 @@ uint64_t add_kernels(DataObject& out, const Program& program, uint32_t level, st
   }
   const uint64_t table = out.add_array(kernels);
   for (uint32_t i = 0; i < kernels.size(); ++i)
-    out.point(table + i * sizeof(lpd_device_kernel) + offsetof(lpd_device_kernel, name),
-              out.add_string(cpu::kernel_symbol(i, level)));
+    if (!loops::is_on_host(loops::report_name(program.kernels[i])))
+      out.point(table + i * sizeof(lpd_device_kernel) + offsetof(lpd_device_kernel, name),
+                out.add_string(cpu::kernel_symbol(i, level)));
   return table;
 }
 

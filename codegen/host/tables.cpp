@@ -199,7 +199,7 @@ void TableBuilder::add_step(const Step& step, bool begins_region) {
   result.flops = dims_.slot_or_none(step.flops);
   result.bytes = dims_.slot_or_none(step.bytes);
   for (const BufferRef& ref : step.buffers) refs_.push_back(buffer_ref(ref));
-  if (step.kind == StepKind::Kernel) {
+  if (runs_kernel(step.kind)) {
     LPD_CHECK(!step.variants.empty(), "a step without a kernel");
     if (step.barrier_before) result.flags |= LPD_STEP_BARRIER_BEFORE;
     if (step.serial) result.flags |= LPD_STEP_SERIAL;
@@ -207,8 +207,10 @@ void TableBuilder::add_step(const Step& step, bool begins_region) {
     result.first_variant = static_cast<uint32_t>(variants_.size());
     result.variant_count = static_cast<uint32_t>(step.variants.size());
     for (const Variant& v : step.variants) variants_.push_back(variant(v));
-  } else {
-    result.first_variant = static_cast<uint32_t>(host_steps_.size());
+  }
+  if (step.kind != StepKind::Kernel) {
+    (step.kind == StepKind::HostKernel ? result.host_step : result.first_variant) =
+        static_cast<uint32_t>(host_steps_.size());
     add_host_step(step);
   }
   steps_.push_back(result);
@@ -231,6 +233,13 @@ void TableBuilder::add_host_step(const Step& step) {
     LPD_CHECK(step.buffer_bytes.size() == step.buffers.size());
     if (needs_.is_gpu) result.first_bytes = add_slots(step.buffer_bytes);
     LPD_CHECK(step.buffers.size() <= LPD_MOST_OPERANDS + 1 && step.integers.size() <= LPD_MOST_ARGUMENTS);
+  }
+  if (step.kind == StepKind::HostKernel) {
+    LPD_CHECK(step.buffer_bytes.size() == step.buffers.size() && step.buffers.size() <= LPD_MOST_VIEWS);
+    result.first_bytes = add_slots(step.buffer_bytes);
+    for (size_t b = 0; b < step.buffers.size(); ++b)
+      for (const Variant& variant : step.variants)
+        result.written |= uint32_t{program_.kernels[variant.kernel].buffers[b]->written} << b;
   }
   if (step.kind == StepKind::Elements) {
     result.element_count = static_cast<uint32_t>(step.elements.size());
@@ -400,12 +409,12 @@ void TableBuilder::emit_kernels(uint64_t model) {
   if (needs_.is_gpu) {
     out_.point(model + offsetof(lpd_model, device_code), add_device_code(out_, program_, level_, needs_.images));
     out_.point_to_symbol(model + offsetof(lpd_model, driver), "lpd_cuda");
-  } else {
-    const uint64_t kernels = out_.add_zeros(program_.kernels.size() * sizeof(lpd_kernel), alignof(lpd_kernel));
-    for (uint32_t i = 0; i < program_.kernels.size(); ++i)
-      out_.point_to_symbol(kernels + i * sizeof(lpd_kernel), cpu::kernel_symbol(i, level_));
-    out_.point(model + offsetof(lpd_model, kernels), kernels);
   }
+  const uint64_t kernels = out_.add_zeros(program_.kernels.size() * sizeof(lpd_kernel), alignof(lpd_kernel));
+  for (uint32_t i = 0; i < program_.kernels.size(); ++i)
+    if (!needs_.is_gpu || loops::is_on_host(loops::report_name(program_.kernels[i])))
+      out_.point_to_symbol(kernels + i * sizeof(lpd_kernel), cpu::kernel_symbol(i, level_));
+  out_.point(model + offsetof(lpd_model, kernels), kernels);
   const uint64_t functions = out_.add_zeros(functions_.size() * sizeof(lpd_host_function), alignof(lpd_host_function));
   for (size_t i = 0; i < functions_.size(); ++i)
     out_.point_to_symbol(functions + i * sizeof(lpd_host_function), functions_[i]);

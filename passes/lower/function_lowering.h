@@ -24,7 +24,9 @@ class FunctionLowering {
   void inline_composites(Op& group);
   bool writes_nothing(const Op& group);
   bool is_alias(const Op& group);
-  void place_step(const Op& group, LoweredStep, const std::vector<BufferRef>& scratch);
+  void place_step(const Op& group, LoweredStep, const std::vector<BufferRef>& scratch,
+                  const std::vector<Dim>& scratch_bytes);
+  Dim bytes_of_source(const BufferSource&, const std::vector<Dim>& scratch);
   void unite_buffers(LoweredStep&);
   loops::Buffer unused_buffer(const LoweredStep&, const BufferSource&);
 

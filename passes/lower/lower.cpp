@@ -14,6 +14,7 @@
 #include "passes/lower/function_lowering.h"
 #include "passes/lower/gather_rooms.h"
 #include "passes/lower/halo.h"
+#include "passes/lower/host_kernels.h"
 #include "passes/lower/plan_memory.h"
 #include "passes/lower/work.h"
 #include "passes/pipeline.h"
@@ -115,7 +116,7 @@ void FunctionLowering::lower_group(Op& group) {
     live.push_back(scratch.back());
   }
   const uint32_t first = next_step();
-  for (LoweredStep& step : lowered.steps) place_step(group, std::move(step), scratch);
+  for (LoweredStep& step : lowered.steps) place_step(group, std::move(step), scratch, lowered.scratch);
   const uint32_t last = std::max(first + 1, next_step()) - 1;
   for (const BufferRef& buffer : live) {
     touch(buffer, first);
@@ -168,9 +169,32 @@ bool FunctionLowering::is_alias(const Op& group) {
   return true;
 }
 
-void FunctionLowering::place_step(const Op& group, LoweredStep lowered, const std::vector<BufferRef>& scratch) {
+// Of a source of a kernel's buffer, what is the device's: weights are the host's too.
+Dim FunctionLowering::bytes_of_source(const BufferSource& source, const std::vector<Dim>& scratch) {
+  switch (source.kind) {
+    case BufferSource::Kind::Value:
+      return physical_bytes(module_.dims, source.value->type);
+    case BufferSource::Kind::Scratch:
+      return scratch.at(source.scratch);
+    default:
+      return module_.dims.constant(0);
+  }
+}
+
+void FunctionLowering::place_step(const Op& group, LoweredStep lowered, const std::vector<BufferRef>& scratch,
+                                  const std::vector<Dim>& scratch_bytes) {
   unite_buffers(lowered);
   Step step;
+  step.flops = lowered.flops ? lowered.flops : flops_of(module_, group);
+  step.bytes = lowered.bytes ? lowered.bytes : bytes_of(module_, group);
+  for (const BufferSource& source : lowered.variants[0].buffers)
+    step.buffer_bytes.push_back(bytes_of_source(source, scratch_bytes));
+  if (belongs_on_host(context_.target(), lowered, step)) {
+    step.kind = StepKind::HostKernel;
+    for (LoweredVariant& variant : lowered.variants) name_host_kernel(variant.kernel);
+  } else {
+    step.buffer_bytes.clear();
+  }
   for (const BufferSource& source : lowered.variants[0].buffers) step.buffers.push_back(place_of(source, scratch));
   for (LoweredVariant& from : lowered.variants) {
     Variant variant{};
@@ -187,8 +211,6 @@ void FunctionLowering::place_step(const Op& group, LoweredStep lowered, const st
   step.serial = lowered.serial;
   step.grain = lowered.grain;
   step.origin = group.origin;
-  step.flops = lowered.flops ? lowered.flops : flops_of(module_, group);
-  step.bytes = lowered.bytes ? lowered.bytes : bytes_of(module_, group);
   push(std::move(step));
 }
 

@@ -129,6 +129,29 @@ def alternating(library, driver):
         yield "the others are not", made_by(2, 7, 11) == 0
 
 
+def host_kernels(library, driver):
+    """One that the host runs between the device's, on copies."""
+    x, z = np.random.default_rng(5).standard_normal((2, 4096)).astype(np.float32)
+    expected = np.exp(z[x > 0])
+    memory = DeviceMemory(driver)
+    place = memory.take(x.nbytes)
+    with Product(library) as product:
+        yield "values", np.allclose(product.run({"x": x, "z": z})[0], expected, rtol=1e-5)
+        yield "others", np.allclose(product.run({"x": -x, "z": z})[0], np.exp(z[x < 0]), rtol=1e-5)
+        yield "none", product.run({"x": -np.abs(x), "z": z})[0].shape == (0,)
+        yield "an index that the host finds", refused(lambda: product.run({"x": x, "z": z[:7]}), 2, "index is out of range")
+        memory.write(place, x)
+        product.bind({"x": x, "z": z})
+        product.bind_address(0, FLOAT, x.shape, place, x.nbytes, device=1)
+        product.step()
+        yield "of the device's memory", np.allclose(product.results()[0], expected, rtol=1e-5)
+        product.profile_enable(True)
+        product.step()
+        names = [name for _, name, _ in product.profiled_steps()]
+        yield f"profiled under its name: {names}", any(name.startswith("positions host") for name in names)
+    memory.give_back()
+
+
 def device_tensors(library, driver):
     memory = DeviceMemory(driver)
     x = inputs(5)
@@ -458,7 +481,7 @@ HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps), ("OD
 OPTIONS = {"LEARNER": ["--train", "--optimizer", "sgd,lr=0.01"]}
 TURING_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", products_alone)]
 TWO_GROUPS = [("CLASSIFIER", two_devices)]
-GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("TAKEN", wrong_values), ("LEARNER", training), ("FEEDBACK", feedback), ("HALVING", loops),
+GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("LISTED", host_kernels), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("TAKEN", wrong_values), ("LEARNER", training), ("FEEDBACK", feedback), ("HALVING", loops),
           ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits), ("CLASSIFIER", options)]
 
 

@@ -39,6 +39,17 @@ chosen (float[N] x, int64[M] at) => (int64[R, K] where, float[M] taken) {
   taken = Gather<axis = 0>(x, at)
 }"""
 
+# A list of places that one thread writes, between kernels of the device's; an index that may be wrong.
+LISTED = """<ir_version: 9, opset_import: ["" : 18]>
+listed (float[4096] x, float[K] z) => (float[R] y) {
+  positive = Relu(x)
+  at = NonZero(positive)
+  axis = Constant<value = int64[1] {0}>()
+  flat = Squeeze(at, axis)
+  found = Gather<axis = 0>(z, flat)
+  y = Exp(found)
+}"""
+
 # An index that may be wrong, and nothing that the host has to look at.
 TAKEN = """<ir_version: 9, opset_import: ["" : 18]>
 taken (float[N] x, int64[M] at) => (float[M] y) {

@@ -70,12 +70,13 @@ def operators(text):
 
 
 def plain(lapidary, text):
-    """The operators of the model's plain kernels."""
+    """The operators of the model's kernels that are plain, or the host's."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.onnx")
         onnx.save(onnx.parser.parse_model(text), path)
         told = subprocess.run([lapidary, "inspect", "-q", path, "--target=cuda:compute_80", "--json"], capture_output=True, text=True, check=True)
-    return set(json.loads(told.stdout)["plain_kernels"])
+    told = json.loads(told.stdout)
+    return set(told["plain_kernels"]) | set(told["host_kernels"])
 
 
 def listed(readme, start):
