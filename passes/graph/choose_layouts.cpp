@@ -45,18 +45,22 @@ bool in_family(const Op& op, std::string_view family) {
   return op.is(OpKind::Group) && op.params.text("family") == family;
 }
 
-// A convolution the blocked kernels take: known channels, pads and window; groups only with constant weights.
-bool takes_blocks(const Op& group) {
-  if (!in_family(group, "conv")) return false;
-  const Op& conv = anchor_of(group);
-  const Value* x = conv.operand(0);
-  if (x->producer || !is_image(group.operand(x->index)->type) || !has_image_shape(conv.type())) return false;
+bool has_constant_weight(const Op& group, const Op& conv) {
   const Value* w = conv.operand(1);
   while (w->producer && (w->producer->is(OpKind::Reshape) || w->producer->is(OpKind::Transpose)))
     w = w->producer->operand(0);
   const Op* weight = w->producer ? w->producer : group.operand(w->index)->producer;
-  const bool constant = weight && weight->is(OpKind::Constant);
-  return halo_read_by(conv) && (conv.params.integer("group") == 1 || (conv.is(OpKind::Conv) && constant));
+  return weight && weight->is(OpKind::Constant);
+}
+
+// A convolution the blocked kernels take: known channels, pads and window; on a GPU groups only with constant weights.
+bool takes_blocks(const Op& group, bool gpu) {
+  if (!in_family(group, "conv")) return false;
+  const Op& conv = anchor_of(group);
+  const Value* x = conv.operand(0);
+  if (x->producer || !is_image(group.operand(x->index)->type) || !has_image_shape(conv.type()) || !halo_read_by(conv))
+    return false;
+  return conv.params.integer("group") == 1 || !gpu || (conv.is(OpKind::Conv) && has_constant_weight(group, conv));
 }
 
 // The gradient of a convolution by its weight, whose x is laid out as the convolution's and whose dy is in blocks.
@@ -66,11 +70,7 @@ bool takes_gradient_blocks(const Op& group) {
   for (const Value* operand : op.operands) {
     if (operand->producer || !is_image(operand->type) || operand->type.dtype != DType::F32) return false;
   }
-  const int64_t parts = op.params.integer("group"), channels = *value_of(op.operand(0)->type.shape[1]),
-                outputs = *value_of(op.operand(1)->type.shape[1]);
-  const bool depthwise = parts == channels && parts == outputs,
-             whole = channels / parts % kBlock == 0 && outputs / parts % kBlock == 0;
-  return halo_read_by(op) && (parts == 1 || depthwise || whole);
+  return halo_read_by(op).has_value();
 }
 
 Value* conv_input(const Op& group) { return group.operand(anchor_of(group).operand(0)->index); }
@@ -104,7 +104,7 @@ class LayoutChoice {
     for (Op& op : body_.ops) changed |= block_results(op);
     for (Op& op : body_.ops) {
       const bool gradient = !gpu_ && takes_gradient_blocks(op);
-      if (takes_blocks(op) || gradient) changed |= prepare_input(op);
+      if (takes_blocks(op, gpu_) || gradient) changed |= prepare_input(op);
       if (gradient) changed |= block_gradient(op);
     }
     for (Op& op : body_.ops) changed |= make_operands_dense(op);
@@ -175,7 +175,7 @@ class LayoutChoice {
       const bool sums = has_image_shape(type) && type.dtype == DType::I32;
       if ((!is_image(type) && !sums) || is_result(*result)) continue;
       // A group may end in a shape op: then it is not the convolution's own result that is stored.
-      bool own = takes_blocks(op) && type.shape == anchor_of(op).type().shape;
+      bool own = takes_blocks(op, gpu_) && type.shape == anchor_of(op).type().shape;
       if (!own && !follows_blocks(op, type)) continue;
       block(type.layout, block_of(type.dtype));
       changed = true;

@@ -76,7 +76,20 @@ std::vector<KernelCase> filter_gradient_cases() {
   cases.push_back(filter_case("groups", tile("tile="), {{64, 5, 6}, {3, 3}, {.pads = {1, 1, 1, 1}, .group = 2}, 32}));
   cases.push_back(
       filter_case("groups_of_pairs", tile("tile="), {{32, 5, 6}, {3, 3}, {.pads = {1, 1, 1, 1}, .group = 2}, 64}));
-  cases.push_back(filter_case("groups_within_blocks", "", {{12, 5, 6}, {3, 3}, {.pads = {1, 1, 1, 1}, .group = 3}, 6}));
+  // Groups within blocks: in whole ones together, or all of them; too many are plain loops.
+  for (auto [in, out, groups] : {std::tuple<int64_t, int64_t, int64_t>{12, 6, 3},
+                                 {64, 64, 16},
+                                 {32, 64, 32},
+                                 {64, 32, 8},
+                                 {48, 48, 2},
+                                 {40, 24, 4},
+                                 {36, 70, 2}})
+    cases.push_back(filter_case(fmt::format("groups_within_blocks_{}_{}_{}", in, out, groups), tile("tile="),
+                                {{in, 6, 7}, {3, 2}, {.strides = {1, 2}, .pads = {1, 1, 1, 0}, .group = groups}, out}));
+  cases.push_back(filter_case("groups_of_many_pixels", tile("tile="),
+                              {{32, 30, 40}, {3, 3}, {.pads = {1, 1, 1, 1}, .group = 8}, 32}));
+  cases.back().gpu_kernel = "";
+  cases.push_back(filter_case("too_many_groups", "", {{35, 5, 6}, {3, 3}, {.group = 35}, 70}));
   for (auto [channels, kernel, stride] :
        {std::tuple<int64_t, int64_t, int64_t>{3, 7, 2}, {1, 5, 1}, {3, 3, 1}, {4, 15, 3}})
     cases.push_back(filter_case(fmt::format("first_layer_{}_{}", channels, kernel), tile("tile="),
