@@ -105,7 +105,9 @@ class LayoutChoice {
     for (Op& op : body_.ops) {
       const bool gradient = !gpu_ && takes_gradient_blocks(op);
       if (takes_blocks(op, gpu_) || gradient) changed |= prepare_input(op);
-      if (gradient) changed |= block_gradient(op);
+      if (gradient) changed |= block_gradient(op, 1);
+      if (!gpu_ && in_family(op, "pool_gradient") && op.result()->type.layout.blocked_axis == 1)
+        changed |= block_gradient(op, 0);  // else dense behind a flattened image: its taps are in blocks
     }
     for (Op& op : body_.ops) changed |= make_operands_dense(op);
     return changed;
@@ -143,8 +145,8 @@ class LayoutChoice {
   // Does this group write its result as cheaply in blocks?
   bool follows_blocks(const Op& group, const Type& result) const {
     auto blocked = [](const Value* value) { return value->type.layout.blocked_axis == 1; };
-    if (in_family(group, "pool") || in_family(group, "pool_gradient"))
-      return blocked(group.operand(anchor_of(group).operand(0)->index));
+    if (in_family(group, "pool")) return blocked(group.operand(anchor_of(group).operand(0)->index));
+    if (in_family(group, "pool_gradient")) return std::ranges::any_of(group.operands, blocked);
     if (!in_family(group, "elementwise")) return false;
     bool resampled = false;
     for (const Op& op : group.regions[0]->ops) {  // only ops that leave channels where they are
@@ -216,8 +218,9 @@ class LayoutChoice {
     return true;
   }
 
-  bool block_gradient(Op& group) {
-    Value* dy = group.operand(anchor_of(group).operand(1)->index);
+  // The gradient of an image, operand `index` of the anchor.
+  bool block_gradient(Op& group, int index) {
+    Value* dy = group.operand(anchor_of(group).operand(index)->index);
     if (dy->type.layout.blocked_axis == 1) return false;
     Type type = dy->type;
     type.layout = {};
