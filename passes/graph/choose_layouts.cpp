@@ -174,8 +174,9 @@ class LayoutChoice {
     bool changed = false;
     for (auto& result : op.results) {
       Type& type = result->type;
-      const bool sums = has_image_shape(type) && type.dtype == DType::I32;
-      if ((!is_image(type) && !sums) || is_result(*result)) continue;
+      const bool sums = has_image_shape(type) && type.dtype == DType::I32,
+                 marks = !gpu_ && has_image_shape(type) && type.dtype == DType::Bool;  // where a relu let nothing by
+      if ((!is_image(type) && !sums && !marks) || is_result(*result)) continue;
       // A group may end in a shape op: then it is not the convolution's own result that is stored.
       bool own = takes_blocks(op, gpu_) && type.shape == anchor_of(op).type().shape;
       if (!own && !follows_blocks(op, type)) continue;

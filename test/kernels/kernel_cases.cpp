@@ -609,6 +609,23 @@ Cases convolution_cases() {
            },
        .values = each("N", {0, 1, 3}),
        .tolerance = 5e-4});  // values of some hundreds, sums of sums of sums
+  // Where a relu let nothing by, in blocks too, read by two kernels and by one that is dense.
+  add({.name = "marks",
+       .kernel = "conv direct",
+       .build =
+           [](CaseModel& m) {
+             DimPool& d = m.module.dims;
+             GraphBuilder& b = m.build;
+             Value* x = m.input({m.symbol("N"), d.constant(3), d.constant(5), d.constant(6)});
+             Value* y = m.conv(x, 17, {3, 3}, {.pads = {1, 1, 1, 1}});
+             Value* marks = b.scalar_op(ScalarOp::Less, {y, b.like(y, 0)});
+             Value* kept = b.select(marks, b.like(y, 0), m.conv(x, 17, {1, 1}, {}));
+             Value* lost = b.select(marks, m.conv(m.relu(y), 17, {1, 1}, {}), b.like(y, 0));
+             m.result({m.conv(kept, 18, {3, 3}, {.pads = {1, 1, 1, 1}}), m.conv(lost, 16, {1, 1}, {}),
+                       b.reduce(OpKind::ReduceSum, b.convert(marks, DType::F32), {2, 3})});
+           },
+       .values = each("N", {0, 1, 3}),
+       .tolerance = 5e-4});
   add({.name = "run_time_image",
        .kernel = "conv",
        .build =
