@@ -171,10 +171,9 @@ class WeightPacking {
 
   // One vector of outputs at a time.
   void picked() {
-    serial(
-        builder_.body, "tap", integer(0), builder_.parameter(dims().constant(taps_)), 1, [&](Block& row, Expr tap) {
-          serial(row, "k", integer(0), integer(inner_), 1, [&](Block& block, Expr k) { vectors(block, tap, k); });
-        });
+    serial(builder_.body, "tap", integer(0), builder_.parameter(dims().constant(taps_)), 1, [&](Block& row, Expr tap) {
+      serial(row, "k", integer(0), integer(inner_), 1, [&](Block& block, Expr k) { vectors(block, tap, k); });
+    });
   }
 
   void vectors(Block& row, Expr tap, Expr k) {
@@ -207,11 +206,11 @@ class WeightPacking {
     Expr first = body.let("first", mul(panel_, integer(kPanel)));
     Expr last = body.let("last", min(add(first, integer(kPanel)), builder_.parameter(form_.outputs)));
     Expr strip = floordiv(panel_, integer(packed_form_.strip_panels));
-    Expr channel = packed_form_.own_only
-                       ? nullptr
-                       : body.let("channel", mul(add(first_block(builder_, body, form_, strip, packed_form_.strip_panels),
-                                                     block_),
-                                                 integer(kPanel)));
+    Expr channel =
+        packed_form_.own_only
+            ? nullptr
+            : body.let("channel", mul(add(first_block(builder_, body, form_, strip, packed_form_.strip_panels), block_),
+                                      integer(kPanel)));
     serial(body, "output", first, last, 1, [&](Block& block, Expr output) {
       Expr group = block.let("group", floordiv(output, builder_.divisor(dims().constant(form_.group_outputs()))));
       Expr own = block.let("own", mul(group, builder_.parameter(dims().constant(form_.group_channels()))));
@@ -219,8 +218,9 @@ class WeightPacking {
       Expr from = channel ? channel : own;
       serial(block, "c", max(own, from), min(end, add(from, integer(inner_))), 1, [&](Block& inner, Expr c) {
         serial(inner, "tap", integer(0), builder_.parameter(dims().constant(taps_)), 1, [&](Block& one, Expr tap) {
-          one_of_group(one, tap, {output, sub(output, mul(group, builder_.parameter(dims().constant(form_.group_outputs())))),
-                                  c, sub(c, own)},
+          one_of_group(one, tap,
+                       {output, sub(output, mul(group, builder_.parameter(dims().constant(form_.group_outputs())))), c,
+                        sub(c, own)},
                        index_of(tap, sub(c, from), sub(output, first)));
         });
       });

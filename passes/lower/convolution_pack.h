@@ -1,6 +1,6 @@
-// The weights of a convolution in the order its kernel reads them: [outputs / 16][blocks][taps][inner][16], a block being
-// `inner` of the channels that an output reads. Constant ones are packed when the model is compiled, live ones by a step
-// in front of the convolution.
+// The weights of a convolution in the order its kernel reads them: [outputs / 16][blocks][taps][inner][16], a block
+// being `inner` of the channels that an output reads. Constant ones are packed when the model is compiled, live ones by
+// a step in front of the convolution.
 #pragma once
 
 #include "passes/lower/convolution.h"

@@ -129,10 +129,14 @@ struct Lowering {
   int64_t chunks() const { return (kernel_width() + kDepth - 1) / kDepth; }  // of a row of taps of bytes
   int64_t row_weights() const { return bytes ? chunks() * kDepth * kPanel : kernel_width() * width() * kPanel; }
   WeightForm weights() const { return {.form = form, .inner = width(), .channels = width(), .own_only = true}; }
-  // Pixels of a tile that sees `taps` of a row. Accumulators, a row's weights, the input, and one to spare.
+  // Pixels of a tile that sees `taps` of a row. Accumulators, a row's weights, the input, and one to spare; of groups
+  // of several channels one weight, and of each pixel the input's vector, which every channel of the group shuffles.
   int most(int64_t taps) const {
-    const int64_t held = bytes ? chunks() : width() == 1 ? taps : 1;
-    return std::clamp<int>((context.target().vector_registers - 3 - static_cast<int>(held)) / vectors(), 1, kMaxPixels);
+    const int registers = context.target().vector_registers;
+    const bool shuffled = !bytes && width() > 1;
+    const auto held = static_cast<int>(bytes ? chunks() : taps);
+    const int pixels = shuffled ? (registers - 3) / (vectors() + 1) : (registers - 3 - held) / vectors();
+    return std::clamp(pixels, 1, kMaxPixels);
   }
 };
 
@@ -231,18 +235,18 @@ class Body {
     serial(row_block, "kw", integer(0), integer(pixels_.taps), 1, [&](Block& block, Expr t) {
       Expr x_tap = block.let("xt", add(x_row, mul(mul(t, integer(pixels_.offset_step)), pixel_stride_)));
       Expr w_tap = block.let("wt", add(w_row, mul(tap_of(t), integer(width * kPanel))));
-      for (int64_t k = 0; k < width; ++k) {
-        std::vector<int> lane_of_group;
-        for (int lane = 0; lane < lanes_; ++lane) lane_of_group.push_back(static_cast<int>(lane / width * width + k));
-        unrolled(block, "v", l_.vectors(), [&](Block& part, Expr v) {
-          Expr lane = mul(v, integer(lanes_));
+      unrolled(block, "v", l_.vectors(), [&](Block& part, Expr v) {
+        Expr lane = mul(v, integer(lanes_));
+        for (int64_t k = 0; k < width; ++k) {
+          std::vector<int> lane_of_group;
+          for (int at = 0; at < lanes_; ++at) lane_of_group.push_back(static_cast<int>(at / width * width + k));
           Expr weights = part.let("wv", load(w_, add(add(w_tap, integer(k * kPanel)), lane), lanes_));
           unrolled(part, "i", count, [&](Block& inner, Expr i) {
             Expr at = add(add(x_tap, mul(mul(i, integer(pixels_.stride)), pixel_stride_)), lane);
             acc.add_product(inner, i, v, shuffle({load(x_, at, lanes_)}, lane_of_group), weights);
           });
-        });
-      }
+        }
+      });
     });
   }
 
