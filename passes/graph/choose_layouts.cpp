@@ -45,18 +45,22 @@ bool in_family(const Op& op, std::string_view family) {
   return op.is(OpKind::Group) && op.params.text("family") == family;
 }
 
-// A convolution the blocked kernels take: known channels, pads and window; groups only with constant weights.
-bool takes_blocks(const Op& group) {
-  if (!in_family(group, "conv")) return false;
-  const Op& conv = anchor_of(group);
-  const Value* x = conv.operand(0);
-  if (x->producer || !is_image(group.operand(x->index)->type) || !has_image_shape(conv.type())) return false;
+bool has_constant_weight(const Op& group, const Op& conv) {
   const Value* w = conv.operand(1);
   while (w->producer && (w->producer->is(OpKind::Reshape) || w->producer->is(OpKind::Transpose)))
     w = w->producer->operand(0);
   const Op* weight = w->producer ? w->producer : group.operand(w->index)->producer;
-  const bool constant = weight && weight->is(OpKind::Constant);
-  return halo_read_by(conv) && (conv.params.integer("group") == 1 || (conv.is(OpKind::Conv) && constant));
+  return weight && weight->is(OpKind::Constant);
+}
+
+// A convolution the blocked kernels take: known channels, pads and window; on a GPU groups only with constant weights.
+bool takes_blocks(const Op& group, bool gpu) {
+  if (!in_family(group, "conv")) return false;
+  const Op& conv = anchor_of(group);
+  const Value* x = conv.operand(0);
+  if (x->producer || !is_image(group.operand(x->index)->type) || !has_image_shape(conv.type()) || !halo_read_by(conv))
+    return false;
+  return conv.params.integer("group") == 1 || !gpu || (conv.is(OpKind::Conv) && has_constant_weight(group, conv));
 }
 
 // The gradient of a convolution by its weight, whose x is laid out as the convolution's and whose dy is in blocks.
@@ -66,11 +70,7 @@ bool takes_gradient_blocks(const Op& group) {
   for (const Value* operand : op.operands) {
     if (operand->producer || !is_image(operand->type) || operand->type.dtype != DType::F32) return false;
   }
-  const int64_t parts = op.params.integer("group"), channels = *value_of(op.operand(0)->type.shape[1]),
-                outputs = *value_of(op.operand(1)->type.shape[1]);
-  const bool depthwise = parts == channels && parts == outputs,
-             whole = channels / parts % kBlock == 0 && outputs / parts % kBlock == 0;
-  return halo_read_by(op) && (parts == 1 || depthwise || whole);
+  return halo_read_by(op).has_value();
 }
 
 Value* conv_input(const Op& group) { return group.operand(anchor_of(group).operand(0)->index); }
@@ -104,8 +104,10 @@ class LayoutChoice {
     for (Op& op : body_.ops) changed |= block_results(op);
     for (Op& op : body_.ops) {
       const bool gradient = !gpu_ && takes_gradient_blocks(op);
-      if (takes_blocks(op) || gradient) changed |= prepare_input(op);
-      if (gradient) changed |= block_gradient(op);
+      if (takes_blocks(op, gpu_) || gradient) changed |= prepare_input(op);
+      if (gradient) changed |= block_gradient(op, 1);
+      if (!gpu_ && in_family(op, "pool_gradient") && op.result()->type.layout.blocked_axis == 1)
+        changed |= block_gradient(op, 0);  // else dense behind a flattened image: its taps are in blocks
     }
     for (Op& op : body_.ops) changed |= make_operands_dense(op);
     return changed;
@@ -143,8 +145,8 @@ class LayoutChoice {
   // Does this group write its result as cheaply in blocks?
   bool follows_blocks(const Op& group, const Type& result) const {
     auto blocked = [](const Value* value) { return value->type.layout.blocked_axis == 1; };
-    if (in_family(group, "pool") || in_family(group, "pool_gradient"))
-      return blocked(group.operand(anchor_of(group).operand(0)->index));
+    if (in_family(group, "pool")) return blocked(group.operand(anchor_of(group).operand(0)->index));
+    if (in_family(group, "pool_gradient")) return std::ranges::any_of(group.operands, blocked);
     if (!in_family(group, "elementwise")) return false;
     bool resampled = false;
     for (const Op& op : group.regions[0]->ops) {  // only ops that leave channels where they are
@@ -172,10 +174,11 @@ class LayoutChoice {
     bool changed = false;
     for (auto& result : op.results) {
       Type& type = result->type;
-      const bool sums = has_image_shape(type) && type.dtype == DType::I32;
-      if ((!is_image(type) && !sums) || is_result(*result)) continue;
+      const bool sums = has_image_shape(type) && type.dtype == DType::I32,
+                 marks = !gpu_ && has_image_shape(type) && type.dtype == DType::Bool;  // where a relu let nothing by
+      if ((!is_image(type) && !sums && !marks) || is_result(*result)) continue;
       // A group may end in a shape op: then it is not the convolution's own result that is stored.
-      bool own = takes_blocks(op) && type.shape == anchor_of(op).type().shape;
+      bool own = takes_blocks(op, gpu_) && type.shape == anchor_of(op).type().shape;
       if (!own && !follows_blocks(op, type)) continue;
       block(type.layout, block_of(type.dtype));
       changed = true;
@@ -216,8 +219,9 @@ class LayoutChoice {
     return true;
   }
 
-  bool block_gradient(Op& group) {
-    Value* dy = group.operand(anchor_of(group).operand(1)->index);
+  // The gradient of an image, operand `index` of the anchor.
+  bool block_gradient(Op& group, int index) {
+    Value* dy = group.operand(anchor_of(group).operand(index)->index);
     if (dy->type.layout.blocked_axis == 1) return false;
     Type type = dy->type;
     type.layout = {};

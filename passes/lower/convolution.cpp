@@ -58,8 +58,7 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   const auto halo = halo_read_by(conv);
   const bool bytes = conv.params.has("to");
   bool usable = (conv.type().dtype == DType::F32 || bytes) && form.spatial <= 2 &&
-                known({form.channels, form.outputs}) && halo && !conv.operand(0)->producer &&
-                (form.group == 1 || (form.weight && !form.transposed));
+                known({form.channels, form.outputs}) && halo && !conv.operand(0)->producer;
   if (!usable) return lower_plain(context, group);
   const Type& input = group.operand(conv.operand(0)->index)->type;
   const bool blocked = input.layout.blocked_axis == 1, dense = input.layout.blocked_axis < 0;

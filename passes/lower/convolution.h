@@ -30,6 +30,18 @@ struct ImageStrides {
 };
 ImageStrides image_strides(DimPool&, const Type&);
 
+// Output pixels oh = q · step + start see the input pixels q · stride + offset + t · offset_step through the kernel's
+// taps index + t · index_step, for t < taps.
+struct ConvPhase {
+  int64_t start = 0, step = 1, stride = 1;
+  int64_t taps = 1, index = 0, index_step = 1, offset = 0, offset_step = 1;
+  Dim count = nullptr;  // of q
+};
+// Those of a spatial axis: one, or of a transposed convolution as many as its stride.
+std::vector<ConvPhase> conv_phases(DimPool&, const ConvForm&, int axis, Dim out_extent);
+std::vector<ConvPhase> row_phases(DimPool&, const ConvForm&, const Shape& out);  // of a line: one row
+std::vector<ConvPhase> pixel_phases(DimPool&, const ConvForm&, const Shape& out);
+
 LoweredGroup lower_direct_convolution(Context&, const Op& group, const ConvForm&);
 bool winograd_pays(const ConvForm&);                                      // by its sizes
 bool winograd_is_exact(Module&, const ConvForm&);                         // with its weights: see winograd_check.cpp

@@ -25,10 +25,10 @@
 #include "ir/error.h"
 #include "passes/lower/contraction_form.h"
 #include "passes/lower/convolution.h"
+#include "passes/lower/convolution_pack.h"
 #include "passes/lower/epilogue.h"
 #include "passes/lower/family.h"
 #include "passes/lower/register_tile.h"
-#include "passes/lower/transpose_tile.h"
 
 namespace lapidary::lowering {
 
@@ -37,44 +37,6 @@ using namespace loops;
 namespace {
 
 constexpr int kUnroll = 8;  // k steps in a row
-
-// Output pixels oh = q · step + start see the input pixels q · stride + offset + t · offset_step through the kernel's
-// taps index + t · index_step, for t < taps.
-struct Phase {
-  int64_t start = 0, step = 1, stride = 1;
-  int64_t taps = 1, index = 0, index_step = 1, offset = 0, offset_step = 1;
-  Dim count = nullptr;  // of q
-};
-
-// The phases of one spatial axis.
-std::vector<Phase> phases_of(DimPool& dims, const ConvForm& form, int axis, Dim out_extent) {
-  int64_t stride = form.strides[axis], dilation = form.dilations[axis], pad = *lapidary::value_of(form.pads[axis]);
-  std::vector<Phase> phases;
-  if (!form.transposed) {
-    return {Phase{
-        .stride = stride, .taps = form.kernel[axis], .offset = -pad, .offset_step = dilation, .count = out_extent}};
-  }
-  for (int64_t start = 0; start < stride; ++start) {  // oh + pad = ih · stride + k · dilation
-    Phase phase{.start = start,
-                .step = stride,
-                .taps = 0,
-                .count = dims.floordiv(dims.sub(dims.add(out_extent, dims.constant(stride - 1)), dims.constant(start)),
-                                       dims.constant(stride))};
-    for (int64_t k = form.kernel[axis] - 1; k >= 0; --k) {  // in the order of the input's pixels
-      int64_t position = start + pad - k * dilation;
-      if (position % stride != 0) continue;
-      if (phase.taps++ == 0) {
-        phase.index = k;
-        phase.offset = position / stride;
-      } else if (phase.taps == 2) {
-        phase.index_step = k - phase.index;
-        phase.offset_step = position / stride - phase.offset;
-      }
-    }
-    phases.push_back(phase);
-  }
-  return phases;
-}
 
 struct Lowering {
   Context& context;
@@ -89,38 +51,18 @@ struct Lowering {
   int panels, strip_panels;
   DimPool& dims() const { return context.module.dims; }
   int64_t inner() const { return blocked ? input->type.layout.block : 1; }  // channels of a block
-  // Live weights are packed in the order they are read: of a transposed one from the last tap to the first.
-  bool reversed() const { return form.transposed && !weight; }
+  WeightForm weights() const {
+    return {.form = form, .inner = inner(), .channels = channels, .strip_panels = strip_panels, .atom = atom};
+  }
+  bool reversed() const { return weights().reversed(); }
   int64_t left_bytes() const { return bit_width(atom.left) / 8; }
 };
-
-// The channel blocks that strips of a grouped convolution read: `count` from the block of the strip's first group on,
-// or fewer before the last block.
-struct GroupedBlocks {
-  int64_t count = 0, last_start = 0;
-  std::vector<int64_t> first_channels;  // of each strip
-};
-
-GroupedBlocks grouped_blocks(const ConvForm& form, int strip_panels) {
-  const int64_t outputs = *lapidary::value_of(form.outputs), channels = *lapidary::value_of(form.channels);
-  const int64_t strip = int64_t{strip_panels} * kPanel, all = (channels + kPanel - 1) / kPanel;
-  GroupedBlocks blocks;
-  for (int64_t first = 0; first < outputs; first += strip) {
-    const int64_t begin = first / form.group_outputs() * form.group_channels() / kPanel;
-    const int64_t last_group = (std::min(first + strip, outputs) - 1) / form.group_outputs();
-    const int64_t end = ((last_group + 1) * form.group_channels() + kPanel - 1) / kPanel;
-    blocks.count = std::max(blocks.count, end - begin);
-    blocks.first_channels.push_back(begin * kPanel);
-  }
-  blocks.last_start = all - blocks.count;
-  for (int64_t& channel : blocks.first_channels) channel = std::min(channel, blocks.last_start * kPanel);
-  return blocks;
-}
 
 // One variant of the tile body: phases are fixed, rows and panels given.
 class Body {
  public:
-  Body(Lowering& l, KernelBuilder& builder, GroupEmitter& emit, const Phase& row_phase, const Phase& pixel_phase)
+  Body(Lowering& l, KernelBuilder& builder, GroupEmitter& emit, const ConvPhase& row_phase,
+       const ConvPhase& pixel_phase)
       : l_(l),
         builder_(builder),
         emit_(emit),
@@ -133,7 +75,8 @@ class Body {
             epilogue_stage(builder, l.group, *l.form.conv,
                            int64_t{max_rows(l.context.target(), l.strip_panels, l.atom)} * l.strip_panels * kPanel)) {
     DimPool& dims = l.dims();
-    const int64_t inner = l.inner(), taps = tap_count(), block = taps * inner * kPanel, width = l.form.kernel.back();
+    const int64_t inner = l.inner(), taps = l.weights().taps(), block = taps * inner * kPanel,
+                  width = l.form.kernel.back();
     batch_stride_ = size(strides_.batch);
     channel_stride_ = size(strides_.channel);
     row_step_ = size(dims.mul(dims.constant(rows_.stride), strides_.row));
@@ -164,7 +107,8 @@ class Body {
     RegisterTile tile(block, shape);
     const int64_t inner = l_.inner(), tail = l_.atom.depth > 1 ? 0 : l_.channels % inner;
     Expr pixel_stride = builder_.literal(strides_.pixel);
-    Expr first = add(add(mul(batch, batch_stride_), mul(first_block(block, strip), channel_stride_)),
+    Expr first = add(add(mul(batch, batch_stride_),
+                         mul(first_block(builder_, block, l_.form, strip, l_.strip_panels), channel_stride_)),
                      add(add(mul(row, row_step_), origin_), mul(mul(pixel, integer(pixels_.stride)), pixel_stride)));
     Expr x_base = block.let("x", first);
     Expr w_base = block.let("w", add(mul(mul(strip, integer(l_.strip_panels)), panel_size_), first_tap_));
@@ -196,35 +140,16 @@ class Body {
   }
 
  private:
-  int64_t tap_count() const {
-    int64_t taps = 1;
-    for (int64_t extent : l_.form.kernel) taps *= extent;
-    return taps;
-  }
-
   // A size that no instruction of a tile depends on. A first layer's loops are short, and one kernel a model: literals.
   // So are a transposed one's: each phase is a kernel of its own, and unet's spilled 22 vectors each with arguments.
   Expr size(Dim dim) { return l_.blocked && !l_.form.transposed ? builder_.argument(dim) : builder_.literal(dim); }
   Expr size(int64_t value) { return size(l_.dims().constant(value)); }
 
-  // The first channel block a strip reads.
-  Expr first_block(Block& block, Expr strip) {
-    const ConvForm& form = l_.form;
-    if (form.group == 1) return integer(0);
-    const GroupedBlocks blocks = grouped_blocks(form, l_.strip_panels);
-    Expr group = floordiv(mul(strip, integer(int64_t{l_.strip_panels} * kPanel)),
-                          builder_.literal(l_.dims().constant(form.group_outputs())));
-    return block.let(
-        "first_block",
-        min(floordiv(mul(group, builder_.parameter(l_.dims().constant(form.group_channels()))), integer(kPanel)),
-            builder_.parameter(l_.dims().constant(blocks.last_start))));
-  }
-
   // The loop over a phase's taps: how many, and how far apart in the input and in the weights.
   struct Taps {
     Expr count, x_step, w_step;
   };
-  Taps taps_of(const Phase& phase, Dim x_stride, int64_t w_stride) {
+  Taps taps_of(const ConvPhase& phase, Dim x_stride, int64_t w_stride) {
     if (phase.taps < 2) return {integer(phase.taps), integer(0), integer(0)};
     return {size(phase.taps), size(l_.dims().mul(l_.dims().constant(phase.offset_step), x_stride)),
             size((l_.reversed() ? -phase.index_step : phase.index_step) * w_stride)};
@@ -267,15 +192,15 @@ class Body {
   Lowering& l_;
   KernelBuilder& builder_;
   GroupEmitter& emit_;
-  const Phase& rows_;
-  const Phase& pixels_;
+  const ConvPhase& rows_;
+  const ConvPhase& pixels_;
   ImageStrides strides_;
   Expr batch_stride_, channel_stride_, row_step_, origin_, whole_blocks_, panel_size_, block_size_, first_tap_;
   Taps row_taps_, pixel_taps_;
   Buffer x_, w_, epilogue_;
 };
 
-LoweredStep lower_phase(Lowering& l, const Phase& rows, const Phase& pixels) {
+LoweredStep lower_phase(Lowering& l, const ConvPhase& rows, const ConvPhase& pixels) {
   Module& module = l.context.module;
   DimPool& dims = module.dims;
   const Target& target = l.context.target();
@@ -338,171 +263,6 @@ LoweredStep lower_phase(Lowering& l, const Phase& rows, const Phase& pixels) {
   return step;
 }
 
-// [O, I, k…] (or [I, O, k…] of conv_transpose) as [O/16][I/iblock][k…][iblock][16].
-ConstantId packed_weight(Module& module, const ConvForm& form, int64_t inner, int strip_panels, const Atom& atom) {
-  ConstantTable& constants = module.constants;
-  ConstantId weight = *form.weight;
-  if (form.transposed) {
-    std::vector<int64_t> order = {1, 0};
-    for (int axis = 0; axis < form.spatial; ++axis) order.push_back(2 + axis);
-    weight = constants.transformed(weight, {.kind = Transform::Kind::Transpose, .axes = order});
-  }
-  if (form.group > 1) {
-    const GroupedBlocks blocks = grouped_blocks(form, strip_panels);
-    weight = constants.transformed(weight, {.kind = Transform::Kind::SpreadGroups,
-                                            .axes = blocks.first_channels,
-                                            .shape = {form.group_outputs(), blocks.count * kPanel},
-                                            .block = int64_t{strip_panels} * kPanel});
-  }
-  const auto kind = atom.depth == 1 ? Transform::Kind::PackConv : Transform::Kind::PackConvDots;
-  return constants.transformed(weight, {.kind = kind, .shape = {inner}, .block = kPanel});
-}
-
-int64_t packed_elements(const Lowering& l) {
-  int64_t elements = int64_t{l.panels} * kPanel * ((l.channels + l.inner() - 1) / l.inner()) * l.inner();
-  for (int64_t extent : l.form.kernel) elements *= extent;
-  return elements;
-}
-
-// A live weight in the same form: one task a panel and channel block.
-class WeightPacking {
- public:
-  explicit WeightPacking(const Lowering& l)
-      : l_(l),
-        lanes_(l.context.target().f32_lanes()),
-        blocks_((l.channels + l.inner() - 1) / l.inner()),
-        builder_(l.context.module, l.context.target(), "conv", "pack weights"),
-        emit_(builder_, l.group) {
-    for (int64_t extent : l.form.kernel) taps_ *= extent;
-  }
-
-  LoweredStep step() {
-    DimPool& dims = l_.dims();
-    const int64_t inner = l_.inner();
-    const std::vector<Expr> axes = builder_.split_task({dims.constant(l_.panels), dims.constant(blocks_)});
-    panel_ = axes[0];
-    block_ = axes[1];
-    packed_ = builder_.scratch(0, DType::F32, true);
-    base_ = builder_.body.let("base", mul(add(mul(panel_, builder_.parameter(dims.constant(blocks_))), block_),
-                                          builder_.parameter(dims.constant(taps_ * inner * kPanel))));
-    const Value* weight = l_.form.conv->operand(1);
-    const bool apart = !l_.form.transposed || taps_ > 1;  // outputs, which else are vectors already
-    if (apart && !weight->producer && l_.group.operand(weight->index)->type.layout.dense())
-      turned(l_.group.operand(weight->index));
-    else
-      picked();
-    LoweredStep step = single_step(builder_.finish(dims.constant(l_.panels * blocks_)));
-    step.flops = dims.constant(0);
-    step.bytes = dims.constant(packed_elements(l_) * 2 * 4);
-    return step;
-  }
-
- private:
-  // A dense weight, turned 16 by 16 in registers: [outputs][channels · taps], or [outputs][taps] of each channel of a
-  // transposed one.
-  void turned(const Value* weight) {
-    DimPool& dims = l_.dims();
-    const int64_t inner = l_.inner(), line = l_.channels * taps_;
-    Buffer source = builder_.operand(weight);
-    if (!l_.form.transposed) {
-      Expr length = builder_.parameter(dims.constant(line));
-      Expr first = builder_.body.let("first", mul(block_, builder_.parameter(dims.constant(inner * taps_))));
-      return turn(builder_.body, {source, first, length, sub(length, first), inner * taps_, nullptr});
-    }
-    Expr channels = builder_.parameter(dims.constant(l_.channels));
-    serial(builder_.body, "k", integer(0), integer(inner), 1, [&](Block& block, Expr k) {
-      Expr channel = block.let("channel", add(mul(block_, integer(inner)), k));
-      Expr first = block.let("first", mul(channel, builder_.parameter(dims.constant(l_.outputs * taps_))));
-      Expr valid = block.let("valid", select(less(channel, channels), integer(taps_), integer(0)));
-      turn(block, {source, first, integer(taps_), valid, taps_, k});
-    });
-  }
-
-  // Runs of `length` numbers, one for each output, `apart` from each other, of which `valid` are there: of channels and
-  // their taps, or of the taps of one.
-  struct Runs {
-    Buffer source;
-    Expr first, apart, valid;
-    int64_t length;
-    Expr channel;
-  };
-  void turn(Block& into, const Runs& runs) {
-    Expr outputs = builder_.parameter(l_.dims().constant(l_.outputs));
-    serial(into, "v", integer(0), integer(kPanel / lanes_), 1, [&](Block& vector, Expr v) {
-      Expr output = vector.let("output", add(mul(panel_, integer(kPanel)), mul(v, integer(lanes_))));
-      serial(vector, "r", integer(0), integer(runs.length), lanes_, [&](Block& inner, Expr r) {
-        Expr left = inner.let("left", max(integer(0), sub(runs.valid, r)));
-        std::vector<Expr> loaded;
-        for (int lane = 0; lane < lanes_; ++lane) {
-          Expr o = inner.let("o", add(output, integer(lane)));
-          Expr mask = first_lanes(select(less(o, outputs), left, integer(0)), lanes_);
-          loaded.push_back(
-              inner.let("x", load(runs.source, add(add(mul(o, runs.apart), runs.first), r), lanes_, mask)));
-        }
-        const std::vector<Expr> columns = transposed(inner, std::move(loaded));
-        for (int lane = 0; lane < lanes_; ++lane) {
-          Expr row = inner.let("row", add(r, integer(lane))), channel = runs.channel, tap = row;
-          if (!channel) channel = floordiv(row, integer(taps_)), tap = mod(row, integer(taps_));
-          Block one;
-          one.add(loops::store(packed_, index_of(tap, channel, mul(v, integer(lanes_))), columns[lane]));
-          if (runs.length % lanes_ == 0)
-            for (Stmt& statement : one.take()) inner.add(std::move(statement));
-          else
-            inner.add(if_then(less(row, integer(runs.length)), one.take()));
-        }
-      });
-    });
-  }
-
-  // One vector of outputs at a time.
-  void picked() {
-    serial(
-        builder_.body, "tap", integer(0), builder_.parameter(l_.dims().constant(taps_)), 1, [&](Block& row, Expr tap) {
-          serial(row, "k", integer(0), integer(l_.inner()), 1, [&](Block& block, Expr k) { vectors(block, tap, k); });
-        });
-  }
-
-  void vectors(Block& row, Expr tap, Expr k) {
-    const Op& conv = *l_.form.conv;
-    std::vector<Coord> window = {at(tap)};
-    if (l_.form.spatial == 2) {
-      Expr by = builder_.divisor(l_.dims().constant(l_.form.kernel.back()));
-      window = {at(row.let("kh", floordiv(tap, by))), at(row.let("kw", mod(tap, by)))};
-    }
-    unrolled(row, "j", kPanel / lanes_, [&](Block& block, Expr j) {
-      Expr output = block.let("output", add(mul(panel_, integer(kPanel)), mul(j, integer(lanes_))));
-      Expr channel = block.let("channel", add(mul(block_, integer(l_.inner())), k));
-      Expr left = block.let("left", sub(builder_.parameter(l_.dims().constant(l_.outputs)), output));
-      Expr index = index_of(tap, k, mul(j, integer(lanes_)));
-      Block some, none;
-      {
-        GroupEmitter::Scope scope(emit_, some);
-        Coords coords{{along(output), at(channel)}, lanes_, first_lanes(left, lanes_)};
-        if (l_.form.transposed) std::swap(coords.axes[0], coords.axes[1]);
-        coords.axes.insert(coords.axes.end(), window.begin(), window.end());
-        some.add(loops::store(packed_, index, emit_.value(conv.operand(1), coords)));
-      }
-      none.add(loops::store(packed_, index, real(0, lanes_)));
-      Expr inside = both(less(integer(0), left), less(channel, builder_.parameter(l_.dims().constant(l_.channels))));
-      block.add(if_then(inside, some.take(), none.take()));
-    });
-  }
-
-  Expr index_of(Expr tap, const Expr& channel, const Expr& output) const {
-    if (l_.reversed()) tap = sub(integer(taps_ - 1), tap);
-    return add(add(base_, mul(add(mul(tap, integer(l_.inner())), channel), integer(kPanel))), output);
-  }
-
-  const Lowering& l_;
-  const int lanes_;
-  const int64_t blocks_;
-  int64_t taps_ = 1;
-  KernelBuilder builder_;
-  GroupEmitter emit_;
-  Buffer packed_;
-  Expr panel_, block_, base_;
-};
-
 }  // namespace
 
 LoweredGroup lower_direct_convolution(Context& context, const Op& group, const ConvForm& form) {
@@ -526,20 +286,17 @@ LoweredGroup lower_direct_convolution(Context& context, const Op& group, const C
   }
   LoweredGroup result;
   if (form.weight) {
-    l.weight = packed_weight(context.module, form, l.inner(), l.strip_panels, l.atom);
+    l.weight = packed_weight(context.module, l.weights());
   } else {
-    result.steps.push_back(WeightPacking(l).step());
-    result.scratch.push_back(context.module.dims.constant(packed_elements(l) * 4));
+    result.steps.push_back(pack_live_weight(context, group, l.weights()));
+    result.scratch.push_back(context.module.dims.constant(l.weights().elements() * 4));
   }
 
   DimPool& dims = context.module.dims;
   const Shape& out = conv.type().shape;
-  std::vector<Phase> pixel_phases = phases_of(dims, form, form.spatial - 1, out.back());
-  std::vector<Phase> row_phases = {Phase{.count = dims.constant(1)}};
-  if (form.spatial == 2) row_phases = phases_of(dims, form, 0, out[2]);
   bool first = true;
-  for (const Phase& rows : row_phases) {
-    for (const Phase& pixels : pixel_phases) {
+  for (const ConvPhase& rows : row_phases(dims, form, out)) {
+    for (const ConvPhase& pixels : pixel_phases(dims, form, out)) {
       result.steps.push_back(lower_phase(l, rows, pixels));
       if (!std::exchange(first, false)) result.steps.back().barrier_before = false;  // phases write apart
     }

@@ -12,6 +12,8 @@
 // sums, [panel][channel · taps + tap][16]; at the end they are turned to the order of the weight, 16 by 16 in
 // registers.
 //
+// Groups that share blocks are computed together, products between them too, and each output takes its own group's.
+//
 // Where there are few such tasks the pixels are cut into parts, of which another step adds the sums up, first to last.
 // Into how many depends on shapes alone: threads never change bits. Depthwise ones: filter_gradient_depthwise.cpp.
 #include <fmt/format.h>
@@ -20,6 +22,7 @@
 
 #include "ir/layout.h"
 #include "passes/lower/convolution.h"
+#include "passes/lower/coords.h"
 #include "passes/lower/register_tile.h"
 #include "passes/lower/transpose_tile.h"
 #include "passes/lower/work.h"
@@ -37,9 +40,10 @@ constexpr int64_t kBlocksOfOneTap = 4;
 struct Lowering {
   Context& context;
   const Op& group;
-  ConvForm form;
-  const Value *x, *dy;  // the group's operands
-  bool blocked;         // x
+  ConvForm form;  // whose groups are those of tiles: whole blocks, of one or more of the convolution's
+  int64_t own_channels, own_outputs;  // of a group of the convolution
+  const Value *x, *dy;                // the group's operands
+  bool blocked;                       // x
   int strip_panels = 1;
   int64_t strips = 1, taps = 1;
   int64_t blocks = 1;       // of a group's channels; of a first layer 1
@@ -58,35 +62,42 @@ struct Lowering {
     return ceil_div(blocked ? task_blocks * kPanel * taps : channels() * taps, kPanel) * kPanel;
   }
   int64_t sums() const { return sum_rows() * strip_panels * kPanel; }
+  bool is_merged() const { return own_outputs != form.group_outputs(); }
   bool in_parts() const { return lapidary::value_of(parts) != 1; }
   int64_t kernel_rows() const { return form.spatial == 2 ? form.kernel[0] : 1; }
   Dim out_rows() const { return form.spatial == 2 ? dy->type.shape[2] : dims().constant(1); }
   Dim out_pixels() const { return dy->type.shape.back(); }
 };
 
+// Stores `values`, neighbouring sums of one output from number `at` of its line on. Of groups that were computed
+// together the output takes those of its own.
+void store_line(const Lowering& l, KernelBuilder& builder, Block& block, Expr output, Expr at, Expr values) {
+  const int lanes = l.lanes();
+  Expr line = builder.parameter(builder.dim(l.own_channels * l.taps)), place = std::move(at), in_front;
+  if (l.is_merged()) {
+    Expr group = floordiv(output, builder.divisor(builder.dim(l.own_outputs)));
+    Expr of_tile = mod(group, builder.divisor(builder.dim(l.form.group_outputs() / l.own_outputs)));
+    place = block.let("place", sub(place, mul(of_tile, line)));
+    in_front = first_lanes(sub(integer(0), place), lanes);
+  }
+  Expr left = block.let("left", sub(line, place)), mask = first_lanes(left, lanes), stored = less(integer(0), left);
+  if (in_front) {
+    mask = both(mask, apply(ScalarOp::Not, {in_front}));
+    stored = both(stored, less(integer(-lanes), place));
+  }
+  if (l.outputs() % kPanel != 0) stored = both(stored, less(output, builder.parameter(l.form.outputs)));
+  Block inside;
+  inside.add(loops::store(builder.result(l.group.result()), add(mul(output, line), place), std::move(values), mask));
+  block.add(if_then(stored, inside.take()));
+}
+
 // Stores `rows`, sums of `lanes` neighbouring rows from `row` on, as vectors of outputs from `output` on.
 void store_turned(const Lowering& l, KernelBuilder& builder, Block& block, std::vector<Expr> rows, Expr output,
                   Expr first_channel, Expr row) {
-  const int lanes = l.lanes();
-  const int64_t line = l.channels() * l.taps;  // of an output
-  Buffer result = builder.result(l.group.result());
   const std::vector<Expr> turned = transposed(block, std::move(rows));
   Expr at = block.let("at", add(mul(first_channel, builder.parameter(builder.dim(l.taps))), row));
-  Expr left = block.let("left", sub(builder.parameter(builder.dim(line)), at));
-  Expr first = block.let("first", add(mul(output, builder.parameter(builder.dim(line))), at));
-  Block inside;
-  for (int lane = 0; lane < lanes; ++lane) {
-    Expr index = add(first, mul(integer(lane), builder.parameter(builder.dim(line))));
-    Stmt stores = loops::store(result, index, turned[static_cast<size_t>(lane)], first_lanes(left, lanes));
-    if (l.outputs() % kPanel == 0) {
-      inside.add(std::move(stores));
-      continue;
-    }
-    Block one;
-    one.add(std::move(stores));
-    inside.add(if_then(less(add(output, integer(lane)), builder.parameter(l.form.outputs)), one.take()));
-  }
-  block.add(if_then(less(integer(0), left), inside.take()));
+  for (int lane = 0; lane < l.lanes(); ++lane)
+    store_line(l, builder, block, block.let("o", add(output, integer(lane))), at, turned[static_cast<size_t>(lane)]);
 }
 
 class Body {
@@ -391,6 +402,17 @@ ConvForm form_of(const Op& op) {
   return form;
 }
 
+constexpr int64_t kMostMerged = 32;  // of whose products one in as many is of use: still faster than plain loops
+
+// How many groups make whole blocks of channels and of outputs, which tiles are of; 0: too many.
+int64_t merged_groups(const ConvForm& form) {
+  for (int64_t count = 1; count < form.group && count <= kMostMerged; ++count)
+    if (form.group % count == 0 && count * form.group_channels() % kPanel == 0 &&
+        count * form.group_outputs() % kPanel == 0)
+      return count;
+  return form.group <= kMostMerged ? form.group : 0;
+}
+
 bool is_depthwise(const ConvForm& form) {
   return form.group > 1 && form.group_channels() == 1 && form.group_outputs() == 1;
 }
@@ -416,19 +438,22 @@ bool takes(const Op& group, const ConvForm& form) {
     if (have.lo < want.lo || have.hi < want.hi) return false;
     if (want != Halo{} && x.layout.fill != 0) return false;
   }
-  return form.group == 1 || is_depthwise(form) ||
-         (form.group_channels() % kPanel == 0 && form.group_outputs() % kPanel == 0);
+  return is_depthwise(form) || merged_groups(form) > 0;
 }
 
-Lowering plan(Context& context, const Op& group, const ConvForm& form) {
+Lowering plan(Context& context, const Op& group, ConvForm form) {
   const Op& op = *form.conv;
   Lowering l{.context = context,
              .group = group,
              .form = form,
+             .own_channels = form.group_channels(),
+             .own_outputs = form.group_outputs(),
              .x = group.operand(op.operand(0)->index),
              .dy = group.operand(op.operand(1)->index),
              .blocked = group.operand(op.operand(0)->index)->type.layout.blocked_axis == 1};
   DimPool& dims = l.dims();
+  form.group /= merged_groups(form);
+  l.form.group = form.group;
   for (int64_t extent : form.kernel) l.taps *= extent;
   const int64_t group_panels = ceil_div(form.group_outputs(), kPanel);
   if (l.lanes() == kPanel && group_panels > 1 && (form.group == 1 || group_panels % 2 == 0)) l.strip_panels = 2;

@@ -76,7 +76,20 @@ std::vector<KernelCase> filter_gradient_cases() {
   cases.push_back(filter_case("groups", tile("tile="), {{64, 5, 6}, {3, 3}, {.pads = {1, 1, 1, 1}, .group = 2}, 32}));
   cases.push_back(
       filter_case("groups_of_pairs", tile("tile="), {{32, 5, 6}, {3, 3}, {.pads = {1, 1, 1, 1}, .group = 2}, 64}));
-  cases.push_back(filter_case("groups_within_blocks", "", {{12, 5, 6}, {3, 3}, {.pads = {1, 1, 1, 1}, .group = 3}, 6}));
+  // Groups within blocks: in whole ones together, or all of them; too many are plain loops.
+  for (auto [in, out, groups] : {std::tuple<int64_t, int64_t, int64_t>{12, 6, 3},
+                                 {64, 64, 16},
+                                 {32, 64, 32},
+                                 {64, 32, 8},
+                                 {48, 48, 2},
+                                 {40, 24, 4},
+                                 {36, 70, 2}})
+    cases.push_back(filter_case(fmt::format("groups_within_blocks_{}_{}_{}", in, out, groups), tile("tile="),
+                                {{in, 6, 7}, {3, 2}, {.strides = {1, 2}, .pads = {1, 1, 1, 0}, .group = groups}, out}));
+  cases.push_back(filter_case("groups_of_many_pixels", tile("tile="),
+                              {{32, 30, 40}, {3, 3}, {.pads = {1, 1, 1, 1}, .group = 8}, 32}));
+  cases.back().gpu_kernel = "";
+  cases.push_back(filter_case("too_many_groups", "", {{35, 5, 6}, {3, 3}, {.group = 35}, 70}));
   for (auto [channels, kernel, stride] :
        {std::tuple<int64_t, int64_t, int64_t>{3, 7, 2}, {1, 5, 1}, {3, 3, 1}, {4, 15, 3}})
     cases.push_back(filter_case(fmt::format("first_layer_{}_{}", channels, kernel), tile("tile="),
@@ -152,7 +165,9 @@ std::vector<KernelCase> pool_gradient_cases() {
                   b.constant(m.module.constants.add_scalars(DType::F32, {channels, channels, 1, 1}, identity));
               return b.conv(image, weight, nullptr, 1, {1, 1}, {1, 1}, m.shape({0, 0, 0, 0}));
             };
-            if (blocked) x = single_pixels(x), dy = single_pixels(dy);
+            const bool flattened = blocked && channels == 16;  // behind the pool, whose gradient is dense
+            if (blocked) x = single_pixels(x);
+            if (blocked && !flattened) dy = single_pixels(dy);
             Params params{{"kernel", pool.kernel},
                           {"strides", pool.strides},
                           {"dilations", pool.dilations},
@@ -161,7 +176,8 @@ std::vector<KernelCase> pool_gradient_cases() {
             Value* taps = b.create(OpKind::MaxPoolTap, {x}, params).result();
             params.set("sizes", m.shape({kHeight, kWidth}));
             Value* dx = b.create(OpKind::MaxPoolGradient, {dy, taps}, params).result();
-            m.result({taps, blocked ? single_pixels(dx) : dx});
+            if (blocked) dx = single_pixels(dx);
+            m.result(flattened ? std::vector<Value*>{dx} : std::vector<Value*>{taps, dx});
           };
           cases.push_back(
               {.name = fmt::format("{}_of_{}{}{}", pool.name, channels, blocked ? "_blocked" : "", ties ? "_ties" : ""),

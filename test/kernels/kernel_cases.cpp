@@ -472,6 +472,59 @@ KernelCase conv_case(const std::string& name, const std::string& kernel, Image i
           .terms = terms * terms_factor * terms_factor};
 }
 
+// A convolution in groups whose weights are an input, or its gradient by the image: a transposed one.
+KernelCase live_groups(const std::string& name, const std::string& kernel, Image image, int64_t outputs,
+                       std::vector<int64_t> window, ConvOptions options) {
+  double terms = static_cast<double>(image.channels) / static_cast<double>(options.group);
+  for (int64_t extent : window) terms *= static_cast<double>(extent);
+  return {.name = name,
+          .kernel = kernel,
+          .build =
+              [=](CaseModel& m) {
+                DimPool& d = m.module.dims;
+                const size_t spatial = window.size();
+                const bool transposed = !options.output_padding.empty();
+                Shape extents = {m.symbol("N"), d.constant(image.channels)};
+                if (spatial == 2) extents.push_back(d.constant(image.height));
+                extents.push_back(d.constant(image.width));
+                Shape weight = transposed ? m.shape({image.channels, outputs / options.group})
+                                          : m.shape({outputs, image.channels / options.group});
+                for (int64_t extent : window) weight.push_back(d.constant(extent));
+                Value *x = m.input(extents), *w = m.input(weight);
+                ConvOptions of_axes = options;
+                of_axes.strides.resize(spatial);
+                of_axes.dilations.resize(spatial);
+                of_axes.pads.resize(2 * spatial);
+                Params params{{"group", options.group},
+                              {"strides", of_axes.strides},
+                              {"dilations", of_axes.dilations},
+                              {"pads", m.shape(of_axes.pads)}};
+                if (transposed) params.set("output_padding", options.output_padding);
+                m.result({m.build.create(transposed ? OpKind::ConvTranspose : OpKind::Conv, {x, w}, params).result()});
+              },
+          .values = each("N", {0, 1, 3}),
+          .terms = terms};
+}
+
+// Forward, and given back from images of any stride, with windows that overlap and that do not.
+void add_live_groups(Cases& cases, const std::string& kernel, int64_t in, int64_t out, int64_t groups, bool all) {
+  const auto add = [&](const char* what, Image image, std::vector<int64_t> window, ConvOptions options) {
+    options.group = groups;
+    cases.push_back(live_groups(fmt::format("live_{}_{}_{}_{}", in, out, groups, what), kernel, image, out,
+                                std::move(window), std::move(options)));
+  };
+  add("strided", {in, 7, 15}, {5, 3}, {.strides = {2, 2}, .pads = {2, 1, 2, 0}});
+  add("back", {in, 4, 13}, {3, 3}, {.strides = {1, 2}, .pads = {1, 1, 1, 1}, .output_padding = {0, 0}});
+  if (!all) return;
+  add("dilated", {in, 8, 9}, {2, 3}, {.strides = {1, 2}, .dilations = {3, 2}, .pads = {1, 2, 0, 1}});
+  add("line", {in, 1, 30}, {4}, {.strides = {3}, .pads = {2, 1}});
+  add("back_wide", {in, 3, 7}, {5, 4}, {.strides = {2, 1}, .pads = {2, 0, 1, 1}, .output_padding = {0, 0}});
+  add("back_gaps", {in, 3, 7}, {1, 2}, {.strides = {2, 3}, .output_padding = {1, 0}});
+  add("back_dilated", {in, 4, 6}, {3, 2},
+      {.strides = {1, 2}, .dilations = {2, 3}, .pads = {1, 0, 2, 1}, .output_padding = {0, 1}});
+  add("back_line", {in, 1, 17}, {8}, {.strides = {4}, .pads = {2, 2}, .output_padding = {0}});
+}
+
 Cases convolution_cases() {
   Cases cases;
   const auto add = [&](KernelCase added) { cases.push_back(std::move(added)); };
@@ -533,8 +586,15 @@ Cases convolution_cases() {
                 {.strides = {2, 2}, .output_padding = {1, 1}}));
   add(conv_case("transposed_line", "conv direct", {18, 1, 21}, 20, {8},
                 {.strides = {4}, .pads = {2, 2}, .output_padding = {0}}));
-  add(conv_case("transposed_in_groups", "", {8, 4, 5}, 6, {3, 3},
-                {.strides = {1, 2}, .group = 2, .output_padding = {0, 1}}));
+  for (auto [in, out, groups] : {Groups{8, 6, 2}, {64, 32, 2}, {36, 54, 3}})
+    add(conv_case(fmt::format("transposed_groups_{}_{}_{}", in, out, groups), "conv direct", {in, 4, 5}, out, {3, 3},
+                  {.strides = {1, 2}, .group = groups, .output_padding = {0, 1}}));
+  add(conv_case("transposed_lanes", "grouped lanes", {20, 4, 15}, 20, {3, 3},
+                {.strides = {1, 2}, .group = 5, .output_padding = {0, 1}}));
+  for (auto [in, out, groups] : {Groups{40, 24, 2}, {64, 32, 2}, {9, 18, 9}})
+    add_live_groups(cases, "conv direct", in, out, groups, in == 40);
+  for (auto [channels, groups] : {std::pair<int64_t, int64_t>{20, 10}, {40, 5}})
+    add_live_groups(cases, "grouped lanes", channels, channels, groups, channels == 20);
   // A chain: the second's halo is filled by the first; a residual joins; the last result goes dense into a product.
   add({.name = "chain",
        .kernel = "conv direct",
@@ -549,6 +609,23 @@ Cases convolution_cases() {
            },
        .values = each("N", {0, 1, 3}),
        .tolerance = 5e-4});  // values of some hundreds, sums of sums of sums
+  // Where a relu let nothing by, in blocks too, read by two kernels and by one that is dense.
+  add({.name = "marks",
+       .kernel = "conv direct",
+       .build =
+           [](CaseModel& m) {
+             DimPool& d = m.module.dims;
+             GraphBuilder& b = m.build;
+             Value* x = m.input({m.symbol("N"), d.constant(3), d.constant(5), d.constant(6)});
+             Value* y = m.conv(x, 17, {3, 3}, {.pads = {1, 1, 1, 1}});
+             Value* marks = b.scalar_op(ScalarOp::Less, {y, b.like(y, 0)});
+             Value* kept = b.select(marks, b.like(y, 0), m.conv(x, 17, {1, 1}, {}));
+             Value* lost = b.select(marks, m.conv(m.relu(y), 17, {1, 1}, {}), b.like(y, 0));
+             m.result({m.conv(kept, 18, {3, 3}, {.pads = {1, 1, 1, 1}}), m.conv(lost, 16, {1, 1}, {}),
+                       b.reduce(OpKind::ReduceSum, b.convert(marks, DType::F32), {2, 3})});
+           },
+       .values = each("N", {0, 1, 3}),
+       .tolerance = 5e-4});
   add({.name = "run_time_image",
        .kernel = "conv",
        .build =
