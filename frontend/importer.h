@@ -106,6 +106,8 @@ class Importer {
 
   // --- training_info.cpp
   void import_training_info(const Opsets&);
+  void import_algorithm(const onnx::TrainingInfoProto&, int number, const Opsets&, TrainingMode&);
+  void import_initialization(const onnx::TrainingInfoProto&, int number, const Opsets&);
   void note_states(const GraphProto& algorithm, const Updates&);
   std::vector<StateResult> updated_states(const Updates&, Scope&);
 
@@ -159,6 +161,7 @@ class Importer {
   TrainingMode* training_ = nullptr;  // of the function that is being imported
   // Of training_info: the initializers that it updates, which are the states; else those that can be trained are.
   std::optional<std::map<std::string, State::Kind>> own_states_;
+  int step_state_ = -1;             // of the module; -1: none yet
   std::list<GraphProto> combined_;  // the model's graph with an algorithm
   std::map<const FunctionProto*, Opsets> function_opsets_;
   std::map<std::string, int>

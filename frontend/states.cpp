@@ -49,16 +49,20 @@ void Importer::declare_states(const GraphProto& graph, Function& function, Scope
   if (training_->trains) declare_step(function);
 }
 
+// One for all functions that train.
 void Importer::declare_step(Function& function) {
-  std::string name = "step";
-  const auto taken = [&](const State& state) { return state.name == name; };
-  while (std::ranges::any_of(module_->states, taken)) name += '_';
   const Type type = Type::tensor(DType::I64, {});
-  module_->states.push_back({name, State::Kind::Progress, type,
-                             module_->constants.add_splat(DType::I64, {}, Scalar::of_integer(DType::I64, 0))});
+  if (step_state_ < 0) {
+    std::string name = "step";
+    const auto taken = [&](const State& state) { return state.name == name; };
+    while (std::ranges::any_of(module_->states, taken)) name += '_';
+    step_state_ = static_cast<int>(module_->states.size());
+    module_->states.push_back({name, State::Kind::Progress, type,
+                               module_->constants.add_splat(DType::I64, {}, Scalar::of_integer(DType::I64, 0))});
+  }
   training_->step = add_argument(*module_, *function.body, type);
-  function.argument_names.push_back(name);
-  function.argument_states.push_back(static_cast<int>(module_->states.size()) - 1);
+  function.argument_names.push_back(module_->states[static_cast<size_t>(step_state_)].name);
+  function.argument_states.push_back(step_state_);
 }
 
 // Those that operators gave new values.

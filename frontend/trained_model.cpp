@@ -63,14 +63,21 @@ std::string changed(const std::string& path, const std::vector<NewValue>& values
     throw Error(Fault::Input, "not an ONNX protobuf");
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   ExternalData files(folder.empty() ? "." : folder.string());
-  for (TensorProto& tensor : *model.mutable_graph()->mutable_initializer()) {
-    const auto value = std::ranges::find(values, tensor.name(), &NewValue::name);
-    if (value != values.end())
-      set_value(tensor, *value);
-    else if (is_external(tensor))
-      bring_inside(tensor, files);
+  const auto change = [&](GraphProto& graph) {
+    for (TensorProto& tensor : *graph.mutable_initializer()) {
+      const auto value = std::ranges::find(values, tensor.name(), &NewValue::name);
+      if (value != values.end())
+        set_value(tensor, *value);
+      else if (is_external(tensor))
+        bring_inside(tensor, files);
+    }
+    refuse_outside(graph);
+  };
+  change(*model.mutable_graph());
+  for (auto& info : *model.mutable_training_info()) {
+    change(*info.mutable_algorithm());
+    info.clear_initialization(), info.clear_initialization_binding();  // it would undo the training
   }
-  refuse_outside(model.graph());
   std::string content;
   if (!model.SerializeToString(&content)) throw Error(Fault::Unsupported, "models of 2 GiB or more cannot be written");
   return content;

@@ -68,9 +68,7 @@ std::vector<Importer::StateResult> Importer::updated_states(const Updates& updat
   }
   if (training_ && training_->step) {
     GraphBuilder& b = scope.writer.build;
-    const auto step = std::ranges::find(module_->states, State::Kind::Progress, &State::kind);
-    states.push_back({static_cast<int>(step - module_->states.begin()),
-                      b.add(training_->step, b.scalar(Scalar::of_integer(DType::I64, 1)))});
+    states.push_back({step_state_, b.add(training_->step, b.scalar(Scalar::of_integer(DType::I64, 1)))});
   }
   return states;
 }
@@ -81,21 +79,34 @@ void Importer::import_training_info(const Opsets& opsets) {
     note_states(info.algorithm(), {info.update_binding(), "update_binding"});
     note_states(info.algorithm(), {info.initialization_binding(), "initialization_binding"});
   }
-  if (own_states_->empty()) report_.error("training_info updates nothing");
+  if (std::ranges::all_of(model_.training_info(),
+                          [](const onnx::TrainingInfoProto& info) { return info.update_binding().empty(); }))
+    report_.error("training_info updates nothing");
   TrainingMode inference, training{.trains = true};
   if (!report_.failed()) import_function("run", model_.graph(), opsets, &inference);
   for (int i = 0; i < model_.training_info_size() && !report_.failed(); ++i) {
     const auto& info = model_.training_info(i);
-    GraphProto& both = combined_.emplace_back(model_.graph());
-    both.MergeFrom(info.algorithm());
-    check_graph(both, "the graph with its training algorithm", structure_, report_);
-    const Updates updates{info.update_binding(), "update_binding"},
-        starts{info.initialization_binding(), "initialization_binding"};
-    if (!report_.failed()) import_function(numbered("train_step", i), both, opsets, &training, &updates);
-    if (report_.failed() || starts.bindings.empty()) continue;
-    check_graph(info.initialization(), "the initialization", structure_, report_);
-    if (!report_.failed()) import_function(numbered("initialize", i), info.initialization(), opsets, nullptr, &starts);
+    import_algorithm(info, i, opsets, training);
+    import_initialization(info, i, opsets);
   }
+}
+
+void Importer::import_algorithm(const onnx::TrainingInfoProto& info, int number, const Opsets& opsets,
+                                TrainingMode& training) {
+  if (info.update_binding().empty()) return;
+  GraphProto& both = combined_.emplace_back(model_.graph());
+  both.MergeFrom(info.algorithm());
+  check_graph(both, "the graph with its training algorithm", structure_, report_);
+  const Updates updates{info.update_binding(), "update_binding"};
+  if (!report_.failed()) import_function(numbered("train_step", number), both, opsets, &training, &updates);
+}
+
+void Importer::import_initialization(const onnx::TrainingInfoProto& info, int number, const Opsets& opsets) {
+  const Updates starts{info.initialization_binding(), "initialization_binding"};
+  if (report_.failed() || starts.bindings.empty()) return;
+  check_graph(info.initialization(), "the initialization", structure_, report_);
+  if (!report_.failed())
+    import_function(numbered("initialize", number), info.initialization(), opsets, nullptr, &starts);
 }
 
 bool trains_itself(const Module& module) {

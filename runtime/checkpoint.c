@@ -155,18 +155,21 @@ static lpd_status write_all(stream *s, const char *note, char *piece) {
 }
 
 /* A device or FIFO would be removed by a rename, and a file that is something else lost. */
-static lpd_status check_replaced(stream *s) {
-  s->file = open(s->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+static lpd_status check_replaced(stream *s, const char *ending) {
+  char path[kMostPath + 16];
+  snprintf(path, sizeof path, "%s%s", s->path, ending);
+  s->file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (s->file < 0) return errno == ENOENT ? LPD_OK : fail(s, LPD_SYSTEM, reason(errno));
   struct stat there;
   char begin[sizeof kMagic];
   int64_t got = 0;
   lpd_status status = LPD_OK;
   if (syscall(SYS_fstat, s->file, &there) != 0 || !S_ISREG(there.st_mode))
-    status = fail(s, LPD_SYSTEM, "not a regular file");
+    status = lpd_fail(s->instance, LPD_SYSTEM, "checkpoint '%.200s%s': not a regular file", s->path, ending);
   if (!status) status = get(s, begin, sizeof begin, &got);
   if (!status && memcmp(begin, kMagic, (size_t)got) != 0)
-    status = fail(s, LPD_SYSTEM, "what is there is no checkpoint, and is not overwritten");
+    status = lpd_fail(s->instance, LPD_SYSTEM,
+                      "checkpoint '%.200s%s': what is there is no checkpoint, and is not overwritten", s->path, ending);
   close(s->file);
   return status;
 }
@@ -202,7 +205,9 @@ static lpd_status put_in_place(const stream *s, const char *written) {
 static lpd_status save(stream *s, const char *note, char *piece) {
   char written[kMostPath + 16];
   snprintf(written, sizeof written, "%s.new", s->path);
-  lpd_status status = check_replaced(s);
+  static const char *const endings[] = {"", ".new", ".old", ".previous"};
+  lpd_status status = LPD_OK;
+  for (size_t i = 0; i < sizeof endings / sizeof *endings && !status; ++i) status = check_replaced(s, endings[i]);
   if (status) return status;
   unlink(written);
   s->sum = 0;

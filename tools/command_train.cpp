@@ -230,11 +230,12 @@ constexpr int kInterrupted = 130;  // as a shell says it
 
 // --- the trained model
 
-void write_trained(LoadedModel& model, const Arguments& arguments) {
+// A training algorithm that is part of the model has its states there.
+void write_trained(LoadedModel& model, bool trains_itself, const Arguments& arguments) {
   std::vector<frontend::NewValue> values;
   for (size_t i = 0; i < model.states().size(); ++i) {
     const StateInfo& state = model.states()[i];
-    if (state.kind != LPD_PARAMETER && state.kind != LPD_STATISTIC) continue;
+    if (state.kind == LPD_PROGRESS || (state.kind == LPD_OPTIMIZER_STATE && !trains_itself)) continue;
     values.push_back({state.name, static_cast<DType>(state.dtype), state.dims, model.state(static_cast<int>(i)).bytes});
   }
   codegen::OutputFile file(arguments.output);
@@ -296,7 +297,7 @@ int train(Arguments& arguments, Ranks& ranks) {
   TrainingRun training(*made.model, ranks, data.train, data.validation, settings, log);
   const TrainEnd end = training.run();
   log.write();
-  if (ranks.is_first()) write_trained(*made.model, arguments);
+  if (ranks.is_first()) write_trained(*made.model, made.compiled.trains_itself, arguments);
   if (training.skipped() > 0) log.note(fmt::format("note: steps taken back: {}", training.skipped()));
   if (end == TrainEnd::EarlyStop)
     log.note(fmt::format("note: stopped: {} epochs without a better validation loss", settings.early_stop));

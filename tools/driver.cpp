@@ -250,7 +250,7 @@ void warn_of_budget(const Program& program, const CompileOptions& options) {
   if (!options.train || options.train->memory_budget <= 0 || options.quiet) return;
   for (const EntryPoint& entry : program.entries)
     if (const auto bytes = value_of(entry.arena_bytes); bytes && *bytes > options.train->memory_budget)
-      fmt::print(stderr, "warning: {} takes {} bytes of memory, --memory-budget is {}\n", entry.name, *bytes,
+      fmt::print(stderr, "warning: {} takes {} bytes of memory at least, --memory-budget is {}\n", entry.name, *bytes,
                  options.train->memory_budget);
 }
 
@@ -279,26 +279,51 @@ int64_t most_arena_bytes(const Program& program) {
 
 }  // namespace
 
-// What kernels need beside the values of the graph, and what is lost between buffers, shows when all is lowered: where
-// that is more than the budget, the graph has to do with less.
-Compiled compile(const CompileOptions& options) {
-  constexpr int kMostTries = 6;
-  const int64_t budget = options.train ? options.train->memory_budget : 0;
-  CompileOptions tried = options;
-  int64_t before = INT64_MAX;
-  for (int tries = 1;; ++tries) {
-    Compiled result = compile_graph(tried);
-    lower(result, tried);
-    const int64_t bytes = most_arena_bytes(result.program);
-    if (budget <= 0 || bytes <= budget || bytes >= before || tries == kMostTries) {
-      warn_of_budget(result.program, options);
-      return result;
-    }
-    before = bytes;
-    tried.quiet = true;
-    tried.train->memory_budget = static_cast<int64_t>(0.98 * static_cast<double>(tried.train->memory_budget) *
-                                                      static_cast<double>(budget) / static_cast<double>(bytes));
+namespace {
+
+Compiled compile_once(const CompileOptions& options) {
+  Compiled result = compile_graph(options);
+  lower(result, options);
+  return result;
+}
+
+// With this in the place of the budget; what was to be said of the model was said.
+Compiled compile_within(CompileOptions options, int64_t bytes) {
+  options.quiet = true;
+  options.train->memory_budget = bytes;
+  return compile_once(options);
+}
+
+// What kernels need beside the values of the graph, and what is lost between buffers, shows when all is lowered. Of a
+// first try that takes more than the budget: the one that makes least anew and does not, or that takes least.
+Compiled compile_to_fit(Compiled first, const CompileOptions& options) {
+  const int64_t budget = options.train->memory_budget;
+  constexpr int kTries = 5;
+  int64_t fits = 1, too_much = budget;
+  Compiled best = compile_within(options, fits);
+  if (most_arena_bytes(best.program) > budget)
+    return most_arena_bytes(first.program) < most_arena_bytes(best.program) ? std::move(first) : std::move(best);
+  for (int i = 0; i < kTries && too_much > fits + 1; ++i) {
+    // The least that is possible is near most budgets that the first try misses: nearer to those than to 1.
+    const int64_t aim = i == 0 ? too_much - too_much / 8 : fits + (too_much - fits) / 2;
+    Compiled tried = compile_within(options, aim);
+    if (most_arena_bytes(tried.program) <= budget)
+      fits = aim, best = std::move(tried);
+    else
+      too_much = aim;
   }
+  return best;
+}
+
+}  // namespace
+
+Compiled compile(const CompileOptions& options) {
+  Compiled result = compile_once(options);
+  if (!options.train || options.train->memory_budget <= 0) return result;
+  if (most_arena_bytes(result.program) > options.train->memory_budget)
+    result = compile_to_fit(std::move(result), options);
+  warn_of_budget(result.program, options);
+  return result;
 }
 
 std::vector<codegen::Level> Compiled::levels() const {

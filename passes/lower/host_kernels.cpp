@@ -14,14 +14,13 @@ namespace {
 // In clocks of a GPU, about 0.7 ns each. A thread alone waits for each load and for each result; a CPU's core hardly
 // does. What the device does next cannot be started before the host has seen what it did last, and there is no graph.
 constexpr int64_t kDeviceElement = 32, kHostElement = 1;
-constexpr int64_t kWait = 13000;        // until the other side knows: once for the operands, once for the results
-constexpr int64_t kCopiedBytes = 12;    // a clock, over PCIe
+constexpr int64_t kWait = 13000;      // until the other side knows: once for the operands, once for the results
+constexpr int64_t kCopiedBytes = 12;  // a clock, over PCIe
 constexpr int64_t kElementBytes = 4;
 
 bool is_plain(const LoweredStep& step) {
-  return std::ranges::all_of(step.variants, [](const LoweredVariant& variant) {
-    return loops::is_plain(loops::report_name(variant.kernel));
-  });
+  return std::ranges::all_of(
+      step.variants, [](const LoweredVariant& variant) { return loops::is_plain(loops::report_name(variant.kernel)); });
 }
 
 int64_t known(Dim dim) { return dim ? std::max<int64_t>(0, guess(dim)) : 0; }

@@ -1,5 +1,5 @@
-// Host or device: which kernels of a program for a GPU the host runs, as it would on a machine without one. Their buffers
-// are copied for them (StepKind::HostKernel). Test: test/passes/lower/host_kernels.graph.
+// Host or device: which kernels of a program for a GPU the host runs, as it would on a machine without one. Their
+// buffers are copied for them (StepKind::HostKernel). Test: test/passes/lower/host_kernels.graph.
 #pragma once
 
 #include "ir/program.h"

@@ -159,6 +159,17 @@ class Checks:
         except ProductError as error:
             kept = open(wrong, "rb").read() == b"some text, and none of ours"
             yield f"a foreign file is not overwritten: {error}", kept and error.args[0] == SYSTEM
+        for ending in (".new", ".old", ".previous"):
+            beside = os.path.join(self.folder, "beside")
+            with open(beside + ending, "w") as file:
+                file.write("some text, and none of ours")
+            try:
+                product.save(beside)
+                yield f"a foreign file is overwritten: {ending}", False
+            except ProductError as error:
+                kept = open(beside + ending).read() == "some text, and none of ours" and not os.path.exists(beside)
+                yield f"a foreign file is not overwritten: {error}", kept and f"beside{ending}'" in str(error)
+            os.remove(beside + ending)
         Product(self.other, threads=1).save(os.path.join(self.folder, "of_other"))
         found = refusal(product, os.path.join(self.folder, "of_other"))
         yield f"another model's: {found}", found[0] == INVALID_ARGUMENT and "another model" in found[1]

@@ -138,6 +138,7 @@ def two_algorithms(build, folder):
         assert not np.array_equal(w, W) and np.array_equal(compiled.state("B"), B)
         compiled.call("train_step_2", {"x": X[0], "t": T[0]})
         assert np.array_equal(compiled.state("W"), w) and not np.array_equal(compiled.state("B"), B)
+        assert compiled.state("step") == 2 and len(compiled.states) == 3, compiled.states
 
 
 def a_loss_of_the_caller_s(build, folder):
@@ -165,6 +166,31 @@ def trained_by_command(build, folder):
     assert np.allclose(logged, losses, rtol=1e-4), (logged, losses)
     trained = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(f"{folder}/trained.onnx").graph.initializer}
     assert np.allclose(trained["W"], w, rtol=1e-5, atol=1e-6)
+    info = onnx.load(f"{folder}/trained.onnx").training_info[0]
+    assert {tensor.name: numpy_helper.to_array(tensor) for tensor in info.algorithm.initializer}["count"] == STEPS
+    assert not info.initialization.node and not info.initialization_binding
+    subprocess.run([f"{build}/tools/lapidary", "train", "-q", "trained.onnx", "--data", "data.npz", "--batch", str(ROWS), "--no-shuffle",
+                    "--epochs", "1", "-o", "again.onnx", "--log", "again.csv"], cwd=folder, check=True)
+    first = float(open(f"{folder}/again.csv").read().splitlines()[1].split(",")[2])
+    d = X[0] @ w + trained["B"] - T[0]
+    assert abs(first - (d * d).mean()) < 1e-4, "training goes on from what was trained"
+
+
+def initialization_apart(build, folder):
+    """In an entry of its own, beside the algorithm's."""
+    model = make_model(*SGD)
+    model.training_info.add().CopyFrom(make_model(*SGD, "i () => (float[2] b0) { b0 = Constant <value = float[2] {0.5, 0.25}> () }", "B=b0").training_info[0])
+    del model.training_info[1].update_binding[:]
+    with product(build, folder, model) as compiled:
+        compiled.call("initialize_2", {})
+        assert np.array_equal(compiled.state("B"), [0.5, 0.25]) and len(compiled.states) == 3
+
+
+def nothing_updated(build, folder):
+    model = make_model(*SGD)
+    del model.training_info[0].update_binding[:]
+    done = compile_model(build, folder, model)
+    assert done.returncode == 1 and "updates nothing" in done.stderr, (done.returncode, done.stderr)
 
 
 def refused(said, **changes):
@@ -187,6 +213,8 @@ CASES = {
     "a loss of the caller's": a_loss_of_the_caller_s,
     "options that are the algorithm's": options_that_are_the_algorithm_s,
     "by lapidary train": trained_by_command,
+    "an initialization of its own": initialization_apart,
+    "no updates": nothing_updated,
     "an update of no initializer": refused("names 'p', which is no initializer", update_binding="p=newW"),
     "an update by no value": refused("'rate' is to be 'nothing'", update_binding="rate=nothing"),
     "an update of another shape": refused("'rate' is to be 'newW'", update_binding="rate=newW"),
