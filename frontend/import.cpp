@@ -66,7 +66,7 @@ void Importer::note_defaults(const GraphProto& graph, const Scope& scope) {
 // A sequence is as many inputs as it has parts, an optional without an element none.
 void Importer::declare_inputs(const GraphProto& graph, Function& function, Scope& scope) {
   std::vector<DeclaredInput> inputs;
-  note_defaults(graph, scope);
+  if (module_->functions.size() == 1) note_defaults(graph, scope);  // of the first function
   for (const auto& input : graph.input())
     if (!scope.initializers.contains(input.name()) && !scope.values.contains(input.name()))
       inputs.push_back(signature_.declare(input));
