@@ -123,6 +123,7 @@ static lpd_status open_instance(lpd_instance *instance, const lpd_model *const *
 }
 
 static void close_device(lpd_instance *instance, lpd_cuda_instance *own) {
+  if (own->entered) wait_for(instance); /* what it gives back need not be all that its runs use: the caller's is not */
   for (uint32_t e = 0; e < instance->model->entry_count; ++e)
     for (uint32_t r = 0; r < instance->plans[e].region_count; ++r)
       lpd_cuda_drop_graphs(instance, &own->plans[e].graphs[r]);

@@ -230,6 +230,23 @@ def callers_stream(library, driver):
     memory.give_back()
 
 
+def ending(library, driver):
+    """An instance that ends waits for its runs, whatever there is of its own to give back."""
+    memory = DeviceMemory(driver)
+    x = np.arange(-4, 5, dtype=np.float32)
+    place, result = memory.take(x.nbytes), memory.take(x.nbytes)
+    memory.write(place, x)
+    with Product(library):   # keeps what instances share
+        product = Product(library, cuda_stream=memory.stream())
+        product.bind_address(0, FLOAT, (9,), place, x.nbytes, device=1)
+        product.bind_address(1, FLOAT, (9,), result, x.nbytes, device=1)
+        product.step()
+        yield "under way", np.isnan(memory.read(result, x)).all()
+        product.close()
+        yield "done when the instance is gone", np.array_equal(memory.read(result, x), np.maximum(x, 0))
+    memory.give_back()
+
+
 def wrong_values(library, driver):
     """Of runs that are only put into a stream."""
     memory = DeviceMemory(driver)
@@ -458,7 +475,7 @@ HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps), ("OD
 OPTIONS = {"LEARNER": ["--train", "--optimizer", "sgd,lr=0.01"]}
 TURING_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", products_alone)]
 TWO_GROUPS = [("CLASSIFIER", two_devices)]
-GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("TAKEN", wrong_values), ("LEARNER", training), ("FEEDBACK", feedback), ("HALVING", loops),
+GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("ALONE", ending), ("TAKEN", wrong_values), ("LEARNER", training), ("FEEDBACK", feedback), ("HALVING", loops),
           ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits), ("CLASSIFIER", options)]
 
 

@@ -67,6 +67,13 @@ feedback (float[N] x) => (float[N] y) {
 }"""
 
 
+# One kernel, which needs no memory but the caller's.
+ALONE = """<ir_version: 9, opset_import: ["" : 18]>
+alone (float[N] x) => (float[N] y) {
+  y = Relu(x)
+}"""
+
+
 # A product that Hopper's warpgroups do, with tensor maps for its operands, and one that waits for it.
 LARGE = """<ir_version: 9, opset_import: ["" : 18]>
 large (float16[1000, 216] x, float16[216, 2040] w, float16[2040, 8] v) => (float16[1000, 2040] y, float16[1000, 8] z) {
