@@ -110,23 +110,74 @@ def shapes_and_graphs(library, driver):
         yield "cancelled", refused(lambda: product.step(cancel), 4, "cancelled")
 
 
-def alternating(library, driver):
-    """Shapes that come again keep their graphs, up to four; the one unused for longest makes room."""
-    with Product(library) as product:
-        def made_by(*turns):
-            before, right = driver.calls("cuGraphInstantiateWithFlags"), True
-            for turn, rows in enumerate(turns):
-                x = inputs(rows, turn)
-                right = right and fits(product.run({"x": x}), small_models.classify(x))
-            return driver.calls("cuGraphInstantiateWithFlags") - before if right else "wrong values"
+class Counts:
+    """Of calls of the driver's since this was made."""
 
-        yield "two shapes by turns: a graph each", made_by(2, 7, 2, 7, 2, 7, 2, 7) == 2
-        yield "four shapes", made_by(11, 4, 11, 4, 2, 7, 11, 4) == 2
-        started = driver.calls("cuLaunchKernel")
-        yield "by turns: none is made again", made_by(2, 7, 4, 11, 7, 2) == 0 and driver.calls("cuLaunchKernel") == started
-        yield "a fifth", made_by(5, 5, 11, 7, 2) == 1
-        yield "the one unused for longest is gone", made_by(4, 4) == 1
-        yield "the others are not", made_by(2, 7, 11) == 0
+    def __init__(self, driver):
+        self.driver, self.before = driver, {}
+        for name in ("cuGraphInstantiateWithFlags", "cuGraphLaunch", "cuLaunchKernel", "cuGraphExecKernelNodeSetParams", "cuStreamSynchronize"):
+            self.before[name] = driver.calls(name)
+
+    def __getattr__(self, name):
+        return self.driver.calls(name) - self.before[name]
+
+
+def alternating(library, driver):
+    """Shapes that come again keep their graphs, up to four; then the one unused for longest goes on with other shapes."""
+    with Product(library) as product:
+        def counted(*turns):
+            counts = Counts(driver)
+            wrong = [rows for turn, rows in enumerate(turns) if not fits(product.run({"x": inputs(rows, turn)}), small_models.classify(inputs(rows, turn)))]
+            assert not wrong, f"wrong values of {wrong}"
+            return counts
+
+        yield "two shapes by turns: a graph each", counted(2, 7, 2, 7, 2, 7, 2, 7).cuGraphInstantiateWithFlags == 2
+        yield "four shapes", counted(11, 4, 11, 4, 2, 7, 11, 4).cuGraphInstantiateWithFlags == 2
+        counts = counted(2, 7, 4, 11, 7, 2)
+        yield "by turns: none is made again", counts.cuGraphInstantiateWithFlags == counts.cuLaunchKernel == 0
+        counts = counted(*[5, 11, 4, 2, 7] * 3)
+        yield "five shapes: none is made or left out", (
+            counts.cuGraphInstantiateWithFlags == counts.cuLaunchKernel == 0 and counts.cuGraphLaunch == 15 and counts.cuGraphExecKernelNodeSetParams > 0)
+        yield "nothing at all", counted(0).cuGraphLaunch == 0
+        counts = counted(7, 2, 4, 7, 2, 4)
+        yield "has taken the place of the one unused for longest", counts.cuGraphInstantiateWithFlags == counts.cuLaunchKernel == 0
+
+
+def growing(library, driver):
+    """A shape that no run has twice has a graph all the same, also behind others that are not done."""
+    memory, steps, row = DeviceMemory(driver), 20, 8 * 4
+    rng = np.random.default_rng(0)
+    past, news = rng.standard_normal((3, 8)).astype(np.float32), [rng.standard_normal((1, 8)).astype(np.float32) for _ in range(steps)]
+    expected = []
+    for x in news:
+        expected.append(small_models.attend(expected[-1][1] if expected else past, x))
+    with Product(library) as product:
+        counts, remembered, right = Counts(driver), past, True
+        for x, (y, _) in zip(news, expected):
+            found, remembered = product.run({"past": remembered, "x": x})
+            right = right and difference(found.astype(np.float64), y) < 1e-5
+        yield "values", right and np.array_equal(remembered, expected[-1][1])
+        yield f"{counts.cuGraphLaunch} of {steps} runs are graphs, of {counts.cuGraphInstantiateWithFlags}", (
+            counts.cuGraphLaunch == steps - 1 and counts.cuGraphInstantiateWithFlags <= 4)
+        yield f"{counts.cuLaunchKernel} launches one by one", counts.cuLaunchKernel < 8
+    stream = memory.stream()
+    ys, places = [memory.take(row) for _ in news], [memory.take(row) for _ in news]
+    caches = [memory.take(row * (3 + turn)) for turn in range(steps + 1)]
+    memory.write(caches[0], past)
+    for place, x in zip(places, news):
+        memory.write(place, x)
+    with Product(library, cuda_stream=stream) as product:
+        for turn in range(steps):
+            if turn == 1:
+                counts = Counts(driver)
+            for slot, rows, address in ((0, 3 + turn, caches[turn]), (1, 1, places[turn]), (2, 1, ys[turn]), (3, 4 + turn, caches[turn + 1])):
+                product.bind_address(slot, FLOAT, (rows, 8), address, rows * row, device=1)
+            product.step()
+        yield "in a stream: nobody waits", counts.cuStreamSynchronize == 0 and counts.cuGraphLaunch == steps - 1
+        memory.wait_for(stream)
+        yield "and their values", all(difference(memory.read(at, news[0]).astype(np.float64), y) < 1e-5 for at, (y, _) in zip(ys, expected))
+        yield "and what they leave", np.array_equal(memory.read(caches[-1], expected[-1][1]), expected[-1][1])
+    memory.give_back()
 
 
 def device_tensors(library, driver):
@@ -475,7 +526,7 @@ HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps), ("OD
 OPTIONS = {"LEARNER": ["--train", "--optimizer", "sgd,lr=0.01"]}
 TURING_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", products_alone)]
 TWO_GROUPS = [("CLASSIFIER", two_devices)]
-GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("ALONE", ending), ("TAKEN", wrong_values), ("LEARNER", training), ("FEEDBACK", feedback), ("HALVING", loops),
+GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CACHE", growing), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("ALONE", ending), ("TAKEN", wrong_values), ("LEARNER", training), ("FEEDBACK", feedback), ("HALVING", loops),
           ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits), ("CLASSIFIER", options)]
 
 
