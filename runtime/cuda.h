@@ -177,6 +177,7 @@ typedef struct {
   int64_t *told;      /* the key that they had then */
   lpd_block memory;   /* that of the three */
   const void *stage;  /* what the nodes were told of */
+  int refused;        /* the driver makes none of these nodes */
   uint64_t last_used; /* counts looks at the region's graphs */
 } lpd_cuda_graph;
 
@@ -271,7 +272,8 @@ CUresult lpd_cuda_encode_maps(const lpd_cuda_launch *, const lpd_frame *, lpd_cu
 enum { LPD_CUDA_KEY_WORDS = 5 }; /* of each step, beside its integers */
 /* In *graph the one of a region's dims where its kernels came before and are fit for one; else NULL. */
 lpd_status lpd_cuda_find_graph(lpd_instance *, uint32_t entry, const lpd_region *, lpd_cuda_graph **);
-lpd_status lpd_cuda_launch_graph(lpd_instance *, uint32_t entry, const lpd_region *, lpd_cuda_graph *);
+/* 0: the driver refuses it; nothing was started. */
+int lpd_cuda_launch_graph(lpd_instance *, uint32_t entry, const lpd_region *, lpd_cuda_graph *);
 void lpd_cuda_drop_graphs(lpd_instance *, lpd_cuda_graphs *); /* entered, or only their tables */
 
 #endif

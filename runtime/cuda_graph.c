@@ -9,6 +9,9 @@
  * their kernels. That may be running: what it was started with stays ("the modifications only affect future launches",
  * says NVIDIA's reference of cuGraphExecKernelNodeSetParams; the kernel stays the same, as older drivers ask for).
  *
+ * Where the driver makes no graph, for want of memory most likely, its kernels are launched one by one from then on:
+ * what is wrong with more than the graph those launches tell.
+ *
  * Test: test/cuda/products.py, against the launches one by one. */
 #include <string.h>
 
@@ -39,6 +42,12 @@ static void drop(lpd_instance *instance, lpd_cuda_graph *graph) {
   if (lpd_cuda_of(instance)->entered && graph->graph) lpd_cu.cuGraphDestroy(graph->graph);
   lpd_give(&instance->alloc, graph->memory.data, graph->memory.bytes);
   *graph = (lpd_cuda_graph){.key = graph->key, .last_used = graph->last_used};
+}
+
+static int give_up(lpd_instance *instance, lpd_cuda_graph *graph) {
+  drop(instance, graph);
+  graph->refused = 1;
+  return 0;
 }
 
 void lpd_cuda_drop_graphs(lpd_instance *instance, lpd_cuda_graphs *graphs) {
@@ -96,6 +105,7 @@ static lpd_cuda_graph *oldest_of_all(lpd_cuda_graphs *graphs) {
 static lpd_cuda_graph *make_room(lpd_instance *instance, lpd_cuda_graphs *graphs, const launch_key *key,
                                  lpd_cuda_graph *alike) {
   lpd_cuda_graph *place = oldest_of_all(graphs);
+  const int refused = alike && alike->refused;
   if (place->key.data && alike)
     place = alike;
   else
@@ -104,6 +114,7 @@ static lpd_cuda_graph *make_room(lpd_instance *instance, lpd_cuda_graphs *graphs
   void *copy = lpd_take(&instance->alloc, key->bytes);
   if (!copy) return NULL;
   place->key = (lpd_block){memcpy(copy, key->words, (size_t)key->bytes), key->bytes};
+  place->refused = refused;
   return place;
 }
 
@@ -123,7 +134,8 @@ lpd_status lpd_cuda_find_graph(lpd_instance *instance, uint32_t entry, const lpd
   }
   graphs->current->last_used = ++graphs->looks;
   const int64_t nodes = count_nodes(jobs, region->step_count);
-  *out = came_before && nodes >= kLeastNodes && nodes <= kMostNodes ? graphs->current : NULL;
+  const int fit = nodes >= kLeastNodes && nodes <= kMostNodes && !graphs->current->refused;
+  *out = came_before && fit ? graphs->current : NULL;
   return LPD_OK;
 }
 
@@ -195,21 +207,20 @@ static CUresult add_nodes(lpd_instance *instance, uint32_t entry, const lpd_regi
   return CUDA_SUCCESS;
 }
 
-static lpd_status take_tables(lpd_instance *instance, const lpd_step *steps, const lpd_job *jobs, uint32_t count,
-                              lpd_cuda_graph *graph, builder *b) {
+static CUresult take_tables(lpd_instance *instance, const lpd_step *steps, const lpd_job *jobs, uint32_t count,
+                            lpd_cuda_graph *graph, builder *b) {
   const int64_t nodes = count_nodes(jobs, count);
   int64_t pointers = 0;
   for (uint32_t s = 0; s < count; ++s) pointers += steps[s].buffer_count;
   graph->memory.bytes = (nodes + pointers + 2 * (int64_t)count) * (int64_t)sizeof(void *) + graph->key.bytes;
   graph->memory.data = lpd_take(&instance->alloc, graph->memory.bytes);
-  if (!graph->memory.data)
-    return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for a graph of %lld kernels", (long long)nodes);
+  if (!graph->memory.data) return CUDA_ERROR_OUT_OF_MEMORY;
   graph->nodes = graph->memory.data;
   graph->pointers = (void **)(graph->nodes + nodes);
   b->before = (CUgraphNode *)(graph->pointers + pointers);
   b->now = b->before + count;
   graph->told = (int64_t *)(b->now + count);
-  return LPD_OK;
+  return CUDA_SUCCESS;
 }
 
 static void remember_pointers(const lpd_step *steps, const lpd_job *jobs, uint32_t count, void **pointers) {
@@ -217,19 +228,19 @@ static void remember_pointers(const lpd_step *steps, const lpd_job *jobs, uint32
     memcpy(pointers, jobs[s].frame.buffers, steps[s].buffer_count * sizeof *pointers);
 }
 
-static lpd_status build(lpd_instance *instance, uint32_t entry, const lpd_region *region, lpd_cuda_graph *graph) {
+static CUresult build(lpd_instance *instance, uint32_t entry, const lpd_region *region, lpd_cuda_graph *graph) {
   const lpd_step *steps = steps_of(instance, entry, region);
   const lpd_job *jobs = instance->plans[entry].jobs + region->first_step;
   builder b = {0};
-  const lpd_status status = take_tables(instance, steps, jobs, region->step_count, graph, &b);
-  if (status) return status;
-  CUresult result = lpd_cu.cuGraphCreate(&graph->graph, 0);
+  CUresult result = take_tables(instance, steps, jobs, region->step_count, graph, &b);
+  if (!result) result = lpd_cu.cuGraphCreate(&graph->graph, 0);
   if (!result) result = add_nodes(instance, entry, region, graph, &b);
   if (!result) result = lpd_cu.cuGraphInstantiateWithFlags(&graph->exec, graph->graph, 0);
+  if (result) return result;
   remember_pointers(steps, jobs, region->step_count, graph->pointers);
   memcpy(graph->told, graph->key.data, (size_t)graph->key.bytes);
   graph->stage = instance->stages.data;
-  return lpd_cuda_check(instance, result, "making a graph of the kernels");
+  return CUDA_SUCCESS;
 }
 
 /* --- changing ---------------------------------------------------------------------------------------------------- */
@@ -274,12 +285,8 @@ static CUresult tell_nodes(lpd_instance *instance, uint32_t entry, const lpd_reg
   return CUDA_SUCCESS;
 }
 
-lpd_status lpd_cuda_launch_graph(lpd_instance *instance, uint32_t entry, const lpd_region *region,
-                                 lpd_cuda_graph *graph) {
-  const lpd_status status = graph->exec ? lpd_cuda_check(instance, tell_nodes(instance, entry, region, graph),
-                                                         "telling a graph of new addresses")
-                                        : build(instance, entry, region, graph);
-  if (status) return drop(instance, graph), status;
-  return lpd_cuda_check(instance, lpd_cu.cuGraphLaunch(graph->exec, lpd_cuda_of(instance)->stream),
-                        "starting a graph of kernels");
+int lpd_cuda_launch_graph(lpd_instance *instance, uint32_t entry, const lpd_region *region, lpd_cuda_graph *graph) {
+  CUresult result = graph->exec ? tell_nodes(instance, entry, region, graph) : build(instance, entry, region, graph);
+  if (!result) result = lpd_cu.cuGraphLaunch(graph->exec, lpd_cuda_of(instance)->stream);
+  return result ? give_up(instance, graph) : 1;
 }

@@ -180,6 +180,38 @@ def growing(library, driver):
     memory.give_back()
 
 
+@contextlib.contextmanager
+def failing(call, error):
+    os.environ["STANDIN_FAIL"] = f"{call}:{error}"
+    yield
+    del os.environ["STANDIN_FAIL"]
+
+
+def without_graphs(library, driver):
+    """Where the driver refuses a graph, its kernels are launched one by one, and it is not tried again."""
+    for call in ("cuGraphCreate", "cuGraphAddKernelNode", "cuGraphInstantiateWithFlags", "cuGraphLaunch", "cuGraphExecKernelNodeSetParams"):
+        told = call == "cuGraphExecKernelNodeSetParams"
+        with Product(library) as product:
+            for rows in (11, 12, 13, 14, 11) if told else ():   # graphs that are told of others
+                product.run({"x": inputs(rows)})
+            counts, tried = Counts(driver), driver.calls(call)
+            with failing(call, 2):
+                for turn, rows in enumerate((3, 3, 3, 3, 9, 9, 1)):
+                    x = inputs(rows, turn)
+                    yield f"{call} fails, run {turn}", fits(product.run({"x": x}), small_models.classify(x)) and not product.error()
+            tries = driver.calls(call) - tried
+            yield f"{call} was tried {tries} times", tries == (3 if told else 1) and counts.cuLaunchKernel > 7
+            x = inputs(3, 9)
+            started = Counts(driver)
+            yield f"{call} does not fail any more", fits(product.run({"x": x}), small_models.classify(x)) and started.cuGraphLaunch == 0
+    with Product(library) as product:
+        product.run({"x": inputs(3)})
+        with failing("cuGraphLaunch", 719):
+            product.run({"x": inputs(3)})
+        with failing("cuLaunchKernel", 719):
+            yield "what is wrong with the launches too is told", refused(lambda: product.run({"x": inputs(3)}), 13, "CUDA_ERROR_LAUNCH_FAILED")
+
+
 def device_tensors(library, driver):
     memory = DeviceMemory(driver)
     x = inputs(5)
@@ -526,7 +558,7 @@ HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps), ("OD
 OPTIONS = {"LEARNER": ["--train", "--optimizer", "sgd,lr=0.01"]}
 TURING_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", products_alone)]
 TWO_GROUPS = [("CLASSIFIER", two_devices)]
-GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CACHE", growing), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("ALONE", ending), ("TAKEN", wrong_values), ("LEARNER", training), ("FEEDBACK", feedback), ("HALVING", loops),
+GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CACHE", growing), ("CLASSIFIER", without_graphs), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("ALONE", ending), ("TAKEN", wrong_values), ("LEARNER", training), ("FEEDBACK", feedback), ("HALVING", loops),
           ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits), ("CLASSIFIER", options)]
 
 
