@@ -246,6 +246,7 @@ lpd_status lpd_cuda_take(lpd_instance *, int64_t bytes, const char *what, void *
 lpd_status lpd_cuda_allocate(lpd_instance *, const lpd_cuda_model *, int64_t bytes, const char *what, CUdeviceptr *);
 void lpd_cuda_give(lpd_instance *, void *memory);
 lpd_status lpd_cuda_copy(lpd_instance *, void *to, const void *from, int64_t bytes, enum lpd_way);
+lpd_status lpd_cuda_clear(lpd_instance *, void *to, int64_t bytes);
 lpd_status lpd_cuda_settle(lpd_instance *, int entry);
 lpd_status lpd_cuda_check_memory(lpd_instance *, int slot, const lpd_tensor *);
 lpd_status lpd_cuda_mirror(lpd_instance *, uint32_t slot, int64_t bytes);

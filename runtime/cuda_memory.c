@@ -53,6 +53,13 @@ lpd_status lpd_cuda_copy(lpd_instance *instance, void *to, const void *from, int
                         "copying within the device");
 }
 
+lpd_status lpd_cuda_clear(lpd_instance *instance, void *to, int64_t bytes) {
+  if (bytes == 0) return LPD_OK;
+  return lpd_cuda_check(instance,
+                        lpd_cu.cuMemsetD8Async(address_of(to), 0, (size_t)bytes, lpd_cuda_of(instance)->stream),
+                        "clearing memory of the device");
+}
+
 /* --- the caller's tensors ---------------------------------------------------------------------------------------- */
 
 static int is_mirrored(const lpd_instance *instance, uint32_t slot) {
@@ -122,11 +129,8 @@ static lpd_status copy_tensors(lpd_instance *instance, uint32_t entry, enum lpd_
 lpd_status lpd_cuda_begin(lpd_instance *instance, uint32_t entry) {
   const lpd_cuda_instance *own = lpd_cuda_of(instance);
   const lpd_model *model = instance->model;
-  lpd_status status = LPD_OK;
-  if (model->flag_count > 0 && !instance->pending)
-    status = lpd_cuda_check(instance,
-                            lpd_cu.cuMemsetD8Async(own->flags, 0, model->flag_count * sizeof(int32_t), own->stream),
-                            "clearing flags");
+  const int64_t bytes = instance->pending ? 0 : model->flag_count * (int64_t)sizeof(int32_t);
+  const lpd_status status = lpd_cuda_clear(instance, (void *)(uintptr_t)own->flags, bytes);
   return status ? status : copy_tensors(instance, entry, LPD_TO_DEVICE);
 }
 

@@ -11,15 +11,10 @@ static lpd_status copy(lpd_instance *instance, void *to, const void *from, int64
   return LPD_OK;
 }
 
-static lpd_status clear(lpd_instance *instance, char *to, int64_t bytes) {
-  static const char zeros[65536];
-  lpd_status status = LPD_OK;
-  while (bytes > 0 && !status) {
-    const int64_t piece = bytes < (int64_t)sizeof zeros ? bytes : (int64_t)sizeof zeros;
-    status = copy(instance, to, zeros, piece, LPD_TO_DEVICE);
-    to += piece, bytes -= piece;
-  }
-  return status;
+static lpd_status clear(lpd_instance *instance, void *to, int64_t bytes) {
+  if (instance->driver) return instance->driver->clear(instance, to, bytes);
+  if (bytes > 0) memset(to, 0, (size_t)bytes);
+  return LPD_OK;
 }
 
 /* The initial values are in memory as long as nobody needs that for something else, unless it is said that they are not

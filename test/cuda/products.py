@@ -395,6 +395,21 @@ def training(library, driver):
     memory.give_back()
 
 
+def beginning(library, driver):
+    """States are made on the device: those that begin as zero without a copy from the host."""
+    with Product(library) as product:
+        first = product.state("W")   # all states are there from the first look at one
+        zeros = [name for name, (_, kind, _, _) in product.states.items() if kind == 2]   # moments
+        yield f"{len(zeros)} moments are zero", len(zeros) == 2 and all(not product.state(name).any() for name in zeros)
+        x, labels = inputs(5), np.array([3, 1, 4, 1, 5])
+        product.call("train_step", {"x": x, "labels": labels})
+        yield "until they are not", all(product.state(name).any() for name in zeros)
+    with Product(library) as product:
+        copied, cleared = driver.calls("cuMemcpyHtoDAsync_v2"), driver.calls("cuMemsetD8Async")
+        yield "another instance begins alike", np.array_equal(product.state("W"), first)
+        yield "zeros are not copied", driver.calls("cuMemsetD8Async") - cleared >= 2 and driver.calls("cuMemcpyHtoDAsync_v2") - copied <= 2
+
+
 def feedback(library, driver):
     """An output of the instance's in the device's memory, bound as the next run's input."""
     memory = DeviceMemory(driver)
@@ -555,10 +570,10 @@ def two_devices(library, driver):
 
 
 HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps), ("ODD", odd_maps)]
-OPTIONS = {"LEARNER": ["--train", "--optimizer", "sgd,lr=0.01"]}
+OPTIONS = {"LEARNER": ["--train", "--optimizer", "sgd,lr=0.01"], "MOMENTS": ["--train", "--optimizer", "adam,lr=0.01"]}
 TURING_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", products_alone)]
 TWO_GROUPS = [("CLASSIFIER", two_devices)]
-GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CACHE", growing), ("CLASSIFIER", without_graphs), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("ALONE", ending), ("TAKEN", wrong_values), ("LEARNER", training), ("FEEDBACK", feedback), ("HALVING", loops),
+GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CACHE", growing), ("CLASSIFIER", without_graphs), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("ALONE", ending), ("TAKEN", wrong_values), ("LEARNER", training), ("MOMENTS", beginning), ("FEEDBACK", feedback), ("HALVING", loops),
           ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits), ("CLASSIFIER", options)]
 
 

@@ -59,6 +59,8 @@ learner (float[N, 24] x) => (float[N, 40] y) {
   y = MatMul(x, W)
 }"""
 
+MOMENTS = LEARNER.replace("learner", "moments")   # by an optimizer that has some
+
 # What a step gives is what the next one takes.
 FEEDBACK = """<ir_version: 9, opset_import: ["" : 18]>
 feedback (float[N] x) => (float[N] y) {
