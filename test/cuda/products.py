@@ -48,6 +48,12 @@ class DeviceMemory:
         self.taken.append(address.value)
         return address.value
 
+    def used(self):
+        left, total = ctypes.c_size_t(), ctypes.c_size_t()
+        with self.current():
+            self.calls.cuMemGetInfo_v2(ctypes.byref(left), ctypes.byref(total))
+        return total.value - left.value
+
     def write(self, address, array):
         with self.current():
             assert self.calls.cuMemcpyHtoDAsync_v2(ctypes.c_uint64(address), ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes), None) == 0
@@ -404,10 +410,14 @@ def beginning(library, driver):
         x, labels = inputs(5), np.array([3, 1, 4, 1, 5])
         product.call("train_step", {"x": x, "labels": labels})
         yield "until they are not", all(product.state(name).any() for name in zeros)
+    memory = DeviceMemory(driver)
+    before = memory.used()
     with Product(library) as product:
+        yield "what only states begin as is not there before them", memory.used() - before < 1024 < first.nbytes
         copied, cleared = driver.calls("cuMemcpyHtoDAsync_v2"), driver.calls("cuMemsetD8Async")
         yield "another instance begins alike", np.array_equal(product.state("W"), first)
         yield "zeros are not copied", driver.calls("cuMemsetD8Async") - cleared >= 2 and driver.calls("cuMemcpyHtoDAsync_v2") - copied <= 2
+    memory.give_back()
 
 
 def feedback(library, driver):
