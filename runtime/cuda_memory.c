@@ -73,6 +73,22 @@ static int64_t bytes_of(const lpd_instance *instance, uint32_t slot) {
 
 enum { kAlignment = 16 }; /* what kernels may load at once */
 
+/* What the driver knows of an address: whose memory it is in, and where that begins and ends. */
+typedef struct {
+  unsigned type;
+  int ordinal;
+  CUdeviceptr begin;
+  size_t bytes;
+} known_memory;
+
+static CUresult look_up(CUdeviceptr address, known_memory *found) {
+  CUresult result = lpd_cu.cuPointerGetAttribute(&found->type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address);
+  if (!result) result = lpd_cu.cuPointerGetAttribute(&found->ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address);
+  if (!result) result = lpd_cu.cuPointerGetAttribute(&found->begin, CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, address);
+  if (!result) result = lpd_cu.cuPointerGetAttribute(&found->bytes, CU_POINTER_ATTRIBUTE_RANGE_SIZE, address);
+  return result;
+}
+
 lpd_status lpd_cuda_check_memory(lpd_instance *instance, int slot, const lpd_tensor *tensor) {
   const lpd_cuda_model *shared = lpd_cuda_of(instance)->shared;
   char text[LPD_SLOT_TEXT];
@@ -81,15 +97,17 @@ lpd_status lpd_cuda_check_memory(lpd_instance *instance, int slot, const lpd_ten
                     lpd_slot_text(instance->model, slot, text), kAlignment);
   const lpd_status status = lpd_cuda.enter(instance);
   if (status) return status;
-  unsigned type = 0;
-  int ordinal = -1;
-  CUresult result = lpd_cu.cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address_of(tensor->data));
-  if (!result)
-    result = lpd_cu.cuPointerGetAttribute(&ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address_of(tensor->data));
+  known_memory found = {0};
+  const CUresult result = look_up(address_of(tensor->data), &found);
   lpd_cuda.leave(instance);
-  if (!result && type == CU_MEMORYTYPE_DEVICE && ordinal == shared->ordinal) return LPD_OK;
-  return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: its data is no memory of device %d (%s)",
-                  lpd_slot_text(instance->model, slot, text), shared->ordinal, shared->name);
+  if (result || found.type != CU_MEMORYTYPE_DEVICE || found.ordinal != shared->ordinal)
+    return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: its data is no memory of device %d (%s)",
+                    lpd_slot_text(instance->model, slot, text), shared->ordinal, shared->name);
+  const CUdeviceptr left = found.begin + found.bytes - address_of(tensor->data);
+  if ((uint64_t)tensor->bytes <= left) return LPD_OK;
+  return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: %lld bytes of memory, of which device %d (%s) has %llu there",
+                  lpd_slot_text(instance->model, slot, text), (long long)tensor->bytes, shared->ordinal, shared->name,
+                  (unsigned long long)left);
 }
 
 lpd_status lpd_cuda_mirror(lpd_instance *instance, uint32_t number, int64_t bytes) {

@@ -244,6 +244,14 @@ def device_tensors(library, driver):
             lambda: product.bind_address(0, FLOAT, (5, 24), x.ctypes.data, x.nbytes, device=1), 1, "its data is no memory of device 0")
         yield "not aligned", refused(
             lambda: product.bind_address(0, FLOAT, (5, 24), place + 4, x.nbytes, device=1), 1, "not aligned to 16 bytes")
+        yield "beyond the allocation", refused(
+            lambda: product.bind_address(0, FLOAT, (5, 24), place + 32, x.nbytes, device=1), 1,
+            f"input 'x': {x.nbytes} bytes of memory, of which device 0 (stand-in 0) has {x.nbytes - 32} there")
+        product.bind_address(0, FLOAT, (4, 24), place + 96, x.nbytes - 96, device=1)
+        product.bind_address(1, FLOAT, (4, 8), result, 4 * 8 * 4, device=1)
+        product.step()
+        y = memory.read(result, expected[0][1:].astype(np.float32))
+        yield "up to its end", difference(y.astype(np.float64), expected[0][1:]) < 1e-5
         yield "a device that there is not", refused(
             lambda: product.bind_address(0, FLOAT, (5, 24), place, x.nbytes, device=2), 1, "not in host memory")
     memory.give_back()
