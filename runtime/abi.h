@@ -257,7 +257,8 @@ struct lpd_model {
   /* Kernels set flags; one that is set after a run says what is wrong with the inputs' values. */
   const char *const *flag_messages;
   const void *weights; /* 64-byte aligned */
-  int64_t weights_bytes;
+  int64_t weights_bytes,
+      read_weights_bytes;             /* the latter from the start: behind it are values that only states begin as */
   const lpd_device_code *device_code; /* both NULL in products for a CPU, which hold nothing of the driver's part */
   const struct lpd_driver *driver;
   const lpd_seeded_weights *seeded; /* NULL: the product holds its weights */

@@ -123,6 +123,7 @@ static lpd_status open_instance(lpd_instance *instance, const lpd_model *const *
 }
 
 static void close_device(lpd_instance *instance, lpd_cuda_instance *own) {
+  if (own->entered) wait_for(instance); /* what it gives back need not be all that its runs use: the caller's is not */
   for (uint32_t e = 0; e < instance->model->entry_count; ++e)
     for (uint32_t r = 0; r < instance->plans[e].region_count; ++r)
       lpd_cuda_drop_graphs(instance, &own->plans[e].graphs[r]);
@@ -148,6 +149,7 @@ const lpd_driver lpd_cuda = {.suits = lpd_cuda_suits,
                              .take = lpd_cuda_take,
                              .give = lpd_cuda_give,
                              .copy = lpd_cuda_copy,
+                             .clear = lpd_cuda_clear,
                              .settle = lpd_cuda_settle,
                              .check_memory = lpd_cuda_check_memory,
                              .mirror = lpd_cuda_mirror,

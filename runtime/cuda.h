@@ -59,6 +59,8 @@ enum {
   CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
   CU_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,
   CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,
+  CU_POINTER_ATTRIBUTE_RANGE_START_ADDR = 11,
+  CU_POINTER_ATTRIBUTE_RANGE_SIZE = 12,
   CU_MEMORYTYPE_DEVICE = 2,
   CU_STREAM_NON_BLOCKING = 1,
   CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC = 1,
@@ -166,20 +168,22 @@ typedef struct {
   const lpd_tensor_map *maps;
 } lpd_cuda_launch;
 
-/* The launches of a region for certain dims as a graph. Its nodes hold the pointers as they were, which `pointers`
- * remembers. */
+/* The launches of a region for certain dims as a graph. Its nodes hold pointers, and numbers that the dims decide, as
+ * they were, which `pointers` and `told` remember. */
 typedef struct {
   lpd_block key;    /* what the dims make of the launches; no data: nothing was launched yet */
   CUgraphExec exec; /* NULL: none, they were launched once */
   CUgraph graph;
   CUgraphNode *nodes; /* of the steps in order, a node each round */
   void **pointers;
-  lpd_block memory;   /* that of the two */
+  int64_t *told;      /* the key that they had then */
+  lpd_block memory;   /* that of the three */
   const void *stage;  /* what the nodes were told of */
+  int refused;        /* the driver makes none of these nodes */
   uint64_t last_used; /* counts looks at the region's graphs */
 } lpd_cuda_graph;
 
-/* Those of a region: for as many dims, the ones unused for longest make room. */
+/* Those of a region: for as many dims, of which those unused for longest make room. */
 enum { LPD_CUDA_GRAPHS = 4 };
 typedef struct {
   lpd_cuda_graph graphs[LPD_CUDA_GRAPHS];
@@ -244,6 +248,7 @@ lpd_status lpd_cuda_take(lpd_instance *, int64_t bytes, const char *what, void *
 lpd_status lpd_cuda_allocate(lpd_instance *, const lpd_cuda_model *, int64_t bytes, const char *what, CUdeviceptr *);
 void lpd_cuda_give(lpd_instance *, void *memory);
 lpd_status lpd_cuda_copy(lpd_instance *, void *to, const void *from, int64_t bytes, enum lpd_way);
+lpd_status lpd_cuda_clear(lpd_instance *, void *to, int64_t bytes);
 lpd_status lpd_cuda_settle(lpd_instance *, int entry);
 lpd_status lpd_cuda_check_memory(lpd_instance *, int slot, const lpd_tensor *);
 lpd_status lpd_cuda_mirror(lpd_instance *, uint32_t slot, int64_t bytes);
@@ -267,10 +272,11 @@ CUresult lpd_cuda_node(lpd_instance *, const lpd_step *, const lpd_job *, const 
 CUresult lpd_cuda_encode_maps(const lpd_cuda_launch *, const lpd_frame *, lpd_cuda_tensor_map *);
 
 /* --- cuda_graph.c ------------------------------------------------------------------------------------------------ */
-enum { LPD_CUDA_KEY_WORDS = 4 }; /* of each step, beside its integers */
-/* In *graph the one of a region's dims where its launches came before and are fit for one; else NULL. */
+enum { LPD_CUDA_KEY_WORDS = 5 }; /* of each step, beside its integers */
+/* In *graph the one of a region's dims where its kernels came before and are fit for one; else NULL. */
 lpd_status lpd_cuda_find_graph(lpd_instance *, uint32_t entry, const lpd_region *, lpd_cuda_graph **);
-lpd_status lpd_cuda_launch_graph(lpd_instance *, uint32_t entry, const lpd_region *, lpd_cuda_graph *);
+/* 0: the driver refuses it; nothing was started. */
+int lpd_cuda_launch_graph(lpd_instance *, uint32_t entry, const lpd_region *, lpd_cuda_graph *);
 void lpd_cuda_drop_graphs(lpd_instance *, lpd_cuda_graphs *); /* entered, or only their tables */
 
 #endif

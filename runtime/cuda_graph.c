@@ -1,9 +1,16 @@
-/* A region's launches as CUDA graphs, one for each of the last few dims, built when these come a second time: one call
- * then starts them all, and those that need not wait for each other may run at once. Dims are told apart by what they
- * make of the launches: a prompt and the tokens after it, or two sizes of a batch, have each their own, and a loop's
- * counter that a region does not read is nothing to it. A node waits for all nodes before the barrier that
- * stands before its step; launches with a stage, of which there is one for all, wait for each other. When a pointer has
- * changed since, the nodes that hold it are told.
+/* A region's launches as CUDA graphs, one for each of the last few dims, built when their kernels come a second time:
+ * one call then starts them all, and those that need not wait for each other may run at once. Dims are told apart by
+ * what they make of the launches: a prompt and the tokens after it, or two sizes of a batch, have each their own, and a
+ * loop's counter that a region does not read is nothing to it. A node waits for all nodes before the barrier that
+ * stands before its step; launches with a stage, of which there is one for all, wait for each other.
+ *
+ * Where a pointer, or a number that the dims decide, has changed since, the nodes that hold it are told. So new dims
+ * for which there is no place, each token's of a cache that grows, take over the graph unused for longest of those with
+ * their kernels. That may be running: what it was started with stays ("the modifications only affect future launches",
+ * says NVIDIA's reference of cuGraphExecKernelNodeSetParams; the kernel stays the same, as older drivers ask for).
+ *
+ * Where the driver makes no graph, for want of memory most likely, its kernels are launched one by one from then on:
+ * what is wrong with more than the graph those launches tell.
  *
  * Test: test/cuda/products.py, against the launches one by one. */
 #include <string.h>
@@ -37,6 +44,12 @@ static void drop(lpd_instance *instance, lpd_cuda_graph *graph) {
   *graph = (lpd_cuda_graph){.key = graph->key, .last_used = graph->last_used};
 }
 
+static int give_up(lpd_instance *instance, lpd_cuda_graph *graph) {
+  drop(instance, graph);
+  graph->refused = 1;
+  return 0;
+}
+
 void lpd_cuda_drop_graphs(lpd_instance *instance, lpd_cuda_graphs *graphs) {
   for (int i = 0; i < LPD_CUDA_GRAPHS; ++i) {
     drop(instance, &graphs->graphs[i]);
@@ -44,39 +57,65 @@ void lpd_cuda_drop_graphs(lpd_instance *instance, lpd_cuda_graphs *graphs) {
   }
 }
 
-/* All that the dims decide of the launches, in bytes. */
-static int64_t make_key(const lpd_job *jobs, const lpd_cuda_launch *launches, uint32_t count, int64_t *key) {
-  int64_t *next = key;
+/* All that the dims decide of the launches: what nodes there are and which kernels they have, of each step a
+ * kNodeWords, then the numbers that those are told. */
+typedef struct {
+  int64_t *words, bytes, node_bytes;
+} launch_key;
+enum { kNodeWords = 3, kNumberWords = LPD_CUDA_KEY_WORDS - kNodeWords }; /* the latter beside a step's integers */
+
+static launch_key make_key(const lpd_job *jobs, const lpd_cuda_launch *launches, uint32_t count, int64_t *words) {
+  int64_t *next = words;
   for (uint32_t s = 0; s < count; ++s) {
     const int runs = jobs[s].threads > 0;
     *next++ = runs ? (int64_t)(intptr_t)launches[s].function : 0;
-    *next++ = runs ? jobs[s].tasks_each : 0;
     *next++ = runs ? jobs[s].rounds : 0;
-    *next++ = runs ? launches[s].stage_each : 0;
-    for (uint32_t i = 0; runs && i < launches[s].integers; ++i) *next++ = jobs[s].frame.integers[i];
+    *next++ = runs && launches[s].stage_each > 0;
   }
-  return (next - key) * (int64_t)sizeof *key;
+  const int64_t node_bytes = (next - words) * (int64_t)sizeof *words;
+  for (uint32_t s = 0; s < count; ++s) {
+    if (jobs[s].threads == 0) continue;
+    *next++ = jobs[s].tasks_each;
+    *next++ = launches[s].stage_each;
+    for (uint32_t i = 0; i < launches[s].integers; ++i) *next++ = jobs[s].frame.integers[i];
+  }
+  return (launch_key){words, (next - words) * (int64_t)sizeof *words, node_bytes};
 }
 
-static lpd_cuda_graph *with_key(lpd_cuda_graphs *graphs, const int64_t *key, int64_t bytes) {
-  for (int i = 0; i < LPD_CUDA_GRAPHS; ++i) {
-    const lpd_block *known = &graphs->graphs[i].key;
-    if (known->data && known->bytes == bytes && memcmp(known->data, key, (size_t)bytes) == 0) return &graphs->graphs[i];
+/* Of those whose keys are as this one in so many bytes, the one unused for longest. */
+static lpd_cuda_graph *oldest_like(lpd_cuda_graphs *graphs, const launch_key *key, int64_t bytes) {
+  lpd_cuda_graph *oldest = NULL;
+  for (lpd_cuda_graph *graph = graphs->graphs; graph < graphs->graphs + LPD_CUDA_GRAPHS; ++graph) {
+    if (graph->key.bytes != key->bytes || memcmp(graph->key.data, key->words, (size_t)bytes) != 0) continue;
+    if (!oldest || graph->last_used < oldest->last_used) oldest = graph;
   }
-  return NULL;
+  return oldest;
 }
 
-/* In the place of the one unused for longest. */
-static lpd_cuda_graph *make_room(lpd_instance *instance, lpd_cuda_graphs *graphs, const int64_t *key, int64_t bytes) {
+/* One that was never used, if there is one left. */
+static lpd_cuda_graph *oldest_of_all(lpd_cuda_graphs *graphs) {
   lpd_cuda_graph *oldest = graphs->graphs;
   for (int i = 1; i < LPD_CUDA_GRAPHS; ++i)
     if (graphs->graphs[i].last_used < oldest->last_used) oldest = &graphs->graphs[i];
-  drop(instance, oldest);
-  lpd_release(instance, &oldest->key, LPD_ON_HOST);
-  void *copy = lpd_take(&instance->alloc, bytes);
-  if (!copy) return NULL;
-  oldest->key = (lpd_block){memcpy(copy, key, (size_t)bytes), bytes};
   return oldest;
+}
+
+/* For new dims: a place that is free; else one with the same nodes; else whichever was unused for longest. `alike`: one
+ * with the same nodes, or NULL. NULL: there is no memory. */
+static lpd_cuda_graph *make_room(lpd_instance *instance, lpd_cuda_graphs *graphs, const launch_key *key,
+                                 lpd_cuda_graph *alike) {
+  lpd_cuda_graph *place = oldest_of_all(graphs);
+  const int refused = alike && alike->refused;
+  if (place->key.data && alike)
+    place = alike;
+  else
+    drop(instance, place);
+  lpd_release(instance, &place->key, LPD_ON_HOST);
+  void *copy = lpd_take(&instance->alloc, key->bytes);
+  if (!copy) return NULL;
+  place->key = (lpd_block){memcpy(copy, key->words, (size_t)key->bytes), key->bytes};
+  place->refused = refused;
+  return place;
 }
 
 lpd_status lpd_cuda_find_graph(lpd_instance *instance, uint32_t entry, const lpd_region *region, lpd_cuda_graph **out) {
@@ -86,16 +125,17 @@ lpd_status lpd_cuda_find_graph(lpd_instance *instance, uint32_t entry, const lpd
   int came_before = 1;
   if (!graphs->current || graphs->dims_version != region->dims_version) {
     const lpd_cuda_launch *launches = own->plans[entry].launches + region->first_step;
-    const int64_t bytes = make_key(jobs, launches, region->step_count, own->key);
-    lpd_cuda_graph *found = with_key(graphs, own->key, bytes);
-    came_before = found != NULL;
-    graphs->current = found ? found : make_room(instance, graphs, own->key, bytes);
+    const launch_key key = make_key(jobs, launches, region->step_count, own->key);
+    lpd_cuda_graph *found = oldest_like(graphs, &key, key.bytes), *alike = oldest_like(graphs, &key, key.node_bytes);
+    came_before = alike != NULL;
+    graphs->current = found ? found : make_room(instance, graphs, &key, alike);
     if (!graphs->current) return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for what tells graphs apart");
     graphs->dims_version = region->dims_version;
   }
   graphs->current->last_used = ++graphs->looks;
   const int64_t nodes = count_nodes(jobs, region->step_count);
-  *out = came_before && nodes >= kLeastNodes && nodes <= kMostNodes ? graphs->current : NULL;
+  const int fit = nodes >= kLeastNodes && nodes <= kMostNodes && !graphs->current->refused;
+  *out = came_before && fit ? graphs->current : NULL;
   return LPD_OK;
 }
 
@@ -167,20 +207,20 @@ static CUresult add_nodes(lpd_instance *instance, uint32_t entry, const lpd_regi
   return CUDA_SUCCESS;
 }
 
-static lpd_status take_tables(lpd_instance *instance, const lpd_step *steps, const lpd_job *jobs, uint32_t count,
-                              lpd_cuda_graph *graph, builder *b) {
+static CUresult take_tables(lpd_instance *instance, const lpd_step *steps, const lpd_job *jobs, uint32_t count,
+                            lpd_cuda_graph *graph, builder *b) {
   const int64_t nodes = count_nodes(jobs, count);
   int64_t pointers = 0;
   for (uint32_t s = 0; s < count; ++s) pointers += steps[s].buffer_count;
-  graph->memory.bytes = (nodes + pointers + 2 * (int64_t)count) * (int64_t)sizeof(void *);
+  graph->memory.bytes = (nodes + pointers + 2 * (int64_t)count) * (int64_t)sizeof(void *) + graph->key.bytes;
   graph->memory.data = lpd_take(&instance->alloc, graph->memory.bytes);
-  if (!graph->memory.data)
-    return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for a graph of %lld kernels", (long long)nodes);
+  if (!graph->memory.data) return CUDA_ERROR_OUT_OF_MEMORY;
   graph->nodes = graph->memory.data;
   graph->pointers = (void **)(graph->nodes + nodes);
   b->before = (CUgraphNode *)(graph->pointers + pointers);
   b->now = b->before + count;
-  return LPD_OK;
+  graph->told = (int64_t *)(b->now + count);
+  return CUDA_SUCCESS;
 }
 
 static void remember_pointers(const lpd_step *steps, const lpd_job *jobs, uint32_t count, void **pointers) {
@@ -188,54 +228,65 @@ static void remember_pointers(const lpd_step *steps, const lpd_job *jobs, uint32
     memcpy(pointers, jobs[s].frame.buffers, steps[s].buffer_count * sizeof *pointers);
 }
 
-static lpd_status build(lpd_instance *instance, uint32_t entry, const lpd_region *region, lpd_cuda_graph *graph) {
+static CUresult build(lpd_instance *instance, uint32_t entry, const lpd_region *region, lpd_cuda_graph *graph) {
   const lpd_step *steps = steps_of(instance, entry, region);
   const lpd_job *jobs = instance->plans[entry].jobs + region->first_step;
   builder b = {0};
-  const lpd_status status = take_tables(instance, steps, jobs, region->step_count, graph, &b);
-  if (status) return status;
-  CUresult result = lpd_cu.cuGraphCreate(&graph->graph, 0);
+  CUresult result = take_tables(instance, steps, jobs, region->step_count, graph, &b);
+  if (!result) result = lpd_cu.cuGraphCreate(&graph->graph, 0);
   if (!result) result = add_nodes(instance, entry, region, graph, &b);
   if (!result) result = lpd_cu.cuGraphInstantiateWithFlags(&graph->exec, graph->graph, 0);
+  if (result) return result;
   remember_pointers(steps, jobs, region->step_count, graph->pointers);
+  memcpy(graph->told, graph->key.data, (size_t)graph->key.bytes);
   graph->stage = instance->stages.data;
-  return lpd_cuda_check(instance, result, "making a graph of the kernels");
+  return CUDA_SUCCESS;
 }
 
 /* --- changing ---------------------------------------------------------------------------------------------------- */
+
+static CUresult tell_step(lpd_instance *instance, const lpd_step *step, const lpd_job *job,
+                          const lpd_cuda_launch *launch, CUgraphExec exec, const CUgraphNode *nodes) {
+  CUresult result = CUDA_SUCCESS;
+  for (int64_t round = 0; round < job->rounds && !result; ++round) {
+    lpd_cuda_tasks tasks;
+    CUDA_KERNEL_NODE_PARAMS node;
+    result = lpd_cuda_node(instance, step, job, launch, round, &tasks, &node);
+    if (!result) result = lpd_cu.cuGraphExecKernelNodeSetParams(exec, nodes[round], &node);
+  }
+  return result;
+}
 
 static CUresult tell_nodes(lpd_instance *instance, uint32_t entry, const lpd_region *region, lpd_cuda_graph *graph) {
   const lpd_step *steps = steps_of(instance, entry, region);
   const lpd_job *jobs = instance->plans[entry].jobs + region->first_step;
   const lpd_cuda_launch *launches = lpd_cuda_of(instance)->plans[entry].launches + region->first_step;
-  CUgraphNode *nodes = graph->nodes;
+  const CUgraphNode *nodes = graph->nodes;
   void **pointers = graph->pointers;
   const int stage_moved = graph->stage != instance->stages.data;
+  const int64_t *numbers = (const int64_t *)graph->key.data + kNodeWords * region->step_count;
+  const int64_t *told = graph->told + kNodeWords * region->step_count;
+  const int other_dims = memcmp(graph->told, graph->key.data, (size_t)graph->key.bytes) != 0;
   for (uint32_t s = 0; s < region->step_count; pointers += steps[s++].buffer_count) {
     if (jobs[s].threads == 0) continue;
+    const int64_t words = kNumberWords + launches[s].integers;
     const size_t bytes = steps[s].buffer_count * sizeof *pointers;
-    const int changed =
-        (stage_moved && launches[s].stage_each > 0) || memcmp(pointers, jobs[s].frame.buffers, bytes) != 0;
-    for (int64_t round = 0; changed && round < jobs[s].rounds; ++round) {
-      lpd_cuda_tasks tasks;
-      CUDA_KERNEL_NODE_PARAMS node;
-      CUresult result = lpd_cuda_node(instance, &steps[s], &jobs[s], &launches[s], round, &tasks, &node);
-      if (!result) result = lpd_cu.cuGraphExecKernelNodeSetParams(graph->exec, nodes[round], &node);
+    if ((stage_moved && launches[s].stage_each > 0) || memcmp(pointers, jobs[s].frame.buffers, bytes) != 0 ||
+        (other_dims && memcmp(told, numbers, (size_t)words * sizeof *told) != 0)) {
+      const CUresult result = tell_step(instance, &steps[s], &jobs[s], &launches[s], graph->exec, nodes);
       if (result) return result;
+      memcpy(pointers, jobs[s].frame.buffers, bytes);
     }
-    if (changed) memcpy(pointers, jobs[s].frame.buffers, bytes);
     nodes += jobs[s].rounds;
+    numbers += words, told += words;
   }
   graph->stage = instance->stages.data;
+  if (other_dims) memcpy(graph->told, graph->key.data, (size_t)graph->key.bytes);
   return CUDA_SUCCESS;
 }
 
-lpd_status lpd_cuda_launch_graph(lpd_instance *instance, uint32_t entry, const lpd_region *region,
-                                 lpd_cuda_graph *graph) {
-  const lpd_status status = graph->exec ? lpd_cuda_check(instance, tell_nodes(instance, entry, region, graph),
-                                                         "telling a graph of new addresses")
-                                        : build(instance, entry, region, graph);
-  if (status) return drop(instance, graph), status;
-  return lpd_cuda_check(instance, lpd_cu.cuGraphLaunch(graph->exec, lpd_cuda_of(instance)->stream),
-                        "starting a graph of kernels");
+int lpd_cuda_launch_graph(lpd_instance *instance, uint32_t entry, const lpd_region *region, lpd_cuda_graph *graph) {
+  CUresult result = graph->exec ? tell_nodes(instance, entry, region, graph) : build(instance, entry, region, graph);
+  if (!result) result = lpd_cu.cuGraphLaunch(graph->exec, lpd_cuda_of(instance)->stream);
+  return result ? give_up(instance, graph) : 1;
 }

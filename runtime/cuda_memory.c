@@ -53,6 +53,13 @@ lpd_status lpd_cuda_copy(lpd_instance *instance, void *to, const void *from, int
                         "copying within the device");
 }
 
+lpd_status lpd_cuda_clear(lpd_instance *instance, void *to, int64_t bytes) {
+  if (bytes == 0) return LPD_OK;
+  return lpd_cuda_check(instance,
+                        lpd_cu.cuMemsetD8Async(address_of(to), 0, (size_t)bytes, lpd_cuda_of(instance)->stream),
+                        "clearing memory of the device");
+}
+
 /* --- the caller's tensors ---------------------------------------------------------------------------------------- */
 
 static int is_mirrored(const lpd_instance *instance, uint32_t slot) {
@@ -66,6 +73,22 @@ static int64_t bytes_of(const lpd_instance *instance, uint32_t slot) {
 
 enum { kAlignment = 16 }; /* what kernels may load at once */
 
+/* What the driver knows of an address: whose memory it is in, and where that begins and ends. */
+typedef struct {
+  unsigned type;
+  int ordinal;
+  CUdeviceptr begin;
+  size_t bytes;
+} known_memory;
+
+static CUresult look_up(CUdeviceptr address, known_memory *found) {
+  CUresult result = lpd_cu.cuPointerGetAttribute(&found->type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address);
+  if (!result) result = lpd_cu.cuPointerGetAttribute(&found->ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address);
+  if (!result) result = lpd_cu.cuPointerGetAttribute(&found->begin, CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, address);
+  if (!result) result = lpd_cu.cuPointerGetAttribute(&found->bytes, CU_POINTER_ATTRIBUTE_RANGE_SIZE, address);
+  return result;
+}
+
 lpd_status lpd_cuda_check_memory(lpd_instance *instance, int slot, const lpd_tensor *tensor) {
   const lpd_cuda_model *shared = lpd_cuda_of(instance)->shared;
   char text[LPD_SLOT_TEXT];
@@ -74,15 +97,17 @@ lpd_status lpd_cuda_check_memory(lpd_instance *instance, int slot, const lpd_ten
                     lpd_slot_text(instance->model, slot, text), kAlignment);
   const lpd_status status = lpd_cuda.enter(instance);
   if (status) return status;
-  unsigned type = 0;
-  int ordinal = -1;
-  CUresult result = lpd_cu.cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address_of(tensor->data));
-  if (!result)
-    result = lpd_cu.cuPointerGetAttribute(&ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address_of(tensor->data));
+  known_memory found = {0};
+  const CUresult result = look_up(address_of(tensor->data), &found);
   lpd_cuda.leave(instance);
-  if (!result && type == CU_MEMORYTYPE_DEVICE && ordinal == shared->ordinal) return LPD_OK;
-  return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: its data is no memory of device %d (%s)",
-                  lpd_slot_text(instance->model, slot, text), shared->ordinal, shared->name);
+  if (result || found.type != CU_MEMORYTYPE_DEVICE || found.ordinal != shared->ordinal)
+    return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: its data is no memory of device %d (%s)",
+                    lpd_slot_text(instance->model, slot, text), shared->ordinal, shared->name);
+  const CUdeviceptr left = found.begin + found.bytes - address_of(tensor->data);
+  if ((uint64_t)tensor->bytes <= left) return LPD_OK;
+  return lpd_fail(instance, LPD_INVALID_ARGUMENT, "%s: %lld bytes of memory, of which device %d (%s) has %llu there",
+                  lpd_slot_text(instance->model, slot, text), (long long)tensor->bytes, shared->ordinal, shared->name,
+                  (unsigned long long)left);
 }
 
 lpd_status lpd_cuda_mirror(lpd_instance *instance, uint32_t number, int64_t bytes) {
@@ -122,11 +147,8 @@ static lpd_status copy_tensors(lpd_instance *instance, uint32_t entry, enum lpd_
 lpd_status lpd_cuda_begin(lpd_instance *instance, uint32_t entry) {
   const lpd_cuda_instance *own = lpd_cuda_of(instance);
   const lpd_model *model = instance->model;
-  lpd_status status = LPD_OK;
-  if (model->flag_count > 0 && !instance->pending)
-    status = lpd_cuda_check(instance,
-                            lpd_cu.cuMemsetD8Async(own->flags, 0, model->flag_count * sizeof(int32_t), own->stream),
-                            "clearing flags");
+  const int64_t bytes = instance->pending ? 0 : model->flag_count * (int64_t)sizeof(int32_t);
+  const lpd_status status = lpd_cuda_clear(instance, (void *)(uintptr_t)own->flags, bytes);
   return status ? status : copy_tensors(instance, entry, LPD_TO_DEVICE);
 }
 

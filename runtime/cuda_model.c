@@ -145,12 +145,11 @@ static lpd_status load_functions(lpd_instance *instance, lpd_cuda_model *shared)
 
 static lpd_status load_weights(lpd_instance *instance, lpd_cuda_model *shared) {
   const lpd_model *model = shared->model;
-  if (model->weights_bytes == 0) return LPD_OK;
-  const lpd_status status =
-      lpd_cuda_allocate(instance, shared, model->weights_bytes, "the model's weights", &shared->weights);
+  const int64_t bytes = model->read_weights_bytes;
+  if (bytes == 0) return LPD_OK;
+  const lpd_status status = lpd_cuda_allocate(instance, shared, bytes, "the model's weights", &shared->weights);
   if (status) return status;
-  const CUresult result =
-      lpd_cu.cuMemcpyHtoDAsync_v2(shared->weights, model->weights, (size_t)model->weights_bytes, NULL);
+  const CUresult result = lpd_cu.cuMemcpyHtoDAsync_v2(shared->weights, model->weights, (size_t)bytes, NULL);
   return lpd_cuda_check(instance, result ? result : lpd_cu.cuStreamSynchronize(NULL), "copying the weights");
 }
 

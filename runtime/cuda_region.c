@@ -145,5 +145,6 @@ lpd_status lpd_cuda_run_region(lpd_instance *instance, uint32_t entry, lpd_regio
   lpd_cuda_graph *graph = NULL;
   const lpd_status status = instance->profiling ? LPD_OK : lpd_cuda_find_graph(instance, entry, region, &graph);
   if (status) return status;
-  return graph ? lpd_cuda_launch_graph(instance, entry, region, graph) : launch_all(instance, entry, region, cancel);
+  if (graph && lpd_cuda_launch_graph(instance, entry, region, graph)) return LPD_OK;
+  return launch_all(instance, entry, region, cancel);
 }

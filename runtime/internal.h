@@ -150,6 +150,7 @@ struct lpd_driver {
   void (*give)(lpd_instance *, void *memory);
   /* In order with the kernels. What is copied to the host is there when the device has settled. */
   lpd_status (*copy)(lpd_instance *, void *to, const void *from, int64_t bytes, enum lpd_way);
+  lpd_status (*clear)(lpd_instance *, void *to, int64_t bytes);
   /* All is done, flags are the host's, and, but for entry -1, so are its outputs in host memory. */
   lpd_status (*settle)(lpd_instance *, int entry);
   lpd_status (*check_memory)(lpd_instance *, int slot, const lpd_tensor *); /* is it the device's? */

@@ -200,7 +200,8 @@ int32_t lpd_entry_index(const lpd_model *, const char *name);
  *   lpd_bind, lpd_output   do not wait: an output's address and shape are known, its values are there in the stream's
  *                          order
  *   lpd_run                of such an entry point again: goes behind the one before, whatever is bound now. It waits
- *                          only where the instance's memory must grow, as for larger shapes
+ *                          only where the instance's memory must grow, as for larger shapes, or one of its graphs make
+ *                          room for one of other kernels
  *   lpd_wait, any other lpd_run, lpd_state_get, lpd_state_set, lpd_save, lpd_load
  *                          wait first. If one of the runs before found wrong values among its inputs, they return its
  *                          LPD_WRONG_INPUT, once, and have done nothing else; outputs and states since then are not to

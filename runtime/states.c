@@ -11,21 +11,16 @@ static lpd_status copy(lpd_instance *instance, void *to, const void *from, int64
   return LPD_OK;
 }
 
-static lpd_status clear(lpd_instance *instance, char *to, int64_t bytes) {
-  static const char zeros[65536];
-  lpd_status status = LPD_OK;
-  while (bytes > 0 && !status) {
-    const int64_t piece = bytes < (int64_t)sizeof zeros ? bytes : (int64_t)sizeof zeros;
-    status = copy(instance, to, zeros, piece, LPD_TO_DEVICE);
-    to += piece, bytes -= piece;
-  }
-  return status;
+static lpd_status clear(lpd_instance *instance, void *to, int64_t bytes) {
+  if (instance->driver) return instance->driver->clear(instance, to, bytes);
+  if (bytes > 0) memset(to, 0, (size_t)bytes);
+  return LPD_OK;
 }
 
 /* The initial values are in memory as long as nobody needs that for something else, unless it is said that they are not
  * needed any more; pages of the product's file, they come back when they are. */
 static void forget(const lpd_instance *instance, const char *from, int64_t bytes) {
-  if (instance->driver || instance->model->seeded) return; /* made-up ones come back from nowhere */
+  if (instance->model->seeded) return; /* made-up ones come back from nowhere */
   const uintptr_t page = 4096, begin = ((uintptr_t)from + page - 1) / page * page,
                   end = ((uintptr_t)from + (uintptr_t)bytes) / page * page;
   if (end > begin) madvise((void *)begin, end - begin, MADV_DONTNEED);
@@ -38,10 +33,10 @@ lpd_status lpd_provide_states(lpd_instance *instance) {
   for (uint32_t i = 0; i < model->state_count && !status; ++i) {
     const lpd_state *state = &model->states[i];
     char *to = (char *)instance->states.data + state->offset;
-    status = state->initial < 0 ? clear(instance, to, state->bytes)
-                                : copy(instance, to, (const char *)instance->seen_weights + state->initial,
-                                       state->bytes, LPD_WITHIN_DEVICE);
-    if (state->initial >= 0) forget(instance, (const char *)instance->seen_weights + state->initial, state->bytes);
+    const char *from = (const char *)model->weights + state->initial;
+    status =
+        state->initial < 0 ? clear(instance, to, state->bytes) : copy(instance, to, from, state->bytes, LPD_TO_DEVICE);
+    if (state->initial >= 0) forget(instance, from, state->bytes);
   }
   if (status) lpd_release(instance, &instance->states, LPD_SEEN);
   return status;

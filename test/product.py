@@ -154,6 +154,9 @@ class Product:
     def step(self, cancel=None, entry=0):
         self._check(self._function("run")(self.instance, entry, None if cancel is None else c.byref(cancel)))
 
+    def error(self):
+        return self._function("error", c.c_char_p)(self.instance).decode()
+
     def wait(self):
         self._check(self._function("wait")(self.instance))
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <set>
 
 #include "codegen/cpu/compile.h"
 #include "codegen/host/device_tables.h"
@@ -489,6 +490,7 @@ std::vector<char> TableBuilder::build() {
   for (const EntryPoint& entry : program_.entries)
     table.register_count = std::max(table.register_count, entry.register_slots);
   table.weights_bytes = weights_.bytes;
+  table.read_weights_bytes = weights_.read_bytes;
   table.reduction_count = reductions_;
   out_.put(model, table);
   if (reductions_ > 0) out_.point_to_symbol(model + offsetof(lpd_model, settle_reductions), "lpd_settle_reductions");
@@ -501,6 +503,16 @@ std::vector<char> TableBuilder::build() {
     out_.point_to_symbol(model + offsetof(lpd_model, weights), kWeightsSymbol);
   }
   return out_.elf(needs_.arch);
+}
+
+// Those that a step has a buffer of, by the program's index.
+std::set<uint32_t> weights_read(const Program& program) {
+  std::set<uint32_t> read;
+  for (const EntryPoint& entry : program.entries)
+    for (const Step& step : entry.steps)
+      for (const BufferRef& ref : step.buffers)
+        if (ref.base == BufferRef::Base::Weights) read.insert(ref.index);
+  return read;
 }
 
 }  // namespace
@@ -523,6 +535,9 @@ std::vector<TensorInfo> all_tensors(const Program& program, std::vector<TensorIn
 WeightLayout lay_out_weights(const std::vector<const Program*>& programs) {
   Program all;
   all.module = programs[0]->module;
+  for (const Program* program : programs)
+    for (uint32_t weight : weights_read(*program)) add_weight(all, program->weights[weight]);
+  const size_t read = all.weights.size();
   std::vector<std::vector<uint32_t>> indices;
   for (const Program* program : programs) {
     std::vector<uint32_t>& index = indices.emplace_back();
@@ -532,6 +547,7 @@ WeightLayout lay_out_weights(const std::vector<const Program*>& programs) {
   for (ConstantId weight : all.weights) {
     layout.starts.push_back(layout.bytes);
     layout.bytes += (all.module->constants[weight].bytes() + kAlignment - 1) / kAlignment * kAlignment;
+    if (layout.starts.size() == read) layout.read_bytes = layout.bytes;
   }
   layout.constants = std::move(all.weights);
   for (const std::vector<uint32_t>& index : indices) {

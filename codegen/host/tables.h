@@ -17,11 +17,12 @@ inline constexpr const char* kWeightsSection = ".lpd_weights";
 inline constexpr const char* kWeightsSymbol = "lpd_weights";
 
 // Where each weight lies in that section, 64-byte aligned. What several programs of a product hold alike is there once.
+// Those that no step reads, initial values of states, are the last.
 struct WeightLayout {
   std::vector<ConstantId> constants;          // no two equal
   std::vector<int64_t> starts;                // of each of them
   std::vector<std::vector<int64_t>> offsets;  // of each program, by its own index
-  int64_t bytes = 0;
+  int64_t bytes = 0, read_bytes = 0;
 };
 // Made-up weights are filled in when the product is opened; this is their section.
 inline constexpr const char* kSeededSection = ".bss.lpd_weights";

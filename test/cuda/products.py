@@ -48,6 +48,12 @@ class DeviceMemory:
         self.taken.append(address.value)
         return address.value
 
+    def used(self):
+        left, total = ctypes.c_size_t(), ctypes.c_size_t()
+        with self.current():
+            self.calls.cuMemGetInfo_v2(ctypes.byref(left), ctypes.byref(total))
+        return total.value - left.value
+
     def write(self, address, array):
         with self.current():
             assert self.calls.cuMemcpyHtoDAsync_v2(ctypes.c_uint64(address), ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes), None) == 0
@@ -110,23 +116,106 @@ def shapes_and_graphs(library, driver):
         yield "cancelled", refused(lambda: product.step(cancel), 4, "cancelled")
 
 
-def alternating(library, driver):
-    """Shapes that come again keep their graphs, up to four; the one unused for longest makes room."""
-    with Product(library) as product:
-        def made_by(*turns):
-            before, right = driver.calls("cuGraphInstantiateWithFlags"), True
-            for turn, rows in enumerate(turns):
-                x = inputs(rows, turn)
-                right = right and fits(product.run({"x": x}), small_models.classify(x))
-            return driver.calls("cuGraphInstantiateWithFlags") - before if right else "wrong values"
+class Counts:
+    """Of calls of the driver's since this was made."""
 
-        yield "two shapes by turns: a graph each", made_by(2, 7, 2, 7, 2, 7, 2, 7) == 2
-        yield "four shapes", made_by(11, 4, 11, 4, 2, 7, 11, 4) == 2
-        started = driver.calls("cuLaunchKernel")
-        yield "by turns: none is made again", made_by(2, 7, 4, 11, 7, 2) == 0 and driver.calls("cuLaunchKernel") == started
-        yield "a fifth", made_by(5, 5, 11, 7, 2) == 1
-        yield "the one unused for longest is gone", made_by(4, 4) == 1
-        yield "the others are not", made_by(2, 7, 11) == 0
+    def __init__(self, driver):
+        self.driver, self.before = driver, {}
+        for name in ("cuGraphInstantiateWithFlags", "cuGraphLaunch", "cuLaunchKernel", "cuGraphExecKernelNodeSetParams", "cuStreamSynchronize"):
+            self.before[name] = driver.calls(name)
+
+    def __getattr__(self, name):
+        return self.driver.calls(name) - self.before[name]
+
+
+def alternating(library, driver):
+    """Shapes that come again keep their graphs, up to four; then the one unused for longest goes on with other shapes."""
+    with Product(library) as product:
+        def counted(*turns):
+            counts = Counts(driver)
+            wrong = [rows for turn, rows in enumerate(turns) if not fits(product.run({"x": inputs(rows, turn)}), small_models.classify(inputs(rows, turn)))]
+            assert not wrong, f"wrong values of {wrong}"
+            return counts
+
+        yield "two shapes by turns: a graph each", counted(2, 7, 2, 7, 2, 7, 2, 7).cuGraphInstantiateWithFlags == 2
+        yield "four shapes", counted(11, 4, 11, 4, 2, 7, 11, 4).cuGraphInstantiateWithFlags == 2
+        counts = counted(2, 7, 4, 11, 7, 2)
+        yield "by turns: none is made again", counts.cuGraphInstantiateWithFlags == counts.cuLaunchKernel == 0
+        counts = counted(*[5, 11, 4, 2, 7] * 3)
+        yield "five shapes: none is made or left out", (
+            counts.cuGraphInstantiateWithFlags == counts.cuLaunchKernel == 0 and counts.cuGraphLaunch == 15 and counts.cuGraphExecKernelNodeSetParams > 0)
+        yield "nothing at all", counted(0).cuGraphLaunch == 0
+        counts = counted(7, 2, 4, 7, 2, 4)
+        yield "has taken the place of the one unused for longest", counts.cuGraphInstantiateWithFlags == counts.cuLaunchKernel == 0
+
+
+def growing(library, driver):
+    """A shape that no run has twice has a graph all the same, also behind others that are not done."""
+    memory, steps, row = DeviceMemory(driver), 20, 8 * 4
+    rng = np.random.default_rng(0)
+    past, news = rng.standard_normal((3, 8)).astype(np.float32), [rng.standard_normal((1, 8)).astype(np.float32) for _ in range(steps)]
+    expected = []
+    for x in news:
+        expected.append(small_models.attend(expected[-1][1] if expected else past, x))
+    with Product(library) as product:
+        counts, remembered, right = Counts(driver), past, True
+        for x, (y, _) in zip(news, expected):
+            found, remembered = product.run({"past": remembered, "x": x})
+            right = right and difference(found.astype(np.float64), y) < 1e-5
+        yield "values", right and np.array_equal(remembered, expected[-1][1])
+        yield f"{counts.cuGraphLaunch} of {steps} runs are graphs, of {counts.cuGraphInstantiateWithFlags}", (
+            counts.cuGraphLaunch == steps - 1 and counts.cuGraphInstantiateWithFlags <= 4)
+        yield f"{counts.cuLaunchKernel} launches one by one", counts.cuLaunchKernel < 8
+    stream = memory.stream()
+    ys, places = [memory.take(row) for _ in news], [memory.take(row) for _ in news]
+    caches = [memory.take(row * (3 + turn)) for turn in range(steps + 1)]
+    memory.write(caches[0], past)
+    for place, x in zip(places, news):
+        memory.write(place, x)
+    with Product(library, cuda_stream=stream) as product:
+        for turn in range(steps):
+            if turn == 1:
+                counts = Counts(driver)
+            for slot, rows, address in ((0, 3 + turn, caches[turn]), (1, 1, places[turn]), (2, 1, ys[turn]), (3, 4 + turn, caches[turn + 1])):
+                product.bind_address(slot, FLOAT, (rows, 8), address, rows * row, device=1)
+            product.step()
+        yield "in a stream: nobody waits", counts.cuStreamSynchronize == 0 and counts.cuGraphLaunch == steps - 1
+        memory.wait_for(stream)
+        yield "and their values", all(difference(memory.read(at, news[0]).astype(np.float64), y) < 1e-5 for at, (y, _) in zip(ys, expected))
+        yield "and what they leave", np.array_equal(memory.read(caches[-1], expected[-1][1]), expected[-1][1])
+    memory.give_back()
+
+
+@contextlib.contextmanager
+def failing(call, error):
+    os.environ["STANDIN_FAIL"] = f"{call}:{error}"
+    yield
+    del os.environ["STANDIN_FAIL"]
+
+
+def without_graphs(library, driver):
+    """Where the driver refuses a graph, its kernels are launched one by one, and it is not tried again."""
+    for call in ("cuGraphCreate", "cuGraphAddKernelNode", "cuGraphInstantiateWithFlags", "cuGraphLaunch", "cuGraphExecKernelNodeSetParams"):
+        told = call == "cuGraphExecKernelNodeSetParams"
+        with Product(library) as product:
+            for rows in (11, 12, 13, 14, 11) if told else ():   # graphs that are told of others
+                product.run({"x": inputs(rows)})
+            counts, tried = Counts(driver), driver.calls(call)
+            with failing(call, 2):
+                for turn, rows in enumerate((3, 3, 3, 3, 9, 9, 1)):
+                    x = inputs(rows, turn)
+                    yield f"{call} fails, run {turn}", fits(product.run({"x": x}), small_models.classify(x)) and not product.error()
+            tries = driver.calls(call) - tried
+            yield f"{call} was tried {tries} times", tries == (3 if told else 1) and counts.cuLaunchKernel > 7
+            x = inputs(3, 9)
+            started = Counts(driver)
+            yield f"{call} does not fail any more", fits(product.run({"x": x}), small_models.classify(x)) and started.cuGraphLaunch == 0
+    with Product(library) as product:
+        product.run({"x": inputs(3)})
+        with failing("cuGraphLaunch", 719):
+            product.run({"x": inputs(3)})
+        with failing("cuLaunchKernel", 719):
+            yield "what is wrong with the launches too is told", refused(lambda: product.run({"x": inputs(3)}), 13, "CUDA_ERROR_LAUNCH_FAILED")
 
 
 def host_kernels(library, driver):
@@ -178,6 +267,14 @@ def device_tensors(library, driver):
             lambda: product.bind_address(0, FLOAT, (5, 24), x.ctypes.data, x.nbytes, device=1), 1, "its data is no memory of device 0")
         yield "not aligned", refused(
             lambda: product.bind_address(0, FLOAT, (5, 24), place + 4, x.nbytes, device=1), 1, "not aligned to 16 bytes")
+        yield "beyond the allocation", refused(
+            lambda: product.bind_address(0, FLOAT, (5, 24), place + 32, x.nbytes, device=1), 1,
+            f"input 'x': {x.nbytes} bytes of memory, of which device 0 (stand-in 0) has {x.nbytes - 32} there")
+        product.bind_address(0, FLOAT, (4, 24), place + 96, x.nbytes - 96, device=1)
+        product.bind_address(1, FLOAT, (4, 8), result, 4 * 8 * 4, device=1)
+        product.step()
+        y = memory.read(result, expected[0][1:].astype(np.float32))
+        yield "up to its end", difference(y.astype(np.float64), expected[0][1:]) < 1e-5
         yield "a device that there is not", refused(
             lambda: product.bind_address(0, FLOAT, (5, 24), place, x.nbytes, device=2), 1, "not in host memory")
     memory.give_back()
@@ -253,6 +350,23 @@ def callers_stream(library, driver):
     memory.give_back()
 
 
+def ending(library, driver):
+    """An instance that ends waits for its runs, whatever there is of its own to give back."""
+    memory = DeviceMemory(driver)
+    x = np.arange(-4, 5, dtype=np.float32)
+    place, result = memory.take(x.nbytes), memory.take(x.nbytes)
+    memory.write(place, x)
+    with Product(library):   # keeps what instances share
+        product = Product(library, cuda_stream=memory.stream())
+        product.bind_address(0, FLOAT, (9,), place, x.nbytes, device=1)
+        product.bind_address(1, FLOAT, (9,), result, x.nbytes, device=1)
+        product.step()
+        yield "under way", np.isnan(memory.read(result, x)).all()
+        product.close()
+        yield "done when the instance is gone", np.array_equal(memory.read(result, x), np.maximum(x, 0))
+    memory.give_back()
+
+
 def wrong_values(library, driver):
     """Of runs that are only put into a stream."""
     memory = DeviceMemory(driver)
@@ -315,6 +429,25 @@ def training(library, driver):
         losses.append(waiting.call("train_step", {"x": x, "labels": labels})["loss"])
         yield "the same loss", memory.read(product.output_tensor(1).data, losses[-1]) == losses[-1] and losses[-1] < losses[0]
         yield "the same parameters", np.array_equal(product.state("W"), waiting.state("W"))
+    memory.give_back()
+
+
+def beginning(library, driver):
+    """States are made on the device: those that begin as zero without a copy from the host."""
+    with Product(library) as product:
+        first = product.state("W")   # all states are there from the first look at one
+        zeros = [name for name, (_, kind, _, _) in product.states.items() if kind == 2]   # moments
+        yield f"{len(zeros)} moments are zero", len(zeros) == 2 and all(not product.state(name).any() for name in zeros)
+        x, labels = inputs(5), np.array([3, 1, 4, 1, 5])
+        product.call("train_step", {"x": x, "labels": labels})
+        yield "until they are not", all(product.state(name).any() for name in zeros)
+    memory = DeviceMemory(driver)
+    before = memory.used()
+    with Product(library) as product:
+        yield "what only states begin as is not there before them", memory.used() - before < 1024 < first.nbytes
+        copied, cleared = driver.calls("cuMemcpyHtoDAsync_v2"), driver.calls("cuMemsetD8Async")
+        yield "another instance begins alike", np.array_equal(product.state("W"), first)
+        yield "zeros are not copied", driver.calls("cuMemsetD8Async") - cleared >= 2 and driver.calls("cuMemcpyHtoDAsync_v2") - copied <= 2
     memory.give_back()
 
 
@@ -478,10 +611,10 @@ def two_devices(library, driver):
 
 
 HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps), ("ODD", odd_maps)]
-OPTIONS = {"LEARNER": ["--train", "--optimizer", "sgd,lr=0.01"]}
+OPTIONS = {"LEARNER": ["--train", "--optimizer", "sgd,lr=0.01"], "MOMENTS": ["--train", "--optimizer", "adam,lr=0.01"]}
 TURING_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", products_alone)]
 TWO_GROUPS = [("CLASSIFIER", two_devices)]
-GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("LISTED", host_kernels), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("TAKEN", wrong_values), ("LEARNER", training), ("FEEDBACK", feedback), ("HALVING", loops),
+GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CACHE", growing), ("LISTED", host_kernels), ("CLASSIFIER", without_graphs), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("ALONE", ending), ("TAKEN", wrong_values), ("LEARNER", training), ("MOMENTS", beginning), ("FEEDBACK", feedback), ("HALVING", loops),
           ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits), ("CLASSIFIER", options)]
 
 

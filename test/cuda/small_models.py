@@ -70,11 +70,30 @@ learner (float[N, 24] x) => (float[N, 40] y) {
   y = MatMul(x, W)
 }"""
 
+MOMENTS = LEARNER.replace("learner", "moments")   # by an optimizer that has some
+
 # What a step gives is what the next one takes.
 FEEDBACK = """<ir_version: 9, opset_import: ["" : 18]>
 feedback (float[N] x) => (float[N] y) {
   two = Constant<value = float {2}>()
   y = Add(x, two)
+}"""
+
+
+# What is remembered grows by what is new, and that looks at all of it.
+CACHE = """<ir_version: 9, opset_import: ["" : 18]>
+cache (float[P, 8] past, float[1, 8] x) => (float[1, 8] y, float[T, 8] all) {
+  all = Concat<axis = 0>(past, x)
+  turned = Transpose<perm = [1, 0]>(all)
+  scores = MatMul(x, turned)
+  weights = Softmax<axis = -1>(scores)
+  y = MatMul(weights, all)
+}"""
+
+# One kernel, which needs no memory but the caller's.
+ALONE = """<ir_version: 9, opset_import: ["" : 18]>
+alone (float[N] x) => (float[N] y) {
+  y = Relu(x)
 }"""
 
 
@@ -121,6 +140,14 @@ def classify(x):
     s /= s.sum(-1, keepdims=True)
     y = (s * np.tanh(h)) @ v
     return y, y.argmax(1)
+
+
+def attend(past, x):
+    """What CACHE computes."""
+    remembered = np.concatenate([past, x])
+    scores = x.astype(np.float64) @ remembered.T
+    weights = np.exp(scores - scores.max())
+    return weights / weights.sum() @ remembered, remembered
 
 
 def halve(x, most):

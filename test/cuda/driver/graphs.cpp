@@ -121,12 +121,15 @@ EXPORT int cuGraphExecDestroy(Executable* executable) {
   return status;
 }
 
+// Any of the parameters may change but the kernel, which older drivers do not let change.
 EXPORT int cuGraphExecKernelNodeSetParams(Executable* executable, NodeHandle* node, const NodeParameters* given) {
   STANDIN_CALL("cuGraphExecKernelNodeSetParams", kContext);
   if (!executables.count(executable) || !graphs.count(node->graph) || node->graph != executable->made_from)
     return kInvalidHandle;
+  Launch& launch = executable->nodes[node->index].launch;
+  if (given->function != launch.function) return kInvalidValue;
   return check_launch(given->function, given->grid, given->block, given->shared_bytes, given->parameters, given->extra,
-                      &executable->nodes[node->index].launch);
+                      &launch);
 }
 
 // What is started keeps the parameters that it had then.

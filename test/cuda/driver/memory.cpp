@@ -137,6 +137,8 @@ EXPORT int cuPointerGetAttribute(void* value, int attribute, Address address) {
   if (found == allocations.end()) return kInvalidValue;
   if (attribute == 2) return *static_cast<unsigned*>(value) = 2, kSuccess;
   if (attribute == 9) return *static_cast<int*>(value) = found->second.device, kSuccess;
+  if (attribute == 11) return *static_cast<Address*>(value) = found->first, kSuccess;
+  if (attribute == 12) return *static_cast<size_t*>(value) = found->second.bytes, kSuccess;
   return kInvalidValue;
 }
 
