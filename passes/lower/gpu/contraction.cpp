@@ -22,7 +22,8 @@ Coords gathered(const std::string& letters, const std::vector<std::pair<std::str
 }
 
 // Tensor cores read words and bytes along k alone, and lines that are no whole packets are slow to fetch: a constant b
-// that lies so is turned when the artifact is written, [columns][depth]. (What is rounded to bf16 is fetched one by one.)
+// that lies so is turned when the artifact is written, [columns][depth]. (What is rounded to bf16 is fetched one by
+// one.)
 std::optional<ConstantId> turned_weight(Context& context, const Op& group, const ContractionForm& form) {
   constexpr int kPacketBits = 128;
   const int bits = bit_width(form.b()->type.dtype);
