@@ -157,6 +157,40 @@ def sanitizer(build):
                 told == found and (done.returncode != 0) == found)
 
 
+EARLY = """
+import sys
+import numpy as np
+sys.path[:0] = [{tests!r}, {here!r}]
+import emulate
+from product import Product
+driver = emulate.Driver({build!r})
+with Product({library!r}) as product:
+    for _ in range(3):
+        product.run({{"x": np.ones((500, 24), np.float32)}})
+assert driver.calls("cuGraphAddDependencies_v2") > 0
+"""
+
+
+def early(build):
+    """Kernels that start before those they wait for are through: one that reads before it waits is found, so is one
+    some of whose threads do not wait."""
+    target, machine = "cuda:sm_90a", {"STANDIN_CAPABILITY": "9.0"}
+    with tempfile.TemporaryDirectory() as folder:
+        model = small_models.save(small_models.CLASSIFIER, os.path.join(folder, "model.onnx"))
+        library = emulate.compiled(model, folder, build, target)
+        text = emulate.lapidary(build, "compile", "-q", model, "--emit=cuda", "--target", target)
+        reads = re.sub(r"(lpd_k\w+\(.*?const \w+\* __restrict__ (\w+).*?\{\n)( *)await_turn\(\);",
+                       r"\1\3const auto first = *(const volatile u8*)\2;\n\3await_turn();", text)
+        some = text.replace("  await_turn();\n", "  if (blockIdx.x == 0) await_turn();\n")
+        for what, kernels, message in (("as they are", text, ""), ("a load before the wait", reads, "touches memory before it awaits its turn"),
+                                       ("a wait of the first block alone", some, "meets others before it awaits its turn")):
+            environment = os.environ | machine | {"LAPIDARY_EMULATED_KERNELS": emulate.emulated_kernels(kernels, build)}
+            script = EARLY.format(tests=os.path.join(HERE, ".."), here=HERE, build=build, library=library)
+            done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+            yield f"{what}: {done.stderr[-300:] if bool(message) != bool(done.returncode) else message}", (
+                message in done.stderr and bool(message) == bool(done.returncode) and (not message or kernels != text))
+
+
 def has_nvrtc(build):
     """Is there one? Else what the compiler says."""
     with tempfile.TemporaryDirectory() as folder:
@@ -169,7 +203,7 @@ def has_nvrtc(build):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
-    parser.add_argument("--only", default="errors,products,hopper,turing,two,cases,kinds,size,report,models,bench,sanitizer")
+    parser.add_argument("--only", default="errors,products,hopper,turing,two,cases,kinds,size,report,early,models,bench,sanitizer")
     parser.add_argument("--target", default="cuda:sm_80", help="of products")
     parser.add_argument("--products", default="GROUPS", help="which, a list in products.py")
     args = parser.parse_args()
@@ -183,7 +217,8 @@ def main():
               "hopper": lambda: elsewhere(build, {"STANDIN_CAPABILITY": "9.0"}, "cuda:sm_90a", "HOPPER_GROUPS"),
               "turing": lambda: elsewhere(build, {"STANDIN_CAPABILITY": "7.5"}, "cuda:sm_75,sm_80,sm_90a", "TURING_GROUPS"),
               "two": lambda: elsewhere(build, {"STANDIN_DEVICES": "2"}, "cuda:sm_80", "TWO_GROUPS"),
-              "cases": lambda: cases(build), "kinds": lambda: kinds(build), "size": lambda: size(build), "report": lambda: report(build), "models": lambda: models(build, driver),
+              "cases": lambda: cases(build), "kinds": lambda: kinds(build), "size": lambda: size(build), "report": lambda: report(build), "early": lambda: early(build),
+              "models": lambda: models(build, driver),
               "bench": lambda: bench.checks(build), "sanitizer": lambda: sanitizer(build)}
     chosen = [name for name in args.only.split(",") if name != "sanitizer" or sanitizers.is_sanitized(build)]
     return tally.run((name, lambda name=name: groups[name]()) for name in chosen)
