@@ -4,7 +4,7 @@ ONNX's node tests, those that take the host's part above all, every kind of prod
 small models of the zoo (emulate.py); and the benchmarks for GPUs (bench.py). Of a sanitized
 build all of it runs under AddressSanitizer (sanitizers.py), and a write outside of a buffer is planted, which it finds.
 
-    check.py --build BUILD [--only GROUP,GROUP]
+    check.py --build BUILD [--all] [--only GROUP,GROUP]
 
 The last line is "N passed, N failed, N skipped". Without NVRTC all of it is skipped.
 """
@@ -21,6 +21,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, ".."), os.path.join(HERE, "..", "zoo"), os.path.join(HERE, "..", "conformance")]
 import bench  # noqa: E402
+import cut  # noqa: E402
 import emulate  # noqa: E402
 import errors  # noqa: E402
 import models as zoo_models  # noqa: E402
@@ -33,6 +34,8 @@ import suite  # noqa: E402
 import tally  # noqa: E402
 
 MODELS = ["squeezenet1_1", "tf_lstm_gru", "greedy_decoder", "sk_scaler_rf"]
+MORE_MODELS = ["mobilenet_v3_large", "bilstm_tagger"]   # with --all, and the first layers of these:
+CUT_MODELS = ["bert_base", "llama_tiny"]
 # All of them: scripts/conformance --target=cuda:sm_80.
 CASES = """
     add_bcast where_example div_uint8 max_float16 cast_FLOAT_to_BFLOAT16 matmul_4d gemm_all_attributes softmax_axis_1
@@ -56,10 +59,15 @@ CASES = """
 """.split()
 
 
-def models(build, driver):
-    for name in MODELS:
+def models(build, driver, every):
+    for name in MODELS + MORE_MODELS * every:
         for what, message, passed in emulate.check_zoo(name, build, "cuda:sm_80", driver):
             yield f"{name}, {what}: {message}", passed
+    for name in CUT_MODELS * every:
+        with tempfile.TemporaryDirectory() as folder:
+            path, feeds = cut.first_layers(name, folder)
+            for what, message, passed in emulate.check(path, feeds, folder, build, "cuda:sm_80", driver, zoo_models.tolerance(name)):
+                yield f"{name}, {cut.LAYERS} layers, {what}: {message}", passed
 
 
 def cases(build):
@@ -204,6 +212,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
     parser.add_argument("--only", default="errors,products,hopper,turing,two,cases,kinds,size,report,early,models,bench,sanitizer")
+    parser.add_argument("--all", action="store_true", help="more models")
     parser.add_argument("--target", default="cuda:sm_80", help="of products")
     parser.add_argument("--products", default="GROUPS", help="which, a list in products.py")
     args = parser.parse_args()
@@ -218,7 +227,7 @@ def main():
               "turing": lambda: elsewhere(build, {"STANDIN_CAPABILITY": "7.5"}, "cuda:sm_75,sm_80,sm_90a", "TURING_GROUPS"),
               "two": lambda: elsewhere(build, {"STANDIN_DEVICES": "2"}, "cuda:sm_80", "TWO_GROUPS"),
               "cases": lambda: cases(build), "kinds": lambda: kinds(build), "size": lambda: size(build), "report": lambda: report(build), "early": lambda: early(build),
-              "models": lambda: models(build, driver),
+              "models": lambda: models(build, driver, args.all),
               "bench": lambda: bench.checks(build), "sanitizer": lambda: sanitizer(build)}
     chosen = [name for name in args.only.split(",") if name != "sanitizer" or sanitizers.is_sanitized(build)]
     return tally.run((name, lambda name=name: groups[name]()) for name in chosen)
