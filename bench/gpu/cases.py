@@ -62,10 +62,11 @@ CONVOLUTIONS = [
     (2048, 512, 1, 1, 7), (512, 512, 3, 1, 7)]
 
 
-def convolution(inputs, outputs, edge, stride, image, fixed, check, time):
-    return Kernel(f"conv_{inputs}_{outputs}_{edge}x{edge}_s{stride}_{image}" + "_m32" * fixed, "conv", F16,
-                  {"inputs": inputs, "outputs": outputs, "edge": edge, "stride": stride, "image": image}, list(check), list(time),
-                  weights=True, fixed=fixed, group="conv")
+def convolution(inputs, outputs, edge, stride, image, fixed, check, time, between=False):
+    """One `between` two of 1x1 is timed alone: its images come and go as the kernels have them, as the peer's do."""
+    return Kernel(f"conv_{inputs}_{outputs}_{edge}x{edge}_s{stride}_{image}" + "_m32" * fixed + "_between" * between, "conv", F16,
+                  {"inputs": inputs, "outputs": outputs, "edge": edge, "stride": stride, "image": image, "between": between},
+                  list(check), list(time), weights=True, fixed=fixed, group="conv")
 
 
 def attention(heads, width, length, causal, check=(1,), time=(4,)):
@@ -82,6 +83,7 @@ def rows(kind, dtype, width, check=(1, 37), time=None):
 def kernels(f32_options=((),)):
     yield from gemms(f32_options)
     yield from (convolution(*shape, True, (32,), (32,)) for shape in CONVOLUTIONS)
+    yield from (convolution(*shape, True, (32,), (32,), between=True) for shape in CONVOLUTIONS if shape[0] > 3)
     yield from (convolution(*shape, False, (1, 3), ()) for shape in CONVOLUTIONS if shape[2] > 1)
     yield from (attention(16, width, length, causal) for width in (64, 128) for length in (512, 2048) for causal in (False, True))
     yield from (rows(kind, dtype, width) for kind in ("softmax", "layer_norm") for width in (768, 4096) for dtype in (F16, F32))
@@ -94,8 +96,9 @@ def tiny_kernels():
     yield gemm("bert", F16, 72, 136, (33,))
     yield gemm("bert", F16, 72, 136, (50,), fixed=True)
     yield gemm("cube", BF16, 64, 160, (20,), weights=False)
-    yield gemm("bert", F32, 40, 70, (33,))
+    yield from (gemm("bert", F32, 40, 70, (33,), options=options) for options in ((), ("--f32=3xtf32",), ("--f32=bf16",)))
     yield convolution(16, 32, 3, 2, 9, False, (1, 3), (2,))
+    yield convolution(16, 32, 3, 2, 9, False, (1, 3), (2,), between=True)
     yield attention(2, 64, 70, True, time=(1,))
     yield rows("softmax", F16, 100, time=[8])
     yield rows("layer_norm", F32, 96, time=[8])

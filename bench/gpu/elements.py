@@ -5,8 +5,9 @@ the same weights.
 import numpy as np
 
 F32, I64, F16, BF16 = "f32", "i64", "f16", "bf16"
-CODES = {F32: 1, I64: 7, F16: 10, BF16: 16}                       # ONNX's TensorProto.DataType
-STORED = {F32: np.float32, I64: np.int64, F16: np.float16, BF16: np.uint16}
+CODES = {F32: 1, "u8": 2, "i8": 3, "i32": 6, I64: 7, "bool": 9, F16: 10, BF16: 16, "i4": 22}   # ONNX's TensorProto.DataType
+STORED = {F32: np.float32, "u8": np.uint8, "i8": np.int8, "i32": np.int32, I64: np.int64, "bool": np.bool_, F16: np.float16, BF16: np.uint16}
+TYPES = {code: dtype for dtype, code in CODES.items()}
 ULP = {F32: 2.0 ** -23, F16: 2.0 ** -10, BF16: 2.0 ** -7}
 PERIOD = 1 << 17                                                  # of independent weights
 
@@ -17,6 +18,12 @@ def encode(values, dtype):
         return values.astype(STORED[dtype])
     bits = values.astype(np.float32).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def nibbles(array):
+    """Numbers of four bits, two in a byte."""
+    low, high = (array.astype(np.uint8).ravel()[part::2] & 15 for part in (0, 1))
+    return low | high << 4
 
 
 def decode(array, dtype):

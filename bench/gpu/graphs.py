@@ -1,9 +1,10 @@
 """The kernels of cases.py as ONNX models: a node or a few, their weights those of work.py."""
 import onnx
+import onnx.parser
 from onnx import helper
 
-from elements import CODES, F32, repeating
-from work import weight_shapes, weights
+from elements import CODES, F32, nibbles, repeating
+from work import MIDDLE, weight_shapes, weights
 
 
 def tensor(name, values, dtype):
@@ -24,8 +25,11 @@ def conv(case):
     s = case.sizes
     pad, out = s["edge"] // 2, -(-s["image"] // s["stride"])
     image = ["M", s["inputs"], s["image"], s["image"]]
-    return [node("Conv", "x w", "y", pads=[pad] * 4, strides=[s["stride"]] * 2)], {"x": image, "w": weight_shapes(case)["w"]}, [
-        "M", s["outputs"], out, out]
+    how = {"pads": [pad] * 4, "strides": [s["stride"]] * 2}
+    nodes = [node("Conv", "x w", "y", **how)]
+    if s["between"]:
+        nodes = [node("Conv", "x before", "h"), node("Conv", "h w", MIDDLE, **how), node("Conv", f"{MIDDLE} after", "y")]
+    return nodes, {"x": image} | weight_shapes(case), ["M", s["outputs"], out, out]
 
 
 def attention(case):
@@ -61,6 +65,16 @@ def save(case, path):
                               [describe("y", output)], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)
     onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def save_program(program, path):
+    """One of programs.py."""
+    model = onnx.parser.parse_model(program.text)
+    for name, (dtype, array) in program.constants.items():
+        stored = nibbles(array) if dtype == "i4" else array
+        model.graph.initializer.append(helper.make_tensor(name, CODES[dtype], array.shape, stored.tobytes(), raw=True))
+    onnx.checker.check_model(model)
     onnx.save(model, path)
 
 

@@ -30,10 +30,11 @@ sys.path[:0] = [os.path.join(ROOT, "test", "zoo"), os.path.join(ROOT, "test", "c
 import cases  # noqa: E402
 import graphs  # noqa: E402
 import half  # noqa: E402
+import programs  # noqa: E402
 import work  # noqa: E402
 
-SCRIPTS = ["run.py", "crew.py", "worker.py", "cases.py", "checks.py", "device.py", "elements.py", "goals.py", "jax_peer.py", "table.py",
-           "timing.py", "torch_models.py", "torch_peers.py", "work.py"]
+SCRIPTS = ["run.py", "crew.py", "worker.py", "cases.py", "checks.py", "device.py", "elements.py", "goals.py", "jax_peer.py", "programs.py",
+           "table.py", "timing.py", "torch_models.py", "torch_peers.py", "work.py"]
 EVERY = 61                  # of a network's results, one in so many is kept: enough to see, and to carry
 PACK = [{"id": lzma.FILTER_LZMA2, "preset": 1, "dict_size": 64 << 20}]   # a network's layers are alike, far apart
 
@@ -82,6 +83,12 @@ def prepare_kernel(folder, case):
     path = folder.model(case.name)
     graphs.save(case, path)
     return folder.compile(path, case.name, case.options)
+
+
+def prepare_program(folder, program):
+    path = folder.model(program.name)
+    graphs.save_program(program, path)
+    return folder.compile(path, program.name, program.options)
 
 
 def network(model):
@@ -136,7 +143,7 @@ def attempt(what, prepare):
 
 
 def f32_options(folder):
-    return [(), ("--f32=tf32",)] if "--f32" in folder.lapidary("compile", "--help") else [()]
+    return [(), ("--f32=tf32",), ("--f32=3xtf32",), ("--f32=bf16",)] if "--f32" in folder.lapidary("compile", "--help") else [()]
 
 
 def commit():
@@ -156,9 +163,11 @@ def main():
     kernels = cases.tiny_kernels() if args.stand_in else cases.kernels(f32_options(folder))
     models = cases.TINY_MODELS if args.stand_in else cases.MODELS
     chosen = lambda items: [item for item in items if args.only in item.name]  # noqa: E731
-    manifest = {"commit": commit(), "target": args.target, "kernels": [], "models": []}
+    manifest = {"commit": commit(), "target": args.target, "kernels": [], "programs": [], "models": []}
     for case in chosen(kernels):
         manifest["kernels"].append(case.record() | attempt(case.name, lambda: prepare_kernel(folder, case)))
+    for program in chosen(programs.PROGRAMS):
+        manifest["programs"].append(program.record() | attempt(program.name, lambda: prepare_program(folder, program)))
     for model in chosen(models):
         manifest["models"].append(model.record() | attempt(model.name, lambda: prepare_model(folder, model)))
     shutil.rmtree(os.path.join(folder.path, "models"))
@@ -167,7 +176,7 @@ def main():
     products = os.path.join(folder.path, "products")
     size = sum(os.path.getsize(os.path.join(products, name)) for name in os.listdir(products))
     print(f"{size / 1e6:.1f} MB in {args.folder}")
-    return any("failed" in record for record in manifest["kernels"] + manifest["models"])
+    return any("failed" in record for part in ("kernels", "programs", "models") for record in manifest[part])
 
 
 if __name__ == "__main__":

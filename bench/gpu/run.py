@@ -7,7 +7,7 @@
 Needs Python and numpy; PyTorch and JAX are peers where they are there. All goes through the products' C interface, with
 inputs and outputs in the device's memory. First every kernel and network is checked (checks.py); then kernels are timed,
 then networks, then the networks' peers that torch.compile makes in --torch-mode, which take longest. What there is no
-time left for is said to be unmeasured. Parts are kernels, models, eager, compiled (PyTorch's networks) and jax; peers of networks need part models.
+time left for is said to be unmeasured. Parts are kernels, programs (kernels that are only checked), models, eager, compiled (PyTorch's networks) and jax; peers of networks need part models.
 FOLDER is prepare.py's, by default the one this file lies in. The figures go into FILE as well, from the first one on: it
 is written again after every part.
 
@@ -31,7 +31,7 @@ import goals  # noqa: E402
 import table  # noqa: E402
 
 TORCH_MODES = ("max-autotune", "reduce-overhead")
-PARTS = ("kernels", "models", "eager", "compiled", "jax")
+PARTS = ("kernels", "programs", "models", "eager", "compiled", "jax")
 FIRST_SECONDS = 120  # until there is a device, and PyTorch is loaded for the first time
 JOB_SECONDS = 60     # of one kernel or network, and of PyTorch being loaded again where a process was replaced
 PEER_SECONDS = 150   # of one peer's process, compilation included
@@ -44,7 +44,8 @@ class Session:
         self.args, self.end = args, time.monotonic() + args.minutes * 60
         with open(os.path.join(args.folder, "manifest.json")) as file:
             manifest = json.load(file)
-        self.kernels, self.models = ([record for record in manifest[part] if args.only in record["name"]] for part in ("kernels", "models"))
+        self.kernels, self.programs, self.models = (
+            [record for record in manifest[part] if args.only in record["name"]] for part in ("kernels", "programs", "models"))
         driver = [os.path.join(args.stand_in, "test", "cuda", "libcuda.so.1")] if args.stand_in else []
         self.crew = crew.Crew([args.folder, unpacked, str(args.seconds), *driver])
         self.report = {"machine": {}, "commit": manifest["commit"], "target": manifest["target"], "torch_mode": args.torch_mode, "checks": [], "kernels": [],
@@ -107,6 +108,11 @@ def check_kernels(session):
     for record in filter(lambda record: compiled(session, record), session.kernels):
         record["passed"] = all_pass(session, [(f"{record['name']} M={m}", {"what": "check_kernel", "record": record, "m": m})
                                               for m in record["check"]])
+
+
+def check_programs(session):
+    for record in filter(lambda record: compiled(session, record), session.programs):
+        session.verdict(record["name"], session.ask("check_program", record=record))
 
 
 def check_models(session):
@@ -173,6 +179,8 @@ def time_jax(session):
 def check_all(session):
     if session.wants("kernels"):
         check_kernels(session)
+    if session.wants("programs"):
+        check_programs(session)
     if session.wants("models"):
         check_models(session)
     session.save()

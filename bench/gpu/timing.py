@@ -18,13 +18,14 @@ def repeated(measure, seconds, least=5):
     return found
 
 
-def kernel(device, product, seconds):
-    """Microseconds, medians: of all steps on the device, of the longest one, and of a whole call seen from the host."""
+def kernel(device, product, seconds, of=""):
+    """Microseconds, medians: of all steps on the device with `of` in their origin, of the longest one, and of a whole call
+    seen from the host."""
     def once():
         product.profile_enable(True)
         device.fill()
         product.step()
-        return product.profile()
+        return [ns for ns, _, origin in product.profiled_steps() if of in origin]
 
     def call():
         start = time.perf_counter()

@@ -12,6 +12,8 @@ import numpy as np
 from elements import F16, F32, ULP, hashed, normal, repeating
 
 WEIGHT_SEED = 7
+MIDDLE = "middle"   # the step of a convolution between two
+FACTORS_LOSE = {"--f32=tf32": 2.0 ** -10, "--f32=3xtf32": 2.0 ** -20, "--f32=bf16": 2.0 ** -7}   # of each product of two, rounded
 
 
 def weight_shapes(case):
@@ -20,7 +22,8 @@ def weight_shapes(case):
     if case.kind == "gemm":
         return {"b": (s["n"], s["k"]) if s["transposed"] else (s["k"], s["n"])}
     if case.kind == "conv":
-        return {"w": (s["outputs"], s["inputs"], s["edge"], s["edge"])}
+        ends = {"before": (s["inputs"], s["inputs"], 1, 1), "after": (s["outputs"], s["outputs"], 1, 1)} if s["between"] else {}
+        return {"w": (s["outputs"], s["inputs"], s["edge"], s["edge"])} | ends
     return {"scale": (s["width"],), "bias": (s["width"],)} if case.kind == "layer_norm" else {}
 
 
@@ -62,8 +65,8 @@ def products(case):
     """Bound on what f32 sums lose, of the sum of magnitudes."""
     s = case.sizes
     terms = {"gemm": s.get("k"), "conv": s.get("inputs", 0) * s.get("edge", 0) ** 2}[case.kind]
-    tf32 = 2.0 ** -10 if "--f32=tf32" in case.options else 0.0
-    return 4 * math.sqrt(terms) * 2.0 ** -24 + tf32
+    rounded = next((lost for option, lost in FACTORS_LOSE.items() if option in case.options), 0.0)
+    return 4 * math.sqrt(terms) * 2.0 ** -24 + rounded
 
 
 def gemm(xp, case, v):
@@ -89,9 +92,15 @@ def conv_sum(x, w, stride, out):
 
 
 def conv(xp, case, v):
-    out = output_shape(case, 1)[2]
-    result, magnitude = (conv_sum(*pair, case.sizes["stride"], out) for pair in ((v["x"], v["w"]), (abs(v["x"]), abs(v["w"]))))
-    return result, products(case) * magnitude
+    """What one layer is off, the next one's weights pass on."""
+    s, out = case.sizes, output_shape(case, 1)[2]
+    layers = [("before", 1, s["image"]), ("w", s["stride"], out), ("after", 1, out)] if s["between"] else [("w", s["stride"], out)]
+    x, off = v["x"], 0 * v["x"]
+    for at, (name, stride, size) in enumerate(layers):
+        rounded = off + ULP[case.dtype] / 2 * abs(x) if at else off
+        off = conv_sum(products(case) * abs(x) + rounded, abs(v[name]), stride, size)
+        x = conv_sum(x, v[name], stride, size)
+    return x, off
 
 
 def attention(xp, case, v):
@@ -150,7 +159,8 @@ def flops(case, m):
 def moved_bytes(case, m):
     """Each input read and each result written once."""
     width = 4 if case.dtype == F32 else 2
-    shapes = [*row_shapes(case, m).values(), *weight_shapes(case).values(), output_shape(case, m)]
+    held = [shape for name, shape in weight_shapes(case).items() if name not in ("before", "after")]
+    shapes = [*row_shapes(case, m).values(), *held, output_shape(case, m)]
     return width * sum(math.prod(shape) for shape in shapes)
 
 

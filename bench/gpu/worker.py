@@ -20,6 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "..", "test")]
 import cases  # noqa: E402
 import checks  # noqa: E402
+import programs  # noqa: E402
 import timing  # noqa: E402
 import work  # noqa: E402
 from device import Device, DeviceError  # noqa: E402
@@ -88,7 +89,7 @@ class Worker:
             worst, message = checks.check_kernel(rows, self.reference, self.most_rows(case))
             found = {"worst": worst, "message": message}
             if worst <= 1:
-                found |= timing.kernel(self.device, product, self.seconds)
+                found |= timing.kernel(self.device, product, self.seconds, work.MIDDLE if case.sizes.get("between") else "")
                 found |= {"tflop_s": work.flops(case, m) / found["us"] / 1e6, "gb_s": work.moved_bytes(case, m) / found["us"] / 1e3}
             rows.free()
         if self.peers and worst <= 1:
@@ -98,6 +99,11 @@ class Worker:
                 found["peer"] = f"failed: {error!r}"[:200]
             self.peers.forget()
         return found
+
+    def check_program(self, job):
+        with self.open(job["record"]) as product:
+            worst, message = checks.check_program(self.device, product, programs.named(job["record"]["name"]))
+        return {"worst": worst, "message": message}
 
     def check_model(self, job):
         record = job["record"]
@@ -111,7 +117,7 @@ class Worker:
             return timing.model(self.device, product, job["name"], job["sizes"], 2 * self.seconds)
 
     JOBS = {"describe": describe, "copy_bandwidth": copy_bandwidth, "check_kernel": check_kernel, "time_kernel": time_kernel,
-            "check_model": check_model, "time_model": time_model}
+            "check_program": check_program, "check_model": check_model, "time_model": time_model}
 
     def do(self, job):
         """The answer. With "lost" there is no device any more for another job."""

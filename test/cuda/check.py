@@ -4,7 +4,7 @@ ONNX's node tests, those that take the host's part above all, every kind of prod
 small models of the zoo (emulate.py); and the benchmarks for GPUs (bench.py). Of a sanitized
 build all of it runs under AddressSanitizer (sanitizers.py), and a write outside of a buffer is planted, which it finds.
 
-    check.py --build BUILD [--only GROUP,GROUP]
+    check.py --build BUILD [--all] [--only GROUP,GROUP]
 
 The last line is "N passed, N failed, N skipped". Without NVRTC all of it is skipped.
 """
@@ -21,6 +21,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, ".."), os.path.join(HERE, "..", "zoo"), os.path.join(HERE, "..", "conformance")]
 import bench  # noqa: E402
+import cut  # noqa: E402
 import emulate  # noqa: E402
 import errors  # noqa: E402
 import models as zoo_models  # noqa: E402
@@ -33,6 +34,8 @@ import suite  # noqa: E402
 import tally  # noqa: E402
 
 MODELS = ["squeezenet1_1", "tf_lstm_gru", "greedy_decoder", "sk_scaler_rf"]
+MORE_MODELS = ["mobilenet_v3_large", "bilstm_tagger"]   # with --all, and the first layers of these:
+CUT_MODELS = ["bert_base", "llama_tiny"]
 # All of them: scripts/conformance --target=cuda:sm_80.
 CASES = """
     add_bcast where_example div_uint8 max_float16 cast_FLOAT_to_BFLOAT16 matmul_4d gemm_all_attributes softmax_axis_1
@@ -56,10 +59,15 @@ CASES = """
 """.split()
 
 
-def models(build, driver):
-    for name in MODELS:
+def models(build, driver, every):
+    for name in MODELS + MORE_MODELS * every:
         for what, message, passed in emulate.check_zoo(name, build, "cuda:sm_80", driver):
             yield f"{name}, {what}: {message}", passed
+    for name in CUT_MODELS * every:
+        with tempfile.TemporaryDirectory() as folder:
+            path, feeds = cut.first_layers(name, folder)
+            for what, message, passed in emulate.check(path, feeds, folder, build, "cuda:sm_80", driver, zoo_models.tolerance(name)):
+                yield f"{name}, {cut.LAYERS} layers, {what}: {message}", passed
 
 
 def cases(build):
@@ -157,6 +165,40 @@ def sanitizer(build):
                 told == found and (done.returncode != 0) == found)
 
 
+EARLY = """
+import sys
+import numpy as np
+sys.path[:0] = [{tests!r}, {here!r}]
+import emulate
+from product import Product
+driver = emulate.Driver({build!r})
+with Product({library!r}) as product:
+    for _ in range(3):
+        product.run({{"x": np.ones((500, 24), np.float32)}})
+assert driver.calls("cuGraphAddDependencies_v2") > 0
+"""
+
+
+def early(build):
+    """Kernels that start before those they wait for are through: one that reads before it waits is found, so is one
+    some of whose threads do not wait."""
+    target, machine = "cuda:sm_90a", {"STANDIN_CAPABILITY": "9.0"}
+    with tempfile.TemporaryDirectory() as folder:
+        model = small_models.save(small_models.CLASSIFIER, os.path.join(folder, "model.onnx"))
+        library = emulate.compiled(model, folder, build, target)
+        text = emulate.lapidary(build, "compile", "-q", model, "--emit=cuda", "--target", target)
+        reads = re.sub(r"(lpd_k\w+\(.*?const \w+\* __restrict__ (\w+).*?\{\n)( *)await_turn\(\);",
+                       r"\1\3const auto first = *(const volatile u8*)\2;\n\3await_turn();", text)
+        some = text.replace("  await_turn();\n", "  if (blockIdx.x == 0) await_turn();\n")
+        for what, kernels, message in (("as they are", text, ""), ("a load before the wait", reads, "touches memory before it awaits its turn"),
+                                       ("a wait of the first block alone", some, "meets others before it awaits its turn")):
+            environment = os.environ | machine | {"LAPIDARY_EMULATED_KERNELS": emulate.emulated_kernels(kernels, build)}
+            script = EARLY.format(tests=os.path.join(HERE, ".."), here=HERE, build=build, library=library)
+            done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+            yield f"{what}: {done.stderr[-300:] if bool(message) != bool(done.returncode) else message}", (
+                message in done.stderr and bool(message) == bool(done.returncode) and (not message or kernels != text))
+
+
 def has_nvrtc(build):
     """Is there one? Else what the compiler says."""
     with tempfile.TemporaryDirectory() as folder:
@@ -169,7 +211,8 @@ def has_nvrtc(build):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
-    parser.add_argument("--only", default="errors,products,hopper,turing,two,cases,kinds,size,report,models,bench,sanitizer")
+    parser.add_argument("--only", default="errors,products,hopper,turing,two,cases,kinds,size,report,early,models,bench,sanitizer")
+    parser.add_argument("--all", action="store_true", help="more models")
     parser.add_argument("--target", default="cuda:sm_80", help="of products")
     parser.add_argument("--products", default="GROUPS", help="which, a list in products.py")
     args = parser.parse_args()
@@ -183,7 +226,8 @@ def main():
               "hopper": lambda: elsewhere(build, {"STANDIN_CAPABILITY": "9.0"}, "cuda:sm_90a", "HOPPER_GROUPS"),
               "turing": lambda: elsewhere(build, {"STANDIN_CAPABILITY": "7.5"}, "cuda:sm_75,sm_80,sm_90a", "TURING_GROUPS"),
               "two": lambda: elsewhere(build, {"STANDIN_DEVICES": "2"}, "cuda:sm_80", "TWO_GROUPS"),
-              "cases": lambda: cases(build), "kinds": lambda: kinds(build), "size": lambda: size(build), "report": lambda: report(build), "models": lambda: models(build, driver),
+              "cases": lambda: cases(build), "kinds": lambda: kinds(build), "size": lambda: size(build), "report": lambda: report(build), "early": lambda: early(build),
+              "models": lambda: models(build, driver, args.all),
               "bench": lambda: bench.checks(build), "sanitizer": lambda: sanitizer(build)}
     chosen = [name for name in args.only.split(",") if name != "sanitizer" or sanitizers.is_sanitized(build)]
     return tally.run((name, lambda name=name: groups[name]()) for name in chosen)

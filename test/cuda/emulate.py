@@ -4,7 +4,7 @@
     emulate.py [--build BUILD] [--target cuda:sm_80] [--device] MODEL ...
 
 Each MODEL, a name of the zoo, is compiled for CUDA and for this CPU; both run on the same inputs, two sets of them, and
-float outputs must be as near to each other as test/zoo/check.py asks for, others equal. The product runs four times: its
+float outputs must be as near to each other as test/zoo/models.py asks for, others equal. The product runs four times: its
 kernels one by one, then as a graph, then as a graph whose inputs moved, then one by one while profiling. With --device all
 that happens on this machine's own device. The last line is "N passed, N failed".
 
@@ -166,11 +166,10 @@ def check(model, feeds, folder, build, target, driver, tolerance):
 
 def check_zoo(name, build, target, driver):
     import models
-    from check import ROUNDED, TOLERANCE
 
     with tempfile.TemporaryDirectory() as folder:   # a library that was opened is not opened again under its path
         yield from check(models.path_of(name), models.example_inputs(name + ".onnx"), folder, build, target, driver,
-                         ROUNDED.get(name, TOLERANCE))
+                         models.tolerance(name))
 
 
 def said(*arguments):

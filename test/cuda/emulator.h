@@ -6,7 +6,8 @@
 // where they meet, so a kernel whose threads never meet costs a call a thread.
 //
 // Found, and reported by emulator_error(): deadlocks, barriers reached at different places, shared memory addressed
-// outside or unaligned by what copies and loads matrices. Made visible in the results: shared memory that was never
+// outside or unaligned by what copies and loads matrices; of kernels that start early threads that do not await their
+// turn, or meet others or touch memory before they do. Made visible in the results: shared memory that was never
 // written (it starts as NaN), copies that nobody waited for (they arrive at the wait and are NaN until then), whatever
 // depends on the order of threads. Not modelled: weak memory order between threads, registers, time.
 #pragma once
@@ -52,7 +53,7 @@ struct __attribute__((may_alias, aligned(16))) words4 {
 #define gridDim emulator::current_block->blocks
 #define DYNAMIC_SHARED(name) char* const name = emulator::current_block->shared
 
-DEV void await_turn() { emulator::awaited = true; }
+DEV void await_turn() { emulator::await_turn(); }
 
 DEV f32 float_of(u32 bits) {
   f32 x;

@@ -38,7 +38,7 @@ def kernels(every):
         yield cases.gemm("llama", dtype, 4096, 14336, (4096,), fixed=True)
     yield from (cases.gemm("bert", F32, 3072, 768, (4096,), options=[f"--f32={how}"] if how else []) for how in ("", "tf32", "3xtf32", "bf16"))
     yield from (cases.attention(16, width, 512, causal) for width in (32, 64, 80, 128, 256) for causal in (False, True) if (width, causal) != (64, True))
-    yield from (cases.convolution(*shape, True, (32,), ()) for shape in [(3, 64, 7, 2, 224), (64, 64, 3, 1, 56), (256, 512, 1, 2, 56)])
+    yield from (cases.convolution(*shape, True, (32,), (32,)) for shape in [(3, 64, 7, 2, 224), (64, 64, 3, 1, 56), (256, 512, 1, 2, 56)])
 
 
 def spilling(report):

@@ -22,9 +22,6 @@ import models  # noqa: E402
 from codegen_spills import spills  # noqa: E402
 from product import Product  # noqa: E402
 
-TOLERANCE = 1e-5
-# Where a code next to a rounding boundary may fall to either side, or ONNX Runtime itself rounds to 16 bits.
-ROUNDED = {"resnet50_int8_qdq": 0.15, "bert_base_dynint8": 0.07, "llama_tiny_int4": 1e-2, "squeezenet1_1_fp16": 5e-3}
 # Loops that hold more than their registers, none of them a product's. Counted as skipped.
 KNOWN_SPILLS = {  # at most so many, and why
     ("mobilenet_v3_large", "native"): (9, "weights of 8 channels, lifted out of the loop over tiles and read back from the stack"),
@@ -75,7 +72,7 @@ def check(name, lapidary, target, thread_counts, folder, references):
     for what, expected in references.items():
         got = results[thread_counts[0], what]
         worst = max(map(relative_l2, got, expected))
-        yield f"{what} shapes", f"relative L2 {worst:.1e}", bool(worst <= ROUNDED.get(name, TOLERANCE))
+        yield f"{what} shapes", f"relative L2 {worst:.1e}", bool(worst <= models.tolerance(name))
         if len(thread_counts) > 1:
             same = all(np.array_equal(a, b, equal_nan=True) for n in thread_counts for a, b in zip(got, results[n, what]))
             yield f"{what} shapes, threads", "same bits" if same else "bits differ between thread counts", same

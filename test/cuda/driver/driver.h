@@ -89,6 +89,8 @@ class MemoryAccess {
   int device_;
 };
 
+void hide_memory(int device, bool);  // while one lives: from a kernel that must wait
+
 // --- modules and kernels
 // -----------------------------------------------------------------------------------------------
 using EmulatedKernel = void (*)(const unsigned grid[3], const unsigned block[3], unsigned long shared_bytes,

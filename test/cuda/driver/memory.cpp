@@ -58,6 +58,8 @@ MemoryAccess::~MemoryAccess() {
   if (--open_accesses[device_] == 0) protect(device_, PROT_NONE);
 }
 
+void hide_memory(int device, bool hidden) { protect(device, hidden ? PROT_NONE : PROT_READ | PROT_WRITE); }
+
 bool is_memory_of(int device, Address address, size_t bytes) {
   const auto found = allocation_of(address);
   return found != allocations.end() && found->second.device == device &&

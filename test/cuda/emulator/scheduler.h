@@ -60,7 +60,8 @@ struct Thread {
   uint64_t generation = 0;
   Site waits_at{};
   std::vector<Copy> copies;
-  unsigned group = 0;  // of copies that are being issued
+  unsigned group = 0;    // of copies that are being issued
+  bool awaited = false;  // its turn
 
   bool can_run() const {
     return state == State::New || (state == State::Started && (!waits_for || waits_for->generation != generation));
@@ -83,6 +84,7 @@ struct Block {
   bool failed = false;
   void (*body)(const void*) = nullptr;
   const void* body_data = nullptr;
+  bool is_first = true;
   Async async;
   std::map<uint32_t, Meeting> phases;  // of its barriers, by address: a generation each
 };
@@ -95,6 +97,10 @@ inline Stacks& stacks() {
   static thread_local Stacks stacks;
   return stacks;
 }
+
+// Of a launch that starts early. It hides the device's memory from a thread that begins until that awaits its turn; in
+// the first block alone, for it takes long.
+inline thread_local void (*hide_memory)(bool) = nullptr;
 
 // Ends the launch: does not return, and no thread goes on. (Not marked so: AddressSanitizer would look at the stack.)
 inline void fail(const char* message) {
@@ -132,6 +138,17 @@ inline void fail_deadlock() {
   fail(text);
 }
 
+inline void begin_early(Thread& thread) {
+  thread.awaited = !hide_memory;
+  if (hide_memory && current_block->is_first) hide_memory(true);
+}
+
+inline void await_turn() {
+  Thread& thread = *current_block->running;
+  if (hide_memory && current_block->is_first && !thread.awaited) hide_memory(false);
+  thread.awaited = true;
+}
+
 void run_threads();
 
 inline void resume(Thread& thread) {
@@ -163,6 +180,7 @@ inline Thread* next_thread(const Thread& thread) {
 // Lets others run until the meeting is over.
 __attribute__((noinline)) inline void wait_for(const Meeting& meeting, Site site) {
   Thread& thread = *current_block->running;
+  if (!thread.awaited) fail("meets others before it awaits its turn");
   thread.waits_for = &meeting;
   thread.generation = meeting.generation;
   thread.waits_at = site;
@@ -185,6 +203,7 @@ inline void let_waiting_run(const Meeting& meeting) {
 
 inline void end_thread(Thread& thread) {
   Block& block = *current_block;
+  if (!thread.awaited) fail("started early and does not await its turn");
   if (!thread.copies.empty()) fail("ends while its copies to shared memory are under way");
   if (const char* left = block.async.left_by(thread.number, block.unfinished == 1)) fail(left);
   thread.state = State::Ended;
@@ -201,6 +220,7 @@ inline void run_threads() {
   for (;;) {
     Block& block = *current_block;
     Thread& thread = *block.running;
+    begin_early(thread);
     block.body(block.body_data);
     end_thread(thread);
     Thread* next = next_thread(thread);
@@ -260,13 +280,10 @@ inline void run_block(Block& block, dim3 position, unsigned order) {
   switch_context(block.caller, block.running->context);
 }
 
-inline thread_local bool awaited = false;  // has the last launch called await_turn()?
-
 // Every thread of every block calls `kernel`. An error ends the launch and is kept for emulator_error().
 template <class Kernel>
 void launch(dim3 grid, dim3 threads, size_t shared_bytes, unsigned order, const Kernel& kernel) {
   if (!grid.count() || !threads.count()) return;
-  awaited = false;
   Block block;
   Block* const outer = current_block;
   current_block = &block;
@@ -287,10 +304,12 @@ void launch(dim3 grid, dim3 threads, size_t shared_bytes, unsigned order, const 
   }
   for (unsigned i : permutation(grid.count(), order, 0)) {
     run_block(block, grid.at(i), order);
+    block.is_first = false;
     if (block.failed) break;
   }
   for (const Thread& thread : block.threads)
     if (thread.state == State::Started) stacks().give(thread.stack);  // of a launch that failed
+  if (hide_memory) hide_memory(false);
   std::free(memory);
   current_block = outer;
 }
@@ -306,4 +325,6 @@ extern "C" __attribute__((used)) inline const char* emulator_error() {
   return read.empty() ? nullptr : read.c_str();
 }
 
-extern "C" __attribute__((used)) inline bool emulator_awaited() { return emulator::awaited; }
+// Launches from here on start early, before what they read is written: `hide` hides the device's memory and shows it
+// again. Null: they do not.
+extern "C" __attribute__((used)) inline void emulator_starts_early(void (*hide)(bool)) { emulator::hide_memory = hide; }
