@@ -190,6 +190,7 @@ typedef struct {
   uint32_t threads;              /* of the block that does a task; 0: a task is one thread's */
   uint32_t persistent;           /* blocks go from task to task: one for each multiprocessor is enough */
   uint32_t first_map, map_count; /* into maps */
+  uint32_t module, unused;       /* which of each image's has it */
 } lpd_device_kernel;
 
 /* All kernels, compiled for one kind of device: modules, one after the other in a frame of Zstandard. Each is a cubin,

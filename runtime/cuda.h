@@ -134,10 +134,6 @@ typedef struct {
 
 /* --- shared by the instances of one model on one device -------------------------------------------------------- */
 
-typedef struct {
-  int registers, local_bytes, shared_bytes; /* as lpd_step_profile has them */
-} lpd_cuda_needs;
-
 typedef struct lpd_cuda_model {
   const lpd_model *model;
   int ordinal;
@@ -151,7 +147,6 @@ typedef struct lpd_cuda_model {
   CUmodule *modules;
   uint32_t module_count;
   CUfunction *functions; /* of each kernel */
-  lpd_cuda_needs *needs; /* likewise */
   CUdeviceptr weights;
   uint32_t instances;
   struct lpd_cuda_model *next;

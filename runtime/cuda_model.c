@@ -92,14 +92,12 @@ static lpd_status load_image(lpd_instance *instance, lpd_cuda_model *shared) {
   return status;
 }
 
-static lpd_status find_function(lpd_instance *instance, const lpd_cuda_model *shared, const char *name,
+static lpd_status find_function(lpd_instance *instance, const lpd_cuda_model *shared, const lpd_device_kernel *kernel,
                                 CUfunction *function) {
-  CUresult result = CUDA_ERROR_NOT_FOUND;
-  for (uint32_t m = 0; m < shared->module_count && result == CUDA_ERROR_NOT_FOUND; ++m)
-    result = lpd_cu.cuModuleGetFunction(function, shared->modules[m], name);
   char what[96];
-  snprintf(what, sizeof what, "finding the kernel %.60s", name);
-  return lpd_cuda_check(instance, result, what);
+  snprintf(what, sizeof what, "finding the kernel %.60s", kernel->name);
+  return lpd_cuda_check(instance, lpd_cu.cuModuleGetFunction(function, shared->modules[kernel->module], kernel->name),
+                        what);
 }
 
 /* More than what any block may have must be asked for. */
@@ -120,23 +118,13 @@ static lpd_status allow_shared(lpd_instance *instance, const lpd_cuda_model *sha
   return lpd_cuda_check(instance, result, "asking for shared memory");
 }
 
-static lpd_status ask_needs(lpd_instance *instance, const lpd_device_kernel *kernel, CUfunction function,
-                            lpd_cuda_needs *needs) {
-  CUresult result = lpd_cu.cuFuncGetAttribute(&needs->registers, CU_FUNC_ATTRIBUTE_NUM_REGS, function);
-  if (!result) result = lpd_cu.cuFuncGetAttribute(&needs->local_bytes, CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, function);
-  if (!result) result = lpd_cu.cuFuncGetAttribute(&needs->shared_bytes, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, function);
-  needs->shared_bytes += (int)kernel->shared_bytes;
-  return lpd_cuda_check(instance, result, "asking what a kernel needs");
-}
-
 static lpd_status load_functions(lpd_instance *instance, lpd_cuda_model *shared) {
   const lpd_device_code *code = shared->model->device_code;
   lpd_status status = LPD_OK;
   for (uint32_t i = 0; i < code->kernel_count && !status; ++i) {
     if (!code->kernels[i].name) continue; /* the host's */
-    status = find_function(instance, shared, code->kernels[i].name, &shared->functions[i]);
+    status = find_function(instance, shared, &code->kernels[i], &shared->functions[i]);
     if (!status) status = allow_shared(instance, shared, &code->kernels[i], shared->functions[i]);
-    if (!status) status = ask_needs(instance, &code->kernels[i], shared->functions[i], &shared->needs[i]);
   }
   return status;
 }
@@ -171,7 +159,6 @@ static void free_tables(lpd_cuda_model *shared) {
   if (shared->context) lpd_cu.cuDevicePrimaryCtxRelease_v2(shared->device);
   free(shared->modules);
   free(shared->functions);
-  free(shared->needs);
   free(shared);
 }
 
@@ -191,9 +178,7 @@ static lpd_status enter_context(lpd_instance *instance, lpd_cuda_model *shared) 
 static lpd_status load(lpd_instance *instance, const lpd_model *const *levels, lpd_cuda_model *shared) {
   const lpd_device_code *code = shared->model->device_code;
   shared->functions = calloc(code->kernel_count + 1, sizeof *shared->functions);
-  shared->needs = calloc(code->kernel_count + 1, sizeof *shared->needs);
-  if (!shared->functions || !shared->needs)
-    return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for %u kernels", code->kernel_count);
+  if (!shared->functions) return lpd_fail(instance, LPD_OUT_OF_MEMORY, "no memory for %u kernels", code->kernel_count);
   lpd_status status = find_device(instance, shared);
   if (!status && !has_code(shared->model, shared)) status = no_code(instance, levels, shared);
   if (!status) status = enter_context(instance, shared);
@@ -247,9 +232,19 @@ void lpd_cuda_give_model(lpd_cuda_model *shared, int entered) {
   lpd_cuda_unlock();
 }
 
+/* Asked only here: a driver that loads kernels when they are first needed would load each of them to answer. */
 void lpd_cuda_tell_needs(const lpd_instance *instance, uint32_t kernel, lpd_step_profile *profile) {
-  const lpd_cuda_needs *needs = &lpd_cuda_of(instance)->shared->needs[kernel];
-  profile->registers = needs->registers;
-  profile->local_bytes = needs->local_bytes;
-  profile->shared_bytes = needs->shared_bytes;
+  const lpd_cuda_model *shared = lpd_cuda_of(instance)->shared;
+  int registers = 0, local_bytes = 0, shared_bytes = 0;
+  CUcontext none;
+  if (lpd_cu.cuCtxPushCurrent_v2(shared->context)) return;
+  const CUfunction function = shared->functions[kernel];
+  CUresult result = lpd_cu.cuFuncGetAttribute(&registers, CU_FUNC_ATTRIBUTE_NUM_REGS, function);
+  if (!result) result = lpd_cu.cuFuncGetAttribute(&local_bytes, CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, function);
+  if (!result) result = lpd_cu.cuFuncGetAttribute(&shared_bytes, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, function);
+  lpd_cu.cuCtxPopCurrent_v2(&none);
+  if (result) return; /* 0: nobody knows */
+  profile->registers = registers;
+  profile->local_bytes = local_bytes;
+  profile->shared_bytes = shared_bytes + (int)shared->model->device_code->kernels[kernel].shared_bytes;
 }

@@ -47,6 +47,8 @@ std::vector<PackedImage> pack(const std::vector<Image>& images, int jobs) {
       packed.push_back({.arch = image.arch, .level = image.level});
       plain.emplace_back();
     }
+    packed.back().kernel_modules.insert(packed.back().kernel_modules.end(), image.kernels.size(),
+                                        static_cast<uint32_t>(packed.back().modules.size()));
     add_module(plain.back(), packed.back().modules, image.bytes);
   }
   const auto no_state = [] { return 0; };

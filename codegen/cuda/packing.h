@@ -13,7 +13,8 @@ namespace lapidary::codegen::cuda {
 struct PackedImage {
   std::string arch;
   uint32_t level = 0;
-  std::vector<int64_t> modules;  // where each begins in what is packed, of `plain_bytes`; a zero byte behind it
+  std::vector<int64_t> modules;          // where each begins in what is packed, of `plain_bytes`; a zero byte behind it
+  std::vector<uint32_t> kernel_modules;  // which of them has each of the level's kernels
   int64_t plain_bytes = 0;
   std::vector<char> frame;
 };

@@ -65,13 +65,20 @@ lpd_tensor_map map_entry(const cuda::TensorMap& map) {
   return entry;
 }
 
-uint64_t add_kernels(DataObject& out, const Program& program, uint32_t level, std::vector<lpd_tensor_map>& maps) {
+// `modules`: of each kernel.
+uint64_t add_kernels(DataObject& out, const Program& program, uint32_t level, const std::vector<uint32_t>& modules,
+                     std::vector<lpd_tensor_map>& maps) {
   std::vector<lpd_device_kernel> kernels;
   for (const loops::Kernel& kernel : program.kernels) {
     const std::vector<cuda::TensorMap> own = cuda::tensor_maps(kernel);
-    kernels.push_back(
-        {nullptr, cuda::shared_bytes(kernel), kernel.threads ? static_cast<uint32_t>(cuda::block_threads(kernel)) : 0,
-         cuda::is_persistent(kernel), static_cast<uint32_t>(maps.size()), static_cast<uint32_t>(own.size())});
+    lpd_device_kernel entry{};
+    entry.shared_bytes = cuda::shared_bytes(kernel);
+    entry.threads = kernel.threads ? static_cast<uint32_t>(cuda::block_threads(kernel)) : 0;
+    entry.persistent = cuda::is_persistent(kernel);
+    entry.first_map = static_cast<uint32_t>(maps.size());
+    entry.map_count = static_cast<uint32_t>(own.size());
+    entry.module = modules.at(kernels.size());
+    kernels.push_back(entry);
     for (const cuda::TensorMap& map : own) maps.push_back(map_entry(map));
   }
   const uint64_t table = out.add_array(kernels);
@@ -105,7 +112,13 @@ uint64_t add_device_code(DataObject& out, const Program& program, uint32_t level
   for (size_t i = 0; i < images.size(); ++i)
     if (images[i].level == level) of_level.push_back(i);
   std::vector<lpd_tensor_map> maps;
-  const uint64_t kernel_table = add_kernels(out, program, level, maps);
+  std::vector<uint32_t> modules;
+  for (size_t i : of_level) {
+    LPD_CHECK(modules.empty() || modules == images[i].kernel_modules, "kernels are in other modules for {}",
+              images[i].arch);
+    modules = images[i].kernel_modules;
+  }
+  const uint64_t kernel_table = add_kernels(out, program, level, modules, maps);
   const uint64_t image_table = add_images(out, images, of_level);
   const uint64_t map_table = out.add_array(maps);
   lpd_device_code code{};

@@ -93,6 +93,7 @@ def refused(action, status, text):
 
 
 def shapes_and_graphs(library, driver):
+    asked = driver.calls("cuFuncGetAttribute")
     with Product(library) as product:
         for rows in (1, 3, 3, 3, 0, 1, 200, 1):
             x = inputs(rows, rows)
@@ -111,6 +112,7 @@ def shapes_and_graphs(library, driver):
         product.profile_enable(True)
         started = driver.calls("cuGraphLaunch")
         product.step()
+        yield "what kernels need was not asked before", driver.calls("cuFuncGetAttribute") == asked
         yield "profiled: no graph, a time for the kernels", driver.calls("cuGraphLaunch") == started and sum(product.profile()) > 0
         cancel = ctypes.c_int(1)
         yield "cancelled", refused(lambda: product.step(cancel), 4, "cancelled")
