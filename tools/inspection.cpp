@@ -7,6 +7,7 @@
 #include <set>
 
 #include "codegen/cuda/compile.h"
+#include "codegen/cuda/tensor_maps.h"
 #include "ir/error.h"
 #include "ir/layout.h"
 
@@ -256,7 +257,7 @@ void describe_device_code(const Compiled& compiled, const codegen::ArtifactOptio
     for (const codegen::cuda::KernelResources& needs : image.kernels) {
       const size_t number = std::stoul(needs.kernel.substr(std::string_view("lpd_k").size()));
       const loops::Kernel& kernel = levels[image.level].program.kernels.at(number);
-      result.device_code.push_back({image.arch, kernel.family, kernel.schedule, needs});
+      result.device_code.push_back({image.arch, kernel.family, codegen::cuda::schedule_of(kernel), needs});
     }
 }
 

@@ -33,7 +33,7 @@ class KernelEmitter {
       : kernel_(kernel), mapped_(mapped_operands(kernel)), expressions_(text_, strict_math) {}
 
   std::string run(const std::string& name) {
-    text_.line("// {}: {}", kernel_.family, kernel_.schedule);
+    text_.line("// {}: {}", kernel_.family, schedule_of(kernel_));
     text_.line("extern \"C\" __global__ void __launch_bounds__({}) {}({}) {{", bounds(), name, parameters());
     {
       Text::Indent inside(text_);

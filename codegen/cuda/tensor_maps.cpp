@@ -247,6 +247,12 @@ MappedOperands mapped_operands(const loops::Kernel& kernel) {
           mapped_results(*task, reader)};
 }
 
+std::string schedule_of(const loops::Kernel& kernel) {
+  const MappedOperands operands = mapped_operands(kernel);
+  if (!operands.a && !operands.b) return kernel.schedule;
+  return kernel.schedule + " copy=tma" + (!operands.b ? ":a" : !operands.a ? ":b" : "");
+}
+
 std::vector<TensorMap> tensor_maps(const loops::Kernel& kernel) {
   const MappedOperands operands = mapped_operands(kernel);
   std::vector<TensorMap> maps;

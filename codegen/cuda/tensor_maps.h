@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "ir/loops.h"
@@ -46,6 +47,10 @@ struct MappedOperands {
   std::optional<MappedResults> results;
 };
 MappedOperands mapped_operands(const loops::Kernel&);  // of a kernel of warpgroups; of others, none
+
+// A kernel's schedule, and whether the copy engine moves what it multiplies: " copy=tma", of one operand alone "
+// copy=tma:a".
+std::string schedule_of(const loops::Kernel&);
 
 // What the kernel is given behind its integers, in order.
 std::vector<TensorMap> tensor_maps(const loops::Kernel&);
