@@ -1,9 +1,10 @@
 """Kernels of models for CUDA devices must not spill registers: spills.py --build build [--all] [MODEL…]
 
 Compiles each model for every generation of devices and reads what the compiler told of each kernel (lapidary inspect
---json). The models are small ones with many kinds of kernels, and kernels that are measured on GPUs (bench/gpu): of
-these one product, one convolution and one attention, with --all each of another tile, type or layout. Models of the zoo
-that are not materialised are skipped, everything is where there is no NVRTC.
+--json). The models are small ones with many kinds of kernels, kernels that are measured on GPUs (bench/gpu): of these
+one product, one convolution and one attention, with --all each of another tile, type or layout; and convolutions whose operands come
+element by element, volumes, groups and weights that are no constants. Models of the zoo that are not materialised are
+skipped, everything is where there is no NVRTC.
 """
 import argparse
 import json
@@ -12,6 +13,11 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bench" / "gpu")]
@@ -39,6 +45,46 @@ def kernels(every):
     yield from (cases.gemm("bert", F32, 3072, 768, (4096,), options=[f"--f32={how}"] if how else []) for how in ("", "tf32", "3xtf32", "bf16"))
     yield from (cases.attention(16, width, 512, causal) for width in (32, 64, 80, 128, 256) for causal in (False, True) if (width, causal) != (64, True))
     yield from (cases.convolution(*shape, True, (32,), (32,)) for shape in [(3, 64, 7, 2, 224), (64, 64, 3, 1, 56), (256, 512, 1, 2, 56)])
+
+
+@dataclass
+class Convolution:
+    """Of f16. An image's first extent may be a symbol."""
+    name: str
+    image: tuple
+    weights: tuple
+    group: int = 1
+    pad: int = 0
+    live: bool = False   # the weights are an input
+
+    def save(self, path):
+        describe = helper.make_tensor_value_info
+        inputs = [describe("x", onnx.TensorProto.FLOAT16, self.image)]
+        constants = []
+        if self.live:
+            inputs.append(describe("w", onnx.TensorProto.FLOAT16, self.weights))
+        else:
+            values = np.random.default_rng(0).standard_normal(self.weights).astype(np.float16)
+            constants.append(numpy_helper.from_array(values, "w"))
+        axes = len(self.image) - 2
+        node = helper.make_node("Conv", ["x", "w"], ["y"], group=self.group, pads=[self.pad] * 2 * axes)
+        out = [None] * len(self.image)
+        graph = helper.make_graph([node], self.name, inputs, [describe("y", onnx.TensorProto.FLOAT16, out)], constants)
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+
+
+def convolutions(every):
+    yield Convolution("volumes", ("N", 16, 16, 32, 32), (16, 16, 3, 3, 3))
+    yield Convolution("groups_live", ("N", 64, 28, 28), (64, 16, 3, 3), group=4, pad=1, live=True)
+    if not every:
+        return
+    yield Convolution("volumes_padded", ("N", 32, 16, 32, 32), (32, 32, 3, 3, 3), pad=1)
+    yield Convolution("volumes_one", (1, 32, 16, 16, 16), (32, 32, 3, 3, 3), pad=1)
+    yield Convolution("volumes_wide", (8, 64, 16, 32, 32), (64, 64, 3, 3, 3), pad=1)
+    yield Convolution("volumes_live", (1, 16, 8, 16, 16), (16, 16, 3, 3, 3), pad=1, live=True)
+    yield Convolution("groups", ("N", 64, 28, 28), (64, 16, 3, 3), group=4, pad=1)
+    yield Convolution("groups_live_wide", ("N", 256, 14, 14), (256, 64, 3, 3), group=4, pad=1, live=True)
+    yield Convolution("images_live", ("N", 64, 56, 56), (64, 64, 3, 3), pad=1, live=True)
 
 
 def spilling(report):
@@ -76,6 +122,10 @@ def checks(lapidary, models, every):
             path = pathlib.Path(folder) / f"{case.name}.onnx"
             graphs.save(case, path)
             yield case.name, *check(lapidary, path, case.options)
+        for case in [] if models else convolutions(every):
+            path = pathlib.Path(folder) / f"{case.name}.onnx"
+            case.save(path)
+            yield case.name, *check(lapidary, path)
 
 
 def main():

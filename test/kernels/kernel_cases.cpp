@@ -247,6 +247,29 @@ Cases row_cases() {
   add("sum_of_nothing", "", {{{"N", 3}, {"S", 0}}, {{"N", 0}, {"S", 4}}}, 0, [](CaseModel& m) {
     m.result({m.build.reduce(OpKind::ReduceSum, m.input({m.symbol("N"), m.symbol("S")}), {1})});
   });
+  // Of much to few results: in parts on a GPU, always or where the run finds it long; the last of the parts have less.
+  const std::vector<OpKind> kinds = {OpKind::ReduceSum, OpKind::ReduceMean, OpKind::ReduceMax, OpKind::ReduceMin,
+                                     OpKind::ReduceProd};
+  for (DType dtype : {DType::F32, DType::F16, DType::I32}) {
+    const auto of_axis = [=](bool columns) {
+      return [=](CaseModel& m) {
+        const Dim known = m.module.dims.constant(9973), symbol = m.symbol("N"), few = m.module.dims.constant(3);
+        std::vector<Value*> results;
+        for (Dim length : {known, symbol}) {
+          Value* x = m.input(columns ? Shape{length, few} : Shape{few, length}, dtype);
+          for (OpKind kind : kinds)
+            if (kind != OpKind::ReduceProd || dtype == DType::I32)
+              results.push_back(m.build.reduce(kind, x, {!columns}));
+        }
+        m.result(results);
+      };
+    };
+    for (bool columns : {false, true}) {
+      add(fmt::format("{}_in_parts_{}", columns ? "columns" : "rows", name_of(dtype)), "",
+          {{{"N", 1}}, {{"N", 1023}}, {{"N", 4409}}}, dtype == DType::F16 ? 2e-2 : 5e-4, of_axis(columns));
+      cases.back().gpu_kernel = "combine_parts";
+    }
+  }
   for (int axis : {1, 2})
     add(fmt::format("softmax_{}", axis), "", {{{"S", 1}}, {{"S", 15}}, {{"S", 16}}, {{"S", 17}}, {{"S", 130}}}, 1e-5,
         [axis](CaseModel& m) {

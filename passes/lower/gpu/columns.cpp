@@ -12,6 +12,7 @@
 
 #include <algorithm>
 
+#include "passes/lower/gpu/reduction_parts.h"
 #include "passes/lower/gpu/threads.h"
 #include "passes/lower/map_kernel.h"
 #include "passes/lower/op_loops.h"
@@ -33,11 +34,12 @@ int widest(const Op& group) {
 
 class ColumnEmitter {
  public:
-  ColumnEmitter(Context& context, const Op& group, const ReductionPlan& plan, const IterationSpace& space)
+  ColumnEmitter(Context& context, const Op& group, const ReductionPlan& plan, const IterationSpace& space, int parts)
       : builder_(context.module, context.target(), "columns"),
         plan_(plan),
         space_(space),
         emit_(builder_, group),
+        parts_(parts),
         index_(space.axes.size(), integer(0)) {
     for (int axis : space.loops()) (plan.is_reduced(space, axis) ? reduced_ : kept_).push_back(axis);
     lanes_ = std::clamp(128 / widest(group), 1, 8);
@@ -47,13 +49,21 @@ class ColumnEmitter {
     down_ = kThreads / across_;
   }
 
-  LoweredStep emit() {
+  const std::vector<int>& kept() const { return kept_; }
+  int lanes() const { return lanes_; }
+  Dim tasks() const { return builder_.module.dims.product(task_extents()); }
+  // Elements of a column along the axis that is cut into parts, and how few a part may have: some for each thread.
+  Dim length() const { return extent(cut_axis()); }
+  int64_t least() const { return int64_t{4} * kInFlight * down_; }
+
+  LoweredVariant emit(Dim when) {
     builder_.threads = kThreads;
-    DimPool& dims = builder_.module.dims;
-    std::vector<Dim> extents;
-    for (int axis : kept_) extents.push_back(extent(axis));
-    extents.back() = dims.ceildiv(columns_, builder_.dim(across_));
-    const std::vector<Expr> parts = builder_.split_task(extents);
+    std::vector<Dim> extents = task_extents();
+    extents.insert(extents.begin(), builder_.dim(parts_));
+    std::vector<Expr> parts = builder_.split_task(extents);
+    part_ = parts[0];
+    parts.erase(parts.begin());
+    if (parts_ > 1) range_ = range_of_part(builder_, part_, parts_, length(), 1);
     for (size_t i = 0; i + 1 < kept_.size(); ++i) index_[kept_[i]] = parts[i];
     first_column_ = builder_.body.let("column", mul(parts.back(), integer(across_)));
     const std::vector<const Op*>& reductions = plan_.passes[0].reductions;
@@ -64,10 +74,20 @@ class ColumnEmitter {
     for_each_thread(builder_, [&](Block& own, const Expr& thread) { gather(own, thread); });
     builder_.body.add(barrier());
     for_each_thread(builder_, [&](Block& own, const Expr& thread) { finish(own, thread); });
-    return single_step(builder_.finish(dims.product(extents)));
+    return builder_.finish(builder_.module.dims.product(extents), when);
   }
 
  private:
+  std::vector<Dim> task_extents() const {
+    std::vector<Dim> extents;
+    for (int axis : kept_) extents.push_back(extent(axis));
+    DimPool& dims = builder_.module.dims;
+    extents.back() = dims.ceildiv(columns_, dims.constant(across_));
+    return extents;
+  }
+  int cut_axis() const {
+    return *std::ranges::max_element(reduced_, {}, [&](int axis) { return guess(extent(axis)); });
+  }
   Dim extent(int axis) const { return space_.axes[axis].loop_extent; }
   int64_t place(int row) const { return int64_t{row} * across_ * lanes_; }
 
@@ -109,27 +129,29 @@ class ColumnEmitter {
   // Loops over the reduced axes; of the last one every down_-th element.
   void walk(Block& outer, size_t loop, const Expr& row, const std::vector<Buffer>& sums) {
     const int axis = reduced_[loop];
-    const Expr end = builder_.parameter(extent(axis));
+    const bool is_cut = parts_ > 1 && axis == cut_axis();
+    const Expr begin = is_cut ? range_.begin : integer(0), end = is_cut ? range_.end : builder_.parameter(extent(axis));
     if (loop + 1 < reduced_.size()) {
       const Var var = make_var("r", {}, 0, INT64_MAX / 4);
       index_[axis] = variable(var);
       Block inner;
       walk(inner, loop + 1, row, sums);
-      outer.add(for_loop(var, integer(0), end, 1, LoopKind::Serial, inner.take()));
+      outer.add(for_loop(var, begin, end, 1, LoopKind::Serial, inner.take()));
       return;
     }
     const int64_t step = int64_t{kInFlight} * down_;
-    const Expr rest = outer.let("rest", add(mul(floordiv(end, integer(step)), integer(step)), row));
-    const auto loop_of = [&](const Expr& begin, const Expr& stop, int each) {
+    const Expr first = outer.let("first", add(begin, row));
+    const Expr rest = outer.let("rest", add(mul(floordiv(sub(end, begin), integer(step)), integer(step)), first));
+    const auto loop_of = [&](const Expr& start, const Expr& stop, int each) {
       const Var var = make_var("x", {}, 0, INT64_MAX / 4);
       Block inner;
       for (int i = 0; i < each; ++i) {
         index_[axis] = add(variable(var), integer(int64_t{i} * down_));
         add_here(inner, sums, i);
       }
-      outer.add(for_loop(var, begin, stop, int64_t{each} * down_, LoopKind::Serial, inner.take()));
+      outer.add(for_loop(var, start, stop, int64_t{each} * down_, LoopKind::Serial, inner.take()));
     };
-    loop_of(row, rest, kInFlight);
+    loop_of(first, rest, kInFlight);
     loop_of(rest, end, 1);
   }
 
@@ -149,6 +171,7 @@ class ColumnEmitter {
     const std::vector<const Op*>& reductions = plan_.passes[0].reductions;
     Block inner;
     const Expr guard = both(less(thread, integer(across_)), stand_at(own, thread));
+    std::vector<Buffer> totals;
     for (size_t i = 0; i < reductions.size(); ++i) {
       const Op& op = *reductions[i];
       const Buffer total = inner.local("total", {shared_[i]->element.dtype, static_cast<uint16_t>(lanes_)}, 1);
@@ -160,7 +183,25 @@ class ColumnEmitter {
         inner.add(for_loop(
             row, integer(1), integer(down_), 1, LoopKind::Serial,
             {store(total, integer(0), apply(combining_op(op.kind), {load(total, integer(0), lanes_), other}))}));
-      emit_.bind(op.result(), [this, &op, total](const Coords&) {
+      totals.push_back(total);
+    }
+    if (parts_ > 1)
+      store_found(inner, totals);
+    else
+      store_results(inner, totals);
+    own.add(if_then(guard, inner.take()));
+  }
+
+  void store_found(Block& block, const std::vector<Buffer>& totals) {
+    const FoundInParts found(builder_, plan_, space_, kept_, true);
+    for (size_t i = 0; i < totals.size(); ++i)
+      block.add(store(found.of(i), found.place(part_, index_), load(totals[i], integer(0), lanes_)));
+  }
+
+  void store_results(Block& block, const std::vector<Buffer>& totals) {
+    for (size_t i = 0; i < totals.size(); ++i) {
+      const Op& op = *plan_.passes[0].reductions[i];
+      emit_.bind(op.result(), [this, &op, total = totals[i]](const Coords&) {
         return finished_reduction(builder_, plan_, op, load(total, integer(0), lanes_));
       });
     }
@@ -171,14 +212,16 @@ class ColumnEmitter {
       const Coords where = plan_.kept(here());
       for (uint32_t result : plan_.kept_results) store_located(emit_, plan_, result, where, false);
     }
-    for (Stmt& statement : results.take()) inner.add(std::move(statement));
-    own.add(if_then(guard, inner.take()));
+    for (Stmt& statement : results.take()) block.add(std::move(statement));
   }
 
   KernelBuilder builder_;
   const ReductionPlan& plan_;
   const IterationSpace& space_;
   GroupEmitter emit_;
+  const int parts_;
+  PartRange range_;  // of the axis that is cut into them
+  Expr part_;
   std::vector<Expr> index_;
   std::vector<int> reduced_, kept_;
   int lanes_ = 1, across_ = 1, down_ = 1;  // neighbours a thread takes at once; threads of a row; rows of threads
@@ -195,8 +238,12 @@ bool takes_columns(const ReductionPlan& plan, const IterationSpace& space) {
   return plan.passes.size() == 1 && plan.full_results.empty() && both_kinds && !plan.is_reduced(space, loops.back());
 }
 
-LoweredStep column_step(Context& context, const Op& group, const ReductionPlan& plan, const IterationSpace& space) {
-  return ColumnEmitter(context, group, plan, space).emit();
+LoweredGroup lower_columns(Context& context, const Op& group, const ReductionPlan& plan, const IterationSpace& space) {
+  const ColumnEmitter whole(context, group, plan, space, 1);
+  const ReductionParts parts = parts_of(context, whole.tasks(), whole.length(), whole.least());
+  return lower_in_parts(context, group, plan, space, whole.kept(), whole.lanes(), parts, [&](int count, Dim when) {
+    return ColumnEmitter(context, group, plan, space, count).emit(when);
+  });
 }
 
 }  // namespace lapidary::lowering::gpu

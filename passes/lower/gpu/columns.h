@@ -6,6 +6,6 @@
 namespace lapidary::lowering::gpu {
 
 bool takes_columns(const ReductionPlan&, const IterationSpace&);
-LoweredStep column_step(Context&, const Op& group, const ReductionPlan&, const IterationSpace&);
+LoweredGroup lower_columns(Context&, const Op& group, const ReductionPlan&, const IterationSpace&);
 
 }  // namespace lapidary::lowering::gpu

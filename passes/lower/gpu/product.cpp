@@ -62,7 +62,12 @@ class ProductEmitter : ProductKernel {
     return operands();
   }
 
-  bool has_single_elements() const { return node_.a.vector == 1 || node_.b.vector == 1; }
+  SingleElements single_elements() const {
+    const auto loaded = [](const ProductOperand& operand) {
+      return operand.vector == 1 && operand.value->kind == ExprKind::Load;
+    };
+    return {node_.a.vector == 1, node_.b.vector == 1, loaded(node_.a), loaded(node_.b)};
+  }
 
   LoweredVariant emit(Dim when) {
     const DType sum = sum_type(factor_);
@@ -224,24 +229,41 @@ int64_t extent_if(Dim dim, int64_t value) {
   return evaluate(dim, leaf).value_or(value);
 }
 
-TileChoice tile_if(Context& context, const Op& group, const ProductForm& form, int64_t symbols, int most_parts) {
-  DimPool& dims = context.module.dims;
-  const ProductSize size = {
-      extent_if(dims.product(form.batch), symbols),        extent_if(form.rows.extent(dims), symbols),
-      extent_if(form.columns.extent(dims), symbols),       extent_if(form.depth.extent(dims), symbols),
-      vector_instructions(*group.regions[0], form.anchor), form.b_value != nullptr};
-  return choose_tile(context.target(), context.options.f32_products, form.a->type.dtype, size, most_parts);
-}
+// Tiles as a product's extents ask for them, its symbols guessed.
+class TileChooser {
+ public:
+  TileChooser(Context& context, const Op& group, const ProductForm& form)
+      : context_(context), group_(group), form_(form) {
+    const Tile any = choose(1, 1).tile;
+    ProductEmitter emitter(context, group, form, any, {});
+    is_product = emitter.begin();
+    if (is_product) single_ = emitter.single_elements();
+  }
 
-std::optional<LoweredVariant> product_variant(Context& context, const Op& group, const ProductForm& form,
-                                              const Tile& tile, Dim when, SplitDepth split = {}) {
+  TileChoice choose(int64_t symbols, int most_parts) const {
+    DimPool& dims = context_.module.dims;
+    const ProductSize size = {
+        extent_if(dims.product(form_.batch), symbols),         extent_if(form_.rows.extent(dims), symbols),
+        extent_if(form_.columns.extent(dims), symbols),        extent_if(form_.depth.extent(dims), symbols),
+        vector_instructions(*group_.regions[0], form_.anchor), form_.b_value != nullptr};
+    return choose_tile(context_.target(), context_.options.f32_products, form_.a->type.dtype, size, single_,
+                       most_parts);
+  }
+
+  bool is_product = true;  // false: an operand is no expression
+
+ private:
+  Context& context_;
+  const Op& group_;
+  const ProductForm& form_;
+  SingleElements single_;
+};
+
+LoweredVariant product_variant(Context& context, const Op& group, const ProductForm& form, const Tile& tile, Dim when,
+                               SplitDepth split) {
   ProductEmitter emitter(context, group, form, tile, split);
-  if (!emitter.begin()) return std::nullopt;
-  if (!emitter.has_single_elements()) return emitter.emit(when);
-  const Tile smaller = tile_of_single_elements(tile);
-  ProductEmitter of_single_elements(context, group, form, smaller, split);
-  of_single_elements.begin();
-  return of_single_elements.emit(when);
+  LPD_CHECK(emitter.begin(), "an operand that was an expression is none");
+  return emitter.emit(when);
 }
 
 }  // namespace
@@ -255,14 +277,15 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
   const Dim rows = form.rows.extent(dims), columns = form.columns.extent(dims), depth = form.depth.extent(dims),
             batch = dims.product(form.batch);
   if (is_zero(depth)) return std::nullopt;
-  const TileChoice few = form.splits_unknown_depth
-                             ? tile_if(context, group, form, kBatch, kMostOfUnknown)
-                             : tile_if(context, group, form, kFew, lapidary::value_of(depth) ? kMostParts : 1);
+  const TileChooser tile_if(context, group, form);
+  if (!tile_if.is_product) return std::nullopt;
+  const TileChoice few = form.splits_unknown_depth ? tile_if.choose(kBatch, kMostOfUnknown)
+                                                   : tile_if.choose(kFew, lapidary::value_of(depth) ? kMostParts : 1);
   std::vector<Tile> tiles = {few.tile};
   const bool is_known = lapidary::value_of(dims.product(std::vector<Dim>{batch, rows, columns})).has_value();
   if (!is_known)
     for (const int64_t symbols : {kSome, kMany}) {
-      const Tile tile = tile_if(context, group, form, symbols, 1).tile;
+      const Tile tile = tile_if.choose(symbols, 1).tile;
       if (tile.text() != tiles.back().text()) tiles.push_back(tile);
     }
   const auto count_of = [&](const Tile& tile) {
@@ -273,33 +296,30 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
   LoweredStep& step = lowered.steps.emplace_back();
   step.variants = std::move(given);
   step.flops = dims.product(std::vector<Dim>{dims.constant(2), batch, rows, columns, depth});
-  // False: no later one is needed, or none can be.
+  // False: no later one is needed.
   const auto add_variant = [&](const Tile& tile, Dim when, SplitDepth split = {}) {
     const auto known = when ? lapidary::value_of(when) : std::optional<int64_t>(1);
     if (known == 0) return true;
-    auto variant = product_variant(context, group, form, tile, known ? nullptr : when, split);
-    if (variant) step.variants.push_back(std::move(*variant));
-    return variant && !known;
+    step.variants.push_back(product_variant(context, group, form, tile, known ? nullptr : when, split));
+    return !known;
   };
-  const auto done = [&] { return step.variants.empty() ? std::nullopt : std::optional(std::move(lowered)); };
   const auto at_least = [&](int64_t least, const Tile& tile) {
     return dims.less(dims.constant(least - 1), count_of(tile));
   };
   const GpuModel& gpu = gpu_model(context.target().capability);
   for (; tiles.size() > 1; tiles.pop_back())
-    if (!add_variant(tiles.back(), at_least(gpu.enough_tiles, tiles.back()))) return done();
+    if (!add_variant(tiles.back(), at_least(gpu.enough_tiles, tiles.back()))) return lowered;
   const SplitDepth split = split_of(dims, few.tile, few.parts, depth);
   if (split.count == 1) {
     add_variant(few.tile, nullptr);
-    return done();
+    return lowered;
   }
   const Dim enough = is_known ? dims.constant(0) : at_least(4 * gpu.multiprocessors / split.count, few.tile);
-  if (!add_variant(few.tile, enough)) return done();
+  if (!add_variant(few.tile, enough)) return lowered;
   Dim split_when = dims.constant(1);
   for (const LoweredVariant& variant : step.variants)
     split_when = dims.mul(split_when, dims.equal(variant.when, dims.constant(0)));
   add_variant(few.tile, nullptr, split);
-  if (step.variants.empty()) return std::nullopt;
   lowered.scratch.push_back(scratch_of_parts(dims, form, few.tile, split, split_when));
   const Dim when = lapidary::value_of(split_when) ? nullptr : split_when;
   lowered.steps.push_back(sum_of_parts(context, group, form, few.tile, split, when));

@@ -12,6 +12,7 @@
 //   thread t: y = h[c] / s
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 
@@ -20,6 +21,7 @@
 #include "passes/lower/gpu/gpu.h"
 #include "passes/lower/gpu/held.h"
 #include "passes/lower/gpu/packets.h"
+#include "passes/lower/gpu/reduction_parts.h"
 #include "passes/lower/gpu/threads.h"
 #include "passes/lower/iteration_space.h"
 #include "passes/lower/op_loops.h"
@@ -74,11 +76,12 @@ RowShape shape_of(const Op& group, int64_t guessed, std::optional<int64_t> lengt
 
 class RowEmitter {
  public:
-  RowEmitter(KernelBuilder& builder, const Op& group, const ReductionPlan& plan, const IterationSpace& space)
+  RowEmitter(KernelBuilder& builder, const Op& group, const ReductionPlan& plan, const IterationSpace& space, int parts)
       : builder_(builder),
         plan_(plan),
         space_(space),
         emit_(builder, group),
+        parts_(parts),
         index_(space.axes.size()),
         held_(held_values(group, plan)) {
     for (int axis : space.loops()) (plan.is_reduced(space, axis) ? reduced_ : kept_).push_back(axis);
@@ -88,18 +91,36 @@ class RowEmitter {
     shape_ = shape_of(group, length, known, extent(reduced_.back()), held_);
   }
 
-  LoweredStep emit() {
+  const std::vector<int>& kept() const { return kept_; }
+  // One pass that a thread walks over, of which nothing but the results is kept.
+  bool can_be_cut() const { return shape_.chunks == 0 && plan_.passes.size() == 1 && plan_.full_results.empty(); }
+  Dim tasks() const {
+    DimPool& dims = builder_.module.dims;
+    return dims.ceildiv(dims.product(kept_extents()), dims.constant(rows_of_block()));
+  }
+  // Elements along the axis that is cut into parts, and how few a part may have: some for each thread.
+  Dim length() const { return extent(cut_axis()); }
+  int64_t least() const { return cut_axis() == reduced_.back() ? int64_t{8} * shape_.each * shape_.lanes : 1; }
+
+  LoweredVariant emit(Dim when) {
     builder_.threads = shape_.threads;
+    const std::vector<Dim> extents = {builder_.dim(parts_), tasks()};
+    const std::vector<Expr> at_task = builder_.split_task(extents);
+    part_ = at_task[0], rows_ = at_task[1];
+    if (parts_ > 1)
+      range_ = range_of_part(builder_, part_, parts_, length(), cut_axis() == reduced_.back() ? shape_.lanes : 1);
     for (size_t pass = 0; pass < plan_.passes.size(); ++pass) reduce(pass);
     if (!plan_.kept_results.empty()) store_kept();
     if (!plan_.full_results.empty()) store_full();
-    DimPool& dims = builder_.module.dims;
-    LoweredVariant variant = builder_.finish(dims.ceildiv(dims.product(kept_extents()), builder_.dim(rows_of_block())));
+    LoweredVariant variant = builder_.finish(builder_.module.dims.product(extents), when);
     variant.kernel.schedule = shape_.text();
-    return single_step(std::move(variant));
+    return variant;
   }
 
  private:
+  int cut_axis() const {
+    return *std::ranges::max_element(reduced_, {}, [&](int axis) { return guess(extent(axis)); });
+  }
   int rows_of_block() const { return shape_.threads / shape_.each; }
   Dim extent(int axis) const { return space_.axes[axis].loop_extent; }
   std::vector<Dim> kept_extents() const {
@@ -116,7 +137,7 @@ class RowEmitter {
       const Dim rows = builder_.module.dims.product(kept_extents());
       const bool whole = known_multiple(rows, rows_of_block());
       lane_ = mod(thread, integer(shape_.each));
-      Expr row = add(mul(variable(builder_.task()), integer(rows_of_block())), floordiv(thread, integer(shape_.each)));
+      Expr row = add(mul(rows_, integer(rows_of_block())), floordiv(thread, integer(shape_.each)));
       if (!whole && beyond == Beyond::ReadsLast) row = min(row, sub(builder_.parameter(rows), integer(1)));
       row = own.let("row", row);
       Block rest;
@@ -170,7 +191,9 @@ class RowEmitter {
   void walk_all(Block& outer, size_t loop, const std::function<void(Block&)>& body) {
     const int axis = reduced_[loop], lanes = shape_.lanes;
     const bool last = loop + 1 == reduced_.size();
-    const Expr begin = last ? mul(lane_, integer(lanes)) : integer(0);
+    const bool is_cut = parts_ > 1 && axis == cut_axis();
+    const Expr first = is_cut ? range_.begin : integer(0), end = is_cut ? range_.end : builder_.parameter(extent(axis));
+    const Expr begin = last ? add(first, mul(lane_, integer(lanes))) : first;
     const Var var = make_var("x", {}, 0, INT64_MAX / 4, last ? lanes : 1);
     index_[axis] = variable(var);
     Block inner;
@@ -178,8 +201,7 @@ class RowEmitter {
       body(inner);
     else
       walk_all(inner, loop + 1, body);
-    outer.add(for_loop(var, begin, builder_.parameter(extent(axis)), last ? int64_t{shape_.each} * lanes : 1,
-                       LoopKind::Serial, inner.take()));
+    outer.add(for_loop(var, begin, end, last ? int64_t{shape_.each} * lanes : 1, LoopKind::Serial, inner.take()));
   }
 
   Coords here() { return space_.coords(index_, reduced_.back(), shape_.lanes); }
@@ -224,6 +246,7 @@ class RowEmitter {
     });
     if (shape_.chunks > 0)
       for (const Value* value : held_.computed[pass_index]) bind_held(value);
+    totals_ = totals;
     for (size_t i = 0; i < totals.size(); ++i) {
       const Op& op = *pass.reductions[i];
       builder_.body.add(combine(totals[i], combining_op(op.kind), shape_.each));
@@ -264,10 +287,19 @@ class RowEmitter {
       Block first;
       {
         GroupEmitter::Scope scope(emit_, first);
-        for (uint32_t result : plan_.kept_results) store_located(emit_, plan_, result, kept_here(), false);
+        if (parts_ > 1)
+          store_found(first);
+        else
+          for (uint32_t result : plan_.kept_results) store_located(emit_, plan_, result, kept_here(), false);
       }
       own.add(if_then(equal(lane_, integer(0)), first.take()));
     });
+  }
+
+  void store_found(Block& block) {
+    const FoundInParts found(builder_, plan_, space_, kept_, true);
+    for (size_t i = 0; i < totals_.size(); ++i)
+      block.add(store(found.of(i), found.place(part_, index_), load(totals_[i], integer(0))));
   }
 
   void store_full() {
@@ -283,6 +315,10 @@ class RowEmitter {
   const ReductionPlan& plan_;
   const IterationSpace& space_;
   GroupEmitter emit_;
+  const int parts_;
+  PartRange range_;             // of the axis that is cut into them
+  Expr part_, rows_;            // of the task; its block of rows
+  std::vector<Buffer> totals_;  // of the last pass
   std::vector<Expr> index_;
   std::vector<int> reduced_, kept_;
   const HeldValues held_;
@@ -298,18 +334,19 @@ LoweredGroup lower_reduction(Context& context, const Op& group) {
   const auto plan = plan_reductions(context.module.dims, group);
   if (!plan) return lower_plain(context, group);
   const IterationSpace space = reduction_space(context, group, *plan);
-  if (takes_columns(*plan, space)) {
-    LoweredGroup lowered;
-    lowered.steps.push_back(column_step(context, group, *plan, space));
-    return lowered;
-  }
+  if (takes_columns(*plan, space)) return lower_columns(context, group, *plan, space);
   const std::vector<int> loops = space.loops();
   if (loops.empty() || !plan->is_reduced(space, loops.back()) || plan->full.layout.blocked_axis >= 0)
     return lowering::lower_reduction(context, group);
+  const auto emit = [&](int parts, Dim when) {
+    KernelBuilder builder(context.module, context.target(), "row");
+    return RowEmitter(builder, group, *plan, space, parts).emit(when);
+  };
   KernelBuilder builder(context.module, context.target(), "row");
-  LoweredGroup lowered;
-  lowered.steps.push_back(RowEmitter(builder, group, *plan, space).emit());
-  return lowered;
+  const RowEmitter whole(builder, group, *plan, space, 1);
+  const ReductionParts parts =
+      whole.can_be_cut() ? parts_of(context, whole.tasks(), whole.length(), whole.least()) : ReductionParts{};
+  return lower_in_parts(context, group, *plan, space, whole.kept(), 1, parts, emit);
 }
 
 }  // namespace lapidary::lowering::gpu

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <span>
 
 #include "ir/fragment.h"
@@ -84,6 +85,39 @@ bool has_room_for_b(const Tile& tile) {
   return !tile.warpgroups && (tile.rows + tile.depth) * tile.columns / threads <= kMost;
 }
 
+// Of elements that come one by one: where each lies, whether it counts, what it is and where it goes take a thread five
+// registers, beside its part of the result.
+constexpr int kRegistersOfElement = 5, kMostOfElements = 160;
+
+int single_elements(const Tile& tile, const SingleElements& single) {
+  const int lines = (single.loaded_a ? tile.rows : 0) + (single.loaded_b ? tile.columns : 0);
+  return lines * tile.depth / (32 * tile.warp_rows * tile.warp_columns);
+}
+
+// The same in steps so short that they fit, those of an instruction at least; nothing where they do not. Steps of
+// warpgroups are as long as a row of their slots, and their producer, of 128 threads, has room for little: weights
+// where they lie, whose lines are a stride apart, but no images.
+std::optional<Tile> tile_for(const Tile& tile, const SingleElements& single) {
+  if (tile.atom == Atom::Fma) {
+    if (tile.factor != DType::F32 || !(single.a || single.b)) return tile;
+    Tile smaller = tile.rows * tile.columns <= 64 * 64 ? tile : kFloats[2];
+    smaller.depth = 8;
+    return smaller;
+  }
+  if (!single.loaded_a && !single.loaded_b) return tile;
+  constexpr int kMostOfProducer = 32;
+  if (tile.warpgroups)
+    return !single.loaded_a && tile.columns * tile.depth / 128 <= kMostOfProducer ? std::optional(tile) : std::nullopt;
+  const int least_depth = 32 * 8 / bit_width(tile.factor);
+  const int held = tile.rows * tile.columns / (32 * tile.warp_rows * tile.warp_columns);
+  const auto fits = [&](const Tile& with) {
+    return held + kRegistersOfElement * single_elements(with, single) <= kMostOfElements;
+  };
+  Tile shorter = tile;
+  for (; !fits(shorter) && shorter.depth / 2 >= least_depth; shorter.step = shorter.step * 2 / 3) shorter.depth /= 2;
+  return fits(shorter) ? std::optional(shorter) : std::nullopt;
+}
+
 }  // namespace
 
 std::string Tile::text() const {
@@ -91,15 +125,8 @@ std::string Tile::text() const {
                      warp_columns, warpgroups ? " warpgroups" : "", stages);
 }
 
-Tile tile_of_single_elements(const Tile& tile) {
-  if (tile.atom != Atom::Fma || tile.factor != DType::F32) return tile;
-  Tile smaller = tile.rows * tile.columns <= 64 * 64 ? tile : kFloats[2];
-  smaller.depth = 8;
-  return smaller;
-}
-
 TileChoice choose_tile(const Target& target, passes::F32Products f32, DType factor, const ProductSize& size,
-                       int most_parts) {
+                       const SingleElements& single, int most_parts) {
   if (factor == DType::F64) return {kDoubles};
   const bool tensor = target.has_tensor_cores(), halves = bit_width(factor) == 16 && tensor,
              bytes = bit_width(factor) == 8;
@@ -112,17 +139,20 @@ TileChoice choose_tile(const Target& target, passes::F32Products f32, DType fact
   const bool as_halves = halves || (rounded && f32 == passes::F32Products::BF16);
   const bool hopper = target.has_warpgroups();
   constexpr int64_t kLeastDepth = 512;  // of a part
-  const Tile* best = nullptr;
+  std::optional<Tile> best;
   int64_t least = 0;
   int best_parts = 1;
   const auto consider = [&](std::span<const Tile> tiles) {
-    for (const Tile& tile : tiles) {
+    for (const Tile& given : tiles) {
+      const std::optional<Tile> fitting = tile_for(given, single);
+      if (!fitting) continue;
+      const Tile& tile = *fitting;
       if (!fits(target, tile) || (size.computes_b && !has_room_for_b(tile))) continue;
       if (tile.warpgroups && 2 * size.rows <= tile.rows) continue;  // it would multiply zeros above all
       for (int parts = 1; parts <= most_parts && (parts == 1 || size.depth / parts >= kLeastDepth); ++parts) {
         const int64_t reckoned = clocks_in_parts(gpu_model(target.capability), tile, size, parts);
         if (best && reckoned >= least) continue;
-        best = &tile, least = reckoned, best_parts = parts;
+        best = tile, least = reckoned, best_parts = parts;
       }
     }
   };

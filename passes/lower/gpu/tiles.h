@@ -26,14 +26,16 @@ struct ProductSize {
   int epilogue;
   bool computes_b = false;  // not copied: each thread has its part of a tile of b in registers
 };
+// Operands that come element by element, not in chunks of neighbours; those that are loads and no more.
+struct SingleElements {
+  bool a = false, b = false, loaded_a = false, loaded_b = false;
+};
 struct TileChoice {
   Tile tile;
   int parts = 1;  // of k, which tasks of their own sum up and another kernel adds
 };
 // `factor`: the operands' type. `most_parts`: 1 where k may not be split.
-TileChoice choose_tile(const Target&, passes::F32Products, DType factor, const ProductSize&, int most_parts);
-
-// In its place where chunks are single elements, whose addresses take a register or two each.
-Tile tile_of_single_elements(const Tile&);
+TileChoice choose_tile(const Target&, passes::F32Products, DType factor, const ProductSize&, const SingleElements&,
+                       int most_parts);
 
 }  // namespace lapidary::lowering::gpu
