@@ -11,6 +11,7 @@ namespace {
 
 // Of Micikevicius et al., "Mixed Precision Training", 2018, as PyTorch's GradScaler has them.
 constexpr double kFirstScale = 65536, kGrowth = 2, kBackoff = 0.5;
+constexpr double kMostScale = 0x1p127;  // the greatest power of two that f32 holds
 constexpr int64_t kGrowsAfter = 2000;
 
 Value* both(GraphBuilder& b, Value* x, Value* y) { return !x ? y : !y ? x : b.scalar_op(ScalarOp::And, {x, y}); }
@@ -27,6 +28,7 @@ Updates::Updates(EntryWriter& entry, const Optimizer& optimizer, const UpdateOpt
   if (!options.scales_loss) return;
   scale_state_ = entry.add_number("loss_scale", Scalar::of_float(DType::F32, kFirstScale));
   since_state_ = entry.add_number("steps_since_scaled", Scalar::of_integer(DType::I64, 0));
+  moved_state_ = entry.add_number("updates", Scalar::of_integer(DType::I64, 0));
   scale_ = entry.read_state(scale_state_);
 }
 
@@ -40,14 +42,17 @@ void Updates::write(std::vector<Parameter> parameters) {
     Value* every = b_.like(done_, static_cast<double>(options_.accumulate));
     updates = b_.div(done_, every);
     Value* place = b_.sub(done_, b_.mul(updates, every));
-    moves_ = b_.scalar_op(ScalarOp::Equal, {place, b_.sub(every, b_.like(every, 1))});
+    is_last_ = b_.scalar_op(ScalarOp::Equal, {place, b_.sub(every, b_.like(every, 1))});
     gather(parameters);
   }
+  moves_ = both(b_, is_last_, whole());
   if (options_.clip_norm > 0) clip(parameters);
   Value* rate = b_.mul(base, schedule_factor(b_, options_.schedule, updates));
-  const Optimizer::Step begun = optimizer_.begin(b_, b_.add(updates, b_.like(updates, 1)), rate);
+  Value* before = scale_ ? entry_.read_state(moved_state_) : updates;
+  Value* number = b_.add(before, b_.like(before, 1));
+  const Optimizer::Step begun = optimizer_.begin(b_, number, rate);
   for (const Parameter& parameter : parameters) move(parameter, begun);
-  if (scale_) write_scale();
+  if (scale_) write_if(moves_, moved_state_, number), write_scale();
   entry_.write_state(step_state_, b_.add(done_, b_.like(done_, 1)));
 }
 
@@ -73,13 +78,26 @@ void Updates::unscale(std::vector<Parameter>& parameters) {
 void Updates::write_scale() {
   Value* since = b_.add(entry_.read_state(since_state_), b_.scalar(Scalar::of_integer(DType::I64, 1)));
   Value* grows = b_.scalar_op(ScalarOp::Equal, {since, b_.like(since, static_cast<double>(kGrowsAfter))});
-  Value* kept = b_.select(grows, b_.mul(scale_, b_.like(scale_, kGrowth)), scale_);
+  Value* grown = b_.mul(scale_, b_.like(scale_, kGrowth));
+  Value* room = b_.scalar_op(ScalarOp::LessEqual, {grown, b_.like(grown, kMostScale)});
+  Value* kept = b_.select(both(b_, grows, room), grown, scale_);
   entry_.write_state(scale_state_, b_.select(finite_, kept, b_.mul(scale_, b_.like(scale_, kBackoff))));
   Value* counts = both(b_, finite_, b_.scalar_op(ScalarOp::Not, {grows}));
   entry_.write_state(since_state_, b_.select(counts, since, b_.like(since, 0)));
 }
 
 // --- accumulation, clipping ----------------------------------------------------------------------------------------
+
+// Is all that the parameters move by finite? One overflow on the way spoils the mean of all those steps. Null: nobody
+// asks.
+Value* Updates::whole() {
+  if (!finite_ || !is_last_) return finite_;
+  const size_t state = entry_.add_number("overflows", Scalar::of_integer(DType::I64, 0));
+  Value* before = entry_.read_state(state);
+  Value* overflows = b_.add(before, b_.convert(b_.scalar_op(ScalarOp::Not, {finite_}), DType::I64));
+  entry_.write_state(state, b_.select(is_last_, b_.like(before, 0), overflows));
+  return b_.scalar_op(ScalarOp::Equal, {overflows, b_.like(overflows, 0)});
+}
 
 // Each gradient becomes the mean of those since the parameters moved last.
 void Updates::gather(std::vector<Parameter>& parameters) {
@@ -89,7 +107,8 @@ void Updates::gather(std::vector<Parameter>& parameters) {
     Value* old = entry_.read_state(sum);
     Value* g = b_.convert(parameter.gradient, old->type.dtype);
     parameter.gradient = b_.add(old, b_.mul(g, b_.like(g, 1 / static_cast<double>(options_.accumulate))));
-    write_if(finite_, sum, b_.select(moves_, b_.like(old, 0), parameter.gradient));
+    Value* kept = finite_ ? b_.select(finite_, parameter.gradient, old) : parameter.gradient;
+    entry_.write_state(sum, b_.select(is_last_, b_.like(old, 0), kept));
   }
 }
 
@@ -128,8 +147,7 @@ void Updates::move(const Parameter& parameter, const Optimizer::Step& begun) {
   }
   Value* gradient = b_.convert(parameter.gradient, DType::F32);
   const std::vector<Value*> moved = optimizer_.update(b_, begun, parameter.value, gradient, states);
-  Value* condition = both(b_, moves_, finite_);
-  for (size_t i = 0; i < slots.size(); ++i) write_if(condition, slots[i], moved[i]);
+  for (size_t i = 0; i < slots.size(); ++i) write_if(moves_, slots[i], moved[i]);
 }
 
 }  // namespace lapidary::train

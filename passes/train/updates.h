@@ -29,13 +29,10 @@ class Updates {
   void write(std::vector<Parameter>);
 
  private:
-  struct Stored {  // the states of one parameter beside itself
-    std::vector<size_t> slots;
-    size_t sum = 0;  // of gradients so far, with accumulation
-  };
   Value* all_finite(const std::vector<Parameter>&);
   void unscale(std::vector<Parameter>&);
   void write_scale();
+  Value* whole();
   void gather(std::vector<Parameter>&);
   void clip(std::vector<Parameter>&);
   void move(const Parameter&, const Optimizer::Step&);
@@ -46,10 +43,13 @@ class Updates {
   const Optimizer& optimizer_;
   const UpdateOptions& options_;
   const size_t step_state_;
-  size_t scale_state_ = 0, since_state_ = 0;
+  // With loss scaling; the last counts the steps in which parameters moved.
+  size_t scale_state_ = 0, since_state_ = 0, moved_state_ = 0;
   Value *done_, *scale_ = nullptr;
-  Value* finite_ = nullptr;  // bool []: nothing overflowed; null: nobody asks
-  Value* moves_ = nullptr;   // bool []: the parameters move in this step; null: they do in each
+  // bool []
+  Value* finite_ = nullptr;   // nothing overflowed in this step; null: nobody asks
+  Value* is_last_ = nullptr;  // of those whose gradients are averaged; null: each is
+  Value* moves_ = nullptr;    // the parameters move in this step; null: they do in each
 };
 
 }  // namespace lapidary::train

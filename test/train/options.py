@@ -232,6 +232,39 @@ def main():
             product.set_state("loss_scale", 1024)
             product.call("train_step", {"x": X[0], "labels": LABELS[0]})
             yield "then it moves", not (product.state("W") == PARAMETERS["W"]).all()
+            product = case.product("mse", "sgd,lr=0.1", "--precision", "f16")
+            for name, value in PARAMETERS.items():
+                product.set_state(name, value * 0)    # so that gradients are 0, whatever they are scaled by
+            for scale, grown in ((2.0 ** 126, 2.0 ** 127), (2.0 ** 127, 2.0 ** 127)):
+                product.set_state("loss_scale", scale)
+                product.set_state("steps_since_scaled", 1999)
+                product.call("train_step", {"x": X[0], "labels": TARGETS[0] * 0})
+                yield f"the scale grows from {scale:g} to {grown:g}", float(product.state("loss_scale")) == grown
+
+        def overflow_counts():
+            """Steps that overflow are none for Adam; one of them spoils the mean that it is part of, and nothing after it."""
+            def step(product, at, overflows=False):
+                product.set_state("loss_scale", 1e30 if overflows else 1024)
+                product.call("train_step", {"x": X[at], "labels": LABELS[at]})
+
+            def agree(one, other):
+                return all((one.state(name) == other.state(name)).all() for name in PARAMETERS)
+
+            options = ("softmax_cross_entropy", "adam,lr=0.01", "--precision", "f16")
+            first, second = case.product(*options), case.product(*options)
+            step(first, 0), step(first, 1)
+            for at, overflows in ((2, True), (0, False), (3, True), (2, True), (1, False)):
+                step(second, at, overflows)
+            yield "Adam's moments begin with the first step that moves", agree(first, second)
+            options = (*options, "--accumulate", "2")
+            first, second = case.product(*options), case.product(*options)
+            step(first, 0), step(first, 1)
+            for which in (0, 1):
+                step(second, 2, which == 0), step(second, 3, which == 1)
+                yield f"step {which} of 2 overflows: nothing moves", all((second.state(name) == value).all() for name, value in PARAMETERS.items())
+                yield "nothing is kept", not second.state("W.gradient").any()
+            step(second, 0), step(second, 1)
+            yield "the next two are as without", agree(first, second)
 
         def rates():
             product = case.product()
@@ -254,7 +287,7 @@ def main():
             yield "run gives what eval_step does", np.array_equal(product.call("run", {"x": X[0]})["y"], found["y"])
 
         groups = {"losses": losses, "weights": weighted, "optimisers": optimizers, "schedules": schedules, "options": others,
-                  "overflow": overflow, "states": rates}
+                  "overflow": overflow, "overflows among others": overflow_counts, "states": rates}
         return tally.run(groups.items())
 
 
