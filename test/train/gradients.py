@@ -140,7 +140,42 @@ def norms(args, folder):
             yield f"{name} of {what}: {found}", np.allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
-GROUPS = {"activations": activations, "norms": norms}
+# --- gradients of gradients
+
+RNG = np.random.default_rng(1)
+SECOND = {
+    "LSTM": ("yy, yh = LSTM<hidden_size=2>(x, W, R)", {"W": (1, 8, 3), "R": (1, 8, 2)}, (2, 1, 3)),
+    "LSTM, its last states": ("ys, yh, yy = LSTM<hidden_size=2>(x, W, R)", {"W": (1, 8, 3), "R": (1, 8, 2)}, (3, 2, 3)),
+    "LSTM of both directions": ('yy, yh = LSTM<hidden_size=2, direction="bidirectional">(x, W, R)', {"W": (2, 8, 3), "R": (2, 8, 2)}, (2, 1, 3)),
+    "GRU": ("yy, yh = GRU<hidden_size=2>(x, W, R)", {"W": (1, 6, 3), "R": (1, 6, 2)}, (2, 1, 3)),
+    "LayerNormalization": ("n = LayerNormalization(x, S) yy = Mul(n, W)", {"S": (4,), "W": (2, 4)}, (2, 4)),
+    "Softmax": ("s = Softmax(x) yy = Mul(s, W)", {"W": (2, 4)}, (2, 4)),
+}
+
+
+def second_order(args, folder):
+    """The gradient of the squared length of a gradient, by central differences of that length."""
+    for name, (body, weights, shape) in SECOND.items():
+        form = ",".join(map(str, shape))
+        library, done = compiled(args, saved(folder, f"""m (float[{form}] x) => (float length, float[{form}] dd) {{
+            {body} s0 = ReduceSum<keepdims=0>(yy) g = ai.onnx.preview.training.Gradient<xs=["x"], y="s0">(x) gg = Mul(g, g)
+            length = ReduceSum<keepdims=0>(gg) dd = ai.onnx.preview.training.Gradient<xs=["x"], y="length">(x) }}""",
+            {key: RNG.standard_normal(extents).astype(np.float32) for key, extents in weights.items()}, 21))
+        assert done.returncode == 0, done.stderr
+        x, expected = RNG.standard_normal(shape).astype(np.float32), np.zeros(shape)
+        with Product(library, "model", threads=1) as product:
+            for place in np.ndindex(shape):
+                sides = [x.copy(), x.copy()]
+                sides[0][place] += 0.01
+                sides[1][place] -= 0.01
+                lengths = [float(product.run({"x": side})[0]) for side in sides]
+                expected[place] = (lengths[0] - lengths[1]) / float(sides[0][place] - sides[1][place])
+            found = product.run({"x": x})[1]
+        error = np.abs(found - expected).max()
+        yield f"{name}: off by {error:.2g} of {np.abs(expected).max():.2g}", error <= 0.01 * np.abs(expected).max() + 1e-4
+
+
+GROUPS = {"activations": activations, "norms": norms, "gradients of gradients": second_order}
 
 
 def main():
