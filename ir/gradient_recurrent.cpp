@@ -141,7 +141,11 @@ void lstm(Gradients& gradients, const Op& op) {
 
 }  // namespace
 
+// What an LSTM keeps for its gradient, the gates and c of every step, a gradient of that gradient comes back to: then
+// the rule of the loop that it is made of is the one.
 GradientRule recurrent_rule(const Op& op) {
+  for (size_t i = 3; i < op.results.size(); ++i)
+    if (!op.results[i]->uses.empty()) return nullptr;
   return op.params.text("cell") == "lstm" && op.params.integer("lengths") == 0 ? lstm : nullptr;
 }
 

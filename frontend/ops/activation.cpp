@@ -16,10 +16,12 @@ Value* less(Node& node, Value* a, Value* b) { return node.build.scalar_op(Scalar
 Value* scaled(Node& node, Value* x, double factor) { return node.build.mul(x, node.build.like(x, factor)); }
 Value* shifted(Node& node, Value* x, double by) { return node.build.add(x, node.build.like(x, by)); }
 
-// log(1 + e^x), without overflow
+// log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), without overflow; both parts take 0 for positive, so that their slopes
+// there, 1 and -1/2, are that of the whole.
 Value* softplus_of(Node& node, Value* x) {
-  Value* decay = op(node, ScalarOp::Exp, node.build.neg(op(node, ScalarOp::Abs, x)));
-  return node.build.add(maximum(node, x, zero(node, x)), op(node, ScalarOp::Log, shifted(node, decay, 1)));
+  Value* below = less(node, x, zero(node, x));
+  Value* decay = op(node, ScalarOp::Exp, node.build.select(below, x, node.build.neg(x)));
+  return node.build.add(node.build.select(below, zero(node, x), x), op(node, ScalarOp::Log, shifted(node, decay, 1)));
 }
 
 // max(0, min(1, alpha·x + beta))
@@ -28,9 +30,11 @@ Value* hard_sigmoid_of(Node& node, Value* x, double alpha, double beta) {
   return maximum(node, minimum(node, line, node.build.like(x, 1)), zero(node, x));
 }
 
-// alpha·(e^x - 1)
-Value* exponential_branch(Node& node, Value* x, double alpha) {
-  return scaled(node, shifted(node, op(node, ScalarOp::Exp, x), -1), alpha);
+// alpha·(e^(x/width) - 1) for x <= 0. It is 0 above, where e^x may overflow: a gradient of 0 times that is NaN.
+Value* exponential_branch(Node& node, Value* x, double alpha, double width = 1) {
+  Value* below = minimum(node, x, zero(node, x));
+  if (width != 1) below = node.build.div(below, node.build.like(x, width));
+  return scaled(node, shifted(node, op(node, ScalarOp::Exp, below), -1), alpha);
 }
 
 Values relu(Node& node) { return {maximum(node, node.input(0), zero(node, node.input(0)))}; }
@@ -58,8 +62,7 @@ Values elu(Node& node) {
 Values celu(Node& node) {
   Value* x = node.input(0);
   double alpha = node.number("alpha");
-  Value* below = exponential_branch(node, node.build.div(x, node.build.like(x, alpha)), alpha);
-  return {node.build.add(maximum(node, x, zero(node, x)), minimum(node, below, zero(node, x)))};
+  return {node.build.add(maximum(node, x, zero(node, x)), exponential_branch(node, x, alpha, alpha))};
 }
 
 Values selu(Node& node) {

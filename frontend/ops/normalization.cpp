@@ -1,5 +1,6 @@
 // Normalisations in primitives or, where a kernel knows them, as composites.
 #include "frontend/ops/common.h"
+#include "frontend/ops/norms.h"
 #include "ir/composites.h"
 
 namespace lapidary::frontend {
@@ -178,9 +179,10 @@ Values lp_norm(Node& node) {
   return {in_float32(node, node.input(0), [&](Value* x) {
     Value* size = p == 1 ? node.build.scalar_op(ScalarOp::Abs, {x}) : node.build.mul(x, x);
     Value* norm = node.build.reduce(OpKind::ReduceSum, size, {axis}, true);
-    if (p == 2) norm = root(node, norm);
+    norm = norm_of(node.build, norm, static_cast<double>(p));
     Value* empty = node.build.scalar_op(ScalarOp::Equal, {norm, zero(node, norm)});
-    return node.build.select(empty, zero(node, x), node.build.div(x, norm));
+    Value* divisor = node.build.select(empty, node.build.like(norm, 1), norm);  // for a gradient that is no NaN
+    return node.build.select(empty, zero(node, x), node.build.div(x, divisor));
   })};
 }
 
@@ -191,7 +193,7 @@ Values mean_variance_norm(Node& node) {
   return {in_float32(node, node.input(0), [&](Value* x) {
     Value* centred = node.build.sub(x, node.build.reduce(OpKind::ReduceMean, x, axes, true));
     Value* variance = node.build.reduce(OpKind::ReduceMean, node.build.mul(centred, centred), axes, true);
-    return node.build.div(centred, shifted(node, root(node, variance), 1e-9));
+    return node.build.div(centred, shifted(node, norm_of(node.build, variance), 1e-9));
   })};
 }
 

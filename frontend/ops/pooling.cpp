@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "frontend/ops/norms.h"
 #include "frontend/ops/windows.h"
 
 namespace lapidary::frontend {
@@ -152,13 +153,13 @@ Values lp_pool(Node& node) {
   for (int64_t extent : pool.windows.kernel) area *= static_cast<double>(extent);
   Value* raised = power(node, node.build.scalar_op(ScalarOp::Abs, {node.input(0)}), p);
   Value* sum = averaged(node, raised, pool, true);
-  return {power(node, node.build.mul(sum, node.build.like(sum, area)), 1 / p)};
+  return {norm_of(node.build, node.build.mul(sum, node.build.like(sum, area)), p)};
 }
 
 Values global_lp_pool(Node& node) {
   double p = node.version == 1 ? node.number("p") : static_cast<double>(node.integer("p"));
   Value* raised = power(node, node.build.scalar_op(ScalarOp::Abs, {node.input(0)}), p);
-  return {power(node, node.build.reduce(OpKind::ReduceSum, raised, axes_from(2, node.rank()), true), 1 / p)};
+  return {norm_of(node.build, node.build.reduce(OpKind::ReduceSum, raised, axes_from(2, node.rank()), true), p)};
 }
 
 // x / (bias + alpha/size · Σ x² over `size` neighbouring channels)^beta: the sum is an average pool over channels.

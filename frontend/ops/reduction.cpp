@@ -1,6 +1,7 @@
 // Reductions: axes are an attribute in older opsets and an operand in newer ones; none means all, or nothing at all
 // with noop_with_empty_axes.
 #include "frontend/ops/common.h"
+#include "frontend/ops/norms.h"
 #include "frontend/ops/told_axes.h"
 
 namespace lapidary::frontend {
@@ -49,7 +50,7 @@ Reduction reduction_of(Node& node) {
 
 Value* square(Node& node, Value* x) { return node.build.mul(x, x); }
 Value* absolute(Node& node, Value* x) { return node.build.scalar_op(ScalarOp::Abs, {x}); }
-Value* root(Node& node, Value* x) { return node.build.scalar_op(ScalarOp::Sqrt, {x}); }
+Value* norm(Node& node, Value* sum) { return norm_of(node.build, sum); }
 Value* logarithm(Node& node, Value* x) { return node.build.scalar_op(ScalarOp::Log, {x}); }
 Value* same(Node&, Value* x) { return x; }
 
@@ -91,13 +92,13 @@ Values cdist(Node& node) {
   if (metric != "euclidean" && metric != "sqeuclidean") unsupported("metric '{}'", printable(metric));
   Value* apart = build.sub(build.expand_axes(node.input(0), {1}), build.expand_axes(node.input(1), {0}));
   Value* sum = build.reduce(OpKind::ReduceSum, square(node, apart), {2});
-  return {metric == "euclidean" ? root(node, sum) : sum};
+  return {metric == "euclidean" ? norm(node, sum) : sum};
 }
 
 constexpr OpEntry kOps[] = {
     {"CDist", cdist, "A: T, B: T -> C: T | metric = \"sqeuclidean\" | T = f32 f64"},
     {"ReduceL1", reduce<OpKind::ReduceSum, absolute>},
-    {"ReduceL2", reduce<OpKind::ReduceSum, square, root>},
+    {"ReduceL2", reduce<OpKind::ReduceSum, square, norm>},
     {"ReduceLogSum", reduce<OpKind::ReduceSum, same, logarithm>},
     {"ReduceLogSumExp", log_sum_exp},
     {"ReduceMax", reduce<OpKind::ReduceMax>},
