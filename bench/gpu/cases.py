@@ -61,6 +61,8 @@ CONVOLUTIONS = [
     (256, 256, 3, 1, 14), (1024, 512, 1, 1, 14), (512, 512, 3, 2, 14), (512, 2048, 1, 1, 7), (1024, 2048, 1, 2, 14),
     (2048, 512, 1, 1, 7), (512, 512, 3, 1, 7)]
 
+BETWEEN = [(64, 64, 3, 1, 56), (256, 128, 1, 1, 56), (128, 128, 3, 2, 56), (128, 128, 3, 1, 28), (1024, 256, 1, 1, 14), (512, 2048, 1, 1, 7)]
+
 
 def convolution(inputs, outputs, edge, stride, image, fixed, check, time, between=False):
     """One `between` two of 1x1 is timed alone: its images come and go as the kernels have them, as the peer's do."""
@@ -83,7 +85,7 @@ def rows(kind, dtype, width, check=(1, 37), time=None):
 def kernels(f32_options=((),)):
     yield from gemms(f32_options)
     yield from (convolution(*shape, True, (32,), (32,)) for shape in CONVOLUTIONS)
-    yield from (convolution(*shape, True, (32,), (32,), between=True) for shape in CONVOLUTIONS if shape[0] > 3)
+    yield from (convolution(*shape, True, (32,), (32,), between=True) for shape in BETWEEN)
     yield from (convolution(*shape, False, (1, 3), ()) for shape in CONVOLUTIONS if shape[2] > 1)
     yield from (attention(16, width, length, causal) for width in (64, 128) for length in (512, 2048) for causal in (False, True))
     yield from (rows(kind, dtype, width) for kind in ("softmax", "layer_norm") for width in (768, 4096) for dtype in (F16, F32))
