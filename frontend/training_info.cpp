@@ -66,11 +66,11 @@ std::vector<Importer::StateResult> Importer::updated_states(const Updates& updat
     states.push_back(
         {static_cast<int>(state - module_->states.begin()), scope.writer.build.reshape(binding.value, type.shape)});
   }
-  if (training_ && training_->step) {
+  if (scope.writer.step) {
     GraphBuilder& b = scope.writer.build;
     const auto step = std::ranges::find(module_->states, State::Kind::Progress, &State::kind);
     states.push_back({static_cast<int>(step - module_->states.begin()),
-                      b.add(training_->step, b.scalar(Scalar::of_integer(DType::I64, 1)))});
+                      b.add(scope.writer.step, b.scalar(Scalar::of_integer(DType::I64, 1)))});
   }
   return states;
 }
