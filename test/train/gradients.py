@@ -255,6 +255,10 @@ def constants(args, folder):
         with Product(library, "model", threads=1) as product:
             states = {state for state, (_, kind, _, _) in product.states.items() if kind == 0}
         yield f"{name}: parameters {sorted(states)}", states == {"w"} | trained
+    model = saved(folder, "m (float[N,4] x) => (float y) { h = Mul(x, w) k = Mul(h, v) y = ReduceSum<keepdims=0>(k) }",
+                  {"w": np.ones(4, np.float32), "v": np.ones(4, np.float32)}, 21)
+    _, done = compiled(args, model, *SUMS, "--freeze=v", "--freeze=encoder.*")
+    yield f"--freeze: {done.stderr.strip()}", done.returncode == 0 and "'encoder.*' matches no" in done.stderr and "'v'" not in done.stderr
 
 
 GROUPS = {"activations": activations, "norms": norms, "gradients of gradients": second_order, "dropout": dropout,
