@@ -47,7 +47,7 @@ struct Importer::Branch {
 // Checks the branch leaves hold only where it is taken.
 Importer::Branch Importer::import_branch(const GraphProto& graph, Dim condition, Scope& scope, const Frame& frame) {
   Branch branch{std::make_unique<Region>(), nullptr, {}, {}};
-  branch.writer = std::make_unique<RegionWriter>(*module_, *branch.region);
+  branch.writer = std::make_unique<RegionWriter>(*module_, *branch.region, &scope.writer);
   Scope inner{*branch.writer, &scope};
   const size_t first_check = module_->checks.size();
   branch.results = import_graph(graph, inner, frame);

@@ -140,7 +140,7 @@ void Importer::import_function(const std::string& name, const GraphProto& graph,
   for (const auto& input : graph.input()) scope.declared[input.name()] = &input;
   declare_inputs(graph, function, scope);
   if (report_.failed()) return;  // names are not to be trusted
-  if (training) declare_states(graph, function, scope);
+  if (training) declare_states(graph, opsets, function, scope);
 
   Body body = Body::of(graph);
   import_body(body, scope, Frame{opsets, {}, "", 0});
@@ -354,8 +354,7 @@ Importer::Bindings Importer::import_operator(const NodeProto& proto, const OpSch
   const OpEntry* entry = find_importer(schema.domain(), schema.Name());
   if (entry || is_flex_attention(schema)) {
     Node node(scope.writer.build, proto, schema, attributes, std::move(inputs), tensors_);
-    node.training = training_;
-    Bindings results = entry ? entry->import(node) : import_flex_attention(node, attributes, scope, frame);
+    Bindings results = import_node_of(entry, node, attributes, scope, frame);
     for (const std::string& warning : node.warnings)
       report_.warning(module_->describe(scope.writer.build.origin) + ": " + warning);
     return results;
@@ -366,6 +365,21 @@ Importer::Bindings Importer::import_operator(const NodeProto& proto, const OpSch
     if (attribute.default_value.has_name()) attributes.emplace(name, &attribute.default_value);
   }
   return call(*body, proto, attributes, inputs, frame.opsets, scope, frame);
+}
+
+// In training, random numbers differ by the step; and what a state becomes must be known where the function ends.
+Importer::Bindings Importer::import_node_of(const OpEntry* entry, Node& node, const Attributes& attributes,
+                                            Scope& scope, const Frame& frame) {
+  node.training = training_;
+  const bool draws = entry && std::ranges::find(random_ops(), entry->name, &OpEntry::name) != random_ops().end();
+  const auto next = training_ ? training_->next : decltype(TrainingMode::next)();
+  if (training_) training_->step = draws ? step_in(scope.writer) : nullptr;
+  Bindings results = entry ? entry->import(node) : import_flex_attention(node, attributes, scope, frame);
+  if (training_ && scope.writer.outer && training_->next != next) {
+    training_->next = next;
+    unsupported("training_mode in the graph of another node, where running statistics cannot move");
+  }
+  return results;
 }
 
 // --- bodies inside nodes -------------------------------------------------------------------------------------------

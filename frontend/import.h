@@ -17,7 +17,8 @@ struct ImportOptions {
   std::map<std::string, bool> present;                 // --optional: whether an optional input has an element
   // Two functions instead of one: `run`, the model as it infers, and `train_step`, as it is while it trains, whose
   // results are the model's and the new values of its statistics. Parameters, the floating-point initializers but for
-  // single numbers, are states of the module; so is the number of the step, which `train_step` reads.
+  // single numbers and what no operator takes a gradient of (scales of a Resize), are states of the module; so is the
+  // number of the step, which `train_step` reads.
   bool training = false;
   // With training: a model that has training_info brings its own instead. `train_step` is its first algorithm together
   // with the model, `initialize` its first initialization, where that binds anything; of further ones `train_step_2` …

@@ -20,8 +20,11 @@ constexpr int kMaxBodyDepth = 100;  // of operators' own bodies within each othe
 // A region of the graph being written. What its ops need from outside becomes an operand of the region's owner and an
 // argument of the region.
 struct RegionWriter {
-  RegionWriter(Module& module, Region& region) : build(module, region) {}
+  RegionWriter(Module& module, Region& region, RegionWriter* around = nullptr) : build(module, region), outer(around) {}
   GraphBuilder build;
+  RegionWriter* outer;            // null: it is a function's
+  Value* iteration = nullptr;     // of the loop whose body it is
+  Value* step = nullptr;          // see Importer::step_in
   std::vector<Value*> captures;   // of the region around it
   std::vector<Value*> arguments;  // what they are inside
 };
@@ -42,6 +45,8 @@ struct Frame {
   std::string prefix;     // of node names: "call/"
   int depth = 0;
 };
+
+struct OpEntry;
 
 // Thrown inside import_operator when the reason has been reported already, somewhere deeper.
 struct Reported {};
@@ -78,6 +83,7 @@ class Importer {
   Binding find(std::string_view name, Scope&);
   std::optional<ConstantId> find_initializer(std::string_view name, const Scope&) const;
   static Value* inside(RegionWriter&, Value* outside);
+  Bindings import_node_of(const OpEntry*, Node&, const Attributes&, Scope&, const Frame&);
 
   void import_body(const Body&, Scope&, const Frame&);
   void import_node(const NodeProto&, Scope&, const Frame&);
@@ -99,8 +105,10 @@ class Importer {
   };
   std::set<std::string_view> statistics() const;
   std::optional<State::Kind> kind_of_state(const std::string& initializer, const Constant&) const;
-  void declare_states(const GraphProto&, Function&, Scope&);
-  void declare_step(Function&);
+  void declare_states(const GraphProto&, const Opsets&, Function&, Scope&);
+  void declare_step(Function&, Scope&);
+  static Value* step_in(RegionWriter&);
+  static Value* step_of_iteration(GraphBuilder&, Value* step, Value* iteration);
   std::vector<StateResult> moved_states(const Function&) const;
   static void yield_states(Function&, const std::vector<StateResult>&, const Module&);
 
@@ -142,6 +150,7 @@ class Importer {
   Bindings map_stacks(const GraphProto&, const Bindings& inputs, Scope&, const Frame&);
   Bindings map_parts(const GraphProto&, const Bindings& inputs, Scope&, const Frame&);
   void count_unrolled(const GraphProto&);
+  Bindings unrolled_results(const GraphProto&, int64_t k, Scope&, const Frame&);
 
   // --- gradient.cpp
   Bindings import_gradient(const NodeProto&, const Attributes&, const Bindings& inputs, Scope&);

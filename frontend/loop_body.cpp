@@ -98,6 +98,7 @@ void Importer::bind_arguments(LoopBody& loop, Attempt& attempt, Scope& inner) {
     inner.values[declared.name()] = std::move(binding);
   };
   attempt.iteration = add_argument(*module_, region, Type::tensor(DType::I64, {}));
+  attempt.writer->iteration = attempt.iteration;
   if (loop.counts) {
     bind(as_declared(build, attempt.iteration, loop.graph.input(0)));
     attempt.condition_before = add_argument(*module_, region, Type::tensor(DType::Bool, {}));
@@ -223,7 +224,7 @@ Importer::Attempt Importer::try_body(LoopBody& loop, Scope& scope, const Frame& 
   if (attempted_nodes_ > std::max(kLeastBudget, 2 * kCostOfAttempt * all_nodes_))
     unsupported("loops within loops whose shapes change in too many ways");
   Attempt attempt{std::make_unique<Region>(), nullptr};
-  attempt.writer = std::make_unique<RegionWriter>(*module_, *attempt.region);
+  attempt.writer = std::make_unique<RegionWriter>(*module_, *attempt.region, &scope.writer);
   attempt.writer->build.origin = scope.writer.build.origin;
   Scope inner{*attempt.writer, &scope};
   bind_arguments(loop, attempt, inner);

@@ -7,12 +7,58 @@
 
 namespace lapidary::frontend {
 
-std::set<std::string_view> Importer::statistics() const {
+namespace {
+
+// Does ONNX say that no gradient comes of an operator's input, such as the scales of a Resize?
+bool is_setting(const OpSchema* schema, int input) {
+  if (!schema || schema->inputs().empty()) return false;
+  const auto last = static_cast<int>(schema->inputs().size()) - 1;  // which may be many
+  return schema->inputs()[static_cast<size_t>(std::min(input, last))].GetDifferentiationCategory() ==
+         OpSchema::NonDifferentiable;
+}
+
+struct Reads {
+  std::set<std::string_view> as_setting, otherwise;
+};
+
+void note_reads(const GraphProto& graph, const Opsets& opsets, const Structure& structure, Reads& reads) {
+  for (const NodeProto& node : graph.node()) {
+    const OpSchema* schema = structure.function(node)
+                                 ? nullptr
+                                 : onnx::OpSchemaRegistry::Schema(node.op_type(), opsets.version(node.domain()),
+                                                                  std::string(canonical_domain(node.domain())));
+    for (int i = 0; i < node.input_size(); ++i)
+      (is_setting(schema, i) ? reads.as_setting : reads.otherwise).insert(node.input(i));
+    for (const AttributeProto& attribute : node.attribute())
+      if (attribute.has_g()) note_reads(attribute.g(), opsets, structure, reads);
+  }
+  for (const auto& output : graph.output()) reads.otherwise.insert(output.name());
+}
+
+// Initializers that are read as nothing but such inputs: constants of the computation, whatever their rank.
+std::set<std::string_view> settings_of(const GraphProto& graph, const Opsets& opsets, const Structure& structure) {
+  Reads reads;
+  note_reads(graph, opsets, structure, reads);
+  std::erase_if(reads.as_setting, [&](std::string_view name) { return reads.otherwise.contains(name); });
+  return reads.as_setting;
+}
+
+// Of the graphs inside nodes too.
+void note_statistics(const GraphProto& graph, std::set<std::string_view>& names) {
   constexpr int kMean = 3, kVariance = 4;
-  std::set<std::string_view> names;
-  for (const NodeProto& node : model_.graph().node())
+  for (const NodeProto& node : graph.node()) {
     for (int i = kMean; node.op_type() == "BatchNormalization" && i <= kVariance && i < node.input_size(); ++i)
       names.insert(node.input(i));
+    for (const AttributeProto& attribute : node.attribute())
+      if (attribute.has_g()) note_statistics(attribute.g(), names);
+  }
+}
+
+}  // namespace
+
+std::set<std::string_view> Importer::statistics() const {
+  std::set<std::string_view> names;
+  note_statistics(model_.graph(), names);
   return names;
 }
 
@@ -26,14 +72,15 @@ std::optional<State::Kind> Importer::kind_of_state(const std::string& initialize
   return statistics().contains(initializer) ? State::Kind::Statistic : State::Kind::Parameter;
 }
 
-void Importer::declare_states(const GraphProto& graph, Function& function, Scope& scope) {
+void Importer::declare_states(const GraphProto& graph, const Opsets& opsets, Function& function, Scope& scope) {
+  const std::set<std::string_view> settings = settings_of(graph, opsets, structure_);
   function.argument_states.assign(function.argument_names.size(), -1);
   for (const TensorProto& tensor : graph.initializer()) {
     const auto found = scope.initializers.find(tensor.name());
     if (found == scope.initializers.end()) continue;
     const Constant& constant = module_->constants[found->second];
     const std::optional<State::Kind> kind = kind_of_state(tensor.name(), constant);
-    if (!kind) continue;
+    if (!kind || (!own_states_ && settings.contains(tensor.name()))) continue;
     auto state = std::ranges::find(module_->states, tensor.name(), &State::name);
     if (state == module_->states.end()) {
       Shape shape;
@@ -46,11 +93,11 @@ void Importer::declare_states(const GraphProto& graph, Function& function, Scope
     function.argument_names.push_back(tensor.name());
     function.argument_states.push_back(static_cast<int>(state - module_->states.begin()));
   }
-  if (training_->trains) declare_step(function);
+  if (training_->trains) declare_step(function, scope);
 }
 
 // One for all functions that train.
-void Importer::declare_step(Function& function) {
+void Importer::declare_step(Function& function, Scope& scope) {
   const Type type = Type::tensor(DType::I64, {});
   if (step_state_ < 0) {
     std::string name = "step";
@@ -60,9 +107,28 @@ void Importer::declare_step(Function& function) {
     module_->states.push_back({name, State::Kind::Progress, type,
                                module_->constants.add_splat(DType::I64, {}, Scalar::of_integer(DType::I64, 0))});
   }
-  training_->step = add_argument(*module_, *function.body, type);
+  scope.writer.step = add_argument(*module_, *function.body, type);
   function.argument_names.push_back(module_->states[static_cast<size_t>(step_state_)].name);
   function.argument_states.push_back(step_state_);
+}
+
+// What random numbers in a region differ by: the number of the step, and in the body of a loop the iteration. Null
+// where they do not.
+Value* Importer::step_in(RegionWriter& writer) {
+  if (writer.step || !writer.outer) return writer.step;
+  Value* around = step_in(*writer.outer);
+  if (!around) return nullptr;
+  writer.step = inside(writer, around);
+  if (writer.iteration) writer.step = step_of_iteration(writer.build, writer.step, writer.iteration);
+  return writer.step;
+}
+
+Value* Importer::step_of_iteration(GraphBuilder& build, Value* step, Value* iteration) {
+  const auto number = [&](uint64_t value) {
+    return build.scalar(Scalar::of_integer(DType::U64, static_cast<int64_t>(value)));
+  };
+  Value* before = build.mul(build.convert(step, DType::U64), number(0x9E3779B97F4A7C15));
+  return build.add(before, build.add(build.convert(iteration, DType::U64), number(1)));
 }
 
 // Those that operators gave new values.

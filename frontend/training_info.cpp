@@ -66,9 +66,9 @@ std::vector<Importer::StateResult> Importer::updated_states(const Updates& updat
     states.push_back(
         {static_cast<int>(state - module_->states.begin()), scope.writer.build.reshape(binding.value, type.shape)});
   }
-  if (training_ && training_->step) {
+  if (scope.writer.step) {
     GraphBuilder& b = scope.writer.build;
-    states.push_back({step_state_, b.add(training_->step, b.scalar(Scalar::of_integer(DType::I64, 1)))});
+    states.push_back({step_state_, b.add(scope.writer.step, b.scalar(Scalar::of_integer(DType::I64, 1)))});
   }
   return states;
 }

@@ -25,6 +25,17 @@ void Importer::count_unrolled(const GraphProto& graph) {
   if (unrolled_nodes_ > kMostUnrolledNodes) unsupported("bodies of more than {} nodes, unrolled", kMostUnrolledNodes);
 }
 
+// Of iteration k, which draws random numbers of its own.
+Importer::Bindings Importer::unrolled_results(const GraphProto& graph, int64_t k, Scope& inner, const Frame& frame) {
+  RegionWriter& writer = inner.writer;
+  GraphBuilder& build = writer.build;
+  Value* const step = step_in(writer);
+  if (step) writer.step = step_of_iteration(build, step, build.dims_tensor({build.dim(k)}, {}));
+  Bindings results = graph_results(graph, inner, frame);
+  writer.step = step;
+  return results;
+}
+
 // Nothing where only a run can tell whether the body asks for one more iteration.
 std::optional<Importer::Bindings> Importer::unroll(const LoopBody& loop, int64_t trips, Scope& scope,
                                                    const Frame& frame) {
@@ -53,7 +64,7 @@ std::optional<Importer::Bindings> Importer::unroll(const LoopBody& loop, int64_t
     bind(as_declared(build, build.dims_tensor({build.dim(k)}, {}), graph.input(0)));
     bind(as_declared(build, condition, graph.input(1)));
     for (const Binding& binding : carried) bind(binding);
-    const Bindings results = graph_results(graph, inner, frame);
+    const Bindings results = unrolled_results(graph, k, inner, frame);
     build.origin = origin;
     if (!results[0].value) fail("the body's condition is {}, expected bool", to_string(results[0]));
     condition = as_scalar(build, results[0].value, "the body's condition");
@@ -138,7 +149,7 @@ Importer::Bindings Importer::map_parts(const GraphProto& graph, const Bindings& 
     Scope inner{scope.writer, &around};
     for (size_t i = 0; i < inputs.size(); ++i)
       inner.values[graph.input(static_cast<int>(i)).name()] = inputs[i].sequence ? Binding(parts[i][k]) : inputs[i];
-    const Bindings yielded = graph_results(graph, inner, frame);
+    const Bindings yielded = unrolled_results(graph, static_cast<int64_t>(k), inner, frame);
     build.origin = origin;
     for (size_t i = 0; i < results.size(); ++i) {
       Value* part = yielded[i].value;

@@ -204,8 +204,8 @@ typedef struct {
   uint32_t module_count;
   uint32_t capability; /* of devices: 10 * major + minor */
   uint16_t is_ptx;
-  uint16_t exact; /* runs on devices of that capability alone */
-  uint32_t unused;
+  uint16_t exact;   /* runs on devices of that capability alone */
+  uint32_t made_by; /* version of CUDA, as drivers tell theirs: 1000 * major + 10 * minor */
 } lpd_device_image;
 
 typedef struct {

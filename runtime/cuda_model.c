@@ -56,13 +56,19 @@ static lpd_status no_code(lpd_instance *instance, const lpd_model *const *levels
                   shared->ordinal, shared->name, shared->capability / 10, shared->capability % 10, held);
 }
 
+/* Cubins are for drivers of the major version of the CUDA that made them, and later ones. */
 static lpd_status image_failed(lpd_instance *instance, const lpd_cuda_model *shared, CUresult result) {
+  const lpd_device_image *image = shared->image;
+  const int made_by = (int)image->made_by;
   char what[240];
   int version = 0;
   lpd_cu.cuDriverGetVersion(&version);
-  snprintf(what, sizeof what, "device %d (%s), driver %d.%d, does not take the code for %.20s", shared->ordinal,
-           shared->name, version / 1000, version % 1000 / 10, shared->image->arch);
-  return lpd_cuda_fail(instance, result, what);
+  snprintf(what, sizeof what,
+           "device %d (%s) does not take the code for %.20s, made by CUDA %d.%d, the driver is %d.%d", shared->ordinal,
+           shared->name, image->arch, made_by / 1000, made_by % 1000 / 10, version / 1000, version % 1000 / 10);
+  const lpd_status status = lpd_cuda_fail(instance, result, what);
+  const int too_old = !image->is_ptx && version / 1000 < made_by / 1000;
+  return status == LPD_NO_DEVICE_CODE && too_old ? LPD_DRIVER_TOO_OLD : status;
 }
 
 static lpd_status load_modules(lpd_instance *instance, lpd_cuda_model *shared, const char *unpacked) {

@@ -33,7 +33,7 @@ typedef enum {
   /* Of products for CUDA. When one of these, or LPD_OUT_OF_MEMORY, is why lpd_create fails, there is an instance all
    * the same, if there was memory for it: lpd_error tells of it what was needed and what was found; destroy it. */
   LPD_NO_DRIVER = 8,       /* there is no libcuda.so.1 */
-  LPD_DRIVER_TOO_OLD = 9,  /* it lacks calls that the product needs */
+  LPD_DRIVER_TOO_OLD = 9,  /* it lacks calls that the product needs, or is of an earlier CUDA than its code */
   LPD_NO_DEVICE = 10,      /* it knows of no device, or not of the one asked for */
   LPD_NO_DEVICE_CODE = 11, /* the product holds no code that the device runs, or damaged code */
   LPD_PTX_TOO_NEW = 12,    /* it holds PTX that the driver is too old for */

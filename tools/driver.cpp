@@ -1,6 +1,7 @@
 #include "tools/driver.h"
 
 #include <fmt/format.h>
+#include <fnmatch.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -195,6 +196,11 @@ void add_training(Module& module, bool trains_itself, const CompileOptions& opti
                                                fmt::join(violations, "\n  ")));
     if (notes.takes_scores && !options.quiet)
       fmt::print(stderr, "note: the loss is of the scores that the model's softmax takes\n");
+    for (const std::string& pattern : options.train->freeze) {
+      const auto matches = [&](const std::string& name) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; };
+      if (!options.quiet && std::ranges::none_of(notes.frozen, matches))
+        fmt::print(stderr, "warning: --freeze '{}' matches no parameter\n", printable(pattern));
+    }
     for (const std::string& name : notes.unreached)
       if (!options.quiet)
         fmt::print(stderr, "warning: parameter '{}' does not move: the loss does not depend on it\n", printable(name));

@@ -90,7 +90,7 @@ class Compiler {
   explicit Compiler(const std::string& cache_folder) : cache_(cache_folder) {}
 
   Image image(const Unit& unit, const std::string& architecture) {
-    Image image{.arch = architecture};
+    Image image{.arch = architecture, .made_by = nvrtc_.version()};
     for (std::string text = unit.text, next;; text = std::move(next)) {
       Nvrtc::Result result = compiled(text, architecture);
       image.bytes = std::move(result.bytes);

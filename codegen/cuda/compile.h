@@ -17,6 +17,7 @@ struct Image {
   std::string arch;  // "sm_80": a cubin, "compute_80": PTX
   std::vector<char> bytes;
   uint32_t level = 0;                    // whose kernels it holds
+  uint32_t made_by = 0;                  // version of NVRTC
   std::vector<KernelResources> kernels;  // that it holds, in the program's order; PTX has no registers yet
 };
 

@@ -100,6 +100,7 @@ Nvrtc::Nvrtc() {
   known_.resize(static_cast<size_t>(count));
   succeed(call_.architectures(known_.data()), "architectures");
   version_ = fmt::format("{}.{}", major, minor);
+  number_ = static_cast<uint32_t>(1000 * major + 10 * minor);
   options_ = {"--std=c++17", "--fmad=true", "--disable-warnings", "--ptxas-options=-v"};
   if (major * 100 + minor >= 1204) options_.push_back("--minimal");   // our text needs no texture, no launch
   if (major * 100 + minor >= 1209) options_.push_back("--no-cache");  // NVRTC's own, which would keep no log

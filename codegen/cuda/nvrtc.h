@@ -3,6 +3,7 @@
 // (13.x) and nvidia-cuda-nvrtc-cu12 (12.x).
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,8 @@ class Nvrtc {
 
   // Throws Error{Fault::Unsupported} with one line when this version makes no code for one of them ("sm_90a").
   void must_support(const std::vector<std::string>& architectures) const;
+
+  uint32_t version() const { return number_; }  // 1000 * major + 10 * minor
 
   // What its results depend on besides text and architecture.
   const std::string& identity() const { return identity_; }
@@ -53,6 +56,7 @@ class Nvrtc {
 
   Functions call_{};
   std::string version_, identity_;
+  uint32_t number_ = 0;
   std::vector<int> known_;            // 80: of sm_80 and compute_80
   std::vector<std::string> options_;  // of every compilation
 };

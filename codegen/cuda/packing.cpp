@@ -44,7 +44,7 @@ std::vector<PackedImage> pack(const std::vector<Image>& images, int jobs) {
   std::vector<std::vector<char>> plain;
   for (const Image& image : images) {
     if (packed.empty() || packed.back().arch != image.arch || packed.back().level != image.level) {
-      packed.push_back({.arch = image.arch, .level = image.level});
+      packed.push_back({.arch = image.arch, .level = image.level, .made_by = image.made_by});
       plain.emplace_back();
     }
     packed.back().kernel_modules.insert(packed.back().kernel_modules.end(), image.kernels.size(),

@@ -12,7 +12,7 @@ namespace lapidary::codegen::cuda {
 
 struct PackedImage {
   std::string arch;
-  uint32_t level = 0;
+  uint32_t level = 0, made_by = 0;
   std::vector<int64_t> modules;          // where each begins in what is packed, of `plain_bytes`; a zero byte behind it
   std::vector<uint32_t> kernel_modules;  // which of them has each of the level's kernels
   int64_t plain_bytes = 0;

@@ -26,6 +26,7 @@ lpd_device_image image_entry(const cuda::PackedImage& image) {
   entry.plain_bytes = image.plain_bytes;
   entry.module_count = static_cast<uint32_t>(image.modules.size());
   entry.capability = static_cast<uint32_t>(std::stoul(image.arch.substr(number)));
+  entry.made_by = image.made_by;
   entry.is_ptx = image.arch.starts_with("compute_");
   entry.exact = !std::isdigit(static_cast<unsigned char>(image.arch.back()));
   return entry;

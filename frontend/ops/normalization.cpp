@@ -35,6 +35,13 @@ Value* same_type(Node& node, Value* value, DType dtype) {
   return value->type.dtype == dtype ? value : node.build.convert(value, dtype);
 }
 
+// A state as the nodes before left it: several may move it, or one that is imported for each iteration of a loop.
+Value* latest(Node& node, Value* state) {
+  if (!node.training) return state;
+  const auto moved = node.training->next.find(state);
+  return moved == node.training->next.end() ? state : moved->second;
+}
+
 // Normalised by its own statistics, and the running ones moved towards those.
 Values batch_norm_in_training(Node& node) {
   GraphBuilder& build = node.build;
@@ -54,7 +61,7 @@ Values batch_norm_in_training(Node& node) {
   Value* y = build.add(build.mul(normal, parameter(1, "scale")), parameter(2, "B"));
   const double momentum = node.number("momentum");
   auto moved = [&](int index, Value* now) {
-    Value *old = node.input(index), *fresh = build.convert(build.reshape(now, old->type.shape), kept);
+    Value *old = latest(node, node.input(index)), *fresh = build.convert(build.reshape(now, old->type.shape), kept);
     return build.add(build.mul(old, build.like(old, momentum)), build.mul(fresh, build.like(fresh, 1 - momentum)));
   };
   Value *running_mean = moved(3, mean), *running_variance = moved(4, variance);

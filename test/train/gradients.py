@@ -175,7 +175,94 @@ def second_order(args, folder):
         yield f"{name}: off by {error:.2g} of {np.abs(expected).max():.2g}", error <= 0.01 * np.abs(expected).max() + 1e-4
 
 
-GROUPS = {"activations": activations, "norms": norms, "gradients of gradients": second_order}
+# --- nodes in the graphs of others
+
+DROP = {"ratio": np.float32(0.5), "trains": np.array(True), "w": np.zeros((1, 64), np.float32)}
+IF = """m (float[N,64] x) => (float y) { h = Add(x, w) total = ReduceSum<keepdims=0>(h) c = Greater(total, zero)
+    d = If(c)<then_branch = t () => (float[N,64] o) { o = Dropout(h, ratio, trains) },
+              else_branch = e () => (float[N,64] p) { q = Dropout(h, ratio, trains) p = Neg(q) }> y = ReduceSum<keepdims=0>(d) }"""
+LOOP = """m (float[1,64] x) => (float y) { h = Add(x, w) d = Loop(trips, , none)<body = b (int64 i, bool ci, float[1,64] a) =>
+    (bool co, float[1,64] s) { co = Identity(ci) o = Dropout(h, ratio, trains) s = Add(a, o) }> y = ReduceSum<keepdims=0>(d) }"""
+# Sequences of unlike parts keep the loop from being one: its iterations are imported one by one.
+UNROLLED = """m (float[1,64] x) => (float y) { h = Add(x, w) q0 = SequenceEmpty() d, q = Loop(trips, , none, q0)<body = b (int64 i, bool ci,
+    float[1,64] a, seq(float[1,K]) qi) => (bool co, float[1,64] s, seq(float[1,L]) qo) { co = Identity(ci) o = Dropout(h, ratio, trains)
+    s = Add(a, o) j = Add(i, one) k = Unsqueeze(j, first) u = Slice(o, first, k, one_axis) qo = SequenceInsert(qi, u) }>
+    l = SequenceAt(q, zero) z = ReduceSum<keepdims=0>(l) z0 = Sub(z, z) r = ReduceSum<keepdims=0>(d) y = Add(r, z0) }"""
+
+
+def dropout(args, folder):
+    """With a ratio of 1/2 the gradient of each element is 2 for each time that it is kept: other masks in each step, and in
+    each iteration."""
+    trips = {"trips": np.array(6), "none": np.zeros(64, np.float32)[None]}
+    unrolled = {"one": np.array(1), "first": np.array([0]), "one_axis": np.array([1]), "zero": np.array(0)}
+    for name, text, extra, times in [("If", IF, {"zero": np.float32(0)}, 1), ("Loop", LOOP, trips, 6),
+                                     ("Loop, unrolled", UNROLLED, {**trips, **unrolled}, 6)]:
+        library, done = compiled(args, saved(folder, text, {**DROP, **extra}, 21), *SUMS)
+        yield f"{name}: {done.stderr.strip() or 'compiled'}", done.returncode == 0
+        with Product(library, "model", threads=1) as product:
+            found = []
+            for _ in range(2):
+                before = product.state("w").copy()
+                product.call("train_step", {"x": np.ones((1, 64), np.float32)})
+                found.append(np.rint(before - product.state("w")))
+        kept = found[0] / 2
+        yield f"{name}: kept {kept.mean():.2f} of {times}", 0.3 * times < kept.mean() < 0.7 * times and set(kept.flat) <= set(range(times + 1))
+        yield f"{name}: masks of its own in each iteration", times == 1 or ((0 < kept) & (kept < times)).mean() > 0.5
+        yield f"{name}: and in each step", not np.array_equal(*found)
+
+
+NORM = "{y}, m1, v1 = BatchNormalization<training_mode=1>({x}, s, b, mean, var)"
+STATISTICS = {"w": RNG.standard_normal((4, 3)).astype(np.float32), "s": np.ones(3, np.float32), "b": np.zeros(3, np.float32),
+              "mean": np.zeros(3, np.float32), "var": np.ones(3, np.float32)}
+
+
+def statistics(args, folder):
+    """Running statistics move where each iteration can be written by itself; where a run decides, that is refused."""
+    text = f"""m (float[N,4] x) => (float y) {{ h = MatMul(x, w) d = Loop(trips, , h)<body = b (int64 i, bool ci, float[N,3] a) =>
+        (bool co, float[N,3] o) {{ co = Identity(ci) {NORM.format(x='a', y='o')} }}> e = Mul(d, d) y = ReduceSum<keepdims=0>(e) }}"""
+    library, done = compiled(args, saved(folder, text, {**STATISTICS, "trips": np.array(2)}, 21), *SUMS)
+    yield f"of a Loop: {done.stderr.strip() or 'compiled'}", done.returncode == 0
+    x = RNG.standard_normal((8, 4)).astype(np.float32)
+    with Product(library, "model", threads=1) as product:
+        product.call("train_step", {"x": x})
+        found = product.state("var")
+    h, expected = x @ STATISTICS["w"], np.ones(3)
+    for _ in range(2):
+        expected = 0.9 * expected + 0.1 * h.var(0)
+        h = (h - h.mean(0)) / np.sqrt(h.var(0) + 1e-5)
+    yield f"of a Loop: {found} is {expected}", np.allclose(found, expected, rtol=1e-4)
+    text = f"""m (float[N,4] x) => (float y) {{ h = MatMul(x, w) total = ReduceSum<keepdims=0>(h) c = Greater(total, zero)
+        d = If(c)<then_branch = t () => (float[N,3] o) {{ {NORM.format(x='h', y='o')} }},
+                  else_branch = e () => (float[N,3] p) {{ p = Identity(h) }}> y = ReduceSum<keepdims=0>(d) }}"""
+    _, done = compiled(args, saved(folder, text, {**STATISTICS, "zero": np.float32(0)}, 21), *SUMS)
+    yield f"of an If: {done.stderr.strip()}", done.returncode == 3 and "BatchNormalization" in done.stderr and "running statistics" in done.stderr
+
+
+SETTINGS = {    # initializers beside the weights of a convolution, and those of them that are trained
+    "scales of a Resize": ('r = Resize<mode="nearest">(x, , scales)', {"scales": np.float32([1, 1, 2, 2])}, set()),
+    "scales and regions": ('r = Resize<mode="nearest">(x, regions, scales)',
+                           {"scales": np.float32([1, 1, 2, 2]), "regions": np.zeros(0, np.float32)}, set()),
+    "a factor": ("r = Mul(x, factor)", {"factor": np.ones((1, 1, 4, 4), np.float32)}, {"factor"}),
+}
+
+
+def constants(args, folder):
+    """What is read only where no gradient comes of it is no parameter."""
+    for name, (body, extra, trained) in SETTINGS.items():
+        text = f"m (float[N,1,4,4] x) => (float y) {{ {body} c = Conv(r, w) y = ReduceSum<keepdims=0>(c) }}"
+        library, done = compiled(args, saved(folder, text, {"w": np.ones((3, 1, 3, 3), np.float32), **extra}, 21), *SUMS)
+        yield f"{name}: {done.stderr.strip() or 'compiled'}", done.returncode == 0 and "does not move" not in done.stderr
+        with Product(library, "model", threads=1) as product:
+            states = {state for state, (_, kind, _, _) in product.states.items() if kind == 0}
+        yield f"{name}: parameters {sorted(states)}", states == {"w"} | trained
+    model = saved(folder, "m (float[N,4] x) => (float y) { h = Mul(x, w) k = Mul(h, v) y = ReduceSum<keepdims=0>(k) }",
+                  {"w": np.ones(4, np.float32), "v": np.ones(4, np.float32)}, 21)
+    _, done = compiled(args, model, *SUMS, "--freeze=v", "--freeze=encoder.*")
+    yield f"--freeze: {done.stderr.strip()}", done.returncode == 0 and "'encoder.*' matches no" in done.stderr and "'v'" not in done.stderr
+
+
+GROUPS = {"activations": activations, "norms": norms, "gradients of gradients": second_order, "dropout": dropout,
+          "statistics": statistics, "constants": constants}
 
 
 def main():

@@ -24,15 +24,17 @@ const T* at(const char* image, uint64_t offset) {
   return reinterpret_cast<const T*>(image + offset);
 }
 
-// Since ABI version 8 (CUDA 13) the capability is in bits 8 to 15.
+// Since ABI version 8 (CUDA 13) the capability is in bits 8 to 15; drivers before it do not know that one.
+bool is_of_13(const Elf64_Ehdr& header) { return header.e_ident[EI_ABIVERSION] >= 8; }
 int elf_capability(const Elf64_Ehdr& header) {
-  return static_cast<int>((header.e_ident[EI_ABIVERSION] >= 8 ? header.e_flags >> 8 : header.e_flags) & 0xff);
+  return static_cast<int>((is_of_13(header) ? header.e_flags >> 8 : header.e_flags) & 0xff);
 }
 
 int read_cubin(const char* image, Module& module) {
   constexpr int kCuda = 190;
   const Elf64_Ehdr& header = *at<Elf64_Ehdr>(image, 0);
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_machine != kCuda) return kInvalidImage;
+  if (is_of_13(header) && machine().version < 13000) return kInvalidImage;
   const int made_for = elf_capability(header), device = machine().capability;
   if (made_for / 10 != device / 10 || made_for > device) return kNoBinary;
   const auto* sections = at<Elf64_Shdr>(image, header.e_shoff);
