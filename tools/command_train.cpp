@@ -8,11 +8,15 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
+#include <span>
 
 #include "codegen/host/tables.h"
 #include "codegen/output_file.h"
 #include "frontend/trained_model.h"
+#include "ir/dtype.h"
 #include "ir/error.h"
 #include "tools/commands.h"
 #include "tools/dataset.h"
@@ -36,6 +40,7 @@ struct Arguments {
   TrainSettings settings;
   TrainLog::Files files;
   std::string output, reducer;
+  bool check_gradients = true;
 };
 
 // "0.5", "1/255"
@@ -70,8 +75,10 @@ void check_usage(Arguments& arguments, const Ranks& ranks) {
                       arguments.validation_data.data, arguments.validation_data.labels},
                      outputs);
   std::erase(outputs, "");
+  std::vector<std::filesystem::path> places;
   for (size_t i = 0; i < outputs.size(); ++i) {
-    if (std::ranges::find(outputs, outputs[i]) != outputs.begin() + static_cast<std::ptrdiff_t>(i))
+    places.push_back(std::filesystem::weakly_canonical(outputs[i]));
+    if (std::ranges::find(places, places.back()) != places.end() - 1)
       throw Error(Fault::Usage, fmt::format("'{}' would be written twice", printable(outputs[i])));
     if (ranks.is_first()) const codegen::OutputFile writable(outputs[i]);  // found out before the long work
   }
@@ -115,13 +122,17 @@ LabelRange label_range(const Compiled& compiled, const Arguments& arguments, con
   return range;
 }
 
-// What train_step gives first is the loss, and then how many predictions were right; of a model that says itself how it
-// is trained, the loss is the first number that it gives as it trains, but not as it infers.
+// What train_step gives first is the loss, and then how many predictions were right and whether gradients are finite;
+// of a model that says itself how it is trained, the loss is the first number that it gives as it trains, but not as it
+// infers.
 void find_losses(const Compiled& compiled, const std::vector<SlotInfo>& outputs, TrainSettings& settings) {
   const EntryPoint& step = entry_of(compiled.program, "train_step");
   if (!compiled.trains_itself) {
     settings.loss_output = index_of(outputs, step.outputs[0].name);
-    if (step.outputs.size() > 1) settings.correct_output = index_of(outputs, step.outputs[1].name);
+    for (size_t i = 1; i < step.outputs.size(); ++i) {
+      const bool counts = step.outputs[i].dtype == DType::I64;
+      (counts ? settings.correct_output : settings.finite_output) = index_of(outputs, step.outputs[i].name);
+    }
     return;
   }
   const auto is_loss = [&](const TensorInfo& output) {
@@ -219,11 +230,21 @@ void on_interrupt(int) {
   sigaction(SIGTERM, &before_end, nullptr);
 }
 
-void catch_interrupts() {
-  struct sigaction action = {};
+// What is ignored, as nohup has it, stays so: to be asked before anything else catches signals.
+bool is_ignored(int signal) {
+  struct sigaction now = {};
+  sigaction(signal, nullptr, &now);
+  return now.sa_handler == SIG_IGN;
+}
+
+void catch_interrupts(bool keep_interrupt, bool keep_end) {
+  struct sigaction action = {}, ignore = {};
   action.sa_handler = on_interrupt;
-  sigaction(SIGINT, &action, &before_interrupt);
-  sigaction(SIGTERM, &action, &before_end);
+  ignore.sa_handler = SIG_IGN;
+  sigaction(SIGINT, keep_interrupt ? &ignore : &action, &before_interrupt);
+  sigaction(SIGTERM, keep_end ? &ignore : &action, &before_end);
+  if (keep_interrupt) before_interrupt = ignore;
+  if (keep_end) before_end = ignore;
 }
 
 constexpr int kInterrupted = 130;  // as a shell says it
@@ -241,6 +262,42 @@ void write_trained(LoadedModel& model, bool trains_itself, const Arguments& argu
   codegen::OutputFile file(arguments.output);
   file.write(frontend::model_with_values(arguments.compile.model, values));
   file.keep();
+}
+
+uint64_t fingerprint_of(const Dataset& data) {
+  uint64_t all = 0;
+  for (const HostTensor& column : data.columns) {
+    all = fingerprint(column.bytes, all);
+    for (const std::string& text : column.strings) all = fingerprint(std::as_bytes(std::span(text)), all);
+  }
+  return all;
+}
+
+std::string content_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// All that makes another run of it, as text.
+void identify(const Arguments& arguments, const Dataset& data, TrainSettings& settings) {
+  const train::TrainOptions& options = *arguments.compile.train;
+  const std::string model = content_of(arguments.compile.model);
+  const train::LossOptions& loss = options.loss_options;
+  const train::Schedule& schedule = options.updates.schedule;
+  settings.identity = {
+      {"--loss", fmt::format("{},ignore_index={},label_smoothing={},delta={}", options.loss, loss.ignore_index,
+                             loss.label_smoothing, loss.delta)},
+      {"--class-weights", fmt::format("{}", fmt::join(loss.weights, ","))},
+      {"--prediction", options.output},
+      {"--optimizer", train::Optimizer(options.optimizer).text()},
+      {"--schedule", fmt::format("{},warmup={},total={},every={},gamma={},end={}", schedule.kind, schedule.warmup,
+                                 schedule.total, schedule.every, schedule.gamma, schedule.end)},
+      {"--accumulate", fmt::format("{}", options.updates.accumulate)},
+      {"--clip-norm", fmt::format("{}", options.updates.clip_norm)},
+      {"--precision", std::string(name_of(options.precision))},
+      {"--freeze", fmt::format("{}", fmt::join(options.freeze, ","))},
+      {"model", fmt::format("{:016x}", fingerprint(std::as_bytes(std::span(model))))},
+      {"data", fmt::format("{:016x}", fingerprint_of(data))}};
 }
 
 // All that is there before the first step.
@@ -271,13 +328,35 @@ void prepare(Prepared& made, Arguments& arguments, const Ranks& ranks) {
 
   TrainSettings& settings = arguments.settings;
   find_losses(made.compiled, outputs, settings);
+  settings.ignored = range.ignored;
+  identify(arguments, made.data.train_set, settings);
   settings.rate_factor = [updates = arguments.compile.train->updates](int64_t done) {
     return train::schedule_factor(updates.schedule, done / updates.accumulate);
   };
   settings.interrupted = &interrupted;
 }
 
+// What was logged is written whatever ends the run.
+TrainEnd run_logged(TrainingRun& training, TrainLog& log) {
+  try {
+    return training.run();
+  } catch (...) {
+    try {
+      log.write();
+    } catch (const Error& error) { log.note(fmt::format("warning: {}", error.what())); }
+    throw;
+  }
+}
+
+void tell_of_rest(TrainingRun& training, int64_t accumulate, TrainLog& log) {
+  const int64_t rest = accumulate > 1 ? training.steps_done() % accumulate : 0;
+  if (rest > 0)
+    log.note(
+        fmt::format("note: the last {} steps moved nothing: --accumulate {} does not come out even", rest, accumulate));
+}
+
 int train(Arguments& arguments, Ranks& ranks) {
+  const bool keep_interrupt = is_ignored(SIGINT), keep_end = is_ignored(SIGTERM);
   if (!ranks.is_first()) arguments.compile.quiet = true;
   Prepared made;
   ranks.together([&] { prepare(made, arguments, ranks); });
@@ -286,6 +365,7 @@ int train(Arguments& arguments, Ranks& ranks) {
   ranks.together([&] {
     made.model =
         std::make_unique<LoadedModel>(made.library, made.symbol, arguments.compile.threads, RunLimits{}, instance);
+    std::filesystem::remove_all(made.folder.path());  // it is open; so no signal leaves it
     if (const int initialize = made.model->entry("initialize"); initialize >= 0) made.model->run(initialize);
   });
   const TrainSettings& settings = arguments.settings;
@@ -293,14 +373,16 @@ int train(Arguments& arguments, Ranks& ranks) {
   const int64_t steps = settings.epochs * TrainingRun::steps_per_epoch(settings, std::ssize(data.train.rows));
   TrainLog log(arguments.files, steps, settings.epochs, !ranks.is_first());
   if (!why_on_host.empty() && !arguments.compile.quiet) log.note(why_on_host);
-  catch_interrupts();
+  catch_interrupts(keep_interrupt, keep_end);
   TrainingRun training(*made.model, ranks, data.train, data.validation, settings, log);
-  const TrainEnd end = training.run();
-  log.write();
+  const TrainEnd end = run_logged(training, log);
   if (ranks.is_first()) write_trained(*made.model, made.compiled.trains_itself, arguments);
+  log.write();
+  tell_of_rest(training, arguments.compile.train->updates.accumulate, log);
   if (training.skipped() > 0) log.note(fmt::format("note: steps taken back: {}", training.skipped()));
   if (end == TrainEnd::EarlyStop)
     log.note(fmt::format("note: stopped: {} epochs without a better validation loss", settings.early_stop));
+  if (training.failed_to_write()) return static_cast<int>(Fault::File);
   if (end != TrainEnd::Interrupted) return 0;
   log.note(fmt::format("interrupted: '{}' is written{}", printable(arguments.output),
                        settings.checkpoint.empty() ? "" : ", and the checkpoint"));
@@ -368,12 +450,17 @@ void add_run_options(CLI::App& command, Arguments& arguments) {
                   "with --data-parallel: the library that sums over the ranks; lapidary_mpi.so beside lapidary, for "
                   "mpirun, when not given")
       ->group(group);
+  command
+      .add_flag("--check-gradients,!--no-check-gradients", arguments.check_gradients,
+                "look for what is no number in each step's gradients, which is the default")
+      ->group(group);
   command.add_option("--early-stop", settings.early_stop, "end after so many epochs without a better validation loss")
       ->check(CLI::Range(1, 1000000000))
       ->group(group);
   command
-      .add_option("--on-nan", arguments.on_nan,
-                  "when the loss is no number: stop, or skip: take the step back (10 times running at most)")
+      .add_option(
+          "--on-nan", arguments.on_nan,
+          "when the loss or a gradient is no number: stop, or skip: take the step back (10 times running at most)")
       ->check(CLI::IsMember({"stop", "skip"}))
       ->capture_default_str()
       ->group(group);
@@ -419,6 +506,7 @@ void add_train_command(CLI::App& app, std::function<int()>& action) {
   command->callback([arguments, &action] {
     action = [arguments] {
       arguments->compile.train = parse_train(arguments->train);
+      arguments->compile.train->updates.reports_finite = arguments->check_gradients;
       arguments->validation_data.label_column = arguments->data.label_column;
       return run(*arguments);
     };

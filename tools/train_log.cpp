@@ -17,11 +17,12 @@
 namespace lapidary::tools {
 
 void Tally::add(const Tally& other) {
-  loss += other.loss, samples += other.samples, correct += other.correct, places += other.places;
+  loss += other.loss, counted += other.counted, samples += other.samples;
+  correct += other.correct, places += other.places;
 }
 
 std::optional<double> Tally::mean_loss() const {
-  return samples > 0 ? std::optional(loss / static_cast<double>(samples)) : std::nullopt;
+  return counted > 0 ? std::optional(loss / static_cast<double>(counted)) : std::nullopt;
 }
 
 std::optional<double> Tally::accuracy() const {

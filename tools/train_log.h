@@ -12,9 +12,9 @@ namespace lapidary::tools {
 
 // Sums over the batches of an epoch, or of the validation's data.
 struct Tally {
-  double loss = 0;  // of each batch, times its samples
-  int64_t samples = 0;
-  int64_t correct = 0, places = 0;  // of classifiers; places: labels
+  double loss = 0;  // of each batch, times what counts in it
+  int64_t counted = 0, samples = 0;
+  int64_t correct = 0, places = 0;  // of classifiers; places: labels that count
 
   void add(const Tally& other);
   std::optional<double> mean_loss() const;

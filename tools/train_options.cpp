@@ -66,6 +66,14 @@ void parse_loss(const std::string& text, train::TrainOptions& options) {
   }
 }
 
+void check_weights(const std::vector<double>& weights) {
+  for (double weight : weights)
+    if (!(weight >= 0) || std::isinf(weight))
+      throw Error(Fault::Usage, fmt::format("--class-weights: {} is no weight", weight));
+  if (!weights.empty() && std::ranges::all_of(weights, [](double weight) { return weight == 0; }))
+    throw Error(Fault::Usage, "--class-weights: all are 0");
+}
+
 train::Schedule parse_schedule(const std::string& text) {
   const auto [kind, numbers] = parse_named("--schedule", text);
   if (std::ranges::find(train::schedule_names(), kind) == train::schedule_names().end())
@@ -144,6 +152,7 @@ train::TrainOptions parse_train(const TrainArguments& arguments) {
   train::TrainOptions options;
   parse_loss(arguments.loss.empty() ? kLoss : arguments.loss, options);
   options.loss_options.weights = arguments.class_weights;
+  check_weights(arguments.class_weights);
   options.output = arguments.prediction;
   auto [name, numbers] = parse_named("--optimizer", arguments.optimizer.empty() ? kOptimizer : arguments.optimizer);
   options.optimizer = {name, numbers};

@@ -11,6 +11,7 @@
 
 #include "ir/dtype.h"
 #include "ir/error.h"
+#include "ir/scalar.h"
 
 namespace lapidary::tools {
 
@@ -21,6 +22,13 @@ uint64_t mixed(uint64_t x) {
   x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
   x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
   return x ^ (x >> 31);
+}
+
+// "3, 17, 4, …"
+std::string listed(std::span<const int64_t> rows) {
+  constexpr size_t kMost = 8;
+  return fmt::format("{}{}", fmt::join(rows.first(std::min(rows.size(), kMost)), ", "),
+                     rows.size() > kMost ? ", …" : "");
 }
 
 constexpr int64_t kMostSkipped = 10;  // one after the other
@@ -45,6 +53,16 @@ int64_t integer_of(const HostTensor& tensor) {
 
 }  // namespace
 
+uint64_t fingerprint(std::span<const std::byte> bytes, uint64_t before) {
+  uint64_t all = mixed(before + bytes.size());
+  for (size_t at = 0; at < bytes.size(); at += sizeof(uint64_t)) {
+    uint64_t word = 0;
+    std::memcpy(&word, bytes.data() + at, std::min(sizeof word, bytes.size() - at));
+    all = mixed(all ^ word);
+  }
+  return all;
+}
+
 // Fisher and Yates's, with the number of each exchange hashed.
 std::vector<int64_t> permutation(uint64_t seed, uint64_t epoch, int64_t count) {
   std::vector<int64_t> order(static_cast<size_t>(count));
@@ -66,6 +84,7 @@ int64_t TrainingRun::steps_each() const { return steps_per_epoch(settings_, std:
 TrainEnd TrainingRun::run() {
   if (settings_.resume) ranks_.together([&] { resume(); });
   ranks_.must_agree(note(), "data, options or checkpoint");
+  finite_ = finite_states();
   const int64_t each = steps_each(), all = settings_.epochs * each;
   while (progress_.position < all) {
     if (settings_.early_stop > 0 && progress_.stale >= settings_.early_stop) {
@@ -88,7 +107,7 @@ TrainEnd TrainingRun::run() {
 // --- steps
 
 // Of these rows each rank takes its share; the results are those of all.
-Tally TrainingRun::call(int entry, const Samples& samples, std::span<const int64_t> rows) {
+Tally TrainingRun::call(const char* entry, int64_t step, const Samples& samples, std::span<const int64_t> rows) {
   const Ranks::Share share = ranks_.share_of(std::ssize(rows));
   const auto own = rows.subspan(static_cast<size_t>(share.begin), static_cast<size_t>(share.size));
   batch_.resize(model_.inputs().size());
@@ -96,14 +115,55 @@ Tally TrainingRun::call(int entry, const Samples& samples, std::span<const int64
     batch_[column] = samples.data->batch(column, own);
     model_.bind_input(static_cast<int>(column), batch_[column]);
   }
-  model_.run(entry);
-  const auto count = static_cast<double>(rows.size());
-  Tally tally{number_of(model_.output(settings_.loss_output)) * count, std::ssize(rows)};
+  try {
+    model_.run(model_.entry(entry));
+  } catch (const Error& error) {
+    throw Error(error.fault, fmt::format("{} {}, samples {} of the data: {}", entry, step, listed(own), error.what()));
+  }
+  Tally tally{.samples = std::ssize(rows)};
+  tally.counted = tally.samples;
   if (settings_.correct_output >= 0) {
     tally.correct = integer_of(model_.output(settings_.correct_output));
-    tally.places = samples.data->columns.back().elements() / samples.data->samples * tally.samples;
+    tally.counted = tally.places = labels_that_count(samples, rows);
   }
+  tally.loss = number_of(model_.output(settings_.loss_output)) * static_cast<double>(tally.counted);
   return tally;
+}
+
+int64_t TrainingRun::labels_that_count(const Samples& samples, std::span<const int64_t> rows) const {
+  const HostTensor& labels = samples.data->columns.back();
+  const int64_t each = labels.elements() / samples.data->samples;
+  int64_t count = 0;
+  for (const int64_t row : rows)
+    for (int64_t i = row * each; i < (row + 1) * each; ++i) {
+      int64_t label;
+      std::memcpy(&label, labels.bytes.data() + static_cast<size_t>(i) * sizeof label, sizeof label);
+      count += label != settings_.ignored;
+    }
+  return count;
+}
+
+// Steps are the first count among the states, the learning rate the last number.
+TrainingRun::Progression TrainingRun::progression() {
+  Progression found{-1, 0};
+  for (size_t i = 0; i < model_.states().size(); ++i) {
+    if (model_.states()[i].kind != LPD_PROGRESS) continue;
+    const HostTensor state = model_.state(static_cast<int>(i));
+    if (static_cast<DType>(state.dtype) != DType::I64)
+      found.rate = number_of(state);
+    else if (found.steps < 0)
+      found.steps = integer_of(state);
+  }
+  return found;
+}
+
+int64_t TrainingRun::steps_done() { return progression().steps; }
+
+// "": the step may be kept.
+std::string TrainingRun::fault_of_step(double loss) {
+  if (!std::isfinite(loss)) return fmt::format("the loss is {}", loss);
+  if (settings_.finite_output < 0 || model_.output(settings_.finite_output).bytes[0] != std::byte{0}) return "";
+  return "a gradient is not finite";
 }
 
 void TrainingRun::one_step() {
@@ -118,35 +178,25 @@ void TrainingRun::one_step() {
   std::vector<int64_t> rows;
   for (int64_t i = first; i < first + count; ++i)
     rows.push_back(train_.rows[static_cast<size_t>(settings_.shuffle ? order_[static_cast<size_t>(i)] : i)]);
-  double rate = 0;
-  int64_t done = -1;
-  // Steps are the first count among the states, the learning rate the last number.
-  for (size_t i = 0; i < model_.states().size(); ++i) {
-    if (model_.states()[i].kind != LPD_PROGRESS) continue;
-    const HostTensor state = model_.state(static_cast<int>(i));
-    if (static_cast<DType>(state.dtype) == DType::I64)
-      done = done < 0 ? integer_of(state) : done;
-    else
-      rate = number_of(state);
-  }
+  const Progression before = progression();
   if (settings_.skip_nan) keep_states();
-  const Tally tally = call(model_.entry("train_step"), train_, rows);
   const int64_t step = progress_.position + 1;
-  const double loss = *tally.mean_loss();
-  log_.step({step, epoch + 1, loss, rate * settings_.rate_factor(done), tally.accuracy()}, tally.samples);
-  if (std::isfinite(loss)) {
+  const Tally tally = call("train_step", step, train_, rows);
+  const double loss = tally.mean_loss().value_or(0);  // of labels that are all ignored
+  log_.step({step, epoch + 1, loss, before.rate * settings_.rate_factor(before.steps), tally.accuracy()},
+            tally.samples);
+  const std::string fault = fault_of_step(loss);
+  if (fault.empty()) {
     skipped_running_ = 0;
     progress_.epoch.add(tally);
     return;
   }
-  if (!settings_.skip_nan || skipped_running_ >= kMostSkipped) {
-    log_.write();
-    ranks_.fail_together(Error(Fault::Input, fmt::format("step {}: the loss is {}{}", step, loss,
-                                                         settings_.skip_nan ? ", as in the steps before" : "")));
-  }
+  if (!settings_.skip_nan || skipped_running_ >= kMostSkipped)
+    ranks_.fail_together(Error(
+        Fault::Input, fmt::format("step {}: {}{}", step, fault, settings_.skip_nan ? ", as in the steps before" : "")));
   restore_states();
   ++skipped_, ++skipped_running_;
-  log_.note(fmt::format("warning: step {}: the loss is {}; the step is taken back", step, loss));
+  log_.note(fmt::format("warning: step {}: {}; the step is taken back", step, fault));
 }
 
 void TrainingRun::keep_states() {
@@ -165,7 +215,7 @@ Tally TrainingRun::validate() {
   const int64_t samples = std::ssize(validation_.rows);
   for (int64_t step = 0; step < steps_per_epoch(settings_, samples); ++step) {
     const int64_t first = step * settings_.batch, count = std::min(settings_.batch, samples - first);
-    sum.add(call(model_.entry("eval_step"), validation_,
+    sum.add(call("eval_step", step + 1, validation_,
                  std::span(validation_.rows).subspan(static_cast<size_t>(first), static_cast<size_t>(count))));
   }
   return sum;
@@ -186,12 +236,15 @@ void TrainingRun::finish_epoch() {
   share_statistics();
   const Tally validation = validate();
   if (const auto loss = validation.mean_loss()) {
+    if (!std::isfinite(*loss))
+      ranks_.fail_together(Error(
+          Fault::Input, fmt::format("epoch {}: the validation loss is {}", progress_.position / steps_each(), *loss)));
     progress_.stale = *loss < progress_.best ? 0 : progress_.stale + 1;
     progress_.best = std::min(progress_.best, *loss);
   }
   log_.epoch({progress_.position / steps_each(), progress_.position, progress_.epoch.mean_loss(),
               progress_.epoch.accuracy(), validation.mean_loss(), validation.accuracy()});
-  log_.write();
+  attempt([&] { log_.write(); });
   progress_.epoch = {};
 }
 
@@ -199,19 +252,63 @@ void TrainingRun::finish_epoch() {
 
 std::string TrainingRun::note() const {
   const Tally& epoch = progress_.epoch;
-  nlohmann::ordered_json json = {
-      {"seed", settings_.seed},         {"batch", settings_.batch},
-      {"shuffle", settings_.shuffle},   {"samples", train_.rows.size()},
-      {"position", progress_.position}, {"epoch", {epoch.loss, epoch.samples, epoch.correct, epoch.places}},
-      {"stale", progress_.stale}};
+  nlohmann::ordered_json json = {{"seed", settings_.seed},
+                                 {"batch", settings_.batch},
+                                 {"shuffle", settings_.shuffle},
+                                 {"samples", train_.rows.size()},
+                                 {"position", progress_.position},
+                                 {"epoch", {epoch.loss, epoch.counted, epoch.samples, epoch.correct, epoch.places}},
+                                 {"stale", progress_.stale}};
+  for (const auto& [what, value] : settings_.identity) json[what] = value;
   if (std::isfinite(progress_.best)) json["best"] = progress_.best;
   return json.dump();
 }
 
+// Which states are numbers? Some models have an infinity among their parameters, as a mask.
+std::vector<bool> TrainingRun::finite_states() {
+  std::vector<bool> finite;
+  for (size_t i = 0; i < model_.states().size(); ++i) {
+    const HostTensor state = model_.state(static_cast<int>(i));
+    const auto dtype = static_cast<DType>(state.dtype);
+    bool all = true;
+    for (int64_t k = 0; is_float(dtype) && all && k < state.elements(); ++k)
+      all = std::isfinite(load_scalar(dtype, state.bytes.data(), k).number);
+    finite.push_back(all);
+  }
+  return finite;
+}
+
+// Before anything is written.
+void TrainingRun::check_states() {
+  const std::vector<bool> now = finite_states();
+  std::string lost;
+  for (size_t i = 0; i < now.size() && lost.empty(); ++i)
+    if (finite_[i] && !now[i]) lost = model_.states()[i].name;
+  if (!ranks_.any(!lost.empty())) return;
+  ranks_.fail_together(
+      Error(Fault::Input, fmt::format("step {}: '{}' is not finite any more", progress_.position, printable(lost))));
+}
+
+// A full disk costs what could not be written, not the training.
+void TrainingRun::attempt(const std::function<void()>& write) {
+  try {
+    write();
+  } catch (const Error& error) {
+    if (error.fault != Fault::File) throw;
+    unwritten_ = true;
+    log_.note(fmt::format("warning: step {}: {}", progress_.position, error.what()));
+  }
+}
+
+// Behind the logs, which --resume wants up to there.
 void TrainingRun::save_checkpoint() {
+  check_states();
   if (settings_.checkpoint.empty() || saved_ == progress_.position || !ranks_.is_first()) return;
-  model_.save(settings_.checkpoint, note());
-  saved_ = progress_.position;
+  attempt([&] { log_.write(); });
+  attempt([&] {
+    model_.save(settings_.checkpoint, note());
+    saved_ = progress_.position;
+  });
 }
 
 void TrainingRun::read_note(const std::string& text) {
@@ -228,9 +325,10 @@ void TrainingRun::read_note(const std::string& text) {
     same("batch", "--batch", settings_.batch);
     same("shuffle", "--shuffle", settings_.shuffle);
     same("samples", "samples:", train_.rows.size());
+    for (const auto& [what, value] : settings_.identity) same(what.c_str(), what.c_str(), value);
     const auto& epoch = json.at("epoch");
     progress_.position = json.at("position");
-    progress_.epoch = {epoch.at(0), epoch.at(1), epoch.at(2), epoch.at(3)};
+    progress_.epoch = {epoch.at(0), epoch.at(1), epoch.at(2), epoch.at(3), epoch.at(4)};
     progress_.stale = json.at("stale");
     progress_.best = json.value("best", std::numeric_limits<double>::infinity());
   } catch (const nlohmann::json::exception&) {

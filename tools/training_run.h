@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,9 @@ namespace lapidary::tools {
 
 // An order of 0 … count - 1 that depends on seed and epoch alone.
 std::vector<int64_t> permutation(uint64_t seed, uint64_t epoch, int64_t count);
+
+// Of all bytes, one after the other.
+uint64_t fingerprint(std::span<const std::byte>, uint64_t before = 0);
 
 struct Samples {
   const Dataset* data = nullptr;
@@ -34,7 +38,10 @@ struct TrainSettings {
   std::string checkpoint;        // "": none
   int64_t checkpoint_every = 0;  // steps; 0: each epoch's end
   bool resume = false;
-  int loss_output = 0, correct_output = -1;         // of the library; -1: there is none
+  int loss_output = 0, correct_output = -1, finite_output = -1;  // of the library; -1: there is none
+  int64_t ignored = -100;                                        // of labels, where there are classes
+  // What decides a run beside seed, batch and order, by name: --resume goes on with the same alone.
+  std::vector<std::pair<std::string, std::string>> identity;
   std::function<double(int64_t step)> rate_factor;  // what the learning rate is multiplied by
   const volatile int* interrupted = nullptr;        // becomes nonzero when training should end after its step
 };
@@ -53,9 +60,11 @@ class TrainingRun {
         log_(log) {}
 
   static int64_t steps_per_epoch(const TrainSettings&, int64_t samples);
-  // Throws Error where the loss is no number, and what the product's calls throw.
+  // Throws Error where loss, gradients or states are no numbers, and what the product's calls throw.
   TrainEnd run();
   int64_t skipped() const { return skipped_; }
+  int64_t steps_done();                                // of the model, those taken back not among them
+  bool failed_to_write() const { return unwritten_; }  // a checkpoint or a log
 
  private:
   // What a checkpoint holds beside the states, as its note.
@@ -73,7 +82,17 @@ class TrainingRun {
   void read_note(const std::string& text);
   void one_step();
   void finish_epoch();
-  Tally call(int entry, const Samples&, std::span<const int64_t> rows);
+  struct Progression {
+    int64_t steps;
+    double rate;
+  };
+  Progression progression();
+  Tally call(const char* entry, int64_t step, const Samples&, std::span<const int64_t> rows);
+  int64_t labels_that_count(const Samples&, std::span<const int64_t> rows) const;
+  std::string fault_of_step(double loss);
+  std::vector<bool> finite_states();
+  void check_states();
+  void attempt(const std::function<void()>& write);
   Tally validate();
   int64_t steps_each() const;
   void keep_states();
@@ -87,6 +106,8 @@ class TrainingRun {
   Progress progress_;
   std::vector<HostTensor> batch_;
   std::vector<HostTensor> kept_;  // states before a step, with skip_nan
+  std::vector<bool> finite_;      // of each state, when training began
+  bool unwritten_ = false;
   std::vector<int64_t> order_;
   int64_t order_epoch_ = -1, saved_ = -1, skipped_ = 0, skipped_running_ = 0;
 };

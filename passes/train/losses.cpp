@@ -10,6 +10,9 @@ namespace lapidary::train {
 
 namespace {
 
+// Of a batch: where no label counts, the loss is 0.
+constexpr double kLeastWeight = 1e-30;
+
 bool is_classifier(const std::string& loss) { return loss == "softmax_cross_entropy" || loss == "nll"; }
 
 Value* sum(GraphBuilder& b, Value* x) { return b.reduce(OpKind::ReduceSum, x, all_axes(x)); }
@@ -74,6 +77,7 @@ Loss classifier(GraphBuilder& b, const LossOptions& options, Value* log_probabil
   Value* picked = b.reduce(OpKind::ReduceSum, b.select(at_label, log_probability, none), {1});
   Value* all_weight = sum(b, weight);
   if (over_ranks) all_weight = over_ranks(all_weight);
+  all_weight = b.scalar_op(ScalarOp::Max, {all_weight, b.like(all_weight, kLeastWeight)});
   Value* loss = b.div(b.neg(sum(b, b.mul(picked, weight))), all_weight);
   if (options.label_smoothing != 0) {
     Value* all = of_classes ? b.mul(log_probability, of_classes) : log_probability;

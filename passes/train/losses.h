@@ -21,7 +21,7 @@ struct LossOptions {
 using SumOverRanks = std::function<Value*(Value*)>;
 
 struct Loss {
-  Value* value;              // rank 0: the mean over what counts; with ranks, this one's part of it
+  Value* value;  // rank 0: the mean over what counts, 0 where that is nothing; with ranks, this one's part of it
   Value* correct = nullptr;  // i64, rank 0: of classifiers, how many are right; null for others
 };
 

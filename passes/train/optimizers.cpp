@@ -185,8 +185,16 @@ Optimizer::Optimizer(const OptimizerOptions& options) {
       throw Error(Fault::Usage, fmt::format("optimizer {}: {} = {}", options.name, name, number));
     known->second = number;
   }
+  if (options.name == "sgd" && number("nesterov") != 0 && number("momentum") == 0)
+    throw Error(Fault::Usage, "optimizer sgd: nesterov needs a momentum");
   for (const std::string& slot : kind_->slots)
     if (slot != "momentum" || number("momentum") != 0) slots_.push_back(slot);
+}
+
+std::string Optimizer::text() const {
+  std::string text = kind_->name;
+  for (const auto& [name, number] : numbers_) text += fmt::format(",{}={}", name, number);
+  return text;
 }
 
 double Optimizer::number(std::string_view name) const {

@@ -24,6 +24,7 @@ class Optimizer {
 
   const std::vector<std::string>& slots() const { return slots_; }
   double number(std::string_view name) const;
+  std::string text() const;  // with all its numbers: "sgd,lr=0.1,…"
 
   // For all parameters of one step, once: what the step's number (i64 [], from 1) and learning rate (f32 []) give.
   struct Step {                  // f32 []

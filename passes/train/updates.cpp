@@ -11,7 +11,8 @@ namespace {
 
 // Of Micikevicius et al., "Mixed Precision Training", 2018, as PyTorch's GradScaler has them.
 constexpr double kFirstScale = 65536, kGrowth = 2, kBackoff = 0.5;
-constexpr double kMostScale = 0x1p127;  // the greatest power of two that f32 holds
+constexpr double kMostScale = 0x1p127;   // the greatest power of two that f32 holds
+constexpr double kLeastScale = 0x1p-24;  // the least number of f16
 constexpr int64_t kGrowsAfter = 2000;
 
 Value* both(GraphBuilder& b, Value* x, Value* y) { return !x ? y : !y ? x : b.scalar_op(ScalarOp::And, {x, y}); }
@@ -37,7 +38,10 @@ Value* Updates::scaled(Value* loss) { return scale_ ? b_.mul(loss, b_.convert(sc
 void Updates::write(std::vector<Parameter> parameters) {
   const size_t rate_state = entry_.add_number("learning_rate", Scalar::of_float(DType::F32, optimizer_.number("lr")));
   Value *base = entry_.read_state(rate_state), *updates = done_;
-  if (scale_) unscale(parameters);
+  if (scale_)
+    unscale(parameters);
+  else if (options_.reports_finite && options_.clip_norm <= 0)
+    finite_ = all_finite(parameters);
   if (options_.accumulate > 1) {
     Value* every = b_.like(done_, static_cast<double>(options_.accumulate));
     updates = b_.div(done_, every);
@@ -45,8 +49,9 @@ void Updates::write(std::vector<Parameter> parameters) {
     is_last_ = b_.scalar_op(ScalarOp::Equal, {place, b_.sub(every, b_.like(every, 1))});
     gather(parameters);
   }
-  moves_ = both(b_, is_last_, whole());
+  moves_ = scale_ ? both(b_, is_last_, whole()) : is_last_;
   if (options_.clip_norm > 0) clip(parameters);
+  if (options_.reports_finite) report_finite();
   Value* rate = b_.mul(base, schedule_factor(b_, options_.schedule, updates));
   Value* before = scale_ ? entry_.read_state(moved_state_) : updates;
   Value* number = b_.add(before, b_.like(before, 1));
@@ -75,6 +80,19 @@ void Updates::unscale(std::vector<Parameter>& parameters) {
     parameter.gradient = b_.mul(b_.convert(parameter.gradient, DType::F32), inverse);
 }
 
+// With loss scaling nothing moves by what overflows; but where the scale is below all of f16, it is not to blame.
+void Updates::report_finite() {
+  const auto is_finite = [&](Value* x) {
+    return b_.scalar_op(ScalarOp::Equal, {b_.mul(x, b_.like(x, 0)), b_.like(x, 0)});
+  };
+  Value* finite = finite_ ? finite_ : is_finite(squares_);
+  if (scale_) {
+    Value* scaled = b_.scalar_op(ScalarOp::Less, {b_.like(scale_, kLeastScale), scale_});
+    finite = b_.scalar_op(ScalarOp::Or, {finite, scaled});
+  }
+  entry_.add_result(finite, free_name("finite", entry_.module.function("run")->result_names));
+}
+
 void Updates::write_scale() {
   Value* since = b_.add(entry_.read_state(since_state_), b_.scalar(Scalar::of_integer(DType::I64, 1)));
   Value* grows = b_.scalar_op(ScalarOp::Equal, {since, b_.like(since, static_cast<double>(kGrowsAfter))});
@@ -88,10 +106,9 @@ void Updates::write_scale() {
 
 // --- accumulation, clipping ----------------------------------------------------------------------------------------
 
-// Is all that the parameters move by finite? One overflow on the way spoils the mean of all those steps. Null: nobody
-// asks.
+// Is all that the parameters move by finite? One overflow on the way spoils the mean of all those steps.
 Value* Updates::whole() {
-  if (!finite_ || !is_last_) return finite_;
+  if (!is_last_) return finite_;
   const size_t state = entry_.add_number("overflows", Scalar::of_integer(DType::I64, 0));
   Value* before = entry_.read_state(state);
   Value* overflows = b_.add(before, b_.convert(b_.scalar_op(ScalarOp::Not, {finite_}), DType::I64));
@@ -107,7 +124,7 @@ void Updates::gather(std::vector<Parameter>& parameters) {
     Value* old = entry_.read_state(sum);
     Value* g = b_.convert(parameter.gradient, old->type.dtype);
     parameter.gradient = b_.add(old, b_.mul(g, b_.like(g, 1 / static_cast<double>(options_.accumulate))));
-    Value* kept = finite_ ? b_.select(finite_, parameter.gradient, old) : parameter.gradient;
+    Value* kept = scale_ ? b_.select(finite_, parameter.gradient, old) : parameter.gradient;
     entry_.write_state(sum, b_.select(is_last_, b_.like(old, 0), kept));
   }
 }
@@ -120,6 +137,7 @@ void Updates::clip(std::vector<Parameter>& parameters) {
     Value* square = b_.reduce(OpKind::ReduceSum, b_.mul(g, g), all_axes(g));
     squares = squares ? b_.add(squares, square) : square;
   }
+  squares_ = squares;
   Value* norm = b_.scalar_op(ScalarOp::Sqrt, {squares});
   Value* factor = b_.div(b_.like(norm, options_.clip_norm), b_.add(norm, b_.like(norm, 1e-6)));
   factor = b_.scalar_op(ScalarOp::Min, {factor, b_.like(factor, 1)});

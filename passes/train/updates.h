@@ -9,9 +9,10 @@ namespace lapidary::train {
 
 struct UpdateOptions {
   Schedule schedule;
-  double clip_norm = 0;      // of all gradients together, at most; 0: any
-  int64_t accumulate = 1;    // steps whose gradients are averaged before the parameters move
-  bool scales_loss = false;  // by a power of two that shrinks when a gradient overflows, and then nothing moves
+  double clip_norm = 0;         // of all gradients together, at most; 0: any
+  int64_t accumulate = 1;       // steps whose gradients are averaged before the parameters move
+  bool reports_finite = false;  // a result `finite`, bool []: the parameters may be kept
+  bool scales_loss = false;     // by a power of two that shrinks when a gradient overflows, and then nothing moves
 };
 
 struct Parameter {
@@ -33,6 +34,7 @@ class Updates {
   void unscale(std::vector<Parameter>&);
   void write_scale();
   Value* whole();
+  void report_finite();
   void gather(std::vector<Parameter>&);
   void clip(std::vector<Parameter>&);
   void move(const Parameter&, const Optimizer::Step&);
@@ -46,6 +48,7 @@ class Updates {
   // With loss scaling; the last counts the steps in which parameters moved.
   size_t scale_state_ = 0, since_state_ = 0, moved_state_ = 0;
   Value *done_, *scale_ = nullptr;
+  Value* squares_ = nullptr;  // f32 []: of the gradients' norm, with clipping
   // bool []
   Value* finite_ = nullptr;   // nothing overflowed in this step; null: nobody asks
   Value* is_last_ = nullptr;  // of those whose gradients are averaged; null: each is

@@ -54,8 +54,8 @@ class Checks:
 
     def groups(self):
         return [("results", self.results), ("PyTorch", self.same_as_pytorch), ("batches", self.batches), ("order", self.order), ("validation", self.validation),
-                ("logs", self.logs), ("no number", self.no_number), ("usage", self.usage), ("trained model", self.trained_model),
-                ("resume", self.resume), ("interrupt", self.interrupt), ("full disk", self.full_disk), ("killed", self.killed)]
+                ("logs", self.logs), ("no number", self.no_number), ("gradients", self.gradients), ("what counts", self.what_counts), ("step told", self.step_told), ("usage", self.usage), ("trained model", self.trained_model),
+                ("resume", self.resume), ("interrupt", self.interrupt), ("ignored", self.ignored_interrupt), ("full disk", self.full_disk), ("killed", self.killed)]
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -188,6 +188,53 @@ class Checks:
         done = self.train(*options, "--on-nan", "skip", "--epochs", 20, data=self.save("all.npz", x, target * 0 + np.float32(1e30)))
         yield f"nothing but such steps: {done.stderr.splitlines()[-1]}", done.returncode == 1 and "as in the steps before" in done.stderr
 
+    def gradients(self):
+        """sqrt(|w·0|): a loss that is a number, with a gradient that is none."""
+        nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Sub", ["h", "h"], ["zero"]),
+                 helper.make_node("Sqrt", ["zero"], ["root"]), helper.make_node("Add", ["h", "root"], ["logits"])]
+        graph = helper.make_graph(nodes, "root", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", small.FEATURES])],
+                                  [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", small.CLASSES])],
+                                  [numpy_helper.from_array(np.ones((small.FEATURES, small.CLASSES), np.float32), "w")])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), self.path("root.onnx"))
+        for options in ((), ("--clip-norm", 1)):
+            done = self.train("--batch", 100, *options, model=self.path("root.onnx"))
+            yield f"{options}: {done.stderr.strip()}", (
+                done.returncode == 1 and done.stderr.startswith("step 1: a gradient is not finite") and self.weights() is None)
+        done = self.train("--batch", 100, "--on-nan", "skip", model=self.path("root.onnx"))
+        yield f"skipped: {done.stderr.strip()}", done.returncode == 0 and np.all(small.initializers(self.path("trained.onnx"))["w"] == 1)
+        done = self.train("--batch", 100, "--no-check-gradients", model=self.path("root.onnx"))
+        yield f"unseen, it is not written: {done.stderr.strip()}", (
+            done.returncode == 1 and "'w' is not finite any more" in done.stderr and self.weights() is None)
+        x, labels = small.data(20)
+        target = np.full((20, small.CLASSES), 1e30, np.float32)
+        done = self.train("--loss", "mse", "--validation-data", self.save("far.npz", x, target), data=self.save("near.npz", x, target * 0), *("--batch", 10))
+        yield f"a validation loss: {done.stderr.strip()}", done.returncode == 1 and "epoch 1: the validation loss is inf" in done.stderr
+
+    def what_counts(self):
+        x, labels = small.data(100)
+        for ignored in (50, 100):
+            data = self.save("ignored.npz", x, np.where(np.arange(100) < ignored, -100, labels))
+            done = self.train("--batch", 10, "--epochs", 40, "--log", "log.json", "--no-shuffle", data=data)
+            last = json.load(open(self.path("log.json")))["epochs"][-1]
+            yield f"{ignored} of 100 are ignored: {last} {done.stderr}", done.returncode == 0 and (
+                last["accuracy"] is None and last["loss"] is None if ignored == 100 else last["accuracy"] > 0.7 and last["loss"] > 0)
+        done = self.train("--batch", 10, "--accumulate", 4)
+        yield f"what does not come out even: {done.stderr.strip()}", "the last 2 steps moved nothing" in done.stderr
+
+    def step_told(self):
+        """A row of an embedding that is not there."""
+        nodes = [helper.make_node("Gather", ["table", "x"], ["logits"])]
+        graph = helper.make_graph(nodes, "rows", [helper.make_tensor_value_info("x", TensorProto.INT64, ["N"])],
+                                  [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", small.CLASSES])],
+                                  [numpy_helper.from_array(np.ones((5, small.CLASSES), np.float32), "table")])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), self.path("rows.onnx"))
+        index = np.zeros(20, np.int64)
+        index[13] = 7
+        data = self.save("rows.npz", index, np.zeros(20, np.int64))
+        done = self.train("--batch", 2, "--no-shuffle", "--log", "log.csv", data=data, model=self.path("rows.onnx"))
+        yield f"its place: {done.stderr.strip()}", done.returncode == 1 and done.stderr.startswith("train_step 7, samples 12, 13 of the data: ")
+        yield "the log holds the steps before", len(self.rows()) == 6
+
     def usage(self):
         for what, arguments, expected in (
                 ("--early-stop alone", ("--early-stop", 2), "--early-stop needs --validation"),
@@ -197,6 +244,10 @@ class Checks:
                 ("a log of another kind", ("--log", "log.txt"), "--log takes a .csv or .json file"),
                 ("the model would be overwritten", ("-o", self.model), "would be overwritten"),
                 ("one file twice", ("--log", "x.csv", "--log", "x.csv"), "'x.csv' would be written twice"),
+                ("one file by two paths", ("--plot", "./x.onnx", "-o", os.path.join(self.folder, "x.onnx")), "would be written twice"),
+                ("nesterov alone", ("--optimizer", "sgd,nesterov=1"), "nesterov needs a momentum"),
+                ("a negative weight", ("--class-weights", "1,-1,1"), "-1 is no weight"),
+                ("no weight at all", ("--class-weights", "0,0,0"), "all are 0"),
                 ("the model where the checkpoint is", ("--checkpoint", "x.onnx", "-o", "x.onnx"), "'x.onnx' would be written twice"),
                 ("no epochs", ("--epochs", 0), "--epochs"),
                 ("no such loss", ("--loss", "none_such"), "no loss 'none_such'")):
@@ -267,6 +318,12 @@ class Checks:
                               ("samples", ("--validation", 0.2))):
             done = self.train(*self.RUN, *options, "--resume")
             yield f"another {what}: {done.stderr.strip()}", done.returncode == 2 and what in done.stderr
+        x, labels = small.data(100)
+        for what, options in (("--optimizer", ("--optimizer", "adamw,lr=0.02")), ("--loss", ("--loss", "softmax_cross_entropy,label_smoothing=0.1")),
+                              ("--schedule", ("--schedule", "cosine,total=50")), ("--clip-norm", ("--clip-norm", 1)), ("data", ())):
+            data = self.save("moved.npz", -x, labels) if what == "data" else self.samples
+            done = self.train(*self.RUN, *options, "--resume", data=data)
+            yield f"another {what}: {done.stderr.strip()}", done.returncode == 2 and f"of a run with {what} " in done.stderr
         done = self.train(*self.RUN, "--resume", "--optimizer", "sgd")
         yield f"another optimizer: {done.stderr.strip()}", done.returncode == 1 and "another model or optimizer" in done.stderr
         with open(self.path("point"), "r+b") as file:
@@ -300,16 +357,29 @@ class Checks:
             self.train(*long[2:], "--epochs", steps // 15 + 2)
             yield f"goes on behind step {steps}: {done.stderr.strip()}", f"behind step {steps}" in done.stderr and broken_off == self.weights()
 
+    def ignored_interrupt(self):
+        """As nohup starts it."""
+        process = self.started("--epochs", 300, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        left = os.listdir(os.environ["TMPDIR"])
+        said, wrong = process.communicate(timeout=60)
+        yield f"it goes on: {process.returncode} {wrong}", process.returncode == 0 and "epoch 300/300" in said
+        yield f"the compiled library is in no folder meanwhile: {left}", not left
+
     def full_disk(self):
         expected, _ = self.unbroken()
         self.remove_points()
         self.train(*self.RUN, "--epochs", 2)
         size = os.path.getsize(self.path("point"))
-        process = self.started(*self.RUN, "--epochs", 100000, "--resume", preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
+        process = self.started(*self.RUN, "--epochs", 1000, "--resume", preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN))
         process.stdout.readline()    # steps are made
+        if os.path.exists(self.path("trained.onnx")):
+            os.remove(self.path("trained.onnx"))
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size // 2, size // 2))
         _, said = process.communicate(timeout=60)
-        yield f"it ends the run: {process.returncode}, {said.strip()}", process.returncode == 4 and "checkpoint 'point': File too large" in said
+        yield f"warnings say so: {said.splitlines()[-1:]}", "checkpoint 'point': File too large" in said
+        yield f"the trained model is written all the same: {process.returncode}", process.returncode == 4 and self.weights() is not None
         yield f"nothing half-made is left: {os.listdir(self.folder)}", not [name for name in os.listdir(self.folder) if name.endswith((".new", ".old"))]
         done = self.train(*self.RUN, "--epochs", 1, "--resume")
         yield f"the checkpoint is whole: {done.stderr.strip()}", done.returncode == 0 and "loaded the one before" not in done.stderr
