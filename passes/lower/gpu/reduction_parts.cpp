@@ -71,13 +71,13 @@ ReductionParts parts_of(Context& context, Dim tasks, Dim length, int64_t least) 
   const Dim pays = dims.less(dims.constant(2 * least - 1), length);
   if (value_of(pays) == 0) return {};
   const int64_t most = std::min(2 * enough / *known_tasks, known_length.value_or(kLengthOfUnknown) / least);
-  return {.count = static_cast<int>(std::clamp<int64_t>(most, 2, kMostParts)),
-          .when = value_of(pays) ? nullptr : pays};
+  return {.count = static_cast<int>(std::clamp<int64_t>(most, 2, kMostParts)), .when = value_of(pays) ? nullptr : pays};
 }
 
 PartRange range_of_part(KernelBuilder& builder, const Expr& part, int count, Dim extent, int multiple) {
   DimPool& dims = builder.module.dims;
-  const Dim unit = builder.dim(multiple), each = dims.mul(dims.ceildiv(extent, builder.dim(int64_t{count} * multiple)), unit);
+  const Dim unit = builder.dim(multiple),
+            each = dims.mul(dims.ceildiv(extent, builder.dim(int64_t{count} * multiple)), unit);
   const auto known = value_of(each);
   const Expr step = known ? integer(*known) : builder.parameter_multiple_of(each, multiple);
   const Expr begin = builder.body.let("begin", mul(part, step));
