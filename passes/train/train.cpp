@@ -60,6 +60,10 @@ class Trainer {
     if (options_.data_parallel) over_ranks = [&](Value* sum) { return reductions.sum_of_inputs(sum); };
     const size_t index = prediction_index(entry.function);
     Value* prediction = scores_behind(entry.function.body->results()[index]);
+    if (std::ranges::any_of(prediction->type.shape, speaks_of_elements))
+      throw Error(Fault::Unsupported,
+                  fmt::format("training by output '{}': its extents, which labels must have, only a run can tell",
+                              printable(entry.function.result_names[index])));
     if (options_.loss == "none") {
       if (!is_float(prediction->type.dtype) || known_unequal(b.module.dims.product(prediction->type.shape), b.dim(1)))
         throw Error(Fault::Usage,

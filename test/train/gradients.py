@@ -255,6 +255,11 @@ def constants(args, folder):
         with Product(library, "model", threads=1) as product:
             states = {state for state, (_, kind, _, _) in product.states.items() if kind == 0}
         yield f"{name}: parameters {sorted(states)}", states == {"w"} | trained
+    model = saved(folder, """m (float[N,1,4,4] x) => (float[A,B,C,D] y) {
+        s = Mul(scales, scales) r = Resize<mode="nearest">(x, , s) y = Conv(r, w) }""",
+                  {"w": np.ones((3, 1, 3, 3), np.float32), "scales": np.float32([1, 1, 2, 2])}, 21)
+    _, done = compiled(args, model, "--train", "--loss=mse")
+    yield f"extents of a run's: {done.stderr.strip()}", done.returncode == 3 and "output 'y'" in done.stderr and "only a run can tell" in done.stderr
     model = saved(folder, "m (float[N,4] x) => (float y) { h = Mul(x, w) k = Mul(h, v) y = ReduceSum<keepdims=0>(k) }",
                   {"w": np.ones(4, np.float32), "v": np.ones(4, np.float32)}, 21)
     _, done = compiled(args, model, *SUMS, "--freeze=v", "--freeze=encoder.*")
