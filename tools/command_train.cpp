@@ -296,6 +296,7 @@ void identify(const Arguments& arguments, const Dataset& data, TrainSettings& se
       {"--clip-norm", fmt::format("{}", options.updates.clip_norm)},
       {"--precision", std::string(name_of(options.precision))},
       {"--freeze", fmt::format("{}", fmt::join(options.freeze, ","))},
+      {"--train-only", fmt::format("{}", fmt::join(options.only, ","))},
       {"model", fmt::format("{:016x}", fingerprint(std::as_bytes(std::span(model))))},
       {"data", fmt::format("{:016x}", fingerprint_of(data))}};
 }

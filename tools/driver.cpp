@@ -196,10 +196,16 @@ void add_training(Module& module, bool trains_itself, const CompileOptions& opti
                                                fmt::join(violations, "\n  ")));
     if (notes.takes_scores && !options.quiet)
       fmt::print(stderr, "note: the loss is of the scores that the model's softmax takes\n");
-    for (const std::string& pattern : options.train->freeze) {
+    const auto check = [&](const char* option, const std::string& pattern, const std::vector<std::string>& names) {
       const auto matches = [&](const std::string& name) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; };
-      if (!options.quiet && std::ranges::none_of(notes.frozen, matches))
-        fmt::print(stderr, "warning: --freeze '{}' matches no parameter\n", printable(pattern));
+      if (!options.quiet && std::ranges::none_of(names, matches))
+        fmt::print(stderr, "warning: {} '{}' matches no parameter\n", option, printable(pattern));
+    };
+    for (const std::string& pattern : options.train->freeze) check("--freeze", pattern, notes.frozen);
+    for (const std::string& pattern : options.train->only) {
+      std::vector<std::string> names = notes.trained;
+      names.insert(names.end(), notes.unreached.begin(), notes.unreached.end());
+      check("--train-only", pattern, names);
     }
     for (const std::string& name : notes.unreached)
       if (!options.quiet)

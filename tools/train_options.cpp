@@ -138,6 +138,8 @@ void add_train_options(CLI::App& command, TrainArguments& arguments) {
       ->transform(CLI::AsSizeValue(false));
   command.add_option("--freeze", arguments.freeze, "parameters that stay as they are, by name: 'encoder.*'")
       ->allow_extra_args(false);
+  command.add_option("--train-only", arguments.only, "the parameters that move, by name: '*lora_*'; else all do")
+      ->allow_extra_args(false);
   command.add_flag("--data-parallel", arguments.data_parallel,
                    "each of several ranks runs the step with its share of the batch; gradients are summed over them");
   command
@@ -166,6 +168,7 @@ train::TrainOptions parse_train(const TrainArguments& arguments) {
                                                      : DType::F32;
   options.memory_budget = static_cast<int64_t>(arguments.memory_budget);
   options.freeze = arguments.freeze;
+  options.only = arguments.only;
   const auto ask = [&](bool given, const char* option) {
     if (given) options.asked.emplace_back(option);
   };
@@ -177,6 +180,7 @@ train::TrainOptions parse_train(const TrainArguments& arguments) {
   ask(!arguments.class_weights.empty(), "--class-weights");
   ask(arguments.precision != "f32", "--precision");
   ask(!arguments.freeze.empty(), "--freeze");
+  ask(!arguments.only.empty(), "--train-only");
   ask(!arguments.prediction.empty(), "--prediction");
   ask(arguments.data_parallel, "--data-parallel");
   options.data_parallel = arguments.data_parallel;

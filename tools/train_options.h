@@ -11,7 +11,7 @@ namespace lapidary::tools {
 
 struct TrainArguments {
   std::string loss, optimizer, schedule = "constant", precision = "f32", prediction;
-  std::vector<std::string> freeze;
+  std::vector<std::string> freeze, only;
   std::vector<double> class_weights;
   double clip_norm = 0;
   int64_t accumulate = 1, bucket_bytes = train::TrainOptions().bucket_bytes;

@@ -139,7 +139,7 @@ class Trainer {
       const int state = function.state_of_argument(i);
       if (state < 0 || module_.states[static_cast<size_t>(state)].kind != State::Kind::Parameter) continue;
       const std::string& name = module_.states[static_cast<size_t>(state)].name;
-      if (matches(name, options_.freeze)) {
+      if (matches(name, options_.freeze) || (!options_.only.empty() && !matches(name, options_.only))) {
         notes_.frozen.push_back(name);
         continue;
       }

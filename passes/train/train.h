@@ -28,6 +28,7 @@ struct TrainOptions {
   DType precision = DType::F32;     // of products: F32, BF16, or F16, for which the loss is scaled
   int64_t memory_budget = 0;        // bytes for what lives in a step only; more is made again where it can; 0: any
   std::vector<std::string> freeze;  // parameters by name, '*' and '?' as in a shell
+  std::vector<std::string> only;    // the same of those that are trained; empty: all
   bool data_parallel = false;       // the batch is one rank's share
   int64_t bucket_bytes = 4 << 20;   // of gradients that are summed over the ranks at once, at least
 };

@@ -263,6 +263,8 @@ def constants(args, folder):
     model = saved(folder, "m (float[N,4] x) => (float y) { h = Mul(x, w) k = Mul(h, v) y = ReduceSum<keepdims=0>(k) }",
                   {"w": np.ones(4, np.float32), "v": np.ones(4, np.float32)}, 21)
     _, done = compiled(args, model, *SUMS, "--freeze=v", "--freeze=encoder.*")
+    _, done_only = compiled(args, model, *SUMS, "--train-only=w", "--train-only=lora_*")
+    yield f"--train-only: {done_only.stderr.strip()}", done_only.returncode == 0 and "--train-only 'lora_*' matches no" in done_only.stderr
     yield f"--freeze: {done.stderr.strip()}", done.returncode == 0 and "'encoder.*' matches no" in done.stderr and "'v'" not in done.stderr
 
 

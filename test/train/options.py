@@ -218,6 +218,8 @@ def main():
             yield f"gradients of a norm of 0.2: {text}", holds
             text, holds = case.agrees(case.product("softmax_cross_entropy", "sgd,lr=0.1", "--freeze", "[Vb]"), expected(frozen=("V", "b")))
             yield f"frozen by a pattern: {text}", holds
+            text, holds = case.agrees(case.product("softmax_cross_entropy", "sgd,lr=0.1", "--train-only", "W"), expected(frozen=("V", "b")))
+            yield f"only those of a pattern: {text}", holds
             for precision in ("bf16", "f16"):
                 product = case.product("softmax_cross_entropy", "sgd,lr=0.1", "--precision", precision)
                 text, holds = case.agrees(product, expected(), bound=2e-2)
