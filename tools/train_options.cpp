@@ -57,7 +57,7 @@ void parse_loss(const std::string& text, train::TrainOptions& options) {
   for (const auto& [key, value] : numbers) {
     if (key == "ignore_index" && classifies)
       options.loss_options.ignore_index = whole("--loss", key, value);
-    else if (key == "label_smoothing" && name == "softmax_cross_entropy" && value >= 0 && value < 1)
+    else if (key == "label_smoothing" && name.ends_with("_cross_entropy") && value >= 0 && value < 1)
       options.loss_options.label_smoothing = value;
     else if (key == "delta" && name == "huber" && value > 0)
       options.loss_options.delta = value;
@@ -107,7 +107,8 @@ train::Schedule parse_schedule(const std::string& text) {
 void add_train_options(CLI::App& command, TrainArguments& arguments) {
   command
       .add_option("--loss", arguments.loss,
-                  "softmax_cross_entropy, nll, mse, l1, huber, bce_with_logits, or none: the output is the loss; with "
+                  "softmax_cross_entropy, soft_cross_entropy (labels are probabilities), nll, mse, l1, huber, "
+                  "bce_with_logits, or none: the output is the loss; with "
                   "ignore_index=, label_smoothing=, delta= behind commas")
       ->default_str(kLoss);
   command

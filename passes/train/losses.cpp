@@ -53,6 +53,17 @@ Value* count_correct(GraphBuilder& b, Value* scores, Value* labels) {
   return sum(b, b.convert(b.scalar_op(ScalarOp::Equal, {found, labels}), DType::I64));
 }
 
+// At each score that of its class.
+Value* weights_of_classes(GraphBuilder& b, const LossOptions& options, const Type& scores) {
+  std::vector<Scalar> numbers;
+  for (double number : options.weights) numbers.push_back(Scalar::of_float(scores.dtype, number));
+  const auto classes = static_cast<int64_t>(numbers.size());
+  if (value_of(scores.shape[1]) != classes)
+    throw Error(Fault::Usage,
+                fmt::format("{} weights of classes, the model has {}", classes, to_string(scores.shape[1])));
+  return b.broadcast(b.constant(b.module.constants.add_scalars(scores.dtype, {classes}, numbers)), {1}, scores.shape);
+}
+
 // -Σ w·log p at the labels over Σ w, without what is ignored. The label's place is found by comparing, not by looking
 // it up, so that a gradient needs no scatter.
 Loss classifier(GraphBuilder& b, const LossOptions& options, Value* log_probability, Value* labels,
@@ -65,13 +76,7 @@ Loss classifier(GraphBuilder& b, const LossOptions& options, Value* log_probabil
   Value* none = b.splat(dtype, shape, 0);
   Value* of_classes = nullptr;
   if (!options.weights.empty()) {
-    std::vector<Scalar> numbers;
-    for (double number : options.weights) numbers.push_back(Scalar::of_float(dtype, number));
-    const auto classes = static_cast<int64_t>(numbers.size());
-    if (value_of(shape[1]) != classes)
-      throw Error(Fault::Usage, fmt::format("{} weights of classes, the model has {}", classes, to_string(shape[1])));
-    Value* table = b.constant(b.module.constants.add_scalars(dtype, {classes}, numbers));
-    of_classes = b.broadcast(table, {1}, shape);
+    of_classes = weights_of_classes(b, options, log_probability->type);
     weight = b.mul(weight, b.reduce(OpKind::ReduceSum, b.select(at_label, of_classes, none), {1}));
   }
   Value* picked = b.reduce(OpKind::ReduceSum, b.select(at_label, log_probability, none), {1});
@@ -89,6 +94,19 @@ Loss classifier(GraphBuilder& b, const LossOptions& options, Value* log_probabil
                  b.mul(smooth, b.like(loss, options.label_smoothing)));
   }
   return {loss, count_correct(b, log_probability, known_classes(b, labels, counts, shape[1]))};
+}
+
+// -Σ w·t·log p over the classes, of targets t that are probabilities; the mean over all places.
+Value* soft_cross_entropy(GraphBuilder& b, const LossOptions& options, Value* log_probability, Value* target) {
+  const Shape& shape = log_probability->type.shape;
+  if (options.label_smoothing != 0) {
+    Value* share =
+        b.div(b.like(target, options.label_smoothing), b.convert(b.dims_tensor({shape[1]}, {}), target->type.dtype));
+    target = b.add(b.mul(target, b.like(target, 1 - options.label_smoothing)), share);
+  }
+  Value* each = b.mul(target, log_probability);
+  if (!options.weights.empty()) each = b.mul(each, weights_of_classes(b, options, log_probability->type));
+  return b.neg(b.reduce(OpKind::ReduceSum, each, {1}));
 }
 
 // max(x, 0) - x·t + log(1 + e^-|x|), which never overflows; its own gradient rule is σ(x) - t.
@@ -111,18 +129,18 @@ Value* huber(GraphBuilder& b, Value* difference, double delta) {
 }  // namespace
 
 const std::vector<std::string>& loss_names() {
-  static const std::vector<std::string> names = {"softmax_cross_entropy", "nll", "mse", "l1", "huber",
-                                                 "bce_with_logits"};
+  static const std::vector<std::string> names = {
+      "softmax_cross_entropy", "soft_cross_entropy", "nll", "mse", "l1", "huber", "bce_with_logits"};
   return names;
 }
 
 Type target_type(const std::string& loss, const Type& prediction) {
   if (!is_float(prediction.dtype))
     throw Error(Fault::Input, fmt::format("loss '{}' of a prediction of type {}", loss, to_string(prediction)));
-  if (!is_classifier(loss)) return Type::tensor(prediction.dtype, prediction.shape);
-  if (prediction.rank() < 2)
+  if ((is_classifier(loss) || loss == "soft_cross_entropy") && prediction.rank() < 2)
     throw Error(Fault::Input,
                 fmt::format("loss '{}' takes scores [N, C, …], the model gives {}", loss, to_string(prediction)));
+  if (!is_classifier(loss)) return Type::tensor(prediction.dtype, prediction.shape);
   Shape places = prediction.shape;
   places.erase(places.begin() + 1);
   return Type::tensor(DType::I64, places);
@@ -132,6 +150,8 @@ Loss build_loss(GraphBuilder& b, const std::string& loss, const LossOptions& opt
                 const SumOverRanks& over_ranks) {
   const auto mean_of = [&](Value* x) { return mean(b, x, over_ranks); };
   if (loss == "softmax_cross_entropy") return classifier(b, options, log_softmax(b, prediction), target, over_ranks);
+  if (loss == "soft_cross_entropy")
+    return {mean_of(soft_cross_entropy(b, options, log_softmax(b, prediction), target))};
   if (loss == "nll") return classifier(b, options, prediction, target, over_ranks);
   if (loss == "bce_with_logits") return {mean_of(bce_with_logits(b, prediction, target))};
   Value* difference = b.sub(prediction, target);

@@ -41,7 +41,7 @@ class Trainer {
   Value* scores_behind(Value* prediction) {
     const Op* op = prediction->producer;
     const bool is_softmax = op && op->is_composite("softmax") && op->params.integer("axis") == 1;
-    if (options_.loss != "softmax_cross_entropy" || !is_softmax) return prediction;
+    if (!options_.loss.ends_with("_cross_entropy") || !is_softmax) return prediction;
     notes_.takes_scores = true;
     return op->operand(0);
   }

@@ -27,6 +27,7 @@ PARAMETERS = {"W": RNG.standard_normal((FEATURES, HIDDEN)), "b": RNG.standard_no
 PARAMETERS = {name: value.astype(np.float32) for name, value in PARAMETERS.items()}
 X = RNG.standard_normal((STEPS, ROWS, FEATURES)).astype(np.float32)
 LABELS = RNG.integers(0, CLASSES, (STEPS, ROWS))
+SHARES = RNG.dirichlet(np.ones(CLASSES), (STEPS, ROWS)).astype(np.float32)
 TARGETS = RNG.standard_normal((STEPS, ROWS, CLASSES)).astype(np.float32)
 
 
@@ -56,6 +57,10 @@ def cross_entropy(y, labels, ignore=-100, smoothing=0.0, weights=None):
     return (1 - smoothing) * hard + smoothing * smooth
 
 
+def soft_cross_entropy(y, shares):
+    return -(shares * log_softmax(y)).sum(1).mean()
+
+
 def huber(d, delta):
     return np.where(np.abs(d) <= delta, d * d / 2, delta * (np.abs(d) - delta / 2)).mean()
 
@@ -64,6 +69,8 @@ LOSSES = {    # option -> (loss of y and the step's target, which targets)
     "softmax_cross_entropy": (cross_entropy, LABELS),
     "softmax_cross_entropy,label_smoothing=0.1": (lambda y, t: cross_entropy(y, t, smoothing=0.1), LABELS),
     "softmax_cross_entropy,ignore_index=1": (lambda y, t: cross_entropy(y, t, ignore=1), LABELS),
+    "soft_cross_entropy": (lambda y, t: soft_cross_entropy(y, t), SHARES),
+    "soft_cross_entropy,label_smoothing=0.2": (lambda y, t: soft_cross_entropy(y, 0.8 * t + 0.2 / CLASSES), SHARES),
     "mse": (lambda y, t: ((y - t) ** 2).mean(), TARGETS),
     "l1": (lambda y, t: np.abs(y - t).mean(), TARGETS),
     "huber,delta=0.7": (lambda y, t: huber(y - t, 0.7), TARGETS),
