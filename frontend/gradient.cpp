@@ -2,6 +2,8 @@
 // and yields y's derivatives by xs at the values it is given. That part is copied, with xs and zs as its arguments, and
 // differentiated there, so that what computes an x does not count. Of a y that is no scalar it is the gradient of the
 // sum.
+#include <algorithm>
+
 #include "frontend/control_flow.h"
 #include "frontend/ops/common.h"
 #include "ir/differentiate.h"
@@ -29,6 +31,22 @@ void require_same_type(Module& module, const std::string& name, const Type& name
     fail("'{}' is {}, its value here {}", printable(name), to_string(named), to_string(given));
   for (int axis = 0; axis < named.rank(); ++axis)
     require_equal(module, named.shape[axis], given.shape[axis], fmt::format("extents of '{}'", printable(name)));
+}
+
+// Of a region that yields y: instead, the gradients of its sum by the first arguments.
+void yield_gradients(Module& module, Region& region, size_t count, Origin origin) {
+  std::vector<Value*> wanted;
+  for (size_t i = 0; i < count; ++i) wanted.push_back(region.arguments[i].get());
+  GraphBuilder build(module, region);
+  build.origin = origin;
+  Op& yield = region.yield();
+  Value* y = yield.operands[0];
+  yield.erase_operand(0);
+  const std::vector<Value*> gradients = pull_back(build, {{y, build.splat(y->type.dtype, y->type.shape, 1)}}, wanted);
+  for (size_t i = 0; i < count; ++i) {
+    const Type& type = wanted[i]->type;
+    yield.add_operand(gradients[i] ? gradients[i] : build.splat(type.dtype, type.shape, 0));
+  }
 }
 
 }  // namespace
@@ -65,25 +83,13 @@ Importer::Bindings Importer::import_gradient(const NodeProto& node, const Attrib
     require_same_type(*module_, names[i], leaves[i]->type, inputs[i].value->type);
     given.push_back(build.reshape(inputs[i].value, leaves[i]->type.shape));
   }
-  const auto is_outside = [](const Value* value) { return !value->producer && value->region->owner; };
-  if (is_outside(y)) unsupported("'{}' is computed outside of the graph that this node is in", printable(y_name));
+  const std::vector<Value*>& captured = scope.writer.arguments;
+  if (std::ranges::find(captured, y) != captured.end())
+    unsupported("'{}' is computed outside of the graph that this node is in", printable(y_name));
   if (!is_float(y->type.dtype)) fail("'{}' is {}, which has no gradient", printable(y_name), to_string(y->type));
 
   const Slice slice = slice_between(*module_, leaves, y);
-  const auto& arguments = slice.region->arguments;
-  std::vector<Value*> wanted;
-  for (size_t i = 0; i < count; ++i) wanted.push_back(arguments[i].get());
-  Op& yield = slice.region->yield();
-  GraphBuilder inside(*module_, *slice.region);
-  inside.origin = origin;
-  Value* copy = yield.operands[0];
-  yield.erase_operand(0);
-  const Seed seed{copy, inside.splat(copy->type.dtype, copy->type.shape, 1)};
-  const std::vector<Value*> gradients = pull_back(inside, {seed}, wanted);
-  for (size_t i = 0; i < count; ++i) {
-    const Type& type = wanted[i]->type;
-    yield.add_operand(gradients[i] ? gradients[i] : inside.splat(type.dtype, type.shape, 0));
-  }
+  yield_gradients(*module_, *slice.region, count, origin);
   given.insert(given.end(), slice.others.begin(), slice.others.end());
   const std::vector<Value*> results = inline_region(*module_, *slice.region, given, build.region, build.before);
   build.origin = origin;

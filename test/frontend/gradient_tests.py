@@ -56,6 +56,9 @@ ERRORS = {  # name: (inputs, outputs, body, what is said)
     "integers": ("int64[2] a", "int64[2] da", f'c = Neg(a) da = {G} <xs = ["a"], y = "c"> (a)', ""),
     "a y of bytes": ("float[2,3] a", "float[2,3] da", f'c = Cast <to = 2> (a) da = {G} <xs = ["a"], y = "c"> (a)', "which has no gradient"),
     "an operator without a gradient": ("float[2,3] a", "float[2,3] da", f'j = Constant <value = int64[2,3] {{0,1,0,1,0,1}}> () c = ScatterElements <axis = 0, reduction = "max"> (a, j, a) da = {G} <xs = ["a"], y = "c"> (a)', "the gradient of a scatter that is a max"),
+    "a y outside of a branch": ("bool k, float[2,3] a", "float[2,3] r",
+        f'c = Mul(a, a) r = If (k) <then_branch = t () => (float[2,3] u) {{ u = {G} <xs = ["a"], y = "c"> (a) }},'
+        " else_branch = e () => (float[2,3] v) { v = Neg(a) }>", "computed outside of the graph"),
     "itself": ("float[2,3] a", "float[2,3] da", f'da = {G} <xs = ["a"], y = "da"> (a)', "cycle"),
 }
 
