@@ -344,7 +344,7 @@ class Checks:
             self.remove_points()
             if os.path.exists(self.path("trained.onnx")):
                 os.remove(self.path("trained.onnx"))
-            process = self.started(*long)
+            process = self.started(*long, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))    # whatever this one was given
             process.stdout.readline()
             process.send_signal(number)
             _, said = process.communicate(timeout=60)
