@@ -164,7 +164,7 @@ Cases top_k_cases() {
                                                                        {2, 1500, 20, "sort=2048"},
                                                                        {1, 4096, 4096, "sort=4096"},
                                                                        {2, 7000, 2048, "stream=2048"},
-                                                                       {1, 5000, 2500, "plain threshold"}})
+                                                                       {1, 5000, 2500, "host threshold"}})
     for (DType dtype : {DType::F32, DType::I64})
       cases.push_back({.name = fmt::format("top_k_{}_of_{}x{}_{}", k, lines, extent, name_of(dtype)),
                        .kernel = "top_k",

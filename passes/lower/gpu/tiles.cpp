@@ -115,7 +115,8 @@ std::optional<Tile> tile_for(const Tile& tile, const SingleElements& single) {
   };
   Tile shorter = tile;
   for (; !fits(shorter) && shorter.depth / 2 >= least_depth; shorter.step = shorter.step * 2 / 3) shorter.depth /= 2;
-  return fits(shorter) ? std::optional(shorter) : std::nullopt;
+  const bool is_smallest = tile.rows * tile.columns <= 32 * 32;  // one there must be
+  return fits(shorter) || is_smallest ? std::optional(shorter) : std::nullopt;
 }
 
 }  // namespace
