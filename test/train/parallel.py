@@ -367,7 +367,7 @@ class Checks:
         driver = os.path.join(self.build, "test", "cuda")
         for says, folder in (("note: libnccl.so.2 lacks functions of NCCL 2: gradients are summed in the host's memory", "no_nccl"),
                              ("20 sums by NCCL", "nccl")):
-            done = self.together("two.onnx", *options, *target, "--batch", 30, "--log", "two.csv",
+            done = self.together("two.onnx", *options, "--no-check-gradients", *target, "--batch", 30, "--log", "two.csv",
                                  environment={"STANDIN_DEVICES": "2", "LD_LIBRARY_PATH": f"{driver}:{self.path(folder)}"})
             text, holds = self.compared("one", "two")
             yield f"{text}; {done.stderr.strip()}", holds and says in done.stderr
@@ -443,9 +443,11 @@ class Checks:
             done = self.ended(process)
         yield f"mpirun is told to end: {self.ours(done)}", done.returncode != 0 and os.path.exists(self.path("long.onnx"))
         with self.long_run() as (process, ranks):
-            shutil.rmtree(self.path("long"))    # where rank 0 alone writes
+            os.rename(self.path("long"), self.path("gone"))    # where rank 0 alone writes: training goes on
+            time.sleep(1)
+            os.kill(ranks[1], signal.SIGTERM)
             done = self.ended(process)
-        yield f"rank 0 cannot write: {self.ours(done)}", done.returncode == 4 and any(line.startswith("rank 0: ") for line in self.ours(done))
+        yield f"rank 0 cannot write: {self.ours(done)[:2]}", done.returncode != 0 and any("warning" in line and "run.checkpoint" in line for line in self.ours(done))
         with self.long_run() as (process, ranks):
             os.kill(ranks[1], signal.SIGKILL)
             done = self.ended(process)
