@@ -1,4 +1,6 @@
 """The end that checks in Python share: a line for each case, and last "N passed, N failed"."""
+import argparse
+import tempfile
 
 
 def run(groups):
@@ -16,3 +18,12 @@ def run(groups):
             print(f"FAIL  {label}{error!r}", flush=True)
     print(f"{counts[True]} passed, {counts[False]} failed")
     return counts[False] > 0 or not counts[True]
+
+
+def run_in_folder(checks, about):
+    """The same of a script whose groups are those of a class, made of a build and a folder that goes at the end."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", required=True)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        return run(checks(args.build, folder).groups())

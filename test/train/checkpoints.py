@@ -4,14 +4,12 @@ another model is refused, each with its own message; a full disk leaves the chec
 
     checkpoints.py --build build
 """
-import argparse
 import multiprocessing
 import os
 import resource
 import signal
 import struct
 import sys
-import tempfile
 
 import numpy as np
 
@@ -208,13 +206,5 @@ class Checks:
         yield "nothing half-made is left", not [name for name in os.listdir(self.folder) if name.endswith((".new", ".old"))]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", required=True)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        return tally.run(Checks(args.build, folder).groups())
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tally.run_in_folder(Checks, __doc__))

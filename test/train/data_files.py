@@ -4,13 +4,11 @@ thing that can be wrong with a file or an array is one line, said before trainin
 
     data_files.py --build build
 """
-import argparse
 import gzip
 import io
 import os
 import struct
 import sys
-import tempfile
 import zipfile
 
 import numpy as np
@@ -215,13 +213,5 @@ class Checks:
         yield f"a label that does not count: {done.stderr.strip()}", done.returncode == 0 and weights
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", required=True)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        return tally.run(Checks(args.build, folder).groups())
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tally.run_in_folder(Checks, __doc__))

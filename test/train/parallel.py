@@ -6,7 +6,6 @@
 First through the C interface, with ranks that are threads here and sum in Python; then `lapidary train` under mpirun.
 Losses must agree within 1e-6 and parameters within 1e-5, whatever the shares, a share of nothing included.
 """
-import argparse
 import contextlib
 import ctypes
 import os
@@ -14,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -454,13 +452,5 @@ class Checks:
         yield f"a rank is killed: status {done.returncode}", done.returncode != 0
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", required=True)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        return tally.run(Checks(args.build, folder).groups())
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tally.run_in_folder(Checks, __doc__))
