@@ -1,7 +1,9 @@
 // Program → products: kernels compiled, tables written, all linked, weights filled in, files renamed.
 #include "codegen/codegen.h"
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <memory>
 
 #include "codegen/cpu/compile.h"
@@ -140,13 +142,11 @@ void write_products(const std::vector<Level>& levels, const std::string& symbol,
   const Target host = resolve_targets("x86-64-v2")[0];  // of registers as wide as a GPU's packets: 16 bytes
   for (uint32_t i = 0; i < levels.size(); ++i) {
     const auto& [program, target] = levels[i];
-    const bool on_host = needs.is_gpu && cpu::has_host_kernels(program);
-    const Target& compiled_for = needs.is_gpu ? host : target;
-    for (std::vector<char>& object : needs.is_gpu ? cpu::compile_host_kernels(program, host, options, i)
-                                                  : cpu::compile_kernels(program, target, options, i))
-      input.objects.push_back(std::move(object));
+    std::vector<std::vector<char>> objects = needs.is_gpu ? cpu::compile_host_kernels(program, host, options, i)
+                                                          : cpu::compile_kernels(program, target, options, i);
     needs.cpu_features.clear();
-    if (on_host || !needs.is_gpu) needs.cpu_features = cpu::needed_features(compiled_for);
+    if (!needs.is_gpu || !objects.empty()) needs.cpu_features = cpu::needed_features(needs.is_gpu ? host : target);
+    std::ranges::move(objects, std::back_inserter(input.objects));
     input.objects.push_back(host::table_object(program, i, weights, needs));
   }
   input.objects.push_back(host::list_object(static_cast<uint32_t>(levels.size()), needs.arch));

@@ -383,6 +383,7 @@ bool is_scheduled(std::string_view report_name, std::string_view how) {
 }  // namespace
 
 bool is_on_host(std::string_view report_name) { return is_scheduled(report_name, kOnHost); }
+bool is_on_host(const Kernel& kernel) { return is_on_host(report_name(kernel)); }
 
 bool is_plain(std::string_view report_name) {
   if (is_on_host(report_name)) return false;

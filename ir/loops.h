@@ -255,5 +255,6 @@ bool is_plain(std::string_view report_name);
 // Of a program for a GPU: the kernel is the host's.
 inline constexpr std::string_view kOnHost = "host";
 bool is_on_host(std::string_view report_name);
+bool is_on_host(const Kernel&);
 
 }  // namespace lapidary::loops

@@ -144,7 +144,7 @@ std::vector<bool> region_begins(const EntryPoint& entry) {
 
 uint32_t add_kernel(Program& program, loops::Kernel kernel) {
   auto next = static_cast<uint32_t>(program.kernels.size());
-  const std::string_view whose = loops::is_on_host(loops::report_name(kernel)) ? loops::kOnHost : "";
+  const std::string_view whose = loops::is_on_host(kernel) ? loops::kOnHost : "";
   auto [entry, is_new] = program.kernel_index.emplace(fmt::format("{}{}", whose, loops::canonical_text(kernel)), next);
   if (is_new) program.kernels.push_back(std::move(kernel));
   return entry->second;

@@ -16,13 +16,6 @@ typedef struct {
 
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-static int64_t most_integers(const lpd_model *model, const lpd_step *step) {
-  int64_t found = 0;
-  for (uint32_t v = 0; v < step->variant_count; ++v)
-    found = most(found, model->variants[step->first_variant + v].integer_count);
-  return found;
-}
-
 static sizes measure(const lpd_instance *instance) {
   const lpd_model *model = instance->model;
   sizes found = {kCommonParameters, 0, 0};
@@ -33,7 +26,7 @@ static sizes measure(const lpd_instance *instance) {
       const lpd_region *region = &plan->regions[r];
       int64_t words = 0;
       for (uint32_t s = region->first_step; s < region->first_step + region->step_count; ++s) {
-        const int64_t integers = most_integers(model, &steps[s]);
+        const int64_t integers = lpd_most_integers(model, &steps[s]);
         found.parameters = most(found.parameters, kCommonParameters + (int64_t)steps[s].buffer_count + integers);
         words += LPD_CUDA_KEY_WORDS + integers;
       }

@@ -12,7 +12,7 @@ static void carve_slots(lpd_carver *c, const lpd_model *model, lpd_slot *slots) 
   }
 }
 
-static int64_t most_integers(const lpd_model *model, const lpd_step *step) {
+int64_t lpd_most_integers(const lpd_model *model, const lpd_step *step) {
   int64_t most = 0;
   for (uint32_t v = 0; v < step->variant_count; ++v) {
     const int64_t count = model->variants[step->first_variant + v].integer_count;
@@ -38,7 +38,7 @@ static void fill_plan(const lpd_model *model, const lpd_entry *entry, lpd_plan *
     plan->kernels_alone &= step->kind == LPD_STEP_KERNEL;
     if (!runs_kernel(step)) continue;
     plan->jobs[s].frame = (lpd_frame){plan->pointers + pointer, integers};
-    integers += most_integers(model, step);
+    integers += lpd_most_integers(model, step);
     if (step->kind == LPD_STEP_HOST_KERNEL) {
       pointer += step->buffer_count;
       continue;
@@ -63,7 +63,7 @@ static void carve_plan(lpd_carver *c, const lpd_model *model, const lpd_entry *e
     if (!runs_kernel(step)) continue;
     regions += begins_region(step);
     pointers += step->buffer_count;
-    integers += most_integers(model, step);
+    integers += lpd_most_integers(model, step);
     for (uint32_t b = 0; b < step->buffer_count; ++b) patches += lpd_moves(&model->buffer_refs[step->first_buffer + b]);
   }
   const lpd_plan carved = {.jobs = lpd_carve(c, entry->step_count, sizeof(lpd_job)),

@@ -250,6 +250,7 @@ void *lpd_address(const lpd_instance *, const lpd_buffer_ref *);
 lpd_status lpd_prepare_region(lpd_instance *, uint32_t entry, lpd_region *);
 /* What a step does for these dims; pointers are not filled in. */
 lpd_status lpd_make_job(lpd_instance *, const lpd_step *, lpd_job *);
+int64_t lpd_most_integers(const lpd_model *, const lpd_step *); /* of any variant of the step */
 
 /* --- run.c --------------------------------------------------------------------------------------------------- */
 /* Walks a prepared region. */

@@ -24,7 +24,7 @@ std::vector<size_t> all_kernels(const Program& program) {
 std::vector<size_t> host_kernels(const Program& program) {
   std::vector<size_t> found;
   for (size_t i = 0; i < program.kernels.size(); ++i)
-    if (loops::is_on_host(loops::report_name(program.kernels[i]))) found.push_back(i);
+    if (loops::is_on_host(program.kernels[i])) found.push_back(i);
   return found;
 }
 
@@ -94,8 +94,6 @@ std::vector<std::vector<char>> compile_host_kernels(const Program& program, cons
                                                     const ArtifactOptions& options, uint32_t level) {
   return compile_some(program, host_kernels(program), host, options, level);
 }
-
-bool has_host_kernels(const Program& program) { return !host_kernels(program).empty(); }
 
 }  // namespace cpu
 

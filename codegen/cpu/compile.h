@@ -17,7 +17,6 @@ std::vector<std::vector<char>> compile_kernels(const Program&, const Target&, co
 // The same of those that the host runs, of a program for a GPU.
 std::vector<std::vector<char>> compile_host_kernels(const Program&, const Target& host, const ArtifactOptions&,
                                                     uint32_t level);
-bool has_host_kernels(const Program&);
 
 std::string kernel_symbol(uint32_t kernel, uint32_t level = 0);  // "lpd_k0", "lpd_k0_1"
 

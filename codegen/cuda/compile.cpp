@@ -53,7 +53,7 @@ std::vector<Unit> units_of(const Level& of, uint32_t level, bool strict_math) {
   std::vector<Unit> units;
   size_t cost = 0;  // of the last one
   for (uint32_t i = 0; i < program.kernels.size(); ++i) {
-    if (loops::is_on_host(loops::report_name(program.kernels[i]))) continue;
+    if (loops::is_on_host(program.kernels[i])) continue;
     const std::string name = cpu::kernel_symbol(i, level), text = kernel_text(program.kernels[i], name, strict_math);
     cost += cost_of(text);
     if (units.empty() || cost > kUnitCost) {
@@ -154,7 +154,7 @@ std::vector<Image> compile_images(const std::vector<Level>& levels, const Artifa
 std::string cuda_text(const Program& program, uint32_t level, bool strict_math) {
   std::string kernels;
   for (uint32_t i = 0; i < program.kernels.size(); ++i)
-    if (!loops::is_on_host(loops::report_name(program.kernels[i])))
+    if (!loops::is_on_host(program.kernels[i]))
       kernels += kernel_text(program.kernels[i], cpu::kernel_symbol(i, level), strict_math) + "\n";
   return unit_text(kernels);
 }

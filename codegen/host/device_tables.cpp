@@ -66,15 +66,13 @@ lpd_tensor_map map_entry(const cuda::TensorMap& map) {
   return entry;
 }
 
-bool is_on_host(const loops::Kernel& kernel) { return loops::is_on_host(loops::report_name(kernel)); }
-
 // `modules`: of each of the device's kernels. The host's have entries without a name.
 uint64_t add_kernels(DataObject& out, const Program& program, uint32_t level, const std::vector<uint32_t>& modules,
                      std::vector<lpd_tensor_map>& maps) {
   std::vector<lpd_device_kernel> kernels;
   size_t on_device = 0;
   for (const loops::Kernel& kernel : program.kernels) {
-    if (is_on_host(kernel)) {
+    if (loops::is_on_host(kernel)) {
       kernels.emplace_back();
       continue;
     }
@@ -91,7 +89,7 @@ uint64_t add_kernels(DataObject& out, const Program& program, uint32_t level, co
   }
   const uint64_t table = out.add_array(kernels);
   for (uint32_t i = 0; i < kernels.size(); ++i)
-    if (!is_on_host(program.kernels[i]))
+    if (!loops::is_on_host(program.kernels[i]))
       out.point(table + i * sizeof(lpd_device_kernel) + offsetof(lpd_device_kernel, name),
                 out.add_string(cpu::kernel_symbol(i, level)));
   return table;

@@ -413,7 +413,7 @@ void TableBuilder::emit_kernels(uint64_t model) {
   }
   const uint64_t kernels = out_.add_zeros(program_.kernels.size() * sizeof(lpd_kernel), alignof(lpd_kernel));
   for (uint32_t i = 0; i < program_.kernels.size(); ++i)
-    if (!needs_.is_gpu || loops::is_on_host(loops::report_name(program_.kernels[i])))
+    if (!needs_.is_gpu || loops::is_on_host(program_.kernels[i]))
       out_.point_to_symbol(kernels + i * sizeof(lpd_kernel), cpu::kernel_symbol(i, level_));
   out_.point(model + offsetof(lpd_model, kernels), kernels);
   const uint64_t functions = out_.add_zeros(functions_.size() * sizeof(lpd_host_function), alignof(lpd_host_function));
