@@ -136,6 +136,11 @@ static int64_t operand_bytes(const lpd_instance *instance, const lpd_host_step *
   return instance->driver ? instance->dims[instance->model->integer_slots[host->first_bytes + operand]] : 0;
 }
 
+static void read_integers(const lpd_instance *instance, const lpd_host_step *host, int64_t *integers) {
+  for (uint32_t i = 0; i < host->element_count; ++i)
+    integers[i] = instance->dims[instance->model->integer_slots[host->first_element + i]];
+}
+
 /* What a reducer works on in the device's memory. */
 static lpd_status reduce_on_device(lpd_instance *instance, const lpd_step *step, const lpd_host_step *host) {
   const lpd_model *model = instance->model;
@@ -144,8 +149,7 @@ static lpd_status reduce_on_device(lpd_instance *instance, const lpd_step *step,
   if (!status) status = check_flags(instance);
   if (status) return status;
   int64_t integers[LPD_MOST_ARGUMENTS];
-  for (uint32_t i = 0; i < host->element_count; ++i)
-    integers[i] = instance->dims[model->integer_slots[host->first_element + i]];
+  read_integers(instance, host, integers);
   const lpd_call call = {instance, step->origin, NULL, &data, integers};
   return model->functions[host->target](&call);
 }
@@ -164,8 +168,7 @@ static lpd_status host_call(lpd_instance *instance, const lpd_step *step, const 
   if (!status) status = settle(instance, -1);
   if (!status) status = check_flags(instance);
   if (status) return status;
-  for (uint32_t i = 0; i < host->element_count; ++i)
-    integers[i] = instance->dims[model->integer_slots[host->first_element + i]];
+  read_integers(instance, host, integers);
   const lpd_call call = {instance, step->origin, host_address(instance, &refs[0]), operands, integers};
   status = model->functions[host->target](&call);
   return status ? status : put_back(instance, &refs[last], operands[last - 1], operand_bytes(instance, host, last));
@@ -263,14 +266,11 @@ static lpd_status take_steps(const run *r, uint32_t entry) {
       if (!status)
         status = (instance->driver ? instance->driver->run_region : lpd_run_region)(instance, entry, region, r->cancel);
       s += region->step_count;
-    } else if (steps[s].kind == LPD_STEP_HOST_KERNEL) {
-      const int64_t since = instance->profiling ? lpd_now() : 0;
-      status = host_kernel(instance, &steps[s], &plan->jobs[s]);
-      if (instance->profiling) plan->nanoseconds[step] += lpd_now() - since;
-      ++s;
     } else {
       const int64_t since = instance->profiling ? lpd_now() : 0;
-      status = host_step(r, &steps[s], &s);
+      const int is_kernel = steps[s].kind == LPD_STEP_HOST_KERNEL;
+      status = is_kernel ? host_kernel(instance, &steps[s], &plan->jobs[s]) : host_step(r, &steps[s], &s);
+      s += (uint32_t)is_kernel;
       if (instance->profiling) plan->nanoseconds[step] += lpd_now() - since;
     }
     if (status) return status;

@@ -289,10 +289,6 @@ int64_t most_arena_bytes(const Program& program) {
   return most;
 }
 
-}  // namespace
-
-namespace {
-
 Compiled compile_once(const CompileOptions& options) {
   Compiled result = compile_graph(options);
   lower(result, options);
