@@ -157,6 +157,7 @@ std::unique_ptr<Module> Importer::run(const std::string& name) {
   Opsets opsets(model_.opset_import(), report_);
   structure_ = check_structure(model_, report_);
   module_->name = name;
+  if (options_.training) find_statistics();
   if (options_.training && options_.training_info && model_.training_info_size() > 0) {
     import_training_info(opsets);
   } else if (options_.training) {

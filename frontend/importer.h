@@ -103,7 +103,7 @@ class Importer {
     int state;  // of the module
     Value* value;
   };
-  std::set<std::string_view> statistics() const;
+  void find_statistics();
   std::optional<State::Kind> kind_of_state(const std::string& initializer, const Constant&) const;
   void declare_states(const GraphProto&, const Opsets&, Function&, Scope&);
   void declare_step(Function&, Scope&);
@@ -170,8 +170,9 @@ class Importer {
   TrainingMode* training_ = nullptr;  // of the function that is being imported
   // Of training_info: the initializers that it updates, which are the states; else those that can be trained are.
   std::optional<std::map<std::string, State::Kind>> own_states_;
-  int step_state_ = -1;             // of the module; -1: none yet
-  std::list<GraphProto> combined_;  // the model's graph with an algorithm
+  std::set<std::string_view> statistics_;  // with training: initializers that are running means and variances
+  int step_state_ = -1;                    // of the module; -1: none yet
+  std::list<GraphProto> combined_;         // the model's graph with an algorithm
   std::map<const FunctionProto*, Opsets> function_opsets_;
   std::map<std::string, int>
       missing_;                  // operators we have no importer for, also where a failure before them hides them

@@ -56,11 +56,7 @@ void note_statistics(const GraphProto& graph, std::set<std::string_view>& names)
 
 }  // namespace
 
-std::set<std::string_view> Importer::statistics() const {
-  std::set<std::string_view> names;
-  note_statistics(model_.graph(), names);
-  return names;
-}
+void Importer::find_statistics() { note_statistics(model_.graph(), statistics_); }
 
 // Single numbers (an epsilon, a scale) are constants of the computation.
 std::optional<State::Kind> Importer::kind_of_state(const std::string& initializer, const Constant& constant) const {
@@ -69,7 +65,7 @@ std::optional<State::Kind> Importer::kind_of_state(const std::string& initialize
     return found == own_states_->end() ? std::nullopt : std::optional(found->second);
   }
   if (!is_float(constant.dtype) || constant.shape.empty()) return std::nullopt;
-  return statistics().contains(initializer) ? State::Kind::Statistic : State::Kind::Parameter;
+  return statistics_.contains(initializer) ? State::Kind::Statistic : State::Kind::Parameter;
 }
 
 void Importer::declare_states(const GraphProto& graph, const Opsets& opsets, Function& function, Scope& scope) {

@@ -31,9 +31,9 @@ void Importer::note_states(const GraphProto& algorithm, const Updates& updates) 
       report_.error(fmt::format("{} names '{}', which is no initializer", updates.field, printable(entry.key())));
     if (!seen.insert(entry.key()).second)
       report_.error(fmt::format("{} has '{}' twice", updates.field, printable(entry.key())));
-    const State::Kind kind = !is_models                           ? State::Kind::Optimizer
-                             : statistics().contains(entry.key()) ? State::Kind::Statistic
-                                                                  : State::Kind::Parameter;
+    const State::Kind kind = !is_models                          ? State::Kind::Optimizer
+                             : statistics_.contains(entry.key()) ? State::Kind::Statistic
+                                                                 : State::Kind::Parameter;
     own_states_->emplace(entry.key(), kind);
   }
 }

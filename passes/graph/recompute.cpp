@@ -104,10 +104,10 @@ class Recomputation {
     live_.assign(order_.size(), 0);
     int64_t live = 0;
     for (size_t at = 0; at < order_.size(); ++at) live_[at] = live += change[at];
+    peak_ = static_cast<int>(std::ranges::max_element(live_) - live_.begin());
   }
 
-  int peak() const { return static_cast<int>(std::ranges::max_element(live_) - live_.begin()); }
-  int64_t peak_bytes() const { return live_.empty() ? 0 : live_[static_cast<size_t>(peak())]; }
+  int64_t peak_bytes() const { return live_.empty() ? 0 : live_[static_cast<size_t>(peak_)]; }
 
   // Adds what makes the value, in the order of the body; false: too much, or it cannot be made again.
   bool collect(Value* value, Remake& remake) {
@@ -117,7 +117,7 @@ class Recomputation {
     if (remake.groups.size() == kMostGroups) return false;
     for (Value* operand : group->operands) {
       if (!operand->producer || operand->producer->is(OpKind::Constant) || last_use(operand) >= remake.before) continue;
-      if (last_use(operand) > peak())
+      if (last_use(operand) > peak_)
         remake.kept.push_back(operand);
       else if (!collect(operand, remake))
         return false;
@@ -146,8 +146,8 @@ class Recomputation {
     Remake remake{.value = value, .before = static_cast<int>(order_.size())};
     for (const Use& use : value->uses) {
       const int at = place_.at(use.op);
-      if (at == peak()) return std::nullopt;
-      if (at > peak()) remake.before = std::min(remake.before, at);
+      if (at == peak_) return std::nullopt;
+      if (at > peak_) remake.before = std::min(remake.before, at);
     }
     remake.bytes = bytes_of(value);
     if (remake.before == static_cast<int>(order_.size()) || remake.bytes == 0) return std::nullopt;
@@ -160,9 +160,9 @@ class Recomputation {
     const auto per_work = [](const Remake& remake) {
       return static_cast<double>(remake.bytes) / static_cast<double>(std::max<int64_t>(remake.work, 1));
     };
-    for (int at = 0; at < peak(); ++at)
+    for (int at = 0; at < peak_; ++at)
       for (const auto& result : order_[static_cast<size_t>(at)]->results) {
-        if (last_use(result.get()) <= peak()) continue;
+        if (last_use(result.get()) <= peak_) continue;
         std::optional<Remake> remake = remake_of(result.get());
         if (remake && remake->work <= most_work && (!best || per_work(*remake) > per_work(*best)))
           best = std::move(remake);
@@ -171,7 +171,6 @@ class Recomputation {
   }
 
   void apply(const Remake& remake) {
-    const int peak = this->peak();
     Op& reader = *order_[static_cast<size_t>(remake.before)];
     std::unordered_map<const Value*, Value*> again;
     for (Op* group : remake.groups) {
@@ -181,7 +180,8 @@ class Recomputation {
       for (size_t i = 0; i < copy.results.size(); ++i) again[group->results[i].get()] = copy.results[i].get();
     }
     for (const Use& use : std::vector(remake.value->uses))
-      if (place_.contains(use.op) && place_.at(use.op) > peak) use.op->set_operand(use.operand, again.at(remake.value));
+      if (place_.contains(use.op) && place_.at(use.op) > peak_)
+        use.op->set_operand(use.operand, again.at(remake.value));
   }
 
   Module& module_;
@@ -191,6 +191,7 @@ class Recomputation {
   std::unordered_map<const Op*, int> place_;
   std::unordered_map<const Op*, int64_t> work_;
   std::vector<int64_t> live_;  // bytes, while each op of the order runs
+  int peak_ = 0;               // where they are most
 };
 
 }  // namespace
