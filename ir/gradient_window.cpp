@@ -60,14 +60,17 @@ Value* filter_gradient(GraphBuilder& b, Params params, const Value* w, Value* x,
   return b.create(OpKind::ConvFilterGradient, {x, dy}, params).result();
 }
 
+// The transposed convolution of dy that gives x, which a convolution read with w, its gradient.
+Value* image_gradient(GraphBuilder& b, const Op& op, const Value* x, Value* w, Value* dy) {
+  Params params = conv_params(op);
+  give_back(b, op, spatial_of(x->type.shape), spatial_of(w->type.shape), spatial_of(dy->type.shape), params);
+  return b.create(OpKind::ConvTranspose, {dy, w}, params).result();
+}
+
 void conv(Gradients& gradients, const Op& op) {
   GraphBuilder& b = gradients.build;
   Value *x = op.operand(0), *w = op.operand(1), *g = gradients.of(op.result());
-  if (gradients.wants(x)) {
-    Params params = conv_params(op);
-    give_back(b, op, spatial_of(x->type.shape), spatial_of(w->type.shape), spatial_of(g->type.shape), params);
-    gradients.add(x, b.create(OpKind::ConvTranspose, {g, w}, params).result());
-  }
+  if (gradients.wants(x)) gradients.add(x, image_gradient(b, op, x, w, g));
   if (gradients.wants(w)) gradients.add(w, filter_gradient(b, conv_params(op), w, x, g));
   add_bias(gradients, op, g);
 }
@@ -76,11 +79,7 @@ void conv(Gradients& gradients, const Op& op) {
 void conv_filter_gradient(Gradients& gradients, const Op& op) {
   GraphBuilder& b = gradients.build;
   Value *x = op.operand(0), *dy = op.operand(1), *g = gradients.of(op.result());
-  if (gradients.wants(x)) {
-    Params params = conv_params(op);
-    give_back(b, op, spatial_of(x->type.shape), spatial_of(g->type.shape), spatial_of(dy->type.shape), params);
-    gradients.add(x, b.create(OpKind::ConvTranspose, {dy, g}, params).result());
-  }
+  if (gradients.wants(x)) gradients.add(x, image_gradient(b, op, x, g, dy));
   if (gradients.wants(dy)) gradients.add(dy, b.create(OpKind::Conv, {x, g}, conv_params(op)).result());
 }
 

@@ -177,6 +177,18 @@ int64_t pixels_together(const ConvForm& form, const Type& input) {
 
 }  // namespace
 
+LoweredGroup lower_as_product(Context& context, const Op& group, const Op& conv, ProductForm& form) {
+  form.anchor = &conv;
+  form.a = conv.operand(0);
+  form.b = conv.operand(1);
+  if (conv.operands.size() > 2)
+    form.bias = [&](GroupEmitter& emit, const Coords& where) {
+      return emit.value(conv.operand(2), where.with({where.axes[1]}));
+    };
+  std::optional<LoweredGroup> lowered = lower_product(context, group, form);
+  return lowered ? std::move(*lowered) : lower_plain(context, group);
+}
+
 LoweredGroup lower_convolution(Context& context, const Op& group) {
   const Op& conv = anchor_of(group);
   const ConvForm form = conv_form(context.module, group, conv);
@@ -200,9 +212,6 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
   if (conv.params.integer_or("fill", 0) != 0 && has_borders) return lower_plain(context, group);
 
   ProductForm product;
-  product.anchor = &conv;
-  product.a = x;
-  product.b = conv.operand(1);
   const Shape& out = conv.type().shape;
   product.rows.extents = {out[0]};
   product.rows.extents.insert(product.rows.extents.end(), out.begin() + 2, out.end());
@@ -229,12 +238,7 @@ LoweredGroup lower_convolution(Context& context, const Op& group) {
     coords.axes.insert(coords.axes.end(), row.begin() + 1, row.end());
     return coords;
   };
-  if (conv.operands.size() > 2)
-    product.bias = [&](GroupEmitter& emit, const Coords& where) {
-      return emit.value(conv.operand(2), where.with({where.axes[1]}));
-    };
-  std::optional<LoweredGroup> lowered = lower_product(context, group, product);
-  return lowered ? std::move(*lowered) : lower_plain(context, group);
+  return lower_as_product(context, group, conv, product);
 }
 
 }  // namespace lapidary::lowering::gpu

@@ -143,9 +143,6 @@ LoweredGroup lower_grouped_convolution(Context& context, const Op& group, const 
   const Layout& input = group.operand(static_cast<int>(x->index))->type.layout;
   const GroupedConvolution c{context.module, form, input.blocked_axis == 1 && input.last};
   ProductForm product;
-  product.anchor = &conv;
-  product.a = x;
-  product.b = conv.operand(1);
   product.batch = c.batch();
   product.rows.extents = c.rows();
   product.columns.extents = {c.group_outputs};
@@ -162,12 +159,7 @@ LoweredGroup lower_grouped_convolution(Context& context, const Op& group, const 
   product.result_at = [&](GroupEmitter& emit, const Parts& batch, const Parts& row, const Parts& column) {
     return c.result_at(emit, batch, row, column[0]);
   };
-  if (conv.operands.size() > 2)
-    product.bias = [&](GroupEmitter& emit, const Coords& where) {
-      return emit.value(conv.operand(2), where.with({where.axes[1]}));
-    };
-  std::optional<LoweredGroup> lowered = lower_product(context, group, product);
-  return lowered ? std::move(*lowered) : lower_plain(context, group);
+  return lower_as_product(context, group, conv, product);
 }
 
 }  // namespace lapidary::lowering::gpu

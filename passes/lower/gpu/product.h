@@ -42,5 +42,7 @@ struct ProductForm {
 // before those of the product, each with a condition.
 std::optional<LoweredGroup> lower_product(Context&, const Op& group, const ProductForm&,
                                           std::vector<LoweredVariant> given = {});
+// A convolution (convolution.cpp), whose operands and bias are filled in; plain where an index is no expression.
+LoweredGroup lower_as_product(Context&, const Op& group, const Op& conv, ProductForm&);
 
 }  // namespace lapidary::lowering::gpu
