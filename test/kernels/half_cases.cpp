@@ -40,7 +40,7 @@ void add_products(Cases& cases, DType dtype) {
                            Value* y = m.build.contract(x, w, turned ? "mk,nk->mn" : "mk,kn->mn");
                            m.result({m.relu(m.build.add(y, half_weights(m, dtype, {n})))});
                          },
-                     .values = {{{"M", 0}}, {{"M", 1}}, {{"M", 33}}, {{"M", 67}}},
+                     .values = {{{"M", 0}}, {{"M", 1}}, {{"M", 5}}, {{"M", 33}}, {{"M", 67}}},
                      .tolerance = tolerance_of(dtype)});
 }
 

@@ -2,6 +2,7 @@
 #include <map>
 
 #include "passes/lower/contraction_form.h"
+#include "passes/lower/gpu/few_rows.h"
 #include "passes/lower/gpu/product.h"
 #include "passes/lower/work.h"
 
@@ -21,9 +22,9 @@ Coords gathered(const std::string& letters, const std::vector<std::pair<std::str
   return coords;
 }
 
-// Tensor cores read words and bytes along k alone, and lines that are no whole packets are slow to fetch: a constant b
-// that lies so is turned when the artifact is written, [columns][depth]. (What is rounded to bf16 is fetched one by
-// one.)
+// Tensor cores read words and bytes along k alone, lines that are no whole packets are slow to fetch, and few rows are
+// multiplied along k (few_rows.h): a constant b that lies otherwise is turned when the artifact is written,
+// [columns][depth]. (What is rounded to bf16 is fetched one by one.)
 std::optional<ConstantId> turned_weight(Context& context, const Op& group, const ContractionForm& form) {
   constexpr int kPacketBits = 128;
   const int bits = bit_width(form.b()->type.dtype);
@@ -33,7 +34,8 @@ std::optional<ConstantId> turned_weight(Context& context, const Op& group, const
   if (!context.target().has_tensor_cores() || along_k || !form.batch.empty() || form.b()->type.shape.empty())
     return std::nullopt;
   const bool in_packets = known_multiple(form.b()->type.shape.back(), kPacketBits / bits);
-  if (!(bits == 8 || words || (bits == 16 && !in_packets))) return std::nullopt;
+  const bool few = may_be_few_rows(context.module.dims.product(form.shape(form.rows)));
+  if (!(bits == 8 || words || (bits == 16 && (!in_packets || few)))) return std::nullopt;
   const auto weight = constant_behind(context.module, group, form.b());
   if (!weight) return std::nullopt;
   std::vector<int64_t> axes;

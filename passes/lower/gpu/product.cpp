@@ -15,7 +15,7 @@
 
 #include "ir/error.h"
 #include "ir/fragment.h"
-#include "ir/gpu_model.h"
+#include "passes/lower/gpu/few_rows.h"
 #include "passes/lower/gpu/operand.h"
 #include "passes/lower/gpu/product_kernel.h"
 #include "passes/lower/gpu/product_parts.h"
@@ -34,7 +34,7 @@ bool is_zero(Dim dim) { return lapidary::value_of(dim) == 0; }
 class ProductEmitter : ProductKernel {
  public:
   ProductEmitter(Context& context, const Op& group, const ProductForm& form, const Tile& tile, SplitDepth split)
-      : ProductKernel(context, group, form, tile, "product"), factor_(tile.factor), split_(split) {
+      : ProductKernel(context, group, form, "product", tile.text()), tile_(tile), factor_(tile.factor), split_(split) {
     node_.atom = tile.atom;
     node_.rows = tile.rows, node_.columns = tile.columns, node_.depth = tile.depth, node_.stages = tile.stages;
     node_.warp_rows = tile.warp_rows, node_.warp_columns = tile.warp_columns;
@@ -213,116 +213,81 @@ class ProductEmitter : ProductKernel {
 
   static constexpr int64_t kSmall = INT64_C(1) << 30;
 
-  DType factor_;
-  SplitDepth split_;
+  const Tile tile_;
+  const DType factor_;
+  const SplitDepth split_;
   ProductNode node_;
   Expr first_row_, first_column_, part_;
   Dim tasks_ = nullptr;
   Buffer accumulator_;
 };
 
-// An extent where every symbol is `value`, as far as its interval goes.
-int64_t extent_if(Dim dim, int64_t value) {
-  const auto leaf = [&](Dim symbol) -> std::optional<int64_t> {
-    return std::clamp<int64_t>(value, symbol->interval.lo, symbol->interval.hi);
-  };
-  return evaluate(dim, leaf).value_or(value);
+std::vector<TileChoice> tiles_of(Context& context, const Op& group, const ProductForm& form,
+                                 const SingleElements& single) {
+  constexpr int kMostParts = 8, kMostOfUnknown = 32;
+  DimPool& dims = context.module.dims;
+  const ProductSize size = {dims.product(form.batch),
+                            form.rows.extent(dims),
+                            form.columns.extent(dims),
+                            form.depth.extent(dims),
+                            vector_instructions(*group.regions[0], form.anchor),
+                            form.b_value != nullptr};
+  const int most_parts = form.splits_unknown_depth ? kMostOfUnknown : lapidary::value_of(size.depth) ? kMostParts : 1;
+  return choose_tiles(dims, context.target(), context.options.f32_products, form.a->type.dtype, size, single,
+                      most_parts);
 }
 
-// Tiles as a product's extents ask for them, its symbols guessed.
-class TileChooser {
- public:
-  TileChooser(Context& context, const Op& group, const ProductForm& form)
-      : context_(context), group_(group), form_(form) {
-    const Tile any = choose(1, 1).tile;
-    ProductEmitter emitter(context, group, form, any, {});
-    is_product = emitter.begin();
-    if (is_product) single_ = emitter.single_elements();
-  }
-
-  TileChoice choose(int64_t symbols, int most_parts) const {
-    DimPool& dims = context_.module.dims;
-    const ProductSize size = {
-        extent_if(dims.product(form_.batch), symbols),         extent_if(form_.rows.extent(dims), symbols),
-        extent_if(form_.columns.extent(dims), symbols),        extent_if(form_.depth.extent(dims), symbols),
-        vector_instructions(*group_.regions[0], form_.anchor), form_.b_value != nullptr};
-    return choose_tile(context_.target(), context_.options.f32_products, form_.a->type.dtype, size, single_,
-                       most_parts);
-  }
-
-  bool is_product = true;  // false: an operand is no expression
-
- private:
-  Context& context_;
-  const Op& group_;
-  const ProductForm& form_;
-  SingleElements single_;
-};
-
-LoweredVariant product_variant(Context& context, const Op& group, const ProductForm& form, const Tile& tile, Dim when,
-                               SplitDepth split) {
-  ProductEmitter emitter(context, group, form, tile, split);
-  LPD_CHECK(emitter.begin(), "an operand that was an expression is none");
-  return emitter.emit(when);
+// 1 where it takes the fewest clocks, of equal ones the first; null: always.
+Dim when_soonest(DimPool& dims, const std::vector<TileChoice>& tiles, size_t at) {
+  Dim when = dims.constant(1);
+  for (size_t i = 0; i < tiles.size(); ++i)
+    if (i != at) {
+      const Dim mine = tiles[at].clocks, other = tiles[i].clocks;
+      when = dims.mul(when, i < at ? dims.less(mine, other) : dims.less(mine, dims.add(other, dims.constant(1))));
+    }
+  return lapidary::value_of(when) == 1 ? nullptr : when;
 }
 
 }  // namespace
 
-// Extents that are symbols get several tiles: that of many, where it fills the device, of some, and of few.
+// Extents that are symbols get several tiles, of which a run takes what is soonest done for its own.
 std::optional<LoweredGroup> lower_product(Context& context, const Op& group, const ProductForm& form,
                                           std::vector<LoweredVariant> given) {
-  constexpr int64_t kMany = 4096, kSome = 256, kFew = 1, kBatch = 32;
-  constexpr int kMostParts = 8, kMostOfUnknown = 32;
   DimPool& dims = context.module.dims;
   const Dim rows = form.rows.extent(dims), columns = form.columns.extent(dims), depth = form.depth.extent(dims),
             batch = dims.product(form.batch);
   if (is_zero(depth)) return std::nullopt;
-  const TileChooser tile_if(context, group, form);
-  if (!tile_if.is_product) return std::nullopt;
-  const TileChoice few = form.splits_unknown_depth ? tile_if.choose(kBatch, kMostOfUnknown)
-                                                   : tile_if.choose(kFew, lapidary::value_of(depth) ? kMostParts : 1);
-  std::vector<Tile> tiles = {few.tile};
-  const bool is_known = lapidary::value_of(dims.product(std::vector<Dim>{batch, rows, columns})).has_value();
-  if (!is_known)
-    for (const int64_t symbols : {kSome, kMany}) {
-      const Tile tile = tile_if.choose(symbols, 1).tile;
-      if (tile.text() != tiles.back().text()) tiles.push_back(tile);
-    }
-  const auto count_of = [&](const Tile& tile) {
-    return dims.product(std::vector<Dim>{batch, dims.ceildiv(rows, dims.constant(tile.rows)),
-                                         dims.ceildiv(columns, dims.constant(tile.columns))});
-  };
+  ProductEmitter any(context, group, form, tiles_of(context, group, form, {}).front().tile, {});
+  if (!any.begin()) return std::nullopt;
+  const std::vector<TileChoice> tiles = tiles_of(context, group, form, any.single_elements());
   LoweredGroup lowered;
   LoweredStep& step = lowered.steps.emplace_back();
-  step.variants = std::move(given);
+  step.variants = given.empty() ? few_rows_variants(context, group, form) : std::move(given);
   step.flops = dims.product(std::vector<Dim>{dims.constant(2), batch, rows, columns, depth});
-  // False: no later one is needed.
-  const auto add_variant = [&](const Tile& tile, Dim when, SplitDepth split = {}) {
-    const auto known = when ? lapidary::value_of(when) : std::optional<int64_t>(1);
-    if (known == 0) return true;
-    step.variants.push_back(product_variant(context, group, form, tile, known ? nullptr : when, split));
-    return !known;
-  };
-  const auto at_least = [&](int64_t least, const Tile& tile) {
-    return dims.less(dims.constant(least - 1), count_of(tile));
-  };
-  const GpuModel& gpu = gpu_model(context.target().capability);
-  for (; tiles.size() > 1; tiles.pop_back())
-    if (!add_variant(tiles.back(), at_least(gpu.enough_tiles, tiles.back()))) return lowered;
-  const SplitDepth split = split_of(dims, few.tile, few.parts, depth);
-  if (split.count == 1) {
-    add_variant(few.tile, nullptr);
-    return lowered;
-  }
-  const Dim enough = is_known ? dims.constant(0) : at_least(4 * gpu.multiprocessors / split.count, few.tile);
-  if (!add_variant(few.tile, enough)) return lowered;
-  Dim split_when = dims.constant(1);
+  if (!step.variants.empty() && !step.variants.back().when) return lowered;
+  Dim others = dims.constant(1);  // 1 where no variant runs that stands before
+  Dim scratch = dims.constant(0);
+  std::vector<LoweredStep> sums;
   for (const LoweredVariant& variant : step.variants)
-    split_when = dims.mul(split_when, dims.equal(variant.when, dims.constant(0)));
-  add_variant(few.tile, nullptr, split);
-  lowered.scratch.push_back(scratch_of_parts(dims, form, few.tile, split, split_when));
-  const Dim when = lapidary::value_of(split_when) ? nullptr : split_when;
-  lowered.steps.push_back(sum_of_parts(context, group, form, few.tile, split, when));
+    others = dims.mul(others, dims.equal(variant.when, dims.constant(0)));
+  for (size_t i = 0; i < tiles.size(); ++i) {
+    const Dim when = i + 1 < tiles.size() ? when_soonest(dims, tiles, i) : nullptr;
+    if (when && lapidary::value_of(when) == 0) continue;
+    const SplitDepth split = split_of(dims, tiles[i].tile, tiles[i].parts, depth);
+    ProductEmitter emitter(context, group, form, tiles[i].tile, split);
+    LPD_CHECK(emitter.begin(), "an operand that was an expression is none");
+    step.variants.push_back(emitter.emit(when));
+    if (split.count > 1) {
+      const Dim runs = when ? dims.mul(others, when) : others;
+      scratch = dims.add(scratch, scratch_of_parts(dims, form, tiles[i].tile, split, runs));
+      sums.push_back(
+          sum_of_parts(context, group, form, tiles[i].tile, split, lapidary::value_of(runs) ? nullptr : runs));
+    }
+    if (!when) break;
+    others = dims.mul(others, dims.equal(when, dims.constant(0)));
+  }
+  if (!sums.empty()) lowered.scratch.push_back(scratch);
+  for (LoweredStep& sum : sums) lowered.steps.push_back(std::move(sum));
   return lowered;
 }
 

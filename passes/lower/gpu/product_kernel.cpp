@@ -8,12 +8,11 @@ using namespace loops;
 
 DType sum_type(DType factor) { return factor == DType::F64 ? DType::F64 : is_float(factor) ? DType::F32 : DType::I32; }
 
-ProductKernel::ProductKernel(Context& context, const Op& group, const ProductForm& form, const Tile& tile,
-                             const char* family)
+ProductKernel::ProductKernel(Context& context, const Op& group, const ProductForm& form, const char* family,
+                             std::string schedule)
     : dims_(context.module.dims),
       form_(form),
-      tile_(tile),
-      builder_(context.module, context.target(), family, tile.text()),
+      builder_(context.module, context.target(), family, std::move(schedule)),
       emit_(builder_, group),
       rows_(form.rows.extent(dims_)),
       columns_(form.columns.extent(dims_)),

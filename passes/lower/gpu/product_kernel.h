@@ -2,10 +2,10 @@
 // becomes a result.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "passes/lower/gpu/product.h"
-#include "passes/lower/gpu/tiles.h"
 
 namespace lapidary::lowering::gpu {
 
@@ -15,7 +15,7 @@ class ProductKernel {
  protected:
   using Parts = ProductForm::Parts;
 
-  ProductKernel(Context&, const Op& group, const ProductForm&, const Tile&, const char* family);
+  ProductKernel(Context&, const Op& group, const ProductForm&, const char* family, std::string schedule);
 
   void take_batch(const std::vector<loops::Expr>& of_task);  // from the first of a task's parts
   Parts parts(const loops::Expr& flat, const ProductAxis&, int lanes = 1);
@@ -26,7 +26,6 @@ class ProductKernel {
 
   DimPool& dims_;
   const ProductForm& form_;
-  const Tile& tile_;
   KernelBuilder builder_;
   GroupEmitter emit_;
   Dim rows_, columns_, stored_columns_, depth_;

@@ -13,7 +13,7 @@ namespace {
 class SumEmitter : ProductKernel {
  public:
   SumEmitter(Context& context, const Op& group, const ProductForm& form, const Tile& tile, SplitDepth split)
-      : ProductKernel(context, group, form, tile, "sum_of_parts"), split_(split) {
+      : ProductKernel(context, group, form, "sum_of_parts", tile.text()), tile_(tile), split_(split) {
     builder_.for_gpu = true;
   }
 
@@ -38,7 +38,8 @@ class SumEmitter : ProductKernel {
   }
 
  private:
-  SplitDepth split_;
+  const Tile& tile_;
+  const SplitDepth split_;
 };
 
 }  // namespace

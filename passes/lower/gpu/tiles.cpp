@@ -50,25 +50,34 @@ constexpr Tile kBytes = {Atom::Fma, DType::I8, 64, 64, 32, 4, 1, 2};
 
 // Clocks until the busiest multiprocessor is done: as long as its multiplications and epilogues take, or as its blocks'
 // steps do. Warpgroups that take turns write out one tile while they multiply the next.
-int64_t clocks(const GpuModel& gpu, const Tile& tile, const ProductSize& size) {
-  const int64_t tiles = size.batch * ceil_div(size.rows, tile.rows) * ceil_div(size.columns, tile.columns);
-  const int64_t each = ceil_div(tiles, gpu.multiprocessors), elements = int64_t{tile.rows} * tile.columns;
-  const int64_t multiplying = elements * size.depth / tile.rate,
-                epilogue = elements * (gpu.store + size.epilogue) * 3 / (2 * gpu.lanes);
-  if (loops::takes_turns(tile)) return each * std::max(multiplying, epilogue) + epilogue + gpu.warpgroup_block_start;
-  if (tile.warpgroups) return each * (multiplying + epilogue) + gpu.warpgroup_block_start;
-  const int64_t stepping = ceil_div(each, tile.resident) * ceil_div(size.depth, tile.depth) * tile.step;
-  return std::max(each * multiplying, stepping) + each * epilogue + gpu.block_start;
+Dim clocks(DimPool& dims, const GpuModel& gpu, const Tile& tile, const ProductSize& size) {
+  const auto number = [&](int64_t value) { return dims.constant(value); };
+  const auto tiles = dims.product(std::vector<Dim>{size.batch, dims.ceildiv(size.rows, number(tile.rows)),
+                                                   dims.ceildiv(size.columns, number(tile.columns))});
+  const int64_t elements = int64_t{tile.rows} * tile.columns;
+  const Dim each = dims.ceildiv(tiles, number(gpu.multiprocessors)),
+            multiplying = dims.floordiv(dims.mul(number(elements), size.depth), number(tile.rate)),
+            epilogue = number(elements * (gpu.store + size.epilogue) * 3 / (2 * gpu.lanes));
+  if (loops::takes_turns(tile))
+    return dims.add(dims.mul(each, dims.max(multiplying, epilogue)),
+                    dims.add(epilogue, number(gpu.warpgroup_block_start)));
+  if (tile.warpgroups)
+    return dims.add(dims.mul(each, dims.add(multiplying, epilogue)), number(gpu.warpgroup_block_start));
+  const Dim stepping = dims.product(std::vector<Dim>{dims.ceildiv(each, number(tile.resident)),
+                                                     dims.ceildiv(size.depth, number(tile.depth)), number(tile.step)});
+  return dims.add(dims.max(dims.mul(each, multiplying), stepping),
+                  dims.add(dims.mul(each, epilogue), number(gpu.block_start)));
 }
 
 // With k in parts, whose sums are written, read again and added up by another kernel.
-int64_t clocks_in_parts(const GpuModel& gpu, const Tile& tile, ProductSize size, int parts) {
-  if (parts == 1) return clocks(gpu, tile, size);
-  const int64_t bytes = size.batch * size.rows * size.columns * (8 * parts + 2);
-  size.batch *= parts;
-  size.depth = ceil_div(size.depth, parts);
+Dim clocks_in_parts(DimPool& dims, const GpuModel& gpu, const Tile& tile, ProductSize size, int parts) {
+  if (parts == 1) return clocks(dims, gpu, tile, size);
+  const Dim bytes = dims.product(std::vector<Dim>{size.batch, size.rows, size.columns, dims.constant(8 * parts + 2)});
+  size.batch = dims.mul(size.batch, dims.constant(parts));
+  size.depth = dims.ceildiv(size.depth, dims.constant(parts));
   size.epilogue = 0;
-  return clocks(gpu, tile, size) + gpu.kernel_start + bytes / gpu.memory_bytes;
+  const Dim adding = dims.add(dims.constant(gpu.kernel_start), dims.floordiv(bytes, dims.constant(gpu.memory_bytes)));
+  return dims.add(clocks(dims, gpu, tile, size), adding);
 }
 
 bool fits(const Target& target, const Tile& tile) {
@@ -126,35 +135,70 @@ std::string Tile::text() const {
                      warp_columns, warpgroups ? " warpgroups" : "", stages);
 }
 
-TileChoice choose_tile(const Target& target, passes::F32Products f32, DType factor, const ProductSize& size,
-                       const SingleElements& single, int most_parts) {
-  if (factor == DType::F64) return {kDoubles};
+namespace {
+
+// What its symbols and elements would make it if each were `value`, as far as its interval goes.
+int64_t value_if(Dim dim, int64_t value) {
+  const auto leaf = [&](Dim symbol) -> std::optional<int64_t> {
+    return std::clamp<int64_t>(value, symbol->interval.lo, symbol->interval.hi);
+  };
+  return evaluate(dim, leaf).value_or(kDimMax);
+}
+
+// The best for each of the sizes that symbols may have, or nearly: of those that are left, the one that gains most.
+std::vector<TileChoice> few_of(const std::vector<TileChoice>& all) {
+  constexpr size_t kMost = 4;
+  constexpr double kWorthwhile = 0.02;  // of the time, over all sizes
+  std::vector<int64_t> sizes;
+  for (int64_t size = 1; size <= 4096; size *= 2) sizes.push_back(size);
+  std::vector<double> least(sizes.size(), 1e300), now(sizes.size(), 1e300);
+  const auto taken = [&](const TileChoice& choice, size_t i) {
+    return static_cast<double>(value_if(choice.clocks, sizes[i]));
+  };
+  for (const TileChoice& choice : all)
+    for (size_t i = 0; i < sizes.size(); ++i) least[i] = std::min(least[i], taken(choice, i));
+  const auto with = [&](const TileChoice& choice) {
+    double sum = 0;
+    for (size_t i = 0; i < sizes.size(); ++i) sum += std::min(now[i], taken(choice, i)) / least[i];
+    return sum;
+  };
+  std::vector<TileChoice> few;
+  double sum = 1e300;
+  while (few.size() < kMost) {
+    const TileChoice& best = *std::ranges::min_element(all, {}, with);
+    const double better = with(best);
+    if (better > sum - kWorthwhile * static_cast<double>(sizes.size())) break;
+    few.push_back(best);
+    sum = better;
+    for (size_t i = 0; i < sizes.size(); ++i) now[i] = std::min(now[i], taken(best, i));
+  }
+  return few;
+}
+
+}  // namespace
+
+std::vector<TileChoice> choose_tiles(DimPool& dims, const Target& target, passes::F32Products f32, DType factor,
+                                     const ProductSize& size, const SingleElements& single, int most_parts) {
+  if (factor == DType::F64) return {{kDoubles}};
   const bool tensor = target.has_tensor_cores(), halves = bit_width(factor) == 16 && tensor,
              bytes = bit_width(factor) == 8;
   if (!is_float(factor) && !(bytes && tensor)) {
     Tile tile = kBytes;
     tile.factor = factor;
-    return {tile};
+    return {{tile}};
   }
   const bool rounded = factor == DType::F32 && tensor && f32 != passes::F32Products::IEEE;
   const bool as_halves = halves || (rounded && f32 == passes::F32Products::BF16);
   const bool hopper = target.has_warpgroups();
   constexpr int64_t kLeastDepth = 512;  // of a part
-  std::optional<Tile> best;
-  int64_t least = 0;
-  int best_parts = 1;
+  std::vector<TileChoice> choices;
   const auto consider = [&](std::span<const Tile> tiles) {
     for (const Tile& given : tiles) {
-      const std::optional<Tile> fitting = tile_for(given, single);
-      if (!fitting) continue;
-      const Tile& tile = *fitting;
-      if (!fits(target, tile) || (size.computes_b && !has_room_for_b(tile))) continue;
-      if (tile.warpgroups && 2 * size.rows <= tile.rows) continue;  // it would multiply zeros above all
-      for (int parts = 1; parts <= most_parts && (parts == 1 || size.depth / parts >= kLeastDepth); ++parts) {
-        const int64_t reckoned = clocks_in_parts(gpu_model(target.capability), tile, size, parts);
-        if (best && reckoned >= least) continue;
-        best = tile, least = reckoned, best_parts = parts;
-      }
+      const std::optional<Tile> tile = tile_for(given, single);
+      if (!tile || !fits(target, *tile) || (size.computes_b && !has_room_for_b(*tile))) continue;
+      const auto depth = lapidary::value_of(size.depth);
+      for (int parts = 1; parts <= most_parts && (parts == 1 || !depth || *depth / parts >= kLeastDepth); ++parts)
+        choices.push_back({*tile, parts, clocks_in_parts(dims, gpu_model(target.capability), *tile, size, parts)});
     }
   };
   consider(bytes       ? std::span<const Tile>(kTensorBytes)
@@ -164,12 +208,13 @@ TileChoice choose_tile(const Target& target, passes::F32Products f32, DType fact
   if (hopper && bytes) consider(kHopperBytes);
   if (hopper && as_halves) consider(kHopperHalves);
   if (hopper && rounded && f32 == passes::F32Products::TF32) consider(kHopperRounded);
-  Tile tile = *best;
   const bool brain = (halves && factor == DType::BF16) || (rounded && f32 == passes::F32Products::BF16);
-  if (brain) tile.atom = Atom::BF16, tile.factor = DType::BF16;
-  if (rounded && f32 == passes::F32Products::TF32x3) tile.atom = Atom::TF32x3;
-  if (bytes) tile.factor = factor;
-  return {tile, best_parts};
+  for (TileChoice& choice : choices) {
+    if (brain) choice.tile.atom = Atom::BF16, choice.tile.factor = DType::BF16;
+    if (rounded && f32 == passes::F32Products::TF32x3) choice.tile.atom = Atom::TF32x3;
+    if (bytes) choice.tile.factor = factor;
+  }
+  return few_of(choices);
 }
 
 }  // namespace lapidary::lowering::gpu

@@ -1,7 +1,8 @@
-// Which tile a product is cut into, for a GPU: the one that is done first by a simple reckoning.
+// Which tiles a product is cut into, for a GPU: those that are done first by a simple reckoning.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "ir/loops.h"
 #include "ir/target.h"
@@ -20,9 +21,9 @@ struct Tile {
   std::string text() const;
 };
 
-// Extents are guesses; `epilogue` is what follows for each element, in instructions.
+// Of the whole product; `epilogue` is what follows for each element, in instructions.
 struct ProductSize {
-  int64_t batch, rows, columns, depth;
+  Dim batch, rows, columns, depth;
   int epilogue;
   bool computes_b = false;  // not copied: each thread has its part of a tile of b in registers
 };
@@ -32,10 +33,12 @@ struct SingleElements {
 };
 struct TileChoice {
   Tile tile;
-  int parts = 1;  // of k, which tasks of their own sum up and another kernel adds
+  int parts = 1;         // of k, which tasks of their own sum up and another kernel adds
+  Dim clocks = nullptr;  // that it takes, by a simple reckoning
 };
-// `factor`: the operands' type. `most_parts`: 1 where k may not be split.
-TileChoice choose_tile(const Target&, passes::F32Products, DType factor, const ProductSize&, const SingleElements&,
-                       int most_parts);
+// `factor`: the operands' type. `most_parts`: 1 where k may not be split. Where extents are symbols, a few, one of
+// which is about the soonest done whatever they are; else the soonest.
+std::vector<TileChoice> choose_tiles(DimPool&, const Target&, passes::F32Products, DType factor, const ProductSize&,
+                                     const SingleElements&, int most_parts);
 
 }  // namespace lapidary::lowering::gpu
