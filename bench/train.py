@@ -7,7 +7,7 @@ Megabytes are what a process grows to by training, at most: beyond what it has b
 parameters (a product reads its own when it is first run; they are taken off).
 Each round times every engine once, for some seconds, in a process of its own. What counts is the least time of a step over
 all rounds: others on the machine only add to it. With --cpu the least CPU time of a step, which a busy machine changes less;
-it is of use with one thread alone. PYTHON is an interpreter that has torch (and torchvision for resnet18); without it
+it is of use with one thread alone. PYTHON is an interpreter that has torch; without it
 Lapidary is timed alone. Prints a table, and writes JSON with --json.
 """
 import argparse
