@@ -245,12 +245,12 @@ class Product:
         """Nanoseconds of each step."""
         return [ns for ns, _, _ in self.profiled_steps()]
 
-    def profiled_steps(self):
+    def profiled_steps(self, entry=0):
         """(nanoseconds, kernel, origin) of each step."""
         steps = []
-        for step in range(self._function("profile_count", c.c_int32)(self.instance, 0)):
+        for step in range(self._function("profile_count", c.c_int32)(self.instance, entry)):
             found = StepProfile(size=c.sizeof(StepProfile))
-            self._check(self._function("profile")(self.instance, 0, step, c.byref(found)))
+            self._check(self._function("profile")(self.instance, entry, step, c.byref(found)))
             steps.append((found.nanoseconds, (found.kernel or b"").decode(), (found.origin or b"").decode()))
         return steps
 

@@ -132,6 +132,29 @@ MODELS = [
 TINY_MODELS = [Model("tiny_classifier", 1, [{"N": 1}, {"N": 3}], [{"N": 2}])]
 
 
+@dataclass
+class Training:
+    """A graph of test/zoo/train, trained by an optimiser: a product, which is checked for `steps` against PyTorch's losses."""
+    graph: str
+    optimizer: str
+    f32: str = "ieee"
+    timed: bool = True
+    steps: int = 20
+
+    @property
+    def name(self):
+        return f"train_{self.graph}_{self.optimizer}_{self.f32}"
+
+    def record(self):
+        return {"name": self.name, **asdict(self)}
+
+
+TRAINED = {"mlp": "adamw", "cnn_digits": "adamw", "lstm": "adamw", "transformer": "adamw", "resnet18": "sgd"}   # timed with these
+TRAINING = [training for graph, timed in TRAINED.items() for training in (
+    Training(graph, timed), Training(graph, "sgd" if timed == "adamw" else "adamw", timed=False), Training(graph, timed, "tf32"))]
+TINY_TRAINING = [Training("mlp", "adamw", steps=2), Training("mlp", "sgd", timed=False, steps=2)]
+
+
 def model_inputs(name, sizes):
     """[(name, dtype, shape, below)] of a model's inputs: integers are below `below`, a mask of ones where it is 2."""
     n, s, p = (sizes.get(symbol, 1) for symbol in "NSP")

@@ -57,6 +57,11 @@ class Device:
                 found[what] = value.value
         return {"device": name.value.decode(), "driver_cuda": version.value, **found}
 
+    def free_bytes(self):
+        left, total = c.c_size_t(), c.c_size_t()
+        self.call("cuMemGetInfo_v2", c.byref(left), c.byref(total))
+        return left.value
+
     def wait(self):
         self.call("cuStreamSynchronize", self.stream)
 

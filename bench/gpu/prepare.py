@@ -6,7 +6,7 @@
 FOLDER then holds all that is needed there beside Python and numpy: the scripts, the products (packed) and manifest.json.
 Networks of the zoo are made f16 (half.py), and compiled with made-up weights (--weights=seeded), to be timed, for any extents
 and for each that is timed; and with weights that repeat, to be checked against ONNX Runtime's results in f32 on the same
-weights, which are computed here.
+weights, which are computed here. Graphs are trained with the weights that PyTorch began with, which training.py draws again.
 --stand-in makes a few tiny products instead, with their kernels built for the host, for `run.py --stand-in`.
 What could not be compiled is said in the manifest, and fails there too; the exit status is 1 then.
 """
@@ -26,15 +26,17 @@ import onnxruntime
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path[:0] = [os.path.join(ROOT, "test", "zoo"), os.path.join(ROOT, "test", "cuda")]
+sys.path[:0] = [os.path.join(ROOT, "test", part) for part in ("zoo", "cuda", "train")]
 import cases  # noqa: E402
 import graphs  # noqa: E402
 import half  # noqa: E402
 import programs  # noqa: E402
+import training  # noqa: E402
 import work  # noqa: E402
 
 SCRIPTS = ["run.py", "crew.py", "worker.py", "cases.py", "checks.py", "device.py", "elements.py", "goals.py", "jax_peer.py", "programs.py",
-           "table.py", "timing.py", "torch_models.py", "torch_peers.py", "work.py"]
+           "table.py", "timing.py", "torch_models.py", "torch_peers.py", "torch_training.py", "training.py", "work.py"]
+OTHERS = ["test/product.py", "test/zoo/train_cases.py", "bench/train_peers.py"]
 EVERY = 61                  # of a network's results, one in so many is kept: enough to see, and to carry
 PACK = [{"id": lzma.FILTER_LZMA2, "preset": 1, "dict_size": 64 << 20}]   # a network's layers are alike, far apart
 
@@ -46,7 +48,8 @@ class Folder:
             os.makedirs(os.path.join(self.path, part), exist_ok=True)
         for script in SCRIPTS:
             shutil.copy(os.path.join(HERE, script), self.path)
-        shutil.copy(os.path.join(ROOT, "test", "product.py"), self.path)
+        for script in OTHERS:
+            shutil.copy(os.path.join(ROOT, script), self.path)
 
     def model(self, name):
         return os.path.join(self.path, "models", name + ".onnx")
@@ -130,6 +133,21 @@ def prepare_model(folder, model):
     return record | {"every": EVERY}
 
 
+def prepare_training(folder, case):
+    """With weights that are made up, as training.py sets them all."""
+    import reference
+    path = reference.model_of(case.graph, os.path.join(folder.path, "models"))
+    options = ["--train", "--optimizer", reference.OPTIMIZERS[case.optimizer], f"--f32={case.f32}", "--weights=seeded"]
+    record = folder.compile(path, case.name, options)
+    drawn = training.save_weights(case.graph, path, reference.materialize.HERE, os.path.join(folder.path, "products"))
+    with open(os.path.join(reference.materialize.HERE, "train", "reference.json")) as file:
+        losses = json.load(file)[case.graph][case.optimizer]["losses"]
+    rounded = case.f32 != "ieee"
+    return record | {"drawn": drawn, "batches": training.batch_totals(case.graph, case.steps), "losses": losses[:case.steps],
+                     "first": training.ROUNDED_FIRST if rounded else reference.FIRST,
+                     "bound": None if rounded else reference.BOUNDS[case.graph]}
+
+
 def attempt(what, prepare):
     """The record; of what failed, why."""
     start = time.perf_counter()
@@ -162,21 +180,24 @@ def main():
     folder = Folder(args)
     kernels = cases.tiny_kernels() if args.stand_in else cases.kernels(f32_options(folder))
     models = cases.TINY_MODELS if args.stand_in else cases.MODELS
+    trainings = cases.TINY_TRAINING if args.stand_in else cases.TRAINING
     chosen = lambda items: [item for item in items if args.only in item.name]  # noqa: E731
-    manifest = {"commit": commit(), "target": args.target, "kernels": [], "programs": [], "models": []}
+    manifest = {"commit": commit(), "target": args.target, "kernels": [], "programs": [], "models": [], "training": []}
     for case in chosen(kernels):
         manifest["kernels"].append(case.record() | attempt(case.name, lambda: prepare_kernel(folder, case)))
     for program in chosen(programs.PROGRAMS):
         manifest["programs"].append(program.record() | attempt(program.name, lambda: prepare_program(folder, program)))
     for model in chosen(models):
         manifest["models"].append(model.record() | attempt(model.name, lambda: prepare_model(folder, model)))
+    for case in chosen(trainings):
+        manifest["training"].append(case.record() | attempt(case.name, lambda: prepare_training(folder, case)))
     shutil.rmtree(os.path.join(folder.path, "models"))
     with open(os.path.join(folder.path, "manifest.json"), "w") as file:
         json.dump(manifest, file, indent=1)
     products = os.path.join(folder.path, "products")
     size = sum(os.path.getsize(os.path.join(products, name)) for name in os.listdir(products))
     print(f"{size / 1e6:.1f} MB in {args.folder}")
-    return any("failed" in record for part in ("kernels", "programs", "models") for record in manifest[part])
+    return any("failed" in record for part in ("kernels", "programs", "models", "training") for record in manifest[part])
 
 
 if __name__ == "__main__":

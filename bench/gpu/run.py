@@ -7,7 +7,9 @@
 Needs Python and numpy; PyTorch and JAX are peers where they are there. All goes through the products' C interface, with
 inputs and outputs in the device's memory. First every kernel and network is checked (checks.py); then kernels are timed,
 then networks, then the networks' peers that torch.compile makes in --torch-mode, which take longest. What there is no
-time left for is said to be unmeasured. Parts are kernels, programs (kernels that are only checked), models, eager, compiled (PyTorch's networks) and jax; peers of networks need part models.
+time left for is said to be unmeasured. Parts are kernels, programs (kernels that are only checked), models, training (steps of it, and eager PyTorch's),
+eager, compiled (PyTorch's networks), jax and training_compiled; peers of networks need part models, those of training part
+training.
 FOLDER is prepare.py's, by default the one this file lies in. The figures go into FILE as well, from the first one on: it
 is written again after every part.
 
@@ -31,7 +33,7 @@ import goals  # noqa: E402
 import table  # noqa: E402
 
 TORCH_MODES = ("max-autotune", "reduce-overhead")
-PARTS = ("kernels", "programs", "models", "eager", "compiled", "jax")
+PARTS = ("kernels", "programs", "models", "training", "eager", "compiled", "jax", "training_compiled")
 FIRST_SECONDS = 120  # until there is a device, and PyTorch is loaded for the first time
 JOB_SECONDS = 60     # of one kernel or network, and of PyTorch being loaded again where a process was replaced
 PEER_SECONDS = 150   # of one peer's process, compilation included
@@ -44,12 +46,12 @@ class Session:
         self.args, self.end = args, time.monotonic() + args.minutes * 60
         with open(os.path.join(args.folder, "manifest.json")) as file:
             manifest = json.load(file)
-        self.kernels, self.programs, self.models = (
-            [record for record in manifest[part] if args.only in record["name"]] for part in ("kernels", "programs", "models"))
+        self.kernels, self.programs, self.models, self.training = (
+            [record for record in manifest[part] if args.only in record["name"]] for part in ("kernels", "programs", "models", "training"))
         driver = [os.path.join(args.stand_in, "test", "cuda", "libcuda.so.1")] if args.stand_in else []
         self.crew = crew.Crew([args.folder, unpacked, str(args.seconds), *driver])
         self.report = {"machine": {}, "commit": manifest["commit"], "target": manifest["target"], "torch_mode": args.torch_mode, "checks": [], "kernels": [],
-                       "models": [], "goals": []}
+                       "models": [], "training": [], "goals": []}
 
     def seconds_for(self, most):
         """0: nothing new is begun."""
@@ -165,6 +167,51 @@ def time_model_peers(session):
             session.save()
 
 
+def train(session):
+    """Each product checked and timed in processes of its own, so that what it takes of the device's memory is seen; then the
+    graph's peer."""
+    print(table.training_head(), flush=True)
+    for graph in dict.fromkeys(record["graph"] for record in session.training):
+        records = [record for record in session.training if record["graph"] == graph and compiled(session, record)]
+        rows = [row for row in (trained(session, record) for record in records) if row]
+        session.report["training"] += rows
+        session.crew.end()
+        if rows and session.report["machine"]["has_torch"]:
+            training_peers(session, rows, "eager")
+        session.save()
+
+
+def trained(session, record):
+    """The row of what is to be timed: what failed too, which the row says, unless it hangs."""
+    session.crew.end()
+    answer = session.ask("check_training", record=record)
+    passed = session.verdict(record["name"], answer)
+    if not record["timed"] or "hung" in answer:
+        return None
+    session.crew.end()
+    row = {key: record[key] for key in ("name", "graph", "optimizer", "f32")} | {"passed": passed, "largest_error": answer.get("largest_error")}
+    row |= session.ask("time_training", record=record)
+    print(table.training_line(row), flush=True)
+    return row
+
+
+def training_peers(session, rows, how):
+    """Of one graph: each way to multiply f32."""
+    mode = session.args.torch_mode if how == "compiled" else how
+    found, why = peer(session, "torch_training.py", rows[0]["graph"], mode, ",".join(row["f32"] for row in rows), str(2 * session.args.seconds))
+    for row in rows:
+        row[f"torch_{how}"] = (found or {}).get(row["f32"], {})
+        print(table.training_peer_line(row, "torch " + mode, row[f"torch_{how}"], why), flush=True)
+
+
+def train_compiled(session):
+    print(table.training_head(), flush=True)
+    rows = session.report["training"]
+    for graph in dict.fromkeys(row["graph"] for row in rows):
+        training_peers(session, [row for row in rows if row["graph"] == graph and row["f32"] == "ieee"], "compiled")
+        session.save()
+
+
 def peer(session, script, *arguments):
     seconds = session.seconds_for(PEER_SECONDS)
     return crew.child(script, arguments, seconds) if seconds else (None, NO_TIME)
@@ -194,11 +241,15 @@ def time_all(session):
         time_kernels(session)
     if session.wants("models"):
         time_models(session)
+    if session.wants("training"):
+        train(session)
     session.crew.end()   # what follows has the device for itself
     if session.report["models"] and session.report["machine"]["has_torch"]:
         time_model_peers(session)
     if session.wants("jax") and importlib.util.find_spec("jax"):
         time_jax(session)
+    if session.report["training"] and session.report["machine"]["has_torch"] and session.wants("training_compiled"):
+        train_compiled(session)
     session.report["goals"] = list(goals.all_goals(session.report))
     print("\ngoals")
     for goal in session.report["goals"]:

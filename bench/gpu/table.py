@@ -35,6 +35,26 @@ def model_line(row):
     return f"{row['name']:22} {shown(row['sizes']):18} {ms(row)} {ms(row['fixed'])} {rest}{why}"
 
 
+def training_head():
+    return f"\n{'training':16} {'optimiser':9} {'f32':5} {'engine':20} {'ms':>9} {'ratio':>6} {'steps ms':>9} {'steps':>6} {'MB':>7} {'largest error':>14}"
+
+
+def training_line(row):
+    start = f"{row['graph']:16} {row['optimizer']:9} {row['f32']:5} {'':20}"
+    if "ms" not in row:
+        return f"{start} not measured: {row['failed']}"
+    error = f"{'-':>14}" if row["largest_error"] is None else f"{row['largest_error']:14.1e}"
+    return f"{start} {row['ms']:9.3f} {'':6} {row['steps_ms']:9.3f} {row['steps']:6} {row['used_mb']:7.0f} {error}{'' if row['passed'] else '  FAILED its check'}"
+
+
+def training_peer_line(row, engine, found, why):
+    start = f"{row['graph']:16} {row['optimizer']:9} {row['f32']:5} {engine:20}"
+    if "ms" not in found:
+        return f"{start} not measured: {found.get('failed', why)}"
+    ratio = f"{found['ms'] / row['ms']:6.2f}" if "ms" in row else f"{'-':>6}"
+    return f"{start} {found['ms']:9.3f} {ratio} {'':9} {'':6} {found['used_mb']:7.0f}"
+
+
 def peer_head():
     return f"\n{'network':22} {'sizes':18} {'peer':16} {'peer ms':>9} {'ratio':>6}"
 

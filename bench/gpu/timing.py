@@ -7,6 +7,7 @@ from device import Buffer
 
 
 SLOWEST = 40   # steps of a network that are told one by one
+AT_ONCE = 0.02, 100   # steps of training that are put behind each other: as many as take so many seconds, or so many
 
 
 def repeated(measure, seconds, least=5):
@@ -56,9 +57,28 @@ def model(device, product, name, sizes, seconds):
     product.profile_enable(False)
     for buffer in buffers:
         buffer.free()
+    return {"ms": statistics.median(calls), "least_ms": min(calls), "runs": len(calls), **step_by_step(steps)}
+
+
+def step_by_step(steps):
     slowest = [[ns / 1e3, f"{kernel}: {origin}"] for ns, kernel, origin in sorted(steps, reverse=True)[:SLOWEST]]
-    return {"ms": statistics.median(calls), "least_ms": min(calls), "runs": len(calls), "steps": len(steps),
-            "steps_ms": sum(step[0] for step in steps) / 1e6, "slowest_us": slowest}
+    return {"steps": len(steps), "steps_ms": sum(step[0] for step in steps) / 1e6, "slowest_us": slowest}
+
+
+def queued(step, wait, seconds):
+    """Milliseconds of a step, of some that are put behind each other before anybody waits."""
+    def several(count):
+        start = time.perf_counter()
+        for _ in range(count):
+            step()
+        wait()
+        return (time.perf_counter() - start) * 1e3 / count
+
+    several(2)
+    within, most = AT_ONCE
+    count = min(max(int(within * 1e3 / several(1)), 1), most)
+    times = repeated(lambda: several(count), seconds)
+    return {"ms": statistics.median(times), "least_ms": min(times), "runs": count * len(times)}
 
 
 def copy_bandwidth(device, size=512 << 20, seconds=0.3):

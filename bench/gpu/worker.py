@@ -5,6 +5,7 @@
 run.py starts it, waits for each answer as long as it deems right, and starts another when one hangs or ends: a kernel that
 never ends, or takes the device's context with it, costs its own figures alone. A worker whose context is lost says so, and is replaced too.
 """
+import functools
 import importlib.util
 import json
 import lzma
@@ -22,6 +23,7 @@ import cases  # noqa: E402
 import checks  # noqa: E402
 import programs  # noqa: E402
 import timing  # noqa: E402
+import training  # noqa: E402
 import work  # noqa: E402
 from device import Device, DeviceError  # noqa: E402
 from product import Product  # noqa: E402
@@ -33,24 +35,27 @@ def case_of(record):
 
 class Worker:
     def __init__(self, folder, unpacked, seconds, stand_in=None):
-        self.folder, self.unpacked, self.seconds = folder, unpacked, float(seconds)
+        self.folder, self.unpacked, self.seconds, self.stand_in = folder, unpacked, float(seconds), stand_in
         self.device = Device(stand_in, fill_bytes=1 << 20) if stand_in else Device()
         self.copy_bytes = 1 << 20 if stand_in else 512 << 20
-        self.reference, self.peers, self.peer_versions = checks.NumpyReference(), None, {}
-        if not stand_in and importlib.util.find_spec("torch"):
-            self.use_torch()
 
-    def use_torch(self):
-        """PyTorch as a peer, and for references, when both ways of computing them agree."""
+    @functools.cached_property
+    def torch(self):
+        """(peers, references, versions): PyTorch as a peer, and for references, when both ways of computing them agree. Loaded
+        by the first job that needs it: that takes seconds, and memory of the device."""
+        peers, reference, versions = None, checks.NumpyReference(), {}
+        if self.stand_in or not importlib.util.find_spec("torch"):
+            return peers, reference, versions
         try:
             import torch_peers
-            self.peers, self.peer_versions = torch_peers.Peers(), torch_peers.versions()
-            if torch_peers.agrees_with_numpy(cases.tiny_kernels(), self.reference):
-                self.reference = torch_peers.TorchReference()
+            peers, versions = torch_peers.Peers(), torch_peers.versions()
+            if torch_peers.agrees_with_numpy(cases.tiny_kernels(), reference):
+                reference = torch_peers.TorchReference()
             else:
-                self.peer_versions["torch_references"] = "not those of numpy, and not used"
+                versions["torch_references"] = "not those of numpy, and not used"
         except Exception as error:  # a PyTorch that does not work here is a peer that is missing
-            self.peer_versions = {"torch": f"failed: {error!r}"[:300]}
+            versions = {"torch": f"failed: {error!r}"[:300]}
+        return peers, reference, versions
 
     def open(self, record):
         library = os.path.join(self.unpacked, record["product"] + ".so")
@@ -63,8 +68,9 @@ class Worker:
         return Product(library, cuda_stream=self.device.stream)
 
     def describe(self, job):
+        peers, reference, versions = self.torch
         return {**self.device.describe(), "python": platform.python_version(), "numpy": np.__version__, "cores": os.cpu_count(),
-                **self.peer_versions, "references": self.reference.name, "has_torch": self.peers is not None}
+                **versions, "references": reference.name, "has_torch": peers is not None}
 
     def copy_bandwidth(self, job):
         return {"gb_s": timing.copy_bandwidth(self.device, self.copy_bytes, self.seconds)}
@@ -77,27 +83,28 @@ class Worker:
         case = case_of(job["record"])
         with self.open(job["record"]) as product:
             rows = checks.Rows(self.device, product, case, job["m"])
-            worst, message = checks.check_kernel(rows, self.reference, self.most_rows(case))
+            worst, message = checks.check_kernel(rows, self.torch[1], self.most_rows(case))
             rows.free()
         return {"worst": worst, "message": message}
 
     def time_kernel(self, job):
         """A timed size is checked too, before."""
         case, m = case_of(job["record"]), job["m"]
+        peers, reference, _ = self.torch
         with self.open(job["record"]) as product:
             rows = checks.Rows(self.device, product, case, m)
-            worst, message = checks.check_kernel(rows, self.reference, self.most_rows(case))
+            worst, message = checks.check_kernel(rows, reference, self.most_rows(case))
             found = {"worst": worst, "message": message}
             if worst <= 1:
                 found |= timing.kernel(self.device, product, self.seconds, work.MIDDLE if case.sizes.get("between") else "")
                 found |= {"tflop_s": work.flops(case, m) / found["us"] / 1e6, "gb_s": work.moved_bytes(case, m) / found["us"] / 1e3}
             rows.free()
-        if self.peers and worst <= 1:
+        if peers and worst <= 1:
             try:
-                found |= self.peers.kernel(case, rows.arrays, self.seconds)
+                found |= peers.kernel(case, rows.arrays, self.seconds)
             except Exception as error:  # our figure stands without it
                 found["peer"] = f"failed: {error!r}"[:200]
-            self.peers.forget()
+            peers.forget()
         return found
 
     def check_program(self, job):
@@ -116,8 +123,24 @@ class Worker:
         with self.open(job["product"]) as product:
             return timing.model(self.device, product, job["name"], job["sizes"], 2 * self.seconds)
 
+    def check_training(self, job):
+        """A second instance of the product does the same again."""
+        record, runs = job["record"], []
+        for _ in range(2):
+            with self.open(record) as product, training.Training(self.device, product, record, os.path.join(self.folder, "products")) as trained:
+                runs.append(trained.results())
+        return training.judge(record, *runs)
+
+    def time_training(self, job):
+        record, before = job["record"] | {"batches": job["record"]["batches"][:1]}, self.device.free_bytes()
+        with self.open(record) as product, training.Training(self.device, product, record, os.path.join(self.folder, "products")) as trained:
+            found = timing.queued(trained.step, product.wait, 2 * self.seconds)
+            used = before - self.device.free_bytes()
+            return found | {"used_mb": used / 2**20} | timing.step_by_step(trained.profile())
+
     JOBS = {"describe": describe, "copy_bandwidth": copy_bandwidth, "check_kernel": check_kernel, "time_kernel": time_kernel,
-            "check_program": check_program, "check_model": check_model, "time_model": time_model}
+            "check_program": check_program, "check_model": check_model, "time_model": time_model,
+            "check_training": check_training, "time_training": time_training}
 
     def do(self, job):
         """The answer. With "lost" there is no device any more for another job."""

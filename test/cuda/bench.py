@@ -26,6 +26,9 @@ def figures(report):
         row.get("ms", 0) > 0 for row in report["models"]) and len(report["kernels"]) > 8 and len(report["models"]) > 0
     named = {check["what"] for check in report["checks"]}
     yield "kernels without a peer are checked too", {program.name for program in programs.PROGRAMS} <= named
+    steps = report["training"]
+    yield "training is checked by both optimisers, and timed by one", {"train_mlp_adamw_ieee", "train_mlp_sgd_ieee"} <= named and len(
+        steps) == 1 and steps[0]["ms"] > 0 and steps[0]["steps"] > 10 and steps[0]["largest_error"] < 1e-5
     yield "checked before and when timed", len(report["checks"]) > 20 and all(check["passed"] for check in report["checks"])
     yield "no goal is reached without its peer", all(goal["met"] is None for goal in report["goals"] if "over" in goal["what"])
 
@@ -47,6 +50,21 @@ def workers(build, folder):
         asked.end()
 
 
+def losses(script, build, folder):
+    """One that is wrong, and numbers that another numpy draws."""
+    path = os.path.join(folder, "manifest.json")
+    with open(path) as file:
+        manifest = json.load(file)
+    by_adamw, by_sgd = manifest["training"]
+    by_adamw["losses"][1] *= 1.01
+    by_sgd["drawn"]["0.weight"][3] += 10
+    with open(path, "w") as file:
+        json.dump(manifest, file)
+    status, told = python(script, "--stand-in", build, "--seconds", "0.001", "--only", "train_")
+    yield "a wrong loss is told of, and what numpy draws", status == 1 and "FAIL  train_mlp_adamw_ieee: loss of step 1 is" in told and (
+        "draws other numbers for 0.weight" in told and "0 passed, 2 failed" in told)
+
+
 def checks(build):
     with tempfile.TemporaryDirectory() as folder:
         status, told = python(os.path.join(BENCH, "prepare.py"), "--lapidary", os.path.join(build, "tools", "lapidary"),
@@ -66,6 +84,7 @@ def checks(build):
         np.savez(expected, **results)
         status, told = python(script, "--stand-in", build, "--seconds", "0.001", "--only", "classifier")
         yield "a wrong result is told of", status == 1 and "FAIL  tiny_classifier N=1" in told and "1 passed, 1 failed" in told
+        yield from losses(script, build, folder)
         os.remove(os.path.join(folder, "products", "add_f32_64.so.xz"))
         status, told = python(script, "--stand-in", build, "--seconds", "0.001", "--only", "add_f32")
         yield "so is a product that is missing", status == 1 and "FAIL  add_f32_64 M=1" in told
