@@ -192,10 +192,36 @@ bool ExpressionPrinter::is_only(const ExprNode& node, ScalarOp op) const {
   return node.kind == ExprKind::Apply && node.op == op && uses != uses_.end() && uses->second == 1;
 }
 
+// x, where the node is x * 0.5 * (1 + erf(x / sqrt(2))) and nothing else needs a part of it.
+const loops::Expr* ExpressionPrinter::argument_of_gelu(const ExprNode& node) const {
+  constexpr double kHalf = 0.5, kRootOfHalf = 0.70710678118654752, kOff = 1e-3;  // as 16 bits may have it
+  const auto other_factor = [](const ExprNode& product, double factor) -> const loops::Expr* {
+    for (const int i : {0, 1}) {
+      const ExprNode& constant = *product.args[i];
+      if (constant.kind == ExprKind::Const && std::abs(constant.constant.number - factor) < kOff * factor)
+        return &product.args[1 - i];
+    }
+    return nullptr;
+  };
+  for (const int i : {0, 1}) {
+    const ExprNode &half = *node.args[i], &sum = *node.args[1 - i];
+    if (!is_only(half, ScalarOp::Mul) || !is_only(sum, ScalarOp::Add)) continue;
+    const bool one_first = sum.args[0]->kind == ExprKind::Const;
+    const ExprNode &one = *sum.args[one_first ? 0 : 1], &erf = *sum.args[one_first ? 1 : 0];
+    if (one.kind != ExprKind::Const || one.constant.number != 1 || !is_only(erf, ScalarOp::Erf)) continue;
+    if (!is_only(*erf.args[0], ScalarOp::Mul)) continue;
+    const loops::Expr *x = other_factor(half, kHalf), *again = other_factor(*erf.args[0], kRootOfHalf);
+    if (x && again && *x == *again) return x;
+  }
+  return nullptr;
+}
+
 // What f32 is not needed for to its last bit; empty where there is nothing rougher.
 std::string ExpressionPrinter::rough(const ExprNode& node) {
   if (!rough_ || node.type.dtype != DType::F32) return {};
   if (node.op == ScalarOp::Sigmoid) return call("op_rough_sigmoid", node);
+  if (node.op == ScalarOp::Mul)
+    if (const loops::Expr* x = argument_of_gelu(node)) return fmt::format("op_rough_gelu({})", value(*x));
   if (node.op != ScalarOp::Add) return {};
   for (int i : {0, 1}) {
     const ExprNode &curve = *node.args[i], &one = *node.args[1 - i];

@@ -27,6 +27,7 @@ class ExpressionPrinter {
   void count(const loops::ExprNode&);
   std::string print(const loops::ExprNode&);
   std::string apply(const loops::ExprNode&);
+  const loops::Expr* argument_of_gelu(const loops::ExprNode&) const;
   std::string rough(const loops::ExprNode&);
   bool is_only(const loops::ExprNode&, ScalarOp) const;  // that operation, used once
   std::string convert(const loops::ExprNode&);

@@ -50,7 +50,10 @@ Product product_of(const Module& module, Value* value) {
   return product;
 }
 
-bool close_to(double a, double b) { return std::abs(a - b) <= 1e-6 * std::max(std::abs(a), std::abs(b)); }
+bool close_to(double a, double b, DType dtype) {
+  const double off = dtype == DType::F16 ? 0x1p-10 : dtype == DType::BF16 ? 0x1p-7 : 1e-6;
+  return std::abs(a - b) <= off * std::max(std::abs(a), std::abs(b));
+}
 
 Value* plus_number(const Module& module, Value* value, double* number) {
   Op* add = producer_of_kind(value, OpKind::Add);

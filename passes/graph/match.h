@@ -12,7 +12,8 @@ struct Product {
 };
 Product product_of(const Module&, Value*);
 
-bool close_to(double a, double b);  // to the six digits exporters write out
+// To the six digits exporters write out; of halves, to what two rounded constants are off.
+bool close_to(double a, double b, DType);
 
 // value == x + number: returns x.
 Value* plus_number(const Module&, Value*, double* number);

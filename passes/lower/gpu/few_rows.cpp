@@ -1,5 +1,5 @@
-// A block of threads has a few columns and the whole of k, of which a thread takes 16 bytes each time, of all columns at
-// once so that as many loads are under way; the threads' sums are added up at the end:
+// A block of threads has a few columns and the whole of k, of which a thread takes 16 bytes each time, of all columns
+// at once so that as many loads are under way; the threads' sums are added up at the end:
 //
 //   task: batch, four columns
 //     thread t: for k = 8 t, 8 (t + threads), …:  acc[i][j] += Σ a[i][k..k+8] · b[j][k..k+8]
@@ -25,7 +25,7 @@ using namespace loops;
 namespace {
 
 constexpr int kWarp = 32, kMostThreads = 128;
-constexpr int kColumns = 4;       // of a block
+constexpr int kColumns = 4;  // of a block
 constexpr int kHeights[] = {1, 8};
 constexpr int kPacketBits = 128;
 
@@ -51,7 +51,8 @@ class FewRowsEmitter : ProductKernel {
                          }) == lanes_;
     };
     if (form_.depth.extents.empty()) return false;
-    const Parts batch = unknown(form_.batch), row = unknown(form_.rows.extents), column = unknown(form_.columns.extents);
+    const Parts batch = unknown(form_.batch), row = unknown(form_.rows.extents),
+                column = unknown(form_.columns.extents);
     const bool b_fits = form_.b_rows ? known_multiple(form_.b_pitch, lanes_) && known_multiple(depth_, lanes_)
                                      : in_packets(form_.b, [&](GroupEmitter& emit, const Parts& depth) {
                                          return form_.b_at(emit, batch, depth, column);
@@ -63,7 +64,8 @@ class FewRowsEmitter : ProductKernel {
 
   LoweredVariant emit(Dim when) {
     std::vector<Dim> task_extents = form_.batch;
-    task_extents.push_back(dims_.mul(dims_.min(rows_, builder_.dim(1)), dims_.ceildiv(stored_columns_, builder_.dim(kColumns))));
+    task_extents.push_back(
+        dims_.mul(dims_.min(rows_, builder_.dim(1)), dims_.ceildiv(stored_columns_, builder_.dim(kColumns))));
     const std::vector<Expr> of_task = builder_.split_task(task_extents);
     take_batch(of_task);
     const Expr first_column = builder_.body.let("column", mul(of_task.back(), integer(kColumns)));
@@ -97,15 +99,17 @@ class FewRowsEmitter : ProductKernel {
   void multiply(Block& block, const Expr& first_column, const Expr& k, const Buffer& total) {
     GroupEmitter::Scope scope(emit_, block);
     const auto of_row = [&](int i) {
-      Coords at = form_.a_at(emit_, batch_, parts(inside(integer(i), rows_, height_), form_.rows), parts(k, form_.depth, lanes_));
+      Coords at = form_.a_at(emit_, batch_, parts(inside(integer(i), rows_, height_), form_.rows),
+                             parts(k, form_.depth, lanes_));
       at.lanes = lanes_;
       return block.let("a", emit_.value(form_.a, at));
     };
     const auto of_column = [&](int j) {
       const Expr column = inside(add(first_column, integer(j)), columns_, kColumns);
       if (form_.b_rows)
-        return convert(load(builder_.weight(*form_.b_rows), add(mul(column, builder_.parameter(form_.b_pitch)), k), lanes_),
-                       DType::F32);
+        return convert(
+            load(builder_.weight(*form_.b_rows), add(mul(column, builder_.parameter(form_.b_pitch)), k), lanes_),
+            DType::F32);
       Coords at = form_.b_at(emit_, batch_, parts(k, form_.depth, lanes_), parts(column, form_.columns));
       at.lanes = lanes_;
       return emit_.value(form_.b, at);
@@ -131,7 +135,8 @@ class FewRowsEmitter : ProductKernel {
     for (int j = 0; j < kColumns; j += lanes) {
       Expr sum = load(total, integer(j), lanes);
       for (int i = 1; i < height_; ++i)
-        sum = select(splat(equal(thread, integer(i)), lanes), load(total, integer(int64_t{i} * kColumns + j), lanes), sum);
+        sum = select(splat(equal(thread, integer(i)), lanes), load(total, integer(int64_t{i} * kColumns + j), lanes),
+                     sum);
       const Expr column = inner.let("column", add(first_column, integer(j)));
       Block stored;
       store_result(stored, thread, column, sum, lanes);
