@@ -154,7 +154,7 @@ class KernelEmitter {
       case StmtKind::Store:
         if (mapped_.results && &statement == mapped_.results->store) {
           const std::string pair = expressions_.value(statement.value);
-          return text_.line("stores::put(buffer, holder, {}, {});",
+          return text_.line("stores::put(part, holder, {}, {});",
                             expressions_.value(loops::variable(mapped_.results->loop->var)), pair);
         }
         return text_.line("{};", expressions_.store(statement));

@@ -69,7 +69,7 @@ void WarpgroupPrinter::print_panels(const MappedResults& results) {
   text_.line("for (int panel = 0; panel < stores::panels; ++panel) {{");
   {
     Text::Indent inside(text_);
-    text_.line("char* const buffer = stores::begin(shared, panel);");
+    text_.line("stores::part part = stores::begin(shared, panel);");
     text_.line("#pragma unroll");
     text_.line("for (i64 {0} = panel * stores::each; {0} < (panel + 1) * stores::each; {0} += 2) {{",
                expressions_.declare(results.loop->var));
@@ -81,7 +81,7 @@ void WarpgroupPrinter::print_panels(const MappedResults& results) {
       print_unguarded({results.loop->body.begin() + 2, results.loop->body.end()});
     }
     text_.line("}}");
-    text_.line("stores::send(buffer, &map_c, corner, holder, panel);");
+    text_.line("stores::send(part, &map_c, corner, holder, panel);");
   }
   text_.line("}}");
 }

@@ -4,16 +4,16 @@
 //   typedef store_wgmma<product, u16, 2> stores;
 //   product::run(shared, tiles, ..., [&](i64 tile, int thread, const product::results& acc) {
 //     for (int panel = 0; panel < stores::panels; ++panel) {                       // unrolled
-//       char* const buffer = stores::begin(staging, panel);
+//       stores::part part = stores::begin(staging, panel);
 //       for (int e = panel * stores::each; e < (panel + 1) * stores::each; e += 2)  // unrolled
-//         stores::put(buffer, thread, e, pair_of_results);
-//       stores::send(buffer, &map, {first_column, first_row}, thread, panel);
+//         stores::put(part, thread, e, pair_of_results);
+//       stores::send(part, &map, {first_column, first_row}, thread, panel);
 //     }
 //   });
 //   stores::end();
 //
-// A consumer writes 64 rows of 128 bytes into one of its two staging buffers while the engine reads the other. The map
-// has RANK dimensions, of which the first is along a row, 128-byte swizzle, and boxes of that size. The functions are
+// A consumer writes 64 rows of 128 bytes into one of its two staging buffers while the engine reads the other: pairs of
+// halves as 8x8 matrices, when all of them are there. The map has RANK dimensions, of which the first is along a row, 128-byte swizzle, and boxes of that size. The functions are
 // called by the threads that an epilogue is called by.
 struct tile_corner {
   i64 column, row, y = 0, z = 0;  // y and z count from rank 3 and 4 on
@@ -27,32 +27,40 @@ struct store_wgmma {
   static constexpr int shared_bytes = (PRODUCT::threads / 128 - 1) * 2 * panel_layout::bytes;  // aligned to 1024
   static_assert(PRODUCT::registers % each == 0, "rows of a consumer are whole panels");
 
-  // The panel's buffer, when it is free.
-  static DEV_MEMBER char* begin(char* staging, int panel) {
-    const u32 group = threadIdx.x / 128;  // the producer is 0
-    // The other buffer may still be read, except that a tile begins with the one that an odd tile ended with.
-    if (threadIdx.x % 128 == 0) {
-      if (panel == 0 && panels % 2 != 0)
-        tma_store_wait<0>();
-      else
-        tma_store_wait<1>();
+  static constexpr bool in_matrices = sizeof(T) == 2;
+  struct part {
+    char* buffer;
+    u32 pairs[in_matrices ? each / 2 : 1];
+  };
+
+  static DEV_MEMBER part begin(char* staging, int panel) {
+    if (!in_matrices) await_buffer(panel);
+    part result;
+    result.buffer = staging + ((threadIdx.x / 128 - 1) * 2 + panel % 2) * panel_layout::bytes;  // the producer is 0
+    return result;
+  }
+
+  static DEV_MEMBER void put(part& part, int thread, int e, const vec<T, 2>& pair) {
+    if constexpr (in_matrices) {
+      part.pairs[e % each / 2] = packed(pair).words[0];
+    } else {
+      char* const to =
+          part.buffer + panel_layout::offset(PRODUCT::row_of(thread, e) % 64, PRODUCT::column_of(thread, e) % columns);
+      store_packet<2 * sizeof(T)>(to, packed(pair), 0);
+      wrote_shared(to, 2 * sizeof(T));
     }
-    barrier(group, 128);
-    return staging + ((group - 1) * 2 + panel % 2) * panel_layout::bytes;
   }
 
-  static DEV_MEMBER void put(char* buffer, int thread, int e, const vec<T, 2>& pair) {
-    char* const to =
-        buffer + panel_layout::offset(PRODUCT::row_of(thread, e) % 64, PRODUCT::column_of(thread, e) % columns);
-    store_packet<2 * sizeof(T)>(to, packed(pair), 0);
-    wrote_shared(to, 2 * sizeof(T));
-  }
-
-  static DEV_MEMBER void send(char* buffer, const tensor_map* map, const tile_corner& corner, int thread, int panel) {
+  static DEV_MEMBER void send(const part& part, const tensor_map* map, const tile_corner& corner, int thread,
+                              int panel) {
+    if constexpr (in_matrices) {
+      await_buffer(panel);
+      store_matrices(part, thread);
+    }
     fence_proxy_async();
     barrier(threadIdx.x / 128, 128);
     if (threadIdx.x % 128 == 0)
-      send_box(shared_address(buffer), map, corner, PRODUCT::row_of(thread, panel * each),
+      send_box(shared_address(part.buffer), map, corner, PRODUCT::row_of(thread, panel * each),
                PRODUCT::column_of(thread, panel * each));
   }
 
@@ -62,6 +70,25 @@ struct store_wgmma {
   }
 
  private:
+  static DEV_MEMBER void await_buffer(int panel) {
+    // The other buffer may still be read, except that a tile begins with the one that an odd tile ended with.
+    if (threadIdx.x % 128 == 0) {
+      if (panel == 0 && panels % 2 != 0)
+        tma_store_wait<0>();
+      else
+        tma_store_wait<1>();
+    }
+    barrier(threadIdx.x / 128, 128);
+  }
+
+  // Four at once, of 16 rows and columns: lane 8 m + r has the address of row r of matrix m, whose rows are the upper or
+  // lower eight (m % 2) and whose columns the left or right ones (m / 2), as the pairs of a thread follow each other.
+  static DEV_MEMBER void store_matrices(const part& part, int thread) {
+    const int lane = thread % 32, row = thread % 128 / 32 * 16 + lane / 8 % 2 * 8 + lane % 8;
+    _Pragma("unroll") for (int first = 0; first < columns; first += 16)
+        store_matrix_x4(part.buffer + panel_layout::offset(row, first + lane / 16 * 8), part.pairs + first / 4);
+  }
+
   // (row, column) is one of the panel's first elements.
   static DEV_MEMBER void send_box(u32 buffer, const tensor_map* map, const tile_corner& corner, int row, int column) {
     const i32 x = i32(corner.column) + column / columns * columns, y = i32(corner.row) + row / 64 * 64;

@@ -82,7 +82,7 @@ WGMMA_KERNEL(wgmma_s8_128x256, atom_s8_s8, 128, 256, 128, 4, 2, false, 1, by_map
         [&](i64 tile, int thread, const name##_product::results& acc) {                                                     \
           const tile_corner corner = {tile % across * COLUMNS, tile / across * ROWS};                                       \
           _Pragma("unroll") for (int panel = 0; panel < name##_stores::panels; ++panel) {                                   \
-            char* const buffer = name##_stores::begin(shared, panel);                                                       \
+            name##_stores::part part = name##_stores::begin(shared, panel);                                                 \
             _Pragma("unroll") for (int e = panel * name##_stores::each; e < (panel + 1) * name##_stores::each; e += 2) {    \
               vec<T, 2> pair;                                                                                               \
               _Pragma("unroll") for (int i = 0; i < 2; ++i) {                                                               \
@@ -90,9 +90,9 @@ WGMMA_KERNEL(wgmma_s8_128x256, atom_s8_s8, 128, 256, 128, 4, 2, false, 1, by_map
                 const f32 sum = op_max(acc[e + i] + bias[column], 0.0f);                                                    \
                 pair.v[i] = VALUE;                                                                                          \
               }                                                                                                             \
-              name##_stores::put(buffer, thread, e, pair);                                                                  \
+              name##_stores::put(part, thread, e, pair);                                                                    \
             }                                                                                                               \
-            name##_stores::send(buffer, &map_c, corner, thread, panel);                                                     \
+            name##_stores::send(part, &map_c, corner, thread, panel);                                                       \
           }                                                                                                                 \
         });                                                                                                                 \
     name##_stores::end();                                                                                                   \

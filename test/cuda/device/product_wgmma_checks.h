@@ -134,12 +134,12 @@ template <class PRODUCT, class STORES, class VALUE>
 void store_panels(char* staging, const tensor_map* map, const tile_corner& corner, int thread,
                   const typename PRODUCT::results& acc, const VALUE& value) {
   for (int panel = 0; panel < STORES::panels; ++panel) {
-    char* const buffer = STORES::begin(staging, panel);
+    typename STORES::part part = STORES::begin(staging, panel);
     for (int e = panel * STORES::each; e < (panel + 1) * STORES::each; e += 2) {
       const int row = PRODUCT::row_of(thread, e), column = PRODUCT::column_of(thread, e);
-      STORES::put(buffer, thread, e, {{value(row, column, acc[e]), value(row, column + 1, acc[e + 1])}});
+      STORES::put(part, thread, e, {{value(row, column, acc[e]), value(row, column + 1, acc[e + 1])}});
     }
-    STORES::send(buffer, map, corner, thread, panel);
+    STORES::send(part, map, corner, thread, panel);
   }
 }
 

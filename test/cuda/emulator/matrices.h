@@ -33,6 +33,21 @@ void load_matrices(u32* registers, const void* row, Site site) {
   });
 }
 
+// The same the other way round.
+inline void store_matrices_x4(u16* row, const u32* registers, Site site) {
+  struct Argument {
+    u16* row;
+    const u32* registers;
+  } argument{row, registers};
+  check_shared(row, 16, 16);
+  meet_warp(argument, 32, site, [](Argument** all) {
+    for (int i = 0; i < 4; ++i)
+      for (int lane = 0; lane < 32; ++lane)
+        std::memcpy(all[8 * i + lane / 4]->row + lane % 4 * 2, all[lane]->registers + i, 4);
+  });
+  note_write(row, 16);
+}
+
 // d += a b with a 16 x K, b K x 8: element(bits, i) is the i-th of PER_REGISTER elements of a register.
 template <int PER_REGISTER, class Sum, class Element, class ElementB>
 void multiply_matrices(Sum* d, const u32* a, int registers_of_a, const u32* b, const Element& element_a,
@@ -85,6 +100,10 @@ void load_matrix_x2(u32 (&registers)[2], const void* row, EMULATOR_CALLED_AT) {
 template <bool TRANSPOSED>
 void load_matrix_x4(u32 (&registers)[4], const void* row, EMULATOR_CALLED_AT) {
   emulator::load_matrices<4, TRANSPOSED>(registers, row, {file, line});
+}
+
+inline void store_matrix_x4(char* row, const u32* registers, EMULATOR_CALLED_AT) {
+  emulator::store_matrices_x4(reinterpret_cast<u16*>(row), registers, {file, line});
 }
 
 inline void mma_f16(f32 (&d)[4], const u32 (&a)[4], const u32 (&b)[2], EMULATOR_CALLED_AT) {
