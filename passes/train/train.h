@@ -36,7 +36,9 @@ struct TrainOptions {
 struct TrainNotes {
   std::vector<std::string> trained, frozen;
   std::vector<std::string> unreached;  // parameters that the loss does not depend on
-  bool takes_scores = false;           // the loss is of what the model's last softmax takes
+  int64_t numbers = 0;                 // of all trained parameters
+  std::string scores_behind;           // "softmax", "sigmoid": the loss is of what the model's last one takes
+  bool wants_logarithms = false;       // the loss takes logarithms of what the model gives
 };
 
 // The name that the target is given: "labels", or "labels_1" … where the model has such an input.

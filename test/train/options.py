@@ -31,9 +31,12 @@ SHARES = RNG.dirichlet(np.ones(CLASSES), (STEPS, ROWS)).astype(np.float32)
 TARGETS = RNG.standard_normal((STEPS, ROWS, CLASSES)).astype(np.float32)
 
 
-def save_model(path):
+def save_model(path, last=None):
+    """last: (operator, attributes) that its scores go through."""
     nodes = [helper.make_node("MatMul", ["x", "W"], ["xw"]), helper.make_node("Add", ["xw", "b"], ["s"]),
-             helper.make_node("Tanh", ["s"], ["h"]), helper.make_node("MatMul", ["h", "V"], ["y"])]
+             helper.make_node("Tanh", ["s"], ["h"]), helper.make_node("MatMul", ["h", "V"], ["scores" if last else "y"])]
+    if last:
+        nodes.append(helper.make_node(last[0], ["scores"], ["y"], **last[1]))
     graph = helper.make_graph(nodes, "small", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", FEATURES])],
                               [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", CLASSES])],
                               [numpy_helper.from_array(value, name) for name, value in PARAMETERS.items()])
@@ -170,11 +173,13 @@ class Case:
         self.model = os.path.join(folder, "small.onnx")
         save_model(self.model)
 
-    def product(self, loss="softmax_cross_entropy", optimizer="sgd,lr=0.1", *options):
+    def product(self, loss="softmax_cross_entropy", optimizer="sgd,lr=0.1", *options, model=None):
         self.count += 1
         library = os.path.join(self.folder, f"small{self.count}.so")
-        subprocess.run([os.path.join(self.build, "tools", "lapidary"), "compile", self.model, "--train", "--loss", loss, "--optimizer",
-                        optimizer, "-o", library, *options], check=True)
+        done = subprocess.run([os.path.join(self.build, "tools", "lapidary"), "compile", model or self.model, "--train", "--loss", loss,
+                               "--optimizer", optimizer, "-o", library, *options], stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 0, done.stderr
+        self.said = done.stderr.splitlines()
         return Product(library, threads=1)
 
     def agrees(self, product, reference, loss="softmax_cross_entropy", repeat=1, bound=2e-5):
@@ -296,7 +301,28 @@ def main():
                 "train_step", {"x": X[0], "labels": np.full_like(LABELS[0], -100)})["loss"]) == 0
             yield "run gives what eval_step does", np.array_equal(product.call("run", {"x": X[0]})["y"], found["y"])
 
-        groups = {"losses": losses, "weights": weighted, "optimisers": optimizers, "schedules": schedules, "options": others,
+        def said():
+            for options, line in (((), "note: trains 3 parameters of 36 numbers"), (("--freeze", "V"), "note: trains 2 parameters of 24 numbers; 1 frozen"),
+                                  (("-q",), None)):
+                case.product("softmax_cross_entropy", "sgd,lr=0.1", *options)
+                yield f"{options}: {case.said}", case.said == ([line] if line else [])
+
+        def probabilities():
+            """Of a model that ends in what makes scores probabilities, the loss is of the scores, which a line says."""
+            model = os.path.join(folder, "probabilities.onnx")
+            for last, loss in ((("Softmax", {"axis": 1}), "softmax_cross_entropy"), (("Sigmoid", {}), "bce_with_logits")):
+                save_model(model, last)
+                text, holds = case.agrees(case.product(loss, model=model), expected(loss), loss)
+                yield f"{loss} behind {last[0]}: {text}, {case.said[1:]}", holds and case.said[1:] == [
+                    f"note: the loss is of the scores that the model's {last[0].lower()} takes"]
+            save_model(model, ("Softmax", {"axis": 1}))
+            case.product("nll", model=model)
+            yield f"nll of probabilities: {case.said[1:]}", len(case.said) == 2 and case.said[1].startswith("warning: nll takes logarithms")
+            save_model(model, ("LogSoftmax", {"axis": 1}))
+            text, holds = case.agrees(case.product("nll", model=model), expected())
+            yield f"nll of their logarithms: {text}", holds and len(case.said) == 1
+
+        groups = {"notes": said, "probabilities": probabilities, "losses": losses, "weights": weighted, "optimisers": optimizers, "schedules": schedules, "options": others,
                   "overflow": overflow, "overflows among others": overflow_counts, "states": rates}
         return tally.run(groups.items())
 

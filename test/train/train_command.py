@@ -349,7 +349,7 @@ class Checks:
             process.send_signal(number)
             _, said = process.communicate(timeout=60)
             yield f"{number.name}: {process.returncode}, {said.strip()}", (
-                process.returncode == 130 and said.startswith("interrupted: ") and self.weights() and os.path.exists(self.path("point")))
+                process.returncode == 130 and "\ninterrupted: " in said and self.weights() and os.path.exists(self.path("point")))
             steps = len(self.rows())
             done = self.train(*long[2:], "--epochs", steps // 15 + 2, "--resume")
             broken_off = self.weights()
