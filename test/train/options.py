@@ -140,6 +140,9 @@ def cosine(t, warmup, total, end):
 
 SCHEDULES = {    # factor of step t, counted from 0
     "step,every=2,gamma=0.3": lambda t: 0.3 ** (t // 2),
+    "step,every=2,gamma=0.5": lambda t: 0.5 ** (t // 2),
+    "step,every=2,gamma=2": lambda t: 2.0 ** (t // 2),
+    "step,every=4,gamma=10": lambda t: 10.0 ** (t // 4),
     "cosine,total=4,end=0.1": lambda t: cosine(t, 0, 4, 0.1),
     "linear,total=4": lambda t: 1 - min(t / 4, 1),
     "cosine,warmup=2,total=6": lambda t: cosine(t, 2, 6, 0) * min((t + 1) / 2, 1),
