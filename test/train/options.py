@@ -92,19 +92,21 @@ def gradients(p, loss):
     return found
 
 
-def sgd(p, g, s, t, lr, momentum=0, nesterov=0, weight_decay=0):
+def sgd(p, g, s, t, lr, momentum=0, dampening=0, nesterov=0, weight_decay=0):
     g = g + weight_decay * p
     if momentum:
-        s["m"] = momentum * s.get("m", 0) + g
+        s["m"] = momentum * s["m"] + (1 - dampening) * g if "m" in s else g
         g = g + momentum * s["m"] if nesterov else s["m"]
     return p - lr * g
 
 
-def adam(p, g, s, t, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0, apart=False):
+def adam(p, g, s, t, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0, amsgrad=0, apart=False):
     p, g = (p * (1 - lr * weight_decay), g) if apart else (p, g + weight_decay * p)
     s["m"] = beta1 * s.get("m", 0) + (1 - beta1) * g
     s["v"] = beta2 * s.get("v", 0) + (1 - beta2) * g * g
-    return p - lr * (s["m"] / (1 - beta1 ** t)) / (np.sqrt(s["v"] / (1 - beta2 ** t)) + eps)
+    s["greatest"] = np.maximum(s["v"], s.get("greatest", 0))
+    v = s["greatest"] if amsgrad else s["v"]
+    return p - lr * (s["m"] / (1 - beta1 ** t)) / (np.sqrt(v / (1 - beta2 ** t)) + eps)
 
 
 def adagrad(p, g, s, t, lr, lr_decay=0, eps=1e-10, weight_decay=0):
@@ -113,10 +115,11 @@ def adagrad(p, g, s, t, lr, lr_decay=0, eps=1e-10, weight_decay=0):
     return p - lr / (1 + (t - 1) * lr_decay) * g / (np.sqrt(s["v"]) + eps)
 
 
-def rmsprop(p, g, s, t, lr, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0):
+def rmsprop(p, g, s, t, lr, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0, centered=0):
     g = g + weight_decay * p
     s["v"] = alpha * s.get("v", 0) + (1 - alpha) * g * g
-    s["m"] = momentum * s.get("m", 0) + g / (np.sqrt(s["v"]) + eps)
+    s["g"] = alpha * s.get("g", 0) + (1 - alpha) * g
+    s["m"] = momentum * s.get("m", 0) + g / (np.sqrt(s["v"] - centered * s["g"] ** 2) + eps)
     return p - lr * s["m"]
 
 
@@ -130,7 +133,9 @@ OPTIMIZERS = {"sgd": sgd, "adam": adam, "adamw": lambda *a, weight_decay=0.01, *
               "adagrad": adagrad, "rmsprop": rmsprop, "lion": lion}
 UPDATES = ["sgd,lr=0.1", "sgd,lr=0.1,momentum=0.9", "sgd,lr=0.1,momentum=0.9,nesterov=1,weight_decay=0.1", "adam,lr=0.01,weight_decay=0.1",
            "adamw,lr=0.01,beta1=0.8,beta2=0.9,eps=1e-6,weight_decay=0.2", "adagrad,lr=0.1,lr_decay=0.1,weight_decay=0.1",
-           "rmsprop,lr=0.01,alpha=0.9,momentum=0.5,weight_decay=0.1", "rmsprop,lr=0.01", "lion,lr=0.01,weight_decay=0.1"]
+           "rmsprop,lr=0.01,alpha=0.9,momentum=0.5,weight_decay=0.1", "rmsprop,lr=0.01", "sgd,lr=0.1,momentum=0.9,dampening=0.3",
+           "adam,lr=0.01,beta2=0.5,amsgrad=1,weight_decay=0.1", "adamw,lr=0.01,beta2=0.5,amsgrad=true", "rmsprop,lr=0.01,alpha=0.9,centered=1",
+           "rmsprop,lr=0.01,alpha=0.9,centered=1,momentum=0.5", "lion,lr=0.01,weight_decay=0.1"]
 
 
 def cosine(t, warmup, total, end):
@@ -150,7 +155,7 @@ SCHEDULES = {    # factor of step t, counted from 0
 
 
 def numbers(text):
-    return {key: float(value) for key, value in (part.split("=") for part in text.split(",")[1:])}
+    return {key: float(value == "true" or value) for key, value in (part.split("=") for part in text.split(",")[1:])}
 
 
 def expected(loss="softmax_cross_entropy", optimizer="sgd,lr=0.1", factor=lambda t: 1, clip=0, frozen=()):
