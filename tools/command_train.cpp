@@ -118,7 +118,9 @@ LabelRange label_range(const Compiled& compiled, const Arguments& arguments, con
   const EntryPoint& run = entry_of(compiled.program, "run");
   const SlotInfo& scores =
       outputs[static_cast<size_t>(index_of(outputs, options.output.empty() ? run.outputs[0].name : options.output))];
-  if (inputs.back().dims.size() < scores.dims.size() && scores.dims[1] >= 0) range.classes = scores.dims[1];
+  if (inputs.back().dims.size() == scores.dims.size()) return range;
+  const int axis = train::class_axis(options.loss_options, static_cast<int>(scores.dims.size()));
+  if (const int64_t classes = scores.dims[static_cast<size_t>(axis)]; classes >= 0) range.classes = classes;
   return range;
 }
 
@@ -285,8 +287,8 @@ void identify(const Arguments& arguments, const Dataset& data, TrainSettings& se
   const train::LossOptions& loss = options.loss_options;
   const train::Schedule& schedule = options.updates.schedule;
   settings.identity = {
-      {"--loss", fmt::format("{},ignore_index={},label_smoothing={},delta={}", options.loss, loss.ignore_index,
-                             loss.label_smoothing, loss.delta)},
+      {"--loss", fmt::format("{},class_axis={},ignore_index={},label_smoothing={},delta={}", options.loss,
+                             loss.class_axis, loss.ignore_index, loss.label_smoothing, loss.delta)},
       {"--class-weights", fmt::format("{}", fmt::join(loss.weights, ","))},
       {"--prediction", options.output},
       {"--optimizer", train::Optimizer(options.optimizer).text()},

@@ -41,7 +41,8 @@ class Trainer {
   Value* scores_behind(Value* prediction) {
     const Op* op = prediction->producer;
     if (!op) return prediction;
-    const bool softmax = op->is_composite("softmax") && op->params.integer("axis") == 1;
+    const bool softmax = op->is_composite("softmax") && prediction->type.rank() > 1 &&
+                         op->params.integer("axis") == class_axis(options_.loss_options, prediction->type.rank());
     notes_.wants_logarithms = options_.loss == "nll" && softmax;
     if (softmax && options_.loss.ends_with("_cross_entropy"))
       notes_.scores_behind = "softmax";
@@ -78,7 +79,7 @@ class Trainer {
       Value* loss = b.reshape(prediction, {});
       return {over_ranks ? weighted(entry, loss, over_ranks) : loss};
     }
-    Value* target = entry.add_input(target_, target_type(options_.loss, prediction->type));
+    Value* target = entry.add_input(target_, target_type(options_.loss, options_.loss_options, prediction->type));
     const bool narrow = bit_width(prediction->type.dtype) < 32;
     if (narrow) prediction = b.convert(prediction, DType::F32);
     if (narrow && is_float(target->type.dtype)) target = b.convert(target, DType::F32);

@@ -31,14 +31,14 @@ SHARES = RNG.dirichlet(np.ones(CLASSES), (STEPS, ROWS)).astype(np.float32)
 TARGETS = RNG.standard_normal((STEPS, ROWS, CLASSES)).astype(np.float32)
 
 
-def save_model(path, last=None):
-    """last: (operator, attributes) that its scores go through."""
+def save_model(path, last=None, places=()):
+    """last: (operator, attributes) that its scores go through; places: the extents between a sample's axis and its classes."""
     nodes = [helper.make_node("MatMul", ["x", "W"], ["xw"]), helper.make_node("Add", ["xw", "b"], ["s"]),
              helper.make_node("Tanh", ["s"], ["h"]), helper.make_node("MatMul", ["h", "V"], ["scores" if last else "y"])]
     if last:
         nodes.append(helper.make_node(last[0], ["scores"], ["y"], **last[1]))
-    graph = helper.make_graph(nodes, "small", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", FEATURES])],
-                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", CLASSES])],
+    graph = helper.make_graph(nodes, "small", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *places, FEATURES])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", *places, CLASSES])],
                               [numpy_helper.from_array(value, name) for name, value in PARAMETERS.items()])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
@@ -190,12 +190,15 @@ class Case:
         self.said = done.stderr.splitlines()
         return Product(library, threads=1)
 
-    def agrees(self, product, reference, loss="softmax_cross_entropy", repeat=1, bound=2e-5):
+    def agrees(self, product, reference, loss="softmax_cross_entropy", repeat=1, bound=2e-5, places=()):
+        def placed(array, each=()):
+            return array.reshape(-1, *places, *each)
+
         losses, parameters = reference
         found = []
         for t in range(STEPS):
             for _ in range(repeat):
-                found.append(float(product.call("train_step", {"x": X[t], "labels": LOSSES[loss][1][t]})["loss"]))
+                found.append(float(product.call("train_step", {"x": placed(X[t], (FEATURES,)), "labels": placed(LOSSES[loss][1][t], LOSSES[loss][1][t].shape[1:])})["loss"]))
         found = found[::repeat]
         errors = [abs(a - b) / max(abs(b), 1) for a, b in zip(found, losses)]
         errors += [np.abs(product.state(name) - parameters[name]).max() for name in parameters]
@@ -218,6 +221,27 @@ def main():
             LOSSES["weighted"] = (lambda y, t: cross_entropy(y, t, weights=[1, 2, 0.5]), LABELS)
             text, holds = case.agrees(case.product("softmax_cross_entropy", "sgd,lr=0.1", "--class-weights", "1,2,0.5"), expected("weighted"))
             yield f"class weights: {text}", holds
+
+        def class_axis():
+            """Rows of [N, 3, C] are as good as rows of [N, C]."""
+            model, softmax, places = os.path.join(folder, "places.onnx"), ("Softmax", {"axis": -1}), (3,)
+            LOSSES["ignoring, weighted"] = (lambda y, t: cross_entropy(y, t, ignore=1, weights=[1, 2, 0.5]), LABELS)
+            for loss, key, last, options in (
+                    ("softmax_cross_entropy,class_axis=-1", "softmax_cross_entropy", None, ()), ("softmax_cross_entropy,class_axis=2", "softmax_cross_entropy", None, ()),
+                    ("softmax_cross_entropy,class_axis=-1,label_smoothing=0.1", "softmax_cross_entropy,label_smoothing=0.1", softmax, ()),
+                    ("softmax_cross_entropy,class_axis=-1,ignore_index=1", "ignoring, weighted", None, ("--class-weights", "1,2,0.5")),
+                    ("nll,class_axis=-1", "softmax_cross_entropy", ("LogSoftmax", {"axis": -1}), ()),
+                    ("soft_cross_entropy,class_axis=-1,label_smoothing=0.2", "soft_cross_entropy,label_smoothing=0.2", None, ())):
+                save_model(model, last, places)
+                text, holds = case.agrees(case.product(loss, "sgd,lr=0.1", *options, model=model), expected(key), key, places=places)
+                yield f"{loss}: {text}, {case.said[1:]}", holds and len(case.said) == 1 + (last == softmax)
+            for loss, error in (("softmax_cross_entropy,class_axis=3", "class_axis=3 of scores of rank 3"), ("nll,class_axis=0", "class_axis=0"),
+                                ("mse,class_axis=1", "mse has no 'class_axis=1'")):
+                try:
+                    case.product(loss, model=model)
+                    yield f"{loss} is refused", False
+                except AssertionError as said:
+                    yield f"{loss} is refused: {said}", error in str(said)
 
         def optimizers():
             for optimizer in UPDATES:
@@ -330,7 +354,7 @@ def main():
             text, holds = case.agrees(case.product("nll", model=model), expected())
             yield f"nll of their logarithms: {text}", holds and len(case.said) == 1
 
-        groups = {"notes": said, "probabilities": probabilities, "losses": losses, "weights": weighted, "optimisers": optimizers, "schedules": schedules, "options": others,
+        groups = {"notes": said, "probabilities": probabilities, "losses": losses, "weights": weighted, "classes last": class_axis, "optimisers": optimizers, "schedules": schedules, "options": others,
                   "overflow": overflow, "overflows among others": overflow_counts, "states": rates}
         return tally.run(groups.items())
 

@@ -54,7 +54,7 @@ class Checks:
 
     def groups(self):
         return [("results", self.results), ("PyTorch", self.same_as_pytorch), ("batches", self.batches), ("order", self.order), ("validation", self.validation),
-                ("logs", self.logs), ("no number", self.no_number), ("gradients", self.gradients), ("what counts", self.what_counts), ("step told", self.step_told), ("usage", self.usage), ("trained model", self.trained_model),
+                ("logs", self.logs), ("no number", self.no_number), ("gradients", self.gradients), ("what counts", self.what_counts), ("classes last", self.classes_last), ("step told", self.step_told), ("usage", self.usage), ("trained model", self.trained_model),
                 ("resume", self.resume), ("interrupt", self.interrupt), ("ignored", self.ignored_interrupt), ("full disk", self.full_disk), ("killed", self.killed)]
 
     def path(self, name):
@@ -220,6 +220,22 @@ class Checks:
                 last["accuracy"] is None and last["loss"] is None if ignored == 100 else last["accuracy"] > 0.7 and last["loss"] > 0)
         done = self.train("--batch", 10, "--accumulate", 4)
         yield f"what does not come out even: {done.stderr.strip()}", "the last 2 steps moved nothing" in done.stderr
+
+    def classes_last(self):
+        """Scores [N, 4, C], as a language model gives them."""
+        nodes = [helper.make_node("MatMul", ["x", "w"], ["logits"])]
+        graph = helper.make_graph(nodes, "places", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, small.FEATURES])],
+                                  [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 4, small.CLASSES])],
+                                  [numpy_helper.from_array(np.ones((small.FEATURES, small.CLASSES), np.float32), "w")])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), self.path("places.onnx"))
+        x, labels = small.data(100)
+        x, labels = x.reshape(25, 4, -1), labels.reshape(25, 4)
+        options = ("--loss", "softmax_cross_entropy,class_axis=-1", "--epochs", 40, "--batch", 5)
+        done = self.train(*options, data=self.save("places.npz", x, labels), model=self.path("places.onnx"))
+        yield f"it learns: {done.stdout.splitlines()[-1:]} {done.stderr.strip()}", float(done.stdout.split("accuracy ")[-1]) > 0.85
+        labels[2, 3] = small.CLASSES
+        done = self.train(*options, data=self.save("places.npz", x, labels), model=self.path("places.onnx"))
+        yield f"no such class: {done.stderr.strip()}", done.returncode == 1 and "label 11 is 3, the model has 3 classes" in done.stderr
 
     def step_told(self):
         """A row of an embedding that is not there."""
