@@ -65,6 +65,8 @@ void check_usage(Arguments& arguments, const Ranks& ranks) {
     throw Error(Fault::Usage, "--early-stop needs --validation or --validation-data");
   if (settings.checkpoint.empty() && (settings.resume || settings.checkpoint_every > 0))
     throw Error(Fault::Usage, "--resume and --checkpoint-every need --checkpoint");
+  if (settings.learning_rate && !settings.resume)
+    throw Error(Fault::Usage, "--learning-rate needs --resume: training begins with the one of --optimizer");
   for (const std::string& log : arguments.files.logs)
     if (!log.ends_with(".csv") && !log.ends_with(".json"))
       throw Error(Fault::Usage, fmt::format("--log takes a .csv or .json file, got '{}'", printable(log)));
@@ -325,6 +327,8 @@ void prepare(Prepared& made, Arguments& arguments, const Ranks& ranks) {
 
   if (made.compiled.trains_itself && made.data.validation.data)
     throw Error(Fault::Usage, "--validation: how to evaluate, training_info does not say");
+  if (made.compiled.trains_itself && arguments.settings.learning_rate)
+    throw Error(Fault::Usage, "--learning-rate: which number is one, training_info does not say");
   made.symbol = codegen::c_identifier(stem(arguments.compile.model));
   made.library = made.folder.path() + "/" + made.symbol + ".so";
   write(made.compiled, arguments.compile, made.symbol, {.library = made.library});
@@ -486,6 +490,11 @@ void add_result_options(CLI::App& command, Arguments& arguments) {
       ->check(CLI::Range(1, 1000000000))
       ->group(group);
   command.add_flag("--resume", settings.resume, "go on from the checkpoint, to the same bits, when there is one")
+      ->group(group);
+  command
+      .add_option("--learning-rate", settings.learning_rate,
+                  "with --resume: from here on, in place of the checkpoint's; --optimizer says what it said before")
+      ->check(CLI::Range(0.0, 1e30))
       ->group(group);
   command
       .add_option("--log", arguments.files.logs, "a row for each step in a .csv file, steps and epochs in a .json file")

@@ -82,7 +82,10 @@ int64_t TrainingRun::steps_per_epoch(const TrainSettings& settings, int64_t samp
 int64_t TrainingRun::steps_each() const { return steps_per_epoch(settings_, std::ssize(train_.rows)); }
 
 TrainEnd TrainingRun::run() {
-  if (settings_.resume) ranks_.together([&] { resume(); });
+  ranks_.together([&] {
+    if (settings_.resume) resume();
+    if (settings_.learning_rate) change_rate(*settings_.learning_rate);
+  });
   ranks_.must_agree(note(), "data, options or checkpoint");
   finite_ = finite_states();
   const int64_t each = steps_each(), all = settings_.epochs * each;
@@ -150,11 +153,19 @@ TrainingRun::Progression TrainingRun::progression() {
     if (model_.states()[i].kind != LPD_PROGRESS) continue;
     const HostTensor state = model_.state(static_cast<int>(i));
     if (static_cast<DType>(state.dtype) != DType::I64)
-      found.rate = number_of(state);
+      found.rate = number_of(state), found.rate_state = static_cast<int>(i);
     else if (found.steps < 0)
       found.steps = integer_of(state);
   }
   return found;
+}
+
+void TrainingRun::change_rate(double rate) {
+  const Progression before = progression();
+  HostTensor state = model_.state(before.rate_state);
+  store_scalar(Scalar::of_float(static_cast<DType>(state.dtype), rate), state.bytes.data(), 0);
+  model_.set_state(before.rate_state, state);
+  log_.note(fmt::format("note: the learning rate is {} from here on, and was {:.7g}", rate, before.rate));
 }
 
 int64_t TrainingRun::steps_done() { return progression().steps; }

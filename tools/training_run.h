@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,6 +39,7 @@ struct TrainSettings {
   std::string checkpoint;        // "": none
   int64_t checkpoint_every = 0;  // steps; 0: each epoch's end
   bool resume = false;
+  std::optional<double> learning_rate;  // with resume: in the place of the one that the checkpoint has
   int loss_output = 0, correct_output = -1, finite_output = -1;  // of the library; -1: there is none
   int64_t ignored = -100;                                        // of labels, where there are classes
   // What decides a run beside seed, batch and order, by name: --resume goes on with the same alone.
@@ -85,8 +87,10 @@ class TrainingRun {
   struct Progression {
     int64_t steps;
     double rate;
+    int rate_state;
   };
   Progression progression();
+  void change_rate(double rate);
   Tally call(const char* entry, int64_t step, const Samples&, std::span<const int64_t> rows);
   int64_t labels_that_count(const Samples&, std::span<const int64_t> rows) const;
   std::string fault_of_step(double loss);

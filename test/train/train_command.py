@@ -340,6 +340,12 @@ class Checks:
             data = self.save("moved.npz", -x, labels) if what == "data" else self.samples
             done = self.train(*self.RUN, *options, "--resume", data=data)
             yield f"another {what}: {done.stderr.strip()}", done.returncode == 2 and f"of a run with {what} " in done.stderr
+        done = self.train(*self.RUN, "--resume", "--epochs", 7, "--learning-rate", 0.5, *self.log_files("log")[:4])
+        rates = [row[3] for row in self.rows()]
+        yield f"another learning rate: {done.stderr.strip()}", "the learning rate is 0.5 from here on, and was 0.01" in done.stderr and rates[-13:] == ["0.5"] * 13
+        self.train(*self.RUN, "--resume", "--epochs", 8, *self.log_files("log")[:4])
+        yield "which it keeps", [row[3] for row in self.rows()] == rates + ["0.5"] * 13
+        self.train(*self.RUN)
         done = self.train(*self.RUN, "--resume", "--optimizer", "sgd")
         yield f"another optimizer: {done.stderr.strip()}", done.returncode == 1 and "another model or optimizer" in done.stderr
         with open(self.path("point"), "r+b") as file:
