@@ -449,7 +449,9 @@ void add_run_options(CLI::App& command, Arguments& arguments) {
   command.add_option("--batch", arguments.batch, "samples of a step; the model's, or 32 where that is open")
       ->check(CLI::Range(1, 1000000000))
       ->group(group);
-  command.add_option("--seed", settings.seed, "of the order of the samples")->capture_default_str()->group(group);
+  command.add_option("--seed", settings.seed, "of the order of the samples, and of what dropout drops")
+      ->capture_default_str()
+      ->group(group);
   command.add_flag("--shuffle,!--no-shuffle", settings.shuffle, "another order in each epoch, which is the default")
       ->group(group);
   command
@@ -518,6 +520,7 @@ void add_train_command(CLI::App& app, std::function<int()>& action) {
   command->callback([arguments, &action] {
     action = [arguments] {
       arguments->compile.train = parse_train(arguments->train);
+      arguments->compile.train->seed = arguments->settings.seed;
       arguments->compile.train->updates.reports_finite = arguments->check_gradients;
       arguments->validation_data.label_column = arguments->data.label_column;
       return run(*arguments);

@@ -100,6 +100,7 @@ std::unique_ptr<Module> import(const CompileOptions& options) {
     return options.train && std::ranges::find(options.train->asked, option) != options.train->asked.end();
   };
   import_options.training_info = options.train && !asked("--loss") && !asked("--optimizer");
+  if (options.train) import_options.seed = options.train->seed;
   std::unique_ptr<Module> module = frontend::import_model(options.model, import_options, diagnostics);
   if (!options.quiet) {
     for (const Diagnostic& warning : diagnostics.warnings()) fmt::print(stderr, "warning: {}\n", warning.message);

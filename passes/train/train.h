@@ -29,6 +29,7 @@ struct TrainOptions {
   int64_t memory_budget = 0;        // bytes for what lives in a step only; more is made again where it can; 0: any
   std::vector<std::string> freeze;  // parameters by name, '*' and '?' as in a shell
   std::vector<std::string> only;    // the same of those that are trained; empty: all
+  uint64_t seed = 0;                // of what the model draws while it trains
   bool data_parallel = false;       // the batch is one rank's share
   int64_t bucket_bytes = 4 << 20;   // of gradients that are summed over the ranks at once, at least
 };

@@ -53,7 +53,7 @@ class Checks:
         os.mkdir(os.environ["TMPDIR"])
 
     def groups(self):
-        return [("results", self.results), ("PyTorch", self.same_as_pytorch), ("batches", self.batches), ("order", self.order), ("validation", self.validation),
+        return [("results", self.results), ("PyTorch", self.same_as_pytorch), ("batches", self.batches), ("order", self.order), ("dropout", self.dropout), ("validation", self.validation),
                 ("logs", self.logs), ("no number", self.no_number), ("gradients", self.gradients), ("what counts", self.what_counts), ("classes last", self.classes_last), ("step told", self.step_told), ("usage", self.usage), ("trained model", self.trained_model),
                 ("resume", self.resume), ("interrupt", self.interrupt), ("ignored", self.ignored_interrupt), ("full disk", self.full_disk), ("killed", self.killed)]
 
@@ -130,6 +130,26 @@ class Checks:
         yield "one seed, the same bits", runs["seed 1"] == runs["seed 1 again"]
         yield "another seed, others", runs["seed 1"] != runs["seed 2"] and runs["seed 1"] != runs["in order"]
         yield "without shuffling the seed does nothing", runs["in order"] == runs["in order, seed 2"]
+
+    def dropout(self):
+        """What is dropped depends on the seed alone."""
+        nodes = [helper.make_node("Dropout", ["x", "ratio", "training"], ["kept"]), helper.make_node("MatMul", ["kept", "w"], ["logits"])]
+        graph = helper.make_graph(nodes, "dropout", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", small.FEATURES])],
+                                  [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", small.CLASSES])],
+                                  [numpy_helper.from_array(np.ones((small.FEATURES, small.CLASSES), np.float32), "w"),
+                                   numpy_helper.from_array(np.float32(0.5), "ratio"), numpy_helper.from_array(np.array(True), "training")])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), self.path("dropout.onnx"))
+        options, runs = ("--batch", 10, "--no-shuffle", "--epochs", 2), {}
+        for what, more in (("seed 0", ()), ("seed 1", ("--seed", 1)), ("on 2 threads", ("--seed", 1, "--threads", 2)), ("seed 2", ("--seed", 2))):
+            self.train(*options, *more, model=self.path("dropout.onnx"))
+            runs[what] = self.weights()
+        yield "one seed, the same bits", runs["seed 1"] == runs["on 2 threads"]
+        yield "another seed, another training", len({runs["seed 0"], runs["seed 1"], runs["seed 2"]}) == 3
+        self.remove_points()
+        for epochs in (1, 2):
+            self.train(*options, "--seed", 1, "--epochs", epochs, "--checkpoint", "point", "--resume", model=self.path("dropout.onnx"))
+        yield "broken off, the same bits", runs["seed 1"] == self.weights()
+        self.remove_points()
 
     def validation(self):
         done = self.train("--epochs", 2, "--validation", 0.2, "--batch", 10, "--log", "log.csv")
