@@ -41,6 +41,7 @@ struct Arguments {
   TrainLog::Files files;
   std::string output, reducer;
   bool check_gradients = true;
+  std::string keep;  // "": best with --early-stop, else last
 };
 
 // "0.5", "1/255"
@@ -63,6 +64,9 @@ void check_usage(Arguments& arguments, const Ranks& ranks) {
     throw Error(Fault::Usage, "--validation and --validation-data: only one of them");
   if (settings.early_stop > 0 && !validates)
     throw Error(Fault::Usage, "--early-stop needs --validation or --validation-data");
+  settings.keep_best = arguments.keep == "best" || (arguments.keep.empty() && settings.early_stop > 0);
+  if (settings.keep_best && !validates)
+    throw Error(Fault::Usage, "--keep best needs --validation or --validation-data");
   if (settings.checkpoint.empty() && (settings.resume || settings.checkpoint_every > 0))
     throw Error(Fault::Usage, "--resume and --checkpoint-every need --checkpoint");
   if (settings.learning_rate && !settings.resume)
@@ -383,12 +387,16 @@ int train(Arguments& arguments, Ranks& ranks) {
   catch_interrupts(keep_interrupt, keep_end);
   TrainingRun training(*made.model, ranks, data.train, data.validation, settings, log);
   const TrainEnd end = run_logged(training, log);
+  const int64_t best_epoch = training.put_back_best();
   if (ranks.is_first()) write_trained(*made.model, made.compiled.trains_itself, arguments);
   log.write();
   tell_of_rest(training, arguments.compile.train->updates.accumulate, log);
   if (training.skipped() > 0) log.note(fmt::format("note: steps taken back: {}", training.skipped()));
   if (end == TrainEnd::EarlyStop)
     log.note(fmt::format("note: stopped: {} epochs without a better validation loss", settings.early_stop));
+  if (best_epoch > 0)
+    log.note(fmt::format("note: '{}' is of epoch {}, whose validation loss is the least", printable(arguments.output),
+                         best_epoch));
   if (training.failed_to_write()) return static_cast<int>(Fault::File);
   if (end != TrainEnd::Interrupted) return 0;
   log.note(fmt::format("interrupted: '{}' is written{}", printable(arguments.output),
@@ -465,6 +473,12 @@ void add_run_options(CLI::App& command, Arguments& arguments) {
       ->group(group);
   command.add_option("--early-stop", settings.early_stop, "end after so many epochs without a better validation loss")
       ->check(CLI::Range(1, 1000000000))
+      ->group(group);
+  command
+      .add_option("--keep", arguments.keep,
+                  "which model is written: best, of the epoch with the least validation loss, as with --early-stop, or "
+                  "last, as without")
+      ->check(CLI::IsMember({"best", "last"}))
       ->group(group);
   command
       .add_option(

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "tools/best_states.h"
 #include "tools/dataset.h"
 #include "tools/loaded_model.h"
 #include "tools/ranks.h"
@@ -36,6 +37,7 @@ struct TrainSettings {
   bool shuffle = true;
   bool skip_nan = false;
   int64_t early_stop = 0;        // epochs without a better validation loss; 0: none are too many
+  bool keep_best = false;        // of the epoch with the least validation loss
   std::string checkpoint;        // "": none
   int64_t checkpoint_every = 0;  // steps; 0: each epoch's end
   bool resume = false;
@@ -59,11 +61,14 @@ class TrainingRun {
         train_(std::move(train)),
         validation_(std::move(validation)),
         settings_(std::move(settings)),
-        log_(log) {}
+        log_(log),
+        best_(model, settings_.checkpoint.empty() ? "" : settings_.checkpoint + ".best") {}
 
   static int64_t steps_per_epoch(const TrainSettings&, int64_t samples);
   // Throws Error where loss, gradients or states are no numbers, and what the product's calls throw.
   TrainEnd run();
+  // With keep_best the model gets the best states; returns their epoch, 0 where none is over.
+  int64_t put_back_best();
   int64_t skipped() const { return skipped_; }
   int64_t steps_done();                                // of the model, those taken back not among them
   bool failed_to_write() const { return unwritten_; }  // a checkpoint or a log
@@ -74,7 +79,8 @@ class TrainingRun {
     int64_t position = 0;  // batches gone through
     Tally epoch;           // of the one that is not over
     double best = std::numeric_limits<double>::infinity();
-    int64_t stale = 0;  // epochs since
+    int64_t stale = 0;           // epochs since
+    int64_t best_position = -1;  // with keep_best
   };
 
   void resume();
@@ -84,6 +90,7 @@ class TrainingRun {
   void read_note(const std::string& text);
   void one_step();
   void finish_epoch();
+  void note_validation(double loss);
   struct Progression {
     int64_t steps;
     double rate;
@@ -107,6 +114,7 @@ class TrainingRun {
   Samples train_, validation_;
   TrainSettings settings_;
   TrainLog& log_;
+  BestStates best_;  // the first rank's
   Progress progress_;
   std::vector<HostTensor> batch_;
   std::vector<HostTensor> kept_;  // states before a step, with skip_nan

@@ -158,12 +158,47 @@ class Checks:
         done = self.train("--epochs", 2, "--validation-data", other, "--batch", 10, "--log", "log.csv")
         yield f"--validation-data: {done.stdout.splitlines()}", done.stdout.count("validation accuracy") == 2 and len(self.rows()) == 20
         x, labels = small.data(50)
-        wrong = self.save("wrong.npz", x, (labels + 1) % small.CLASSES)
+        wrong = self.save("wrong.npz", x, np.where(np.arange(50) < 15, labels + 1, labels) % small.CLASSES)    # soon too sure of itself
         done = self.train("--epochs", 40, "--validation-data", wrong, "--early-stop", 3, "--batch", 10, "--log", "log.csv")
         epochs = done.stdout.count("epoch ")
         yield f"--early-stop ends after {epochs} epochs: {done.stderr.strip()}", epochs < 20 and "3 epochs without a better" in done.stderr and self.weights()
+        yield "and writes the best epoch's model", f"'{self.path('trained.onnx')}' is of epoch {epochs - 3}, " in done.stderr
+        best = self.weights()
+        options = ("--validation-data", wrong, "--batch", 10)
+        yield "which is that of so many epochs", self.train(*options, "--epochs", epochs - 3) and best == self.weights()
+        yield "or with --keep best", self.train(*options, "--epochs", epochs, "--keep", "best") and best == self.weights()
+        self.train(*options, "--epochs", 40, "--early-stop", 3, "--keep", "last")
+        last = self.weights()
+        yield "--keep last: the last", self.train(*options, "--epochs", epochs) and last == self.weights() != best
+        yield from self.best_resumed((*options, "--early-stop", 3, "--checkpoint", "point"), epochs, best)
         done = self.train("--validation-data", self.save("wrong.npz", x, labels + 1))
         yield f"wrong labels there: {done.stderr.strip()}", done.returncode == 1 and "wrong.npz: array 'labels': label" in done.stderr
+
+    def best_resumed(self, options, epochs, best):
+        for every, first in ((10, epochs - 4), (10, epochs - 1), (7, epochs - 1)):
+            self.remove_points()
+            self.train(*options, "--checkpoint-every", every, "--epochs", first)
+            self.train(*options, "--checkpoint-every", every, "--epochs", 40, "--resume")
+            yield f"on from epoch {first}: the same model", self.weights() == best
+        self.remove_points()
+        self.train(*options, "--epochs", epochs - 4)
+        older = open(self.path("point"), "rb").read()
+        self.train(*options, "--epochs", epochs - 3, "--resume")
+        for times in (1, 2):    # as if it had ended between the best states and the checkpoint, once more
+            with open(self.path("point"), "wb") as file:
+                file.write(older)
+            done = self.train(*options, "--epochs", epochs - 4, "--resume")
+            yield f"a checkpoint of before, {times}: {done.stderr.strip()}", f"of epoch {epochs - 4}, " in done.stderr
+        done = self.train(*options, "--epochs", 40, "--resume")
+        yield "goes on to the same model", self.weights() == best
+        for name in ("point.best", "point.best.previous"):
+            if os.path.exists(self.path(name)):
+                os.remove(self.path(name))
+        done = self.train(*options, "--epochs", 41, "--resume")
+        yield f"without its best states: {done.stderr.strip()}", done.returncode == 1 and "'point.best' is missing" in done.stderr
+        done = self.train(*options, "--epochs", 41, "--resume", "--keep", "last")
+        yield f"but the last goes on: {done.stderr.strip()}", done.returncode == 0
+        self.remove_points()
 
     def logs(self):
         done = self.train("--epochs", 3, "--batch", 25, "--log", "log.csv", "--log", "log.json", "--plot", "curve.svg", "--validation", 0.25,
@@ -274,6 +309,8 @@ class Checks:
     def usage(self):
         for what, arguments, expected in (
                 ("--early-stop alone", ("--early-stop", 2), "--early-stop needs --validation"),
+                ("--keep best alone", ("--keep", "best"), "--keep best needs --validation"),
+                ("--learning-rate alone", ("--learning-rate", 0.1), "--learning-rate needs --resume"),
                 ("--resume alone", ("--resume",), "need --checkpoint"),
                 ("two validations", ("--validation", 0.1, "--validation-data", self.samples), "only one of them"),
                 ("--scale", ("--scale", "1/0"), "--scale takes a number or 1/255"),
