@@ -1,4 +1,4 @@
-// lapidary train model.onnx --data train.npz -o trained.onnx: compiles the model for training into a temporary folder,
+// lapidary train model.onnx --data train.npz -o trained.onnx: compiles the model for training into a temporary file,
 // checks the data against it, trains, and writes the model with its new weights.
 #include <fmt/format.h>
 #include <signal.h>
@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "codegen/host/tables.h"
@@ -313,8 +314,8 @@ void identify(const Arguments& arguments, const Dataset& data, TrainSettings& se
 struct Prepared {
   Compiled compiled;
   Data data;
-  TemporaryFolder folder;
-  std::string library, symbol;
+  std::optional<TemporaryLibrary> library;
+  std::string symbol;
   std::unique_ptr<LoadedModel> model;
 };
 
@@ -334,8 +335,8 @@ void prepare(Prepared& made, Arguments& arguments, const Ranks& ranks) {
   if (made.compiled.trains_itself && arguments.settings.learning_rate)
     throw Error(Fault::Usage, "--learning-rate: which number is one, training_info does not say");
   made.symbol = codegen::c_identifier(stem(arguments.compile.model));
-  made.library = made.folder.path() + "/" + made.symbol + ".so";
-  write(made.compiled, arguments.compile, made.symbol, {.library = made.library});
+  made.library.emplace();
+  write(made.compiled, arguments.compile, made.symbol, {.library = made.library->path()});
 
   TrainSettings& settings = arguments.settings;
   find_losses(made.compiled, outputs, settings);
@@ -374,9 +375,9 @@ int train(Arguments& arguments, Ranks& ranks) {
   std::string why_on_host;
   const InstanceOptions instance = ranks.instance_options(made.compiled.target.is_gpu(), why_on_host);
   ranks.together([&] {
-    made.model =
-        std::make_unique<LoadedModel>(made.library, made.symbol, arguments.compile.threads, RunLimits{}, instance);
-    std::filesystem::remove_all(made.folder.path());  // it is open; so no signal leaves it
+    made.model = std::make_unique<LoadedModel>(made.library->path(), made.symbol, arguments.compile.threads,
+                                               RunLimits{}, instance);
+    made.library.reset();  // it is open
     if (const int initialize = made.model->entry("initialize"); initialize >= 0) made.model->run(initialize);
   });
   const TrainSettings& settings = arguments.settings;

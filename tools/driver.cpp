@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <fnmatch.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -10,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <random>
 #include <thread>
 
 #include "codegen/cuda/image_cache.h"
@@ -368,15 +368,16 @@ void write(const Compiled& compiled, const CompileOptions& options, const std::s
               [&] { codegen::write_products(compiled.levels(), symbol, products, artifact_options(options)); });
 }
 
-TemporaryFolder::TemporaryFolder() {
-  const char* base = std::getenv("TMPDIR");
-  path_ = std::string(base && *base ? base : "/tmp") + "/lapidary-XXXXXX";
-  if (!mkdtemp(path_.data())) throw Error(Fault::File, fmt::format("{}: a temporary folder cannot be made", path_));
+namespace {
+
+// Names are never used twice: a library that is open is found again by its name.
+std::string temporary_name() {
+  const char* folder = std::getenv("TMPDIR");
+  return fmt::format("{}/lapidary-{:08x}.so", folder && *folder ? folder : "/tmp", std::random_device()());
 }
 
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
+}  // namespace
+
+TemporaryLibrary::TemporaryLibrary() : file_(temporary_name()) {}
 
 }  // namespace lapidary::tools

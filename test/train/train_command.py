@@ -55,7 +55,7 @@ class Checks:
     def groups(self):
         return [("results", self.results), ("PyTorch", self.same_as_pytorch), ("batches", self.batches), ("order", self.order), ("dropout", self.dropout), ("validation", self.validation),
                 ("logs", self.logs), ("no number", self.no_number), ("gradients", self.gradients), ("what counts", self.what_counts), ("classes last", self.classes_last), ("step told", self.step_told), ("usage", self.usage), ("trained model", self.trained_model),
-                ("resume", self.resume), ("interrupt", self.interrupt), ("ignored", self.ignored_interrupt), ("full disk", self.full_disk), ("killed", self.killed)]
+                ("resume", self.resume), ("interrupt", self.interrupt), ("ended early", self.ended_early), ("ignored", self.ignored_interrupt), ("full disk", self.full_disk), ("killed", self.killed)]
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -436,6 +436,21 @@ class Checks:
             self.train(*long[2:], "--epochs", steps // 15 + 2)
             yield f"goes on behind step {steps}: {done.stderr.strip()}", f"behind step {steps}" in done.stderr and broken_off == self.weights()
 
+    def ended_early(self):
+        """Before training begins a signal ends the process at once; the library that it compiles is not left."""
+        folder = os.environ["TMPDIR"]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            for _ in range(10):    # until it was no later than that
+                process = self.started("--epochs", 300000)
+                while process.poll() is None and not os.listdir(folder):
+                    pass
+                process.send_signal(number)
+                process.communicate(timeout=60)
+                if process.returncode == -number:
+                    break
+            left = os.listdir(folder)
+            yield f"{number.name}: {process.returncode}, left {left}", process.returncode == -number and not left
+
     def ignored_interrupt(self):
         """As nohup starts it."""
         process = self.started("--epochs", 300, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
@@ -444,7 +459,7 @@ class Checks:
         left = os.listdir(os.environ["TMPDIR"])
         said, wrong = process.communicate(timeout=60)
         yield f"it goes on: {process.returncode} {wrong}", process.returncode == 0 and "epoch 300/300" in said
-        yield f"the compiled library is in no folder meanwhile: {left}", not left
+        yield f"the compiled library is in no file meanwhile: {left}", not left
 
     def full_disk(self):
         expected, _ = self.unbroken()
