@@ -25,10 +25,9 @@ std::unique_ptr<tools::LoadedModel> compiled(Module& module) {
   options.target = target;
   passes::run_graph_passes(module, options);
   const Program program = passes::lower(module, options);
-  const tools::TemporaryFolder folder;
-  const std::string library = folder.path() + "/kernel.so";
-  codegen::write_library(program, target, "kernel", library, folder.path() + "/kernel.h", {});
-  return std::make_unique<tools::LoadedModel>(library, "kernel", 1);
+  const tools::TemporaryLibrary library;
+  codegen::write_products({{program, target}}, "kernel", {.library = library.path()}, {});
+  return std::make_unique<tools::LoadedModel>(library.path(), "kernel", 1);
 }
 
 constexpr int kProfiled = 10;

@@ -162,7 +162,7 @@ std::unique_ptr<Module> Importer::run(const std::string& name) {
     import_training_info(opsets);
   } else if (options_.training) {
     if (model_.training_info_size() > 0) report_.warning("training_info is left aside");
-    TrainingMode inference, training{.trains = true};
+    TrainingMode inference, training{.trains = true, .seed = options_.seed};
     import_function("run", model_.graph(), opsets, &inference);
     if (!report_.failed()) import_function("train_step", model_.graph(), opsets, &training);
     if (training.frozen_norms > 0)

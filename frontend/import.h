@@ -24,6 +24,7 @@ struct ImportOptions {
   // with the model, `initialize` its first initialization, where that binds anything; of further ones `train_step_2` …
   // States are the initializers that those update.
   bool training_info = false;
+  uint64_t seed = 0;  // with training: with another one, other random numbers while it trains
   int max_nesting = 100;
 };
 

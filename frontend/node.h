@@ -47,6 +47,7 @@ constexpr Interval kExtents{0, INT64_C(1) << 40};  // what the host holds an ext
 // What operators do otherwise in the functions of a model that is trained.
 struct TrainingMode {
   bool trains = false;            // else as in inference, whatever attributes say
+  uint64_t seed = 0;              // of random numbers, beside each node's own
   Value* step = nullptr;          // i64 [], the number of the step: what random numbers differ by; null: they do not
   std::map<Value*, Value*> next;  // of states, where an operator gives them new values
   int frozen_norms = 0;           // batch normalisations exported for inference, whose statistics do not move

@@ -82,7 +82,7 @@ void Importer::import_training_info(const Opsets& opsets) {
   if (std::ranges::all_of(model_.training_info(),
                           [](const onnx::TrainingInfoProto& info) { return info.update_binding().empty(); }))
     report_.error("training_info updates nothing");
-  TrainingMode inference, training{.trains = true};
+  TrainingMode inference, training{.trains = true, .seed = options_.seed};
   if (!report_.failed()) import_function("run", model_.graph(), opsets, &inference);
   for (int i = 0; i < model_.training_info_size() && !report_.failed(); ++i) {
     const auto& info = model_.training_info(i);

@@ -24,10 +24,60 @@ void Gradients::add(Value* value, Value* gradient) {
   sum = sum ? build.add(sum, gradient) : gradient;
 }
 
+// Without a default, so that the compiler names a new kind of op.
 GradientRule gradient_rule(const Op& op) {
-  for (const auto& rule_of : {scalar_rule, movement_rule, sum_rule, window_rule, composite_rule, control_rule})
-    if (GradientRule rule = rule_of(op)) return rule;
-  return nullptr;
+  switch (op.kind) {
+#define SCALAR_OP(kind, text, operands, types, result) case OpKind::kind:
+#include "ir/scalar_ops.def"
+#undef SCALAR_OP
+    case OpKind::Convert:
+      return scalar_rule(op);
+    case OpKind::Broadcast:
+    case OpKind::Reshape:
+    case OpKind::Transpose:
+    case OpKind::Slice:
+    case OpKind::Concat:
+    case OpKind::Pad:
+    case OpKind::Gather:
+    case OpKind::GatherElements:
+    case OpKind::Scatter:
+    case OpKind::TopK:
+      return movement_rule(op);
+    case OpKind::Scan:
+    case OpKind::ReduceSum:
+    case OpKind::ReduceProd:
+    case OpKind::ReduceMax:
+    case OpKind::ReduceMin:
+    case OpKind::ReduceMean:
+    case OpKind::Contract:
+      return sum_rule(op);
+    case OpKind::Conv:
+    case OpKind::ConvTranspose:
+    case OpKind::ConvFilterGradient:
+    case OpKind::MaxPool:
+    case OpKind::AveragePool:
+      return window_rule(op);
+    case OpKind::Loop:
+    case OpKind::If:
+      return control_rule(op);
+    case OpKind::Composite:
+      return composite_rule(op);
+    case OpKind::Constant:  // of nothing, or of integers
+    case OpKind::DimsTensor:
+    case OpKind::Iota:
+    case OpKind::ToHost:
+    case OpKind::TruePositions:
+    case OpKind::BitCast:
+    case OpKind::Suppress:
+    case OpKind::MaxPoolTap:
+    case OpKind::MaxPoolGradient:  // not asked for yet: a gradient of a gradient
+    case OpKind::HostCall:
+    case OpKind::Group:  // made later
+    case OpKind::Relayout:
+    case OpKind::Yield:
+      return nullptr;
+  }
+  LPD_UNREACHABLE("op kind {}", static_cast<int>(op.kind));
 }
 
 namespace {

@@ -38,7 +38,7 @@ using GradientRule = void (*)(Gradients&, const Op&);
 GradientRule gradient_rule(const Op&);  // null: there is none
 
 // gradient_scalar.cpp, gradient_movement.cpp, gradient_sums.cpp, gradient_window.cpp, gradient_composites.cpp,
-// gradient_control.cpp: null for other kinds of ops.
+// gradient_control.cpp, each of the kinds that gradient_rule() sends it.
 GradientRule scalar_rule(const Op&);
 GradientRule movement_rule(const Op&);
 GradientRule sum_rule(const Op&);

@@ -77,7 +77,6 @@ bool uses_first_result_alone(const Op& op) {
 }  // namespace
 
 GradientRule composite_rule(const Op& op) {
-  if (!op.is(OpKind::Composite)) return nullptr;
   const std::string& name = op.params.text("name");
   if (name == "softmax") return softmax;
   if (name == "log_softmax") return log_softmax;

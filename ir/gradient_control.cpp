@@ -282,9 +282,6 @@ void loop_rule(Gradients& gradients, const Op& op) { LoopGradient(gradients, *op
 
 }  // namespace
 
-GradientRule control_rule(const Op& op) {
-  if (op.is(OpKind::If)) return if_rule;
-  return op.is(OpKind::Loop) ? loop_rule : nullptr;
-}
+GradientRule control_rule(const Op& op) { return op.is(OpKind::If) ? if_rule : loop_rule; }
 
 }  // namespace lapidary

@@ -226,7 +226,7 @@ GradientRule movement_rule(const Op& op) {
     case OpKind::TopK:
       return top_k;
     default:
-      return nullptr;
+      LPD_UNREACHABLE("{} is of another file", name_of(op.kind));
   }
 }
 

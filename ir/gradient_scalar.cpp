@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "ir/differentiate.h"
+#include "ir/error.h"
 
 namespace lapidary {
 
@@ -62,7 +63,7 @@ Value* of_unary(ScalarOp kind, Of of, Value* a) {
     case ScalarOp::Sigmoid:
       return b.mul(g, b.mul(y, of.one_minus(y)));
     default:
-      return nullptr;
+      LPD_UNREACHABLE("{} has no rule", name_of(kind));
   }
 }
 
@@ -143,12 +144,43 @@ void scalar(Gradients& gradients, const Op& op) {
       break;
     }
     default:
-      break;
+      LPD_UNREACHABLE("{} has no rule", name_of(op.kind));
   }
 }
 
+// Without a default, so that the compiler names a new one.
 bool has_rule(ScalarOp kind) {
   switch (kind) {
+    case ScalarOp::Neg:
+    case ScalarOp::Abs:
+    case ScalarOp::Sqrt:
+    case ScalarOp::Exp:
+    case ScalarOp::Log:
+    case ScalarOp::Sin:
+    case ScalarOp::Cos:
+    case ScalarOp::Tan:
+    case ScalarOp::Asin:
+    case ScalarOp::Acos:
+    case ScalarOp::Atan:
+    case ScalarOp::Sinh:
+    case ScalarOp::Cosh:
+    case ScalarOp::Tanh:
+    case ScalarOp::Asinh:
+    case ScalarOp::Acosh:
+    case ScalarOp::Atanh:
+    case ScalarOp::Erf:
+    case ScalarOp::Sigmoid:
+    case ScalarOp::Add:
+    case ScalarOp::Sub:
+    case ScalarOp::Mul:
+    case ScalarOp::Div:
+    case ScalarOp::FloorMod:
+    case ScalarOp::TruncMod:
+    case ScalarOp::Pow:
+    case ScalarOp::Min:
+    case ScalarOp::Max:
+    case ScalarOp::Select:
+      return true;
     case ScalarOp::Not:
     case ScalarOp::BitNot:
     case ScalarOp::Sign:
@@ -168,9 +200,8 @@ bool has_rule(ScalarOp kind) {
     case ScalarOp::Less:
     case ScalarOp::LessEqual:
       return false;
-    default:
-      return true;
   }
+  LPD_UNREACHABLE("no such scalar operation");
 }
 
 void conversion(Gradients& gradients, const Op& op) {

@@ -168,7 +168,7 @@ GradientRule sum_rule(const Op& op) {
     case OpKind::Contract:
       return op.params.has("to") ? nullptr : contract;
     default:
-      return nullptr;
+      LPD_UNREACHABLE("{} is of another file", name_of(op.kind));
   }
 }
 

@@ -1,5 +1,6 @@
 // Gradients of convolutions and pooling.
 #include "ir/differentiate.h"
+#include "ir/error.h"
 
 namespace lapidary {
 
@@ -193,7 +194,7 @@ GradientRule window_rule(const Op& op) {
     case OpKind::AveragePool:
       return average_pool;
     default:
-      return nullptr;
+      LPD_UNREACHABLE("{} is of another file", name_of(op.kind));
   }
 }
 

@@ -168,10 +168,9 @@ class KernelCheck {
 
   int compare() {
     lower(compiled_, options_);
-    TemporaryFolder folder;
-    const std::string library = folder.path() + "/cut.so";
-    write(compiled_, options_, "cut", {.library = library});
-    LoadedModel model(library, "cut", options_.threads);
+    const TemporaryLibrary library;
+    write(compiled_, options_, "cut", {.library = library.path()});
+    LoadedModel model(library.path(), "cut", options_.threads);
     std::vector<HostTensor> operands;
     operands.reserve(cuts_.size());
     for (size_t i = 0; i < inputs_.size(); ++i) model.bind_input(static_cast<int>(i), inputs_[i]);

@@ -76,10 +76,9 @@ int check_every_value(const CompileOptions& options, const std::vector<HostTenso
   std::vector<Watched> watched = watch_all(module);
   lower(compiled, options);
 
-  TemporaryFolder folder;
-  std::string library = folder.path() + "/watched.so";
-  write(compiled, options, "watched", {.library = library});
-  LoadedModel model(library, "watched", options.threads);
+  const TemporaryLibrary library;
+  write(compiled, options, "watched", {.library = library.path()});
+  LoadedModel model(library.path(), "watched", options.threads);
   StringPool& pool = *module.constants.strings;
   std::vector<Tensor> tensors;
   for (size_t i = 0; i < inputs.size(); ++i) {

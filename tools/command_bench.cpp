@@ -227,8 +227,8 @@ int run(Arguments& arguments) {
   std::vector<Peer> peers;
   for (const std::string& file : arguments.against)
     for (Peer& peer : read_peers(file, stem(options.model))) peers.push_back(std::move(peer));
-  TemporaryFolder folder;
-  const std::string symbol = codegen::c_identifier(stem(options.model)), library = folder.path() + "/" + symbol + ".so";
+  const TemporaryLibrary temporary;
+  const std::string symbol = codegen::c_identifier(stem(options.model)), library = temporary.path();
   const int status = in_a_child([&] { compile_for_bench(options, symbol, library); });
   if (status) return status;
   std::optional<codegen::OutputFile> html = open_file(arguments.html), trace = open_file(arguments.trace);

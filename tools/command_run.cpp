@@ -1,4 +1,4 @@
-// lapidary run model.onnx: compiles into a temporary folder and runs once. With --check-every-value, every value that a
+// lapidary run model.onnx: compiles into a temporary file and runs once. With --check-every-value, every value that a
 // kernel writes becomes an output and is compared with the interpreter's, and the first that differs is named;
 // --check-each-kernel does it kernel by kernel.
 #include <fmt/format.h>
@@ -64,11 +64,10 @@ std::string preview(const HostTensor& tensor) {
 int run(Arguments& arguments) {
   must_run_here(arguments.compile);
   Compiled compiled = compile(arguments.compile);
-  TemporaryFolder folder;
-  std::string symbol = codegen::c_identifier(stem(arguments.compile.model)),
-              library = folder.path() + "/" + symbol + ".so";
-  write(compiled, arguments.compile, symbol, {.library = library});
-  LoadedModel model(library, symbol, arguments.compile.threads, arguments.limits);
+  const TemporaryLibrary library;
+  const std::string symbol = codegen::c_identifier(stem(arguments.compile.model));
+  write(compiled, arguments.compile, symbol, {.library = library.path()});
+  LoadedModel model(library.path(), symbol, arguments.compile.threads, arguments.limits);
   std::vector<std::pair<int, std::string>> files;
   for (const std::string& text : arguments.outputs) files.push_back(split_binding(text, model.outputs(), "--output"));
   const Inputs made = make_inputs(model, arguments.inputs);  // the artifact has the extents of --shape

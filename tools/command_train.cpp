@@ -1,4 +1,4 @@
-// lapidary train model.onnx --data train.npz -o trained.onnx: compiles the model for training into a temporary folder,
+// lapidary train model.onnx --data train.npz -o trained.onnx: compiles the model for training into a temporary file,
 // checks the data against it, trains, and writes the model with its new weights.
 #include <fmt/format.h>
 #include <signal.h>
@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "codegen/host/tables.h"
@@ -41,6 +42,7 @@ struct Arguments {
   TrainLog::Files files;
   std::string output, reducer;
   bool check_gradients = true;
+  std::string keep;  // "": best with --early-stop, else last
 };
 
 // "0.5", "1/255"
@@ -63,8 +65,13 @@ void check_usage(Arguments& arguments, const Ranks& ranks) {
     throw Error(Fault::Usage, "--validation and --validation-data: only one of them");
   if (settings.early_stop > 0 && !validates)
     throw Error(Fault::Usage, "--early-stop needs --validation or --validation-data");
+  settings.keep_best = arguments.keep == "best" || (arguments.keep.empty() && settings.early_stop > 0);
+  if (settings.keep_best && !validates)
+    throw Error(Fault::Usage, "--keep best needs --validation or --validation-data");
   if (settings.checkpoint.empty() && (settings.resume || settings.checkpoint_every > 0))
     throw Error(Fault::Usage, "--resume and --checkpoint-every need --checkpoint");
+  if (settings.learning_rate && !settings.resume)
+    throw Error(Fault::Usage, "--learning-rate needs --resume: training begins with the one of --optimizer");
   for (const std::string& log : arguments.files.logs)
     if (!log.ends_with(".csv") && !log.ends_with(".json"))
       throw Error(Fault::Usage, fmt::format("--log takes a .csv or .json file, got '{}'", printable(log)));
@@ -118,7 +125,9 @@ LabelRange label_range(const Compiled& compiled, const Arguments& arguments, con
   const EntryPoint& run = entry_of(compiled.program, "run");
   const SlotInfo& scores =
       outputs[static_cast<size_t>(index_of(outputs, options.output.empty() ? run.outputs[0].name : options.output))];
-  if (inputs.back().dims.size() < scores.dims.size() && scores.dims[1] >= 0) range.classes = scores.dims[1];
+  if (inputs.back().dims.size() == scores.dims.size()) return range;
+  const int axis = train::class_axis(options.loss_options, static_cast<int>(scores.dims.size()));
+  if (const int64_t classes = scores.dims[static_cast<size_t>(axis)]; classes >= 0) range.classes = classes;
   return range;
 }
 
@@ -285,8 +294,8 @@ void identify(const Arguments& arguments, const Dataset& data, TrainSettings& se
   const train::LossOptions& loss = options.loss_options;
   const train::Schedule& schedule = options.updates.schedule;
   settings.identity = {
-      {"--loss", fmt::format("{},ignore_index={},label_smoothing={},delta={}", options.loss, loss.ignore_index,
-                             loss.label_smoothing, loss.delta)},
+      {"--loss", fmt::format("{},class_axis={},ignore_index={},label_smoothing={},delta={}", options.loss,
+                             loss.class_axis, loss.ignore_index, loss.label_smoothing, loss.delta)},
       {"--class-weights", fmt::format("{}", fmt::join(loss.weights, ","))},
       {"--prediction", options.output},
       {"--optimizer", train::Optimizer(options.optimizer).text()},
@@ -305,8 +314,8 @@ void identify(const Arguments& arguments, const Dataset& data, TrainSettings& se
 struct Prepared {
   Compiled compiled;
   Data data;
-  TemporaryFolder folder;
-  std::string library, symbol;
+  std::optional<TemporaryLibrary> library;
+  std::string symbol;
   std::unique_ptr<LoadedModel> model;
 };
 
@@ -323,9 +332,11 @@ void prepare(Prepared& made, Arguments& arguments, const Ranks& ranks) {
 
   if (made.compiled.trains_itself && made.data.validation.data)
     throw Error(Fault::Usage, "--validation: how to evaluate, training_info does not say");
+  if (made.compiled.trains_itself && arguments.settings.learning_rate)
+    throw Error(Fault::Usage, "--learning-rate: which number is one, training_info does not say");
   made.symbol = codegen::c_identifier(stem(arguments.compile.model));
-  made.library = made.folder.path() + "/" + made.symbol + ".so";
-  write(made.compiled, arguments.compile, made.symbol, {.library = made.library});
+  made.library.emplace();
+  write(made.compiled, arguments.compile, made.symbol, {.library = made.library->path()});
 
   TrainSettings& settings = arguments.settings;
   find_losses(made.compiled, outputs, settings);
@@ -364,9 +375,9 @@ int train(Arguments& arguments, Ranks& ranks) {
   std::string why_on_host;
   const InstanceOptions instance = ranks.instance_options(made.compiled.target.is_gpu(), why_on_host);
   ranks.together([&] {
-    made.model =
-        std::make_unique<LoadedModel>(made.library, made.symbol, arguments.compile.threads, RunLimits{}, instance);
-    std::filesystem::remove_all(made.folder.path());  // it is open; so no signal leaves it
+    made.model = std::make_unique<LoadedModel>(made.library->path(), made.symbol, arguments.compile.threads,
+                                               RunLimits{}, instance);
+    made.library.reset();  // it is open
     if (const int initialize = made.model->entry("initialize"); initialize >= 0) made.model->run(initialize);
   });
   const TrainSettings& settings = arguments.settings;
@@ -377,12 +388,16 @@ int train(Arguments& arguments, Ranks& ranks) {
   catch_interrupts(keep_interrupt, keep_end);
   TrainingRun training(*made.model, ranks, data.train, data.validation, settings, log);
   const TrainEnd end = run_logged(training, log);
+  const int64_t best_epoch = training.put_back_best();
   if (ranks.is_first()) write_trained(*made.model, made.compiled.trains_itself, arguments);
   log.write();
   tell_of_rest(training, arguments.compile.train->updates.accumulate, log);
   if (training.skipped() > 0) log.note(fmt::format("note: steps taken back: {}", training.skipped()));
   if (end == TrainEnd::EarlyStop)
     log.note(fmt::format("note: stopped: {} epochs without a better validation loss", settings.early_stop));
+  if (best_epoch > 0)
+    log.note(fmt::format("note: '{}' is of epoch {}, whose validation loss is the least", printable(arguments.output),
+                         best_epoch));
   if (training.failed_to_write()) return static_cast<int>(Fault::File);
   if (end != TrainEnd::Interrupted) return 0;
   log.note(fmt::format("interrupted: '{}' is written{}", printable(arguments.output),
@@ -443,7 +458,9 @@ void add_run_options(CLI::App& command, Arguments& arguments) {
   command.add_option("--batch", arguments.batch, "samples of a step; the model's, or 32 where that is open")
       ->check(CLI::Range(1, 1000000000))
       ->group(group);
-  command.add_option("--seed", settings.seed, "of the order of the samples")->capture_default_str()->group(group);
+  command.add_option("--seed", settings.seed, "of the order of the samples, and of what dropout drops")
+      ->capture_default_str()
+      ->group(group);
   command.add_flag("--shuffle,!--no-shuffle", settings.shuffle, "another order in each epoch, which is the default")
       ->group(group);
   command
@@ -457,6 +474,12 @@ void add_run_options(CLI::App& command, Arguments& arguments) {
       ->group(group);
   command.add_option("--early-stop", settings.early_stop, "end after so many epochs without a better validation loss")
       ->check(CLI::Range(1, 1000000000))
+      ->group(group);
+  command
+      .add_option("--keep", arguments.keep,
+                  "which model is written: best, of the epoch with the least validation loss, as with --early-stop, or "
+                  "last, as without")
+      ->check(CLI::IsMember({"best", "last"}))
       ->group(group);
   command
       .add_option(
@@ -486,6 +509,11 @@ void add_result_options(CLI::App& command, Arguments& arguments) {
   command.add_flag("--resume", settings.resume, "go on from the checkpoint, to the same bits, when there is one")
       ->group(group);
   command
+      .add_option("--learning-rate", settings.learning_rate,
+                  "with --resume: from here on, in place of the checkpoint's; --optimizer says what it said before")
+      ->check(CLI::Range(0.0, 1e30))
+      ->group(group);
+  command
       .add_option("--log", arguments.files.logs, "a row for each step in a .csv file, steps and epochs in a .json file")
       ->allow_extra_args(false)
       ->group(group);
@@ -507,6 +535,7 @@ void add_train_command(CLI::App& app, std::function<int()>& action) {
   command->callback([arguments, &action] {
     action = [arguments] {
       arguments->compile.train = parse_train(arguments->train);
+      arguments->compile.train->seed = arguments->settings.seed;
       arguments->compile.train->updates.reports_finite = arguments->check_gradients;
       arguments->validation_data.label_column = arguments->data.label_column;
       return run(*arguments);

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <fnmatch.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -10,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <random>
 #include <thread>
 
 #include "codegen/cuda/image_cache.h"
@@ -100,6 +100,7 @@ std::unique_ptr<Module> import(const CompileOptions& options) {
     return options.train && std::ranges::find(options.train->asked, option) != options.train->asked.end();
   };
   import_options.training_info = options.train && !asked("--loss") && !asked("--optimizer");
+  if (options.train) import_options.seed = options.train->seed;
   std::unique_ptr<Module> module = frontend::import_model(options.model, import_options, diagnostics);
   if (!options.quiet) {
     for (const Diagnostic& warning : diagnostics.warnings()) fmt::print(stderr, "warning: {}\n", warning.message);
@@ -176,6 +177,29 @@ void timed(const CompileOptions& options, const char* what, Body body) {
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (options.time_passes) fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, what);
 }
+
+void tell(const train::TrainNotes& notes, const train::TrainOptions& options) {
+  const auto parameters = [](size_t count) { return fmt::format("{} parameter{}", count, count == 1 ? "" : "s"); };
+  fmt::print(stderr, "note: trains {} of {} numbers{}\n", parameters(notes.trained.size()), notes.numbers,
+             notes.frozen.empty() ? "" : fmt::format("; {} frozen", notes.frozen.size()));
+  if (!notes.scores_behind.empty())
+    fmt::print(stderr, "note: the loss is of the scores that the model's {} takes\n", notes.scores_behind);
+  if (notes.wants_logarithms)
+    fmt::print(stderr, "warning: {} takes logarithms of probabilities, and the model gives those of a softmax\n",
+               options.loss);
+  const auto check = [&](const char* option, const std::string& pattern, const std::vector<std::string>& names) {
+    const auto matches = [&](const std::string& name) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; };
+    if (std::ranges::none_of(names, matches))
+      fmt::print(stderr, "warning: {} '{}' matches no parameter\n", option, printable(pattern));
+  };
+  for (const std::string& pattern : options.freeze) check("--freeze", pattern, notes.frozen);
+  std::vector<std::string> moving = notes.trained;
+  moving.insert(moving.end(), notes.unreached.begin(), notes.unreached.end());
+  for (const std::string& pattern : options.only) check("--train-only", pattern, moving);
+  for (const std::string& name : notes.unreached)
+    fmt::print(stderr, "warning: parameter '{}' does not move: the loss does not depend on it\n", printable(name));
+}
+
 // On a graph in which normalisations and the like have their names, whose gradients are better than their bodies'.
 void add_training(Module& module, bool trains_itself, const CompileOptions& options, const passes::Options& passes) {
   if (trains_itself) {
@@ -194,22 +218,7 @@ void add_training(Module& module, bool trains_itself, const CompileOptions& opti
     if (const std::vector<std::string> violations = verify(module); !violations.empty())
       throw Error(Fault::Internal, fmt::format("after training was added the module is malformed:\n  {}",
                                                fmt::join(violations, "\n  ")));
-    if (notes.takes_scores && !options.quiet)
-      fmt::print(stderr, "note: the loss is of the scores that the model's softmax takes\n");
-    const auto check = [&](const char* option, const std::string& pattern, const std::vector<std::string>& names) {
-      const auto matches = [&](const std::string& name) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; };
-      if (!options.quiet && std::ranges::none_of(names, matches))
-        fmt::print(stderr, "warning: {} '{}' matches no parameter\n", option, printable(pattern));
-    };
-    for (const std::string& pattern : options.train->freeze) check("--freeze", pattern, notes.frozen);
-    for (const std::string& pattern : options.train->only) {
-      std::vector<std::string> names = notes.trained;
-      names.insert(names.end(), notes.unreached.begin(), notes.unreached.end());
-      check("--train-only", pattern, names);
-    }
-    for (const std::string& name : notes.unreached)
-      if (!options.quiet)
-        fmt::print(stderr, "warning: parameter '{}' does not move: the loss does not depend on it\n", printable(name));
+    if (!options.quiet) tell(notes, *options.train);
   });
 }
 
@@ -359,15 +368,16 @@ void write(const Compiled& compiled, const CompileOptions& options, const std::s
               [&] { codegen::write_products(compiled.levels(), symbol, products, artifact_options(options)); });
 }
 
-TemporaryFolder::TemporaryFolder() {
-  const char* base = std::getenv("TMPDIR");
-  path_ = std::string(base && *base ? base : "/tmp") + "/lapidary-XXXXXX";
-  if (!mkdtemp(path_.data())) throw Error(Fault::File, fmt::format("{}: a temporary folder cannot be made", path_));
+namespace {
+
+// Names are never used twice: a library that is open is found again by its name.
+std::string temporary_name() {
+  const char* folder = std::getenv("TMPDIR");
+  return fmt::format("{}/lapidary-{:08x}.so", folder && *folder ? folder : "/tmp", std::random_device()());
 }
 
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
+}  // namespace
+
+TemporaryLibrary::TemporaryLibrary() : file_(temporary_name()) {}
 
 }  // namespace lapidary::tools

@@ -10,6 +10,7 @@
 
 #include "codegen/codegen.h"
 #include "codegen/cuda/compile.h"
+#include "codegen/output_file.h"
 #include "ir/error.h"
 #include "ir/program.h"
 #include "passes/pipeline.h"
@@ -77,17 +78,15 @@ std::map<std::string, int64_t> parse_counts(const char* option, const char* exam
 void must_not_overwrite(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs);
 std::string stem(const std::string& path);  // "dir/resnet50.onnx" → "resnet50"
 
-// A folder under $TMPDIR (or /tmp) that is removed with its contents at the end of its life.
-class TemporaryFolder {
+// A file under $TMPDIR (or /tmp) for a library that this process opens: removed at the end of its life, also by a
+// signal that ends the process.
+class TemporaryLibrary {
  public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::string& path() const { return path_; }
+  TemporaryLibrary();
+  const std::string& path() const { return file_.temporary_path(); }
 
  private:
-  std::string path_;
+  codegen::OutputFile file_;
 };
 
 }  // namespace lapidary::tools

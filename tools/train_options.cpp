@@ -54,9 +54,12 @@ void parse_loss(const std::string& text, train::TrainOptions& options) {
   const auto [name, numbers] = parse_named("--loss", text);
   options.loss = name;
   const bool classifies = name == "softmax_cross_entropy" || name == "nll";
+  const bool has_classes = classifies || name == "soft_cross_entropy";
   for (const auto& [key, value] : numbers) {
     if (key == "ignore_index" && classifies)
       options.loss_options.ignore_index = whole("--loss", key, value);
+    else if (key == "class_axis" && has_classes && std::abs(value) < 64)
+      options.loss_options.class_axis = static_cast<int>(whole("--loss", key, value));
     else if (key == "label_smoothing" && name.ends_with("_cross_entropy") && value >= 0 && value < 1)
       options.loss_options.label_smoothing = value;
     else if (key == "delta" && name == "huber" && value > 0)
@@ -109,7 +112,7 @@ void add_train_options(CLI::App& command, TrainArguments& arguments) {
       .add_option("--loss", arguments.loss,
                   "softmax_cross_entropy, soft_cross_entropy (labels are probabilities), nll, mse, l1, huber, "
                   "bce_with_logits, or none: the output is the loss; with "
-                  "ignore_index=, label_smoothing=, delta= behind commas")
+                  "class_axis=, ignore_index=, label_smoothing=, delta= behind commas")
       ->default_str(kLoss);
   command
       .add_option(

@@ -82,7 +82,10 @@ int64_t TrainingRun::steps_per_epoch(const TrainSettings& settings, int64_t samp
 int64_t TrainingRun::steps_each() const { return steps_per_epoch(settings_, std::ssize(train_.rows)); }
 
 TrainEnd TrainingRun::run() {
-  if (settings_.resume) ranks_.together([&] { resume(); });
+  ranks_.together([&] {
+    if (settings_.resume) resume();
+    if (settings_.learning_rate) change_rate(*settings_.learning_rate);
+  });
   ranks_.must_agree(note(), "data, options or checkpoint");
   finite_ = finite_states();
   const int64_t each = steps_each(), all = settings_.epochs * each;
@@ -145,16 +148,24 @@ int64_t TrainingRun::labels_that_count(const Samples& samples, std::span<const i
 
 // Steps are the first count among the states, the learning rate the last number.
 TrainingRun::Progression TrainingRun::progression() {
-  Progression found{-1, 0};
+  Progression found{-1, 0, -1};
   for (size_t i = 0; i < model_.states().size(); ++i) {
     if (model_.states()[i].kind != LPD_PROGRESS) continue;
     const HostTensor state = model_.state(static_cast<int>(i));
     if (static_cast<DType>(state.dtype) != DType::I64)
-      found.rate = number_of(state);
+      found.rate = number_of(state), found.rate_state = static_cast<int>(i);
     else if (found.steps < 0)
       found.steps = integer_of(state);
   }
   return found;
+}
+
+void TrainingRun::change_rate(double rate) {
+  const Progression before = progression();
+  HostTensor state = model_.state(before.rate_state);
+  store_scalar(Scalar::of_float(static_cast<DType>(state.dtype), rate), state.bytes.data(), 0);
+  model_.set_state(before.rate_state, state);
+  log_.note(fmt::format("note: the learning rate is {} from here on, and was {:.7g}", rate, before.rate));
 }
 
 int64_t TrainingRun::steps_done() { return progression().steps; }
@@ -232,6 +243,22 @@ void TrainingRun::share_statistics() {
   }
 }
 
+void TrainingRun::note_validation(double loss) {
+  ++progress_.stale;
+  if (loss >= progress_.best) return;
+  progress_.best = loss;
+  progress_.stale = 0;
+  if (!settings_.keep_best) return;
+  progress_.best_position = progress_.position;
+  if (ranks_.is_first()) best_.take(progress_.position);
+}
+
+int64_t TrainingRun::put_back_best() {
+  if (!settings_.keep_best || progress_.best_position < 0) return 0;
+  best_.put_back();
+  return progress_.best_position / steps_each();
+}
+
 void TrainingRun::finish_epoch() {
   share_statistics();
   const Tally validation = validate();
@@ -239,8 +266,7 @@ void TrainingRun::finish_epoch() {
     if (!std::isfinite(*loss))
       ranks_.fail_together(Error(
           Fault::Input, fmt::format("epoch {}: the validation loss is {}", progress_.position / steps_each(), *loss)));
-    progress_.stale = *loss < progress_.best ? 0 : progress_.stale + 1;
-    progress_.best = std::min(progress_.best, *loss);
+    note_validation(*loss);
   }
   log_.epoch({progress_.position / steps_each(), progress_.position, progress_.epoch.mean_loss(),
               progress_.epoch.accuracy(), validation.mean_loss(), validation.accuracy()});
@@ -258,7 +284,8 @@ std::string TrainingRun::note() const {
                                  {"samples", train_.rows.size()},
                                  {"position", progress_.position},
                                  {"epoch", {epoch.loss, epoch.counted, epoch.samples, epoch.correct, epoch.places}},
-                                 {"stale", progress_.stale}};
+                                 {"stale", progress_.stale},
+                                 {"best_position", progress_.best_position}};
   for (const auto& [what, value] : settings_.identity) json[what] = value;
   if (std::isfinite(progress_.best)) json["best"] = progress_.best;
   return json.dump();
@@ -306,6 +333,7 @@ void TrainingRun::save_checkpoint() {
   if (settings_.checkpoint.empty() || saved_ == progress_.position || !ranks_.is_first()) return;
   attempt([&] { log_.write(); });
   attempt([&] {
+    if (settings_.keep_best) best_.save();
     model_.save(settings_.checkpoint, note());
     saved_ = progress_.position;
   });
@@ -331,6 +359,7 @@ void TrainingRun::read_note(const std::string& text) {
     progress_.epoch = {epoch.at(0), epoch.at(1), epoch.at(2), epoch.at(3), epoch.at(4)};
     progress_.stale = json.at("stale");
     progress_.best = json.value("best", std::numeric_limits<double>::infinity());
+    progress_.best_position = settings_.keep_best ? json.value("best_position", int64_t{-1}) : -1;
   } catch (const nlohmann::json::exception&) {
     throw Error(Fault::Input, fmt::format("checkpoint '{}' is not one that lapidary train made", name));
   }
@@ -345,6 +374,10 @@ void TrainingRun::resume() {
   std::string warning;
   read_note(model_.load(settings_.checkpoint, warning));
   if (!warning.empty()) log_.note("warning: " + warning);
+  if (settings_.keep_best && progress_.best_position < 0 && std::isfinite(progress_.best))
+    throw Error(Fault::Usage, fmt::format("checkpoint '{}' is of a run that kept no best model: --keep last goes on",
+                                          printable(settings_.checkpoint)));
+  if (progress_.best_position >= 0 && ranks_.is_first()) best_.load(progress_.best_position);
   log_.note(fmt::format("note: going on behind step {}", progress_.position));
   log_.resume(progress_.position);
   saved_ = warning.empty() ? progress_.position : -1;

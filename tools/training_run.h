@@ -6,10 +6,12 @@
 
 #include <functional>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "tools/best_states.h"
 #include "tools/dataset.h"
 #include "tools/loaded_model.h"
 #include "tools/ranks.h"
@@ -35,9 +37,11 @@ struct TrainSettings {
   bool shuffle = true;
   bool skip_nan = false;
   int64_t early_stop = 0;        // epochs without a better validation loss; 0: none are too many
+  bool keep_best = false;        // of the epoch with the least validation loss
   std::string checkpoint;        // "": none
   int64_t checkpoint_every = 0;  // steps; 0: each epoch's end
   bool resume = false;
+  std::optional<double> learning_rate;  // with resume: in the place of the one that the checkpoint has
   int loss_output = 0, correct_output = -1, finite_output = -1;  // of the library; -1: there is none
   int64_t ignored = -100;                                        // of labels, where there are classes
   // What decides a run beside seed, batch and order, by name: --resume goes on with the same alone.
@@ -57,11 +61,14 @@ class TrainingRun {
         train_(std::move(train)),
         validation_(std::move(validation)),
         settings_(std::move(settings)),
-        log_(log) {}
+        log_(log),
+        best_(model, settings_.checkpoint.empty() ? "" : settings_.checkpoint + ".best") {}
 
   static int64_t steps_per_epoch(const TrainSettings&, int64_t samples);
   // Throws Error where loss, gradients or states are no numbers, and what the product's calls throw.
   TrainEnd run();
+  // With keep_best the model gets the best states; returns their epoch, 0 where none is over.
+  int64_t put_back_best();
   int64_t skipped() const { return skipped_; }
   int64_t steps_done();                                // of the model, those taken back not among them
   bool failed_to_write() const { return unwritten_; }  // a checkpoint or a log
@@ -72,7 +79,8 @@ class TrainingRun {
     int64_t position = 0;  // batches gone through
     Tally epoch;           // of the one that is not over
     double best = std::numeric_limits<double>::infinity();
-    int64_t stale = 0;  // epochs since
+    int64_t stale = 0;           // epochs since
+    int64_t best_position = -1;  // with keep_best
   };
 
   void resume();
@@ -82,11 +90,14 @@ class TrainingRun {
   void read_note(const std::string& text);
   void one_step();
   void finish_epoch();
+  void note_validation(double loss);
   struct Progression {
     int64_t steps;
     double rate;
+    int rate_state;
   };
   Progression progression();
+  void change_rate(double rate);
   Tally call(const char* entry, int64_t step, const Samples&, std::span<const int64_t> rows);
   int64_t labels_that_count(const Samples&, std::span<const int64_t> rows) const;
   std::string fault_of_step(double loss);
@@ -103,6 +114,7 @@ class TrainingRun {
   Samples train_, validation_;
   TrainSettings settings_;
   TrainLog& log_;
+  BestStates best_;  // the first rank's
   Progress progress_;
   std::vector<HostTensor> batch_;
   std::vector<HostTensor> kept_;  // states before a step, with skip_nan

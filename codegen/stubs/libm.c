@@ -1,4 +1,5 @@
-/* The names kernels may use of libm, of double and of float; see libc.c. */
+/* The names kernels may use of libm, of double and of float; see libc.c. LLVM makes exp2, exp10 and ldexp of powers of
+   2, 10 and whole exponents. */
 #define NAME(name)   \
   void name(void) {} \
   void name##f(void) {}
@@ -14,10 +15,13 @@ NAME(cos)
 NAME(cosh)
 NAME(erf)
 NAME(exp)
+NAME(exp10)
+NAME(exp2)
 NAME(expm1)
 NAME(floor)
 NAME(fma)
 NAME(fmod)
+NAME(ldexp)
 NAME(log)
 NAME(log1p)
 NAME(nearbyint)

@@ -1,7 +1,8 @@
 // Random numbers. Element i of a node's result is a hash of the node's seed and i (SplitMix64: Steele, Lea, Flood,
 // "Fast splittable pseudorandom number generators", OOPSLA 2014), so that it is the same on every machine, whatever
 // the number of threads, and in every run: a model is a function of its inputs. A node without a seed is seeded by the
-// name of its result, so that two nodes differ.
+// name of its result, so that two nodes differ. While a model trains, the number of the step is hashed in too, and the
+// seed of the training.
 #include <bit>
 #include <cmath>
 
@@ -29,6 +30,12 @@ struct Bits {
   GraphBuilder& b;
 
   Value* number(uint64_t value) { return b.scalar(Scalar::of_integer(DType::U64, static_cast<int64_t>(value))); }
+  // As `of` mixes; 0 stays 0.
+  static uint64_t mixed(uint64_t x) {
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB;
+    return x ^ (x >> 31);
+  }
   Value* op(ScalarOp kind, Value* x, uint64_t operand) { return b.scalar_op(kind, {x, number(operand)}); }
   Value* mixed(Value* x, uint64_t shift) { return b.scalar_op(ScalarOp::Xor, {x, op(ScalarOp::ShiftRight, x, shift)}); }
 
@@ -37,6 +44,7 @@ struct Bits {
     Value* index = b.iota(DType::U64, {b.module.dims.product(shape)}, 0);
     uint64_t start = (seed_of(node) + 1) * kGolden;
     start ^= start >> 32;
+    if (node.training) start += mixed(node.training->seed);
     Value* x = op(ScalarOp::Add, op(ScalarOp::Mul, index, kGolden), start + stream * 0xD1B54A32D192ED03);
     if (node.training && node.training->step) {  // other numbers in each step
       Value* step = b.convert(node.training->step, DType::U64);

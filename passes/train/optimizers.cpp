@@ -47,18 +47,21 @@ Values sgd(Update u) {
   Value* g = u.regularised();
   const double momentum = u.number("momentum");
   if (momentum == 0) return {b.sub(u.parameter, b.mul(g, u.step.rate))};
-  Value* velocity = b.add(u.scaled(u.states[0], momentum), g);
+  Value* velocity = b.add(u.scaled(u.states[0], momentum), u.step.share ? b.mul(g, u.step.share) : g);
   Value* direction = u.number("nesterov") != 0 ? b.add(g, u.scaled(velocity, momentum)) : velocity;
   return {b.sub(u.parameter, b.mul(direction, u.step.rate)), velocity};
 }
 
-// r · m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + ε)
+// r · m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + ε); amsgrad: with the greatest v so far
 Values adaptive(Update u, Value* parameter) {
   GraphBuilder& b = u.b;
   Value* mean = u.moved(u.states[0], u.gradient, 1 - u.number("beta1"));
   Value* square = u.squares(u.states[1], u.number("beta2"));
-  Value* size = u.plus_epsilon(b.mul(u.root(square), u.step.of_square));
-  return {b.sub(parameter, b.mul(b.div(mean, size), u.step.rate)), mean, square};
+  Values states = {mean, square};
+  if (u.number("amsgrad") != 0) states.push_back(b.scalar_op(ScalarOp::Max, {u.states[2], square}));
+  Value* size = u.plus_epsilon(b.mul(u.root(states.back()), u.step.of_square));
+  states.insert(states.begin(), b.sub(parameter, b.mul(b.div(mean, size), u.step.rate)));
+  return states;
 }
 
 Values adam(Update u) {
@@ -78,12 +81,20 @@ Values adagrad(Update u) {
 Values rmsprop(Update u) {
   GraphBuilder& b = u.b;
   u.gradient = u.regularised();
-  Value* square = u.squares(u.states[0], u.number("alpha"));
-  Value* direction = b.div(u.gradient, u.plus_epsilon(u.root(square)));
-  const double momentum = u.number("momentum");
-  if (momentum == 0) return {b.sub(u.parameter, b.mul(direction, u.step.rate)), square};
-  Value* velocity = b.add(u.scaled(u.states[1], momentum), direction);
-  return {b.sub(u.parameter, b.mul(velocity, u.step.rate)), square, velocity};
+  Values states = {u.squares(u.states[0], u.number("alpha"))};
+  Value* spread = states[0];
+  if (u.number("centered") != 0) {  // the variance, which rounding may leave below 0
+    Value* mean = u.moved(u.states[states.size()], u.gradient, 1 - u.number("alpha"));
+    states.push_back(mean);
+    spread = b.scalar_op(ScalarOp::Max, {b.sub(spread, b.mul(mean, mean)), b.like(mean, 0)});
+  }
+  Value* direction = b.div(u.gradient, u.plus_epsilon(u.root(spread)));
+  if (const double momentum = u.number("momentum"); momentum != 0) {
+    direction = b.add(u.scaled(u.states[states.size()], momentum), direction);
+    states.push_back(direction);
+  }
+  states.insert(states.begin(), b.sub(u.parameter, b.mul(direction, u.step.rate)));
+  return states;
 }
 
 // Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023.
@@ -116,14 +127,26 @@ Optimizer::Step slowed(GraphBuilder& b, const Optimizer& optimizer, Value* step,
   return {b.div(rate, b.add(b.mul(done, b.like(done, decay)), b.like(done, 1))), rate};
 }
 
+// What of a gradient goes into the momentum; the first is it, whole.
+Optimizer::Step dampened(GraphBuilder& b, const Optimizer& optimizer, Value* step, Value* rate) {
+  if (optimizer.number("dampening") == 0 || optimizer.number("momentum") == 0) return {rate, rate};
+  Value* is_first = b.scalar_op(ScalarOp::Equal, {step, b.like(step, 1)});
+  Value* share = b.select(is_first, b.like(rate, 1), b.like(rate, 1 - optimizer.number("dampening")));
+  return {.rate = rate, .plain = rate, .share = share};
+}
+
 Optimizer::Step plain(GraphBuilder&, const Optimizer&, Value*, Value* rate) { return {rate, rate}; }
 
 }  // namespace
 
+struct Slot {
+  const char *name, *number = nullptr;  // there where this number is not 0
+};
+
 struct OptimizerKind {
   const char* name;
   std::vector<std::pair<std::string, double>> numbers;  // with their defaults
-  std::vector<std::string> slots;                       // `momentum`: only with momentum
+  std::vector<Slot> slots;
   Optimizer::Step (*begin)(GraphBuilder&, const Optimizer&, Value* step, Value* rate);
   Values (*update)(Update);
 };
@@ -131,25 +154,27 @@ struct OptimizerKind {
 namespace {
 
 const std::vector<OptimizerKind>& kinds() {
+  using Numbers = std::vector<std::pair<std::string, double>>;
+  const auto of_adam = [](double weight_decay) {
+    return Numbers{{"lr", 1e-3},  {"beta1", 0.9}, {"beta2", 0.999}, {"eps", 1e-8}, {"weight_decay", weight_decay},
+                   {"amsgrad", 0}};
+  };
+  const std::vector<Slot> moments = {{"mean"}, {"square"}, {"greatest_square", "amsgrad"}};
   static const std::vector<OptimizerKind> all = {
-      {"sgd", {{"lr", 1e-3}, {"momentum", 0}, {"nesterov", 0}, {"weight_decay", 0}}, {"momentum"}, plain, sgd},
-      {"adam",
-       {{"lr", 1e-3}, {"beta1", 0.9}, {"beta2", 0.999}, {"eps", 1e-8}, {"weight_decay", 0}},
-       {"mean", "square"},
-       corrected,
-       adam},
-      {"adamw",
-       {{"lr", 1e-3}, {"beta1", 0.9}, {"beta2", 0.999}, {"eps", 1e-8}, {"weight_decay", 1e-2}},
-       {"mean", "square"},
-       corrected,
-       adamw},
-      {"adagrad", {{"lr", 1e-2}, {"lr_decay", 0}, {"eps", 1e-10}, {"weight_decay", 0}}, {"square"}, slowed, adagrad},
+      {"sgd",
+       {{"lr", 1e-3}, {"momentum", 0}, {"dampening", 0}, {"nesterov", 0}, {"weight_decay", 0}},
+       {{"momentum", "momentum"}},
+       dampened,
+       sgd},
+      {"adam", of_adam(0), moments, corrected, adam},
+      {"adamw", of_adam(1e-2), moments, corrected, adamw},
+      {"adagrad", {{"lr", 1e-2}, {"lr_decay", 0}, {"eps", 1e-10}, {"weight_decay", 0}}, {{"square"}}, slowed, adagrad},
       {"rmsprop",
-       {{"lr", 1e-2}, {"alpha", 0.99}, {"eps", 1e-8}, {"weight_decay", 0}, {"momentum", 0}},
-       {"square", "momentum"},
+       {{"lr", 1e-2}, {"alpha", 0.99}, {"eps", 1e-8}, {"weight_decay", 0}, {"momentum", 0}, {"centered", 0}},
+       {{"square"}, {"mean", "centered"}, {"momentum", "momentum"}},
        plain,
        rmsprop},
-      {"lion", {{"lr", 1e-4}, {"beta1", 0.9}, {"beta2", 0.99}, {"weight_decay", 0}}, {"mean"}, plain, lion},
+      {"lion", {{"lr", 1e-4}, {"beta1", 0.9}, {"beta2", 0.99}, {"weight_decay", 0}}, {{"mean"}}, plain, lion},
   };
   return all;
 }
@@ -185,10 +210,10 @@ Optimizer::Optimizer(const OptimizerOptions& options) {
       throw Error(Fault::Usage, fmt::format("optimizer {}: {} = {}", options.name, name, number));
     known->second = number;
   }
-  if (options.name == "sgd" && number("nesterov") != 0 && number("momentum") == 0)
-    throw Error(Fault::Usage, "optimizer sgd: nesterov needs a momentum");
-  for (const std::string& slot : kind_->slots)
-    if (slot != "momentum" || number("momentum") != 0) slots_.push_back(slot);
+  if (options.name == "sgd" && number("nesterov") != 0 && (number("momentum") == 0 || number("dampening") != 0))
+    throw Error(Fault::Usage, "optimizer sgd: nesterov needs a momentum, and no dampening");
+  for (const Slot& slot : kind_->slots)
+    if (!slot.number || number(slot.number) != 0) slots_.push_back(slot.name);
 }
 
 std::string Optimizer::text() const {

@@ -9,7 +9,7 @@
 
 namespace lapidary::train {
 
-// Numbers of an optimiser by name: "lr", "momentum", "nesterov", "weight_decay", "beta1", "beta2", "eps", "alpha".
+// Numbers of an optimiser by name: "lr", "momentum", "nesterov", "weight_decay", "beta1", "beta2", "eps", "alpha" …
 struct OptimizerOptions {
   std::string name = "sgd";
   std::vector<std::pair<std::string, double>> numbers;  // given ones; others have PyTorch's defaults
@@ -31,6 +31,7 @@ class Optimizer {
     Value* rate;                 // corrected for the moments' beginnings, where there are some
     Value* plain;                // as it was given
     Value* of_square = nullptr;  // what the root of a mean of squares is multiplied by for the same reason
+    Value* share = nullptr;      // of a gradient in the momentum; null: all of it
   };
   Step begin(GraphBuilder&, Value* step, Value* rate) const;
   // → the parameter and its states anew. All are f32 of one shape.

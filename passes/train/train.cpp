@@ -37,12 +37,19 @@ class Trainer {
     throw Error(Fault::Usage, fmt::format("the model has no output '{}'", printable(options_.output)));
   }
 
-  // Cross entropy takes scores: of a model that ends in a softmax, what that takes.
+  // Losses of scores take, of a model that ends in what makes them probabilities, what that takes.
   Value* scores_behind(Value* prediction) {
     const Op* op = prediction->producer;
-    const bool is_softmax = op && op->is_composite("softmax") && op->params.integer("axis") == 1;
-    if (!options_.loss.ends_with("_cross_entropy") || !is_softmax) return prediction;
-    notes_.takes_scores = true;
+    if (!op) return prediction;
+    const bool softmax = op->is_composite("softmax") && prediction->type.rank() > 1 &&
+                         op->params.integer("axis") == class_axis(options_.loss_options, prediction->type.rank());
+    notes_.wants_logarithms = options_.loss == "nll" && softmax;
+    if (softmax && options_.loss.ends_with("_cross_entropy"))
+      notes_.scores_behind = "softmax";
+    else if (op->is(OpKind::Sigmoid) && options_.loss == "bce_with_logits")
+      notes_.scores_behind = "sigmoid";
+    else
+      return prediction;
     return op->operand(0);
   }
 
@@ -72,7 +79,7 @@ class Trainer {
       Value* loss = b.reshape(prediction, {});
       return {over_ranks ? weighted(entry, loss, over_ranks) : loss};
     }
-    Value* target = entry.add_input(target_, target_type(options_.loss, prediction->type));
+    Value* target = entry.add_input(target_, target_type(options_.loss, options_.loss_options, prediction->type));
     const bool narrow = bit_width(prediction->type.dtype) < 32;
     if (narrow) prediction = b.convert(prediction, DType::F32);
     if (narrow && is_float(target->type.dtype)) target = b.convert(target, DType::F32);
@@ -151,6 +158,7 @@ class Trainer {
       parameters[i].gradient = gradients[i];
       const std::string& name = module_.states[parameters[i].state].name;
       (gradients[i] ? notes_.trained : notes_.unreached).push_back(name);
+      if (gradients[i]) notes_.numbers += *value_of(module_.dims.product(parameters[i].value->type.shape));
     }
     std::erase_if(parameters, [](const Parameter& parameter) { return !parameter.gradient; });
     if (parameters.empty()) throw Error(Fault::Usage, "nothing to train: the loss depends on no parameter");

@@ -29,6 +29,7 @@ struct TrainOptions {
   int64_t memory_budget = 0;        // bytes for what lives in a step only; more is made again where it can; 0: any
   std::vector<std::string> freeze;  // parameters by name, '*' and '?' as in a shell
   std::vector<std::string> only;    // the same of those that are trained; empty: all
+  uint64_t seed = 0;                // of what the model draws while it trains
   bool data_parallel = false;       // the batch is one rank's share
   int64_t bucket_bytes = 4 << 20;   // of gradients that are summed over the ranks at once, at least
 };
@@ -36,7 +37,9 @@ struct TrainOptions {
 struct TrainNotes {
   std::vector<std::string> trained, frozen;
   std::vector<std::string> unreached;  // parameters that the loss does not depend on
-  bool takes_scores = false;           // the loss is of what the model's last softmax takes
+  int64_t numbers = 0;                 // of all trained parameters
+  std::string scores_behind;           // "softmax", "sigmoid": the loss is of what the model's last one takes
+  bool wants_logarithms = false;       // the loss takes logarithms of what the model gives
 };
 
 // The name that the target is given: "labels", or "labels_1" … where the model has such an input.

@@ -31,11 +31,14 @@ SHARES = RNG.dirichlet(np.ones(CLASSES), (STEPS, ROWS)).astype(np.float32)
 TARGETS = RNG.standard_normal((STEPS, ROWS, CLASSES)).astype(np.float32)
 
 
-def save_model(path):
+def save_model(path, last=None, places=()):
+    """last: (operator, attributes) that its scores go through; places: the extents between a sample's axis and its classes."""
     nodes = [helper.make_node("MatMul", ["x", "W"], ["xw"]), helper.make_node("Add", ["xw", "b"], ["s"]),
-             helper.make_node("Tanh", ["s"], ["h"]), helper.make_node("MatMul", ["h", "V"], ["y"])]
-    graph = helper.make_graph(nodes, "small", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", FEATURES])],
-                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", CLASSES])],
+             helper.make_node("Tanh", ["s"], ["h"]), helper.make_node("MatMul", ["h", "V"], ["scores" if last else "y"])]
+    if last:
+        nodes.append(helper.make_node(last[0], ["scores"], ["y"], **last[1]))
+    graph = helper.make_graph(nodes, "small", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *places, FEATURES])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", *places, CLASSES])],
                               [numpy_helper.from_array(value, name) for name, value in PARAMETERS.items()])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
@@ -89,19 +92,21 @@ def gradients(p, loss):
     return found
 
 
-def sgd(p, g, s, t, lr, momentum=0, nesterov=0, weight_decay=0):
+def sgd(p, g, s, t, lr, momentum=0, dampening=0, nesterov=0, weight_decay=0):
     g = g + weight_decay * p
     if momentum:
-        s["m"] = momentum * s.get("m", 0) + g
+        s["m"] = momentum * s["m"] + (1 - dampening) * g if "m" in s else g
         g = g + momentum * s["m"] if nesterov else s["m"]
     return p - lr * g
 
 
-def adam(p, g, s, t, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0, apart=False):
+def adam(p, g, s, t, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0, amsgrad=0, apart=False):
     p, g = (p * (1 - lr * weight_decay), g) if apart else (p, g + weight_decay * p)
     s["m"] = beta1 * s.get("m", 0) + (1 - beta1) * g
     s["v"] = beta2 * s.get("v", 0) + (1 - beta2) * g * g
-    return p - lr * (s["m"] / (1 - beta1 ** t)) / (np.sqrt(s["v"] / (1 - beta2 ** t)) + eps)
+    s["greatest"] = np.maximum(s["v"], s.get("greatest", 0))
+    v = s["greatest"] if amsgrad else s["v"]
+    return p - lr * (s["m"] / (1 - beta1 ** t)) / (np.sqrt(v / (1 - beta2 ** t)) + eps)
 
 
 def adagrad(p, g, s, t, lr, lr_decay=0, eps=1e-10, weight_decay=0):
@@ -110,10 +115,11 @@ def adagrad(p, g, s, t, lr, lr_decay=0, eps=1e-10, weight_decay=0):
     return p - lr / (1 + (t - 1) * lr_decay) * g / (np.sqrt(s["v"]) + eps)
 
 
-def rmsprop(p, g, s, t, lr, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0):
+def rmsprop(p, g, s, t, lr, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0, centered=0):
     g = g + weight_decay * p
     s["v"] = alpha * s.get("v", 0) + (1 - alpha) * g * g
-    s["m"] = momentum * s.get("m", 0) + g / (np.sqrt(s["v"]) + eps)
+    s["g"] = alpha * s.get("g", 0) + (1 - alpha) * g
+    s["m"] = momentum * s.get("m", 0) + g / (np.sqrt(s["v"] - centered * s["g"] ** 2) + eps)
     return p - lr * s["m"]
 
 
@@ -127,7 +133,9 @@ OPTIMIZERS = {"sgd": sgd, "adam": adam, "adamw": lambda *a, weight_decay=0.01, *
               "adagrad": adagrad, "rmsprop": rmsprop, "lion": lion}
 UPDATES = ["sgd,lr=0.1", "sgd,lr=0.1,momentum=0.9", "sgd,lr=0.1,momentum=0.9,nesterov=1,weight_decay=0.1", "adam,lr=0.01,weight_decay=0.1",
            "adamw,lr=0.01,beta1=0.8,beta2=0.9,eps=1e-6,weight_decay=0.2", "adagrad,lr=0.1,lr_decay=0.1,weight_decay=0.1",
-           "rmsprop,lr=0.01,alpha=0.9,momentum=0.5,weight_decay=0.1", "rmsprop,lr=0.01", "lion,lr=0.01,weight_decay=0.1"]
+           "rmsprop,lr=0.01,alpha=0.9,momentum=0.5,weight_decay=0.1", "rmsprop,lr=0.01", "sgd,lr=0.1,momentum=0.9,dampening=0.3",
+           "adam,lr=0.01,beta2=0.5,amsgrad=1,weight_decay=0.1", "adamw,lr=0.01,beta2=0.5,amsgrad=true", "rmsprop,lr=0.01,alpha=0.9,centered=1",
+           "rmsprop,lr=0.01,alpha=0.9,centered=1,momentum=0.5", "lion,lr=0.01,weight_decay=0.1"]
 
 
 def cosine(t, warmup, total, end):
@@ -137,6 +145,9 @@ def cosine(t, warmup, total, end):
 
 SCHEDULES = {    # factor of step t, counted from 0
     "step,every=2,gamma=0.3": lambda t: 0.3 ** (t // 2),
+    "step,every=2,gamma=0.5": lambda t: 0.5 ** (t // 2),
+    "step,every=2,gamma=2": lambda t: 2.0 ** (t // 2),
+    "step,every=4,gamma=10": lambda t: 10.0 ** (t // 4),
     "cosine,total=4,end=0.1": lambda t: cosine(t, 0, 4, 0.1),
     "linear,total=4": lambda t: 1 - min(t / 4, 1),
     "cosine,warmup=2,total=6": lambda t: cosine(t, 2, 6, 0) * min((t + 1) / 2, 1),
@@ -144,7 +155,7 @@ SCHEDULES = {    # factor of step t, counted from 0
 
 
 def numbers(text):
-    return {key: float(value) for key, value in (part.split("=") for part in text.split(",")[1:])}
+    return {key: float(value == "true" or value) for key, value in (part.split("=") for part in text.split(",")[1:])}
 
 
 def expected(loss="softmax_cross_entropy", optimizer="sgd,lr=0.1", factor=lambda t: 1, clip=0, frozen=()):
@@ -170,19 +181,24 @@ class Case:
         self.model = os.path.join(folder, "small.onnx")
         save_model(self.model)
 
-    def product(self, loss="softmax_cross_entropy", optimizer="sgd,lr=0.1", *options):
+    def product(self, loss="softmax_cross_entropy", optimizer="sgd,lr=0.1", *options, model=None):
         self.count += 1
         library = os.path.join(self.folder, f"small{self.count}.so")
-        subprocess.run([os.path.join(self.build, "tools", "lapidary"), "compile", self.model, "--train", "--loss", loss, "--optimizer",
-                        optimizer, "-o", library, *options], check=True)
+        done = subprocess.run([os.path.join(self.build, "tools", "lapidary"), "compile", model or self.model, "--train", "--loss", loss,
+                               "--optimizer", optimizer, "-o", library, *options], stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 0, done.stderr
+        self.said = done.stderr.splitlines()
         return Product(library, threads=1)
 
-    def agrees(self, product, reference, loss="softmax_cross_entropy", repeat=1, bound=2e-5):
+    def agrees(self, product, reference, loss="softmax_cross_entropy", repeat=1, bound=2e-5, places=()):
+        def placed(array, each=()):
+            return array.reshape(-1, *places, *each)
+
         losses, parameters = reference
         found = []
         for t in range(STEPS):
             for _ in range(repeat):
-                found.append(float(product.call("train_step", {"x": X[t], "labels": LOSSES[loss][1][t]})["loss"]))
+                found.append(float(product.call("train_step", {"x": placed(X[t], (FEATURES,)), "labels": placed(LOSSES[loss][1][t], LOSSES[loss][1][t].shape[1:])})["loss"]))
         found = found[::repeat]
         errors = [abs(a - b) / max(abs(b), 1) for a, b in zip(found, losses)]
         errors += [np.abs(product.state(name) - parameters[name]).max() for name in parameters]
@@ -205,6 +221,27 @@ def main():
             LOSSES["weighted"] = (lambda y, t: cross_entropy(y, t, weights=[1, 2, 0.5]), LABELS)
             text, holds = case.agrees(case.product("softmax_cross_entropy", "sgd,lr=0.1", "--class-weights", "1,2,0.5"), expected("weighted"))
             yield f"class weights: {text}", holds
+
+        def class_axis():
+            """Rows of [N, 3, C] are as good as rows of [N, C]."""
+            model, softmax, places = os.path.join(folder, "places.onnx"), ("Softmax", {"axis": -1}), (3,)
+            LOSSES["ignoring, weighted"] = (lambda y, t: cross_entropy(y, t, ignore=1, weights=[1, 2, 0.5]), LABELS)
+            for loss, key, last, options in (
+                    ("softmax_cross_entropy,class_axis=-1", "softmax_cross_entropy", None, ()), ("softmax_cross_entropy,class_axis=2", "softmax_cross_entropy", None, ()),
+                    ("softmax_cross_entropy,class_axis=-1,label_smoothing=0.1", "softmax_cross_entropy,label_smoothing=0.1", softmax, ()),
+                    ("softmax_cross_entropy,class_axis=-1,ignore_index=1", "ignoring, weighted", None, ("--class-weights", "1,2,0.5")),
+                    ("nll,class_axis=-1", "softmax_cross_entropy", ("LogSoftmax", {"axis": -1}), ()),
+                    ("soft_cross_entropy,class_axis=-1,label_smoothing=0.2", "soft_cross_entropy,label_smoothing=0.2", None, ())):
+                save_model(model, last, places)
+                text, holds = case.agrees(case.product(loss, "sgd,lr=0.1", *options, model=model), expected(key), key, places=places)
+                yield f"{loss}: {text}, {case.said[1:]}", holds and len(case.said) == 1 + (last == softmax)
+            for loss, error in (("softmax_cross_entropy,class_axis=3", "class_axis=3 of scores of rank 3"), ("nll,class_axis=0", "class_axis=0"),
+                                ("mse,class_axis=1", "mse has no 'class_axis=1'")):
+                try:
+                    case.product(loss, model=model)
+                    yield f"{loss} is refused", False
+                except AssertionError as said:
+                    yield f"{loss} is refused: {said}", error in str(said)
 
         def optimizers():
             for optimizer in UPDATES:
@@ -296,7 +333,28 @@ def main():
                 "train_step", {"x": X[0], "labels": np.full_like(LABELS[0], -100)})["loss"]) == 0
             yield "run gives what eval_step does", np.array_equal(product.call("run", {"x": X[0]})["y"], found["y"])
 
-        groups = {"losses": losses, "weights": weighted, "optimisers": optimizers, "schedules": schedules, "options": others,
+        def said():
+            for options, line in (((), "note: trains 3 parameters of 36 numbers"), (("--freeze", "V"), "note: trains 2 parameters of 24 numbers; 1 frozen"),
+                                  (("-q",), None)):
+                case.product("softmax_cross_entropy", "sgd,lr=0.1", *options)
+                yield f"{options}: {case.said}", case.said == ([line] if line else [])
+
+        def probabilities():
+            """Of a model that ends in what makes scores probabilities, the loss is of the scores, which a line says."""
+            model = os.path.join(folder, "probabilities.onnx")
+            for last, loss in ((("Softmax", {"axis": 1}), "softmax_cross_entropy"), (("Sigmoid", {}), "bce_with_logits")):
+                save_model(model, last)
+                text, holds = case.agrees(case.product(loss, model=model), expected(loss), loss)
+                yield f"{loss} behind {last[0]}: {text}, {case.said[1:]}", holds and case.said[1:] == [
+                    f"note: the loss is of the scores that the model's {last[0].lower()} takes"]
+            save_model(model, ("Softmax", {"axis": 1}))
+            case.product("nll", model=model)
+            yield f"nll of probabilities: {case.said[1:]}", len(case.said) == 2 and case.said[1].startswith("warning: nll takes logarithms")
+            save_model(model, ("LogSoftmax", {"axis": 1}))
+            text, holds = case.agrees(case.product("nll", model=model), expected())
+            yield f"nll of their logarithms: {text}", holds and len(case.said) == 1
+
+        groups = {"notes": said, "probabilities": probabilities, "losses": losses, "weights": weighted, "classes last": class_axis, "optimisers": optimizers, "schedules": schedules, "options": others,
                   "overflow": overflow, "overflows among others": overflow_counts, "states": rates}
         return tally.run(groups.items())
 

@@ -280,15 +280,16 @@ class Checks:
                                        self.path(output), *options)]
 
     def alone(self, output, *options, **files):
-        return subprocess.run(self.arguments(output, *options, **files), capture_output=True, text=True, timeout=120, cwd=self.folder)
+        return small.without_count(subprocess.run(self.arguments(output, *options, **files), capture_output=True, text=True, timeout=120, cwd=self.folder))
 
     @staticmethod
     def mpirun(ranks):
         return ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", str(ranks)]
 
     def together(self, output, *options, ranks=2, environment=None, **files):
-        return subprocess.run([*self.mpirun(ranks), *self.arguments(output, "--data-parallel", "--bucket-bytes", 64, *options, **files)],
-                              capture_output=True, text=True, timeout=120, cwd=self.folder, env=dict(os.environ, **(environment or {})))
+        command = [*self.mpirun(ranks), *self.arguments(output, "--data-parallel", "--bucket-bytes", 64, *options, **files)]
+        return small.without_count(subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=self.folder,
+                                                  env=dict(os.environ, **(environment or {}))))
 
     def losses(self, name):
         with open(self.path(name)) as file:
@@ -384,8 +385,8 @@ class Checks:
     def differing(self, first, others, *options):
         """The first rank is told `first`, the others something else."""
         script = 'first="$1"; others="$2"; shift 2; if [ "$OMPI_COMM_WORLD_RANK" = 0 ]; then exec "$@" $first; else exec "$@" $others; fi'
-        return subprocess.run([*self.mpirun(2), "bash", "-c", script, "-", first, others, *self.arguments("x.onnx", "--data-parallel", *options)],
-                              capture_output=True, text=True, timeout=120, cwd=self.folder)
+        command = [*self.mpirun(2), "bash", "-c", script, "-", first, others, *self.arguments("x.onnx", "--data-parallel", *options)]
+        return small.without_count(subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=self.folder))
 
     def errors(self):
         lonely = os.path.join(self.folder, "lonely")
@@ -428,7 +429,7 @@ class Checks:
 
     def ended(self, process):
         stderr = process.communicate(timeout=60)[1]
-        return subprocess.CompletedProcess([], process.returncode, "", stderr)
+        return small.without_count(subprocess.CompletedProcess([], process.returncode, "", stderr))
 
     def breaking_off(self):
         with self.long_run() as (process, ranks):

@@ -53,9 +53,9 @@ class Checks:
         os.mkdir(os.environ["TMPDIR"])
 
     def groups(self):
-        return [("results", self.results), ("PyTorch", self.same_as_pytorch), ("batches", self.batches), ("order", self.order), ("validation", self.validation),
-                ("logs", self.logs), ("no number", self.no_number), ("gradients", self.gradients), ("what counts", self.what_counts), ("step told", self.step_told), ("usage", self.usage), ("trained model", self.trained_model),
-                ("resume", self.resume), ("interrupt", self.interrupt), ("ignored", self.ignored_interrupt), ("full disk", self.full_disk), ("killed", self.killed)]
+        return [("results", self.results), ("PyTorch", self.same_as_pytorch), ("batches", self.batches), ("order", self.order), ("dropout", self.dropout), ("validation", self.validation),
+                ("logs", self.logs), ("no number", self.no_number), ("gradients", self.gradients), ("what counts", self.what_counts), ("classes last", self.classes_last), ("step told", self.step_told), ("usage", self.usage), ("trained model", self.trained_model),
+                ("resume", self.resume), ("interrupt", self.interrupt), ("ended early", self.ended_early), ("ignored", self.ignored_interrupt), ("full disk", self.full_disk), ("killed", self.killed)]
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -131,6 +131,26 @@ class Checks:
         yield "another seed, others", runs["seed 1"] != runs["seed 2"] and runs["seed 1"] != runs["in order"]
         yield "without shuffling the seed does nothing", runs["in order"] == runs["in order, seed 2"]
 
+    def dropout(self):
+        """What is dropped depends on the seed alone."""
+        nodes = [helper.make_node("Dropout", ["x", "ratio", "training"], ["kept"]), helper.make_node("MatMul", ["kept", "w"], ["logits"])]
+        graph = helper.make_graph(nodes, "dropout", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", small.FEATURES])],
+                                  [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", small.CLASSES])],
+                                  [numpy_helper.from_array(np.ones((small.FEATURES, small.CLASSES), np.float32), "w"),
+                                   numpy_helper.from_array(np.float32(0.5), "ratio"), numpy_helper.from_array(np.array(True), "training")])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), self.path("dropout.onnx"))
+        options, runs = ("--batch", 10, "--no-shuffle", "--epochs", 2), {}
+        for what, more in (("seed 0", ()), ("seed 1", ("--seed", 1)), ("on 2 threads", ("--seed", 1, "--threads", 2)), ("seed 2", ("--seed", 2))):
+            self.train(*options, *more, model=self.path("dropout.onnx"))
+            runs[what] = self.weights()
+        yield "one seed, the same bits", runs["seed 1"] == runs["on 2 threads"]
+        yield "another seed, another training", len({runs["seed 0"], runs["seed 1"], runs["seed 2"]}) == 3
+        self.remove_points()
+        for epochs in (1, 2):
+            self.train(*options, "--seed", 1, "--epochs", epochs, "--checkpoint", "point", "--resume", model=self.path("dropout.onnx"))
+        yield "broken off, the same bits", runs["seed 1"] == self.weights()
+        self.remove_points()
+
     def validation(self):
         done = self.train("--epochs", 2, "--validation", 0.2, "--batch", 10, "--log", "log.csv")
         yield f"--validation: {done.stdout.splitlines()}", done.stdout.count("validation loss") == 2 and len(self.rows()) == 16
@@ -138,12 +158,47 @@ class Checks:
         done = self.train("--epochs", 2, "--validation-data", other, "--batch", 10, "--log", "log.csv")
         yield f"--validation-data: {done.stdout.splitlines()}", done.stdout.count("validation accuracy") == 2 and len(self.rows()) == 20
         x, labels = small.data(50)
-        wrong = self.save("wrong.npz", x, (labels + 1) % small.CLASSES)
+        wrong = self.save("wrong.npz", x, np.where(np.arange(50) < 15, labels + 1, labels) % small.CLASSES)    # soon too sure of itself
         done = self.train("--epochs", 40, "--validation-data", wrong, "--early-stop", 3, "--batch", 10, "--log", "log.csv")
         epochs = done.stdout.count("epoch ")
         yield f"--early-stop ends after {epochs} epochs: {done.stderr.strip()}", epochs < 20 and "3 epochs without a better" in done.stderr and self.weights()
+        yield "and writes the best epoch's model", f"'{self.path('trained.onnx')}' is of epoch {epochs - 3}, " in done.stderr
+        best = self.weights()
+        options = ("--validation-data", wrong, "--batch", 10)
+        yield "which is that of so many epochs", self.train(*options, "--epochs", epochs - 3) and best == self.weights()
+        yield "or with --keep best", self.train(*options, "--epochs", epochs, "--keep", "best") and best == self.weights()
+        self.train(*options, "--epochs", 40, "--early-stop", 3, "--keep", "last")
+        last = self.weights()
+        yield "--keep last: the last", self.train(*options, "--epochs", epochs) and last == self.weights() != best
+        yield from self.best_resumed((*options, "--early-stop", 3, "--checkpoint", "point"), epochs, best)
         done = self.train("--validation-data", self.save("wrong.npz", x, labels + 1))
         yield f"wrong labels there: {done.stderr.strip()}", done.returncode == 1 and "wrong.npz: array 'labels': label" in done.stderr
+
+    def best_resumed(self, options, epochs, best):
+        for every, first in ((10, epochs - 4), (10, epochs - 1), (7, epochs - 1)):
+            self.remove_points()
+            self.train(*options, "--checkpoint-every", every, "--epochs", first)
+            self.train(*options, "--checkpoint-every", every, "--epochs", 40, "--resume")
+            yield f"on from epoch {first}: the same model", self.weights() == best
+        self.remove_points()
+        self.train(*options, "--epochs", epochs - 4)
+        older = open(self.path("point"), "rb").read()
+        self.train(*options, "--epochs", epochs - 3, "--resume")
+        for times in (1, 2):    # as if it had ended between the best states and the checkpoint, once more
+            with open(self.path("point"), "wb") as file:
+                file.write(older)
+            done = self.train(*options, "--epochs", epochs - 4, "--resume")
+            yield f"a checkpoint of before, {times}: {done.stderr.strip()}", f"of epoch {epochs - 4}, " in done.stderr
+        done = self.train(*options, "--epochs", 40, "--resume")
+        yield "goes on to the same model", self.weights() == best
+        for name in ("point.best", "point.best.previous"):
+            if os.path.exists(self.path(name)):
+                os.remove(self.path(name))
+        done = self.train(*options, "--epochs", 41, "--resume")
+        yield f"without its best states: {done.stderr.strip()}", done.returncode == 1 and "'point.best' is missing" in done.stderr
+        done = self.train(*options, "--epochs", 41, "--resume", "--keep", "last")
+        yield f"but the last goes on: {done.stderr.strip()}", done.returncode == 0
+        self.remove_points()
 
     def logs(self):
         done = self.train("--epochs", 3, "--batch", 25, "--log", "log.csv", "--log", "log.json", "--plot", "curve.svg", "--validation", 0.25,
@@ -221,6 +276,22 @@ class Checks:
         done = self.train("--batch", 10, "--accumulate", 4)
         yield f"what does not come out even: {done.stderr.strip()}", "the last 2 steps moved nothing" in done.stderr
 
+    def classes_last(self):
+        """Scores [N, 4, C], as a language model gives them."""
+        nodes = [helper.make_node("MatMul", ["x", "w"], ["logits"])]
+        graph = helper.make_graph(nodes, "places", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4, small.FEATURES])],
+                                  [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 4, small.CLASSES])],
+                                  [numpy_helper.from_array(np.ones((small.FEATURES, small.CLASSES), np.float32), "w")])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), self.path("places.onnx"))
+        x, labels = small.data(100)
+        x, labels = x.reshape(25, 4, -1), labels.reshape(25, 4)
+        options = ("--loss", "softmax_cross_entropy,class_axis=-1", "--epochs", 40, "--batch", 5)
+        done = self.train(*options, data=self.save("places.npz", x, labels), model=self.path("places.onnx"))
+        yield f"it learns: {done.stdout.splitlines()[-1:]} {done.stderr.strip()}", float(done.stdout.split("accuracy ")[-1]) > 0.85
+        labels[2, 3] = small.CLASSES
+        done = self.train(*options, data=self.save("places.npz", x, labels), model=self.path("places.onnx"))
+        yield f"no such class: {done.stderr.strip()}", done.returncode == 1 and "label 11 is 3, the model has 3 classes" in done.stderr
+
     def step_told(self):
         """A row of an embedding that is not there."""
         nodes = [helper.make_node("Gather", ["table", "x"], ["logits"])]
@@ -238,6 +309,8 @@ class Checks:
     def usage(self):
         for what, arguments, expected in (
                 ("--early-stop alone", ("--early-stop", 2), "--early-stop needs --validation"),
+                ("--keep best alone", ("--keep", "best"), "--keep best needs --validation"),
+                ("--learning-rate alone", ("--learning-rate", 0.1), "--learning-rate needs --resume"),
                 ("--resume alone", ("--resume",), "need --checkpoint"),
                 ("two validations", ("--validation", 0.1, "--validation-data", self.samples), "only one of them"),
                 ("--scale", ("--scale", "1/0"), "--scale takes a number or 1/255"),
@@ -324,6 +397,12 @@ class Checks:
             data = self.save("moved.npz", -x, labels) if what == "data" else self.samples
             done = self.train(*self.RUN, *options, "--resume", data=data)
             yield f"another {what}: {done.stderr.strip()}", done.returncode == 2 and f"of a run with {what} " in done.stderr
+        done = self.train(*self.RUN, "--resume", "--epochs", 7, "--learning-rate", 0.5, *self.log_files("log")[:4])
+        rates = [row[3] for row in self.rows()]
+        yield f"another learning rate: {done.stderr.strip()}", "the learning rate is 0.5 from here on, and was 0.01" in done.stderr and rates[-13:] == ["0.5"] * 13
+        self.train(*self.RUN, "--resume", "--epochs", 8, *self.log_files("log")[:4])
+        yield "which it keeps", [row[3] for row in self.rows()] == rates + ["0.5"] * 13
+        self.train(*self.RUN)
         done = self.train(*self.RUN, "--resume", "--optimizer", "sgd")
         yield f"another optimizer: {done.stderr.strip()}", done.returncode == 1 and "another model or optimizer" in done.stderr
         with open(self.path("point"), "r+b") as file:
@@ -349,13 +428,28 @@ class Checks:
             process.send_signal(number)
             _, said = process.communicate(timeout=60)
             yield f"{number.name}: {process.returncode}, {said.strip()}", (
-                process.returncode == 130 and said.startswith("interrupted: ") and self.weights() and os.path.exists(self.path("point")))
+                process.returncode == 130 and "\ninterrupted: " in said and self.weights() and os.path.exists(self.path("point")))
             steps = len(self.rows())
             done = self.train(*long[2:], "--epochs", steps // 15 + 2, "--resume")
             broken_off = self.weights()
             self.remove_points()
             self.train(*long[2:], "--epochs", steps // 15 + 2)
             yield f"goes on behind step {steps}: {done.stderr.strip()}", f"behind step {steps}" in done.stderr and broken_off == self.weights()
+
+    def ended_early(self):
+        """Before training begins a signal ends the process at once; the library that it compiles is not left."""
+        folder = os.environ["TMPDIR"]
+        for number in (signal.SIGINT, signal.SIGTERM):
+            for _ in range(10):    # until it was no later than that
+                process = self.started("--epochs", 300000)
+                while process.poll() is None and not os.listdir(folder):
+                    pass
+                process.send_signal(number)
+                process.communicate(timeout=60)
+                if process.returncode == -number:
+                    break
+            left = os.listdir(folder)
+            yield f"{number.name}: {process.returncode}, left {left}", process.returncode == -number and not left
 
     def ignored_interrupt(self):
         """As nohup starts it."""
@@ -365,7 +459,7 @@ class Checks:
         left = os.listdir(os.environ["TMPDIR"])
         said, wrong = process.communicate(timeout=60)
         yield f"it goes on: {process.returncode} {wrong}", process.returncode == 0 and "epoch 300/300" in said
-        yield f"the compiled library is in no folder meanwhile: {left}", not left
+        yield f"the compiled library is in no file meanwhile: {left}", not left
 
     def full_disk(self):
         expected, _ = self.unbroken()
