@@ -21,9 +21,9 @@ std::vector<KernelCase> rounded_cases() {
                      .tolerance = 3e-2,
                      .gpu_kernel = "turn tile=64x64"});
   };
-  add("live_columns", "mk,kn->mn", {kRows, 136}, {136, 2040}, 1500);
-  add("odd_depth", "mk,kn->mn", {kRows, 134}, {134, 2044}, 1410);
-  add("both_turned_in_batches", "abkm,abkn->abmn", {2, 5, 264, kRows}, {2, 5, 264, 800}, 270);
+  add("live_columns", "mk,kn->mn", {kRows, 136}, {136, 2040}, 1600);
+  add("odd_depth", "mk,kn->mn", {kRows, 134}, {134, 2044}, 1540);
+  add("both_turned_in_batches", "abkm,abkn->abmn", {3, 4, 264, kRows}, {3, 4, 264, 760}, 270);
   return cases;
 }
 
