@@ -23,6 +23,7 @@ struct ArtifactOptions {
   std::optional<uint64_t> seed;  // of a product with made-up weights (codegen/seeded_weights.h)
   std::string image_cache;  // folder of the images compiled for CUDA before; empty: none (codegen/cuda/image_cache.h)
   std::function<void(const std::string& stage, double seconds)> on_stage;  // --time-passes
+  std::function<void(const std::string& message)> on_warning;              // null: nobody listens
 };
 
 // Where each product of a model goes; what has no path is not made.

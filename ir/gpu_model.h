@@ -2,7 +2,7 @@
 // be right only so far as the choice between two schedules hangs on them. How fast a tile of a product goes on tensor
 // cores stands with the tiles (passes/lower/gpu/tiles.cpp); what kernels may use, and not only count on, is in Target.
 //
-// Most devices that a list of architectures names differ by less than their families do: one row serves them all today.
+// Devices of one capability differ by up to twice; a row is the one that counts most, or the middle (gpu_model.cpp).
 #pragma once
 
 #include <cstdint>
@@ -10,17 +10,17 @@
 namespace lapidary {
 
 struct GpuModel {
-  int least_capability;           // 10 * major + minor
-  int64_t multiprocessors;        // from 84 to 148 on boards for servers and large ones for desks
-  int64_t lanes;                  // operations on f32 a clock, of a multiprocessor
-  int64_t memory_bytes;           // a clock, of all of them: 3 TB/s at 1.3 GHz
-  int64_t threads;                // that run at once
-  int64_t memory_blocks;          // of threads, that keep the memory busy
-  int64_t enough_tiles;           // of a product, to be worth their size
-  int64_t kernel_start;           // clocks until another kernel works
-  int64_t block_start;            // clocks of a block beside its loop over k: its start, the first operands' way
-  int64_t warpgroup_block_start;  // the same where the copy engine feeds it
-  int64_t store;                  // of a result, in operations of a lane
+  int least_capability;  // 10 * major + minor
+  int64_t multiprocessors;
+  int64_t lanes;                         // operations on f32 a clock, of a multiprocessor
+  int64_t memory_bytes;                  // a clock, of all of them
+  int64_t kernel_start = 2500;           // clocks until another kernel works
+  int64_t block_start = 1200;            // clocks of a block beside its loop over k: its start, the first operands' way
+  int64_t warpgroup_block_start = 2000;  // the same where the copy engine feeds it
+  int64_t store = 5;                     // of a result, in operations of a lane
+
+  int64_t threads() const { return 1024 * multiprocessors; }     // that run at once
+  int64_t memory_blocks() const { return 8 * multiprocessors; }  // of threads, that keep the memory busy
 };
 
 // The row of the highest capability that is not above it.

@@ -161,6 +161,8 @@ codegen::ArtifactOptions artifact_options(const CompileOptions& options) {
   result.strict_math = options.numerics == "strict";
   result.seed = options.seed;
   if (!options.no_cache) result.image_cache = codegen::cuda::ImageCache::default_folder();
+  if (!options.quiet)
+    result.on_warning = [](const std::string& message) { fmt::print(stderr, "warning: {}\n", message); };
   if (options.time_passes) {
     result.on_stage = [](const std::string& stage, double seconds) {
       fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, stage);

@@ -119,6 +119,24 @@ class Compiler {
   std::atomic<size_t> compiled_{0};
 };
 
+// One line for all kernels that spill whatever they were offered, or nothing.
+void warn_of_spills(const std::vector<Image>& images, const ArtifactOptions& options) {
+  int64_t count = 0, most = 0;
+  std::string worst;
+  for (const Image& image : images)
+    for (const KernelResources& kernel : image.kernels) {
+      if (kernel.spill_store_bytes == 0) continue;
+      ++count;
+      if (kernel.spill_store_bytes <= most) continue;
+      most = kernel.spill_store_bytes;
+      worst = fmt::format("{} for {}", kernel.kernel, image.arch);
+    }
+  if (count > 0 && options.on_warning)
+    options.on_warning(
+        fmt::format("CUDA kernels that spill registers: {}, the most {}: {} bytes of a thread; inspect tells of each",
+                    count, worst, most));
+}
+
 }  // namespace
 
 bool is_cubin(const std::string& architecture) { return architecture.starts_with("sm_"); }
@@ -145,6 +163,7 @@ std::vector<Image> compile_images(const std::vector<Level>& levels, const Artifa
     images[i].level = tasks[i].level;
   });
   compiler.done();
+  warn_of_spills(images, options);
   if (options.on_stage)
     options.on_stage(fmt::format("NVRTC: {} images, {} compiled now", images.size(), compiler.compiled()),
                      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());

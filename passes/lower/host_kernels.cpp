@@ -31,7 +31,7 @@ bool belongs_on_host(const Target& target, const LoweredStep& lowered, const Ste
   if (!target.is_gpu() || !is_plain(lowered) || step.buffer_bytes.size() > kMostHostBuffers) return false;
   const GpuModel& gpu = gpu_model(target.capability);
   const int64_t elements = known(step.flops) + known(step.bytes) / kElementBytes;
-  const int64_t threads = std::clamp<int64_t>(known(lowered.variants[0].tasks), 1, gpu.threads);
+  const int64_t threads = std::clamp<int64_t>(known(lowered.variants[0].tasks), 1, gpu.threads());
   int64_t copied = 0;
   for (Dim bytes : step.buffer_bytes) copied += known(bytes);
   const int64_t on_device = gpu.kernel_start + elements / threads * kDeviceElement;

@@ -78,7 +78,7 @@ SplitAttention split_attention(DimPool& dims, const Target& target, const Op& op
   split.group = dims.floordiv(q[1], k[1]);
   split.rows = dims.mul(q[2], split.group);
   const Dim heads = dims.max(dims.mul(k[0], k[1]), number(1));
-  const Dim blocks = number(gpu_model(target.capability).memory_blocks);
+  const Dim blocks = number(gpu_model(target.capability).memory_blocks());
   split.parts = dims.max(dims.min(dims.ceildiv(k[2], number(kFewKeys)), dims.ceildiv(blocks, heads)), number(1));
   split.keys = dims.mul(dims.ceildiv(dims.ceildiv(k[2], split.parts), number(kTile)), number(kTile));
   if (known_equal(q[2], k[2])) {  // as many queries as keys are not few over many

@@ -77,7 +77,7 @@ class BlockScan {
     for (size_t i = 0; i < shape_.size(); ++i)
       if (i != axis_) lines *= guess(shape_[i]);
     const int64_t beside = is_row_ ? 1 : std::min<int64_t>(guess(shape_.back()), kWarp);
-    const int64_t enough = is_row_ ? INT64_MAX : gpu_model(target.capability).threads;
+    const int64_t enough = is_row_ ? INT64_MAX : gpu_model(target.capability).threads();
     const auto known = lapidary::value_of(shape_[axis_]);
     const int64_t extent = known ? *known : std::max<int64_t>(guess(shape_[axis_]), kWarp * kItems);
     int each = 1;

@@ -319,7 +319,7 @@ std::optional<LoweredStep> window_step(Context& context, const Op& group, const 
   if (!fits || !small) return std::nullopt;
   DimPool& dims = context.module.dims;
   const int64_t threads = guess(dims.product(op.type().shape)) / lanes;
-  const int64_t at_once = gpu_model(context.target().capability).threads;  // beyond it a thread may as well do more
+  const int64_t at_once = gpu_model(context.target().capability).threads();  // beyond it a thread may as well do more
   int pixels = threads >= 4 * at_once ? 4 : threads >= 2 * at_once ? 2 : 1;
   const int64_t weights = window.weight ? window.kernel.back() : 0;
   while (pixels > 1 && lanes * (pixels + weights) > kRegisters) pixels /= 2;
