@@ -64,12 +64,13 @@ bool takes_blocks(const Op& group, bool gpu) {
   return conv.params.integer("group") == 1 || !gpu || (conv.is(OpKind::Conv) && has_constant_weight(group, conv));
 }
 
-// The gradient of a convolution by its weight, whose x is laid out as the convolution's and whose dy is in blocks.
-bool takes_gradient_blocks(const Op& group) {
+// The gradient of a convolution by its weight, whose x is laid out as the convolution's and whose dy, on a CPU, is in
+// blocks.
+bool takes_gradient_blocks(const Op& group, bool gpu) {
   if (!in_family(group, "filter_gradient")) return false;
   const Op& op = anchor_of(group);
   for (const Value* operand : op.operands) {
-    if (operand->producer || !is_image(operand->type) || operand->type.dtype != DType::F32) return false;
+    if (operand->producer || !is_image(operand->type) || (!gpu && operand->type.dtype != DType::F32)) return false;
   }
   return halo_read_by(op).has_value();
 }
@@ -104,10 +105,10 @@ class LayoutChoice {
     bool changed = false;
     for (Op& op : body_.ops) changed |= block_results(op);
     for (Op& op : body_.ops) {
-      const bool gradient = !gpu_ && takes_gradient_blocks(op);
-      if (takes_blocks(op, gpu_) || gradient) changed |= prepare_input(op);
-      if (gpu_ && takes_blocks(op, gpu_)) changed |= prepare_weight(op);
-      if (gradient) changed |= block_gradient(op, 1);
+      const bool conv = takes_blocks(op, gpu_), gradient = takes_gradient_blocks(op, gpu_);
+      if (conv || (gradient && !gpu_)) changed |= prepare_input(op);
+      if (conv && gpu_) changed |= prepare_weight(op);
+      if (gradient) changed |= gpu_ ? prepare_gradient(op) : block_gradient(op, 1);
       if (!gpu_ && in_family(op, "pool_gradient") && op.result()->type.layout.blocked_axis == 1)
         changed |= block_gradient(op, 0);  // else dense behind a flattened image: its taps are in blocks
     }
@@ -242,6 +243,27 @@ class LayoutChoice {
     else
       replace_operand(group, w, type);
     return true;
+  }
+
+  // A weight's gradient is made of the copy of the image that its convolution has. Where channels are no whole blocks
+  // it has columns for the zeros beside them too, and a place for those.
+  bool prepare_gradient(Op& group) {
+    Value* x = conv_input(group);
+    if (anchor_of(group).params.integer("group") != 1) return false;
+    Layout layout = x->type.layout;
+    const int64_t channels = *value_of(x->type.shape[1]);
+    if (layout.blocked_axis < 0) block(layout, channels <= kFewChannels ? kDot : block_of(x->type.dtype));
+    const bool fills = channels % layout.block != 0;
+    const bool alone = group.operands.size() == 2 && group.results.size() == 1 && !is_result(*group.result());
+    const bool moves = x->type.layout != layout;
+    if (fills && !alone) return false;
+    if (moves) {
+      Type type = x->type;
+      type.layout = layout;
+      replace_operand(group, x, type);
+    }
+    if (fills) block(group.result()->type.layout, layout.block);
+    return fills || moves;
   }
 
   // The gradient of an image, operand `index` of the anchor.
