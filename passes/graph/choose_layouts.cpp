@@ -7,7 +7,8 @@
 //   conv → flatten → gemm       a relayout to dense between the two
 //
 // On a GPU channels come last, [N, H, W, C], padded to whole accesses of 16 bytes (a first layer's to 4 channels), and
-// there are no halos, since asynchronous copies mask for nothing: but where pads are not zeros, which a mask gives.
+// there are no halos, since asynchronous copies mask for nothing: but where pads are not zeros, which a mask gives. So
+// do those of weights that are no constants: a step of training makes one copy for a convolution and its gradient.
 //
 // Blocked are the results of convolutions, of pools of blocked values, and of elementwise groups in the shape of, or
 // concatenating, padding, or resampling the pixels of blocked values. Results of the function are dense. Where what a
@@ -63,12 +64,13 @@ bool takes_blocks(const Op& group, bool gpu) {
   return conv.params.integer("group") == 1 || !gpu || (conv.is(OpKind::Conv) && has_constant_weight(group, conv));
 }
 
-// The gradient of a convolution by its weight, whose x is laid out as the convolution's and whose dy is in blocks.
-bool takes_gradient_blocks(const Op& group) {
+// The gradient of a convolution by its weight, whose x is laid out as the convolution's and whose dy, on a CPU, is in
+// blocks.
+bool takes_gradient_blocks(const Op& group, bool gpu) {
   if (!in_family(group, "filter_gradient")) return false;
   const Op& op = anchor_of(group);
   for (const Value* operand : op.operands) {
-    if (operand->producer || !is_image(operand->type) || operand->type.dtype != DType::F32) return false;
+    if (operand->producer || !is_image(operand->type) || (!gpu && operand->type.dtype != DType::F32)) return false;
   }
   return halo_read_by(op).has_value();
 }
@@ -103,9 +105,10 @@ class LayoutChoice {
     bool changed = false;
     for (Op& op : body_.ops) changed |= block_results(op);
     for (Op& op : body_.ops) {
-      const bool gradient = !gpu_ && takes_gradient_blocks(op);
-      if (takes_blocks(op, gpu_) || gradient) changed |= prepare_input(op);
-      if (gradient) changed |= block_gradient(op, 1);
+      const bool conv = takes_blocks(op, gpu_), gradient = takes_gradient_blocks(op, gpu_);
+      if (conv || (gradient && !gpu_)) changed |= prepare_input(op);
+      if (conv && gpu_) changed |= prepare_weight(op);
+      if (gradient) changed |= gpu_ ? prepare_gradient(op) : block_gradient(op, 1);
       if (!gpu_ && in_family(op, "pool_gradient") && op.result()->type.layout.blocked_axis == 1)
         changed |= block_gradient(op, 0);  // else dense behind a flattened image: its taps are in blocks
     }
@@ -116,6 +119,11 @@ class LayoutChoice {
  private:
   static bool is_result(const Value& value) {
     return std::ranges::any_of(value.uses, [](const Use& use) { return use.op->is(OpKind::Yield); });
+  }
+
+  // Is it a group that chooses how it lies?
+  static bool in_own_form(const Value& value) {
+    return value.producer && value.producer->is(OpKind::Group) && !is_result(value);
   }
 
   static bool keeps_channels(const Shape& a, const Shape& b) {
@@ -195,7 +203,7 @@ class LayoutChoice {
     if (gpu_ && fill == 0) wanted.clear();
     bool few = *value_of(x->type.shape[1]) <= kFewChannels && conv.params.integer("group") == 1;
     bool blocked = x->type.layout.blocked_axis == 1;
-    bool own_form = x->producer && x->producer->is(OpKind::Group) && !is_result(*x);
+    bool own_form = in_own_form(*x);
     const bool codes = conv.params.has("to"), in_fours = few && (codes || gpu_);
     if (blocked && is_wide(wanted) && is_wide(x->type.layout.halo) && x->type.layout.fill != fill) blocked = false;
     if ((in_fours || gpu_) && own_form && !blocked && in_family(*x->producer, "elementwise")) {
@@ -217,6 +225,45 @@ class LayoutChoice {
     }
     replace_operand(group, x, type);
     return true;
+  }
+
+  // A live weight [O, C, taps…] as [O, taps…, C], in the image's blocks: what a convolution multiplies by a pixel's
+  // channels lies beside each other then, and so do the columns of the transposed one that is its gradient.
+  bool prepare_weight(Op& group) {
+    const Op& conv = anchor_of(group);
+    if (conv.operand(1)->producer || has_constant_weight(group, conv)) return false;
+    Value* w = group.operand(conv.operand(1)->index);
+    const bool has_taps = std::ranges::any_of(w->type.shape.begin() + 2, w->type.shape.end(),
+                                              [](Dim extent) { return value_of(extent) != 1; });
+    if (!is_image(w->type) || w->type.layout.blocked_axis >= 0 || !has_taps) return false;
+    Type type = w->type;
+    block(type.layout, conv.is(OpKind::Conv) ? conv_input(group)->type.layout.block : block_of(type.dtype));
+    if (in_own_form(*w) && in_family(*w->producer, "elementwise"))
+      w->type = type;
+    else
+      replace_operand(group, w, type);
+    return true;
+  }
+
+  // A weight's gradient is made of the copy of the image that its convolution has. Where channels are no whole blocks
+  // it has columns for the zeros beside them too, and a place for those.
+  bool prepare_gradient(Op& group) {
+    Value* x = conv_input(group);
+    if (anchor_of(group).params.integer("group") != 1) return false;
+    Layout layout = x->type.layout;
+    const int64_t channels = *value_of(x->type.shape[1]);
+    if (layout.blocked_axis < 0) block(layout, channels <= kFewChannels ? kDot : block_of(x->type.dtype));
+    const bool fills = channels % layout.block != 0;
+    const bool alone = group.operands.size() == 2 && group.results.size() == 1 && !is_result(*group.result());
+    const bool moves = x->type.layout != layout;
+    if (fills && !alone) return false;
+    if (moves) {
+      Type type = x->type;
+      type.layout = layout;
+      replace_operand(group, x, type);
+    }
+    if (fills) block(group.result()->type.layout, layout.block);
+    return fills || moves;
   }
 
   // The gradient of an image, operand `index` of the anchor.

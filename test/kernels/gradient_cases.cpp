@@ -112,6 +112,21 @@ std::vector<KernelCase> filter_gradient_cases() {
   cases.push_back(filter_case("depthwise_wide", "", {{16, 3, 60}, {1, 31}, {.pads = {0, 9, 0, 9}, .group = 16}, 16}));
   cases.push_back(filter_case("many_pixels", tile("tile="), {{16, 30, 40}, {3, 3}, padded, 16}));
   cases.back().gpu_kernel = "sum_of_parts";
+  // Of channels that are no whole accesses, and no result: it lies as x does on a GPU.
+  for (int64_t channels : {3, 5, 17})
+    cases.push_back({.name = fmt::format("summed_{}", channels),
+                     .kernel = tile("tile="),
+                     .build =
+                         [=](CaseModel& m) {
+                           DimPool& d = m.module.dims;
+                           Value* x = m.input({m.symbol("N"), d.constant(channels), d.constant(9), d.constant(8)});
+                           Value* dy = m.input({m.symbol("N"), d.constant(18), d.constant(9), d.constant(8)});
+                           Value* dw = filter_gradient(m, x, dy, {{channels, 9, 8}, {3, 3}, padded, 18});
+                           m.result({m.build.reduce(OpKind::ReduceSum, dw, {0}), m.build.mul(dw, dw)});
+                         },
+                     .values = {{{"N", 0}}, {{"N", 3}}},
+                     .terms = 18 * 3 * 9 * 8,
+                     .gpu_kernel = "product fma"});
   // Between convolutions: blocks and halos that others chose.
   cases.push_back({.name = "of_a_layer",
                    .kernel = tile("tile="),

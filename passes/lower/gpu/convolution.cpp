@@ -88,14 +88,17 @@ struct Convolution {
     return coords;
   }
 
-  // Of a weight [O, C, taps…] that is no constant; past the channels that there are, nothing.
+  // Of a weight [O, C, taps…] that is no constant; past the channels that there are, nothing, unless it has zeros
+  // there.
   Coords live_weight_at(GroupEmitter& emit, const Parts& depth, const Coord& output) const {
     const Coord& channel = channels_last ? depth.back() : depth[0];
     Coords coords;
     coords.axes = {output, channel};
     const auto first_tap = depth.begin() + (channels_last ? 0 : 1);
     coords.axes.insert(coords.axes.end(), first_tap, first_tap + form.spatial);
-    if (channels_last && stored_channels() != form.channels)
+    const Layout& layout = group.operand(form.conv->operand(1)->index)->type.layout;
+    const bool has_zeros = layout.blocked_axis == 1;
+    if (channels_last && !has_zeros && stored_channels() != form.channels)
       coords.guard = in_range(channel, integer(0), emit.builder.literal(form.channels), 1);
     return coords;
   }

@@ -5,6 +5,7 @@
 //   dw[o][c, tap] = Σ over (image n, output pixel p) of   dy[n][o][p] · x[n][c][p · stride + tap · dilation - pad]
 //
 // Columns end with what lies side by side in x: its channels where they come last in memory, else the taps, as in dw.
+// Where dw lies as x does, they are all that a pixel has: past the channels there are zeros in both.
 #include <algorithm>
 
 #include "passes/lower/gpu/group_coords.h"
@@ -21,7 +22,7 @@ using Parts = ProductForm::Parts;
 
 struct FilterGradient {
   Module& module;
-  const Op& op;
+  const Op &group, &op;
   bool channels_last;
   int spatial = op.operand(0)->type.rank() - 2;
   const std::vector<int64_t>&strides = op.params.integers("strides"), &dilations = op.params.integers("dilations");
@@ -34,8 +35,14 @@ struct FilterGradient {
 
   std::vector<Dim> columns() const {
     std::vector<Dim> extents = taps();
-    extents.insert(channels_last ? extents.end() : extents.begin(), group_channels);
+    extents.insert(channels_last ? extents.end() : extents.begin(), stored_channels());
     return extents;
+  }
+  Dim stored_channels() const {
+    const Layout& layout = group.type(0).layout;
+    if (layout.blocked_axis < 0) return group_channels;
+    const Dim block = module.dims.constant(layout.block);
+    return module.dims.mul(module.dims.ceildiv(group_channels, block), block);
   }
   const Coord& channel(const Parts& column) const { return channels_last ? column.back() : column[0]; }
   const Coord& tap(const Parts& column, int axis) const {
@@ -89,7 +96,7 @@ LoweredGroup lower_filter_gradient(Context& context, const Op& group) {
   const auto produced = [](const Value* value) { return value->producer != nullptr; };
   if (std::ranges::any_of(op.operands, produced) || !results_follow(group, &op)) return lower_plain(context, group);
   const Layout& layout = group.operand(static_cast<int>(x->index))->type.layout;
-  const FilterGradient gradient{context.module, op, layout.blocked_axis == 1 && layout.last};
+  const FilterGradient gradient{context.module, group, op, layout.blocked_axis == 1 && layout.last};
   ProductForm product;
   product.anchor = &op;
   product.a = op.operand(1);

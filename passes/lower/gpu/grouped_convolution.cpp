@@ -110,7 +110,7 @@ struct GroupedConvolution {
       coords.axes = {of_all_groups(emit, batch[0], output, group_outputs, form.group), channel(depth)};
     for (int axis = 0; axis < form.spatial; ++axis) {
       const Tap tap = tap_at(emit, axis, batch, integer(0), depth);
-      coords.axes.push_back(at(tap.tap));
+      coords.axes.push_back(at(form.kernel[axis] == 1 ? integer(0) : tap.tap));  // others are masked
       if (phases(axis) > 1) coords.guard = both(coords.guard, tap.exists);
     }
     return coords;

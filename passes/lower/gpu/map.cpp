@@ -1,6 +1,9 @@
 // Kernels without a carried dependence on a GPU: a thread takes packets of elements that are neighbours in the result,
 // loaded and stored at once: 16 bytes of them, or fewer where the innermost extent is no multiple. Neighbouring threads
-// have neighbouring packets, so that a warp's access is whole lines. Transposes go by tiles.
+// have neighbouring packets, so that a warp's access is whole lines. Transposes go by tiles. Where channels come last
+// in the result and operands are planes, neighbouring threads have neighbouring pixels: a packet's channels are loads
+// of their own anyway, and those of a warp are whole lines then.
+//   w' [O, taps, C] of w [O, C, taps]:  task (o, C / 4, tap): w'[o, tap, c … c + 3] = w[o, c, tap], …, w[o, c + 3, tap]
 //
 // While a warp computes it asks for nothing, so one packet a thread does not keep memory busy; a task is two of them, a
 // block of threads apart, where that divides the packets: both are asked for before the first is needed.
@@ -33,6 +36,16 @@ int packets_of_thread(const Op& group, Dim packets) {
   return known_multiple(packets, kPackets * kApart) ? kPackets : 1;
 }
 
+bool reads_planes(const Op& group, const Type& walked) {
+  bool any = false;
+  for (const Value* operand : group.operands) {
+    if (operand->type.shape != walked.shape) continue;
+    if (!operand->type.layout.dense()) return false;
+    any = true;
+  }
+  return any && walked.layout.last;
+}
+
 }  // namespace
 
 LoweredStep map_step(Context& context, const Op& group, const std::string& family, const Type& type,
@@ -47,12 +60,16 @@ LoweredStep map_step(Context& context, const Op& group, const std::string& famil
     KernelBuilder builder(context.module, context.target(), family, "tile=64x64");
     if (auto step = transpose_step(builder, group, type, space, element)) return std::move(*step);
   }
-  const std::vector<int> axes = space.loops();
+  std::vector<int> axes = space.loops();
   const int inner = axes.empty() ? -1 : axes.back();
   const int lanes = inner >= 0 ? packet_lanes(group, space.axes[inner].loop_extent) : 1;
   std::vector<Dim> extents;
   for (int axis : axes) extents.push_back(space.axes[axis].loop_extent);
   if (inner >= 0) extents.back() = dims.floordiv(extents.back(), dims.constant(lanes));
+  if (axes.size() > 1 && reads_planes(group, type)) {
+    std::swap(axes[axes.size() - 2], axes.back());
+    std::swap(extents[extents.size() - 2], extents.back());
+  }
   const Dim all = dims.product(extents);
   const int packets = packets_of_thread(group, all);
   KernelBuilder builder(context.module, context.target(), family,

@@ -63,6 +63,7 @@ Expr operand_value(GroupEmitter& emit, DType factor, const Expr& guard, const st
 }
 
 Coord unknown_position(Dim extent) {
+  if (lapidary::value_of(extent) == 1) return at(integer(0));
   return {{Digit{variable(make_var("x", {}, 0, INT64_MAX / 4)), nullptr, extent, -1}}};
 }
 
