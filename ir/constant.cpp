@@ -129,6 +129,17 @@ ConstantId ConstantTable::transformed(ConstantId of, Transform transform) {
   return add(std::move(constant));
 }
 
+ConstantId ConstantTable::joined(std::vector<ConstantId> parts, int64_t axis) {
+  Constant constant;
+  constant.dtype = (*this)[parts.front()].dtype;
+  constant.shape = (*this)[parts.front()].shape;
+  int64_t& extent = constant.shape.at(static_cast<size_t>(axis));
+  extent = 0;
+  for (ConstantId part : parts) extent += (*this)[part].shape.at(static_cast<size_t>(axis));
+  constant.source = Joined{std::move(parts), axis};
+  return add(std::move(constant));
+}
+
 bool ConstantTable::is_splat(ConstantId id, Scalar* value) const {
   const Constant& constant = (*this)[id];
   Scalar found;

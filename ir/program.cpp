@@ -22,6 +22,10 @@ bool same_source(const Constant& a, const Constant& b) {
     const Scalar &x = splat->value, &y = std::get<Splat>(b.source).value;
     return x.dtype == y.dtype && x.integer == y.integer && std::memcmp(&x.number, &y.number, sizeof x.number) == 0;
   }
+  if (auto* joined = std::get_if<Joined>(&a.source)) {
+    const Joined& other = std::get<Joined>(b.source);
+    return joined->axis == other.axis && joined->parts == other.parts;
+  }
   const Seeded &x = std::get<Seeded>(a.source), &y = std::get<Seeded>(b.source);
   return x.seed == y.seed && x.mean == y.mean && x.deviation == y.deviation;
 }
