@@ -280,11 +280,11 @@ class Siblings {
     if (family == "contraction") return true;
     if (family == "attention") return use.operand < 3 && vectors;
     if (family == "row") return use.operand == 0 && path.rows;
-    if (use.op->is(OpKind::Concat)) return copies_anyway(*use.op);
+    if (use.op->is(OpKind::Concat)) return path.moved || copies_anyway(*use.op);
     return use.op->is(OpKind::Pad) || (use.op->is(OpKind::Gather) && use.operand == 0);
   }
 
-  // A part that no kernel makes is copied, and the others with it; else each is written where it belongs.
+  // A part that no kernel makes is copied, and the others with it; else a product is written where it belongs.
   static bool copies_anyway(const Op& concat) {
     return concat.operands.size() == 2 && std::ranges::any_of(concat.operands, [](const Value* part) {
       return !part->producer || part->producer->is(OpKind::Constant);
