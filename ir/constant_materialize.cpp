@@ -406,6 +406,15 @@ void ConstantTable::materialize(ConstantId id, std::span<std::byte> out, int par
   LPD_CHECK(static_cast<int64_t>(out.size()) == constant.bytes());
   LPD_CHECK(part >= 0 && part < parts);
   if (out.empty()) return;
+  if (const auto* joined = std::get_if<Joined>(&constant.source);
+      joined && joined->axis == 0 && constant.transforms.empty()) {
+    for (ConstantId each : joined->parts) {
+      const size_t bytes = static_cast<size_t>((*this)[each].bytes());
+      materialize(each, out.first(bytes), part, parts);
+      out = out.subspan(bytes);
+    }
+    return;
+  }
   if (lies_in_memory(constant) && !constant.shape.empty()) {
     View view = View::dense(source_bytes(constant), width_of(constant.source_dtype), constant.source_shape);
     size_t taken = apply_to_view(view, constant, *this), all = constant.transforms.size();

@@ -248,7 +248,7 @@ class Siblings {
   struct Path {
     std::vector<Dim> strides;  // of the slice
     int depth = 0;
-    bool rows = true;   // they leave vectors along the last axis
+    bool rows = true;    // they leave vectors along the last axis
     bool moved = false;  // not only reshaped and transposed, which a product's own kernel does
   };
 
@@ -287,8 +287,8 @@ class Siblings {
   // A part that no kernel makes is copied, and the others with it; else a product is written where it belongs.
   static bool copies_anyway(const Op& concat) {
     return concat.operands.size() == 2 && std::ranges::any_of(concat.operands, [](const Value* part) {
-      return !part->producer || part->producer->is(OpKind::Constant);
-    });
+             return !part->producer || part->producer->is(OpKind::Constant);
+           });
   }
 
   // --- the merged ones
@@ -341,7 +341,8 @@ class Siblings {
       else if (Op* broadcast = shared_source(level, i))
         operands.push_back(b.broadcast(broadcast->operand(0), broadcast->params.integers("axes"), shape));
       else
-        operands.push_back(b.broadcast(b.constant(module_.constants.joined(*vectors(level, i), 0)), {level.axis}, shape));
+        operands.push_back(
+            b.broadcast(b.constant(module_.constants.joined(*vectors(level, i), 0)), {level.axis}, shape));
     }
     return b.create(first.kind, operands, first.params).result();
   }

@@ -67,6 +67,22 @@ TEST_F(Fixture, JoinedParts) {
   EXPECT_EQ(floats(table.joined({left, left}, 0)), (std::vector<float>{1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6}));
 }
 
+// Whole panels of each part lie behind each other: what is made of the parts, in any number of pieces, is what is made
+// of all in one.
+TEST_F(Fixture, JoinedPanels) {
+  ConstantId left = counting({16, 1, 3}), right = counting({32, 1, 3});
+  ConstantId both = table.joined({left, right}, 0);
+  ConstantId whole = table.add_bytes(DType::F32, {48, 1, 3}, table.bytes_of(both));
+  for (ConstantId* id : {&both, &whole}) {
+    *id = table.transformed(*id, {.kind = Transform::Kind::Reshape, .shape = {48, 3}});
+    *id = table.transformed(*id, {.kind = Transform::Kind::Transpose, .axes = {1, 0}});
+    *id = table.transformed(*id, {.kind = Transform::Kind::Pad, .shape = {4, 48}});
+    *id = table.transformed(*id, {.kind = Transform::Kind::PackPanels, .block = 16});
+  }
+  EXPECT_EQ(table[both].shape, (Shape64{3, 4, 16}));
+  for (int parts : {1, 2, 5}) EXPECT_EQ(floats(both, parts), floats(whole, parts));
+}
+
 TEST_F(Fixture, PaddedPanels) {
   ConstantId w = table.transformed(counting({3, 5}), {.kind = Transform::Kind::Pad, .shape = {3, 40}});
   ConstantId packed = table.transformed(w, {.kind = Transform::Kind::PackPanels, .block = 16});
