@@ -176,6 +176,14 @@ Value* unpacked(GraphBuilder& b, Value* bytes, int bits) {
   return b.reshape(b.concat(parts, axis), shape);
 }
 
+PackedWeights packed_weights(const Op& op) {
+  PackedWeights weights{op.params.integer("k"), *value_of(op.type().shape.back()), op.params.integer("bits"),
+                        op.params.integer("block")};
+  weights.codes = op.operand(1), weights.scales = op.operand(2);
+  if (op.operands.size() > 3) weights.zero_points = op.operand(3);
+  return weights;
+}
+
 Value* matmul_packed(GraphBuilder& builder, Value* a, const PackedWeights& w) {
   std::vector<Value*> operands = {a, w.codes, w.scales};
   if (w.zero_points) operands.push_back(w.zero_points);

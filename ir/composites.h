@@ -80,6 +80,7 @@ struct PackedWeights {
 };
 // matmul_packed(a, codes, scales, zero_points?; k, bits, block): a [.., K] → [.., N]. com.microsoft MatMulNBits.
 Value* matmul_packed(GraphBuilder&, Value* a, const PackedWeights&);
+PackedWeights packed_weights(const Op& matmul_packed);
 // Bytes [.., B] as codes u8 [.., B·8/bits], the lowest bits first.
 Value* unpacked(GraphBuilder&, Value* bytes, int bits);
 

@@ -114,8 +114,56 @@ std::vector<int64_t> shape_after(const Transform& transform, std::vector<int64_t
   LPD_UNREACHABLE("unknown transform");
 }
 
+namespace {
+
+// Along which axis the parts of a joined constant lie behind each other when each of them is transformed by itself;
+// nothing when that is not the same as transforming the whole.
+std::optional<int64_t> axis_of_parts(const ConstantTable& table, const Constant& whole, const Transform& transform) {
+  const Joined& joined = std::get<Joined>(whole.source);
+  const auto axis = static_cast<size_t>(joined.axis);
+  switch (transform.kind) {
+    case Transform::Kind::Convert:
+      return joined.axis;
+    case Transform::Kind::Transpose:
+      return std::ranges::find(transform.axes, joined.axis) - transform.axes.begin();
+    case Transform::Kind::Reshape:  // of what lies in each row
+      if (axis != 0 || transform.shape.empty() || transform.shape[0] != whole.shape[0]) return std::nullopt;
+      return 0;
+    case Transform::Kind::Pad:
+      return transform.shape[axis] == whole.shape[axis] ? std::optional(joined.axis) : std::nullopt;
+    case Transform::Kind::PackPanels:
+    case Transform::Kind::PackDots: {
+      auto in_blocks = [&](ConstantId part) { return table[part].shape[1] % transform.block == 0; };
+      if (axis != 1 || !std::ranges::all_of(joined.parts, in_blocks)) return std::nullopt;
+      return 0;
+    }
+    case Transform::Kind::Scale:
+    case Transform::Kind::SpreadGroups:
+    case Transform::Kind::PackConv:
+    case Transform::Kind::PackConvDots:
+    case Transform::Kind::Sums:
+    case Transform::Kind::Winograd:
+    case Transform::Kind::WinogradAxis:
+      return std::nullopt;
+  }
+  LPD_UNREACHABLE("unknown transform");
+}
+
+}  // namespace
+
 ConstantId ConstantTable::transformed(ConstantId of, Transform transform) {
   Constant constant = (*this)[of];
+  if (auto* all = std::get_if<Joined>(&constant.source); all && constant.transforms.empty()) {
+    if (const auto axis = axis_of_parts(*this, constant, transform)) {
+      for (ConstantId& part : all->parts) {
+        Transform own = transform;
+        if (!own.shape.empty() && transform.kind != Transform::Kind::Convert)
+          own.shape[static_cast<size_t>(*axis)] = (*this)[part].shape[static_cast<size_t>(all->axis)];
+        part = transformed(part, std::move(own));
+      }
+      return joined(std::move(all->parts), *axis);
+    }
+  }
   constant.shape = shape_after(transform, constant.shape);
   if (transform.kind == Transform::Kind::Convert) constant.dtype = transform.dtype;
   if (transform.kind == Transform::Kind::Sums) constant.dtype = DType::I32;
@@ -126,6 +174,17 @@ ConstantId ConstantTable::transformed(ConstantId of, Transform transform) {
   } else {
     constant.transforms.push_back(std::move(transform));
   }
+  return add(std::move(constant));
+}
+
+ConstantId ConstantTable::joined(std::vector<ConstantId> parts, int64_t axis) {
+  Constant constant;
+  constant.dtype = (*this)[parts.front()].dtype;
+  constant.shape = (*this)[parts.front()].shape;
+  int64_t& extent = constant.shape.at(static_cast<size_t>(axis));
+  extent = 0;
+  for (ConstantId part : parts) extent += (*this)[part].shape.at(static_cast<size_t>(axis));
+  constant.source = Joined{std::move(parts), axis};
   return add(std::move(constant));
 }
 

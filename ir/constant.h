@@ -29,6 +29,10 @@ struct Seeded {
   uint64_t seed;
   double mean, deviation;
 };  // normal, counter-based: the same on every machine
+struct Joined {
+  std::vector<ConstantId> parts;
+  int64_t axis;
+};  // other constants, one behind the other along an axis
 
 // One pending change, applied in order. Shapes after it: `shape_after`.
 struct Transform {
@@ -67,7 +71,7 @@ struct Constant {
   std::vector<int64_t> shape;      // after all transforms
   DType source_dtype = DType::Undefined;
   std::vector<int64_t> source_shape;
-  std::variant<ByteSource, Splat, Seeded> source;
+  std::variant<ByteSource, Splat, Seeded, Joined> source;
   std::vector<Transform> transforms;
 
   int64_t elements() const;  // of `shape`
@@ -82,6 +86,8 @@ class ConstantTable {
   ConstantId add_splat(DType, std::vector<int64_t> shape, Scalar);
   // A new constant: `of` with one more transform.
   ConstantId transformed(ConstantId of, Transform);
+  // Constants of one type, of whole bytes, and of one shape but for the axis.
+  ConstantId joined(std::vector<ConstantId> parts, int64_t axis);
   ConstantId add_strings(std::vector<int64_t> shape, std::span<const std::string> texts);
   const Constant& operator[](ConstantId id) const { return constants_[static_cast<uint32_t>(id)]; }
   uint32_t size() const { return static_cast<uint32_t>(constants_.size()); }

@@ -354,12 +354,32 @@ bool lies_in_memory(const Constant& constant) {
 
 const std::byte* source_bytes(const Constant& constant) { return std::get<ByteSource>(constant.source).bytes.data(); }
 
+Bytes joined_bytes(const Joined& joined, const Constant& constant, const ConstantTable& table) {
+  const std::vector<int64_t>& shape = constant.source_shape;
+  const int64_t rows = std::accumulate(shape.begin(), shape.begin() + joined.axis, int64_t{1}, std::multiplies<>());
+  const int64_t width =
+      View::dense(nullptr, width_of(constant.source_dtype), shape).elements() / rows * width_of(constant.source_dtype);
+  Bytes result(static_cast<size_t>(rows * width));
+  std::byte* out = result.data();
+  for (ConstantId id : joined.parts) {
+    const Bytes part = table.bytes_of(id);
+    const int64_t bytes = static_cast<int64_t>(part.size()) / rows;
+    for (int64_t row = 0; row < rows; row++) std::copy_n(part.data() + row * bytes, bytes, out + row * width);
+    out += bytes;
+  }
+  return result;
+}
+
 // The source, one element after the other: as it lies, or made.
-Work source_of(const Constant& constant) {
+Work source_of(const Constant& constant, const ConstantTable& table) {
   DType dtype = constant.source_dtype;
   Work work{{}, dtype, {}};
   if (lies_in_memory(constant)) {
     work.view = View::dense(source_bytes(constant), width_of(dtype), constant.source_shape);
+    return work;
+  }
+  if (const auto* joined = std::get_if<Joined>(&constant.source)) {
+    work.become(dtype, constant.source_shape, joined_bytes(*joined, constant, table));
     return work;
   }
   work.view = View::dense(nullptr, width_of(dtype), constant.source_shape);
@@ -371,7 +391,7 @@ Work source_of(const Constant& constant) {
 }
 
 void materialize_alone(const Constant& constant, std::span<std::byte> out, const ConstantTable& table) {
-  Work work = source_of(constant);
+  Work work = source_of(constant, table);
   for (const Transform& transform : constant.transforms) apply_to_elements(work, transform, table);
   if (!is_packed(constant.dtype)) return work.view.copy(out.data());
   work.make_dense();
@@ -386,6 +406,15 @@ void ConstantTable::materialize(ConstantId id, std::span<std::byte> out, int par
   LPD_CHECK(static_cast<int64_t>(out.size()) == constant.bytes());
   LPD_CHECK(part >= 0 && part < parts);
   if (out.empty()) return;
+  if (const auto* joined = std::get_if<Joined>(&constant.source);
+      joined && joined->axis == 0 && constant.transforms.empty()) {
+    for (ConstantId each : joined->parts) {
+      const size_t bytes = static_cast<size_t>((*this)[each].bytes());
+      materialize(each, out.first(bytes), part, parts);
+      out = out.subspan(bytes);
+    }
+    return;
+  }
   if (lies_in_memory(constant) && !constant.shape.empty()) {
     View view = View::dense(source_bytes(constant), width_of(constant.source_dtype), constant.source_shape);
     size_t taken = apply_to_view(view, constant, *this), all = constant.transforms.size();

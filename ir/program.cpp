@@ -15,12 +15,21 @@ bool same_bytes(const ByteSource& a, const ByteSource& b) {
   return a.bytes.data() == b.bytes.data() || std::memcmp(a.bytes.data(), b.bytes.data(), a.bytes.size()) == 0;
 }
 
-bool same_source(const Constant& a, const Constant& b) {
+bool same_constant(const ConstantTable&, const Constant&, const Constant&);
+
+bool same_source(const ConstantTable& table, const Constant& a, const Constant& b) {
   if (a.source.index() != b.source.index()) return false;
   if (auto* bytes = std::get_if<ByteSource>(&a.source)) return same_bytes(*bytes, std::get<ByteSource>(b.source));
   if (auto* splat = std::get_if<Splat>(&a.source)) {
     const Scalar &x = splat->value, &y = std::get<Splat>(b.source).value;
     return x.dtype == y.dtype && x.integer == y.integer && std::memcmp(&x.number, &y.number, sizeof x.number) == 0;
+  }
+  if (auto* joined = std::get_if<Joined>(&a.source)) {
+    const Joined& other = std::get<Joined>(b.source);
+    return joined->axis == other.axis &&
+           std::ranges::equal(joined->parts, other.parts, [&](ConstantId x, ConstantId y) {
+             return x == y || same_constant(table, table[x], table[y]);
+           });
   }
   const Seeded &x = std::get<Seeded>(a.source), &y = std::get<Seeded>(b.source);
   return x.seed == y.seed && x.mean == y.mean && x.deviation == y.deviation;
@@ -32,12 +41,12 @@ bool same_transform(const Transform& a, const Transform& b) {
 }
 
 // Equal content after all transforms. Unequal weights of one shape differ in their first bytes, so looking is cheap.
-bool same_constant(const Constant& a, const Constant& b) {
+bool same_constant(const ConstantTable& table, const Constant& a, const Constant& b) {
   return a.dtype == b.dtype && a.shape == b.shape && a.source_dtype == b.source_dtype &&
          a.source_shape == b.source_shape &&
          std::equal(a.transforms.begin(), a.transforms.end(), b.transforms.begin(), b.transforms.end(),
                     same_transform) &&
-         same_source(a, b);
+         same_source(table, a, b);
 }
 
 std::string dim_text(Dim dim, const char* otherwise = "0") { return dim ? to_string(dim) : otherwise; }
@@ -153,7 +162,7 @@ uint32_t add_kernel(Program& program, loops::Kernel kernel) {
 uint32_t add_weight(Program& program, ConstantId id) {
   const ConstantTable& constants = program.module->constants;
   for (uint32_t i = 0; i < program.weights.size(); i++) {
-    if (program.weights[i] == id || same_constant(constants[program.weights[i]], constants[id])) return i;
+    if (program.weights[i] == id || same_constant(constants, constants[program.weights[i]], constants[id])) return i;
   }
   program.weights.push_back(id);
   return static_cast<uint32_t>(program.weights.size() - 1);

@@ -45,7 +45,9 @@ class Hash {
   uint64_t value_ = 0xcbf29ce484222325u;
 };
 
-void mix_source(Hash& hash, const Constant& constant) {
+uint64_t content_hash(const ConstantTable&, ConstantId);
+
+void mix_source(Hash& hash, const Constant& constant, const ConstantTable& constants) {
   if (const auto* bytes = std::get_if<ByteSource>(&constant.source)) hash.mix(bytes->bytes);
   if (const auto* splat = std::get_if<Splat>(&constant.source)) {
     hash.mix(std::bit_cast<uint64_t>(splat->value.number));
@@ -56,6 +58,10 @@ void mix_source(Hash& hash, const Constant& constant) {
     hash.mix(std::bit_cast<uint64_t>(seeded->mean));
     hash.mix(std::bit_cast<uint64_t>(seeded->deviation));
   }
+  if (const auto* joined = std::get_if<Joined>(&constant.source)) {
+    hash.mix(static_cast<uint64_t>(joined->axis));
+    for (ConstantId part : joined->parts) hash.mix(content_hash(constants, part));
+  }
 }
 
 uint64_t content_hash(const ConstantTable& constants, ConstantId id) {
@@ -64,7 +70,7 @@ uint64_t content_hash(const ConstantTable& constants, ConstantId id) {
   bool stands_in = seeded && seeded->mean == 0 && seeded->deviation == kStandInDeviation;
   if (stands_in && constant.transforms.empty()) return seeded->seed;  // read from a hash before
   Hash hash;
-  mix_source(hash, constant);
+  mix_source(hash, constant, constants);
   for (const Transform& transform : constant.transforms) {
     hash.mix(static_cast<uint64_t>(transform.kind));
     hash.mix(static_cast<uint64_t>(transform.dtype));

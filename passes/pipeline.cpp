@@ -29,6 +29,8 @@ const std::vector<Pass>& graph_passes() {
       {"open-attention", open_attention,
        "heads too wide for a GPU's tiles; once they are of 16 bits, before halves are widened"},
       {"fold-batch-norms", fold_batch_norms, "a scale and a shift of channels vanish into weights and bias"},
+      {"merge-products", merge_products,
+       "what is multiplied with several weights is, once, with all; scales are in the weights, biases still apart"},
       {"intern-strings", intern_strings, "strings are numbers of texts: kernels do not know them"},
       {"widen-subbytes", widen_subbytes, "2- and 4-bit numbers are computed in bytes: kernels do not know them"},
       {"widen-halves", widen_halves, "f16 and bf16 are computed in f32 and rounded: kernels know f32 alone"},

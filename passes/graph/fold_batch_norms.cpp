@@ -16,27 +16,6 @@ namespace lapidary::passes {
 
 namespace {
 
-// A constant vector along axis 1 of an image (or of a matrix's columns): [C], broadcast to the shape. Its values.
-std::optional<ConstantId> channel_vector(Module& module, const Value* value, int axis, int64_t channels) {
-  if (auto splat = splat_of(module, value)) {
-    return module.constants.add_splat(value->type.dtype, {channels}, *splat);
-  }
-  const Op* broadcast = producer_of_kind(value, OpKind::Broadcast);
-  if (!broadcast) return std::nullopt;
-  const Value* source = broadcast->operand(0);
-  const std::vector<int64_t>& axes = broadcast->params.integers("axes");
-  for (size_t i = 0; i < axes.size(); ++i) {  // every axis but the channels' has extent 1
-    std::optional<int64_t> extent = value_of(source->type.shape[i]);
-    if (extent != (axes[i] == axis ? channels : 1)) return std::nullopt;
-  }
-  if (axes.empty()) return std::nullopt;
-  while (source->producer && source->producer->is(OpKind::Reshape)) source = source->producer->operand(0);
-  auto id = constant_of(source);
-  if (!id || module.constants[*id].elements() != channels) return std::nullopt;
-  if (module.constants[*id].shape == std::vector<int64_t>{channels}) return id;
-  return module.constants.transformed(*id, {.kind = Transform::Kind::Reshape, .shape = {channels}});
-}
-
 struct ScaledOp {
   Op* op;            // conv, conv_transpose or contract
   int channel_axis;  // of its result
@@ -83,7 +62,7 @@ bool fold_scale(Module& module, Region& body, Op& mul) {
     if (!scaled) continue;
     Op& op = *scaled->op;
     if (op.operands.size() > 2 && !constant_of(op.operand(2))) continue;
-    auto factors = channel_vector(module, mul.operand(1 - side), scaled->channel_axis, scaled->channels);
+    auto factors = constant_along(module, mul.operand(1 - side), scaled->channel_axis, scaled->channels);
     if (!factors) continue;
     GraphBuilder b(module, body, op.self);
     b.origin = op.origin;
@@ -104,7 +83,7 @@ bool fold_shift(Module& module, Region& body, Op& add) {
     auto scaled = scaled_op(add.operand(side));
     if (!scaled || scaled->op->is(OpKind::Contract)) continue;
     Op& op = *scaled->op;
-    auto shift = channel_vector(module, add.operand(1 - side), scaled->channel_axis, scaled->channels);
+    auto shift = constant_along(module, add.operand(1 - side), scaled->channel_axis, scaled->channels);
     if (!shift) continue;
     GraphBuilder b(module, body, op.self);
     b.origin = op.origin;

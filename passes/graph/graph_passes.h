@@ -16,6 +16,7 @@ bool recognise_attention(Module&, const Options&);
 bool narrow_attention(Module&, const Options&);
 bool open_attention(Module&, const Options&);
 bool fold_batch_norms(Module&, const Options&);
+bool merge_products(Module&, const Options&);
 bool intern_strings(Module&, const Options&);
 bool widen_subbytes(Module&, const Options&);
 bool widen_halves(Module&, const Options&);

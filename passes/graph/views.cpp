@@ -9,16 +9,6 @@ namespace {
 
 using Strides = std::vector<Dim>;
 
-Strides dense_strides(DimPool& dims, const Shape& shape) {
-  Strides strides(shape.size());
-  Dim stride = dims.constant(1);
-  for (size_t axis = shape.size(); axis-- > 0;) {
-    strides[axis] = stride;
-    stride = dims.mul(stride, shape[axis]);
-  }
-  return strides;
-}
-
 bool is_one(Dim dim) { return value_of(dim) == 1; }
 
 // Axes [first, last) of `shape` walked as one: they must be adjacent in memory; the stride is the innermost one's.
@@ -95,21 +85,45 @@ bool step(DimPool& dims, const Op& op, StridedView& view) {
 
 }  // namespace
 
+Strides dense_strides(DimPool& dims, const Shape& shape) {
+  Strides strides(shape.size());
+  Dim stride = dims.constant(1);
+  for (size_t axis = shape.size(); axis-- > 0;) {
+    strides[axis] = stride;
+    stride = dims.mul(stride, shape[axis]);
+  }
+  return strides;
+}
+
 bool is_view_op(const Op& op) {
   return op.is(OpKind::Transpose) || op.is(OpKind::Reshape) || op.is(OpKind::Slice) || op.is(OpKind::Broadcast);
 }
 
-std::optional<StridedView> strided_view(DimPool& dims, Value* value, int depth) {
+namespace {
+
+// The view's chain of shape ops, and behind them what it is of.
+std::optional<StridedView> viewed(DimPool& dims, Value* value, int depth, std::optional<Strides> strides) {
   std::vector<const Op*> chain;
   for (; depth > 0; --depth) {
     if (!value->producer || !is_view_op(*value->producer)) return std::nullopt;
     chain.push_back(value->producer);
     value = value->producer->operand(0);
   }
-  StridedView view{value, dims.constant(0), dense_strides(dims, value->type.shape)};
+  if (!strides) strides = dense_strides(dims, value->type.shape);
+  StridedView view{value, dims.constant(0), *strides};
   for (auto op = chain.rbegin(); op != chain.rend(); ++op)
     if (!step(dims, **op, view)) return std::nullopt;
   return view;
+}
+
+}  // namespace
+
+std::optional<StridedView> strided_view(DimPool& dims, Value* value, int depth) {
+  return viewed(dims, value, depth, std::nullopt);
+}
+
+std::optional<StridedView> strided_view(DimPool& dims, Value* value, int depth, Strides base_strides) {
+  return viewed(dims, value, depth, std::move(base_strides));
 }
 
 }  // namespace lapidary::passes

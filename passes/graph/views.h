@@ -20,6 +20,10 @@ struct StridedView {
 
 // `value` as a view of the value `depth` shape ops before it; nothing when one of them is none, or has no strides.
 std::optional<StridedView> strided_view(DimPool&, Value* value, int depth);
+// The same when what is viewed is not dense itself, but walked by these strides.
+std::optional<StridedView> strided_view(DimPool&, Value* value, int depth, std::vector<Dim> base_strides);
+
+std::vector<Dim> dense_strides(DimPool&, const Shape&);
 
 bool is_view_op(const Op&);  // transpose, reshape, slice, broadcast
 

@@ -119,6 +119,23 @@ std::optional<double> number_of(const Module& module, const Value* value) {
   return is_float(scalar->dtype) ? scalar->number : static_cast<double>(scalar->integer);
 }
 
+std::optional<ConstantId> constant_along(Module& module, const Value* value, int axis, int64_t extent) {
+  if (auto splat = splat_of(module, value)) { return module.constants.add_splat(value->type.dtype, {extent}, *splat); }
+  const Op* broadcast = producer_of_kind(value, OpKind::Broadcast);
+  if (!broadcast) return std::nullopt;
+  const Value* source = broadcast->operand(0);
+  const std::vector<int64_t>& axes = broadcast->params.integers("axes");
+  for (size_t i = 0; i < axes.size(); ++i) {  // every other axis has extent 1
+    if (value_of(source->type.shape[i]) != (axes[i] == axis ? extent : 1)) return std::nullopt;
+  }
+  if (axes.empty()) return std::nullopt;
+  while (source->producer && source->producer->is(OpKind::Reshape)) source = source->producer->operand(0);
+  auto id = constant_of(source);
+  if (!id || module.constants[*id].elements() != extent) return std::nullopt;
+  if (module.constants[*id].shape == std::vector<int64_t>{extent}) return id;
+  return module.constants.transformed(*id, {.kind = Transform::Kind::Reshape, .shape = {extent}});
+}
+
 Op* producer_of_kind(const Value* value, OpKind kind) {
   return value->producer && value->producer->is(kind) ? value->producer : nullptr;
 }

@@ -22,6 +22,8 @@ std::optional<ConstantId> constant_of(const Value*);
 std::optional<Scalar> splat_of(const Module&, const Value*);
 // That number as a double, for floats and integers alike.
 std::optional<double> number_of(const Module&, const Value*);
+// The constant vector [extent] that a value of a larger shape is along one axis and repeats along the others.
+std::optional<ConstantId> constant_along(Module&, const Value*, int axis, int64_t extent);
 // The producer of a value when it is of this kind, else null.
 Op* producer_of_kind(const Value*, OpKind);
 

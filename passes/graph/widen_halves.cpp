@@ -82,13 +82,9 @@ class Widening {
   }
 
   static Value* matmul_packed(GraphBuilder& b, const Op& op, const std::vector<Value*>& operands) {
-    composites::PackedWeights weights{op.params.integer("k"),
-                                      *value_of(op.type().shape.back()),
-                                      op.params.integer("bits"),
-                                      op.params.integer("block"),
-                                      operands[1],
-                                      operands[2]};
-    if (operands.size() > 3) weights.zero_points = operands[3];
+    composites::PackedWeights weights = composites::packed_weights(op);
+    weights.codes = operands[1], weights.scales = operands[2];
+    if (weights.zero_points) weights.zero_points = operands[3];
     return composites::matmul_packed(b, operands[0], weights);
   }
 

@@ -50,6 +50,39 @@ TEST_F(Fixture, TransposeAndPackPanels) {
   }
 }
 
+// [3, 2] and [3, 5] side by side, then packed; two on top of each other.
+TEST_F(Fixture, JoinedParts) {
+  ConstantId left = counting({3, 2});
+  ConstantId right = table.transformed(counting({5, 3}), {.kind = Transform::Kind::Transpose, .axes = {1, 0}});
+  ConstantId both = table.joined({left, right}, 1);
+  EXPECT_EQ(table[both].shape, (Shape64{3, 7}));
+  EXPECT_EQ(floats(both), (std::vector<float>{1, 2, 1, 4, 7, 10, 13, 3, 4, 2, 5, 8, 11, 14, 5, 6, 3, 6, 9, 12, 15}));
+  ConstantId packed = table.transformed(both, {.kind = Transform::Kind::PackPanels, .block = 16});
+  for (int parts : {1, 2}) {
+    std::vector<float> got = floats(packed, parts);
+    EXPECT_EQ(got[16 + 2], 2);
+    EXPECT_EQ(got[32 + 1], 6);
+    EXPECT_EQ(got[32 + 7], 0);
+  }
+  EXPECT_EQ(floats(table.joined({left, left}, 0)), (std::vector<float>{1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6}));
+}
+
+// Whole panels of each part lie behind each other: what is made of the parts, in any number of pieces, is what is made
+// of all in one.
+TEST_F(Fixture, JoinedPanels) {
+  ConstantId left = counting({16, 1, 3}), right = counting({32, 1, 3});
+  ConstantId both = table.joined({left, right}, 0);
+  ConstantId whole = table.add_bytes(DType::F32, {48, 1, 3}, table.bytes_of(both));
+  for (ConstantId* id : {&both, &whole}) {
+    *id = table.transformed(*id, {.kind = Transform::Kind::Reshape, .shape = {48, 3}});
+    *id = table.transformed(*id, {.kind = Transform::Kind::Transpose, .axes = {1, 0}});
+    *id = table.transformed(*id, {.kind = Transform::Kind::Pad, .shape = {4, 48}});
+    *id = table.transformed(*id, {.kind = Transform::Kind::PackPanels, .block = 16});
+  }
+  EXPECT_EQ(table[both].shape, (Shape64{3, 4, 16}));
+  for (int parts : {1, 2, 5}) EXPECT_EQ(floats(both, parts), floats(whole, parts));
+}
+
 TEST_F(Fixture, PaddedPanels) {
   ConstantId w = table.transformed(counting({3, 5}), {.kind = Transform::Kind::Pad, .shape = {3, 40}});
   ConstantId packed = table.transformed(w, {.kind = Transform::Kind::PackPanels, .block = 16});
