@@ -12,8 +12,8 @@
 //   places   task t: place[t] = index, or -1 where it is out of range
 //   order    a warp for four t, over all s: less = #{place[s] < place[t]}, before = #{s < t: equal}, equal = #{equal}
 //            order[less + before] = t, first[t] = less, count[t] = before ? 0 : equal
-//   ordered  task (t, c), count[t] > 0: y = x[place[t], 4 c ..]; y += updates[order[first[t] + j], 4 c ..], j <
-//   count[t]
+//   ordered  task (t, c), count[t] > 0, columns 4 c ..:
+//            y[place[t]] = x[place[t]] + updates[order[first[t]]] + updates[order[first[t] + 1]] + …
 #include "passes/lower/scatter.h"
 
 #include <fmt/format.h>
@@ -32,6 +32,7 @@ using namespace loops;
 namespace {
 
 constexpr int kThreads = 256, kWarp = 32;
+constexpr int kAtOnce = 8;   // numbers, and updates, that a thread asks for before it needs the first
 constexpr int kTargets = 4;  // updates that a warp counts for
 constexpr int64_t kOfBlock = kThreads / kWarp * kTargets;
 constexpr int64_t kFewUpdates = 16;  // of a line: no more than that are done soon enough by one thread
@@ -75,7 +76,7 @@ class ScatterLowering {
     LoweredStep last;
     if (known != 0) {
       const Dim when = known ? nullptr : is_ordered;
-      slots_ = dims_.mul(is_ordered, dims_.product(std::vector<Dim>{lines_, updates_of_line_}));
+      slots_ = dims_.mul(lines_, updates_of_line_);
       for (const DType dtype : {place_type_, DType::I32, DType::I32, DType::I32})
         lowered.scratch.push_back(dims_.mul(slots_, dims_.constant(bit_width(dtype) / 8)));
       lowered.steps.push_back(places(when));
@@ -107,6 +108,8 @@ class ScatterLowering {
   Buffer of_updates(KernelBuilder& builder, Scratch what, bool written) const {
     return builder.scratch(what, what == kPlaces ? place_type_ : DType::I32, written);
   }
+
+  Expr beyond_all_places() const { return number(place_type_ == DType::I32 ? INT32_MAX : INT64_MAX, place_type_); }
 
   // With nothing of the group's own to compute or read but indices.
   LoweredStep numbers_step(LoweredVariant variant, int64_t numbers) {
@@ -148,23 +151,32 @@ class ScatterLowering {
     for_each_thread(builder, [&](Block& own, const Expr& thread) {
       std::array<Expr, kTargets> at, place;
       for (int i = 0; i < kTargets; ++i) {
-        at[i] = own.let("t", min(target(thread, i), sub(updates, integer(1))));
-        place[i] = own.let("place", load(places, add(line, at[i])));
+        const Expr t = own.let("t", min(target(thread, i), sub(updates, integer(1))));
+        place[i] = own.let("place", load(places, add(line, t)));
+        at[i] = own.let("t", convert(t, DType::I32));
       }
       for (int64_t i = 0; i < counts->size; ++i) own.add(store(counts, integer(i), number(0)));
-      const Var other = make_var("s", {}, 0, INT64_MAX / 1024);
+      const Var others = make_var("s", {}, 0, INT64_MAX / 1024);
       Block step;
-      const Expr found = step.let("found", load(places, add(line, variable(other))));
+      std::array<Expr, kAtOnce> from, found;
+      for (int i = 0; i < kAtOnce; ++i) {
+        const Expr s = step.let("s", add(variable(others), integer(int64_t{i} * kWarp)));
+        const Expr there = load(places, add(line, min(s, sub(updates, integer(1)))));
+        found[i] = step.let("found", select(less(s, updates), there, beyond_all_places()));
+        from[i] = step.let("s", convert(s, DType::I32));
+      }
       const auto count_if = [&](int which, const Expr& holds) {
         step.add(store(counts, integer(which), add(load(counts, integer(which)), convert(holds, DType::I32))));
       };
-      for (int i = 0; i < kTargets; ++i) {
-        const Expr is_equal = step.let("equal", equal(found, place[i]));
-        count_if(3 * i, less(found, place[i]));
-        count_if(3 * i + 1, both_hold(is_equal, less(variable(other), at[i])));
-        count_if(3 * i + 2, is_equal);
-      }
-      own.add(for_loop(other, mod(thread, integer(kWarp)), updates, kWarp, LoopKind::Serial, step.take()));
+      for (int other = 0; other < kAtOnce; ++other)
+        for (int i = 0; i < kTargets; ++i) {
+          const Expr is_equal = step.let("equal", equal(found[other], place[i]));
+          count_if(3 * i, less(found[other], place[i]));
+          count_if(3 * i + 1, both_hold(is_equal, less(from[other], at[i])));
+          count_if(3 * i + 2, is_equal);
+        }
+      own.add(for_loop(others, mod(thread, integer(kWarp)), updates, int64_t{kWarp} * kAtOnce, LoopKind::Serial,
+                       step.take()));
     });
     builder.body.add(combine(counts, ScalarOp::Add, kWarp));
     const Buffer sorted = of_updates(builder, kOrder, true), first = of_updates(builder, kFirst, true),
@@ -227,9 +239,17 @@ class ScatterLowering {
         const Expr data = emit.value(op_.operand(0), to);
         const Buffer total = there.local("total", {data->type.dtype, static_cast<uint16_t>(lanes)}, 1);
         there.add(store(total, integer(0), data));
-        serial(there, "j", integer(0), to_do, 1, [&](Block& block, const Expr& j) {
-          block.add(store(total, integer(0), apply(*combine_, {load(total, integer(0), lanes), update_at(block, j)})));
-        });
+        const auto add_some = [&](const Expr& first, const Expr& end, int some) {
+          serial(there, "j", first, end, some, [&](Block& block, const Expr& j) {
+            std::vector<Expr> values;
+            for (int i = 0; i < some; ++i) values.push_back(update_at(block, add(j, integer(i))));
+            for (const Expr& value : values)
+              block.add(store(total, integer(0), apply(*combine_, {load(total, integer(0), lanes), value})));
+          });
+        };
+        const Expr whole = there.let("whole", mul(floordiv(to_do, integer(kAtOnce)), integer(kAtOnce)));
+        add_some(integer(0), whole, kAtOnce);
+        add_some(whole, to_do, 1);
         emit.store(0, to, there.let("value", load(total, integer(0), lanes)));
       } else {
         emit.store(0, to, update_at(there, sub(to_do, integer(1))));
