@@ -20,7 +20,7 @@ const FamilyEntry* find_family(std::string_view name) {
       {"packed", lower_packed, gpu::lower_packed, true},
       {"linear_attention", lower_linear_attention, lower_linear_attention, true},
       {"trees", lower_tree_ensemble, lower_tree_ensemble, true},
-      {"scatter", lower_scatter, lower_scatter, false},
+      {"scatter", lower_scatter, gpu::lower_scatter, false},
       {"scan", lower_scan, gpu::lower_scan, false},
       {"top_k", lower_top_k, gpu::lower_top_k, false},
       {"bit_cast", lower_bit_cast, lower_bit_cast, false},

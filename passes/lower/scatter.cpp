@@ -10,6 +10,8 @@
 //   data [D], indices [U]          tasks: ranges of D
 //
 // An index that is out of range sets a flag and is left out.
+#include "passes/lower/scatter.h"
+
 #include "ir/error.h"
 #include "passes/lower/map_kernel.h"
 #include "passes/lower/register_tile.h"
@@ -24,6 +26,12 @@ constexpr int64_t kChunk = 256;        // elements of the last axis in a task
 constexpr int64_t kFewTasks = 16;      // fewer, and the indexed axis is cut into ranges
 constexpr int64_t kLeastRange = 1024;  // of the indexed axis: below, reading all indices again does not pay
 
+Expr within(const Expr& index, const Expr& low, const Expr& high) {
+  const int lanes = index->type.lanes;
+  return apply(ScalarOp::And,
+               {apply(ScalarOp::LessEqual, {splat_to(low, lanes), index}), less(index, splat_to(high, lanes))});
+}
+
 class ScatterLowering {
  public:
   ScatterLowering(Context& context, const Op& group, const Op& op)
@@ -32,7 +40,6 @@ class ScatterLowering {
         op_(op),
         axis_(static_cast<int>(op.params.integer("axis"))),
         rank_(op.type().rank()),
-        elements_(op.params.integer("elements") != 0),
         combine_(parse_scalar_op(op.params.text("reduction"))),
         builder_(context.module, context.target(), "scatter", op.params.text("reduction")),
         emit_(builder_, group) {}
@@ -96,48 +103,28 @@ class ScatterLowering {
   void vector(Block& block, const Expr& update, const Expr& column, const Expr& mask) {
     GroupEmitter::Scope scope(emit_, block);
     Coords from = update_at(update, column, mask);
-    const Coords index_coords = elements_ ? from : Coords{{at(update)}};
-    Expr index = convert(emit_.value_or_scalar(op_.operand(1), index_coords), DType::I64);
+    auto [index, inside] = scatter_place(emit_, block, op_, from);
     const int lanes = index->type.lanes;
-    const Expr extent = splat_to(builder_.parameter(op_.type().shape[static_cast<size_t>(axis_)]), lanes);
-    const Expr zero = splat_to(integer(0), lanes);
-    index = block.let("index", select(less(index, zero), add(index, extent), index));
-    const auto within = [&](const Expr& low, const Expr& high) {
-      return apply(ScalarOp::And,
-                   {apply(ScalarOp::LessEqual, {splat_to(low, lanes), index}), less(index, splat_to(high, lanes))});
-    };
-    Expr inside = block.let("inside", within(zero, extent));
-    emit_.flag_unless(inside, index_coords,
-                      fmt::format("{}: an index is out of range", builder_.module.describe(op_.origin)));
-    if (ranged_) inside = within(first_, end_);
+    if (ranged_) inside = within(index, first_, end_);
     Coords to = from;
     to.axes[static_cast<size_t>(axis_)] = lanes == 1 ? at(index) : lanewise(index);
     if (lanes == 1) {
       Block hit;
       {
         GroupEmitter::Scope inner(emit_, hit);
-        put(hit, from, to);
+        scatter_update(emit_, hit, op_, result_, from, to);
       }
       block.add(if_then(inside, hit.take()));
       return;
     }
     to.mask = both(to.mask, inside);
-    put(block, from, to);
-  }
-
-  void put(Block& block, const Coords& from, const Coords& to) {
-    const Type& type = group_.result()->type;
-    Expr value = emit_.value(op_.operand(2), from);
-    const GroupEmitter::Address address = emit_.address(type, to);
-    if (combine_) value = apply(*combine_, {splat_to(emit_.load(result_, address, to), to.lanes), value});
-    emit_.store(result_, address, to, block.let("value", value));
+    scatter_update(emit_, block, op_, result_, from, to);
   }
 
   DimPool& dims_;
   const Op& group_;
   const Op& op_;
   const int axis_, rank_;
-  const bool elements_;
   const std::optional<ScalarOp> combine_;
   KernelBuilder builder_;
   GroupEmitter emit_;
@@ -150,12 +137,39 @@ class ScatterLowering {
 
 }  // namespace
 
+LoweredStep scatter_data_step(Context& context, const Op& group, const Op& scatter) {
+  return map_step(context, group, "scatter", group.type(), [&](GroupEmitter& emit, const Coords& coords) {
+    emit.store(0, coords, emit.value(scatter.operand(0), coords));
+  });
+}
+
+ScatterPlace scatter_place(GroupEmitter& emit, Block& block, const Op& scatter, const Coords& update) {
+  const auto axis = static_cast<size_t>(scatter.params.integer("axis"));
+  const bool elements = scatter.params.integer("elements") != 0;
+  const Coords index_coords = elements ? update : Coords{{update.axes[axis]}};
+  Expr index = convert(emit.value_or_scalar(scatter.operand(1), index_coords), DType::I64);
+  const int lanes = index->type.lanes;
+  const Expr extent = emit.builder.parameter(scatter.type().shape[axis]), zero = splat_to(integer(0), lanes);
+  index = block.let("index", select(less(index, zero), add(index, splat_to(extent, lanes)), index));
+  const Expr inside = block.let("inside", within(index, integer(0), extent));
+  emit.flag_unless(inside, index_coords,
+                   fmt::format("{}: an index is out of range", emit.builder.module.describe(scatter.origin)));
+  return {index, inside};
+}
+
+void scatter_update(GroupEmitter& emit, Block& block, const Op& scatter, const Buffer& result, const Coords& from,
+                    const Coords& to) {
+  Expr value = emit.value(scatter.operand(2), from);
+  const GroupEmitter::Address address = emit.address(emit.group.result()->type, to);
+  if (const auto combine = parse_scalar_op(scatter.params.text("reduction")))
+    value = apply(*combine, {splat_to(emit.load(result, address, to), to.lanes), value});
+  emit.store(result, address, to, block.let("value", value));
+}
+
 LoweredGroup lower_scatter(Context& context, const Op& group) {
   const Op& op = anchor_of(group);
   LoweredGroup lowered;
-  lowered.steps.push_back(map_step(
-      context, group, "scatter", group.type(),
-      [&](GroupEmitter& emit, const Coords& coords) { emit.store(0, coords, emit.value(op.operand(0), coords)); }));
+  lowered.steps.push_back(scatter_data_step(context, group, op));
   if (lapidary::value_of(context.module.dims.product(op.operand(2)->type.shape)) != 0)
     lowered.steps.push_back(ScatterLowering(context, group, op).lower());
   return lowered;

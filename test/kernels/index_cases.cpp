@@ -9,12 +9,87 @@ using Cases = std::vector<KernelCase>;
 
 Value* number(CaseModel& m, Dim value) { return m.build.dims_tensor({value}, {}, DType::I64); }
 
+Value* remainder(CaseModel& m, Value* x, int64_t by) {
+  return m.build.scalar_op(ScalarOp::FloorMod, {x, number(m, m.build.dim(by))});
+}
+
 // Indices in [-extent, extent), many of them equal.
 Value* indices_below(CaseModel& m, Shape shape, Dim extent) {
   GraphBuilder& b = m.build;
   Value* any = b.mul(m.input(std::move(shape), DType::I64), number(m, b.dim(7)));
   return b.sub(b.scalar_op(ScalarOp::FloorMod, {any, number(m, b.module.dims.mul(extent, b.dim(2)))}),
                number(m, extent));
+}
+
+// What a GPU decides by extents.
+Cases known_scatter_cases() {
+  struct Known {
+    std::vector<int64_t> data;
+    int64_t updates, places;  // along the axis: so many, to so many places
+    int axis;
+    bool elements;
+    const char* gpu_kernel;
+  };
+  Cases cases;
+  for (const Known& known : std::vector<Known>{{{9, 24}, 1, 9, 0, false, "add lines"},
+                                               {{9, 24}, 16, 3, 0, false, "add lines"},
+                                               {{9, 24}, 17, 9, 0, false, "add ordered lanes="},
+                                               {{9, 24}, 300, 1, 0, false, "add ordered lanes="},
+                                               {{50, 7}, 300, 50, 0, false, "add ordered lanes=1"},
+                                               {{3, 50, 16}, 40, 20, 1, false, "add ordered lanes="},
+                                               {{5, 60}, 100, 60, 1, false, "add ordered lanes=1"},
+                                               {{5, 60}, 100, 4, 1, true, "add ordered lanes=1"},
+                                               {{4200, 3}, 20, 3, 1, true, "add lines"},
+                                               {{30}, 70000, 30, 0, false, "host add"}})
+    for (const DType dtype : {DType::F32, DType::F16, DType::I32})
+      cases.push_back(
+          {.name = fmt::format("scatter_{}_to_{}_of_{}_{}_{}", known.updates, known.places, fmt::join(known.data, "x"),
+                               known.elements ? "elements" : "rows", name_of(dtype)),
+           .kernel = "scatter add",
+           .build =
+               [=](CaseModel& m) {
+                 std::vector<int64_t> updates = known.data;
+                 updates[static_cast<size_t>(known.axis)] = known.updates;
+                 Value* data = m.input(m.shape(known.data), dtype);
+                 const std::vector<int64_t> indices = known.elements ? updates : std::vector{known.updates};
+                 Value* at = indices_below(m, m.shape(indices), m.build.dim(known.places));
+                 Value* y = m.input(m.shape(updates), dtype);
+                 m.result({m.build.scatter(data, at, y, known.axis, known.elements, "add")});
+               },
+           .tolerance = dtype == DType::F16 ? 5e-2 : 1e-4,
+           .gpu_kernel = known.gpu_kernel});
+  // More updates than there should be comparisons of, which only the run knows.
+  cases.push_back(
+      {.name = "scatter_many_or_few",
+       .kernel = "scatter add",
+       .build =
+           [](CaseModel& m) {
+             Value *data = m.input({m.build.dim(6), m.build.dim(2)}), *y = m.input({m.symbol("U"), m.build.dim(2)});
+             m.result({m.build.scatter(data, indices_below(m, {m.symbol("U")}, m.build.dim(6)), y, 0, false, "add")});
+           },
+       .values = {{{"U", 0}}, {{"U", 1}}, {{"U", 16}}, {{"U", 17}}, {{"U", 100}}, {{"U", 66000}}},
+       .tolerance = 1e-3,
+       .gpu_kernel = "scatter add lines"});
+  // To each of seven places 2^25 and -2^25 + 4 (t mod 5) by turns: exact in their order, but 2^26 + 4 is no f32.
+  for (const auto& [updates, gpu_kernel] : {std::pair{16, "add lines"}, std::pair{300, "add ordered lanes="}})
+    cases.push_back({.name = fmt::format("scatter_{}_in_order", updates),
+                     .kernel = "scatter add",
+                     .build =
+                         [=](CaseModel& m) {
+                           GraphBuilder& b = m.build;
+                           Value *t = b.iota(DType::I64, m.shape({updates}), 0), *at = remainder(m, t, 7);
+                           Value* turn = remainder(m, b.div(t, number(m, b.dim(7))), 2);
+                           Value* few = b.mul(remainder(m, t, 5), number(m, b.dim(4)));
+                           Value* big = number(m, b.dim(1 << 25));
+                           Value* y = b.add(b.sub(big, b.mul(turn, b.add(big, big))), b.mul(turn, few));
+                           Value* data = remainder(m, m.input(m.shape({7, 6}), DType::I64), 8);
+                           data = b.convert(b.mul(data, number(m, b.dim(4))), DType::F32);
+                           y = b.broadcast(b.convert(y, DType::F32), {0}, m.shape({updates, 6}));
+                           m.result({b.scatter(data, at, y, 0, false, "add")});
+                         },
+                     .tolerance = 0,
+                     .gpu_kernel = gpu_kernel});
+  return cases;
 }
 
 Cases scatter_cases() {
@@ -34,7 +109,8 @@ Cases scatter_cases() {
                              m.result({m.build.scatter(data, indices_below(m, {u}, d), updates, 0, false, reduction)});
                            },
                        .values = rows,
-                       .tolerance = 1e-4});
+                       .tolerance = 1e-4,
+                       .gpu_kernel = fmt::format("scatter {} ordered lanes=1", reduction)});
   for (int axis : {0, 1, 2})
     for (DType dtype : {DType::F32, DType::F16, DType::U8, DType::F64})
       cases.push_back({.name = fmt::format("scatter_elements_axis{}_{}", axis, name_of(dtype)),
@@ -56,7 +132,8 @@ Cases scatter_cases() {
                                   {{"D", 17}, {"N", 16}, {"U", 33}},
                                   {{"D", 2050}, {"N", 1}, {"U", 9}},
                                   {{"D", 3}, {"N", 0}, {"U", 3}}},
-                       .tolerance = dtype == DType::F16 ? 2e-2 : 1e-5});
+                       .tolerance = dtype == DType::F16 ? 2e-2 : 1e-5,
+                       .gpu_kernel = "scatter order"});
   cases.push_back({.name = "scatter_bool_narrower",
                    .kernel = "scatter none",
                    .build =
@@ -66,7 +143,10 @@ Cases scatter_cases() {
                          Value* at = indices_below(m, m.shape({2, 19}), m.symbol("N"));
                          m.result({b.scatter(data, at, m.input(m.shape({2, 19}), DType::Bool), 0, true, "none")});
                        },
-                   .values = {{{"N", 1}}, {{"N", 4}}}});
+                   .values = {{{"N", 1}}, {{"N", 4}}},
+                   .gpu_kernel = "scatter none lines"});
+  const Cases known = known_scatter_cases();
+  cases.insert(cases.end(), known.begin(), known.end());
   return cases;
 }
 

@@ -12,22 +12,15 @@ import onnx.parser
 
 HEAD = '<ir_version: 10, opset_import: ["" : 26, "ai.onnx.ml" : 3]>\n'
 PLAIN = HEAD + """
-plain (float[N, 16, 32, 32] x, float[N, 64] z, int64[K, 64] i, int64[K, 1] j, float[K, 64] u, bool[N] c, float[1, N, 4] b, float[1, 3, N] s,
-       float[1, 16, 8, 8] p, int64[1, 16, 8, 8] at, float[N, 144, 36] columns)
-    => (float[N, 16, 15, 15] max, float[N, 16, 15, 15] mean, float[N, 16, 15, 15] norm, float[N, 16, 32, 32] lrn, float[1, 16, 16, 16] unpooled,
-        float[N, 16, 8, 8] image, float[N, 64] put, float[N, 64] put_rows, int64[2, L] places, float[L2, 64] some, float[L3] each,
+plain (float[N, 16, 32, 32] x, float[N, 64] z, bool[N] c, float[1, N, 4] b, float[1, 3, N] s)
+    => (float[N, 16, 15, 15] max, float[N, 16, 15, 15] mean, float[N, 16, 15, 15] norm, float[N, 16, 32, 32] lrn,
+        int64[2, L] places, float[L2, 64] some, float[L3] each,
         int64[L4, 3] boxes, float[N, 1] tree)
 {
   max = MaxPool <kernel_shape = [3, 3], strides = [2, 2]> (x)
   mean = AveragePool <kernel_shape = [3, 3], strides = [2, 2]> (x)
   norm = LpPool <kernel_shape = [3, 3], strides = [2, 2]> (x)
   lrn = LRN <size = 5> (x)
-  unpooled = MaxUnpool <kernel_shape = [2, 2], strides = [2, 2]> (p, at)
-  eight = Constant <value = int64[2] {8, 8}> ()
-  three = Constant <value = int64[2] {3, 3}> ()
-  image = Col2Im (columns, eight, three)
-  put = ScatterElements (z, i, u)
-  put_rows = ScatterND (z, j, u)
   places = NonZero (z)
   some = Compress <axis = 0> (z, c)
   each = Unique (z)
@@ -41,10 +34,12 @@ plain (float[N, 16, 32, 32] x, float[N, 64] z, int64[K, 64] i, int64[K, 1] j, fl
 """
 SCHEDULED = HEAD + """
 scheduled (float[N, 64, 8, 8] x, float[64, 64, 3, 3] v, float[64, 16, 3, 3] w, float[64, 32, 3, 3] t, float[N, 640] z,
-           int64[K] i, float[S, N, 32] steps, float[1, 256, 32] wl, float[1, 256, 64] rl, float[1, 192, 32] wg, float[1, 192, 64] rg,
+           int64[K] i, int64[K, 640] e, int64[K, 1] j, float[K, 640] u,
+           float[1, 16, 8, 8] p, int64[1, 16, 8, 8] pooled_at, float[N, 144, 36] columns, float[S, N, 32] steps, float[1, 256, 32] wl, float[1, 256, 64] rl, float[1, 192, 32] wg, float[1, 192, 64] rg,
            float[1, 64, 32] wr, float[1, 64, 64] rr)
     => (float[N, 64, 2, 2] pooled, float[N, 64, 6, 6] grouped, float[N, 32, 17, 17] wider, float[N, 64, 1, 1] mean,
-        float[N, 640] sums, float[N, 640] products, float[N, 5] most, int64[N, 5] at, float[K, 640] rows, float[S, 1, N, 64] lstm,
+        float[N, 640] sums, float[N, 640] products, float[N, 5] most, int64[N, 5] at, float[K, 640] rows, float[1, 16, 16, 16] unpooled,
+        float[N, 16, 8, 8] image, float[N, 640] put, float[N, 640] put_rows, float[S, 1, N, 64] lstm,
         float[S, 1, N, 64] gru, float[S, 1, N, 64] rnn)
 {
   seen = Conv (x, v)
@@ -58,6 +53,12 @@ scheduled (float[N, 64, 8, 8] x, float[64, 64, 3, 3] v, float[64, 16, 3, 3] w, f
   five = Constant <value = int64[1] {5}> ()
   most, at = TopK (z, five)
   rows = Gather (z, i)
+  unpooled = MaxUnpool <kernel_shape = [2, 2], strides = [2, 2]> (p, pooled_at)
+  eight = Constant <value = int64[2] {8, 8}> ()
+  three = Constant <value = int64[2] {3, 3}> ()
+  image = Col2Im (columns, eight, three)
+  put = ScatterElements (z, e, u)
+  put_rows = ScatterND (z, j, u)
   lstm = LSTM <hidden_size = 64> (steps, wl, rl)
   gru = GRU <hidden_size = 64> (steps, wg, rg)
   rnn = RNN <hidden_size = 64> (steps, wr, rr)
