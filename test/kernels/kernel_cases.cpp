@@ -1103,6 +1103,7 @@ const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases
                                                                       {"placed", placed_cases()},
                                                                       {"attention", attention_cases()},
                                                                       {"halves", halves_cases()},
+                                                                      {"rounded", rounded_cases()},
                                                                       {"linear_attention", linear_attention_cases()},
                                                                       {"recurrent", recurrent_cases()},
                                                                       {"quantized", quantized_cases()},

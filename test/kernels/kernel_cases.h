@@ -26,12 +26,13 @@ struct KernelCase {
 std::vector<KernelCase> index_cases();     // index_cases.cpp
 std::vector<KernelCase> suppress_cases();  // suppress_cases.cpp
 std::vector<KernelCase> halves_cases();    // half_cases.cpp
+std::vector<KernelCase> rounded_cases();   // rounded_cases.cpp
 std::vector<KernelCase> pool_gradient_cases();
 std::vector<KernelCase> filter_gradient_cases();  // gradient_cases.cpp
 
 // By family: "elementwise", "movement", "row", "contraction", "convolution", "depthwise", "winograd", "pool",
-// "filter_gradient", "pool_gradient", "placed", "attention", "halves", "linear_attention", "recurrent", "quantized",
-// "trees".
+// "filter_gradient", "pool_gradient", "placed", "attention", "halves", "rounded", "linear_attention", "recurrent",
+// "quantized", "trees".
 const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases();
 std::vector<KernelCase> tree_cases();  // tree_cases.cpp
 

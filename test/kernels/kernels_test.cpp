@@ -34,8 +34,9 @@ struct CompiledFamily {
   std::vector<LoweredCase> cases;
   CompiledKernels kernels;
 
-  CompiledFamily(const std::vector<KernelCase>& family, const std::string& target_name) {
+  CompiledFamily(const std::vector<KernelCase>& family, const std::string& target_name, passes::F32Products f32) {
     passes::Options options;
+    options.f32_products = f32;
     options.target = codegen::resolve_target(target_name);
     for (const KernelCase& kernel_case : family) {
       LoweredCase& lowered = cases.emplace_back();
@@ -59,7 +60,9 @@ struct CompiledFamily {
 const CompiledFamily& compiled(size_t family, const std::string& target) {
   static std::map<std::pair<size_t, std::string>, std::unique_ptr<CompiledFamily>> all;
   std::unique_ptr<CompiledFamily>& found = all[{family, target}];
-  if (!found) found = std::make_unique<CompiledFamily>(kernel_cases()[family].second, target);
+  const auto& [name, cases] = kernel_cases()[family];
+  const auto f32 = name == "rounded" ? passes::F32Products::TF32 : passes::F32Products::IEEE;
+  if (!found) found = std::make_unique<CompiledFamily>(cases, target, f32);
   return *found;
 }
 
@@ -152,14 +155,18 @@ TEST_P(Kernels, ComputeBetweenGuards) {
   }
 }
 
-// Halves on Hopper too, whose large products are warpgroups'.
+std::vector<std::string> gpus_for(const std::string& family) {
+  if (family == "rounded") return {"cuda:sm_90a"};
+  if (family == "halves") return {"cuda:sm_80", "cuda:sm_90a"};
+  return {"cuda:sm_80"};
+}
+
+// What Hopper's warpgroups multiply, there.
 TEST_P(Kernels, ComputeOnAnEmulatedGpu) {
   const KernelCase& kernel_case = case_of(GetParam());
   std::vector<Expected> expected;
   for (const SymbolValues& values : kernel_case.values) expected.push_back(expected_of(kernel_case, values));
-  std::vector<std::string> targets = {"cuda:sm_80"};
-  if (kernel_cases()[GetParam().family].first == "halves") targets.push_back("cuda:sm_90a");
-  for (const std::string& target : targets) {
+  for (const std::string& target : gpus_for(kernel_cases()[GetParam().family].first)) {
     SCOPED_TRACE(target);
     const CompiledFamily& family = compiled(GetParam().family, target);
     const LoweredCase& lowered = family.cases[GetParam().index];

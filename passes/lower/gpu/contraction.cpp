@@ -65,6 +65,7 @@ LoweredGroup lower_contraction(Context& context, const Op& group) {
   };
   form.b_rows = turned_weight(context, group, letters);
   form.b_pitch = form.depth.extent(context.module.dims);
+  form.may_turn = true;
   form.result_at = [&](GroupEmitter&, const Parts& batch, const Parts& row, const Parts& column) {
     return gathered(letters.out_letters, {{letters.batch, &batch}, {letters.rows, &row}, {letters.columns, &column}});
   };

@@ -27,7 +27,7 @@ class SumEmitter : ProductKernel {
     const std::vector<Expr> at_task = builder_.split_task(extents);
     take_batch(at_task);
     const Expr row = at_task[at_task.size() - 2], column = mul(at_task.back(), integer(lanes));
-    const Buffer sums = builder_.scratch(0, sum_type(tile_.factor), false);
+    const Buffer sums = builder_.scratch(split_.scratch, sum_type(tile_.factor), false);
     Expr sum;
     for (int part = 0; part < split_.count; ++part) {
       Expr next = load(sums, place_in_parts(integer(part), split_.count, row, column), lanes);

@@ -14,6 +14,7 @@ namespace lapidary::lowering::gpu {
 struct SplitDepth {
   int count = 1;
   Dim depth = nullptr;
+  uint32_t scratch = 0;
 };
 SplitDepth split_of(DimPool&, const Tile&, int parts, Dim depth);  // about so many parts, each of whole steps
 

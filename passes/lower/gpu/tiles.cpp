@@ -36,7 +36,8 @@ constexpr Tile kHopperHalves[] = {{Atom::F16, DType::F16, 128, 256, 64, 8, 1, 4,
                                   {Atom::F16, DType::F16, 128, 128, 64, 4, 1, 6, true, 1, 1400},
                                   {Atom::F16, DType::F16, 128, 64, 64, 8, 1, 8, true, 1, 1000},
                                   {Atom::F16, DType::F16, 128, 32, 64, 8, 1, 8, true, 1, 550}};
-constexpr Tile kHopperRounded[] = {{Atom::TF32, DType::F32, 128, 128, 32, 8, 1, 5, true, 1, 700}};
+constexpr Tile kHopperRounded[] = {{Atom::TF32, DType::F32, 128, 256, 32, 8, 1, 4, true, 1, 850},
+                                   {Atom::TF32, DType::F32, 128, 128, 32, 8, 1, 5, true, 1, 700}};
 constexpr Tile kHopperBytes[] = {{Atom::I8, DType::I8, 128, 256, 128, 8, 1, 4, true, 1, 3600},
                                  {Atom::I8, DType::I8, 128, 128, 128, 8, 1, 5, true, 1, 3000}};
 constexpr Tile kRounded[] = {{Atom::TF32, DType::F32, 128, 128, 32, 2, 4, 3, false, 1, 500, 300},
@@ -80,6 +81,13 @@ Dim clocks_in_parts(DimPool& dims, const GpuModel& gpu, const Tile& tile, Produc
   return dims.add(clocks(dims, gpu, tile, size), adding);
 }
 
+// Of the steps before it that turn operands (turned.h).
+Dim clocks_of_turning(DimPool& dims, const GpuModel& gpu, const Tile& tile, const ProductSize& size) {
+  if (!turns_words(tile) || !size.turned) return dims.constant(0);
+  const Dim moved = dims.mul(size.turned, dims.constant(2));
+  return dims.add(dims.constant(gpu.kernel_start), dims.floordiv(moved, dims.constant(gpu.memory_bytes)));
+}
+
 bool fits(const Target& target, const Tile& tile) {
   loops::ProductNode node;
   node.atom = tile.atom, node.rows = tile.rows, node.columns = tile.columns, node.depth = tile.depth;
@@ -113,10 +121,12 @@ std::optional<Tile> tile_for(const Tile& tile, const SingleElements& single) {
     smaller.depth = 8;
     return smaller;
   }
-  if (!single.loaded_a && !single.loaded_b) return tile;
+  const bool turns = turns_words(tile), single_a = single.loaded_a && !(turns && single.turned_a),
+             single_b = single.loaded_b && !(turns && single.turned_b);
+  if (!single_a && !single_b) return tile;
   constexpr int kMostOfProducer = 32;
   if (tile.warpgroups)
-    return !single.loaded_a && tile.columns * tile.depth / 128 <= kMostOfProducer ? std::optional(tile) : std::nullopt;
+    return !single_a && tile.columns * tile.depth / 128 <= kMostOfProducer ? std::optional(tile) : std::nullopt;
   const int least_depth = 32 * 8 / bit_width(tile.factor);
   const int held = tile.rows * tile.columns / (32 * tile.warp_rows * tile.warp_columns);
   const auto fits = [&](const Tile& with) {
@@ -129,6 +139,8 @@ std::optional<Tile> tile_for(const Tile& tile, const SingleElements& single) {
 }
 
 }  // namespace
+
+bool turns_words(const Tile& tile) { return tile.warpgroups && bit_width(tile.factor) == 32; }
 
 std::string Tile::text() const {
   return fmt::format("{} {}x{}x{} over {}x{}{} stages={}", loops::atom_text(atom), rows, columns, depth, warp_rows,
@@ -191,14 +203,16 @@ std::vector<TileChoice> choose_tiles(DimPool& dims, const Target& target, passes
   const bool as_halves = halves || (rounded && f32 == passes::F32Products::BF16);
   const bool hopper = target.has_warpgroups();
   constexpr int64_t kLeastDepth = 512;  // of a part
+  const GpuModel& gpu = gpu_model(target.capability);
   std::vector<TileChoice> choices;
   const auto consider = [&](std::span<const Tile> tiles) {
     for (const Tile& given : tiles) {
       const std::optional<Tile> tile = tile_for(given, single);
       if (!tile || !fits(target, *tile) || (size.computes_b && !has_room_for_b(*tile))) continue;
       const auto depth = lapidary::value_of(size.depth);
+      const Dim turning = clocks_of_turning(dims, gpu, *tile, size);
       for (int parts = 1; parts <= most_parts && (parts == 1 || !depth || *depth / parts >= kLeastDepth); ++parts)
-        choices.push_back({*tile, parts, clocks_in_parts(dims, gpu_model(target.capability), *tile, size, parts)});
+        choices.push_back({*tile, parts, dims.add(turning, clocks_in_parts(dims, gpu, *tile, size, parts))});
     }
   };
   consider(bytes       ? std::span<const Tile>(kTensorBytes)

@@ -21,15 +21,20 @@ struct Tile {
   std::string text() const;
 };
 
+// Does it take words along k alone?
+bool turns_words(const Tile&);
+
 // Of the whole product; `epilogue` is what follows for each element, in instructions.
 struct ProductSize {
   Dim batch, rows, columns, depth;
   int epilogue;
   bool computes_b = false;  // not copied: each thread has its part of a tile of b in registers
+  Dim turned = nullptr;     // bytes that a step before turns for warpgroups, where operands are words; null: none
 };
-// Operands that come element by element, not in chunks of neighbours; those that are loads and no more.
+// Operands that come element by element, not in chunks of neighbours; those that are loads and no more; those that a
+// step before turns for warpgroups.
 struct SingleElements {
-  bool a = false, b = false, loaded_a = false, loaded_b = false;
+  bool a = false, b = false, loaded_a = false, loaded_b = false, turned_a = false, turned_b = false;
 };
 struct TileChoice {
   Tile tile;
