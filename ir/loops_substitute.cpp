@@ -7,9 +7,9 @@
 namespace lapidary::loops {
 namespace {
 
-class Substituter {
+class Replacer {
  public:
-  explicit Substituter(const Substitution& values) : values_(values) {}
+  explicit Replacer(const std::function<Expr(const Expr&)>& by) : by_(by) {}
 
   Expr of(const Expr& e) {
     auto [found, is_new] = done_.try_emplace(e.get(), nullptr);
@@ -20,10 +20,7 @@ class Substituter {
 
  private:
   Expr rebuilt(const Expr& e) {
-    if (e->kind == ExprKind::Variable) {
-      const auto found = values_.find(e->var.get());
-      return found == values_.end() ? e : found->second;
-    }
+    if (Expr other = by_(e)) return other;
     std::vector<Expr> args;
     bool changed = false;
     for (const Expr& arg : e->args) {
@@ -60,13 +57,21 @@ class Substituter {
     LPD_UNREACHABLE("an expression without operands");
   }
 
-  const Substitution& values_;
+  const std::function<Expr(const Expr&)>& by_;
   std::unordered_map<const ExprNode*, Expr> done_;
 };
 
 }  // namespace
 
-Expr substitute(const Expr& e, const Substitution& values) { return Substituter(values).of(e); }
+Expr replaced(const Expr& e, const std::function<Expr(const Expr&)>& by) { return Replacer(by).of(e); }
+
+Expr substitute(const Expr& e, const Substitution& values) {
+  return replaced(e, [&](const Expr& part) -> Expr {
+    if (part->kind != ExprKind::Variable) return nullptr;
+    const auto found = values.find(part->var.get());
+    return found == values.end() ? nullptr : found->second;
+  });
+}
 
 bool mentions(const Expr& e, const Var& var) {
   if (e->kind == ExprKind::Variable) return e->var == var;

@@ -167,11 +167,32 @@ class MaskSplitter {
   OperandForm& form_;
 };
 
+// Elements of a chunk mostly take the same from memory: the word that several codes lie in, the scale of a block.
+OperandForm converted_form(const loops::ProductOperand& operand, const Var& axis) {
+  OperandForm form;
+  form.kind = OperandForm::Kind::Converted;
+  form.chunk = loops::make_var("chunk", axis->type, 0, axis->hi / operand.vector);
+  const auto loaded = [&](const Expr& part) -> Expr {
+    if (part->kind != ExprKind::Load) return nullptr;
+    for (const OperandForm::Loaded& known : form.loads)
+      if (loops::same(known.value, part)) return loops::variable(known.var);
+    form.loads.push_back({loops::make_var("loaded", part->type), part});
+    return loops::variable(form.loads.back().var);
+  };
+  for (int i = 0; i < operand.vector; ++i) {
+    const Expr place =
+        loops::add(loops::mul(loops::variable(form.chunk), loops::integer(operand.vector)), loops::integer(i));
+    form.elements.push_back(loops::replaced(loops::substitute(operand.value, {{axis.get(), place}}), loaded));
+  }
+  return form;
+}
+
 }  // namespace
 
 OperandForm operand_form(const loops::ProductOperand& operand, const Var& line, const Var& k) {
+  if (operand.value->kind != ExprKind::Load)
+    return operand.vector > 1 ? converted_form(operand, operand.along_k ? k : line) : OperandForm{};
   OperandForm form;
-  if (operand.value->kind != ExprKind::Load) return form;
   const Expr& index = operand.value->args[0];
   const Expr mask = operand.value->args.size() > 1 ? operand.value->args[1] : nullptr;
   const bool of_line = !mask || !mentions(mask, k);

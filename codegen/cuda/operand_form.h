@@ -7,11 +7,12 @@ namespace lapidary::codegen::cuda {
 
 struct OperandForm {
   enum class Kind {
-    Strided,   // element (line, k) at base + line * stride + k, or base + line + k * stride; lines below `lines`
-    Prepared,  // at of_line + of_k, valid where the mask holds, which speaks of facts about the line and of k
-    Tapped,    // at of_line + of_k, valid where the mask holds, which speaks of the line, and all windows hold
-    Copied,    // at `index`, valid where the mask holds
-    Computed,  // no load
+    Strided,    // element (line, k) at base + line * stride + k, or base + line + k * stride; lines below `lines`
+    Prepared,   // at of_line + of_k, valid where the mask holds, which speaks of facts about the line and of k
+    Tapped,     // at of_line + of_k, valid where the mask holds, which speaks of the line, and all windows hold
+    Copied,     // at `index`, valid where the mask holds
+    Converted,  // a chunk at once: what it takes of memory, and each of its elements made of that
+    Computed,   // no load
   };
   Kind kind = Kind::Computed;
   loops::Expr base, stride, lines;  // Strided; `lines` null: all
@@ -24,7 +25,15 @@ struct OperandForm {
   };
   std::vector<Fact> facts;
   std::vector<Window> windows;
-  loops::Expr of_line, of_k, mask;  // Prepared and Tapped; Copied: the mask alone. Null: everywhere
+  // Converted: of the chunk of this number, along its axis.
+  struct Loaded {
+    loops::Var var;
+    loops::Expr value;
+  };
+  loops::Var chunk;
+  std::vector<Loaded> loads;
+  std::vector<loops::Expr> elements;  // of the loads' variables
+  loops::Expr of_line, of_k, mask;    // Prepared and Tapped; Copied: the mask alone. Null: everywhere
 
   // A bit of a word for each tap; the windows share it.
   int bits_of_window() const { return 32 / static_cast<int>(windows.size()); }

@@ -4,7 +4,6 @@
 
 #include "codegen/cuda/operand_form.h"
 #include "codegen/cuda/score_form.h"
-#include "ir/error.h"
 
 namespace lapidary::codegen::cuda {
 
@@ -72,8 +71,9 @@ void OperandPrinter::print_operand(const char* name, const loops::ProductOperand
         return fmt::format("{}{{{} + {}, {}}}", source, buffer(), at, valid());
       });
       return text_.line("}});");
+    case OperandForm::Kind::Converted:
+      return print_converted(name, shape, operand, form, line, k);
     case OperandForm::Kind::Computed:
-      LPD_CHECK(operand.vector == 1, "a computed operand of {} elements", operand.vector);
       text_.line("const auto {} = computed{}([=]({}, {}) {{", name, shape, declared(line), declared(k));
       returned({operand.value}, [&] { return expressions_.value(operand.value); });
       return text_.line("}});");
@@ -151,6 +151,46 @@ void OperandPrinter::print_tapped(const char* name, const std::string& shape, co
       return fmt::format("tap<{}>({})", first, expressions_.value(window.tap));
     });
     return fmt::format("source<{}>{{known.at + {}, (known.outside & ({})) == 0}}", element, at, taps);
+  });
+  text_.line("}});");
+}
+
+void OperandPrinter::print_converted(const char* name, const std::string& shape, const loops::ProductOperand& operand,
+                                     const OperandForm& form, const loops::Var& line, const loops::Var& k) {
+  // Functions begin with the number of their chunk.
+  const auto open = [&](const std::string& before, const std::string& given) {
+    const std::string of_line = expressions_.declare(line), of_k = expressions_.declare(k);
+    text_.line("{}[=]({}i64 {}, i64 {}) {{", before, given, of_line, of_k);
+    Text::Indent inside(text_);
+    text_.line("const i64 {} = i64(u64({}) / {});", expressions_.declare(form.chunk), operand.along_k ? of_k : of_line,
+               operand.vector);
+  };
+  const auto list = [&](size_t count, const auto& text) {
+    std::string all;
+    for (size_t i = 0; i < count; ++i) all += (i ? ", " : "") + text(i);
+    return all;
+  };
+  std::string fields;
+  std::vector<loops::Expr> loads;
+  for (const OperandForm::Loaded& load : form.loads) {
+    fields += fmt::format(" {} x{};", value_type(load.value->type), loads.size());
+    loads.push_back(load.value);
+  }
+  text_.line("struct {}_loaded {{{} }};", name, fields);
+  open(fmt::format("const auto {} = converted{}(", name, shape), "");
+  returned(loads, [&] {
+    return fmt::format("{}_loaded{{{}}}", name,
+                       list(loads.size(), [&](size_t i) { return expressions_.value(loads[i]); }));
+  });
+  open("}, ", fmt::format("const {}_loaded& loaded, ", name));
+  for (size_t i = 0; i < form.loads.size(); ++i) {
+    Text::Indent inside(text_);
+    text_.line("const {} {} = loaded.x{};", value_type(form.loads[i].value->type),
+               expressions_.declare(form.loads[i].var), i);
+  }
+  returned(form.elements, [&] {
+    return fmt::format("vec<{}, {}>{{{{{}}}}}", memory_type(operand.value->type.dtype), operand.vector,
+                       list(form.elements.size(), [&](size_t i) { return expressions_.value(form.elements[i]); }));
   });
   text_.line("}});");
 }

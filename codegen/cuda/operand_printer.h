@@ -27,6 +27,8 @@ class OperandPrinter {
                       const loops::Var& line, const loops::Var& k);
   void print_tapped(const char* name, const std::string& shape, const loops::ProductOperand&, const OperandForm&,
                     const loops::Var& line, const loops::Var& k);
+  void print_converted(const char* name, const std::string& shape, const loops::ProductOperand&, const OperandForm&,
+                       const loops::Var& line, const loops::Var& k);
   void print_score(const loops::AttendNode&, const loops::Expr& end);
   template <class Value>
   void returned(const std::vector<loops::Expr>& roots, const Value& value);

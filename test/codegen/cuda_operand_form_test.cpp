@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "codegen/cuda/operand_form.h"
+#include "ir/loops_substitute.h"
 
 namespace lapidary::codegen::cuda {
 namespace {
@@ -64,6 +65,22 @@ TEST_F(CudaOperandForm, OtherConditionsOnBoth) {
   const OperandForm form = form_of(add(row, mul(depth, integer(2))), less(add(row, depth), extent));
   ASSERT_EQ(form.kind, Kind::Prepared);
   EXPECT_EQ(form.facts.size(), 1U);
+}
+
+// Eight codes of a word and the scale of their block of 32: two loads for the chunk.
+TEST_F(CudaOperandForm, ChunksOfCodesLoadTheirWordOnce) {
+  const Buffer words = make_global("words", DType::I32, false), scales = make_global("scales", DType::F32, false);
+  const Expr word = load(words, add(mul(row, integer(64)), floordiv(depth, integer(8)))),
+             shift = convert(mul(mod(depth, integer(8)), integer(4)), DType::I32),
+             mask = constant(Scalar::of_integer(DType::I32, 15));
+  const Expr code = apply(ScalarOp::And, {apply(ScalarOp::ShiftRight, {word, shift}), mask});
+  const Expr scale = load(scales, add(mul(row, integer(16)), floordiv(depth, integer(32))));
+  const OperandForm form = operand_form({mul(convert(code, DType::F32), scale), true, 8}, line, k);
+  ASSERT_EQ(form.kind, Kind::Converted);
+  ASSERT_EQ(form.loads.size(), 2U);
+  EXPECT_TRUE(same(form.loads[0].value, load(words, add(mul(row, integer(64)), variable(form.chunk)))));
+  ASSERT_EQ(form.elements.size(), 8U);
+  for (const Expr& element : form.elements) EXPECT_FALSE(mentions(element, form.chunk));
 }
 
 }  // namespace

@@ -185,6 +185,7 @@ LoweredGroup many_rows(Context& context, const Op& group, const PackedForm& form
   product.b_value = [&](KernelBuilder& builder, const Expr& column, const Expr& k) {
     return PackedReader(builder, units).number(column, k);
   };
+  if (form.depth % units.codes_of_word() == 0) product.b_together = units.codes_of_word();
   std::optional<LoweredGroup> lowered = lower_product(context, group, product, std::move(of_fewer));
   LPD_CHECK(lowered, "no product of packed weights");
   return std::move(*lowered);

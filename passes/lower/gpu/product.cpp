@@ -176,7 +176,10 @@ class ProductEmitter : ProductKernel {
         return emit.value(form_.a, form_.a_at(emit, unknown(form_.batch), row_parts, depth_parts));
       });
     }
-    if (form_.b_value) return true;
+    if (form_.b_value) {
+      node_.b.vector = std::min(form_.b_together, 16 * 8 / bit_width(factor_));
+      return true;
+    }
     if (form_.b_turned) {
       node_.b.vector = kTurnedRun;
     } else if (form_.b_rows) {

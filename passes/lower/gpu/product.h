@@ -36,6 +36,7 @@ struct ProductForm {
   Dim b_pitch = nullptr;  // from one row to the next; what is more than depth are zeros
   // Or an expression of where it is.
   std::function<loops::Expr(KernelBuilder&, const loops::Expr& column, const loops::Expr& k)> b_value = nullptr;
+  int b_together = 1;  // neighbours along k that are best made at once
   // May a step before turn an operand (turned.h)? Then where in scratch memory it lies so.
   bool may_turn = false;
   std::optional<uint32_t> a_turned = std::nullopt, b_turned = std::nullopt;
