@@ -78,6 +78,13 @@ DEV f32 most_or_nan(f32 x, f32 y) { return y != y || y > x ? y : x; }
 // Four of the bytes of low (0 to 3) and high (4 to 7): the hexadecimal digits of `which`, the last one first.
 DEV u32 bytes_of(u32 low, u32 high, u32 which) { return __byte_perm(low, high, which); }
 
+// (x & mask) | bits in one instruction; of two constants the compiler makes two.
+DEV u32 and_or(u32 x, u32 mask, u32 bits) {
+  u32 result;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(result) : "r"(x), "r"(mask), "r"(bits));
+  return result;
+}
+
 // 2^x to 2 ulp; 0 below 2^-126.
 DEV f32 fast_exp2(f32 x) {
   f32 power;

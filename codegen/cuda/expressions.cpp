@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "ir/error.h"
@@ -45,13 +46,16 @@ bool is_trivial(const ExprNode& node) {
   return node.kind == ExprKind::Variable || (node.kind == ExprKind::Const && node.type.lanes == 1);
 }
 
-// Are these the low bits of a word, so few that they are the mantissa of a float as they stand?
-bool are_bits_of_mantissa(const ExprNode& node) {
+// Of a word of which low bits are taken, so few that they are the mantissa of a float as they stand: the mask's
+// argument.
+std::optional<size_t> mask_of_mantissa(const ExprNode& node) {
   constexpr int64_t kImplicitBit = INT64_C(1) << 23;
-  if (node.kind != ExprKind::Apply || node.op != ScalarOp::And || node.type.dtype != DType::I32) return false;
-  return std::ranges::any_of(node.args, [](const loops::Expr& arg) {
-    return arg->kind == ExprKind::Const && arg->constant.integer >= 0 && arg->constant.integer < kImplicitBit;
-  });
+  if (node.kind != ExprKind::Apply || node.op != ScalarOp::And || node.type.dtype != DType::I32) return {};
+  for (const size_t i : {0, 1}) {
+    const ExprNode& arg = *node.args[i];
+    if (arg.kind == ExprKind::Const && arg.constant.integer >= 0 && arg.constant.integer < kImplicitBit) return i;
+  }
+  return {};
 }
 
 std::string lanes_argument(const ExprNode& node) { return fmt::format("<{}>", node.type.lanes); }
@@ -177,7 +181,9 @@ std::string ExpressionPrinter::print(const ExprNode& node) {
 std::string ExpressionPrinter::convert(const ExprNode& node) {
   const DType from = node.args[0]->type.dtype, to = node.type.dtype;
   const std::string function = fmt::format("convert_{}_{}", name_of(from), name_of(to));
-  if (to == DType::F32 && are_bits_of_mantissa(*node.args[0])) return call("float_of_mantissa", node);
+  const ExprNode& given = *node.args[0];
+  if (const auto mask = mask_of_mantissa(given); mask && to == DType::F32)
+    return fmt::format("float_of_mantissa({}, {})", value(given.args[1 - *mask]), given.args[*mask]->constant.integer);
   const bool rounds = from == DType::F32 && (to == DType::F16 || to == DType::BF16);
   const bool outer = std::exchange(rough_, rounds && !strict_math_);
   const std::string text = rough_ && is_only(*node.args[0], ScalarOp::Erf)  // nothing can cancel before it is rounded

@@ -400,12 +400,13 @@ LANEWISE1(op_rough_gelu)
 LANEWISE1(op_rough_one_plus_tanh)
 EACH_BINARY(LANEWISE2)
 
-// Of a number below 2^23: an or and an addition, where a conversion takes many times as long.
-DEV f32 float_of_mantissa(i32 x) { return float_of(0x4b000000u | u32(x)) - 0x1p23f; }
+// x & mask as a float, where the mask is below 2^23: a bit operation and an addition, where a conversion takes many
+// times as long.
+DEV f32 float_of_mantissa(i32 x, i32 mask) { return float_of(and_or(u32(x), u32(mask), 0x4b000000u)) - 0x1p23f; }
 template <int N>
-DEV vec<f32, N> float_of_mantissa(vec<i32, N> x) {
+DEV vec<f32, N> float_of_mantissa(vec<i32, N> x, i32 mask) {
   vec<f32, N> r;
-  LANES r.v[i] = float_of_mantissa(x.v[i]);
+  LANES r.v[i] = float_of_mantissa(x.v[i], mask);
   return r;
 }
 template <class T, int N>

@@ -92,6 +92,7 @@ DEV u32 pair_of_bf16(f32 lower, f32 upper) {
   };
   return rounded(lower) | rounded(upper) << 16;
 }
+DEV u32 and_or(u32 x, u32 mask, u32 bits) { return (x & mask) | bits; }
 DEV u32 bytes_of(u32 low, u32 high, u32 which) {
   const u64 bytes = u64(high) << 32 | low;
   u32 result = 0;

@@ -3,7 +3,7 @@
 // Few rows: what counts is that every code is read once, at the speed of memory. A block of threads has a few columns
 // and the whole of k, of which a thread has 16 bytes of codes each time, of all columns at once so that as many loads
 // are under way. Codes become floats where they lie in their word: the other factor is scaled instead of shifting them.
-// Scale and zero point come in once a word:
+// Scales and zero points come in once a unit, those of its blocks together, and count once a word:
 //
 //   y[n] += s[n, block] · (Σ q·a - z[n, block] · Σ a)          Σ over a word's codes
 //
@@ -70,6 +70,40 @@ class FewRowsEmitter {
   }
 
  private:
+  // Scales and zero points of a unit's blocks, of all columns: fetched before its words are multiplied, or, where these
+  // share no blocks, with each.
+  struct BlocksOfUnit {
+    BlocksOfUnit(const FewRowsEmitter& of, Block& block, const Expr& first_column, const Expr& unit)
+        : of(of), first_column(first_column), count(of.is_tall_ ? 0 : of.units_.blocks_of_unit()) {
+      if (count == 0) return;
+      scales = block.local("scales", {DType::F32, 1}, int64_t{kColumns} * count);
+      zeros = block.local("zeros", {DType::F32, 1}, int64_t{kColumns} * count);
+      unrolled(block, "j", kColumns, [&](Block& one, Expr j) {
+        const std::vector<Expr> s = of.weights_.scales(one, add(first_column, j), unit),
+                                z = of.weights_.zero_points(one, add(first_column, j), unit);
+        for (int i = 0; i < count; ++i) {
+          const Expr at = add(mul(j, integer(count)), integer(i));
+          one.add(store(scales, at, s[i]));
+          one.add(store(zeros, at, z[i]));
+        }
+      });
+    }
+    Expr scale(const Expr& j, const Expr& w, const Expr& k) const {
+      return count ? load(scales, at(j, w)) : of.weights_.scale(add(first_column, j), k);
+    }
+    Expr zero_point(const Expr& j, const Expr& w, const Expr& k) const {
+      return count ? load(zeros, at(j, w)) : of.weights_.zero_point(add(first_column, j), k);
+    }
+    Expr at(const Expr& j, const Expr& w) const {
+      return add(mul(j, integer(count)), floordiv(mul(w, integer(count)), integer(PackedUnits::kWords)));
+    }
+
+    const FewRowsEmitter& of;
+    const Expr first_column;
+    const int count;
+    Buffer scales, zeros;
+  };
+
   // What a thread has of one unit.
   void multiply(Block& block, const Expr& first_column, const Expr& unit, const Expr& sharer, const Buffer& total) {
     const int each = units_.codes_of_word();
@@ -81,6 +115,7 @@ class FewRowsEmitter {
         one.add(store(words, mul(j, integer(PackedUnits::kWords)), weights_.words(column(j), unit, sharer)));
       });
     }
+    const BlocksOfUnit blocks(*this, block, first_column, unit);
     for_each_word(block, [&](Block& of_word, const Expr& w) {
       Block inner;
       const Expr k = of_word.let("k", weights_.first_k(unit, sharer, w));
@@ -90,13 +125,12 @@ class FewRowsEmitter {
       unrolled(inner, "j", kColumns, [&](Block& one, Expr j) {
         const Expr word = one.let("word", is_tall_ ? weights_.word(column(j), unit, sharer, w)
                                                    : load(words, add(mul(j, integer(PackedUnits::kWords)), w))),
-                   upper = one.let("upper", weights_.upper_half(word)),
-                   scale = one.let("s", weights_.scale(column(j), k)),
-                   zero = one.let("z", weights_.zero_point(column(j), k));
+                   upper = one.let("upper", weights_.upper_half(word)), scale = one.let("s", blocks.scale(j, w, k)),
+                   zero = one.let("z", blocks.zero_point(j, w, k));
         std::vector<Expr> codes;
         for (int c = 0; c < each; ++c) codes.push_back(one.let("q", weights_.code(word, upper, c)));
         unrolled(one, "i", height_, [&](Block& row, Expr i) {
-          Expr sum = mul(sub(real(0), zero), load(sums, i));
+          Expr sum = mul(zero, load(sums, i));
           for (int c = 0; c < each; ++c) sum = fma(load(a, add(mul(i, integer(each)), integer(c))), codes[c], sum);
           const Expr at = add(mul(i, integer(kColumns)), j);
           row.add(store(total, at, fma(scale, sum, load(total, at))));
@@ -117,7 +151,7 @@ class FewRowsEmitter {
                        is_tall_ ? LoopKind::Serial : LoopKind::Unrolled, inner.take()));
   }
 
-  // Of each row what a word's codes are multiplied with, scaled as they are not shifted, and its sum.
+  // Of each row what a word's codes are multiplied with, scaled as they are not shifted, and its sum, negated.
   void load_rows(Block& block, const Expr& k, const Buffer& a, const Buffer& sums) {
     const int each = units_.codes_of_word();
     unrolled(block, "i", height_, [&](Block& one, Expr i) {
@@ -126,7 +160,7 @@ class FewRowsEmitter {
         row = min(row, sub(builder_.parameter(form_.rows), integer(1)));
       const Expr place = add(mul(row, depth_), k);
       const Expr loaded = one.let("x", convert(load(a_, place, each), DType::F32));
-      one.add(store(sums, i, reduce(ScalarOp::Add, loaded)));
+      one.add(store(sums, i, sub(real(0), reduce(ScalarOp::Add, loaded))));
       for (int c = 0; c < each; ++c) {
         const float scale = std::ldexp(1.0F, -weights_.shift_of(c));
         one.add(store(a, add(mul(i, integer(each)), integer(c)), mul(shuffle({loaded}, {c}), real(scale))));

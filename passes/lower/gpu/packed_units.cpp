@@ -34,6 +34,12 @@ PackedUnits::PackedUnits(Module& module, const PackedForm& form, int columns)
   codes = constants.transformed(codes, {.kind = Transform::Kind::Transpose, .axes = {0, 2, 1, 3}});
 }
 
+int PackedUnits::blocks_of_unit() const {
+  if (block % codes_of_unit() == 0) return 1;
+  const bool together = block % (int64_t{kSharers} * codes_of_word()) == 0 && codes_of_unit() % block == 0;
+  return together ? static_cast<int>(codes_of_unit() / block) : 0;
+}
+
 PackedReader::PackedReader(KernelBuilder& builder, const PackedUnits& format)
     : format_(format),
       codes_(builder.weight_as(format.codes, DType::I32)),
@@ -79,6 +85,32 @@ Expr PackedReader::zero_point(Expr column, Expr k) const {
     byte = apply(ScalarOp::And, {apply(ScalarOp::ShiftRight, {byte, shift}), bits_of((1 << format_.bits) - 1)});
   }
   return convert(byte, DType::F32);
+}
+
+std::vector<Expr> PackedReader::scales(Block& block, Expr column, Expr unit) const {
+  const int count = format_.blocks_of_unit();
+  if (count == 1) return {block.let("s", scale(column, mul(unit, integer(format_.codes_of_unit()))))};
+  const Expr at = add(mul(column, scale_pitch_), mul(unit, integer(count)));
+  const Expr loaded = block.let("s", convert(load(scales_, at, count), DType::F32));
+  std::vector<Expr> all;
+  for (int i = 0; i < count; ++i) all.push_back(shuffle({loaded}, {i}));
+  return all;
+}
+
+std::vector<Expr> PackedReader::zero_points(Block& block, Expr column, Expr unit) const {
+  const int count = format_.blocks_of_unit(), bytes = count * format_.bits / 8;
+  if (!zeros_ || bytes == 0)
+    return std::vector<Expr>(count, block.let("z", zero_point(column, mul(unit, integer(format_.codes_of_unit())))));
+  const Expr at = add(mul(column, zero_pitch_), mul(unit, integer(bytes)));
+  const Expr loaded = block.let("z", convert(load(zeros_, at, bytes), DType::I32));
+  std::vector<Expr> all;
+  for (int i = 0; i < count; ++i) {
+    const int bit = i * format_.bits;
+    Expr byte = bytes == 1 ? loaded : shuffle({loaded}, {bit / 8});
+    if (bit % 8 != 0) byte = apply(ScalarOp::ShiftRight, {byte, bits_of(bit % 8)});
+    all.push_back(convert(apply(ScalarOp::And, {byte, bits_of((1 << format_.bits) - 1)}), DType::F32));
+  }
+  return all;
 }
 
 Expr PackedReader::upper_half(Expr word) const { return apply(ScalarOp::ShiftRight, {std::move(word), bits_of(16)}); }

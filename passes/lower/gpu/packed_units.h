@@ -23,6 +23,9 @@ struct PackedUnits {
 
   int codes_of_word() const { return 32 / bits; }
   int64_t codes_of_unit() const { return int64_t{kSharers} * kWords * codes_of_word(); }
+  // Blocks of a unit, 1 where it is part of one, that words side by side belong to together: all threads' first words
+  // to the first of them. 0: they do not.
+  int blocks_of_unit() const;
 };
 
 // What a kernel reads of them.
@@ -39,6 +42,9 @@ class PackedReader {
   // Of the block that k is in.
   loops::Expr scale(loops::Expr column, loops::Expr k) const;
   loops::Expr zero_point(loops::Expr column, loops::Expr k) const;
+  // Of each of the unit's blocks, fetched at once.
+  std::vector<loops::Expr> scales(Block&, loops::Expr column, loops::Expr unit) const;
+  std::vector<loops::Expr> zero_points(Block&, loops::Expr column, loops::Expr unit) const;
 
   // Code `index` of a word times 2^shift_of(index), as a float: where it lies there, of one half of the word or of the
   // other. A float's addition makes it one, where a shift would be an instruction more.
