@@ -153,7 +153,7 @@ Cases top_k_cases() {
                         {{"M", 0}, {"N", 3}, {"K", 2}}},
              .tolerance = 0,
              .gpu_kernel = "top_k stream=2048"});
-  // Lines that share a GPU's block, fill one, and are longer; more of a long line than it keeps.
+  // Lines that share a GPU's block, fill one, and are longer; more of a long line than it keeps at once.
   struct Known {
     int64_t lines, extent, k;
     const char* gpu_kernel;
@@ -164,7 +164,8 @@ Cases top_k_cases() {
                                                                        {2, 1500, 20, "sort=2048"},
                                                                        {1, 4096, 4096, "sort=4096"},
                                                                        {2, 7000, 2048, "stream=2048"},
-                                                                       {1, 5000, 2500, "host threshold"}})
+                                                                       {1, 5000, 2500, "stream=2048"},
+                                                                       {2, 4500, 4500, "stream=2048"}})
     for (DType dtype : {DType::F32, DType::I64})
       cases.push_back({.name = fmt::format("top_k_{}_of_{}x{}_{}", k, lines, extent, name_of(dtype)),
                        .kernel = "top_k",

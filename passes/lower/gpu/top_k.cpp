@@ -2,10 +2,9 @@
 // of top_k_line.h with the places behind them, so that no two are equal and any sorting network keeps the order.
 //
 //   sort    lines of up to kLongest elements; short ones share a block
-//   stream  longer ones, of which up to kStreamed are wanted: those are kept in order, a chunk of as many is sorted and
-//           merged into them, and so on
-//
-// More of a longer line go the CPU's way, a thread for each line.
+//   stream  longer ones: the first kStreamed are kept in order, a chunk of as many is sorted and merged into them, and
+//   so
+//           on; where more are wanted, the line is gone through again for those that come behind the last one found
 //
 // The network is Batcher's bitonic one with all comparisons in one direction: to join sorted runs of size / 2, each
 // element is compared with its mirror image in the run of `size`, then with those size / 4, size / 8, … away.
@@ -56,19 +55,19 @@ class BlockTopK {
   }
 
   LoweredVariant lower(Dim when) {
-    best_ = entries("best");
-    if (streams_) fresh_ = entries("fresh");
-    take(best_, integer(0));
-    sort(best_);
+    best_ = entries("best", held());
     if (streams_) {
-      const Var begin = make_var("begin", {}, 0, INT64_MAX / 4, size_);
-      looped(begin, integer(size_), line_.extent, size_, [&] {
-        take(fresh_, variable(begin));
-        sort(fresh_);
-        merge();
-      });
+      fresh_ = entries("fresh", held());
+      const auto known = value_of(line_.k_dim);
+      if (known && *known <= size_)
+        stream();
+      else
+        stream_again();
+    } else {
+      take(best_, integer(0));
+      sort(best_);
+      give(integer(0));
     }
-    give();
     DimPool& dims = builder_.module.dims;
     return builder_.finish(dims.ceildiv(line_.lines(), builder_.dim(lines_)), when);
   }
@@ -79,9 +78,46 @@ class BlockTopK {
   }
 
   int64_t held() const { return lines_ * size_; }
-  Entries entries(const char* name) {
-    return {builder_.body.shared(name, DType::U64, held()),
-            is_wide_ ? builder_.body.shared("places", DType::I32, held()) : nullptr};
+  Entries entries(const char* name, int64_t count) {
+    return {builder_.body.shared(name, DType::U64, count),
+            is_wide_ ? builder_.body.shared("places", DType::I32, count) : nullptr};
+  }
+
+  void stream() {
+    take(best_, integer(0));
+    sort(best_);
+    const Var begin = make_var("begin", {}, 0, INT64_MAX / 4, size_);
+    looped(begin, integer(size_), line_.extent, size_, [&] {
+      take(fresh_, variable(begin));
+      sort(fresh_);
+      merge();
+    });
+    give(found_);
+  }
+
+  // As often as it takes to find all that are wanted.
+  void stream_again() {
+    last_ = entries("last", 1);
+    for_each_thread(builder_, [&](Block& own, const Expr& thread) {
+      Block first;
+      store_entry(first, last_, integer(0), {unsigned_number(0), convert(integer(0), DType::I32)});
+      own.add(if_then(equal(thread, integer(0)), first.take()));
+    });
+    builder_.body.add(barrier());
+    const Var found = make_var("found", {}, 0, INT64_MAX / 4, size_);
+    found_ = variable(found);
+    looped(found, integer(0), line_.k, size_, [&] {
+      stream();
+      for_each_thread(builder_, [&](Block& own, const Expr& thread) {
+        Block first;
+        store_entry(first, last_, integer(0), load_entry(first, best_, integer(size_ - 1)));
+        own.add(if_then(equal(thread, integer(0)), first.take()));
+      });
+      builder_.body.add(barrier());
+    });
+  }
+  Expr comes_behind_last(Block& block, const Entry& entry) const {
+    return or_of(equal(found_, integer(0)), comes_before(load_entry(block, last_, integer(0)), entry));
   }
 
   // --- a thread's share of `count`, by turns with the others
@@ -140,8 +176,16 @@ class BlockTopK {
         entry.place = place;
       else
         entry.key = apply(ScalarOp::Or, {shift_left(convert(entry.key, DType::U64), unsigned_number(32)), place});
-      store_entry(inside, to, slot, entry);
-      store_entry(beyond, to, slot, {unsigned_number(UINT64_MAX), convert(position, DType::I32)});
+      const Entry behind_all = {unsigned_number(UINT64_MAX), convert(integer(INT32_MAX), DType::I32)};
+      store_entry(beyond, to, slot, behind_all);
+      if (last_.keys) {
+        Block counts, found;
+        store_entry(counts, to, slot, entry);
+        store_entry(found, to, slot, behind_all);
+        inside.add(if_then(comes_behind_last(inside, entry), counts.take(), found.take()));
+      } else {
+        store_entry(inside, to, slot, entry);
+      }
       block.add(if_then(and_of(less(position, line_.extent), is_there(line)), inside.take(), beyond.take()));
     });
     builder_.body.add(barrier());
@@ -201,9 +245,10 @@ class BlockTopK {
     settle(best_, integer(std::countr_zero(static_cast<uint64_t>(size_))));
   }
 
-  void give() {
+  // Those that are wanted, behind the `found` of before.
+  void give(const Expr& found) {
     by_turns(held(), [&](Block& block, const Expr& slot) {
-      const Expr line = line_of(block, slot), position = block.let("position", mod(slot, integer(size_)));
+      const Expr line = line_of(block, slot), position = block.let("position", add(found, mod(slot, integer(size_))));
       Block wanted;
       line_.stand_at(wanted, line);
       line_.store_from(wanted, position, place_of(wanted, load_entry(wanted, best_, slot)));
@@ -215,8 +260,9 @@ class BlockTopK {
   KernelBuilder& builder_;
   const int64_t size_, lines_;  // of a line, at a time; lines of a block
   const bool streams_;
-  const bool is_wide_;  // codes of 64 bits
-  Entries best_, fresh_;
+  const bool is_wide_;           // codes of 64 bits
+  Entries best_, fresh_, last_;  // last_: of those found before
+  Expr found_ = integer(0);
 };
 
 // 1 where `dim` is known to be at most `most` or the run finds it so; null: always. Nothing where never.
@@ -251,8 +297,7 @@ LoweredGroup lower_top_k(Context& context, const Op& group) {
     if (!value_of(extent))
       for (int64_t size : {kLeastSorted, kLongest})
         if (add_variant(size, false, both_hold(dims, at_most(extent, size), dims.constant(1)))) return true;
-    return add_variant(kStreamed, true,
-                       both_hold(dims, at_most(op.params.dim("k"), kStreamed), at_most(extent, kMostPlaces - 1)));
+    return add_variant(kStreamed, true, both_hold(dims, at_most(extent, kMostPlaces - 1), dims.constant(1)));
   };
   LoweredGroup lowered;
   if (!lower_all()) {
