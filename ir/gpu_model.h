@@ -14,9 +14,9 @@ struct GpuModel {
   int64_t multiprocessors;
   int64_t lanes;                         // operations on f32 a clock, of a multiprocessor
   int64_t memory_bytes;                  // a clock, of all of them
-  int64_t kernel_start = 2500;           // clocks until another kernel works
-  int64_t block_start = 1200;            // clocks of a block beside its loop over k: its start, the first operands' way
-  int64_t warpgroup_block_start = 2000;  // the same where the copy engine feeds it
+  int64_t kernel_start = 4500;           // clocks until another kernel works
+  int64_t block_start = 5000;            // clocks of a block beside its loop over k: its start, the first operands' way
+  int64_t warpgroup_block_start = 6000;  // the same where the copy engine feeds it
   int64_t store = 5;                     // of a result, in operations of a lane
 
   int64_t threads() const { return 1024 * multiprocessors; }     // that run at once

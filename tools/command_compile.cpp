@@ -54,6 +54,10 @@ void add_compile_options(CLI::App& command, CompileOptions& options) {
   command.add_option("-j,--jobs", options.jobs, "compile threads; 0: one for each core")
       ->check(CLI::Range(0, LPD_MAX_THREADS));
   command.add_flag("--no-cache", options.no_cache, "compile CUDA kernels anew, and keep none of them");
+  command
+      .add_option("--gpu-tile", options.gpu_tile,
+                  "of a product's tiles on a GPU, only those with this in their schedule")
+      ->group("");  // to measure them
   command.add_option("--skip-passes", options.skip_passes, "leave passes out, by name")
       ->delimiter(',')
       ->allow_extra_args(false);

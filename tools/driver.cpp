@@ -143,6 +143,7 @@ passes::Options pass_options(const CompileOptions& options, const Target& target
   result.numerics = options.numerics == "strict" ? passes::Numerics::Strict : passes::Numerics::Default;
   result.f32_products = f32_products(options, target);
   if (options.train) result.memory_budget = options.train->memory_budget;
+  result.gpu_tile = options.gpu_tile;
   result.skip = options.skip_passes;
   result.after_pass = [options](const std::string& pass, double seconds, const Module& module) {
     if (options.time_passes) fmt::print(stderr, "{:8.1f} ms  {}\n", seconds * 1e3, pass);

@@ -22,6 +22,7 @@ struct CompileOptions {
   std::string model;
   std::string target = "native";
   std::string numerics = "default";
+  std::string gpu_tile;                // passes::Options
   std::string f32 = "ieee";            // products of f32 on a GPU: tf32, 3xtf32, bf16
   std::vector<std::string> shapes;     // "x=1x3x224x224"
   std::vector<std::string> lengths;    // "x=3"

@@ -75,8 +75,8 @@ DEV void tma_store_wait() {
 #undef TMA_STORE
 #undef TMA_OPERANDS
 
-// --- four 8x8 matrices of 16-bit elements, each lane a pair of each, as fragments of products have them: lane 8 i + r has
-// the address of row r of the i-th in shared memory ---
+// --- four 8x8 matrices of 16-bit elements, each lane a pair of each, as fragments of products have them: lane 8 i + r
+// has the address of row r of the i-th in shared memory ---
 DEV void store_matrix_x4(char* row, const u32* r) {
   asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)), "r"(r[0]),
                "r"(r[1]), "r"(r[2]), "r"(r[3])

@@ -13,8 +13,8 @@
 //   stores::end();
 //
 // A consumer writes 64 rows of 128 bytes into one of its two staging buffers while the engine reads the other: pairs of
-// halves as 8x8 matrices, when all of them are there. The map has RANK dimensions, of which the first is along a row, 128-byte swizzle, and boxes of that size. The functions are
-// called by the threads that an epilogue is called by.
+// halves as 8x8 matrices, when all of them are there. The map has RANK dimensions, of which the first is along a row,
+// 128-byte swizzle, and boxes of that size. The functions are called by the threads that an epilogue is called by.
 struct tile_corner {
   i64 column, row, y = 0, z = 0;  // y and z count from rank 3 and 4 on
 };
@@ -81,8 +81,9 @@ struct store_wgmma {
     barrier(threadIdx.x / 128, 128);
   }
 
-  // Four at once, of 16 rows and columns: lane 8 m + r has the address of row r of matrix m, whose rows are the upper or
-  // lower eight (m % 2) and whose columns the left or right ones (m / 2), as the pairs of a thread follow each other.
+  // Four at once, of 16 rows and columns: lane 8 m + r has the address of row r of matrix m, whose rows are the upper
+  // or lower eight (m % 2) and whose columns the left or right ones (m / 2), as the pairs of a thread follow each
+  // other.
   static DEV_MEMBER void store_matrices(const part& part, int thread) {
     const int lane = thread % 32, row = thread % 128 / 32 * 16 + lane / 8 % 2 * 8 + lane % 8;
     _Pragma("unroll") for (int first = 0; first < columns; first += 16)

@@ -265,8 +265,7 @@ std::vector<TileChoice> tiles_of(Context& context, const Op& group, const Produc
     if (of_a ? across.a : across.b)
       size.turned = dims.add(size.turned ? size.turned : dims.constant(0), turned_bytes(dims, form, of_a));
   const int most_parts = form.splits_unknown_depth ? kMostOfUnknown : lapidary::value_of(size.depth) ? kMostParts : 1;
-  return choose_tiles(dims, context.target(), context.options.f32_products, form.a->type.dtype, size, single,
-                      most_parts);
+  return choose_tiles(dims, context.options, form.a->type.dtype, size, single, most_parts);
 }
 
 // 1 where it takes the fewest clocks, of equal ones the first; null: always.

@@ -43,7 +43,7 @@ struct TileChoice {
 };
 // `factor`: the operands' type. `most_parts`: 1 where k may not be split. Where extents are symbols, a few, one of
 // which is about the soonest done whatever they are; else the soonest.
-std::vector<TileChoice> choose_tiles(DimPool&, const Target&, passes::F32Products, DType factor, const ProductSize&,
+std::vector<TileChoice> choose_tiles(DimPool&, const passes::Options&, DType factor, const ProductSize&,
                                      const SingleElements&, int most_parts);
 
 }  // namespace lapidary::lowering::gpu
