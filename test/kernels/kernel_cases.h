@@ -27,11 +27,12 @@ std::vector<KernelCase> index_cases();     // index_cases.cpp
 std::vector<KernelCase> suppress_cases();  // suppress_cases.cpp
 std::vector<KernelCase> halves_cases();    // half_cases.cpp
 std::vector<KernelCase> pool_gradient_cases();
-std::vector<KernelCase> filter_gradient_cases();  // gradient_cases.cpp
+std::vector<KernelCase> filter_gradient_cases();
+std::vector<KernelCase> recurrent_gradient_cases();  // gradient_cases.cpp
 
 // By family: "elementwise", "movement", "row", "contraction", "convolution", "depthwise", "winograd", "pool",
-// "filter_gradient", "pool_gradient", "placed", "attention", "halves", "linear_attention", "recurrent", "quantized",
-// "trees".
+// "filter_gradient", "pool_gradient", "placed", "attention", "halves", "linear_attention", "recurrent",
+// "recurrent_gradient", "quantized", "trees".
 const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases();
 std::vector<KernelCase> tree_cases();  // tree_cases.cpp
 
