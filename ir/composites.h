@@ -65,6 +65,15 @@ std::vector<Value*> recurrent(GraphBuilder&, const Recurrence&);
 // The same behind xw = x·wᵀ + bias, an ordinary contraction: x [S, B, I], w [D, G·H, I], bias [D, G·H] or null.
 std::vector<Value*> recurrent_layer(GraphBuilder&, Value* x, Value* w, Value* bias, Recurrence);
 
+// recurrent_gradient(r, dy, dh, dc, gates, cells, c0; direction) → da, dc0: an lstm's way back through time, from the
+// gradients of its y [S, D, B, H] and last h and c [D, B, H], by what it kept: gates [S, B, D, 4·H] and cells [S, D, B,
+// H]. da [S, B, D, 4·H] is the gradient of the sums before the gates, so of xw; dc0 [D, B, H] that of c0.
+struct RecurrentGradient {
+  int direction = kForward;
+  Value *r = nullptr, *dy = nullptr, *dh = nullptr, *dc = nullptr, *gates = nullptr, *cells = nullptr, *c0 = nullptr;
+};
+std::vector<Value*> recurrent_gradient(GraphBuilder&, const RecurrentGradient&);
+
 // dequantize(x, scale, zero_point?) = (x - zero_point) · scale, of scale's type; quantize(x, scale, zero_point; to) =
 // round(x / scale) + zero_point, saturated to the range of zero_point's type. scale and zero_point have a shape that
 // broadcasts to x's: one for all, one for each index of an axis, or one for each element. ONNX QuantizeLinear-25.

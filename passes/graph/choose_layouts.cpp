@@ -286,9 +286,10 @@ class LayoutChoice {
 
   // Families that read rows of a dense tensor.
   bool make_operands_dense(Op& op) {
-    static constexpr std::string_view kDense[] = {
-        "contraction", "attention", "recurrent", "packed", "linear_attention", "trees", "row", "positions",
-        "suppress",    "scatter",   "scan",      "top_k",  "bit_cast"};
+    static constexpr std::string_view kDense[] = {"contraction", "attention",        "recurrent", "recurrent_gradient",
+                                                  "packed",      "linear_attention", "trees",     "row",
+                                                  "positions",   "suppress",         "scatter",   "scan",
+                                                  "top_k",       "bit_cast"};
     bool dense = op.is_control() || op.is(OpKind::ToHost) || op.is(OpKind::HostCall) ||
                  std::ranges::any_of(kDense, [&](auto family) { return in_family(op, family); });
     if (!dense) return false;

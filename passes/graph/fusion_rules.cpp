@@ -121,14 +121,24 @@ bool is_kernels_linear_attention(const Op& op) {
 
 // Over f32, of directions and units whose numbers are known now.
 bool is_kernels_recurrence(const Op& op) {
-  const Type& h0 = op.operand(2)->type;
-  return h0.dtype == DType::F32 && value_of(h0.shape[0]) && value_of(h0.shape[2]);
+  const Type& state = op.operand(2)->type;  // h0, or the gradient of the last h
+  return state.dtype == DType::F32 && value_of(state.shape[0]) && value_of(state.shape[2]);
 }
 
 bool stands_alone(std::string_view family) {
-  static constexpr std::string_view kAlone[] = {
-      "pool",    "pool_gradient", "filter_gradient", "recurrent", "linear_attention", "trees", "positions", "suppress",
-      "scatter", "scan",          "top_k",           "bit_cast"};
+  static constexpr std::string_view kAlone[] = {"pool",
+                                                "pool_gradient",
+                                                "filter_gradient",
+                                                "recurrent",
+                                                "recurrent_gradient",
+                                                "linear_attention",
+                                                "trees",
+                                                "positions",
+                                                "suppress",
+                                                "scatter",
+                                                "scan",
+                                                "top_k",
+                                                "bit_cast"};
   return std::ranges::find(kAlone, family) != std::end(kAlone);
 }
 
@@ -138,7 +148,7 @@ bool is_kept_composite(const Op& op) {
   if (op.is_composite("matmul_packed")) return keeps_packed(op);
   if (op.is_composite("linear_attention")) return is_kernels_linear_attention(op);
   if (op.is_composite("attention")) return is_kernels_attention(op);
-  if (op.is_composite("recurrent")) return is_kernels_recurrence(op);
+  if (op.is_composite("recurrent") || op.is_composite("recurrent_gradient")) return is_kernels_recurrence(op);
   for (std::string_view name : {"layer_norm", "rms_norm", "tree_ensemble"})
     if (op.is_composite(name)) return true;
   return op.is_composite("softmax") && op.params.integer("axis") == op.type().rank() - 1;
@@ -158,6 +168,7 @@ std::string_view family_of(const Op& op) {
   if (op.is(OpKind::BitCast)) return "bit_cast";
   if (op.is_composite("attention")) return "attention";
   if (op.is_composite("recurrent")) return "recurrent";
+  if (op.is_composite("recurrent_gradient")) return "recurrent_gradient";
   if (op.is_composite("matmul_packed") && is_kept_composite(op)) return "packed";
   if (op.is_composite("linear_attention")) return "linear_attention";
   if (op.is_composite("tree_ensemble")) return "trees";

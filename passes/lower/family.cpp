@@ -17,6 +17,7 @@ const FamilyEntry* find_family(std::string_view name) {
       {"pool_gradient", lower_pool_gradient, gpu::lower_pool_gradient, false},
       {"attention", lower_attention, gpu::lower_attention, true},
       {"recurrent", lower_recurrent, gpu::lower_recurrent, true},
+      {"recurrent_gradient", lower_recurrent_gradient, gpu::lower_recurrent_gradient, true},
       {"packed", lower_packed, gpu::lower_packed, true},
       {"linear_attention", lower_linear_attention, lower_linear_attention, true},
       {"trees", lower_tree_ensemble, lower_tree_ensemble, true},

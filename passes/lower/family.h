@@ -35,6 +35,7 @@ LoweredGroup lower_suppress(Context&, const Op& group);
 LoweredGroup lower_contraction(Context&, const Op& group);
 LoweredGroup lower_attention(Context&, const Op& group);
 LoweredGroup lower_recurrent(Context&, const Op& group);
+LoweredGroup lower_recurrent_gradient(Context&, const Op& group);
 LoweredGroup lower_packed(Context&, const Op& group);
 LoweredGroup lower_linear_attention(Context&, const Op& group);
 LoweredGroup lower_tree_ensemble(Context&, const Op& group);

@@ -1,4 +1,6 @@
-// Gradients of windows: of convolutions by their weights and by their inputs, with live weights, and of max pools.
+// Gradients of windows: of convolutions by their weights and by their inputs, with live weights, and of max pools; and
+// an LSTM's way back.
+#include "ir/composites.h"
 #include "test/kernels/kernel_cases.h"
 
 namespace lapidary::test {
@@ -202,6 +204,36 @@ std::vector<KernelCase> pool_gradient_cases() {
                .tolerance = 1e-5,
                .gpu_kernel = "pool_gradient lanes="});
         }
+  return cases;
+}
+
+std::vector<KernelCase> recurrent_gradient_cases() {
+  Cases cases;
+  for (const auto& [hidden, direction] : std::vector<std::pair<int64_t, int>>{{16, composites::kForward},
+                                                                              {1, composites::kReverse},
+                                                                              {17, composites::kBothDirections},
+                                                                              {64, composites::kForward}})
+    cases.push_back(
+        {.name = fmt::format("lstm_{}_direction{}", hidden, direction),
+         .kernel = "recurrent_gradient lstm",
+         .build =
+             [hidden = hidden, direction = direction](CaseModel& m) {
+               DimPool& d = m.module.dims;
+               const Dim directions = d.constant(direction == composites::kBothDirections ? 2 : 1);
+               const Dim s = m.symbol("S"), b = m.symbol("B"), h = d.constant(hidden), gates = d.constant(4 * hidden);
+               const Shape state = {directions, b, h};
+               m.result(composites::recurrent_gradient(m.build, {.direction = direction,
+                                                                 .r = m.input({directions, gates, h}),
+                                                                 .dy = m.input({s, directions, b, h}),
+                                                                 .dh = m.input(state),
+                                                                 .dc = m.input(state),
+                                                                 .gates = m.input({s, b, directions, gates}),
+                                                                 .cells = m.input({s, directions, b, h}),
+                                                                 .c0 = m.input(state)}));
+             },
+         .values = {{{"S", 1}, {"B", 1}}, {{"S", 3}, {"B", 2}}, {{"S", 2}, {"B", 9}}, {{"S", 2}, {"B", 0}}},
+         .tolerance = 1e-4,
+         .gpu_kernel = "recurrent_gradient lstm rows=4"});
   return cases;
 }
 

@@ -1089,26 +1089,28 @@ Cases recurrent_cases() {
 }  // namespace
 
 const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases() {
-  static const std::vector<std::pair<std::string, Cases>> families = {{"elementwise", elementwise_cases()},
-                                                                      {"movement", movement_cases()},
-                                                                      {"row", row_cases()},
-                                                                      {"contraction", contraction_cases()},
-                                                                      {"convolution", convolution_cases()},
-                                                                      {"depthwise", depthwise_cases()},
-                                                                      {"winograd", winograd_cases()},
-                                                                      {"winograd_axis", winograd_axis_cases()},
-                                                                      {"pool", pool_cases()},
-                                                                      {"filter_gradient", filter_gradient_cases()},
-                                                                      {"pool_gradient", pool_gradient_cases()},
-                                                                      {"placed", placed_cases()},
-                                                                      {"attention", attention_cases()},
-                                                                      {"halves", halves_cases()},
-                                                                      {"rounded", rounded_cases()},
-                                                                      {"linear_attention", linear_attention_cases()},
-                                                                      {"recurrent", recurrent_cases()},
-                                                                      {"quantized", quantized_cases()},
-                                                                      {"trees", tree_cases()},
-                                                                      {"index", index_cases()}};
+  static const std::vector<std::pair<std::string, Cases>> families = {
+      {"elementwise", elementwise_cases()},
+      {"movement", movement_cases()},
+      {"row", row_cases()},
+      {"contraction", contraction_cases()},
+      {"convolution", convolution_cases()},
+      {"depthwise", depthwise_cases()},
+      {"winograd", winograd_cases()},
+      {"winograd_axis", winograd_axis_cases()},
+      {"pool", pool_cases()},
+      {"filter_gradient", filter_gradient_cases()},
+      {"pool_gradient", pool_gradient_cases()},
+      {"placed", placed_cases()},
+      {"attention", attention_cases()},
+      {"halves", halves_cases()},
+      {"rounded", rounded_cases()},
+      {"linear_attention", linear_attention_cases()},
+      {"recurrent", recurrent_cases()},
+      {"recurrent_gradient", recurrent_gradient_cases()},
+      {"quantized", quantized_cases()},
+      {"trees", tree_cases()},
+      {"index", index_cases()}};
   return families;
 }
 

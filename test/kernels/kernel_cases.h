@@ -28,11 +28,12 @@ std::vector<KernelCase> suppress_cases();  // suppress_cases.cpp
 std::vector<KernelCase> halves_cases();    // half_cases.cpp
 std::vector<KernelCase> rounded_cases();   // rounded_cases.cpp
 std::vector<KernelCase> pool_gradient_cases();
-std::vector<KernelCase> filter_gradient_cases();  // gradient_cases.cpp
+std::vector<KernelCase> filter_gradient_cases();
+std::vector<KernelCase> recurrent_gradient_cases();  // gradient_cases.cpp
 
 // By family: "elementwise", "movement", "row", "contraction", "convolution", "depthwise", "winograd", "pool",
 // "filter_gradient", "pool_gradient", "placed", "attention", "halves", "rounded", "linear_attention", "recurrent",
-// "quantized", "trees".
+// "recurrent_gradient", "quantized", "trees".
 const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases();
 std::vector<KernelCase> tree_cases();  // tree_cases.cpp
 

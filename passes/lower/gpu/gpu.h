@@ -27,6 +27,7 @@ LoweredGroup lower_reduction(Context&, const Op& group);
 LoweredGroup lower_attention(Context&, const Op& group);
 LoweredGroup lower_filter_gradient(Context&, const Op& group);
 LoweredGroup lower_recurrent(Context&, const Op& group);
+LoweredGroup lower_recurrent_gradient(Context&, const Op& group);
 LoweredGroup lower_scan(Context&, const Op& group);
 LoweredGroup lower_scatter(Context&, const Op& group);
 LoweredGroup lower_top_k(Context&, const Op& group);

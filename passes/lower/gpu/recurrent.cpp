@@ -13,7 +13,7 @@
 #include <algorithm>
 
 #include "passes/lower/gpu/gpu.h"
-#include "passes/lower/gpu/threads.h"
+#include "passes/lower/gpu/warp_products.h"
 #include "passes/lower/recurrent_cell.h"
 
 namespace lapidary::lowering::gpu {
@@ -22,9 +22,8 @@ using namespace loops;
 
 namespace {
 
-constexpr int kWarp = 32, kWarps = 4;
-constexpr int64_t kMostRows = 4;      // of the batch, of a warp
-constexpr int64_t kMostUnrolled = 8;  // packets of a lane
+constexpr int kWarps = 4;
+constexpr int64_t kMostRows = 4;  // of the batch, of a warp
 
 class RecurrentLowering : RecurrentCell {
  public:
@@ -85,12 +84,7 @@ class RecurrentLowering : RecurrentCell {
       {
         GroupEmitter::Scope scope(*emit_, there);
         const Expr state = there.let("at", add(mul(row, integer(pitch_)), unit));
-        const auto of_gate = [&](int gate) {
-          Expr value = load(sums, integer(gate * rows_));
-          for (int64_t i = 1; i < rows_; ++i)
-            value = select(equal(lane, integer(i)), load(sums, integer(gate * rows_ + i)), value);
-          return there.let("sum", value);
-        };
+        const auto of_gate = [&](int gate) { return there.let("sum", of_lane(sums, gate * rows_, rows_, lane)); };
         (this->*update)(there, of_gate, {row, unit, state, nullptr});
       }
       const Expr is_row = both(less(lane, integer(rows_)), less(row, builder_->parameter(batch_)));
@@ -106,46 +100,23 @@ class RecurrentLowering : RecurrentCell {
 
   // The lane's part of every gate's product with every row, into `sums`.
   void sum(Block& own, const Buffer& sums, const Factors& of, const Expr& unit, const Expr& lane) {
-    const ExprType type{DType::F32, static_cast<uint16_t>(packet_)};
-    const Buffer parts = own.local("parts", type, of.count * rows_);
-    for (int64_t i = 0; i < of.count * rows_; ++i) own.add(store(parts, integer(i), real(0, packet_)));
     std::vector<Expr> begins;
     for (int64_t i = 0; i < rows_; ++i) {
       Expr row = add(first_row_, integer(i));
       if (i > 0) row = min(row, sub(builder_->parameter(batch_), integer(1)));
       begins.push_back(own.let("begin", add(of.base, mul(row, integer(pitch_)))));
     }
-    along_states(own, lane, [&](Block& block, const Expr& k) {
+    const auto state = [&](Block& block, const Expr& k, int64_t row) {
+      return block.let("h", load(of.states, add(begins[static_cast<size_t>(row)], k), packet_));
+    };
+    const auto weight = [&](Block& block, const Expr& k, int gate) {
       GroupEmitter::Scope scope(*emit_, block);
-      std::vector<Expr> h;
-      for (const Expr& begin : begins) h.push_back(block.let("h", load(of.states, add(begin, k), packet_)));
-      for (int gate = 0; gate < of.count; ++gate) {
-        const Expr line = add(unit, integer((of.first_gate + gate) * hidden_));
-        const Expr r = splat_to(
-            emit_->value(op_.operand(1), {{at(direction_), at(line), packet_ > 1 ? along(k) : at(k)}, packet_}),
-            packet_);
-        for (int64_t i = 0; i < rows_; ++i) {
-          const Expr place = integer(gate * rows_ + i);
-          block.add(store(parts, place, loops::fma(r, h[static_cast<size_t>(i)], load(parts, place))));
-        }
-      }
-    });
-    for (int64_t i = 0; i < of.count * rows_; ++i) {
-      const Expr part = load(parts, integer(i));
-      own.add(store(sums, integer(i), packet_ > 1 ? reduce(ScalarOp::Add, part) : part));
-    }
-  }
-
-  // Calls body(block, k) for each packet of the lane.
-  void along_states(Block& own, const Expr& lane, const std::function<void(Block&, const Expr&)>& body) {
-    const int64_t step = int64_t{kWarp} * packet_;
-    const bool whole = hidden_ % step == 0 && hidden_ / step <= kMostUnrolled;
-    const Var var = whole ? make_var("c", {}, 0, hidden_ / step - 1) : make_var("k", {}, 0, hidden_ - 1, packet_);
-    const Expr first = mul(lane, integer(packet_));
-    Block inner;
-    body(inner, whole ? inner.let("k", add(first, mul(variable(var), integer(step)))) : variable(var));
-    own.add(whole ? for_loop(var, integer(0), integer(hidden_ / step), 1, LoopKind::Unrolled, inner.take())
-                  : for_loop(var, first, integer(hidden_), step, LoopKind::Serial, inner.take()));
+      const Expr line = add(unit, integer((of.first_gate + gate) * hidden_));
+      return emit_->value(op_.operand(1), {{at(direction_), at(line), packet_ > 1 ? along(k) : at(k)}, packet_});
+    };
+    sum_products(
+        own, sums, lane,
+        {.extent = hidden_, .packet = packet_, .rows = rows_, .lines = of.count, .vector = state, .line = weight});
   }
 
   int packet_ = 4;    // neighbours a lane loads at once

@@ -167,7 +167,7 @@ std::vector<TileChoice> few_of(const std::vector<TileChoice>& all) {
   constexpr size_t kMost = 4;
   constexpr double kWorthwhile = 0.02;  // of the time, over all sizes
   std::vector<int64_t> sizes;
-  for (int64_t size = 1; size <= 4096; size *= 2) sizes.push_back(size);
+  for (int64_t size = 1; size <= 1 << 18; size *= 2) sizes.push_back(size);
   std::vector<double> least(sizes.size(), 1e300), now(sizes.size(), 1e300);
   const auto taken = [&](const TileChoice& choice, size_t i) {
     return static_cast<double>(value_if(choice.clocks, sizes[i]));
