@@ -31,6 +31,7 @@ def kernel(device, product, seconds, of=""):
     def call():
         start = time.perf_counter()
         product.step()
+        product.wait()
         return (time.perf_counter() - start) * 1e6
 
     times = repeated(once, seconds)
@@ -48,6 +49,7 @@ def model(device, product, name, sizes, seconds):
     def call():
         start = time.perf_counter()
         product.step()
+        product.wait()
         return (time.perf_counter() - start) * 1e3
 
     calls = repeated(call, seconds)
