@@ -53,15 +53,18 @@ constexpr Tile kTensorBytes[] = {{Atom::I8, DType::I8, 128, 128, 64, 2, 4, 3, fa
                                  {Atom::I8, DType::I8, 32, 32, 64, 1, 2, 3, false, 8, 500, 200}};
 constexpr Tile kBytes = {Atom::Fma, DType::I8, 64, 64, 32, 4, 1, 2};
 
+Dim count_of(DimPool& dims, const Tile& tile, const ProductSize& size) {
+  return dims.product(std::vector<Dim>{size.batch, dims.ceildiv(size.rows, dims.constant(tile.rows)),
+                                       dims.ceildiv(size.columns, dims.constant(tile.columns))});
+}
+
 // Clocks until the busiest multiprocessor is done: as long as its multiplications and epilogues take, or as its blocks'
 // steps do. Warpgroups that take turns write out one tile while they multiply the next, which hides half of it; of 64
 // rows nothing, and a warpgroup alone takes twice as long as two.
 Dim clocks(DimPool& dims, const GpuModel& gpu, const Tile& tile, const ProductSize& size) {
   const auto number = [&](int64_t value) { return dims.constant(value); };
-  const auto tiles = dims.product(std::vector<Dim>{size.batch, dims.ceildiv(size.rows, number(tile.rows)),
-                                                   dims.ceildiv(size.columns, number(tile.columns))});
   const int64_t elements = int64_t{tile.rows} * tile.columns;
-  const Dim each = dims.ceildiv(tiles, number(gpu.multiprocessors)),
+  const Dim each = dims.ceildiv(count_of(dims, tile, size), number(gpu.multiprocessors)),
             multiplying = dims.floordiv(dims.mul(number(elements), size.depth), number(tile.rate)),
             epilogue = number(elements * (gpu.store + size.epilogue) * 3 / (2 * gpu.lanes));
   if (tile.warpgroups) {
@@ -75,7 +78,8 @@ Dim clocks(DimPool& dims, const GpuModel& gpu, const Tile& tile, const ProductSi
                   dims.add(dims.mul(each, epilogue), number(gpu.block_start)));
 }
 
-// With k in parts, whose sums are written, read again and added up by another kernel.
+// With k in parts, whose sums are written, read again and added up by another kernel. Where that would fill the device
+// several times over, tiles are enough without, and the memory for the sums would only grow.
 Dim clocks_in_parts(DimPool& dims, const GpuModel& gpu, const Tile& tile, ProductSize size, int parts) {
   if (parts == 1) return clocks(dims, gpu, tile, size);
   const Dim bytes = dims.product(std::vector<Dim>{size.batch, size.rows, size.columns, dims.constant(8 * parts + 2)});
@@ -83,7 +87,8 @@ Dim clocks_in_parts(DimPool& dims, const GpuModel& gpu, const Tile& tile, Produc
   size.depth = dims.ceildiv(size.depth, dims.constant(parts));
   size.epilogue = 0;
   const Dim adding = dims.add(dims.constant(gpu.kernel_start), dims.floordiv(bytes, dims.constant(gpu.memory_bytes)));
-  return dims.add(clocks(dims, gpu, tile, size), adding);
+  const Dim is_filled = dims.less(dims.constant(4 * gpu.multiprocessors), count_of(dims, tile, size));
+  return dims.select(is_filled, dims.constant(kDimMax / 2), dims.add(clocks(dims, gpu, tile, size), adding));
 }
 
 // Of the steps before it that turn operands (turned.h).
