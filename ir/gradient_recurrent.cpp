@@ -23,6 +23,17 @@ Value* shifted(GraphBuilder& b, Value* states, Value* first, bool reverse) {
   return b.concat({begin, b.slice_axis(states, 0, b.dim(0), rest)}, 0);
 }
 
+// What comes back to h before the first step: from its gates [S, B, 4·H]; without a step, what came back to the last h.
+Value* before_first(GraphBuilder& b, Value* of_gates, Value* r, Value* of_last_h, bool reverse) {
+  DimPool& dims = b.module.dims;
+  const Dim steps = of_gates->type.shape[0], count = dims.less(b.dim(0), steps);  // of first steps: 1, or 0
+  Value* first = b.slice_axis(of_gates, 0, reverse ? dims.sub(steps, count) : b.dim(0), count);
+  if (value_of(count) == 1) return b.contract(b.drop_axes(first, {0}), r, "bg,gh->bh");
+  Value* of_h0 = b.contract(b.reduce(OpKind::ReduceSum, first, {0}), r, "bg,gh->bh");
+  Value* is_none = b.scalar_op(ScalarOp::Equal, {b.dims_tensor({count}, {}), b.dims_tensor({b.dim(0)}, {})});
+  return b.select(is_none, of_last_h, of_h0);
+}
+
 // The same layer with its gates kept, in its place.
 std::vector<Value*> with_gates(Module& module, const Op& op) {
   GraphBuilder forward(module, *op.region, op.self);
@@ -43,10 +54,11 @@ void lstm(Gradients& gradients, const Op& op) {
     Value* g = gradients.of(op.result(result));
     return g ? g : b.splat(type.dtype, type.shape, 0);
   };
+  Value* of_last_h = gradient(1);
   const std::vector<Value*> back = composites::recurrent_gradient(b, {.direction = static_cast<int>(direction),
                                                                       .r = op.operand(1),
                                                                       .dy = gradient(0),
-                                                                      .dh = gradient(1),
+                                                                      .dh = of_last_h,
                                                                       .dc = gradient(2),
                                                                       .gates = forward[3],
                                                                       .cells = forward[4],
@@ -58,9 +70,7 @@ void lstm(Gradients& gradients, const Op& op) {
     Value* states = shifted(b, taken(b, forward[0], 1, d), taken(b, op.operand(2), 0, d), reverse);
     of_r.push_back(b.expand_axes(b.contract(of_gates, states, "sbg,sbk->gk"), {0}));
     if (!gradients.wants(op.operand(2))) continue;
-    const Dim first = reverse ? b.module.dims.sub(of_gates->type.shape[0], b.dim(1)) : b.dim(0);
-    Value* begin = b.drop_axes(b.slice_axis(of_gates, 0, first, b.dim(1)), {0});
-    of_h0.push_back(b.expand_axes(b.contract(begin, r, "bg,gh->bh"), {0}));
+    of_h0.push_back(b.expand_axes(before_first(b, of_gates, r, taken(b, of_last_h, 0, d), reverse), {0}));
   }
   const auto joined = [&](const std::vector<Value*>& parts) { return directions == 1 ? parts[0] : b.concat(parts, 0); };
   gradients.add(op.operand(0), back[0]);

@@ -37,26 +37,68 @@ LoweredGroup RecurrentGradientCell::lowered(LoweredStep pack, LoweredStep recurr
   result.steps.push_back(std::move(pack));
   result.steps.push_back(initial_state());
   result.steps.push_back(std::move(recurrence));
+  if (!op_.result(1)->uses.empty()) result.steps.push_back(final_state());
   return result;
 }
 
-// Behind the last step da is 0. On a CPU a task has a row, on a GPU an element.
-LoweredStep RecurrentGradientCell::initial_state() {
-  KernelBuilder builder(module_, target_, "recurrent_gradient", "initial");
+// Calls body(direction and batch row, where its rows begin, unit) for `units` of them: on a CPU a task walks over those
+// of a row, on a GPU each is one.
+LoweredStep RecurrentGradientCell::for_units(const char* schedule, int64_t units, const ForUnits& body) {
+  KernelBuilder builder(module_, target_, "recurrent_gradient", schedule);
+  GroupEmitter emit(builder, group_);
   builder.for_gpu = true;
-  std::vector<Dim> extents = {rows_};
-  if (target_.is_gpu()) extents.push_back(dims_.constant(kGates * pitch_));
+  std::vector<Dim> extents = {dims_.constant(directions_), batch_};
+  if (target_.is_gpu()) extents.push_back(dims_.constant(units));
   const std::vector<Expr> axes = builder.split_task(extents);
-  const Buffer states = builder.scratch(kStates, DType::F32, true);
-  const Expr row = builder.body.let("row", mul(axes[0], integer(kGates * pitch_)));
+  const Expr row = builder.body.let("line", add(mul(axes[0], builder.parameter(batch_)), axes[1]));
   if (target_.is_gpu())
-    builder.body.add(loops::store(states, add(row, axes[1]), real(0)));
+    body(emit, builder.body, axes, row, axes[2]);
   else
-    serial(builder.body, "u", integer(0), integer(kGates * pitch_), lanes_,
-           [&](Block& block, Expr unit) { block.add(loops::store(states, add(row, unit), real(0, lanes_))); });
+    serial(builder.body, "u", integer(0), integer(units), lanes_,
+           [&](Block& block, Expr unit) { body(emit, block, axes, row, unit); });
   LoweredStep step = single_step(builder.finish(dims_.product(extents)));
   step.flops = dims_.constant(0);
   return step;
+}
+
+Coords RecurrentGradientCell::of_state(const std::vector<Expr>& axes, const Expr& unit) const {
+  return {{at(axes[0]), at(axes[1]), along(unit)},
+          lanes_,
+          lanes_ > 1 ? first_lanes(sub(integer(hidden_), unit), lanes_) : nullptr};
+}
+
+// Behind the last step da is 0, and dc what is given.
+LoweredStep RecurrentGradientCell::initial_state() {
+  return for_units("initial", kGates * pitch_,
+                   [&](GroupEmitter& emit, Block& block, const std::vector<Expr>& axes, const Expr& row, Expr unit) {
+                     const Buffer states = emit.builder.scratch(kStates, DType::F32, true),
+                                  dc = emit.builder.scratch(kCells, DType::F32, true);
+                     block.add(loops::store(states, add(mul(row, integer(kGates * pitch_)), unit), real(0, lanes_)));
+                     const Expr place = add(mul(row, integer(pitch_)), unit);
+                     Block given, beyond;
+                     {
+                       GroupEmitter::Scope scope(emit, given);
+                       const Expr value = emit.value(op_.operand(kDc), of_state(axes, unit));
+                       given.add(loops::store(dc, place, splat_to(value, lanes_)));
+                     }
+                     if (pitch_ > hidden_) {
+                       Block padding;
+                       padding.add(loops::store(dc, place, real(0, lanes_)));
+                       beyond.add(if_then(less(unit, integer(pitch_)), padding.take()));
+                     }
+                     block.add(if_then(less(unit, integer(hidden_)), given.take(), beyond.take()));
+                   });
+}
+
+// dc before the first step, as the result.
+LoweredStep RecurrentGradientCell::final_state() {
+  return for_units("final", hidden_,
+                   [&](GroupEmitter& emit, Block& block, const std::vector<Expr>& axes, const Expr& row, Expr unit) {
+                     const Buffer dc = emit.builder.scratch(kCells, DType::F32, false);
+                     GroupEmitter::Scope scope(emit, block);
+                     emit.store_results(op_.result(1), of_state(axes, unit),
+                                        loops::load(dc, add(mul(row, integer(pitch_)), unit), lanes_));
+                   });
 }
 
 void RecurrentGradientCell::open_states(KernelBuilder& builder, GroupEmitter& emit) {
@@ -104,23 +146,13 @@ void RecurrentGradientCell::update(Block& block, const Expr& row, const Expr& un
   const Expr i = kept(0), o = kept(1), f = kept(2), z = kept(3);
   const Expr bent =
       let("bent", apply(ScalarOp::Tanh, {value(kCellsKept, {at(t_), at(direction_), at(row), along(unit)})}));
-  const Expr is_last = splat_to(let("begins", equal(round_, integer(0))), lanes_);
+  const Expr is_last = splat_to(equal(round_, integer(0)), lanes_);
   const Expr own = let("own", add(mul(add(mul(direction_, builder_->parameter(batch_)), row), integer(pitch_)), unit));
-  const Buffer carried = block.local("carried", {DType::F32, static_cast<uint16_t>(lanes_)}, 1);
-  {
-    Block given, before;
-    {
-      GroupEmitter::Scope inner(*emit_, given);
-      given.add(loops::store(carried, integer(0), value(kDc, {at(direction_), at(row), along(unit)})));
-    }
-    before.add(loops::store(carried, integer(0), loops::load(dc_, own, lanes_)));
-    block.add(if_then(equal(round_, integer(0)), given.take(), before.take()));
-  }
   const Expr dh_given = select(is_last, value(kDh, {at(direction_), at(row), along(unit)}), real(0, lanes_));
   const Expr dy = value(kDy, {at(t_), at(direction_), at(row), along(unit)});
   const Expr dh = let("dh", add(add(sum, dy), dh_given));
   const Expr of_c = mul(o, minus(one, mul(bent, bent)));
-  const Expr dc = let("dc", loops::fma(dh, of_c, load(carried, integer(0))));
+  const Expr dc = let("dc", loops::fma(dh, of_c, load(dc_, own, lanes_)));
   const Expr before = cells_before(row, along(unit), mask);
   const auto slope = [&](const Expr& gate) { return mul(gate, minus(one, gate)); };
   const Expr da[kGates] = {mul(mul(dc, z), slope(i)), mul(mul(dh, bent), slope(o)), mul(mul(dc, before), slope(f)),
@@ -131,15 +163,7 @@ void RecurrentGradientCell::update(Block& block, const Expr& row, const Expr& un
     block.add(loops::store(states_, add(line, integer(gate * pitch_)), of_gate));
     emit_->store_results(op_.result(0), {{at(t_), at(row), at(direction_), of_unit(gate)}, lanes_, mask}, of_gate);
   }
-  const Expr next = let("dc", mul(dc, f));
-  block.add(loops::store(dc_, own, next));
-  if (op_.result(1)->uses.empty()) return;
-  Block ends;
-  {
-    GroupEmitter::Scope inner(*emit_, ends);
-    emit_->store_results(op_.result(1), {{at(direction_), at(row), along(unit)}, lanes_, mask}, next);
-  }
-  block.add(if_then(equal(round_, sub(builder_->parameter(time_), integer(1))), ends.take()));
+  block.add(loops::store(dc_, own, mul(dc, f)));
 }
 
 }  // namespace lapidary::lowering

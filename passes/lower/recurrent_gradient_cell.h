@@ -42,7 +42,11 @@ class RecurrentGradientCell {
   Expr direction_, from_, to_;  // from and to: where the direction's rows of da begin
 
  private:
+  using ForUnits = std::function<void(GroupEmitter&, Block&, const std::vector<Expr>&, const Expr&, Expr)>;
+  LoweredStep for_units(const char* schedule, int64_t units, const ForUnits&);
   LoweredStep initial_state();
+  LoweredStep final_state();
+  Coords of_state(const std::vector<Expr>& axes, const Expr& unit) const;
   Expr cells_before(const Expr& row, const Coord& unit, const Expr& mask);
 
   loops::Buffer dc_;

@@ -231,7 +231,11 @@ std::vector<KernelCase> recurrent_gradient_cases() {
                                                                  .cells = m.input({s, directions, b, h}),
                                                                  .c0 = m.input(state)}));
              },
-         .values = {{{"S", 1}, {"B", 1}}, {{"S", 3}, {"B", 2}}, {{"S", 2}, {"B", 9}}, {{"S", 2}, {"B", 0}}},
+         .values = {{{"S", 1}, {"B", 1}},
+                    {{"S", 3}, {"B", 2}},
+                    {{"S", 2}, {"B", 9}},
+                    {{"S", 2}, {"B", 0}},
+                    {{"S", 0}, {"B", 2}}},
          .tolerance = 1e-4,
          .gpu_kernel = "recurrent_gradient lstm rows=4"});
   return cases;
