@@ -70,7 +70,8 @@ Cases known_scatter_cases() {
        .values = {{{"U", 0}}, {{"U", 1}}, {{"U", 16}}, {{"U", 17}}, {{"U", 100}}, {{"U", 66000}}},
        .tolerance = 1e-3,
        .gpu_kernel = "scatter add lines"});
-  // To each of seven places 2^25 and -2^25 + 4 (t mod 5) by turns: exact in their order, but 2^26 + 4 is no f32.
+  // To each of seven places 2^25 and -2^25 + 4 (t mod 5) by turns, and 1 in the end: exact in their order, but neither
+  // 2^26 + 4 nor 2^25 + 1 is an f32.
   for (const auto& [updates, gpu_kernel] : {std::pair{16, "add lines"}, std::pair{300, "add ordered lanes="}})
     cases.push_back({.name = fmt::format("scatter_{}_in_order", updates),
                      .kernel = "scatter add",
@@ -82,6 +83,9 @@ Cases known_scatter_cases() {
                            Value* few = b.mul(remainder(m, t, 5), number(m, b.dim(4)));
                            Value* big = number(m, b.dim(1 << 25));
                            Value* y = b.add(b.sub(big, b.mul(turn, b.add(big, big))), b.mul(turn, few));
+                           Value* is_last = b.scalar_op(ScalarOp::Less, {number(m, b.dim(updates - 8)), t});
+                           Value* is_even = b.scalar_op(ScalarOp::Less, {turn, b.like(turn, 1)});
+                           y = b.select(b.scalar_op(ScalarOp::And, {is_last, is_even}), b.like(y, 1), y);
                            Value* data = remainder(m, m.input(m.shape({7, 6}), DType::I64), 8);
                            data = b.convert(b.mul(data, number(m, b.dim(4))), DType::F32);
                            y = b.broadcast(b.convert(y, DType::F32), {0}, m.shape({updates, 6}));
