@@ -10,8 +10,9 @@
 // the same in every eighth row.
 
 // Which chunks of a tile a thread has: one row of memory after the other, chunk by chunk, as the threads are numbered.
-// Or four chunks, one below the other, where 4 by 4 bytes are to be turned.
-template <class OPERAND, int LINES, int DEPTH, int THREADS, bool QUADS>
+// Or four chunks, one below the other, where 4 by 4 bytes are to be turned. Where words are TURNED from lines to k, a
+// warp has chunks of four rows: what its lanes store of one is in another bank for each.
+template <class OPERAND, int LINES, int DEPTH, int THREADS, bool QUADS, bool TURNED>
 struct chunks_of_thread {
   static constexpr int in_a_row = (OPERAND::along_k ? DEPTH : LINES) / OPERAND::vector, below = QUADS ? 4 : 1;
   static constexpr int count = LINES * DEPTH / OPERAND::vector / below;
@@ -21,7 +22,15 @@ struct chunks_of_thread {
   static constexpr bool exists_everywhere = count % THREADS == 0;
   static_assert((OPERAND::along_k ? DEPTH : LINES) % OPERAND::vector == 0, "chunks that straddle tiles");
 
-  static DEV_MEMBER u32 number(int i) { return threadIdx.x + u32(i / below) * THREADS; }
+  static constexpr int lanes_along = TURNED && in_a_row % 8 == 0 && THREADS / in_a_row % 4 == 0 ? 8 : in_a_row;
+
+  // Of the threads, numbered in the order of the rows that they have.
+  static DEV_MEMBER u32 place() {
+    if constexpr (lanes_along == in_a_row) return threadIdx.x;
+    const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, across = u32(in_a_row) / 8;
+    return (warp / across * 4 + lane / 8) * u32(in_a_row) + warp % across * 8 + lane % 8;
+  }
+  static DEV_MEMBER u32 number(int i) { return place() + u32(i / below) * THREADS; }
   static DEV_MEMBER bool exists(int i) { return exists_everywhere || number(i) < u32(count); }
   static DEV_MEMBER int row(int i) { return int(number(i) / u32(in_a_row)) * below + i % below; }
   static DEV_MEMBER int column(int i) { return int(number(i) % u32(in_a_row)) * OPERAND::vector; }
@@ -119,7 +128,8 @@ struct mover {
   static constexpr bool quads = size == 1 && !OPERAND::along_k && LAYOUT::along_k && vector % 4 == 0 && DEPTH % 4 == 0;
   static constexpr bool asynchronous =
       kCopiesAsynchronously && OPERAND::is_copied && OPERAND::bytes >= 4 && piece == vector;
-  typedef chunks_of_thread<OPERAND, LINES, DEPTH, THREADS, quads> chunks;
+  static constexpr bool turns = size == 4 && !OPERAND::along_k && LAYOUT::along_k;
+  typedef chunks_of_thread<OPERAND, LINES, DEPTH, THREADS, quads, turns> chunks;
   typedef decltype(((const OPERAND*)nullptr)->at(i64(), i64())) given;
 
   // Permuted layouts repeat every 8 rows, so chunks so far apart are at known distances, which nobody sees.

@@ -59,6 +59,8 @@ void test_moved() {
       "computed", kF32, {65, 70, 250, 2});
   test<atom_tf32, 64, 64, 32, 3, 1, matrix<f, 4, LINE, COPIED>, matrix<f, 1, K, COPIED> >("tf32", kCutTf32,
                                                                                           {68, 66, 99});
+  test<atom_tf32, 128, 128, 32, 3, 2, matrix<f, 4, LINE, COPIED>, matrix<f, 4, LINE, COPIED> >("tf32 turned", kCutTf32,
+                                                                                               {132, 136, 99});
   test<atom_tf32, 64, 96, 32, 4, 1, matrix<f, 2, K, COPIED>, matrix<f, 4, LINE, CONVERTED> >("tf32 computed", kCutTf32,
                                                                                              {66, 100, 130, 2});
   test<atom_s8_s8, 64, 64, 128, 3, 1, matrix<plain_codec<i8>, 16, K, COPIED>,
