@@ -258,7 +258,7 @@ std::vector<TensorMap> tensor_maps(const loops::Kernel& kernel) {
   std::vector<TensorMap> maps;
   for (const auto& operand : {operands.a, operands.b})
     if (operand) maps.push_back(operand->map);
-  if (operands.results) maps.push_back(operands.results->place.map);
+  if (operands.results) maps.push_back(operands.results->place.map), maps.back().is_of_results = true;
   return maps;
 }
 

@@ -20,6 +20,7 @@ struct MapNumber {
 struct TensorMap {
   int buffer = 0;  // of the kernel's
   DType dtype = DType::F16;
+  bool is_of_results = false;
   MapNumber offset;                // in elements
   std::vector<MapNumber> extents;  // what lies beyond is 0
   std::vector<MapNumber> strides;  // in elements, from the second dimension on

@@ -32,17 +32,19 @@ lpd_device_image image_entry(const cuda::PackedImage& image) {
   return entry;
 }
 
-// CUtensorMapDataType; f32 is rounded to tf32 on its way.
-uint32_t map_type(DType dtype) {
-  switch (dtype) {
+// CUtensorMapDataType; operands of f32 are rounded to tf32 on their way.
+uint32_t map_type(const cuda::TensorMap& map) {
+  switch (map.dtype) {
+    case DType::I32:
+      return 3;
     case DType::F16:
       return 6;
     case DType::BF16:
       return 9;
     case DType::F32:
-      return 11;
+      return map.is_of_results ? 7 : 11;
     default:
-      LPD_CHECK(bit_width(dtype) == 8, "no tensor map of {}", name_of(dtype));
+      LPD_CHECK(bit_width(map.dtype) == 8, "no tensor map of {}", name_of(map.dtype));
       return 0;
   }
 }
@@ -55,7 +57,7 @@ lpd_tensor_map map_entry(const cuda::TensorMap& map) {
   lpd_tensor_map entry{};
   const int64_t bytes = bit_width(map.dtype) / 8;
   entry.buffer = static_cast<uint32_t>(map.buffer);
-  entry.type = map_type(map.dtype);
+  entry.type = map_type(map);
   entry.rank = static_cast<uint32_t>(map.extents.size());
   entry.offset = number_entry(map.offset, bytes);
   for (size_t i = 0; i < map.extents.size(); ++i) {
