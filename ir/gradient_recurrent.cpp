@@ -15,18 +15,22 @@ Value* taken(GraphBuilder& b, Value* value, int axis, int index) {
 
 bool goes_backwards(int64_t direction, int index) { return direction == composites::kReverse || index == 1; }
 
+// How many steps are the first one: 1, or 0 of none.
+Dim first_steps(DimPool& dims, Dim steps) { return dims.less(dims.constant(0), steps); }
+
 // What each step of a direction found: [S, B, H] one step later, behind what the first one began with [B, H].
 Value* shifted(GraphBuilder& b, Value* states, Value* first, bool reverse) {
-  const Dim rest = b.module.dims.sub(states->type.shape[0], b.dim(1));
-  Value* begin = b.expand_axes(first, {0});
-  if (reverse) return b.concat({b.slice_axis(states, 0, b.dim(1), rest), begin}, 0);
+  DimPool& dims = b.module.dims;
+  const Dim steps = states->type.shape[0], count = first_steps(dims, steps), rest = dims.sub(steps, count);
+  Value* begin = b.slice_axis(b.expand_axes(first, {0}), 0, b.dim(0), count);
+  if (reverse) return b.concat({b.slice_axis(states, 0, count, rest), begin}, 0);
   return b.concat({begin, b.slice_axis(states, 0, b.dim(0), rest)}, 0);
 }
 
 // What comes back to h before the first step: from its gates [S, B, 4·H]; without a step, what came back to the last h.
 Value* before_first(GraphBuilder& b, Value* of_gates, Value* r, Value* of_last_h, bool reverse) {
   DimPool& dims = b.module.dims;
-  const Dim steps = of_gates->type.shape[0], count = dims.less(b.dim(0), steps);  // of first steps: 1, or 0
+  const Dim steps = of_gates->type.shape[0], count = first_steps(dims, steps);
   Value* first = b.slice_axis(of_gates, 0, reverse ? dims.sub(steps, count) : b.dim(0), count);
   if (value_of(count) == 1) return b.contract(b.drop_axes(first, {0}), r, "bg,gh->bh");
   Value* of_h0 = b.contract(b.reduce(OpKind::ReduceSum, first, {0}), r, "bg,gh->bh");

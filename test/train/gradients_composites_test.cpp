@@ -90,7 +90,7 @@ TEST(GradientOfComposites, Attention) {
 
 TEST(GradientOfComposites, Lstm) {
   for (int direction : {composites::kForward, composites::kReverse, composites::kBothDirections})
-    for (int64_t steps : {1, 3}) {
+    for (int64_t steps : {0, 1, 3}) {
       SCOPED_TRACE(::testing::Message() << "direction " << direction << ", " << steps << " steps");
       const int64_t count = direction == composites::kBothDirections ? 2 : 1;
       std::vector<Argument> arguments = {floats({steps, 2, count, 8}), floats({count, 8, 2}), floats({count, 2, 2}),
