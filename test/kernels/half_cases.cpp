@@ -316,6 +316,16 @@ void add_large_products(Cases& cases) {
     Value* y = m.input(m.shape({2, 9, 960, 216}), DType::F16);
     m.result({m.build.contract(x, y, "abmk,abnk->abmn")});
   });
+  cases.push_back({.name = "product_i8",  // whose results are words, by whatever moves them
+                   .build =
+                       [](CaseModel& m) {
+                         Value* x = m.input({m.symbol("M"), m.module.dims.constant(144)}, DType::I8);
+                         Value* y = m.input(m.shape({96, 144}), DType::I8);
+                         const Params params{{"spec", std::string("mk,nk->mn")}, {"to", DType::I32}};
+                         m.result({m.build.create(OpKind::Contract, {x, y}, params).result()});
+                       },
+                   .values = {{{"M", 3}}, {{"M", 70}}},
+                   .tolerance = 0});
 }
 
 }  // namespace
