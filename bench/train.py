@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time of a training step (forward, loss, backward, optimiser), Lapidary's product and PyTorch in turns.
 
-    train.py --lapidary build/tools/lapidary [--threads N] [--rounds N] [--seconds S] [--torch PYTHON] [--compile] [CASE …]
+    train.py --lapidary build/tools/lapidary [--threads N] [--rounds N] [--seconds S] [--torch PYTHON] [--compile] [--check-gradients] [CASE …]
 
 Megabytes are what a process grows to by training, at most: beyond what it has before the first step, which is to hold the
 parameters (a product reads its own when it is first run; they are taken off).
@@ -83,7 +83,7 @@ def compare(args):
             args.build, args.target = os.path.dirname(os.path.dirname(os.path.abspath(args.lapidary))), "native"
             model = reference.model_of(case, folder)
             start = time.perf_counter()
-            library = reference.compiled(args, model, "sgd" if case == "resnet18" else "adamw", folder)
+            library = reference.compiled(args, model, "sgd" if case == "resnet18" else "adamw", folder, *(["--check-gradients"] if args.check_gradients else []))
             row = {"case": case, "threads": args.threads, "compile_s": round(time.perf_counter() - start, 2)}
             engines = {"lapidary": lambda: one(args, sys.executable, "product", case, library)}
             if args.torch:
@@ -117,6 +117,7 @@ def main():
     parser.add_argument("--torch", metavar="PYTHON")
     parser.add_argument("--compile", action="store_true", help="torch.compile too")
     parser.add_argument("--cpu", action="store_true")
+    parser.add_argument("--check-gradients", action="store_true", help="as lapidary train does")
     parser.add_argument("--json")
     parser.add_argument("--time", choices=["product", "torch"], help=argparse.SUPPRESS)
     parser.add_argument("--library", default="", help=argparse.SUPPRESS)

@@ -29,7 +29,7 @@ struct Options {
   Numerics numerics = Numerics::Default;
   F32Products f32_products = F32Products::IEEE;
   int64_t memory_budget = 0;      // bytes that may be live at once in the arena, for what can be made again; 0: any
-  std::string gpu_tile;           // to measure them: of a product's tiles, those with this in their schedule, if any
+  std::string gpu_tile;           // to measure them: of a product's tiles only those with this in their schedule
   std::vector<std::string> skip;  // passes left out by name
   bool verify = true;             // after each pass
   // Called after each pass with its name, the seconds it took, and the module.

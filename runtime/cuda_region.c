@@ -108,10 +108,12 @@ static lpd_status make_events(lpd_instance *instance, uint32_t count) {
   return LPD_OK;
 }
 
-static lpd_status add_times(lpd_instance *instance, int64_t *nanoseconds, uint32_t count) {
+/* Steps whose condition does not hold take none, whatever lies between their events. */
+static lpd_status add_times(lpd_instance *instance, const lpd_job *jobs, int64_t *nanoseconds, uint32_t count) {
   const lpd_cuda_instance *own = lpd_cuda_of(instance);
   CUresult result = lpd_cu.cuStreamSynchronize(own->stream);
   for (uint32_t s = 0; s < count && !result; ++s) {
+    if (jobs[s].threads == 0) continue;
     float milliseconds = 0;
     result = lpd_cu.cuEventElapsedTime(&milliseconds, own->events[s], own->events[s + 1]);
     nanoseconds[s] += (int64_t)((double)milliseconds * 1e6);
@@ -137,7 +139,9 @@ static lpd_status launch_all(lpd_instance *instance, uint32_t entry, const lpd_r
   if (status || !profiled) return status;
   status =
       lpd_cuda_check(instance, lpd_cu.cuEventRecord(own->events[region->step_count], own->stream), "timing the steps");
-  return status ? status : add_times(instance, plan->nanoseconds + region->first_step, region->step_count);
+  return status ? status
+                : add_times(instance, plan->jobs + region->first_step, plan->nanoseconds + region->first_step,
+                            region->step_count);
 }
 
 lpd_status lpd_cuda_run_region(lpd_instance *instance, uint32_t entry, lpd_region *region, const volatile int *cancel) {

@@ -73,7 +73,7 @@ namespace {
 struct Arguments {
   CompileOptions compile;
   TrainArguments train;
-  bool trains = false;
+  bool trains = false, checks_gradients = false;
   std::string output;
   std::string weights = "model";
   std::vector<std::string> emit = {"so"};
@@ -224,6 +224,8 @@ void add_compile_command(CLI::App& app, std::function<int()>& action) {
   command->add_flag("--train", arguments->trains,
                     "entry points train_step and eval_step beside run: see --loss and --optimizer");
   add_train_options(*command, arguments->train);
+  command->add_flag("--check-gradients", arguments->checks_gradients,
+                    "one more result of train_step, finite: whether loss, gradients and parameters are numbers");
   std::vector<std::string> kinds;
   for (const ProductKind& kind : kProducts) kinds.push_back(kind.name);
   kinds.insert(kinds.end(), std::begin(kImages), std::end(kImages));
@@ -239,7 +241,10 @@ void add_compile_command(CLI::App& app, std::function<int()>& action) {
   command->callback([arguments, &action] {
     action = [arguments] {
       arguments->compile.seed = parse_weights(arguments->weights);
+      if (arguments->checks_gradients && !arguments->trains)
+        throw Error(Fault::Usage, "--check-gradients needs --train");
       if (arguments->trains) arguments->compile.train = parse_train(arguments->train);
+      if (arguments->trains) arguments->compile.train->updates.reports_finite = arguments->checks_gradients;
       return run(*arguments);
     };
   });

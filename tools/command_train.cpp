@@ -304,6 +304,9 @@ void identify(const Arguments& arguments, const Dataset& data, TrainSettings& se
       {"--accumulate", fmt::format("{}", options.updates.accumulate)},
       {"--clip-norm", fmt::format("{}", options.updates.clip_norm)},
       {"--precision", std::string(name_of(options.precision))},
+      {"--numerics", arguments.compile.numerics},
+      {"--f32", arguments.compile.f32},
+      {"--target", arguments.compile.target},
       {"--freeze", fmt::format("{}", fmt::join(options.freeze, ","))},
       {"--train-only", fmt::format("{}", fmt::join(options.only, ","))},
       {"model", fmt::format("{:016x}", fingerprint(std::as_bytes(std::span(model))))},
@@ -367,6 +370,32 @@ void tell_of_rest(TrainingRun& training, int64_t accumulate, TrainLog& log) {
         fmt::format("note: the last {} steps moved nothing: --accumulate {} does not come out even", rest, accumulate));
 }
 
+// The epoch whose model is written; 0: the last.
+int64_t write_result(TrainingRun& training, const Prepared& made, const Arguments& arguments, const Ranks& ranks) {
+  const int64_t best_epoch = training.put_back_best();
+  if (ranks.is_first()) write_trained(*made.model, made.compiled.trains_itself, arguments);
+  return best_epoch;
+}
+
+void tell_of_best(int64_t epoch, const Arguments& arguments, TrainLog& log) {
+  if (epoch > 0)
+    log.note(fmt::format("note: '{}' is of epoch {}, whose validation loss is the least", printable(arguments.output),
+                         epoch));
+}
+
+// A run that fails leaves the best model that it had, where it kept one.
+TrainEnd run_to_end(TrainingRun& training, const Prepared& made, const Arguments& arguments, const Ranks& ranks,
+                    TrainLog& log) {
+  try {
+    return run_logged(training, log);
+  } catch (...) {
+    try {
+      if (training.has_best()) tell_of_best(write_result(training, made, arguments, ranks), arguments, log);
+    } catch (const Error& error) { log.note(fmt::format("warning: {}", error.what())); }
+    throw;
+  }
+}
+
 int train(Arguments& arguments, Ranks& ranks) {
   const bool keep_interrupt = is_ignored(SIGINT), keep_end = is_ignored(SIGTERM);
   if (!ranks.is_first()) arguments.compile.quiet = true;
@@ -387,17 +416,14 @@ int train(Arguments& arguments, Ranks& ranks) {
   if (!why_on_host.empty() && !arguments.compile.quiet) log.note(why_on_host);
   catch_interrupts(keep_interrupt, keep_end);
   TrainingRun training(*made.model, ranks, data.train, data.validation, settings, log);
-  const TrainEnd end = run_logged(training, log);
-  const int64_t best_epoch = training.put_back_best();
-  if (ranks.is_first()) write_trained(*made.model, made.compiled.trains_itself, arguments);
+  const TrainEnd end = run_to_end(training, made, arguments, ranks, log);
+  const int64_t best_epoch = write_result(training, made, arguments, ranks);
   log.write();
   tell_of_rest(training, arguments.compile.train->updates.accumulate, log);
   if (training.skipped() > 0) log.note(fmt::format("note: steps taken back: {}", training.skipped()));
   if (end == TrainEnd::EarlyStop)
     log.note(fmt::format("note: stopped: {} epochs without a better validation loss", settings.early_stop));
-  if (best_epoch > 0)
-    log.note(fmt::format("note: '{}' is of epoch {}, whose validation loss is the least", printable(arguments.output),
-                         best_epoch));
+  tell_of_best(best_epoch, arguments, log);
   if (training.failed_to_write()) return static_cast<int>(Fault::File);
   if (end != TrainEnd::Interrupted) return 0;
   log.note(fmt::format("interrupted: '{}' is written{}", printable(arguments.output),

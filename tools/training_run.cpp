@@ -254,7 +254,7 @@ void TrainingRun::note_validation(double loss) {
 }
 
 int64_t TrainingRun::put_back_best() {
-  if (!settings_.keep_best || progress_.best_position < 0) return 0;
+  if (!has_best()) return 0;
   best_.put_back();
   return progress_.best_position / steps_each();
 }

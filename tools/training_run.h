@@ -69,6 +69,7 @@ class TrainingRun {
   TrainEnd run();
   // With keep_best the model gets the best states; returns their epoch, 0 where none is over.
   int64_t put_back_best();
+  bool has_best() const { return settings_.keep_best && progress_.best_position >= 0; }
   int64_t skipped() const { return skipped_; }
   int64_t steps_done();                                // of the model, those taken back not among them
   bool failed_to_write() const { return unwritten_; }  // a checkpoint or a log

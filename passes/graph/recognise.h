@@ -3,10 +3,12 @@
 #pragma once
 
 #include "ir/graph_builder.h"
+#include "passes/pipeline.h"
 
 namespace lapidary::passes {
 
-Value* recognise_gelu(GraphBuilder&, Op&);           // recognise_gelu.cpp
-Value* recognise_normalisation(GraphBuilder&, Op&);  // recognise_normalisation.cpp: layer_norm, rms_norm, softmax
+Value* recognise_gelu(GraphBuilder&, Op&, const Options&);  // recognise_gelu.cpp
+// recognise_normalisation.cpp: layer_norm, rms_norm, softmax.
+Value* recognise_normalisation(GraphBuilder&, Op&, const Options&);
 
 }  // namespace lapidary::passes

@@ -11,14 +11,15 @@ namespace lapidary::passes {
 
 namespace {
 
-bool recognise(Module& module, Region& body, Value* (*recogniser)(GraphBuilder&, Op&)) {
+bool recognise(Module& module, Region& body, const Options& options,
+               Value* (*recogniser)(GraphBuilder&, Op&, const Options&)) {
   bool changed = false;
   for (auto it = body.ops.end(); it != body.ops.begin();) {
     Op& op = *--it;
     if (op.results.size() != 1 || op.result()->uses.empty()) continue;
     GraphBuilder builder(module, body, op.self);
     builder.origin = op.origin;
-    Value* value = recogniser(builder, op);
+    Value* value = recogniser(builder, op, options);
     if (!value) continue;
     replace_value(op.result(), value);
     it = std::next(op.self);
@@ -34,7 +35,7 @@ bool recognise_composites(Module& module, const Options& options) {
   bool changed = false;
   for_each_body(module, [&](Region& body) {
     for (auto recogniser : {recognise_gelu, recognise_normalisation}) {
-      bool found = recognise(module, body, recogniser);
+      bool found = recognise(module, body, options, recogniser);
       if (found) drop_dead(module, options);
       changed |= found;
     }

@@ -1,7 +1,7 @@
 // GELU as exporters write it, in any bracketing:
 //   erf:   x · (erf(x / √2) + 1) · 0.5
 //   tanh:  x · (tanh(√(2/π) · (x + 0.044715 x³)) + 1) · 0.5, or √(2/π) · x · (1 + 0.044715 x²) inside
-// That of halves is computed in f32 and rounded once, as the operator Gelu is.
+// That of halves is computed in f32 and rounded once, as the operator Gelu is; with strict numerics it stays as it is.
 #include <algorithm>
 #include <cmath>
 
@@ -57,7 +57,7 @@ Form form_of(const Module& module, Value* value, Value* x) {
 
 }  // namespace
 
-Value* recognise_gelu(GraphBuilder& b, Op& op) {
+Value* recognise_gelu(GraphBuilder& b, Op& op, const Options& options) {
   if (!op.is(OpKind::Mul)) return nullptr;
   Product product = product_of(b.module, op.result());
   if (product.factors.size() != 2 || product.number != 0.5) return nullptr;
@@ -67,6 +67,7 @@ Value* recognise_gelu(GraphBuilder& b, Op& op) {
     Value* x = product.factors[i];
     const DType dtype = x->type.dtype;
     const bool is_half = dtype == DType::F16 || dtype == DType::BF16;
+    if (is_half && options.numerics == Numerics::Strict) return nullptr;
     Value* y = composites::gelu(b, is_half ? b.convert(x, DType::F32) : x, form == Form::Tanh);
     return is_half ? b.convert(y, dtype) : y;
   }

@@ -118,7 +118,7 @@ Value* softmax(GraphBuilder& b, Op& op) {
 
 }  // namespace
 
-Value* recognise_normalisation(GraphBuilder& b, Op& op) {
+Value* recognise_normalisation(GraphBuilder& b, Op& op, const Options&) {
   if (!is_float(op.type().dtype)) return nullptr;
   if (op.is(OpKind::Add))
     for (auto [value, vector] : sides(op)) {

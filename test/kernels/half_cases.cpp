@@ -41,7 +41,8 @@ void add_products(Cases& cases, DType dtype) {
                            m.result({m.relu(m.build.add(y, half_weights(m, dtype, {n})))});
                          },
                      .values = {{{"M", 0}}, {{"M", 1}}, {{"M", 5}}, {{"M", 33}}, {{"M", 67}}},
-                     .tolerance = tolerance_of(dtype)});
+                     .tolerance = tolerance_of(dtype),
+                     .gpu_kernel = k % 8 == 0 ? "few_rows" : ""});
 }
 
 // Rounded weights and sums of hundreds of products, where the body rounds each step.
@@ -96,6 +97,22 @@ void add_convolutions(Cases& cases, DType dtype) {
              },
          .values = {{{"N", 0}}, {{"N", 1}}, {{"N", 3}}},
          .tolerance = 2 * tolerance_of(dtype)});
+}
+
+// As few pixels as rows that are multiplied along k, and channels that end within a block.
+void add_convolution_of_pixels(Cases& cases) {
+  cases.push_back({.name = "conv_of_pixels_f16",
+                   .build =
+                       [](CaseModel& m) {
+                         DimPool& d = m.module.dims;
+                         Value* x = m.input({m.symbol("N"), d.constant(16), d.constant(1), d.constant(2)}, DType::F16);
+                         Value* w = half_weights(m, DType::F16, {12, 16, 1, 1});
+                         Value* bias = half_weights(m, DType::F16, {12});
+                         m.result({m.build.conv(x, w, bias, 1, {1, 1}, {1, 1}, m.shape({0, 0, 0, 0}))});
+                       },
+                   .values = {{{"N", 1}}, {{"N", 3}}},
+                   .tolerance = 2 * tolerance_of(DType::F16),
+                   .gpu_kernel = "few_rows"});
 }
 
 // Few channels: pixels that are parts of an access, which taps begin at, in the middle of, or nowhere in particular.
@@ -342,6 +359,7 @@ std::vector<KernelCase> halves_cases() {
     add_rows(cases, dtype);
     add_activations(cases, dtype);
   }
+  add_convolution_of_pixels(cases);
   add_masked_attention(cases);
   add_decoding(cases);
   add_large_products(cases);

@@ -264,6 +264,10 @@ def main():
             yield f"frozen by a pattern: {text}", holds
             text, holds = case.agrees(case.product("softmax_cross_entropy", "sgd,lr=0.1", "--train-only", "W"), expected(frozen=("V", "b")))
             yield f"only those of a pattern: {text}", holds
+            product = case.product("softmax_cross_entropy", "sgd,lr=0.1", "--check-gradients")
+            for factor, finite in ((1, True), (np.inf, False)):
+                result = product.call("train_step", {"x": (X[0] * factor).astype(np.float32), "labels": LABELS[0]})
+                yield f"gradients looked through: {bool(result['finite'])}", bool(result["finite"]) == finite
             for precision in ("bf16", "f16"):
                 product = case.product("softmax_cross_entropy", "sgd,lr=0.1", "--precision", precision)
                 text, holds = case.agrees(product, expected(), bound=2e-2)

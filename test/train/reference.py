@@ -42,10 +42,10 @@ def model_of(name, folder):
     return path
 
 
-def compiled(args, model, optimizer, folder):
+def compiled(args, model, optimizer, folder, *options):
     library = os.path.join(folder, f"{os.path.basename(model)[:-5]}_{optimizer}.so")
     subprocess.run([os.path.join(args.build, "tools", "lapidary"), "compile", model, "--train", "--optimizer", OPTIMIZERS[optimizer],
-                    "--target", args.target, "-o", library], check=True)
+                    "--target", args.target, "-o", library, *options], check=True)
     return library
 
 

@@ -53,9 +53,17 @@ class Checks:
         os.mkdir(os.environ["TMPDIR"])
 
     def groups(self):
-        return [("results", self.results), ("PyTorch", self.same_as_pytorch), ("batches", self.batches), ("order", self.order), ("dropout", self.dropout), ("validation", self.validation),
+        return [("results", self.results), ("digits", self.digits), ("PyTorch", self.same_as_pytorch), ("batches", self.batches), ("order", self.order), ("dropout", self.dropout), ("validation", self.validation),
                 ("logs", self.logs), ("no number", self.no_number), ("gradients", self.gradients), ("what counts", self.what_counts), ("classes last", self.classes_last), ("step told", self.step_told), ("usage", self.usage), ("trained model", self.trained_model),
                 ("resume", self.resume), ("interrupt", self.interrupt), ("ended early", self.ended_early), ("ignored", self.ignored_interrupt), ("full disk", self.full_disk), ("killed", self.killed)]
+
+    def digits(self):
+        """What scripts/demo trains."""
+        at = lambda name: os.path.join(HERE, "..", "..", "examples", "digits", name)  # noqa: E731
+        done = self.train("--validation-data", at("held_out.npz"), "--optimizer", "adam,lr=2e-3", "--epochs", 15, "--batch", 50, "--seed", 1,
+                          model=at("untrained.onnx"), data=at("training.npz"))
+        accuracy = float(done.stdout.split()[-1])
+        yield f"held-out pictures told: {accuracy}", done.returncode == 0 and accuracy >= 0.97
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -170,6 +178,11 @@ class Checks:
         self.train(*options, "--epochs", 40, "--early-stop", 3, "--keep", "last")
         last = self.weights()
         yield "--keep last: the last", self.train(*options, "--epochs", epochs) and last == self.weights() != best
+        diverging = ("--validation-data", wrong, "--batch", 10, "--keep", "best", "--schedule", "step,every=10,gamma=1e25")
+        self.train(*diverging, "--epochs", 1)
+        first = self.weights()
+        done = self.train(*diverging, "--epochs", 9)
+        yield f"what diverges leaves the best: {done.stderr.strip()}", done.returncode == 1 and "is of epoch 1, " in done.stderr and first == self.weights()
         yield from self.best_resumed((*options, "--early-stop", 3, "--checkpoint", "point"), epochs, best)
         done = self.train("--validation-data", self.save("wrong.npz", x, labels + 1))
         yield f"wrong labels there: {done.stderr.strip()}", done.returncode == 1 and "wrong.npz: array 'labels': label" in done.stderr
@@ -393,7 +406,7 @@ class Checks:
             yield f"another {what}: {done.stderr.strip()}", done.returncode == 2 and what in done.stderr
         x, labels = small.data(100)
         for what, options in (("--optimizer", ("--optimizer", "adamw,lr=0.02")), ("--loss", ("--loss", "softmax_cross_entropy,label_smoothing=0.1")),
-                              ("--schedule", ("--schedule", "cosine,total=50")), ("--clip-norm", ("--clip-norm", 1)), ("data", ())):
+                              ("--schedule", ("--schedule", "cosine,total=50")), ("--clip-norm", ("--clip-norm", 1)), ("--numerics", ("--numerics", "strict")), ("data", ())):
             data = self.save("moved.npz", -x, labels) if what == "data" else self.samples
             done = self.train(*self.RUN, *options, "--resume", data=data)
             yield f"another {what}: {done.stderr.strip()}", done.returncode == 2 and f"of a run with {what} " in done.stderr

@@ -45,14 +45,14 @@ class FewRowsEmitter : ProductKernel {
     const auto in_packets = [&](const Value* operand, const auto& at_depth) {
       return width_along(emit_, operand->type.dtype, form_.depth.extents.back(),
                          [&](GroupEmitter& emit, const Coord& k) {
-                           Parts depth = unknown(form_.depth.extents);
+                           Parts depth = unknown_positions(form_.depth.extents);
                            depth.back() = k;
                            return emit.value(operand, at_depth(emit, depth));
                          }) == lanes_;
     };
     if (form_.depth.extents.empty()) return false;
-    const Parts batch = unknown(form_.batch), row = unknown(form_.rows.extents),
-                column = unknown(form_.columns.extents);
+    const Parts batch = unknown_positions(form_.batch), row = unknown_positions(form_.rows.extents),
+                column = unknown_positions(form_.columns.extents);
     const bool b_fits = form_.b_rows ? known_multiple(form_.b_pitch, lanes_) && known_multiple(depth_, lanes_)
                                      : in_packets(form_.b, [&](GroupEmitter& emit, const Parts& depth) {
                                          return form_.b_at(emit, batch, depth, column);
@@ -84,28 +84,27 @@ class FewRowsEmitter : ProductKernel {
   }
 
  private:
-  static Parts unknown(const std::vector<Dim>& extents) {
-    Parts parts;
-    for (Dim extent : extents) parts.push_back(unknown_position(extent));
-    return parts;
+  // The last row or column in place of one beyond it, which is not stored. Columns that are stored may be more than
+  // there are.
+  Expr row_at(int i) {
+    return known_multiple(rows_, height_) ? integer(i) : min(integer(i), sub(builder_.parameter(rows_), integer(1)));
   }
-
-  // The last of the extent in place of what is beyond it: nothing there is stored.
-  Expr inside(Expr index, Dim extent, int64_t step) {
-    return known_multiple(extent, step) ? index : min(std::move(index), sub(builder_.parameter(extent), integer(1)));
+  Expr column_at(const Expr& first, int j) {
+    const Expr column = add(first, integer(j));
+    if (stored_columns_ == columns_ && known_multiple(columns_, kColumns)) return column;
+    return min(column, sub(builder_.parameter(columns_), integer(1)));
   }
 
   // What a thread has of one packet of k.
   void multiply(Block& block, const Expr& first_column, const Expr& k, const Buffer& total) {
     GroupEmitter::Scope scope(emit_, block);
     const auto of_row = [&](int i) {
-      Coords at = form_.a_at(emit_, batch_, parts(inside(integer(i), rows_, height_), form_.rows),
-                             parts(k, form_.depth, lanes_));
+      Coords at = form_.a_at(emit_, batch_, parts(row_at(i), form_.rows), parts(k, form_.depth, lanes_));
       at.lanes = lanes_;
       return block.let("a", emit_.value(form_.a, at));
     };
     const auto of_column = [&](int j) {
-      const Expr column = inside(add(first_column, integer(j)), columns_, kColumns);
+      const Expr column = column_at(first_column, j);
       if (form_.b_rows)
         return convert(
             load(builder_.weight(*form_.b_rows), add(mul(column, builder_.parameter(form_.b_pitch)), k), lanes_),

@@ -67,6 +67,12 @@ Coord unknown_position(Dim extent) {
   return {{Digit{variable(make_var("x", {}, 0, INT64_MAX / 4)), nullptr, extent, -1}}};
 }
 
+std::vector<Coord> unknown_positions(const std::vector<Dim>& extents) {
+  std::vector<Coord> positions;
+  for (Dim extent : extents) positions.push_back(unknown_position(extent));
+  return positions;
+}
+
 namespace {
 
 // By how much `e` grows from x to x + 1, …, x + width - 1 for each step of one, where x is a multiple of `width`: 0 or

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <optional>
+#include <vector>
 
 #include "passes/lower/group_emitter.h"
 
@@ -20,6 +21,7 @@ loops::Expr operand_value(GroupEmitter&, DType factor, const loops::Expr& guard,
 std::optional<int> width_along(const GroupEmitter&, DType factor, Dim extent,
                                const std::function<loops::Expr(GroupEmitter&, const Coord&)>& value);
 Coord unknown_position(Dim extent);
+std::vector<Coord> unknown_positions(const std::vector<Dim>& extents);
 
 loops::Expr zero_of(DType);
 

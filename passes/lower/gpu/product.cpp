@@ -173,7 +173,7 @@ class ProductEmitter : ProductKernel {
       node_.a.vector = kTurnedRun;
     } else {
       widen(node_.a, form_.rows, [&](GroupEmitter& emit, const Parts& row_parts, const Parts& depth_parts) {
-        return emit.value(form_.a, form_.a_at(emit, unknown(form_.batch), row_parts, depth_parts));
+        return emit.value(form_.a, form_.a_at(emit, unknown_positions(form_.batch), row_parts, depth_parts));
       });
     }
     if (form_.b_value) {
@@ -187,7 +187,7 @@ class ProductEmitter : ProductKernel {
         node_.b.vector *= 2;
     } else {
       widen(node_.b, form_.columns, [&](GroupEmitter& emit, const Parts& column_parts, const Parts& depth_parts) {
-        return emit.value(form_.b, form_.b_at(emit, unknown(form_.batch), depth_parts, column_parts));
+        return emit.value(form_.b, form_.b_at(emit, unknown_positions(form_.batch), depth_parts, column_parts));
       });
     }
     return true;
@@ -198,12 +198,6 @@ class ProductEmitter : ProductKernel {
                 turned_place(builder_, form_, of_a, flat_batch_, line, k));
   }
 
-  static Parts unknown(const std::vector<Dim>& extents) {
-    Parts parts;
-    for (Dim extent : extents) parts.push_back(unknown_position(extent));
-    return parts;
-  }
-
   // Which axis the operand's elements follow in memory, and how many of them at once.
   using At = std::function<Expr(GroupEmitter&, const Parts& tile, const Parts& depth)>;
   void widen(ProductOperand& operand, const ProductAxis& tile_axis, const At& at) {
@@ -212,7 +206,7 @@ class ProductEmitter : ProductKernel {
       if (axis.extents.empty()) continue;
       const std::optional<int> width =
           width_along(emit_, factor_, axis.extents.back(), [&](GroupEmitter& emit, const Coord& position) {
-            Parts tile = unknown(tile_axis.extents), depth = unknown(form_.depth.extents);
+            Parts tile = unknown_positions(tile_axis.extents), depth = unknown_positions(form_.depth.extents);
             (along_k ? depth : tile).back() = position;
             return at(emit, tile, depth);
           });

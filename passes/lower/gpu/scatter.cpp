@@ -6,7 +6,7 @@
 //   lines    a thread for each line goes over its updates: few of them, or lines that fill the device
 //
 // A line is what has indices of its own: all of the tensor, or what lies along the indexed axis. Counting compares each
-// update with each; where that is too much, and lines are few, the CPU's way is taken.
+// update with each; where that is too much, known extents are the host's, and others go by lines, slowly.
 //
 // Example, updates [U, 768] summed into [D, 768] at indices [U]:
 //   places   task t: place[t] = index, or -1 where it is out of range

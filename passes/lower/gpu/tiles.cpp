@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 
+#include "ir/error.h"
 #include "ir/fragment.h"
 #include "ir/gpu_model.h"
 #include "ir/loops_text.h"
@@ -30,8 +31,7 @@ constexpr Tile kHalves[] = {{Atom::F16, DType::F16, 128, 256, 32, 2, 4, 3, false
 
 constexpr Tile kDoubles = {Atom::Fma, DType::F64, 32, 32, 8, 2, 1, 2};
 // Hopper's: two warpgroups multiply what a third brings; where a tile is that of one, they take turns. Rates of halves
-// are those of an H200, least squares over the products of networks (bench/results/gpu_tiles_h200.txt): what they
-// choose there takes 0.3 % longer than the best.
+// follow what an H200 takes for the products of networks (bench/results/gpu_tiles_h200.txt).
 constexpr Tile kHopperHalves[] = {{Atom::F16, DType::F16, 128, 256, 64, 8, 1, 4, true, 1, 1850},
                                   {Atom::F16, DType::F16, 128, 192, 64, 8, 1, 4, true, 1, 1820},
                                   {Atom::F16, DType::F16, 128, 128, 64, 8, 1, 6, true, 1, 1710},
@@ -243,7 +243,9 @@ std::vector<TileChoice> choose_tiles(DimPool& dims, const passes::Options& optio
   const auto is_other = [&](const TileChoice& choice) {
     return fmt::format("parts={} {}", choice.parts, choice.tile.text()).find(options.gpu_tile) == std::string::npos;
   };
-  if (!std::ranges::all_of(choices, is_other)) std::erase_if(choices, is_other);
+  std::erase_if(choices, is_other);
+  if (choices.empty())
+    throw Error(Fault::Usage, fmt::format("--gpu-tile: a product has no tile '{}' here", options.gpu_tile));
   return few_of(choices);
 }
 

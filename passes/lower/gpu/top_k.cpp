@@ -3,8 +3,8 @@
 //
 //   sort    lines of up to kLongest elements; short ones share a block
 //   stream  longer ones: the first kStreamed are kept in order, a chunk of as many is sorted and merged into them, and
-//   so
-//           on; where more are wanted, the line is gone through again for those that come behind the last one found
+//           so on; where more are wanted, the line is gone through again for those that come behind the last one found,
+//           kMostTimes: what wants more takes the CPU's way
 //
 // The network is Batcher's bitonic one with all comparisons in one direction: to join sorted runs of size / 2, each
 // element is compared with its mirror image in the run of `size`, then with those size / 4, size / 8, … away.
@@ -26,6 +26,7 @@ using namespace loops;
 namespace {
 
 constexpr int64_t kLeastSorted = 256, kLongest = 4096, kStreamed = 2048;
+constexpr int64_t kMostTimes = 8;
 constexpr int64_t kMostThreads = 512;
 constexpr int64_t kMostPlaces = INT64_C(1) << 31;
 
@@ -297,7 +298,9 @@ LoweredGroup lower_top_k(Context& context, const Op& group) {
     if (!value_of(extent))
       for (int64_t size : {kLeastSorted, kLongest})
         if (add_variant(size, false, both_hold(dims, at_most(extent, size), dims.constant(1)))) return true;
-    return add_variant(kStreamed, true, both_hold(dims, at_most(extent, kMostPlaces - 1), dims.constant(1)));
+    const Dim wanted = op.type().shape[static_cast<size_t>(op.params.integer("axis"))];
+    return add_variant(kStreamed, true,
+                       both_hold(dims, at_most(extent, kMostPlaces - 1), at_most(wanted, kMostTimes * kStreamed)));
   };
   LoweredGroup lowered;
   if (!lower_all()) {
