@@ -454,7 +454,7 @@ class Checks:
         folder = os.environ["TMPDIR"]
         for number in (signal.SIGINT, signal.SIGTERM):
             for _ in range(10):    # until it was no later than that
-                process = self.started("--epochs", 300000)
+                process = self.started("--epochs", 300000, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
                 while process.poll() is None and not os.listdir(folder):
                     pass
                 process.send_signal(number)
