@@ -232,7 +232,8 @@ std::vector<TileChoice> choose_tiles(DimPool& dims, const passes::Options& optio
            : rounded   ? std::span<const Tile>(kRounded)
                        : std::span<const Tile>(kFloats));
   if (hopper && bytes) consider(kHopperBytes);
-  if (hopper && as_halves) consider(kHopperHalves);
+  const bool rounds_singly = rounded && (single.a || single.b);  // by the few registers of a producer: they spill
+  if (hopper && as_halves && !rounds_singly) consider(kHopperHalves);
   if (hopper && rounded && f32 == passes::F32Products::TF32) consider(kHopperRounded);
   const bool brain = (halves && factor == DType::BF16) || (rounded && f32 == passes::F32Products::BF16);
   for (TileChoice& choice : choices) {
