@@ -132,10 +132,7 @@ class FewRowsEmitter : ProductKernel {
     while (!known_multiple(stored_columns_, lanes)) lanes /= 2;
     Block inner;
     for (int j = 0; j < kColumns; j += lanes) {
-      Expr sum = load(total, integer(j), lanes);
-      for (int i = 1; i < height_; ++i)
-        sum = select(splat(equal(thread, integer(i)), lanes), load(total, integer(int64_t{i} * kColumns + j), lanes),
-                     sum);
+      const Expr sum = sums_of_own_row(total, thread, height_, kColumns, j, lanes);
       const Expr column = inner.let("column", add(first_column, integer(j)));
       Block stored;
       store_result(stored, thread, column, sum, lanes);
@@ -157,17 +154,32 @@ bool may_be_few_rows(Dim rows) { return range(rows).lo <= std::ranges::max(kHeig
 std::vector<LoweredVariant> few_rows_variants(Context& context, const Op& group, const ProductForm& form) {
   DimPool& dims = context.module.dims;
   const Dim rows = form.rows.extent(dims);
+  if (bit_width(form.a->type.dtype) != 16 || !may_be_few_rows(rows) || form.b_value) return {};
+  if (!FewRowsEmitter(context, group, form, 1).fits()) return {};
+  return variants_by_height(dims, rows, kHeights, [&](int height, Dim when) {
+    return FewRowsEmitter(context, group, form, height).emit(when);
+  });
+}
+
+std::vector<LoweredVariant> variants_by_height(DimPool& dims, Dim rows, std::span<const int> heights,
+                                               const std::function<LoweredVariant(int, Dim)>& emit) {
   std::vector<LoweredVariant> variants;
-  if (bit_width(form.a->type.dtype) != 16 || !may_be_few_rows(rows) || form.b_value) return variants;
-  if (!FewRowsEmitter(context, group, form, 1).fits()) return variants;
-  for (const int height : kHeights) {
-    const Dim few = dims.less(rows, dims.constant(height + 1));
-    const auto known = lapidary::value_of(few);
+  for (const int height : heights) {
+    const Dim fits = dims.less(rows, dims.constant(height + 1));
+    const auto known = lapidary::value_of(fits);
     if (known == 0) continue;
-    variants.push_back(FewRowsEmitter(context, group, form, height).emit(known ? nullptr : few));
+    variants.push_back(emit(height, known ? nullptr : fits));
     if (known) break;
   }
   return variants;
+}
+
+Expr sums_of_own_row(const Buffer& sums, const Expr& thread, int height, int columns, int column, int lanes) {
+  Expr own = load(sums, integer(column), lanes);
+  for (int i = 1; i < height; ++i)
+    own =
+        select(splat(equal(thread, integer(i)), lanes), load(sums, integer(int64_t{i} * columns + column), lanes), own);
+  return own;
 }
 
 }  // namespace lapidary::lowering::gpu

@@ -2,6 +2,8 @@
 // memory. Of 16-bit factors whose lines lie along k.
 #pragma once
 
+#include <functional>
+#include <span>
 #include <vector>
 
 #include "passes/lower/gpu/product.h"
@@ -13,5 +15,13 @@ bool may_be_few_rows(Dim rows);
 
 // For what numbers of rows there is a kernel, and the run may have; nothing where b or a lies otherwise.
 std::vector<LoweredVariant> few_rows_variants(Context&, const Op& group, const ProductForm&);
+
+// One for each of the heights, ascending, that the run may have as many rows as; the last one without a condition where
+// it never has more.
+std::vector<LoweredVariant> variants_by_height(DimPool&, Dim rows, std::span<const int> heights,
+                                               const std::function<LoweredVariant(int height, Dim when)>& emit);
+// Of sums [height][columns] that all threads have: those of the thread's own row from a column on.
+loops::Expr sums_of_own_row(const loops::Buffer& sums, const loops::Expr& thread, int height, int columns, int column,
+                            int lanes);
 
 }  // namespace lapidary::lowering::gpu

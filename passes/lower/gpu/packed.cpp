@@ -15,6 +15,7 @@
 #include <cmath>
 
 #include "ir/error.h"
+#include "passes/lower/gpu/few_rows.h"
 #include "passes/lower/gpu/gpu.h"
 #include "passes/lower/gpu/packed_units.h"
 #include "passes/lower/gpu/product.h"
@@ -170,10 +171,7 @@ class FewRowsEmitter {
 
   // A row for each of the first threads: all of them know all sums.
   void store_row(Block& own, const Expr& thread, const Expr& first_column, const Buffer& total) {
-    Expr sum = load(total, integer(0), kColumns);
-    for (int i = 1; i < height_; ++i)
-      sum = select(splat(equal(thread, integer(i)), kColumns), load(total, integer(int64_t{i} * kColumns), kColumns),
-                   sum);
+    const Expr sum = sums_of_own_row(total, thread, height_, kColumns, 0, kColumns);
     Block inner;
     {
       GroupEmitter::Scope scope(emit_, inner);
@@ -228,23 +226,12 @@ LoweredGroup many_rows(Context& context, const Op& group, const PackedForm& form
 }  // namespace
 
 LoweredGroup lower_packed(Context& context, const Op& group) {
-  DimPool& dims = context.module.dims;
   const PackedForm form(context.module, group, anchor_of(group));
   const PackedUnits units(context.module, form, kColumns);
-  std::vector<LoweredVariant> variants;
-  for (const int height : kHeights) {
-    const Dim fits = dims.less(form.rows, dims.constant(height + 1));
-    const auto known = lapidary::value_of(fits);
-    if (known == 0) continue;
-    variants.push_back(FewRowsEmitter(context, group, form, units, height).emit(known ? nullptr : fits));
-    if (!known) continue;
-    LoweredGroup lowered;
-    LoweredStep& step = lowered.steps.emplace_back();
-    step.variants = std::move(variants);
-    step.flops = form.flops(dims);
-    return lowered;
-  }
-  return many_rows(context, group, form, units, std::move(variants));
+  return many_rows(context, group, form, units,
+                   variants_by_height(context.module.dims, form.rows, kHeights, [&](int height, Dim when) {
+                     return FewRowsEmitter(context, group, form, units, height).emit(when);
+                   }));
 }
 
 }  // namespace lapidary::lowering::gpu

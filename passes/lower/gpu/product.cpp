@@ -327,17 +327,17 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
   const Dim rows = form.rows.extent(dims), columns = form.columns.extent(dims), depth = form.depth.extent(dims),
             batch = dims.product(form.batch);
   if (is_zero(depth)) return std::nullopt;
+  LoweredGroup lowered;
+  LoweredStep& step = lowered.steps.emplace_back();
+  step.variants = given.empty() ? few_rows_variants(context, group, form) : std::move(given);
+  step.flops = dims.product(std::vector<Dim>{dims.constant(2), batch, rows, columns, depth});
+  if (!step.variants.empty() && !step.variants.back().when) return lowered;
   ProductEmitter any(context, group, form, tiles_of(context, group, form, {}, {}).front().tile, {});
   if (!any.begin()) return std::nullopt;
   const PacketsAcross across = form.may_turn ? any.packets_across() : PacketsAcross{};
   SingleElements single = any.single_elements();
   single.turned_a = across.a > 0, single.turned_b = across.b > 0;
   const std::vector<TileChoice> tiles = tiles_of(context, group, form, single, across);
-  LoweredGroup lowered;
-  LoweredStep& step = lowered.steps.emplace_back();
-  step.variants = given.empty() ? few_rows_variants(context, group, form) : std::move(given);
-  step.flops = dims.product(std::vector<Dim>{dims.constant(2), batch, rows, columns, depth});
-  if (!step.variants.empty() && !step.variants.back().when) return lowered;
   Dim others = dims.constant(1);  // 1 where no variant runs that stands before
   Dim scratch = dims.constant(0);
   std::vector<LoweredStep> sums;

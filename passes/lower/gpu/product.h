@@ -43,7 +43,7 @@ struct ProductForm {
 };
 
 // Nothing where an operand is no expression of its coordinates, such as the sum of a row. Variants that are given stand
-// before those of the product, each with a condition.
+// before those of the product; where the last of them has no condition, it has none.
 std::optional<LoweredGroup> lower_product(Context&, const Op& group, const ProductForm&,
                                           std::vector<LoweredVariant> given = {});
 // A convolution (convolution.cpp), whose operands and bias are filled in; plain where an index is no expression.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <span>
 
@@ -171,28 +172,30 @@ int64_t value_if(Dim dim, int64_t value) {
 std::vector<TileChoice> few_of(const std::vector<TileChoice>& all) {
   constexpr size_t kMost = 4;
   constexpr double kWorthwhile = 0.02;  // of the time, over all sizes
-  std::vector<int64_t> sizes;
-  for (int64_t size = 1; size <= 1 << 18; size *= 2) sizes.push_back(size);
-  std::vector<double> least(sizes.size(), 1e300), now(sizes.size(), 1e300);
-  const auto taken = [&](const TileChoice& choice, size_t i) {
-    return static_cast<double>(value_if(choice.clocks, sizes[i]));
-  };
-  for (const TileChoice& choice : all)
-    for (size_t i = 0; i < sizes.size(); ++i) least[i] = std::min(least[i], taken(choice, i));
-  const auto with = [&](const TileChoice& choice) {
+  constexpr size_t kSizes = 19;         // 1, 2, 4, … 2^18
+  using Clocks = std::array<double, kSizes>;
+  Clocks least, now;
+  least.fill(1e300), now.fill(1e300);
+  std::vector<Clocks> taken(all.size());
+  for (size_t choice = 0; choice < all.size(); ++choice)
+    for (size_t i = 0; i < kSizes; ++i) {
+      taken[choice][i] = static_cast<double>(value_if(all[choice].clocks, int64_t{1} << i));
+      least[i] = std::min(least[i], taken[choice][i]);
+    }
+  const auto with = [&](const Clocks& clocks) {
     double sum = 0;
-    for (size_t i = 0; i < sizes.size(); ++i) sum += std::min(now[i], taken(choice, i)) / least[i];
+    for (size_t i = 0; i < kSizes; ++i) sum += std::min(now[i], clocks[i]) / least[i];
     return sum;
   };
   std::vector<TileChoice> few;
   double sum = 1e300;
   while (few.size() < kMost) {
-    const TileChoice& best = *std::ranges::min_element(all, {}, with);
-    const double better = with(best);
-    if (better > sum - kWorthwhile * static_cast<double>(sizes.size())) break;
-    few.push_back(best);
+    const auto best = std::ranges::min_element(taken, {}, with);
+    const double better = with(*best);
+    if (better > sum - kWorthwhile * kSizes) break;
+    few.push_back(all[static_cast<size_t>(best - taken.begin())]);
     sum = better;
-    for (size_t i = 0; i < sizes.size(); ++i) now[i] = std::min(now[i], taken(best, i));
+    for (size_t i = 0; i < kSizes; ++i) now[i] = std::min(now[i], (*best)[i]);
   }
   return few;
 }
