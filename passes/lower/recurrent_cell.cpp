@@ -27,7 +27,7 @@ RecurrentCell::RecurrentCell(Context& context, const Op& group, int lanes)
   time_ = xw[0], batch_ = xw[1];
   directions_ = *lapidary::value_of(op_.operand(2)->type.shape[0]);
   hidden_ = *lapidary::value_of(op_.operand(2)->type.shape[2]);
-  pitch_ = lanes == 1 ? hidden_ : (hidden_ + kPanel - 1) / kPanel * kPanel;
+  pitch_ = pitch_of_units(hidden_, lanes);
   direction_size_ = dims_.mul(batch_, dims_.constant(pitch_));
   state_ = dims_.mul(direction_size_, dims_.constant(directions_));
   int next = 3;
@@ -47,41 +47,21 @@ Dim RecurrentCell::flops() {
   return dims_.product(std::vector<Dim>{dims_.constant(2 * gates_ * directions_ * hidden_ * hidden_), time_, batch_});
 }
 
-// Calls body(…, direction and batch row, where its states begin, unit) for `units` of them: on a CPU a task walks over
-// those of a row, on a GPU each is one.
-LoweredStep RecurrentCell::for_units(
-    const char* schedule, int64_t units,
-    const std::function<void(KernelBuilder&, GroupEmitter&, Block&, const std::vector<Expr>&, const Expr&,
-                             const Expr&)>& body) {
-  KernelBuilder builder(module_, target_, "recurrent", schedule);
-  GroupEmitter emit(builder, group_);
-  std::vector<Dim> extents = {dims_.constant(directions_), batch_};
-  if (target_.is_gpu()) extents.push_back(dims_.constant(units));
-  builder.for_gpu = true;
-  const std::vector<Expr> axes = builder.split_task(extents);
-  const Expr base =
-      builder.body.let("base", add(mul(axes[0], builder.parameter(direction_size_)), mul(axes[1], integer(pitch_))));
-  if (target_.is_gpu())
-    body(builder, emit, builder.body, axes, base, axes[2]);
-  else
-    serial(builder.body, "u", integer(0), integer(units), lanes_,
-           [&](Block& block, Expr unit) { body(builder, emit, block, axes, base, unit); });
-  LoweredStep step = single_step(builder.finish(dims_.product(extents)));
-  step.flops = dims_.constant(0);  // all of them are the recurrence's
-  return step;
+LoweredStep RecurrentCell::for_units(const char* schedule, int64_t count, const RecurrentUnits::Body& body) {
+  return units().for_each(module_, target_, "recurrent", schedule, count, body);
 }
 
 // h(0) and c(0) into the scratch, zero beyond the hidden size.
 LoweredStep RecurrentCell::initial_state() {
   return for_units(
       "initial", pitch_,
-      [&](KernelBuilder& builder, GroupEmitter& emit, Block& block, const std::vector<Expr>& axes, const Expr& base,
-          const Expr& unit) {
+      [&](GroupEmitter& emit, Block& block, const std::vector<Expr>& axes, const Expr& row, const Expr& unit) {
+        KernelBuilder& builder = emit.builder;
+        const Expr base = mul(row, integer(pitch_));
         std::vector<std::pair<Buffer, const Value*>> states = {{builder.scratch(0, DType::F32, true), op_.operand(2)}};
         if (c0_) states.push_back({builder.scratch(1, DType::F32, true), c0_});
         const Expr left = sub(integer(hidden_), unit);
-        const Coords coords{
-            {at(axes[0]), at(axes[1]), along(unit)}, lanes_, lanes_ > 1 ? first_lanes(left, lanes_) : nullptr};
+        const Coords coords = units().at_state(axes, unit);
         for (const auto& [buffer, value] : states) {
           Block inside, beyond;
           {
@@ -100,27 +80,27 @@ bool RecurrentCell::gives_states() const {
 
 // The states after the last step, as results.
 LoweredStep RecurrentCell::final_state() {
-  return for_units("final", hidden_,
-                   [&](KernelBuilder& builder, GroupEmitter& emit, Block& block, const std::vector<Expr>& axes,
-                       const Expr& base, const Expr& unit) {
-                     struct State {
-                       const Value* result;
-                       Buffer buffer;
-                       Expr begin;
-                     };
-                     const Expr last = mul(mod(builder.parameter(time_), integer(2)), builder.parameter(state_));
-                     std::vector<State> states;
-                     if (!op_.result(1)->uses.empty())
-                       states.push_back({op_.result(1), builder.scratch(0, DType::F32, false), add(last, base)});
-                     if (c0_ && !op_.result(2)->uses.empty())
-                       states.push_back({op_.result(2), builder.scratch(1, DType::F32, false), base});
-                     GroupEmitter::Scope scope(emit, block);
-                     const Coords coords{{at(axes[0]), at(axes[1]), along(unit)},
-                                         lanes_,
-                                         lanes_ > 1 ? first_lanes(sub(integer(hidden_), unit), lanes_) : nullptr};
-                     for (const State& state : states)
-                       emit.store_results(state.result, coords, load(state.buffer, add(state.begin, unit), lanes_));
-                   });
+  return for_units(
+      "final", hidden_,
+      [&](GroupEmitter& emit, Block& block, const std::vector<Expr>& axes, const Expr& row, const Expr& unit) {
+        KernelBuilder& builder = emit.builder;
+        const Expr base = mul(row, integer(pitch_));
+        struct State {
+          const Value* result;
+          Buffer buffer;
+          Expr begin;
+        };
+        const Expr last = mul(mod(builder.parameter(time_), integer(2)), builder.parameter(state_));
+        std::vector<State> states;
+        if (!op_.result(1)->uses.empty())
+          states.push_back({op_.result(1), builder.scratch(0, DType::F32, false), add(last, base)});
+        if (c0_ && !op_.result(2)->uses.empty())
+          states.push_back({op_.result(2), builder.scratch(1, DType::F32, false), base});
+        GroupEmitter::Scope scope(emit, block);
+        const Coords coords = units().at_state(axes, unit);
+        for (const State& state : states)
+          emit.store_results(state.result, coords, load(state.buffer, add(state.begin, unit), lanes_));
+      });
 }
 
 void RecurrentCell::open_states(KernelBuilder& builder, GroupEmitter& emit) {

@@ -6,6 +6,7 @@
 #include "ir/composites.h"
 #include "passes/lower/family.h"
 #include "passes/lower/group_emitter.h"
+#include "passes/lower/recurrent_units.h"
 
 namespace lapidary::lowering {
 
@@ -58,9 +59,8 @@ class RecurrentCell {
 
  private:
   Dim bytes_of_states(int64_t count) { return dims_.mul(state_, dims_.constant(count * 4)); }
-  LoweredStep for_units(const char* schedule, int64_t units,
-                        const std::function<void(KernelBuilder&, GroupEmitter&, Block&, const std::vector<Expr>&,
-                                                 const Expr&, const Expr&)>&);
+  LoweredStep for_units(const char* schedule, int64_t units, const RecurrentUnits::Body&);
+  RecurrentUnits units() const { return {group_, directions_, batch_, hidden_, lanes_}; }
   Expr from_input(int gate, const UnitPlace&);
   Expr activated(Block&, ScalarOp activation, Expr sum, Expr input);
   void update(Block&, const Sums&, const UnitPlace&);

@@ -21,7 +21,7 @@ RecurrentGradientCell::RecurrentGradientCell(Context& context, const Op& group, 
       lanes_(lanes),
       directions_(*lapidary::value_of(op_.operand(kC0)->type.shape[0])),
       hidden_(*lapidary::value_of(op_.operand(kC0)->type.shape[2])),
-      pitch_(lanes == 1 ? hidden_ : (hidden_ + kPanel - 1) / kPanel * kPanel) {
+      pitch_(pitch_of_units(hidden_, lanes)) {
   time_ = op_.operand(kDy)->type.shape[0], batch_ = op_.operand(kDy)->type.shape[2];
   rows_ = dims_.mul(batch_, dims_.constant(directions_));
 }
@@ -41,64 +41,44 @@ LoweredGroup RecurrentGradientCell::lowered(LoweredStep pack, LoweredStep recurr
   return result;
 }
 
-// Calls body(direction and batch row, where its rows begin, unit) for `units` of them: on a CPU a task walks over those
-// of a row, on a GPU each is one.
-LoweredStep RecurrentGradientCell::for_units(const char* schedule, int64_t units, const ForUnits& body) {
-  KernelBuilder builder(module_, target_, "recurrent_gradient", schedule);
-  GroupEmitter emit(builder, group_);
-  builder.for_gpu = true;
-  std::vector<Dim> extents = {dims_.constant(directions_), batch_};
-  if (target_.is_gpu()) extents.push_back(dims_.constant(units));
-  const std::vector<Expr> axes = builder.split_task(extents);
-  const Expr row = builder.body.let("line", add(mul(axes[0], builder.parameter(batch_)), axes[1]));
-  if (target_.is_gpu())
-    body(emit, builder.body, axes, row, axes[2]);
-  else
-    serial(builder.body, "u", integer(0), integer(units), lanes_,
-           [&](Block& block, Expr unit) { body(emit, block, axes, row, unit); });
-  LoweredStep step = single_step(builder.finish(dims_.product(extents)));
-  step.flops = dims_.constant(0);
-  return step;
-}
-
-Coords RecurrentGradientCell::of_state(const std::vector<Expr>& axes, const Expr& unit) const {
-  return {{at(axes[0]), at(axes[1]), along(unit)},
-          lanes_,
-          lanes_ > 1 ? first_lanes(sub(integer(hidden_), unit), lanes_) : nullptr};
+LoweredStep RecurrentGradientCell::for_units(const char* schedule, int64_t count, const RecurrentUnits::Body& body) {
+  return units().for_each(module_, target_, "recurrent_gradient", schedule, count, body);
 }
 
 // Behind the last step da is 0, and dc what is given.
 LoweredStep RecurrentGradientCell::initial_state() {
-  return for_units("initial", kGates * pitch_,
-                   [&](GroupEmitter& emit, Block& block, const std::vector<Expr>& axes, const Expr& row, Expr unit) {
-                     const Buffer states = emit.builder.scratch(kStates, DType::F32, true),
-                                  dc = emit.builder.scratch(kCells, DType::F32, true);
-                     block.add(loops::store(states, add(mul(row, integer(kGates * pitch_)), unit), real(0, lanes_)));
-                     const Expr place = add(mul(row, integer(pitch_)), unit);
-                     Block given, beyond;
-                     {
-                       GroupEmitter::Scope scope(emit, given);
-                       const Expr value = emit.value(op_.operand(kDc), of_state(axes, unit));
-                       given.add(loops::store(dc, place, splat_to(value, lanes_)));
-                     }
-                     if (pitch_ > hidden_) {
-                       Block padding;
-                       padding.add(loops::store(dc, place, real(0, lanes_)));
-                       beyond.add(if_then(less(unit, integer(pitch_)), padding.take()));
-                     }
-                     block.add(if_then(less(unit, integer(hidden_)), given.take(), beyond.take()));
-                   });
+  return for_units(
+      "initial", kGates * pitch_,
+      [&](GroupEmitter& emit, Block& block, const std::vector<Expr>& axes, const Expr& row, const Expr& unit) {
+        const Buffer states = emit.builder.scratch(kStates, DType::F32, true),
+                     dc = emit.builder.scratch(kCells, DType::F32, true);
+        block.add(loops::store(states, add(mul(row, integer(kGates * pitch_)), unit), real(0, lanes_)));
+        const Expr place = add(mul(row, integer(pitch_)), unit);
+        Block given, beyond;
+        {
+          GroupEmitter::Scope scope(emit, given);
+          const Expr value = emit.value(op_.operand(kDc), units().at_state(axes, unit));
+          given.add(loops::store(dc, place, splat_to(value, lanes_)));
+        }
+        if (pitch_ > hidden_) {
+          Block padding;
+          padding.add(loops::store(dc, place, real(0, lanes_)));
+          beyond.add(if_then(less(unit, integer(pitch_)), padding.take()));
+        }
+        block.add(if_then(less(unit, integer(hidden_)), given.take(), beyond.take()));
+      });
 }
 
 // dc before the first step, as the result.
 LoweredStep RecurrentGradientCell::final_state() {
-  return for_units("final", hidden_,
-                   [&](GroupEmitter& emit, Block& block, const std::vector<Expr>& axes, const Expr& row, Expr unit) {
-                     const Buffer dc = emit.builder.scratch(kCells, DType::F32, false);
-                     GroupEmitter::Scope scope(emit, block);
-                     emit.store_results(op_.result(1), of_state(axes, unit),
-                                        loops::load(dc, add(mul(row, integer(pitch_)), unit), lanes_));
-                   });
+  return for_units(
+      "final", hidden_,
+      [&](GroupEmitter& emit, Block& block, const std::vector<Expr>& axes, const Expr& row, const Expr& unit) {
+        const Buffer dc = emit.builder.scratch(kCells, DType::F32, false);
+        GroupEmitter::Scope scope(emit, block);
+        emit.store_results(op_.result(1), units().at_state(axes, unit),
+                           loops::load(dc, add(mul(row, integer(pitch_)), unit), lanes_));
+      });
 }
 
 void RecurrentGradientCell::open_states(KernelBuilder& builder, GroupEmitter& emit) {

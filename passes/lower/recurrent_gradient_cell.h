@@ -7,6 +7,7 @@
 #include "ir/composites.h"
 #include "passes/lower/family.h"
 #include "passes/lower/group_emitter.h"
+#include "passes/lower/recurrent_units.h"
 
 namespace lapidary::lowering {
 
@@ -42,11 +43,10 @@ class RecurrentGradientCell {
   Expr direction_, from_, to_;  // from and to: where the direction's rows of da begin
 
  private:
-  using ForUnits = std::function<void(GroupEmitter&, Block&, const std::vector<Expr>&, const Expr&, Expr)>;
-  LoweredStep for_units(const char* schedule, int64_t units, const ForUnits&);
+  LoweredStep for_units(const char* schedule, int64_t units, const RecurrentUnits::Body&);
   LoweredStep initial_state();
   LoweredStep final_state();
-  Coords of_state(const std::vector<Expr>& axes, const Expr& unit) const;
+  RecurrentUnits units() const { return {group_, directions_, batch_, hidden_, lanes_}; }
   Expr cells_before(const Expr& row, const Coord& unit, const Expr& mask);
 
   loops::Buffer dc_;
