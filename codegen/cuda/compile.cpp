@@ -6,6 +6,7 @@
 #include "codegen/cuda/compile.h"
 
 #include <chrono>
+#include <optional>
 
 #include "codegen/cpu/compile.h"
 #include "codegen/cuda/emitter.h"
@@ -84,19 +85,28 @@ std::vector<KernelResources> resources_of(const Unit& unit, const Image& image, 
   return all;
 }
 
+// An image to make; another may be the PTX that it is made of.
+struct Task {
+  const Unit* unit;
+  size_t image;
+  std::optional<size_t> ptx;
+};
+
 // Compiles, or finds what was compiled before.
 class Compiler {
  public:
   explicit Compiler(const std::string& cache_folder) : cache_(cache_folder) {}
 
-  Image image(const Unit& unit, const std::string& architecture) {
-    Image image{.arch = architecture, .made_by = nvrtc_.version()};
+  void make(const Unit& unit, Image& image, Image* ptx) {
+    image.made_by = nvrtc_.version();
+    if (ptx) ptx->made_by = image.made_by, ptx->kernels = unit.kernels;
     for (std::string text = unit.text, next;; text = std::move(next)) {
-      Nvrtc::Result result = compiled(text, architecture);
+      Nvrtc::Result result = compiled(text, image.arch, ptx != nullptr);
       image.bytes = std::move(result.bytes);
       image.kernels = resources_of(unit, image, result.log);
+      if (ptx) ptx->bytes = std::move(result.ptx);
       next = with_more_registers(text, image.kernels);
-      if (next == text) return image;
+      if (next == text) return;
     }
   }
   void done() const {
@@ -105,10 +115,11 @@ class Compiler {
   size_t compiled() const { return compiled_; }
 
  private:
-  Nvrtc::Result compiled(const std::string& text, const std::string& architecture) {
-    const std::string key = sha256(fmt::format("{}\n{}\n{}", nvrtc_.identity(), architecture, text));
+  Nvrtc::Result compiled(const std::string& text, const std::string& architecture, bool keeps_ptx) {
+    const std::string key =
+        sha256(fmt::format("{}\n{}{}\n{}", nvrtc_.identity(), architecture, keeps_ptx ? " and its PTX" : "", text));
     if (std::optional<Nvrtc::Result> known = cache_.find(key)) return *std::move(known);
-    Nvrtc::Result result = nvrtc_.compile(text, architecture);
+    Nvrtc::Result result = nvrtc_.compile(text, architecture, keeps_ptx);
     cache_.keep(key, result);
     ++compiled_;
     return result;
@@ -118,6 +129,31 @@ class Compiler {
   const ImageCache cache_;
   std::atomic<size_t> compiled_{0};
 };
+
+// compute_80 of sm_80, and the other way round.
+std::string other_form(const std::string& architecture) {
+  return (is_cubin(architecture) ? "compute" : "sm") + architecture.substr(architecture.find('_'));
+}
+
+// The level's images as they will stand in the product, and how they come to be: PTX beside the cubin of the same
+// architecture is what that was made of, which saves compiling twice; anything else is compiled by itself.
+void plan_level(const std::vector<std::string>& architectures, uint32_t level, const std::vector<Unit>& units,
+                std::vector<Image>& images, std::vector<Task>& tasks) {
+  const size_t first = images.size();
+  const auto place_of = [&](const std::string& architecture) -> std::optional<size_t> {
+    const auto found = std::ranges::find(architectures, architecture);
+    if (found == architectures.end()) return std::nullopt;
+    return first + static_cast<size_t>(found - architectures.begin()) * units.size();
+  };
+  for (const std::string& architecture : architectures) {
+    const bool comes_along = !is_cubin(architecture) && place_of(other_form(architecture));
+    const std::optional<size_t> ptx = is_cubin(architecture) ? place_of(other_form(architecture)) : std::nullopt;
+    for (size_t i = 0; i < units.size(); ++i) {
+      if (!comes_along) tasks.push_back({&units[i], images.size(), ptx ? std::optional(*ptx + i) : std::nullopt});
+      images.push_back({.arch = architecture, .level = level});
+    }
+  }
+}
 
 // One line for all kernels that spill whatever they were offered, or nothing.
 void warn_of_spills(const std::vector<Image>& images, const ArtifactOptions& options) {
@@ -143,24 +179,19 @@ bool is_cubin(const std::string& architecture) { return architecture.starts_with
 
 std::vector<Image> compile_images(const std::vector<Level>& levels, const ArtifactOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  struct Task {
-    uint32_t level;
-    std::string architecture;
-    Unit unit;
-  };
-  std::vector<Task> tasks;
+  std::vector<std::vector<Unit>> units;
   for (uint32_t level = 0; level < levels.size(); ++level) {
     Nvrtc::get().must_support(levels[level].target.images);
-    const std::vector<Unit> units = units_of(levels[level], level, options.strict_math);
-    for (const std::string& architecture : levels[level].target.images)
-      for (const Unit& unit : units) tasks.push_back({level, architecture, unit});
+    units.push_back(units_of(levels[level], level, options.strict_math));
   }
-  std::vector<Image> images(tasks.size());
+  std::vector<Image> images;
+  std::vector<Task> tasks;
+  for (uint32_t level = 0; level < levels.size(); ++level)
+    plan_level(levels[level].target.images, level, units[level], images, tasks);
   Compiler compiler(options.image_cache);
   const auto no_state = [] { return 0; };
-  on_threads(options.jobs, images.size(), no_state, [&](int, size_t i) {
-    images[i] = compiler.image(tasks[i].unit, tasks[i].architecture);
-    images[i].level = tasks[i].level;
+  on_threads(options.jobs, tasks.size(), no_state, [&](int, size_t i) {
+    compiler.make(*tasks[i].unit, images[tasks[i].image], tasks[i].ptx ? &images[*tasks[i].ptx] : nullptr);
   });
   compiler.done();
   warn_of_spills(images, options);

@@ -19,25 +19,30 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view kFormat = "lapidary image 1\n";
+constexpr std::string_view kFormat = "lapidary image 2\n";
 constexpr size_t kDigest = 64;
 
-// Format, digest of the rest; size of the log in 16 digits, log, image.
+constexpr size_t kSizes = 2 * 17;
+
+// Format, digest of the rest; sizes of the log and of the image in 16 digits each, log, image, PTX.
 std::string packed(const Nvrtc::Result& result) {
-  std::string content = fmt::format("{:016x}\n{}", result.log.size(), result.log);
+  std::string content = fmt::format("{:016x}\n{:016x}\n{}", result.log.size(), result.bytes.size(), result.log);
   content.append(result.bytes.begin(), result.bytes.end());
+  content.append(result.ptx.begin(), result.ptx.end());
   return fmt::format("{}{}\n{}", kFormat, sha256(content), content);
 }
 
 std::optional<Nvrtc::Result> unpacked(const std::string& entry) {
   const size_t head = kFormat.size() + kDigest + 1;
-  if (!entry.starts_with(kFormat) || entry.size() < head + 17 || entry[head - 1] != '\n') return {};
+  if (!entry.starts_with(kFormat) || entry.size() < head + kSizes || entry[head - 1] != '\n') return {};
   const std::string_view content = std::string_view(entry).substr(head);
   if (entry.compare(kFormat.size(), kDigest, sha256(content)) != 0) return {};
-  const size_t log_size = std::strtoull(content.data(), nullptr, 16);
-  if (log_size > content.size() - 17) return {};
-  const std::string_view bytes = content.substr(17 + log_size);
-  return Nvrtc::Result{{bytes.begin(), bytes.end()}, std::string(content.substr(17, log_size))};
+  const size_t log_size = std::strtoull(content.data(), nullptr, 16),
+               image_size = std::strtoull(content.data() + kSizes / 2, nullptr, 16);
+  const std::string_view parts = content.substr(kSizes);
+  if (log_size > parts.size() || image_size > parts.size() - log_size) return {};
+  const std::string_view image = parts.substr(log_size, image_size), ptx = parts.substr(log_size + image_size);
+  return Nvrtc::Result{{image.begin(), image.end()}, std::string(parts.substr(0, log_size)), {ptx.begin(), ptx.end()}};
 }
 
 }  // namespace

@@ -151,7 +151,7 @@ Bytes Nvrtc::taken(Program program, int (*size_of)(Program, size_t*), int (*get)
   return bytes;
 }
 
-Nvrtc::Result Nvrtc::compile(const std::string& text, const std::string& architecture) const {
+Nvrtc::Result Nvrtc::compile(const std::string& text, const std::string& architecture, bool keeps_ptx) const {
   Program program = nullptr;
   succeed(call_.create(&program, text.c_str(), "kernels.cu", 0, nullptr, nullptr), "create");
   const auto destroy = [this](Program* p) { call_.destroy(p); };
@@ -170,10 +170,13 @@ Nvrtc::Result Nvrtc::compile(const std::string& text, const std::string& archite
   if (status != 0)
     throw Error(Fault::Internal,
                 fmt::format("NVRTC {} for {}: {}\n{}", version_, architecture, call_.error_text(status), result.log));
-  if (architecture.starts_with("sm_"))
-    result.bytes = taken<std::vector<char>>(program, call_.cubin_size, call_.cubin, "cubin");
-  else
-    result.bytes = taken<std::vector<char>>(program, call_.ptx_size, call_.ptx, "PTX");
+  const auto ptx = [&] { return taken<std::vector<char>>(program, call_.ptx_size, call_.ptx, "PTX"); };
+  if (!architecture.starts_with("sm_")) {
+    result.bytes = ptx();
+    return result;
+  }
+  result.bytes = taken<std::vector<char>>(program, call_.cubin_size, call_.cubin, "cubin");
+  if (keeps_ptx) result.ptx = ptx();
   return result;
 }
 

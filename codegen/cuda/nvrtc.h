@@ -27,8 +27,9 @@ class Nvrtc {
   struct Result {
     std::vector<char> bytes;  // "sm_80": a cubin, "compute_80": PTX
     std::string log;          // of a cubin: registers, spills and shared memory of each kernel
+    std::vector<char> ptx;    // that a cubin was made of, if it was asked for
   };
-  Result compile(const std::string& text, const std::string& architecture) const;
+  Result compile(const std::string& text, const std::string& architecture, bool keeps_ptx = false) const;
 
  private:
   using Program = void*;

@@ -33,7 +33,7 @@ class ImageCacheTest : public testing::Test {
   const std::string folder_ =
       testing::TempDir() + "/image_cache_" + testing::UnitTest::GetInstance()->current_test_info()->name() + "/deep";
   const ImageCache cache_{folder_};
-  const Nvrtc::Result image_{{'\x7f', 'E', 'L', 'F', '\0', '\n', '\xff'}, "line\nother line\n"};
+  const Nvrtc::Result image_{{'\x7f', 'E', 'L', 'F', '\0', '\n', '\xff'}, "line\nother line\n", {'.', 'v', '\0'}};
 };
 
 TEST_F(ImageCacheTest, FindsWhatWasKept) {
@@ -41,6 +41,7 @@ TEST_F(ImageCacheTest, FindsWhatWasKept) {
   ASSERT_TRUE(found);
   EXPECT_EQ(found->bytes, image_.bytes);
   EXPECT_EQ(found->log, image_.log);
+  EXPECT_EQ(found->ptx, image_.ptx);
   EXPECT_FALSE(cache_.find("other"));
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1) << "no temporary file is left";
 }
@@ -51,6 +52,7 @@ TEST_F(ImageCacheTest, KeepsEmptyOnes) {
   ASSERT_TRUE(found);
   EXPECT_TRUE(found->bytes.empty());
   EXPECT_EQ(found->log, "");
+  EXPECT_TRUE(found->ptx.empty());
 }
 
 TEST_F(ImageCacheTest, IgnoresWhatIsDamaged) {
@@ -69,10 +71,13 @@ TEST_F(ImageCacheTest, IgnoresWhatIsDamaged) {
   EXPECT_TRUE(cache_.find("key"));
 }
 
-TEST_F(ImageCacheTest, IgnoresALogLongerThanTheEntry) {
-  const std::string lie = "fffffffffffffff0\nlog";
-  write("lapidary image 1\n" + sha256(lie) + "\n" + lie);
-  EXPECT_FALSE(cache_.find("key"));
+TEST_F(ImageCacheTest, IgnoresPartsLongerThanTheEntry) {
+  const std::string huge = "fffffffffffffff0\n", none = "0000000000000000\n", one = "0000000000000001\n";
+  for (const std::string& sizes : {huge + none, none + huge, huge + huge, one + huge}) {
+    const std::string lie = sizes + "log";
+    write("lapidary image 2\n" + sha256(lie) + "\n" + lie);
+    EXPECT_FALSE(cache_.find("key")) << sizes;
+  }
 }
 
 TEST_F(ImageCacheTest, EvictsTheOldest) {
