@@ -213,8 +213,9 @@ extern const lpd_driver lpd_cuda;
 /* One thread at a time: around opening the library and changing what instances share. */
 void lpd_cuda_lock(void);
 void lpd_cuda_unlock(void);
-/* Opens the library unless it is open; under the lock. The instance is told of errors; it may be NULL. */
-lpd_status lpd_cuda_open_library(lpd_instance *);
+/* Opens the library unless it is open; under the lock. The instance is told of errors, and of the version of a driver
+ * that takes the program's images; it may be NULL. */
+lpd_status lpd_cuda_open_library(lpd_instance *, int images_need);
 extern lpd_cuda_calls lpd_cu; /* filled then */
 /* "what: CUDA_ERROR_ILLEGAL_ADDRESS (700)", with the status that fits. */
 lpd_status lpd_cuda_fail(lpd_instance *, CUresult, const char *what);

@@ -44,9 +44,9 @@ lpd_status lpd_cuda_fail(lpd_instance *instance, CUresult result, const char *wh
 
 /* --- opening ----------------------------------------------------------------------------------------------------- */
 
-enum { kLeastVersion = 11040 }; /* 1000 * major + 10 * minor */
+enum { kLeastVersion = 11040 }; /* of the calls: 1000 * major + 10 * minor */
 
-static lpd_status check_version(lpd_instance *instance, void *handle) {
+static lpd_status check_version(lpd_instance *instance, void *handle, int needed) {
   CUresult (*get_version)(int *);
   *(void **)&get_version = dlsym(handle, "cuDriverGetVersion");
   int version = 0;
@@ -54,7 +54,7 @@ static lpd_status check_version(lpd_instance *instance, void *handle) {
     return lpd_fail(instance, LPD_NO_DRIVER, "libcuda.so.1 is not a CUDA driver: it does not tell its version");
   if (version >= kLeastVersion) return LPD_OK;
   return lpd_fail(instance, LPD_DRIVER_TOO_OLD, "the CUDA driver is of version %d.%d, the program needs %d.%d",
-                  version / 1000, version % 1000 / 10, kLeastVersion / 1000, kLeastVersion % 1000 / 10);
+                  version / 1000, version % 1000 / 10, needed / 1000, needed % 1000 / 10);
 }
 
 static lpd_status bind_calls(lpd_instance *instance, void *handle, lpd_cuda_calls *calls) {
@@ -85,14 +85,15 @@ static lpd_status initialise(lpd_instance *instance, const lpd_cuda_calls *calls
   return lpd_fail(instance, status, "the CUDA driver does not start: %s (%d)", name, result);
 }
 
-lpd_status lpd_cuda_open_library(lpd_instance *instance) {
+lpd_status lpd_cuda_open_library(lpd_instance *instance, int images_need) {
   if (lpd_cu.handle) return LPD_OK;
+  const int needed = images_need > kLeastVersion ? images_need : kLeastVersion;
   void *handle = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   if (!handle)
     return lpd_fail(instance, LPD_NO_DRIVER, "no CUDA driver: %.300s; the program needs version %d.%d or later",
-                    dlerror(), kLeastVersion / 1000, kLeastVersion % 1000 / 10);
+                    dlerror(), needed / 1000, needed % 1000 / 10);
   lpd_cuda_calls calls;
-  lpd_status status = check_version(instance, handle);
+  lpd_status status = check_version(instance, handle, needed);
   if (!status) status = bind_calls(instance, handle, &calls);
   if (!status) status = initialise(instance, &calls);
   if (status)

@@ -40,7 +40,7 @@ static int has_code(const lpd_model *model, const lpd_cuda_model *shared) {
 int lpd_cuda_suits(const lpd_model *model, const lpd_options *options) {
   lpd_cuda_model device = {.ordinal = options->cuda_device};
   lpd_cuda_lock();
-  lpd_status status = lpd_cuda_open_library(NULL);
+  lpd_status status = lpd_cuda_open_library(NULL, 0);
   lpd_cuda_unlock();
   if (!status) status = find_device(NULL, &device);
   return status || has_code(model, &device);
@@ -56,7 +56,19 @@ static lpd_status no_code(lpd_instance *instance, const lpd_model *const *levels
                   shared->ordinal, shared->name, shared->capability / 10, shared->capability % 10, held);
 }
 
-/* Cubins are for drivers of the major version of the CUDA that made them, and later ones. */
+/* Cubins are for drivers of the major version of the CUDA that made them, and later ones; PTX for those of its version.
+ * Of the image that asks for least; 0: there is none. */
+static int driver_for_images(const lpd_model *const *levels) {
+  int least = 0;
+  for (; *levels; ++levels)
+    for (uint32_t i = 0; i < (*levels)->device_code->image_count; ++i) {
+      const lpd_device_image *image = &(*levels)->device_code->images[i];
+      const int made_by = (int)image->made_by, needs = image->is_ptx ? made_by : made_by / 1000 * 1000;
+      if (least == 0 || needs < least) least = needs;
+    }
+  return least;
+}
+
 static lpd_status image_failed(lpd_instance *instance, const lpd_cuda_model *shared, CUresult result) {
   const lpd_device_image *image = shared->image;
   const int made_by = (int)image->made_by;
@@ -137,14 +149,20 @@ static lpd_status load_functions(lpd_instance *instance, lpd_cuda_model *shared)
 
 /* --- weights ----------------------------------------------------------------------------------------------------- */
 
+/* In a stream of their own: the default one would wait for the caller's work, and hold it up. */
 static lpd_status load_weights(lpd_instance *instance, lpd_cuda_model *shared) {
   const lpd_model *model = shared->model;
   const int64_t bytes = model->read_weights_bytes;
   if (bytes == 0) return LPD_OK;
   const lpd_status status = lpd_cuda_allocate(instance, shared, bytes, "the model's weights", &shared->weights);
   if (status) return status;
-  const CUresult result = lpd_cu.cuMemcpyHtoDAsync_v2(shared->weights, model->weights, (size_t)bytes, NULL);
-  return lpd_cuda_check(instance, result ? result : lpd_cu.cuStreamSynchronize(NULL), "copying the weights");
+  CUstream stream;
+  CUresult result = lpd_cu.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING);
+  if (result) return lpd_cuda_fail(instance, result, "making a stream");
+  result = lpd_cu.cuMemcpyHtoDAsync_v2(shared->weights, model->weights, (size_t)bytes, stream);
+  if (!result) result = lpd_cu.cuStreamSynchronize(stream);
+  lpd_cu.cuStreamDestroy_v2(stream);
+  return lpd_cuda_check(instance, result, "copying the weights");
 }
 
 /* --- all of it --------------------------------------------------------------------------------------------------- */
@@ -194,7 +212,7 @@ static lpd_status load(lpd_instance *instance, const lpd_model *const *levels, l
 }
 
 static lpd_status take(lpd_instance *instance, const lpd_model *const *levels, int ordinal, lpd_cuda_model **out) {
-  lpd_status status = lpd_cuda_open_library(instance);
+  lpd_status status = lpd_cuda_open_library(instance, driver_for_images(levels));
   if (status) return status;
   for (lpd_cuda_model *found = models; found; found = found->next)
     if (found->model == instance->model && found->ordinal == ordinal) {
