@@ -2,6 +2,8 @@
 said: a figure without its peer is no figure."""
 import math
 
+PEER_MODE = "max-autotune"  # of torch.compile: what others take less trouble with is no peer
+
 
 def geometric_mean(values):
     return math.exp(sum(map(math.log, values)) / len(values)) if values else None
@@ -39,7 +41,7 @@ def all_goals(report):
     shares = against_peer([row for row in bf16 if row["group"] != "cube"])
     yield goal("bf16 products of networks, cuBLASLt's time over ours, geometric mean", geometric_mean(shares), 0.90)
     moved = [row["gb_s"] / bandwidth for row in kernels if row["group"] == "memory" and row.get("us") and bandwidth]
-    yield goal("memory-bound kernels, share of the copy's bandwidth, least", min(moved, default=None), 0.90)
+    yield goal("rows and elementwise kernels, share of the copy's bandwidth, least", min(moved, default=None), 0.90)
     find = lambda name, **sizes: next((row for row in on_h200 if row["name"] == name and row["sizes"] == sizes), {})  # noqa: E731
     for how, ms in both(find("bert_base", N=32, S=128)):
         yield goal(f"BERT-base f16, 32 texts of 128, {how}: ms on an H200", ms, 1.4, at_most=True)
@@ -50,6 +52,6 @@ def all_goals(report):
         yield goal(f"training {row['graph']}, {row['f32']}: our step over PyTorch's, eager", ms / eager if ms and eager else None, 1, at_most=True)
     for row in models:
         if row["sizes"].get("N") == 1:
-            compiled = row.get("torch_compiled_ms")
+            compiled = row.get("torch_compiled_ms") if report["torch_mode"] == PEER_MODE else None
             for how, ms in both(row):
-                yield goal(f"{row['name']}, one input, {how}: our latency over torch.compile's", compiled and ms and ms / compiled, 1, at_most=True)
+                yield goal(f"{row['name']}, one input, {how}: our latency over torch.compile's, {PEER_MODE}", compiled and ms and ms / compiled, 1, at_most=True)

@@ -19,6 +19,8 @@ using loops::Atom;
 
 namespace {
 
+// A rate is multiplications a clock of a multiprocessor: estimated from the peak and the way operands take, but for
+// those of halves on Hopper, below.
 constexpr Tile kFloats[] = {{Atom::Fma, DType::F32, 128, 128, 16, 8, 1, 2, false, 2, 115, 300},
                             {Atom::Fma, DType::F32, 128, 64, 16, 4, 1, 2, false, 3, 105, 300},
                             {Atom::Fma, DType::F32, 64, 64, 16, 4, 1, 2, false, 4, 90, 200},
