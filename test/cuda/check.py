@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Products for CUDA on the stand-in driver: how they fail (errors.py), what their interface does (products.py), some of
 ONNX's node tests, those that take the host's part above all, every kind of product (as test/artifact/products.py), and
-small models of the zoo (emulate.py); and the benchmarks for GPUs (bench.py). Of a sanitized
+small models of the zoo (emulate.py), on Hopper in f16; and the benchmarks for GPUs (bench.py). Of a sanitized
 build all of it runs under AddressSanitizer (sanitizers.py), and a write outside of a buffer is planted, which it finds.
 
     check.py --build BUILD [--all] [--only GROUP,GROUP]
@@ -18,12 +18,17 @@ import subprocess
 import sys
 import tempfile
 
+import numpy as np
+import onnx
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, os.path.join(HERE, ".."), os.path.join(HERE, "..", "zoo"), os.path.join(HERE, "..", "conformance")]
+sys.path[:0] = [HERE, os.path.join(HERE, ".."), *(os.path.join(HERE, "..", folder) for folder in ("zoo", "conformance")),
+                os.path.join(HERE, "..", "..", "bench", "gpu")]
 import bench  # noqa: E402
 import cut  # noqa: E402
 import emulate  # noqa: E402
 import errors  # noqa: E402
+import half  # noqa: E402
 import models as zoo_models  # noqa: E402
 import nvrtc  # noqa: E402
 import products  # noqa: E402
@@ -36,6 +41,7 @@ import tally  # noqa: E402
 MODELS = ["squeezenet1_1", "tf_lstm_gru", "greedy_decoder", "sk_scaler_rf"]
 MORE_MODELS = ["mobilenet_v3_large", "bilstm_tagger"]   # with --all, and the first layers of these:
 CUT_MODELS = ["bert_base", "llama_tiny"]
+HALVES_TOLERANCE = 5e-3   # relative L2 of networks whose every value is rounded to 11 bits, in another order of sums
 # All of them: scripts/conformance --target=cuda:sm_80.
 CASES = """
     add_bcast where_example div_uint8 max_float16 cast_FLOAT_to_BFLOAT16 matmul_4d gemm_all_attributes softmax_axis_1
@@ -70,6 +76,23 @@ def models(build, driver, every):
                 yield f"{name}, {cut.LAYERS} layers, {what}: {message}", passed
 
 
+def halves(build, driver, target):
+    """Networks of f16: their attention and products on tensor cores, what one kernel brings by tensor maps written by another."""
+    def check(what, path, feeds, folder):
+        for run, message, passed in emulate.check(path, feeds, folder, build, target, driver, HALVES_TOLERANCE):
+            yield f"{what}, {run}: {message}", passed
+
+    with tempfile.TemporaryDirectory() as folder:
+        name = "squeezenet1_1_fp16"
+        yield from check(name, zoo_models.path_of(name), zoo_models.example_inputs(name + ".onnx"), folder)
+    for name in CUT_MODELS:
+        with tempfile.TemporaryDirectory() as folder:
+            path, feeds = cut.first_layers(name, folder)
+            onnx.save(half.to_half(onnx.load(path)), path)
+            halved = {key: value.astype(np.float16) if value.dtype == np.float32 else value for key, value in feeds.items()}
+            yield from check(f"{name} in f16, {cut.LAYERS} layers", path, halved, folder)
+
+
 def cases(build):
     options = argparse.Namespace(build=build, lapidary=os.path.join(build, "tools", "lapidary"), target="cuda:sm_80", emulator=[])
     found = {case.name.removeprefix("test_"): case for case in suite.node_cases()}
@@ -79,9 +102,9 @@ def cases(build):
             yield f"{name}: {verdict.kind} {verdict.reason}".strip(), verdict.kind in ("passed", "constant")
 
 
-def elsewhere(build, machine, target, groups):
-    """Groups of products on another machine, which this process has no more: a stand-in reads what it is when first called."""
-    done = subprocess.run([sys.executable, __file__, "--build", build, "--only", "products", "--target", target, "--products", groups],
+def elsewhere(build, machine, target, only, *options):
+    """A group on another machine, which this process has no more: a stand-in reads what it is when first called."""
+    done = subprocess.run([sys.executable, __file__, "--build", build, "--target", target, "--only", only, *options],
                           capture_output=True, text=True, env=os.environ | machine)
     for line in done.stdout.splitlines()[:-1]:
         yield line.partition("  ")[2], line.startswith("pass")
@@ -211,9 +234,9 @@ def has_nvrtc(build):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
-    parser.add_argument("--only", default="errors,products,hopper,turing,two,cases,kinds,size,report,early,models,bench,sanitizer")
+    parser.add_argument("--only", default="errors,products,hopper,turing,two,networks,cases,kinds,size,report,early,models,bench,sanitizer")
     parser.add_argument("--all", action="store_true", help="more models")
-    parser.add_argument("--target", default="cuda:sm_80", help="of products")
+    parser.add_argument("--target", default="cuda:sm_80", help="of products and halves")
     parser.add_argument("--products", default="GROUPS", help="which, a list in products.py")
     args = parser.parse_args()
     build = os.path.abspath(args.build)
@@ -223,9 +246,11 @@ def main():
         return 0
     driver = emulate.Driver(build)
     groups = {"errors": lambda: errors.checks(build), "products": lambda: products.checks(build, driver, args.target, args.products),
-              "hopper": lambda: elsewhere(build, {"STANDIN_CAPABILITY": "9.0"}, "cuda:sm_90a", "HOPPER_GROUPS"),
-              "turing": lambda: elsewhere(build, {"STANDIN_CAPABILITY": "7.5"}, "cuda:sm_75,sm_80,sm_90a", "TURING_GROUPS"),
-              "two": lambda: elsewhere(build, {"STANDIN_DEVICES": "2"}, "cuda:sm_80", "TWO_GROUPS"),
+              "hopper": lambda: elsewhere(build, {"STANDIN_CAPABILITY": "9.0"}, "cuda:sm_90a", "products", "--products", "HOPPER_GROUPS"),
+              "turing": lambda: elsewhere(build, {"STANDIN_CAPABILITY": "7.5"}, "cuda:sm_75,sm_80,sm_90a", "products", "--products", "TURING_GROUPS"),
+              "two": lambda: elsewhere(build, {"STANDIN_DEVICES": "2"}, "cuda:sm_80", "products", "--products", "TWO_GROUPS"),
+              "halves": lambda: halves(build, driver, args.target),
+              "networks": lambda: elsewhere(build, {"STANDIN_CAPABILITY": "9.0"}, "cuda:sm_90a", "halves"),
               "cases": lambda: cases(build), "kinds": lambda: kinds(build), "size": lambda: size(build), "report": lambda: report(build), "early": lambda: early(build),
               "models": lambda: models(build, driver, args.all),
               "bench": lambda: bench.checks(build), "sanitizer": lambda: sanitizer(build)}
