@@ -21,19 +21,22 @@ struct KernelCase {
   double tolerance = 1e-5;
   std::vector<std::string> passes = {};  // none: all of them
   std::string gpu_kernel = {};           // as `kernel`, on a GPU; empty: any
+  std::string gpu_tile = {};             // part of the schedules that its products may have there
 };
 
 std::vector<KernelCase> index_cases();     // index_cases.cpp
 std::vector<KernelCase> suppress_cases();  // suppress_cases.cpp
 std::vector<KernelCase> halves_cases();    // half_cases.cpp
-std::vector<KernelCase> rounded_cases();   // rounded_cases.cpp
+std::vector<KernelCase> tf32_cases();
+std::vector<KernelCase> bf16_cases();
+std::vector<KernelCase> tf32x3_cases();  // rounded_cases.cpp
 std::vector<KernelCase> pool_gradient_cases();
 std::vector<KernelCase> filter_gradient_cases();
 std::vector<KernelCase> recurrent_gradient_cases();  // gradient_cases.cpp
 
 // By family: "elementwise", "movement", "row", "contraction", "convolution", "depthwise", "winograd", "pool",
-// "filter_gradient", "pool_gradient", "placed", "attention", "halves", "rounded", "linear_attention", "recurrent",
-// "recurrent_gradient", "quantized", "trees".
+// "filter_gradient", "pool_gradient", "placed", "attention", "halves", "tf32", "bf16", "3xtf32", "linear_attention",
+// "recurrent", "recurrent_gradient", "quantized", "trees".
 const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases();
 std::vector<KernelCase> tree_cases();  // tree_cases.cpp
 

@@ -39,6 +39,7 @@ struct CompiledFamily {
     options.f32_products = f32;
     options.target = codegen::resolve_target(target_name);
     for (const KernelCase& kernel_case : family) {
+      if (options.target.is_gpu()) options.gpu_tile = kernel_case.gpu_tile;
       LoweredCase& lowered = cases.emplace_back();
       try {
         lowered.model = built(kernel_case);
@@ -57,12 +58,17 @@ struct CompiledFamily {
   }
 };
 
+// Those whose name says so.
+passes::F32Products products_of(const std::string& family) {
+  const auto found = std::ranges::find_if(passes::kF32Products, [&](const auto& way) { return family == way.name; });
+  return found == std::end(passes::kF32Products) ? passes::F32Products::IEEE : found->products;
+}
+
 const CompiledFamily& compiled(size_t family, const std::string& target) {
   static std::map<std::pair<size_t, std::string>, std::unique_ptr<CompiledFamily>> all;
   std::unique_ptr<CompiledFamily>& found = all[{family, target}];
   const auto& [name, cases] = kernel_cases()[family];
-  const auto f32 = name == "rounded" ? passes::F32Products::TF32 : passes::F32Products::IEEE;
-  if (!found) found = std::make_unique<CompiledFamily>(cases, target, f32);
+  if (!found) found = std::make_unique<CompiledFamily>(cases, target, products_of(name));
   return *found;
 }
 
@@ -156,7 +162,7 @@ TEST_P(Kernels, ComputeBetweenGuards) {
 }
 
 std::vector<std::string> gpus_for(const std::string& family) {
-  if (family == "rounded") return {"cuda:sm_90a"};
+  if (products_of(family) != passes::F32Products::IEEE) return {"cuda:sm_90a"};
   if (family == "halves") return {"cuda:sm_80", "cuda:sm_90a"};
   return {"cuda:sm_80"};
 }

@@ -1,4 +1,5 @@
 // Contractions on a GPU: the letters of the einsum are the axes of a product.
+#include <algorithm>
 #include <map>
 
 #include "passes/lower/contraction_form.h"
@@ -22,25 +23,48 @@ Coords gathered(const std::string& letters, const std::vector<std::pair<std::str
   return coords;
 }
 
-// Tensor cores read words and bytes along k alone, lines that are no whole packets are slow to fetch, and few rows are
-// multiplied along k (few_rows.h): a constant b that lies otherwise is turned when the artifact is written,
-// [columns][depth]. (What is rounded to bf16 is fetched one by one.)
-std::optional<ConstantId> turned_weight(Context& context, const Op& group, const ContractionForm& form) {
-  constexpr int kPacketBits = 128;
-  const int bits = bit_width(form.b()->type.dtype);
+constexpr int kPacketBits = 128;
+
+// How the columns of a constant b are worth lying: along k, in this type; nothing where they may lie as they do. Tensor
+// cores read words and bytes along k alone, lines that are no whole packets are slow to fetch, and few rows are
+// multiplied along k (few_rows.h). What is multiplied as bf16 is rounded once.
+std::optional<DType> type_along_k(Context& context, const ContractionForm& form) {
+  if (!context.target().has_tensor_cores()) return std::nullopt;
+  const DType dtype = form.b()->type.dtype;
+  const int bits = bit_width(dtype);
   const passes::F32Products f32 = context.options.f32_products;
+  if (dtype == DType::F32 && f32 == passes::F32Products::BF16) return DType::BF16;
+  if (form.depth.empty() || form.b_letters.ends_with(form.depth)) return std::nullopt;
   const bool words = bits == 32 && (f32 == passes::F32Products::TF32 || f32 == passes::F32Products::TF32x3);
-  const bool along_k = form.depth.empty() || form.b_letters.ends_with(form.depth);
-  if (!context.target().has_tensor_cores() || along_k || !form.batch.empty() || form.b()->type.shape.empty())
-    return std::nullopt;
   const bool in_packets = known_multiple(form.b()->type.shape.back(), kPacketBits / bits);
   const bool few = may_be_few_rows(context.module.dims.product(form.shape(form.rows)));
-  if (!(bits == 8 || words || (bits == 16 && (!in_packets || few)))) return std::nullopt;
-  const auto weight = constant_behind(context.module, group, form.b());
-  if (!weight) return std::nullopt;
+  return bits == 8 || words || (bits == 16 && (!in_packets || few)) ? std::optional(dtype) : std::nullopt;
+}
+
+// The product's columns as rows of a constant, when the artifact is written: [columns][depth], those that are rounded
+// filled up to whole packets.
+void take_weight(Context& context, const Op& group, const ContractionForm& letters, ProductForm& form) {
+  if (!letters.batch.empty() || letters.b()->type.shape.empty()) return;
+  const std::optional<DType> dtype = type_along_k(context, letters);
+  const auto weight = dtype ? constant_behind(context.module, group, letters.b()) : std::nullopt;
+  if (!weight) return;
+  ConstantTable& constants = context.module.constants;
   std::vector<int64_t> axes;
-  for (const char letter : form.columns + form.depth) axes.push_back(static_cast<int64_t>(form.b_letters.find(letter)));
-  return context.module.constants.transformed(*weight, {.kind = Transform::Kind::Transpose, .axes = axes});
+  for (const char letter : letters.columns + letters.depth)
+    axes.push_back(static_cast<int64_t>(letters.b_letters.find(letter)));
+  const ConstantId turned = std::ranges::is_sorted(axes)
+                                ? *weight
+                                : constants.transformed(*weight, {.kind = Transform::Kind::Transpose, .axes = axes});
+  form.b_pitch = form.depth.extent(context.module.dims);
+  form.b_rows = turned;
+  if (*dtype == letters.b()->type.dtype) return;
+  const int64_t depth = *lapidary::value_of(form.b_pitch), run = kPacketBits / bit_width(*dtype),
+                pitch = (depth + run - 1) / run * run,
+                columns = *lapidary::value_of(form.columns.extent(context.module.dims));
+  const ConstantId rows = constants.transformed(turned, {.kind = Transform::Kind::Reshape, .shape = {columns, depth}});
+  const ConstantId rounded = constants.transformed(rows, {.kind = Transform::Kind::Convert, .dtype = *dtype});
+  form.b_rows = constants.transformed(rounded, {.kind = Transform::Kind::Pad, .shape = {columns, pitch}});
+  form.b_pitch = context.module.dims.constant(pitch);
 }
 
 }  // namespace
@@ -63,9 +87,8 @@ LoweredGroup lower_contraction(Context& context, const Op& group) {
   form.b_at = [&](GroupEmitter&, const Parts& batch, const Parts& depth, const Parts& column) {
     return gathered(letters.b_letters, {{letters.batch, &batch}, {letters.depth, &depth}, {letters.columns, &column}});
   };
-  form.b_rows = turned_weight(context, group, letters);
-  form.b_pitch = form.depth.extent(context.module.dims);
-  form.may_turn = true;
+  take_weight(context, group, letters, form);
+  form.may_be_made = true;
   form.result_at = [&](GroupEmitter&, const Parts& batch, const Parts& row, const Parts& column) {
     return gathered(letters.out_letters, {{letters.batch, &batch}, {letters.rows, &row}, {letters.columns, &column}});
   };

@@ -53,12 +53,16 @@ Expr evaluated(GroupEmitter& emit, DType factor, const std::function<Expr()>& va
 
 }  // namespace
 
+bool is_loaded(const Expr& value) {
+  return (value->kind == ExprKind::Convert ? value->args[0] : value)->kind == ExprKind::Load;
+}
+
 Expr zero_of(DType dtype) { return constant(lapidary::convert(Scalar::of_integer(DType::I64, 0), dtype)); }
 
 Expr operand_value(GroupEmitter& emit, DType factor, const Expr& guard, const std::function<Expr()>& value) {
   const Expr found = evaluated(emit, factor, value);
   if (!found || !guard) return found;
-  if (found->kind == ExprKind::Load) return masked(found, guard);
+  if (is_loaded(found)) return masked(found, guard);
   return select(guard, masked(found, guard), zero_of(found->type.dtype));
 }
 

@@ -14,6 +14,9 @@ namespace lapidary::lowering::gpu {
 loops::Expr operand_value(GroupEmitter&, DType factor, const loops::Expr& guard,
                           const std::function<loops::Expr()>& value);
 
+// Is it a load, converted at most?
+bool is_loaded(const loops::Expr&);
+
 // How many elements along a coordinate of this extent lie side by side in memory, from multiples of so many on aligned:
 // 1, 2, … at most 16 bytes of them; nothing when the value is no load whose mask they share, or the coordinate's
 // neighbours lie apart.

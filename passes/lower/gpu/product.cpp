@@ -15,13 +15,13 @@
 
 #include "ir/error.h"
 #include "ir/fragment.h"
+#include "passes/lower/gpu/factors.h"
 #include "passes/lower/gpu/few_rows.h"
 #include "passes/lower/gpu/operand.h"
 #include "passes/lower/gpu/product_kernel.h"
 #include "passes/lower/gpu/product_parts.h"
 #include "passes/lower/gpu/threads.h"
 #include "passes/lower/gpu/tiles.h"
-#include "passes/lower/gpu/turned.h"
 #include "passes/lower/work.h"
 
 namespace lapidary::lowering::gpu {
@@ -31,10 +31,6 @@ using namespace loops;
 namespace {
 
 bool is_zero(Dim dim) { return lapidary::value_of(dim) == 0; }
-
-struct PacketsAcross {
-  int a = 0, b = 0;
-};
 
 class ProductEmitter : ProductKernel {
  public:
@@ -68,18 +64,18 @@ class ProductEmitter : ProductKernel {
   }
 
   SingleElements single_elements() const {
-    const auto loaded = [](const ProductOperand& operand) {
-      return operand.vector == 1 && operand.value->kind == ExprKind::Load;
-    };
+    const auto loaded = [](const ProductOperand& operand) { return operand.vector == 1 && is_loaded(operand.value); };
     return {node_.a.vector == 1, node_.b.vector == 1, loaded(node_.a), loaded(node_.b)};
   }
 
-  // Of operands that are loads: how many neighbours follow rows or columns; 0 where k does, or nothing is adjacent.
-  PacketsAcross packets_across() const {
-    const auto across = [](const ProductOperand& operand) {
-      return operand.value->kind == ExprKind::Load && !operand.along_k ? operand.vector : 0;
+  // Of operands that the copy engine cannot bring as they are.
+  Making others_than_packets() const {
+    const auto is_other = [](const ProductOperand& operand) {
+      const int bits = bit_width(operand.value->type.dtype);
+      const bool packets = operand.value->kind == ExprKind::Load && operand.vector * bits == 128;
+      return !packets || (!operand.along_k && bits != 16);
     };
-    return {across(node_.a), across(node_.b)};
+    return {is_other(node_.a), is_other(node_.b)};
   }
 
   LoweredVariant emit(Dim when) {
@@ -158,19 +154,19 @@ class ProductEmitter : ProductKernel {
     const Expr row = add(first_row_, variable(node_.row)), column = add(first_column_, variable(node_.column)),
                k = variable(node_.k);
     node_.a.value = operand_value(emit_, factor_, inside(row, rows_, tile_.rows), [&] {
-      if (form_.a_turned) return turned_element(*form_.a_turned, true, row, k);
+      if (form_.a_made) return made_element(builder_, form_, true, flat_batch_, row, k);
       return emit_.value(form_.a, form_.a_at(emit_, batch_, parts(row, form_.rows), parts(k, form_.depth)));
     });
     node_.b.value = operand_value(emit_, factor_, inside(column, columns_, tile_.columns), [&] {
       if (form_.b_value) return form_.b_value(builder_, column, k);
-      if (form_.b_turned) return turned_element(*form_.b_turned, false, column, k);
+      if (form_.b_made) return made_element(builder_, form_, false, flat_batch_, column, k);
       if (form_.b_rows)
         return load(builder_.weight(*form_.b_rows), add(mul(column, builder_.parameter(form_.b_pitch)), k));
       return emit_.value(form_.b, form_.b_at(emit_, batch_, parts(k, form_.depth), parts(column, form_.columns)));
     });
     if (!node_.a.value || !node_.b.value) return false;
-    if (form_.a_turned) {
-      node_.a.vector = kTurnedRun;
+    if (form_.a_made) {
+      node_.a.vector = form_.made.run();
     } else {
       widen(node_.a, form_.rows, [&](GroupEmitter& emit, const Parts& row_parts, const Parts& depth_parts) {
         return emit.value(form_.a, form_.a_at(emit, unknown_positions(form_.batch), row_parts, depth_parts));
@@ -180,8 +176,8 @@ class ProductEmitter : ProductKernel {
       node_.b.vector = std::min(form_.b_together, 16 * 8 / bit_width(factor_));
       return true;
     }
-    if (form_.b_turned) {
-      node_.b.vector = kTurnedRun;
+    if (form_.b_made) {
+      node_.b.vector = form_.made.run();
     } else if (form_.b_rows) {
       while (2 * node_.b.vector <= 16 * 8 / bit_width(factor_) && known_multiple(form_.b_pitch, 2 * node_.b.vector))
         node_.b.vector *= 2;
@@ -191,11 +187,6 @@ class ProductEmitter : ProductKernel {
       });
     }
     return true;
-  }
-
-  Expr turned_element(uint32_t scratch, bool of_a, const Expr& line, const Expr& k) {
-    return load(builder_.scratch(scratch, DType::F32, false),
-                turned_place(builder_, form_, of_a, flat_batch_, line, k));
   }
 
   // Which axis the operand's elements follow in memory, and how many of them at once.
@@ -246,7 +237,7 @@ class ProductEmitter : ProductKernel {
 };
 
 std::vector<TileChoice> tiles_of(Context& context, const Op& group, const ProductForm& form,
-                                 const SingleElements& single, const PacketsAcross& across) {
+                                 const SingleElements& single, const Making& making) {
   constexpr int kMostParts = 8, kMostOfUnknown = 32;
   DimPool& dims = context.module.dims;
   ProductSize size = {dims.product(form.batch),
@@ -255,9 +246,11 @@ std::vector<TileChoice> tiles_of(Context& context, const Op& group, const Produc
                       form.depth.extent(dims),
                       vector_instructions(*group.regions[0], form.anchor),
                       form.b_value != nullptr};
+  const MadeFactors made = made_factors(dims, form, context.options.f32_products);
+  if (making.a && making.b) size.pieces = made.pieces;
   for (const bool of_a : {true, false})
-    if (of_a ? across.a : across.b)
-      size.turned = dims.add(size.turned ? size.turned : dims.constant(0), turned_bytes(dims, form, of_a));
+    if (of_a ? making.a : making.b)
+      size.moved = dims.add(size.moved ? size.moved : dims.constant(0), moved_bytes(dims, form, made, of_a));
   const int most_parts = form.splits_unknown_depth ? kMostOfUnknown : lapidary::value_of(size.depth) ? kMostParts : 1;
   return choose_tiles(dims, context.options, form.a->type.dtype, size, single, most_parts);
 }
@@ -271,51 +264,6 @@ Dim when_soonest(DimPool& dims, const std::vector<TileChoice>& tiles, size_t at)
       when = dims.mul(when, i < at ? dims.less(mine, other) : dims.less(mine, dims.add(other, dims.constant(1))));
     }
   return lapidary::value_of(when) == 1 ? nullptr : when;
-}
-
-// The form of a product whose operands lie turned in scratch memory; the group's bytes of it.
-ProductForm turned_form(DimPool& dims, const ProductForm& form, const PacketsAcross& across,
-                        std::vector<Dim>& scratch) {
-  ProductForm turned = form;
-  for (const bool of_a : {true, false}) {
-    if ((of_a ? across.a : across.b) == 0) continue;
-    (of_a ? turned.a_turned : turned.b_turned) = static_cast<uint32_t>(scratch.size());
-    scratch.push_back(turned_bytes(dims, form, of_a));
-  }
-  return turned;
-}
-
-// Is the step's variant that runs one that reads it? 1 or 0.
-Dim reads_scratch(DimPool& dims, const LoweredStep& step, uint32_t scratch) {
-  Dim reads = dims.constant(0), reached = dims.constant(1);
-  for (const LoweredVariant& variant : step.variants) {
-    const bool does = std::ranges::any_of(variant.buffers, [&](const BufferSource& source) {
-      return source.kind == BufferSource::Kind::Scratch && source.scratch == scratch;
-    });
-    const Dim when = variant.when ? variant.when : dims.constant(1);
-    if (does) reads = dims.add(reads, dims.mul(reached, when));
-    reached = dims.mul(reached, dims.equal(when, dims.constant(0)));
-  }
-  return reads;
-}
-
-// Before the step of the product, which is the first.
-void add_turning(Context& context, const Op& group, const ProductForm& turned, const PacketsAcross& across,
-                 LoweredGroup& lowered) {
-  DimPool& dims = context.module.dims;
-  std::vector<LoweredStep> steps;
-  for (const bool of_a : {true, false}) {
-    const std::optional<uint32_t> scratch = of_a ? turned.a_turned : turned.b_turned;
-    if (!scratch) continue;
-    const Dim when = reads_scratch(dims, lowered.steps.front(), *scratch);
-    lowered.scratch[*scratch] = dims.mul(when, lowered.scratch[*scratch]);
-    if (is_zero(when)) continue;
-    steps.push_back(turn(context, group, turned, {of_a, *scratch}, of_a ? across.a : across.b,
-                         lapidary::value_of(when) ? nullptr : when));
-    steps.back().barrier_before = steps.size() == 1;
-  }
-  lowered.steps.insert(lowered.steps.begin(), std::make_move_iterator(steps.begin()),
-                       std::make_move_iterator(steps.end()));
 }
 
 }  // namespace
@@ -332,25 +280,28 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
   step.variants = given.empty() ? few_rows_variants(context, group, form) : std::move(given);
   step.flops = dims.product(std::vector<Dim>{dims.constant(2), batch, rows, columns, depth});
   if (!step.variants.empty() && !step.variants.back().when) return lowered;
-  ProductEmitter any(context, group, form, tiles_of(context, group, form, {}, {}).front().tile, {});
+  const bool may = may_make_factors(context, form);
+  ProductEmitter any(context, group, form, tiles_of(context, group, form, {}, {may, may}).front().tile, {});
   if (!any.begin()) return std::nullopt;
-  const PacketsAcross across = form.may_turn ? any.packets_across() : PacketsAcross{};
+  const bool splits = context.options.f32_products == passes::F32Products::TF32x3;
+  const Making making = !may || splits ? Making{may, may} : any.others_than_packets();
   SingleElements single = any.single_elements();
-  single.turned_a = across.a > 0, single.turned_b = across.b > 0;
-  const std::vector<TileChoice> tiles = tiles_of(context, group, form, single, across);
+  single.made_a = making.a, single.made_b = making.b;
+  const std::vector<TileChoice> tiles = tiles_of(context, group, form, single, making);
   Dim others = dims.constant(1);  // 1 where no variant runs that stands before
   Dim scratch = dims.constant(0);
   std::vector<LoweredStep> sums;
-  const bool turns = std::ranges::any_of(tiles, [](const TileChoice& choice) { return turns_words(choice.tile); });
-  const ProductForm turned = turns ? turned_form(dims, form, across, lowered.scratch) : form;
+  const bool makes = std::ranges::any_of(tiles, [](const TileChoice& choice) { return choice.tile.warpgroups; });
+  const ProductForm made = makes ? made_form(context, form, making, lowered.scratch) : form;
   for (const LoweredVariant& variant : step.variants)
     others = dims.mul(others, dims.equal(variant.when, dims.constant(0)));
   for (size_t i = 0; i < tiles.size(); ++i) {
     const Dim when = i + 1 < tiles.size() ? when_soonest(dims, tiles, i) : nullptr;
     if (when && lapidary::value_of(when) == 0) continue;
-    SplitDepth split = split_of(dims, tiles[i].tile, tiles[i].parts, depth);
+    const ProductForm& multiplied = tiles[i].tile.warpgroups ? made : form;
+    SplitDepth split = split_of(dims, tiles[i].tile, tiles[i].parts, multiplied.depth.extent(dims));
     split.scratch = static_cast<uint32_t>(lowered.scratch.size());
-    ProductEmitter emitter(context, group, turns_words(tiles[i].tile) ? turned : form, tiles[i].tile, split);
+    ProductEmitter emitter(context, group, multiplied, tiles[i].tile, split);
     LPD_CHECK(emitter.begin(), "an operand that was an expression is none");
     step.variants.push_back(emitter.emit(when));
     if (split.count > 1) {
@@ -364,7 +315,7 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
   }
   if (!sums.empty()) lowered.scratch.push_back(scratch);
   for (LoweredStep& sum : sums) lowered.steps.push_back(std::move(sum));
-  add_turning(context, group, turned, across, lowered);
+  add_steps_of_factors(context, group, form, made, lowered);
   return lowered;
 }
 

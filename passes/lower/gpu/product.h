@@ -15,6 +15,14 @@ struct ProductAxis {
   Dim extent(DimPool& dims) const { return dims.product(extents); }
 };
 
+// What a step before writes an operand as (factors.h): lines of so many pieces along k, `pitch` elements each.
+struct MadeFactors {
+  DType dtype = DType::Undefined;
+  int pieces = 1;
+  Dim pitch = nullptr;
+  int run() const { return 128 / bit_width(dtype); }  // elements of a packet, aligned
+};
+
 struct ProductForm {
   const Op* anchor;  // whose result the tile is
   std::vector<Dim> batch;
@@ -36,10 +44,10 @@ struct ProductForm {
   Dim b_pitch = nullptr;  // from one row to the next; what is more than depth are zeros
   // Or an expression of where it is.
   std::function<loops::Expr(KernelBuilder&, const loops::Expr& column, const loops::Expr& k)> b_value = nullptr;
-  int b_together = 1;  // neighbours along k that are best made at once
-  // May a step before turn an operand (turned.h)? Then where in scratch memory it lies so.
-  bool may_turn = false;
-  std::optional<uint32_t> a_turned = std::nullopt, b_turned = std::nullopt;
+  int b_together = 1;        // neighbours along k that are best made at once
+  bool may_be_made = false;  // may a step before make the factors of an operand? Then where in scratch memory they lie
+  MadeFactors made = {};
+  std::optional<uint32_t> a_made = std::nullopt, b_made = std::nullopt;
 };
 
 // Nothing where an operand is no expression of its coordinates, such as the sum of a row. Variants that are given stand

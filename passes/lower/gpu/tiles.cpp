@@ -94,11 +94,19 @@ Dim clocks_in_parts(DimPool& dims, const GpuModel& gpu, const Tile& tile, Produc
   return dims.select(is_filled, dims.constant(kDimMax / 2), dims.add(clocks(dims, gpu, tile, size), adding));
 }
 
-// Of the steps before it that turn operands (turned.h).
-Dim clocks_of_turning(DimPool& dims, const GpuModel& gpu, const Tile& tile, const ProductSize& size) {
-  if (!turns_words(tile) || !size.turned) return dims.constant(0);
-  const Dim moved = dims.mul(size.turned, dims.constant(2));
-  return dims.add(dims.constant(gpu.kernel_start), dims.floordiv(moved, dims.constant(gpu.memory_bytes)));
+// Of the steps before it that make its factors (factors.h).
+Dim clocks_of_making(DimPool& dims, const GpuModel& gpu, const Tile& tile, const ProductSize& size) {
+  if (!tile.warpgroups || !size.moved) return dims.constant(0);
+  return dims.add(dims.constant(gpu.kernel_start), dims.floordiv(size.moved, dims.constant(gpu.memory_bytes)));
+}
+
+// A tile of tf32 whose fragments are split when they are multiplied: three products for one, and the splitting (a
+// product of 4096x3072x768 takes 338 us on an H200, 125 multiplications a clock).
+Tile split_in_registers(Tile tile) {
+  tile.atom = Atom::TF32x3;
+  tile.rate /= 4;
+  tile.step *= 2;
+  return tile;
 }
 
 bool fits(const Target& target, const Tile& tile) {
@@ -134,8 +142,8 @@ std::optional<Tile> tile_for(const Tile& tile, const SingleElements& single) {
     smaller.depth = 8;
     return smaller;
   }
-  const bool turns = turns_words(tile), single_a = single.loaded_a && !(turns && single.turned_a),
-             single_b = single.loaded_b && !(turns && single.turned_b);
+  const bool single_a = single.loaded_a && !(tile.warpgroups && single.made_a),
+             single_b = single.loaded_b && !(tile.warpgroups && single.made_b);
   if (!single_a && !single_b) return tile;
   constexpr int kMostOfProducer = 32;
   if (tile.warpgroups)
@@ -152,8 +160,6 @@ std::optional<Tile> tile_for(const Tile& tile, const SingleElements& single) {
 }
 
 }  // namespace
-
-bool turns_words(const Tile& tile) { return tile.warpgroups && bit_width(tile.factor) == 32; }
 
 std::string Tile::text() const {
   return fmt::format("{} {}x{}x{} over {}x{}{} stages={}", loops::atom_text(atom), rows, columns, depth, warp_rows,
@@ -221,15 +227,19 @@ std::vector<TileChoice> choose_tiles(DimPool& dims, const passes::Options& optio
   const bool hopper = target.has_warpgroups();
   constexpr int64_t kLeastDepth = 512;  // of a part
   const GpuModel& gpu = gpu_model(target.capability);
+  const bool splits = rounded && f32 == passes::F32Products::TF32x3;
   std::vector<TileChoice> choices;
   const auto consider = [&](std::span<const Tile> tiles) {
     for (const Tile& given : tiles) {
-      const std::optional<Tile> tile = tile_for(given, single);
+      const std::optional<Tile> tile =
+          tile_for(splits && !given.warpgroups ? split_in_registers(given) : given, single);
       if (!tile || !fits(target, *tile) || (size.computes_b && !has_room_for_b(*tile))) continue;
-      const auto depth = lapidary::value_of(size.depth);
-      const Dim turning = clocks_of_turning(dims, gpu, *tile, size);
+      ProductSize multiplied = size;
+      if (tile->warpgroups) multiplied.depth = dims.mul(size.depth, dims.constant(size.pieces));
+      const auto depth = lapidary::value_of(multiplied.depth);
+      const Dim making = clocks_of_making(dims, gpu, *tile, size);
       for (int parts = 1; parts <= most_parts && (parts == 1 || !depth || *depth / parts >= kLeastDepth); ++parts)
-        choices.push_back({*tile, parts, dims.add(turning, clocks_in_parts(dims, gpu, *tile, size, parts))});
+        choices.push_back({*tile, parts, dims.add(making, clocks_in_parts(dims, gpu, *tile, multiplied, parts))});
     }
   };
   consider(bytes       ? std::span<const Tile>(kTensorBytes)
@@ -237,13 +247,14 @@ std::vector<TileChoice> choose_tiles(DimPool& dims, const passes::Options& optio
            : rounded   ? std::span<const Tile>(kRounded)
                        : std::span<const Tile>(kFloats));
   if (hopper && bytes) consider(kHopperBytes);
-  const bool rounds_singly = rounded && (single.a || single.b);  // by the few registers of a producer: they spill
+  // By the few registers of a producer, that would spill.
+  const bool rounds_singly = rounded && ((single.a && !single.made_a) || (single.b && !single.made_b));
   if (hopper && as_halves && !rounds_singly) consider(kHopperHalves);
-  if (hopper && rounded && f32 == passes::F32Products::TF32) consider(kHopperRounded);
+  const bool of_words = f32 == passes::F32Products::TF32 || size.pieces > 1;
+  if (hopper && rounded && of_words) consider(kHopperRounded);
   const bool brain = (halves && factor == DType::BF16) || (rounded && f32 == passes::F32Products::BF16);
   for (TileChoice& choice : choices) {
     if (brain) choice.tile.atom = Atom::BF16, choice.tile.factor = DType::BF16;
-    if (rounded && f32 == passes::F32Products::TF32x3) choice.tile.atom = Atom::TF32x3;
     if (bytes) choice.tile.factor = factor;
   }
   const auto is_other = [&](const TileChoice& choice) {

@@ -21,20 +21,18 @@ struct Tile {
   std::string text() const;
 };
 
-// Does it take words along k alone?
-bool turns_words(const Tile&);
-
 // Of the whole product; `epilogue` is what follows for each element, in instructions.
 struct ProductSize {
   Dim batch, rows, columns, depth;
   int epilogue;
   bool computes_b = false;  // not copied: each thread has its part of a tile of b in registers
-  Dim turned = nullptr;     // bytes that a step before turns for warpgroups, where operands are words; null: none
+  Dim moved = nullptr;      // bytes through memory of the step before that makes factors for warpgroups; null: none
+  int pieces = 1;           // of k, that it lays one after the other
 };
-// Operands that come element by element, not in chunks of neighbours; those that are loads and no more; those that a
-// step before turns for warpgroups.
+// Operands that come element by element, not in chunks of neighbours; those that are loads, converted at most; those
+// whose factors a step before makes for warpgroups.
 struct SingleElements {
-  bool a = false, b = false, loaded_a = false, loaded_b = false, turned_a = false, turned_b = false;
+  bool a = false, b = false, loaded_a = false, loaded_b = false, made_a = false, made_b = false;
 };
 struct TileChoice {
   Tile tile;
