@@ -230,7 +230,7 @@ Cases row_cases() {
             for (int64_t axis : {0, 1}) results.push_back(m.build.reduce(kind, x, {axis}));
           m.result(results);
         });
-  for (int64_t channels : {1, 17, 40})
+  for (int64_t channels : {1, 17, 40, 48})
     add(fmt::format("of_{}_blocked_channels", channels), "reduction", {{{"N", 1}}, {{"N", 4}}}, 1e-4,
         [channels](CaseModel& m) {
           DimPool& d = m.module.dims;

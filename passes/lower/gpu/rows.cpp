@@ -328,6 +328,12 @@ class RowEmitter {
   Expr counts_;        // is what it holds of the row? null: always
 };
 
+// Is a block of channels partly beyond their end?
+bool has_block_tail(const Type& type) {
+  const Layout& layout = type.layout;
+  return layout.blocked_axis >= 0 && !known_multiple(type.shape[layout.blocked_axis], layout.block);
+}
+
 }  // namespace
 
 LoweredGroup lower_reduction(Context& context, const Op& group) {
@@ -336,7 +342,7 @@ LoweredGroup lower_reduction(Context& context, const Op& group) {
   const IterationSpace space = reduction_space(context, group, *plan);
   if (takes_columns(*plan, space)) return lower_columns(context, group, *plan, space);
   const std::vector<int> loops = space.loops();
-  if (loops.empty() || !plan->is_reduced(space, loops.back()) || plan->full.layout.blocked_axis >= 0)
+  if (loops.empty() || !plan->is_reduced(space, loops.back()) || has_block_tail(plan->full))
     return lowering::lower_reduction(context, group);
   const auto emit = [&](int parts, Dim when) {
     KernelBuilder builder(context.module, context.target(), "row");
