@@ -89,6 +89,17 @@ std::vector<KernelCase> cases_of_warpgroups(const std::string& made, double tole
 std::vector<KernelCase> bf16_cases() { return cases_of_warpgroups("bf16", kOfBf16); }
 std::vector<KernelCase> tf32x3_cases() {
   std::vector<KernelCase> cases = cases_of_warpgroups("3xf32", 0);
+  cases.push_back({.name = "largest_numbers",
+                   .build =
+                       [](CaseModel& m) {
+                         Value *x = m.input(m.shape({40, 72})), *y = m.input(m.shape({72, 64}));
+                         Value* large = m.build.mul(x, m.build.like(x, 0x1p125));
+                         Value* small = m.build.mul(y, m.build.like(y, 0x1p-40));
+                         m.result({large, small, m.build.contract(large, small, "mk,kn->mn")});
+                       },
+                   .terms = 72,
+                   .gpu_kernel = "factors 3xf32",
+                   .gpu_tile = "warpgroups"});
   cases.push_back(
       {.name = "halves_as_they_are",
        .build =

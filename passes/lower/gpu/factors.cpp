@@ -36,25 +36,30 @@ Expr place_of(KernelBuilder& builder, const ProductForm& form, const MadeFactors
   return add(add(mul(batch, builder.parameter(plane)), mul(line, builder.parameter(pitch))), k);
 }
 
-// To 10 bits of mantissa, if 2^13 |x| is a number: what 2^13 x + x drops is what x has beyond them.
-Expr rounded_to_tf32(const Expr& x) {
-  const Expr sum = fma(x, real(8192, x->type.lanes), x);
-  return sub(sum, sub(sum, x));
+// To 10 bits of mantissa: what 2^13 x + x drops is what x has beyond them. The largest are scaled, so that it is a
+// number.
+Expr rounded_to_tf32(Block& block, const Expr& x, const Expr& size) {
+  const int lanes = x->type.lanes;
+  const Expr is_large = block.let("large", less(real(0x1p113F, lanes), size));
+  const auto by = [&](float factor) { return select(is_large, real(factor, lanes), real(1, lanes)); };
+  const Expr scaled = block.let("scaled", mul(x, by(0x1p-14F)));
+  const Expr sum = block.let("sum", fma(scaled, real(0x1p13F, lanes), scaled));
+  return mul(sub(sum, sub(sum, scaled)), by(0x1p14F));
 }
 
 struct Sum {
   Expr big, small;
 };
 
-// x = big + small. Infinity and NaN are small, with a 1 of their sign as big: so no product meets infinity with a 0
-// that only rounding made; so are the largest numbers.
+// x = big + small. What does not round (infinity, NaN, the largest numbers) is small, with a 1 of its sign as big: so
+// no product meets infinity with a 0 that only rounding made.
 Sum split_to_tf32(Block& block, const Expr& value) {
   const int lanes = value->type.lanes;
-  const Expr x = block.let("x", value);
-  const Expr splits = block.let("splits", less(apply(ScalarOp::Abs, {x}), real(0x1p113F, lanes)));
+  const Expr x = block.let("x", value), size = block.let("size", apply(ScalarOp::Abs, {x}));
+  const Expr rounds = block.let("rounds", less(size, real(0x1.ffep127F, lanes)));
   const Expr one = select(less(x, real(0, lanes)), real(-1, lanes), real(1, lanes));
-  const Expr big = block.let("big", select(splits, rounded_to_tf32(x), one));
-  return {big, block.let("small", select(splits, sub(x, big), x))};
+  const Expr big = block.let("big", select(rounds, rounded_to_tf32(block, x, size), one));
+  return {big, block.let("small", select(rounds, sub(x, big), x))};
 }
 
 class FactorEmitter {
