@@ -1,5 +1,4 @@
 """Products for CUDA through their C interface: tensors in the device's memory, graphs, loops, strings, threads. See check.py."""
-import contextlib
 import ctypes
 import os
 import tempfile
@@ -9,70 +8,10 @@ import numpy as np
 
 import small_models
 from emulate import difference, emulated
-from product import Options, Product, ProductError
+from product import Options, Product
+from watch import Counts, DeviceMemory, Waits, failing, refused
 
 FLOAT, INT64, STRING = 1, 7, 8
-
-
-class DeviceMemory:
-    """Memory of the stand-in's device, as a caller takes it."""
-
-    def __init__(self, driver):
-        self.calls = driver.library
-        self.taken, self.streams = [], []
-        context = ctypes.c_void_p()
-        self.calls.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0)
-        self.context = context
-
-    @contextlib.contextmanager
-    def current(self):
-        self.calls.cuCtxPushCurrent_v2(self.context)
-        yield
-        self.calls.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
-
-    def stream(self):
-        made = ctypes.c_void_p()
-        with self.current():
-            assert self.calls.cuStreamCreate(ctypes.byref(made), 1) == 0
-        self.streams.append(made)
-        return made
-
-    def wait_for(self, stream):
-        with self.current():
-            assert self.calls.cuStreamSynchronize(stream) == 0
-
-    def take(self, size):
-        address = ctypes.c_uint64()
-        with self.current():
-            assert self.calls.cuMemAlloc_v2(ctypes.byref(address), ctypes.c_size_t(size)) == 0
-        self.taken.append(address.value)
-        return address.value
-
-    def used(self):
-        left, total = ctypes.c_size_t(), ctypes.c_size_t()
-        with self.current():
-            self.calls.cuMemGetInfo_v2(ctypes.byref(left), ctypes.byref(total))
-        return total.value - left.value
-
-    def write(self, address, array):
-        with self.current():
-            assert self.calls.cuMemcpyHtoDAsync_v2(ctypes.c_uint64(address), ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.nbytes), None) == 0
-            self.calls.cuStreamSynchronize(None)
-
-    def read(self, address, like):
-        array = np.zeros_like(like)
-        with self.current():
-            assert self.calls.cuMemcpyDtoHAsync_v2(ctypes.c_void_p(array.ctypes.data), ctypes.c_uint64(address), ctypes.c_size_t(array.nbytes), None) == 0
-            self.calls.cuStreamSynchronize(None)
-        return array
-
-    def give_back(self):
-        with self.current():
-            for address in self.taken:
-                self.calls.cuMemFree_v2(ctypes.c_uint64(address))
-            for stream in self.streams:
-                self.calls.cuStreamDestroy_v2(stream)
-        self.calls.cuDevicePrimaryCtxRelease_v2(0)
 
 
 def inputs(rows, seed=0):
@@ -81,15 +20,6 @@ def inputs(rows, seed=0):
 
 def fits(got, expected):
     return difference(got[0].astype(np.float64), expected[0]) < 1e-5 and np.array_equal(got[1], expected[1])
-
-
-def refused(action, status, text):
-    """The action ends with that status, and a line that has the text in it."""
-    try:
-        action()
-    except ProductError as error:
-        return error.args[0] == status and text in error.args[1] and "\n" not in error.args[1]
-    return False
 
 
 def shapes_and_graphs(library, driver):
@@ -116,18 +46,6 @@ def shapes_and_graphs(library, driver):
         yield "profiled: no graph, a time for the kernels", driver.calls("cuGraphLaunch") == started and sum(product.profile()) > 0
         cancel = ctypes.c_int(1)
         yield "cancelled", refused(lambda: product.step(cancel), 4, "cancelled")
-
-
-class Counts:
-    """Of calls of the driver's since this was made."""
-
-    def __init__(self, driver):
-        self.driver, self.before = driver, {}
-        for name in ("cuGraphInstantiateWithFlags", "cuGraphLaunch", "cuLaunchKernel", "cuGraphExecKernelNodeSetParams", "cuStreamSynchronize"):
-            self.before[name] = driver.calls(name)
-
-    def __getattr__(self, name):
-        return self.driver.calls(name) - self.before[name]
 
 
 def alternating(library, driver):
@@ -186,13 +104,6 @@ def growing(library, driver):
         yield "and their values", all(difference(memory.read(at, news[0]).astype(np.float64), y) < 1e-5 for at, (y, _) in zip(ys, expected))
         yield "and what they leave", np.array_equal(memory.read(caches[-1], expected[-1][1]), expected[-1][1])
     memory.give_back()
-
-
-@contextlib.contextmanager
-def failing(call, error):
-    os.environ["STANDIN_FAIL"] = f"{call}:{error}"
-    yield
-    del os.environ["STANDIN_FAIL"]
 
 
 def without_graphs(library, driver):
@@ -280,17 +191,6 @@ def device_tensors(library, driver):
         yield "a device that there is not", refused(
             lambda: product.bind_address(0, FLOAT, (5, 24), place, x.nbytes, device=2), 1, "not in host memory")
     memory.give_back()
-
-
-class Waits:
-    """How often somebody has waited for a stream since this was made."""
-
-    def __init__(self, driver):
-        self.count = lambda: driver.calls("cuStreamSynchronize")
-        self.before = self.count()
-
-    def none(self):
-        return self.count() == self.before
 
 
 def callers_stream(library, driver):
