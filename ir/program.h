@@ -1,6 +1,6 @@
 // A Program is data: what codegen eats and the runtime executes. Per entry point a flat list of steps over kernels,
 // a memory plan, and the signature. Every number is a Dim, evaluated into a slot table: when shapes are bound, or,
-// where it speaks of elements (to_host), by the Elements step that reads them.
+// where it speaks of elements (to_host, a loop's iteration), by the Elements step that reads them.
 #pragma once
 
 #include <map>
@@ -41,14 +41,15 @@ struct Variant {              // one kernel that can do the step; the first whos
 // region.
 enum class StepKind : uint8_t {
   Kernel,
-  Elements,      // reads the integers of buffer 0: `elements` get their values, what follows from them is evaluated
-                 // and checked
+  Elements,      // reads the integers of buffer 0, or, without one, `amount`, a loop's counter: `elements` get their
+                 // values, what follows from them is evaluated and checked
   Reserve,       // register buffer 0 gets room for `amount` bytes at least; with `keep`, what it holds stays
   Provide,       // buffer 0, an output whose extents were not known before, gets its memory
   Branch,        // to `target` when `amount` is 0; always, when there is none
   BranchUnless,  // to `target` when the bool in buffer 0 is false
-  LoopBegin,     // the counter of iterations, an i64 in buffer 0, is -1
-  LoopNext,      // adds 1 to the counter in buffer 0; to `target` when it has reached `amount`
+  LoopBegin,     // the counter of iterations, the element, is -1; so is its copy for kernels, where there is one, an
+                 // i64 in buffer 0
+  LoopNext,      // adds 1 to the counter; to `target` when it has reached `amount`
   Swap,          // the registers buffer 0 and buffer 1 exchange what they hold
   HostCall,    // `call`, a function of the runtime: buffer 0 is the dictionary of strings, where it needs one, the last
                // one its result; `integers` are the result's elements and what else it is told
@@ -77,7 +78,8 @@ struct Step {
   uint32_t target = 0;  // index of a step
   bool keep = false;
   DType dtype{};              // Elements: of the integers
-  std::vector<Dim> elements;  // Elements: leaves, in the order of the buffer
+  std::vector<Dim> elements;  // leaves. Elements: in the order of the buffer. LoopBegin, LoopNext: the counter, of
+                              // which no other step's formulas speak
   const Op* call = nullptr;   // HostCall: the op in the module
   std::vector<Dim> integers;
   std::vector<Dim> buffer_bytes;  // HostCall, HostKernel: of each buffer; the dictionary's and stages' are not told

@@ -18,7 +18,8 @@ void ProgramWalk::check() {
 }
 
 void ProgramWalk::read_elements(const Step& step) {
-  const std::byte* data = address(step.buffers[0]);
+  const int64_t known = step.amount ? value_(step.amount) : 0;
+  const std::byte* data = step.amount ? reinterpret_cast<const std::byte*>(&known) : address(step.buffers[0]);
   const int64_t width = bit_width(step.dtype) / 8;
   for (size_t i = 0; i < step.elements.size(); ++i) {
     int64_t value = 0;
@@ -50,8 +51,13 @@ void ProgramWalk::host_call(const Step& step) {
   std::ranges::copy(result.to_bytes(), bytes_at(step.buffers.back(), result.dtype, result.elements()).begin());
 }
 
+int64_t ProgramWalk::count(const Step& loop, int64_t iteration) {
+  value_.set(loop.elements[0], iteration);
+  if (!loop.buffers.empty()) std::memcpy(address(loop.buffers[0]), &iteration, sizeof iteration);
+  return iteration;
+}
+
 uint32_t ProgramWalk::host_step(const Step& step, uint32_t index) {
-  auto counter = [&] { return reinterpret_cast<int64_t*>(address(step.buffers[0])); };
   switch (step.kind) {
     case StepKind::Kernel:
     case StepKind::HostKernel:
@@ -70,10 +76,10 @@ uint32_t ProgramWalk::host_step(const Step& step, uint32_t index) {
     case StepKind::BranchUnless:
       return *address(step.buffers[0]) != std::byte{0} ? index + 1 : step.target;
     case StepKind::LoopBegin:
-      *counter() = -1;
+      count(step, -1);
       break;
     case StepKind::LoopNext:
-      return ++*counter() >= value_(step.amount) ? step.target : index + 1;
+      return count(step, value_(step.elements[0]) + 1) >= value_(step.amount) ? step.target : index + 1;
     case StepKind::HostCall:
       host_call(step);
       break;

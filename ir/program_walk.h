@@ -32,6 +32,7 @@ class ProgramWalk {
  private:
   uint32_t host_step(const Step&, uint32_t index);  // gives the next one
   void read_elements(const Step&);
+  int64_t count(const Step& loop, int64_t iteration);
   void host_call(const Step&);
   void check();
   uint32_t slot(const BufferRef& ref) const { return entry_.registers.at(ref.index).slot; }

@@ -32,7 +32,7 @@ enum lpd_dim_op {
   LPD_DIM_EQUAL,
   LPD_DIM_LESS,
   LPD_DIM_SELECT, /* slot a != 0 ? slot b : slot c */
-  LPD_DIM_ELEMENT /* of integers that a LPD_STEP_ELEMENTS reads */
+  LPD_DIM_ELEMENT /* of integers that a LPD_STEP_ELEMENTS reads; without LPD_DIM_LATER, what a loop has counted */
 };
 /* Added to the operation of what depends on elements: not evaluated when shapes are bound, but by the step that reads
  * the last of them. */
@@ -111,11 +111,11 @@ typedef struct {
 } lpd_step;
 
 typedef struct {
-  uint32_t amount;                       /* slot or LPD_NO_SLOT */
+  uint32_t amount;                       /* slot or LPD_NO_SLOT; ELEMENTS: the slot to read, else buffer 0 */
   uint32_t target;                       /* a step of the entry; HOST_CALL: into functions */
   uint32_t keep, dtype;                  /* RESERVE; ELEMENTS */
   uint32_t first_element, element_count; /* into integer_slots. ELEMENTS: the slots to fill, or LPD_NO_SLOT;
-                                            HOST_CALL: its integers */
+                                            LOOP_BEGIN, LOOP_NEXT: the counter's; HOST_CALL: its integers */
   uint32_t first_formula, formula_count; /* into integer_slots: what is evaluated then, in order */
   uint32_t first_check, check_count;     /* into checks: what must hold then */
   uint32_t first_bytes; /* into integer_slots; of host steps where kernels run on a device: bytes of each buffer */

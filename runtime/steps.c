@@ -47,6 +47,12 @@ static lpd_status settle(lpd_instance *instance, int entry) {
   return instance->driver ? instance->driver->settle(instance, entry) : LPD_OK;
 }
 
+/* For what the host holds nobody waits. */
+static lpd_status fetch_and_settle(lpd_instance *instance, const lpd_buffer_ref *ref, int64_t bytes, void **out) {
+  const lpd_status status = fetch(instance, ref, bytes, 0, out);
+  return status || is_on_host(instance, ref) ? status : settle(instance, -1);
+}
+
 static lpd_status put_back(lpd_instance *instance, const lpd_buffer_ref *ref, const void *view, int64_t bytes) {
   if (is_on_host(instance, ref)) return LPD_OK;
   return instance->driver->copy(instance, lpd_address(instance, ref), view, bytes, LPD_TO_DEVICE);
@@ -66,12 +72,18 @@ static int64_t element(const void *data, uint32_t dtype, uint32_t index) {
   return ((const uint8_t *)data)[index] != 0;
 }
 
+/* For what a loop has counted the device need not be asked. */
+static lpd_status fetch_integers(lpd_instance *instance, const lpd_host_step *step, const lpd_buffer_ref *ref,
+                                 void **data) {
+  if (step->amount != LPD_NO_SLOT) return *data = &instance->dims[step->amount], LPD_OK;
+  return fetch_and_settle(instance, ref, lpd_type_bits(step->dtype) / 8 * (int64_t)step->element_count, data);
+}
+
 static lpd_status read_elements(lpd_instance *instance, const lpd_host_step *step, const lpd_buffer_ref *ref,
                                 const char *origin) {
   const lpd_model *model = instance->model;
   void *data;
-  lpd_status status = fetch(instance, ref, lpd_type_bits(step->dtype) / 8 * (int64_t)step->element_count, 0, &data);
-  if (!status) status = settle(instance, -1);
+  lpd_status status = fetch_integers(instance, step, ref, &data);
   if (!status) status = check_flags(instance);
   if (status) return status;
   int changed = 0;
@@ -93,40 +105,41 @@ static lpd_status read_elements(lpd_instance *instance, const lpd_host_step *ste
   return LPD_OK;
 }
 
-static lpd_status count_iteration(const run *r, int64_t *counter, int64_t trips, int *done, const char *origin) {
+static int64_t *counter_of(const lpd_instance *instance, const lpd_step *loop) {
+  const lpd_model *model = instance->model;
+  return &instance->dims[model->integer_slots[model->host_steps[loop->first_variant].first_element]];
+}
+
+/* The host counts, in a slot; kernels that read the counter have a copy, which is put there before they start. So a
+ * loop whose trips are known runs ahead of the device, and what its kernels find wrong is told where the run settles.
+ */
+static lpd_status count(lpd_instance *instance, const lpd_step *step, int64_t iteration) {
+  int64_t *counter = counter_of(instance, step);
+  *counter = iteration;
+  if (step->buffer_count == 0) return LPD_OK;
+  const lpd_buffer_ref *copy = &instance->model->buffer_refs[step->first_buffer];
+  if (is_on_host(instance, copy)) return *(int64_t *)host_address(instance, copy) = iteration, LPD_OK;
+  return put_back(instance, copy, counter, sizeof *counter);
+}
+
+static lpd_status next_iteration(const run *r, const lpd_step *step, int64_t trips, int *done) {
   lpd_instance *instance = r->instance;
-  *done = ++*counter >= trips;
-  if (*done) return LPD_OK;
+  const int64_t iteration = *counter_of(instance, step) + 1;
+  *done = iteration >= trips;
+  const lpd_status status = count(instance, step, iteration);
+  if (status || *done) return status;
   if (r->cancel && *r->cancel) return lpd_fail(instance, LPD_CANCELLED, "cancelled");
-  if (instance->max_loop > 0 && *counter >= instance->max_loop)
-    return lpd_fail(instance, LPD_LIMIT, "%.400s: a loop of more than max_loop = %lld iterations", origin,
+  if (instance->max_loop > 0 && iteration >= instance->max_loop)
+    return lpd_fail(instance, LPD_LIMIT, "%.400s: a loop of more than max_loop = %lld iterations", step->origin,
                     (long long)instance->max_loop);
   return LPD_OK;
 }
 
-/* Counters lie where kernels see them. */
-static lpd_status next_iteration(const run *r, const lpd_buffer_ref *ref, int64_t trips, int *done,
-                                 const char *origin) {
-  lpd_instance *instance = r->instance;
-  void *counter;
-  lpd_status status = fetch(instance, ref, sizeof(int64_t), 0, &counter);
-  if (!status) status = settle(instance, -1);
-  if (!status) status = count_iteration(r, counter, trips, done, origin);
-  return status ? status : put_back(instance, ref, counter, sizeof(int64_t));
-}
-
-static lpd_status begin_loop(lpd_instance *instance, const lpd_buffer_ref *ref) {
-  void *counter;
-  const lpd_status status = view(instance, ref, sizeof(int64_t), 0, &counter);
-  if (status) return status;
-  *(int64_t *)counter = -1;
-  return put_back(instance, ref, counter, sizeof(int64_t));
-}
-
+/* A loop that wrong values keep from ending ends here. */
 static lpd_status read_condition(lpd_instance *instance, const lpd_buffer_ref *ref, int *holds) {
   void *condition;
-  lpd_status status = fetch(instance, ref, 1, 0, &condition);
-  if (!status) status = settle(instance, -1);
+  lpd_status status = fetch_and_settle(instance, ref, 1, &condition);
+  if (!status) status = check_flags(instance);
   *holds = !status && *(const uint8_t *)condition;
   return status;
 }
@@ -235,9 +248,9 @@ static lpd_status host_step(const run *r, const lpd_step *step, uint32_t *next) 
       if (!holds) *next = host->target;
       break;
     case LPD_STEP_LOOP_BEGIN:
-      return begin_loop(instance, refs);
+      return count(instance, step, -1);
     case LPD_STEP_LOOP_NEXT:
-      status = next_iteration(r, refs, amount, &holds, step->origin);
+      status = next_iteration(r, step, amount, &holds);
       if (holds) *next = host->target;
       break;
     case LPD_STEP_HOST_CALL:

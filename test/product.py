@@ -73,12 +73,12 @@ class ProductError(Exception):
 class Product:
     """One instance of a model. Not for use by several threads at once; open one for each."""
 
-    def __init__(self, library, symbol=None, threads=0, max_bytes=0, cuda_device=0, cuda_stream=None, reducer=None):
+    def __init__(self, library, symbol=None, threads=0, max_bytes=0, max_loop=0, cuda_device=0, cuda_stream=None, reducer=None):
         self.library = c.CDLL(os.path.abspath(library))
         self.symbol = symbol or os.path.basename(library)[: -len(".so")]
         self.instance = c.c_void_p()
-        options = Options(size=c.sizeof(Options), threads=threads, max_bytes=max_bytes, cuda_device=cuda_device,
-                          cuda_stream=cuda_stream, reducer=c.cast(c.byref(reducer), c.c_void_p) if reducer else None)
+        options = Options(size=c.sizeof(Options), threads=threads, max_bytes=max_bytes, max_loop=max_loop,
+                          cuda_device=cuda_device, cuda_stream=cuda_stream, reducer=c.cast(c.byref(reducer), c.c_void_p) if reducer else None)
         self._reducer = reducer    # whose functions must outlive the instance
         try:
             self._check(self._function("create")(c.byref(options), c.byref(self.instance)))

@@ -242,7 +242,7 @@ void TableBuilder::add_host_step(const Step& step) {
       for (const Variant& variant : step.variants)
         result.written |= uint32_t{program_.kernels[variant.kernel].buffers[b]->written} << b;
   }
-  if (step.kind == StepKind::Elements) {
+  if (!step.elements.empty()) {
     result.element_count = static_cast<uint32_t>(step.elements.size());
     result.first_element = add_slots(step.elements);
   }
@@ -256,11 +256,12 @@ uint32_t TableBuilder::function_index(const std::string& symbol) {
   return index;
 }
 
-// Before any formula is: elements have their slots from the steps that read them.
+// Before any formula is: elements have their slots from the steps that read them. No formula waits for what a loop
+// counts.
 void TableBuilder::add_reads(const Step& step) {
   std::vector<uint32_t> slots;
   for (Dim element : step.elements) slots.push_back(dims_.declare_element(element));
-  reads_.push_back(slots);
+  if (step.kind == StepKind::Elements) reads_.push_back(slots);
 }
 
 // What waits for elements is listed with the step that reads the last of them. No formula is added from here on.
@@ -309,7 +310,9 @@ void TableBuilder::add_checks() {
   for (const EntryPoint& entry : program_.entries)
     for (const Step& step : entry.steps)
       for (Dim element : step.elements)
-        add_interval_check(element, program_.module->describe(step.origin) + ": what a size or position is made from");
+        if (step.kind == StepKind::Elements)
+          add_interval_check(element,
+                             program_.module->describe(step.origin) + ": what a size or position is made from");
   for (const Check& check : program_.checks) {
     if (value_of(check.must_hold).value_or(0) != 0) continue;
     checks_.push_back({dims_.slot(check.must_hold), check.message});
@@ -453,8 +456,7 @@ void TableBuilder::emit_seeded_weights(uint64_t model) {
 
 std::vector<char> TableBuilder::build() {
   for (const EntryPoint& entry : program_.entries)
-    for (const Step& step : entry.steps)
-      if (step.kind == StepKind::Elements) add_reads(step);
+    for (const Step& step : entry.steps) add_reads(step);
   add_states();
   for (const EntryPoint& entry : program_.entries) add_entry(entry);
   add_checks();

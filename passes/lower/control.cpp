@@ -4,7 +4,7 @@
 //          loop_begin counter                            branch condition to other
 //   next:  loop_next counter, trips to end               … the first region …
 //          branch_unless go_on to end   (while=1)        branch to end
-//          elements counter                       other: … the second region …
+//          elements of counter                    other: … the second region …
 //          … the body: carried → next carried …   end:
 //          swap carried, next carried
 //          branch to next
@@ -13,6 +13,9 @@
 // A carried value has two registers, one that the body reads and one that it writes, which change places after each
 // iteration. What it starts as is written straight into the first by the group that makes it (copy_overwritten in
 // form_groups sees to it that there is one). A stack's slices are written where they belong in it.
+//
+// The counter is the host's: a Dim of its own, from which the elements of an iteration come without a look at memory.
+// Only where a kernel reads it is there a copy in memory too.
 #include <algorithm>
 
 #include "ir/error.h"
@@ -24,12 +27,14 @@ namespace lapidary::lowering {
 
 void FunctionLowering::lower_to_host(const Op& op) {
   const Value* value = op.operand(0);
-  places_[op.result()] = place_of(value);
-  push({.kind = StepKind::Elements,
-        .buffers = {place_of(value)},
-        .origin = op.origin,
-        .dtype = value->type.dtype,
-        .elements = op.result()->elements});
+  share_place(op.result(), value);
+  Step step{
+      .kind = StepKind::Elements, .origin = op.origin, .dtype = value->type.dtype, .elements = op.result()->elements};
+  if (const auto counter = counters_.find(value); counter != counters_.end())
+    step.amount = counter->second;
+  else
+    step.buffers = {place_of(value)};
+  push(std::move(step));
 }
 
 // What a start hands over and a finish gives back lie in one place, so of each only one buffer is told: a start has no
@@ -82,7 +87,7 @@ void FunctionLowering::lower_if(Op& op) {
   for (size_t which = 0; which < 2; ++which) {
     Region& region = *op.regions[which];
     for (size_t i = 0; i < region.arguments.size(); ++i)
-      places_[region.arguments[i].get()] = place_of(op.operand(static_cast<int>(i)));
+      share_place(region.arguments[i].get(), op.operand(static_cast<int>(i)));
     for (size_t i = 0; i < region.results().size(); ++i) places_[region.results()[i]] = places_.at(op.results[i].get());
     lower_region(region);
     if (which == 0) {
@@ -122,16 +127,30 @@ void FunctionLowering::place_slice(const Op& loop, size_t index, Dim iteration) 
   if (is_open_result(loop, index)) rooms_[slice].bytes = dims.add(place.offset, row_bytes);
 }
 
+// The host knows the count as well: a to_host alone looks at no memory.
+bool FunctionLowering::kernels_read(const Value* count) {
+  return std::ranges::any_of(
+      count->uses, [](const Use& use) { return !use.op->is(OpKind::ToHost) || !use.op->result()->uses.empty(); });
+}
+
 void FunctionLowering::lower_loop(Op& op) {
   DimPool& dims = module_.dims;
   Region& body = *op.regions[0];
   const auto carried = static_cast<size_t>(op.params.integer("carried"));
   const size_t yielded = body.results().size();
-  const BufferRef counter = new_place(dims.constant(sizeof(int64_t)));
-  const Dim iteration = dims.element(body.arguments[0]->id, 0, {0, kDimMax});
-  places_[body.arguments[0].get()] = counter;
+  const Dim counter = dims.element(module_.next_value_id++, 0, {-1, kDimMax}),
+            iteration = dims.element(body.arguments[0]->id, 0, {0, kDimMax});
+  std::vector<BufferRef> copy;  // of the counter
+  const auto place_count = [&](const Value* count) {
+    counters_[count] = counter;
+    if (!kernels_read(count)) return;
+    if (copy.empty()) copy = {new_place(dims.constant(sizeof(int64_t)))};
+    places_[count] = copy[0];
+  };
+  place_count(body.arguments[0].get());
+  if (op.results.size() > yielded) place_count(op.results[yielded].get());
   for (size_t i = 0; i < op.operands.size(); ++i)
-    places_[body.arguments[i + 1].get()] = place_of(op.operand(static_cast<int>(i)));
+    share_place(body.arguments[i + 1].get(), op.operand(static_cast<int>(i)));
   for (size_t i = 0; i < carried; ++i) places_[op.results[i].get()] = place_of(op.operand(static_cast<int>(i)));
   for (size_t i = carried; i < yielded; ++i) {
     const Value* stack = op.results[i].get();
@@ -142,19 +161,23 @@ void FunctionLowering::lower_loop(Op& op) {
           .origin = op.origin,
           .amount = physical_bytes(dims, stack->type)});
   }
-  if (op.results.size() > yielded) places_[op.results[yielded].get()] = counter;
 
-  const uint32_t begin = push({.kind = StepKind::LoopBegin, .buffers = {counter}, .origin = op.origin});
+  const uint32_t begin = push(
+      {.kind = StepKind::LoopBegin, .buffers = copy, .origin = op.origin, .dtype = DType::I64, .elements = {counter}});
   for (size_t i = 0; i < yielded; ++i) touch(places_.at(op.results[i].get()), begin);
-  const uint32_t next =
-      push({.kind = StepKind::LoopNext, .buffers = {counter}, .origin = op.origin, .amount = op.params.dim("trips")});
+  const uint32_t next = push({.kind = StepKind::LoopNext,
+                              .buffers = copy,
+                              .origin = op.origin,
+                              .amount = op.params.dim("trips"),
+                              .dtype = DType::I64,
+                              .elements = {counter}});
   std::optional<uint32_t> leave;
   if (op.params.integer_or("while", 0) != 0)
     leave = push({.kind = StepKind::BranchUnless, .buffers = {place_of(op.operand(0))}, .origin = op.origin});
   if (carried < yielded)
     push({.kind = StepKind::Elements,
-          .buffers = {counter},
           .origin = op.origin,
+          .amount = counter,
           .dtype = DType::I64,
           .elements = {iteration}});
   std::vector<BufferRef> written;

@@ -46,6 +46,7 @@ class FunctionLowering {
   BufferRef new_place(Dim bytes);                  // in the arena where the size is known in time, else a register
   BufferRef new_register();
   BufferRef place_of(const Value*);
+  void share_place(const Value*, const Value* with);  // one is the other under another name
   BufferRef place_of(const BufferSource&, const std::vector<BufferRef>& scratch);
   uint32_t push(Step);  // and notes what it touches; gives its index
   void touch(const BufferRef&, uint32_t step);
@@ -58,6 +59,7 @@ class FunctionLowering {
   void lower_loop(Op&);
   void lower_if(Op&);
   void place_carried(Region&);
+  static bool kernels_read(const Value* count);
   void place_slice(const Op& loop, size_t index, Dim iteration);
   uint32_t next_step() const { return static_cast<uint32_t>(entry_.steps.size()); }
 
@@ -67,6 +69,7 @@ class FunctionLowering {
   const Function& function_;
   EntryPoint entry_;
   std::map<const Value*, BufferRef> places_;
+  std::map<const Value*, Dim> counters_;  // of values that are what a loop has counted
   std::map<const Value*, Slice> slices_;
   std::map<const Value*, Room> rooms_;  // of values that are part of a register
   std::set<const Value*> has_room_;

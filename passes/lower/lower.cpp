@@ -165,7 +165,7 @@ bool FunctionLowering::is_alias(const Op& group) {
   if (!operand->type.layout.dense() || !result->type.layout.dense() || is_overwritten(result)) return false;
   for (const Op& op : group.regions[0]->ops)
     if (!op.is(OpKind::Reshape) && !op.is(OpKind::BitCast) && !op.is(OpKind::Yield)) return false;
-  places_[result] = BufferRef(found->second);
+  share_place(result, operand);
   return true;
 }
 

@@ -56,6 +56,12 @@ BufferRef FunctionLowering::place_of(const Value* value) {
   return found->second;
 }
 
+void FunctionLowering::share_place(const Value* value, const Value* with) {
+  const auto counter = counters_.find(with);
+  if (counter != counters_.end() && value->type.dtype == with->type.dtype) counters_[value] = counter->second;
+  if (counter == counters_.end() || places_.contains(with)) places_[value] = place_of(with);
+}
+
 BufferRef FunctionLowering::place_of(const BufferSource& source, const std::vector<BufferRef>& scratch) {
   switch (source.kind) {
     case BufferSource::Kind::Value:

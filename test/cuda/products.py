@@ -1,4 +1,4 @@
-"""Products for CUDA through their C interface: tensors in the device's memory, graphs, loops, strings, threads. See check.py."""
+"""Products for CUDA through their C interface: tensors in the device's memory, graphs, strings, threads. See check.py."""
 import ctypes
 import os
 import tempfile
@@ -8,6 +8,7 @@ import numpy as np
 
 import small_models
 from emulate import difference, emulated
+from loop_products import LOOP_GROUPS
 from product import Options, Product
 from watch import Counts, DeviceMemory, Waits, failing, refused
 
@@ -369,15 +370,6 @@ def feedback(library, driver):
     memory.give_back()
 
 
-def loops(library, driver):
-    with Product(library) as product:
-        for values, most in (([40, 2], 20), ([40, 2], 3), ([1], 5), ([100, 200, 300], 20), ([100, 200, 300], 0)):
-            x = np.array(values, np.float32)
-            got = product.run({"x": x, "most": np.array(most)})
-            expected = small_models.halve(x, most)
-            yield f"{values}, at most {most}", all(difference(a.astype(np.float64), b) < 1e-6 for a, b in zip(got, expected))
-
-
 def chosen(library, driver):
     with Product(library) as product:
         for count in (4, 4, 0, 9):
@@ -516,8 +508,8 @@ HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps), ("OD
 OPTIONS = {"LEARNER": ["--train", "--optimizer", "sgd,lr=0.01"], "MOMENTS": ["--train", "--optimizer", "adam,lr=0.01"]}
 TURING_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", products_alone)]
 TWO_GROUPS = [("CLASSIFIER", two_devices)]
-GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CACHE", growing), ("LISTED", host_kernels), ("CLASSIFIER", without_graphs), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("ALONE", ending), ("TAKEN", wrong_values), ("LEARNER", training), ("MOMENTS", beginning), ("FEEDBACK", feedback), ("HALVING", loops),
-          ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits), ("CLASSIFIER", options)]
+GROUPS = [("CLASSIFIER", shapes_and_graphs), ("CLASSIFIER", alternating), ("CACHE", growing), ("LISTED", host_kernels), ("CLASSIFIER", without_graphs), ("CLASSIFIER", device_tensors), ("CLASSIFIER", callers_stream), ("ALONE", ending), ("TAKEN", wrong_values), ("LEARNER", training), ("MOMENTS", beginning), ("FEEDBACK", feedback),
+          ("CHOSEN", chosen), ("WORDS", words), ("CLASSIFIER", in_threads), ("CLASSIFIER", limits), ("CLASSIFIER", options)] + LOOP_GROUPS
 
 
 def checks(build, driver, target, groups):

@@ -31,6 +31,54 @@ halving (float[N] x, int64 most) => (float[N] y, float[K] sums) {
   }>
 }"""
 
+# As many steps as there are rows; what each gives is stacked from the last to the first.
+SCANNED = """<ir_version: 9, opset_import: ["" : 18]>
+scanned (float[8] h, float[T, 8] x) => (float[8] last, float[T, 8] all) {
+  last, all = Scan<num_scan_inputs = 1, scan_output_directions = [1], body = step (float[8] before, float[8] row) => (float[8] after, float[8] seen) {
+    sum = Add(before, row)
+    after = Tanh(sum)
+    seen = Abs(after)
+  }>(h, x)
+}"""
+
+# A loop in a loop: the host slices by one counter, kernels count with both.
+NESTED = """<ir_version: 9, opset_import: ["" : 18]>
+nested (float[R, 3] x, int64 outer, int64 inner) => (float[3] y, float[K, 3] rows) {
+  yes = Constant<value = bool {1}>()
+  zeros = Constant<value = float[3] {0, 0, 0}>()
+  y, rows = Loop(outer, yes, zeros) <body = turn (int64 i, bool on, float[3] before) => (bool go, float[3] after, float[3] row) {
+    go = Identity(on)
+    axis = Constant<value = int64[1] {0}>()
+    one = Constant<value = int64[1] {1}>()
+    start = Unsqueeze(i, axis)
+    end = Add(start, one)
+    part = Slice(x, start, end)
+    row = Squeeze(part, axis)
+    after = Loop(inner, on, before) <body = add (int64 j, bool more, float[3] sum) => (bool still, float[3] next) {
+      still = Identity(more)
+      both = Add(i, j)
+      weight = Cast<to = 1>(both)
+      weighted = Mul(row, weight)
+      next = Add(sum, weighted)
+    }>
+  }>
+}"""
+
+# From place to place, while there is something at each: an index may be wrong, and there may be no end.
+WALK = """<ir_version: 9, opset_import: ["" : 18]>
+walk (float[N] x, int64[N] next, int64 most) => (int64 last, float[K] seen) {
+  yes = Constant<value = bool {1}>()
+  first = Constant<value = int64 {0}>()
+  last, seen = Loop(most, yes, first) <body = step (int64 i, bool on, int64 at) => (bool go, int64 after, float value) {
+    zero = Constant<value = float {0}>()
+    value = Gather(x, at)
+    after = Gather(next, at)
+    go = Greater(value, zero)
+  }>
+}"""
+
+COUNTED = WALK.replace("walk (", "counted (").replace("Greater(value, zero)", "Identity(on)")   # whatever there is
+
 # A result whose size only the data can tell, and an index that may be wrong.
 CHOSEN = """<ir_version: 9, opset_import: ["" : 18]>
 chosen (float[N] x, int64[M] at) => (int64[R, K] where, float[M] taken) {
@@ -148,6 +196,32 @@ def attend(past, x):
     scores = x.astype(np.float64) @ remembered.T
     weights = np.exp(scores - scores.max())
     return weights / weights.sum() @ remembered, remembered
+
+
+def scan(h, x):
+    h, seen = h.astype(np.float64), []
+    for row in x.astype(np.float64):
+        h = np.tanh(h + row)
+        seen.append(np.abs(h))
+    return h, np.array(seen[::-1]).reshape(x.shape)
+
+
+def nest(x, outer, inner):
+    x, y = x.astype(np.float64), np.zeros(3)
+    for i in range(outer):
+        for j in range(inner):
+            y = y + x[i] * (i + j)
+    return y, x[:outer]
+
+
+def walk(x, after, most, always=False):
+    at, seen = 0, []
+    for _ in range(most):
+        seen.append(x[at])
+        at = after[at]
+        if not (always or seen[-1] > 0):
+            break
+    return at, np.array(seen)
 
 
 def halve(x, most):
