@@ -10,13 +10,22 @@ const char* const kFiguresAreFrom = "by vendors' data sheets and a price list of
 
 namespace {
 
-// Formulas of models with many unlike extents run long: JSON has them whole.
 std::string shortened(const std::string& formula) {
-  constexpr size_t kLongest = 160;
+  constexpr size_t kLongest = Amount::kLongestFormula;
   return formula.size() <= kLongest ? formula : formula.substr(0, kLongest) + "… (--json has it whole)";
 }
 
+// Formulas of models with many unlike extents run long, and so do those of what one of several kernels needs, with all
+// that decides between them: there, what they come to says more.
 std::string amount_text(const Amount& amount) {
+  const bool is_long = amount.formula.size() > Amount::kLongestFormula;
+  if (is_long && amount.value) return fmt::format("{} (--json has the formula)", *amount.value);
+  if (!amount.samples.empty()) {
+    std::string text;
+    for (const auto& [at, value] : amount.samples)
+      text += fmt::format("{}{} ({}", text.empty() ? "" : "), ", value, at);
+    return text + "; --json has the formula)";
+  }
   const std::string formula = shortened(amount.formula);
   if (!amount.value || formula == std::to_string(*amount.value)) return formula;
   return fmt::format("{} = {}", formula, *amount.value);

@@ -27,9 +27,40 @@ class Amounts {
       return found == extents_.end() ? std::optional<int64_t>() : found->second;
     });
   }
-  Amount of(Dim dim) const { return dim ? Amount{to_string(dim), value(dim)} : Amount{"too large to write down", {}}; }
+  Amount of(Dim dim) const {
+    if (!dim) return {"too large to write down", {}, {}};
+    Amount amount{to_string(dim), value(dim), {}};
+    if (!amount.value && amount.formula.size() > Amount::kLongestFormula) amount.samples = samples_of(dim);
+    return amount;
+  }
 
  private:
+  void add_open_symbols(Dim dim, std::vector<Dim>& open) const {
+    const bool is_open = dim->kind == DimKind::Symbol && !extents_.contains(dim->name);
+    if (is_open && std::ranges::find(open, dim) == open.end()) open.push_back(dim);
+    for (Dim operand : dim->operands) add_open_symbols(operand, open);
+  }
+
+  // With all symbols that are open of one size.
+  std::vector<Amount::Sample> samples_of(Dim dim) const {
+    std::vector<Dim> open;
+    add_open_symbols(dim, open);
+    std::vector<Amount::Sample> samples;
+    for (const int64_t size : {1, 8, 64, 512}) {
+      Extents extents = extents_;
+      std::string at;
+      for (Dim symbol : open) {
+        extents[symbol->name] = size;
+        at += printable(symbol->name) + "=";
+      }
+      const bool allowed = std::ranges::all_of(
+          open, [&](Dim symbol) { return symbol->interval.lo <= size && size <= symbol->interval.hi; });
+      if (const auto found = Amounts(extents).value(dim); found && allowed)
+        samples.push_back({fmt::format("{}{}", at, size), *found});
+    }
+    return samples;
+  }
+
   const Extents& extents_;
 };
 

@@ -17,8 +17,15 @@ namespace lapidary::tools {
 using Extents = std::map<std::string, int64_t>;  // of symbols, by name
 
 struct Amount {
+  struct Sample {
+    std::string at;  // "N=8"
+    int64_t value;
+  };
+  static constexpr size_t kLongestFormula = 160;  // that a line of text has room for
+
   std::string formula;
   std::optional<int64_t> value;
+  std::vector<Sample> samples = {};  // of a longer one without a value, such as those of steps with several kernels
 };
 
 struct Inspection {
