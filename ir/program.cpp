@@ -64,7 +64,7 @@ std::string tensor_text(const TensorInfo& tensor) {
 }
 
 std::string buffer_text(const BufferRef& buffer) {
-  static constexpr const char* kBases[] = {"none", "arena", "weight", "input", "output", "flag", "register"};
+  static constexpr const char* kBases[] = {"none", "arena", "weight", "input", "output", "flag", "register", "state"};
   std::string text = kBases[static_cast<int>(buffer.base)];
   if (buffer.base != BufferRef::Base::None) text += fmt::format("{}", buffer.index);
   return buffer.offset ? text + " + " + to_string(buffer.offset) : text;

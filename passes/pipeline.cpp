@@ -9,6 +9,7 @@
 #include "ir/error.h"
 #include "ir/verifier.h"
 #include "passes/graph/graph_passes.h"
+#include "passes/training.h"
 
 namespace lapidary::passes {
 
@@ -49,6 +50,11 @@ const std::vector<Pass>& graph_passes() {
   return passes;
 }
 
+// With --train these of them run before all, and then the gradient is made: of a graph in which normalisations and the
+// like have their names, whose gradients are better than their bodies'.
+constexpr const char* kBeforeGradient[] = {"canonicalise", "fold-constants", "merge-equal", "drop-dead",
+                                           "recognise-composites"};
+
 const char* name_of(F32Products products) {
   return std::ranges::find(kF32Products, products, &F32ProductsName::products)->name;
 }
@@ -63,12 +69,18 @@ void check_well_formed(const Module& module, const std::string& pass) {
   throw Error(Fault::Internal, message);
 }
 
-void run_pass(const Pass& pass, Module& module, const Options& options) {
+// `body` is true when it changed something.
+template <typename Body>
+void run_named(const char* name, Module& module, const Options& options, const Body& body) {
   auto start = std::chrono::steady_clock::now();
-  bool changed = pass.run(module, options);
+  const bool changed = body();
   std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  if (changed && options.verify) check_well_formed(module, pass.name);
-  if (options.after_pass) options.after_pass(pass.name, seconds.count(), module);
+  if (changed && options.verify) check_well_formed(module, name);
+  if (options.after_pass) options.after_pass(name, seconds.count(), module);
+}
+
+void run_pass(const Pass& pass, Module& module, const Options& options) {
+  run_named(pass.name, module, options, [&] { return pass.run(module, options); });
 }
 
 }  // namespace
@@ -84,6 +96,16 @@ const Pass& pass_named(const std::string& name) {
 
 void run_passes(Module& module, const std::vector<std::string>& names, const Options& options) {
   for (const std::string& name : names) run_pass(pass_named(name), module, options);
+}
+
+train::TrainNotes run_training_passes(Module& module, const train::TrainOptions& train, const Options& options) {
+  for (const char* name : kBeforeGradient) run_pass(pass_named(name), module, options);
+  train::TrainNotes notes;
+  run_named(kDifferentiate, module, options, [&] {
+    notes = train::add_training(module, train);
+    return true;
+  });
+  return notes;
 }
 
 void run_graph_passes(Module& module, const Options& options) {

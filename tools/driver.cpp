@@ -17,6 +17,7 @@
 #include "ir/error.h"
 #include "ir/text.h"
 #include "ir/verifier.h"
+#include "passes/training.h"
 
 namespace lapidary::tools {
 
@@ -203,7 +204,6 @@ void tell(const train::TrainNotes& notes, const train::TrainOptions& options) {
     fmt::print(stderr, "warning: parameter '{}' does not move: the loss does not depend on it\n", printable(name));
 }
 
-// On a graph in which normalisations and the like have their names, whose gradients are better than their bodies'.
 void add_training(Module& module, bool trains_itself, const CompileOptions& options, const passes::Options& passes) {
   if (trains_itself) {
     if (!options.train->asked.empty())
@@ -214,20 +214,14 @@ void add_training(Module& module, bool trains_itself, const CompileOptions& opti
     if (!options.quiet) fmt::print(stderr, "note: trained as the model's training_info says\n");
     return;
   }
-  passes::run_passes(module, {"canonicalise", "fold-constants", "merge-equal", "drop-dead", "recognise-composites"},
-                     passes);
-  timed(options, "differentiate", [&] {
-    const train::TrainNotes notes = train::add_training(module, *options.train);
-    if (const std::vector<std::string> violations = verify(module); !violations.empty())
-      throw Error(Fault::Internal, fmt::format("after training was added the module is malformed:\n  {}",
-                                               fmt::join(violations, "\n  ")));
-    if (!options.quiet) tell(notes, *options.train);
-  });
+  const train::TrainNotes notes = passes::run_training_passes(module, *options.train, passes);
+  if (!options.quiet) tell(notes, *options.train);
 }
 
 void check_dump_names(const CompileOptions& options) {
   for (const std::string& name : options.dump_after)
-    if (name != "all" && name != "import") passes::pass_named(name);
+    if (name != "all" && name != "import" && !(options.train && name == passes::kDifferentiate))
+      passes::pass_named(name);
 }
 void check_kernels(const Program& program) {
   for (const loops::Kernel& kernel : program.kernels) {
