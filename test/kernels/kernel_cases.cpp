@@ -270,6 +270,29 @@ Cases row_cases() {
       cases.back().gpu_kernel = "combine_parts";
     }
   }
+  // Over axes that do not lie next to each other, walked as one: of rows, of columns, of three axes.
+  struct Apart {
+    const char* name;
+    std::vector<int64_t> others;  // extents behind N
+    std::vector<int64_t> axes;
+  };
+  for (DType dtype : {DType::F32, DType::F16, DType::I32})
+    for (const Apart& apart : std::vector<Apart>{
+             {"rows", {3, 52}, {0, 2}}, {"columns", {2, 61, 24}, {0, 2}}, {"three", {3, 17, 2, 11, 4}, {0, 2, 4}}}) {
+      add(fmt::format("{}_of_axes_apart_{}", apart.name, name_of(dtype)), "", {{{"N", 1}}, {{"N", 7}}, {{"N", 149}}},
+          dtype == DType::F16 ? 2e-2 : 5e-4, [=](CaseModel& m) {
+            std::vector<Value*> results;
+            for (Dim first : {m.module.dims.constant(197), m.symbol("N")}) {
+              Shape shape = {first};
+              for (int64_t other : apart.others) shape.push_back(m.module.dims.constant(other));
+              Value* x = m.input(shape, dtype);
+              for (OpKind kind : {OpKind::ReduceSum, OpKind::ReduceMax})
+                results.push_back(m.build.reduce(kind, x, apart.axes));
+            }
+            m.result(results);
+          });
+      cases.back().gpu_kernel = "combine_parts";
+    }
   for (int axis : {1, 2})
     add(fmt::format("softmax_{}", axis), "", {{{"S", 1}}, {{"S", 15}}, {{"S", 16}}, {{"S", 17}}, {{"S", 130}}}, 1e-5,
         [axis](CaseModel& m) {

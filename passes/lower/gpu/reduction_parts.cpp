@@ -4,6 +4,7 @@
 
 #include "ir/gpu_model.h"
 #include "ir/layout.h"
+#include "passes/lower/gpu/column_sums.h"
 #include "passes/lower/map_kernel.h"
 #include "passes/lower/op_loops.h"
 
@@ -20,48 +21,96 @@ const std::vector<const Op*>& reductions_of(const ReductionPlan& plan) { return 
 
 DType found_type(const Op& reduction) { return identity_of(reduction.kind, reduction.type().dtype)->type.dtype; }
 
-Dim elements_of(DimPool& dims, const IterationSpace& space, const std::vector<int>& kept) {
+std::vector<Dim> extents_of(const IterationSpace& space, const std::vector<int>& axes) {
   std::vector<Dim> extents;
-  for (int axis : kept) extents.push_back(space.axes[axis].loop_extent);
-  return dims.product(extents);
+  for (int axis : axes) extents.push_back(space.axes[axis].loop_extent);
+  return extents;
 }
 
-// A thread for some neighbouring results.
-LoweredVariant combination(Context& context, const Op& group, const ReductionPlan& plan, const IterationSpace& space,
-                           const std::vector<int>& kept, int lanes, const ReductionParts& parts) {
-  KernelBuilder builder(context.module, context.target(), "combine_parts");
-  builder.for_gpu = true;
-  GroupEmitter emit(builder, group);
-  std::vector<Dim> extents;
-  for (int axis : kept) extents.push_back(space.axes[axis].loop_extent);
-  if (lanes > 1) extents.back() = builder.module.dims.floordiv(extents.back(), builder.dim(lanes));
-  const std::vector<Expr> at_task = builder.split_task(extents);
-  std::vector<Expr> index(space.axes.size(), integer(0));
-  for (size_t i = 0; i < kept.size(); ++i) index[kept[i]] = at_task[i];
-  if (lanes > 1) index[kept.back()] = mul(at_task.back(), integer(lanes));
-  const FoundInParts found(builder, plan, space, kept, false);
-  for (size_t i = 0; i < reductions_of(plan).size(); ++i) {
-    const Op& op = *reductions_of(plan)[i];
-    const Buffer total = builder.body.local("total", {found_type(op), static_cast<uint16_t>(lanes)}, 1);
-    builder.body.add(store(total, integer(0), load(found.of(i), found.place(integer(0), index), lanes)));
-    const Var part = make_var("part", {}, 1, parts.count - 1);
-    const Expr other = load(found.of(i), found.place(variable(part), index), lanes);
-    builder.body.add(
-        for_loop(part, integer(1), integer(parts.count), 1, LoopKind::Serial,
-                 {store(total, integer(0), apply(combining_op(op.kind), {load(total, integer(0), lanes), other}))}));
-    emit.bind(op.result(), [&builder, &plan, &op, total, lanes](const Coords&) {
-      return finished_reduction(builder, plan, op, load(total, integer(0), lanes));
+// What the parts have found are columns themselves, all kept axes side by side: a thread adds some of a column's.
+class Combination {
+ public:
+  Combination(Context& context, const Op& group, const ReductionPlan& plan, const IterationSpace& space,
+              const std::vector<int>& kept, int lanes, int parts)
+      : builder_(context.module, context.target(), "combine_parts"),
+        plan_(plan),
+        space_(space),
+        kept_(kept),
+        emit_(builder_, group),
+        parts_(parts) {
+    DimPool& dims = context.module.dims;
+    results_ = dims.product(extents_of(space, kept));
+    packets_ = dims.floordiv(results_, dims.constant(lanes));
+    const int64_t known = value_of(packets_).value_or(kThreads);
+    shape_.lanes = lanes;
+    shape_.down = std::clamp(parts / kPartsOfThread, 1, kMostDown);
+    shape_.across = static_cast<int>(std::clamp<int64_t>(known, 1, kThreads / shape_.down));
+  }
+
+  LoweredVariant emit(Dim when) {
+    const Expr first = mul(variable(builder_.task()), integer(shape_.across));
+    const FoundInParts found(builder_, plan_, space_, kept_, false);
+    ColumnSums(builder_, reductions_of(plan_), shape_)
+        .emit(
+            {{builder_.dim(parts_)}, integer(0), integer(parts_)},
+            [&](Block& block, const Expr& across) {
+              packet_ = block.let("packet", add(first, across));
+              return known_multiple(packets_, shape_.across) ? nullptr : less(packet_, builder_.parameter(packets_));
+            },
+            [&](Block&, const std::vector<Expr>& part) {
+              const Expr place = add(mul(part[0], builder_.parameter(results_)), mul(packet_, integer(shape_.lanes)));
+              std::vector<Expr> elements;
+              for (size_t i = 0; i < reductions_of(plan_).size(); ++i)
+                elements.push_back(load(found.of(i), place, shape_.lanes));
+              return elements;
+            },
+            [&](Block& block, const std::vector<Buffer>& totals) { store_results(block, totals); });
+    DimPool& dims = builder_.module.dims;
+    return builder_.finish(dims.ceildiv(packets_, dims.constant(shape_.across)), when);
+  }
+
+ private:
+  static constexpr int kThreads = 256, kMostDown = 32;
+  static constexpr int kPartsOfThread = 2 * ColumnSums::kInFlight;
+
+  void store_results(Block& block, const std::vector<Buffer>& totals) {
+    const int lanes = shape_.lanes;
+    std::vector<Expr> index(space_.axes.size(), integer(0));
+    std::vector<Dim> extents = extents_of(space_, kept_);
+    if (lanes > 1) extents.back() = builder_.module.dims.floordiv(extents.back(), builder_.dim(lanes));
+    const std::vector<Expr> place = split_index(builder_, block, packet_, extents);
+    for (size_t i = 0; i < kept_.size(); ++i) index[kept_[i]] = place[i];
+    if (lanes > 1) index[kept_.back()] = mul(place.back(), integer(lanes));
+    store_totals(block, emit_, plan_, totals, [&] {
+      return with_block_tail(emit_, plan_.full, space_.coords(index, lanes > 1 ? kept_.back() : -1, lanes));
     });
   }
-  {
-    GroupEmitter::Scope scope(emit, builder.body);
-    const Coords here = with_block_tail(emit, plan.full, space.coords(index, lanes > 1 ? kept.back() : -1, lanes));
-    for (uint32_t result : plan.kept_results) store_located(emit, plan, result, plan.kept(here), false);
-  }
-  return builder.finish(builder.module.dims.product(extents), parts.when);
-}
+
+  KernelBuilder builder_;
+  const ReductionPlan& plan_;
+  const IterationSpace& space_;
+  const std::vector<int>& kept_;
+  GroupEmitter emit_;
+  const int parts_;
+  Dim results_ = nullptr, packets_ = nullptr;  // of one part
+  ColumnSums::Shape shape_;
+  Expr packet_;  // of the thread
+};
 
 }  // namespace
+
+void store_totals(Block& block, GroupEmitter& emit, const ReductionPlan& plan, const std::vector<Buffer>& totals,
+                  const std::function<Coords()>& here) {
+  for (size_t i = 0; i < totals.size(); ++i) {
+    const Op& op = *reductions_of(plan)[i];
+    emit.bind(op.result(), [&emit, &plan, &op, total = totals[i]](const Coords&) {
+      return finished_reduction(emit.builder, plan, op, load(total, integer(0), total->element.lanes));
+    });
+  }
+  GroupEmitter::Scope scope(emit, block);
+  const Coords where = plan.kept(here());
+  for (uint32_t result : plan.kept_results) store_located(emit, plan, result, where, false);
+}
 
 ReductionParts parts_of(Context& context, Dim tasks, Dim length, int64_t least) {
   DimPool& dims = context.module.dims;
@@ -74,12 +123,8 @@ ReductionParts parts_of(Context& context, Dim tasks, Dim length, int64_t least) 
   return {.count = static_cast<int>(std::clamp<int64_t>(most, 2, kMostParts)), .when = value_of(pays) ? nullptr : pays};
 }
 
-PartRange range_of_part(KernelBuilder& builder, const Expr& part, int count, Dim extent, int multiple) {
-  DimPool& dims = builder.module.dims;
-  const Dim unit = builder.dim(multiple),
-            each = dims.mul(dims.ceildiv(extent, builder.dim(int64_t{count} * multiple)), unit);
-  const auto known = value_of(each);
-  const Expr step = known ? integer(*known) : builder.parameter_multiple_of(each, multiple);
+PartRange range_of_part(KernelBuilder& builder, const Expr& part, int count, Dim extent) {
+  const Expr step = builder.parameter(builder.module.dims.ceildiv(extent, builder.dim(count)));
   const Expr begin = builder.body.let("begin", mul(part, step));
   return {begin, builder.body.let("end", max(begin, min(builder.parameter(extent), add(begin, step))))};
 }
@@ -110,8 +155,9 @@ LoweredGroup lower_in_parts(Context& context, const Op& group, const ReductionPl
   if (parts.when) step.variants.push_back(emit(1, dims.equal(parts.when, dims.constant(0))));
   step.variants.push_back(emit(parts.count, nullptr));
   const Dim runs = parts.when ? parts.when : dims.constant(1),
-            elements = dims.product(std::vector<Dim>{runs, dims.constant(parts.count), elements_of(dims, space, kept)});
-  LoweredStep last = single_step(combination(context, group, plan, space, kept, lanes, parts));
+            elements =
+                dims.product(std::vector<Dim>{runs, dims.constant(parts.count), dims.product(extents_of(space, kept))});
+  LoweredStep last = single_step(Combination(context, group, plan, space, kept, lanes, parts.count).emit(parts.when));
   last.flops = dims.constant(0), last.bytes = dims.constant(0);
   for (const Op* op : reductions_of(plan)) {
     const int64_t bytes = std::max(8, bit_width(found_type(*op))) / 8;

@@ -3,7 +3,7 @@
 //
 // Example, sum of f32[16777216]:
 //   task: part p of 256: found[p] = Σ x[65536 p … 65536 p + 65535]
-//   task: y = found[0] + found[1] + …
+//   thread t of 32: sum = found[t] + found[t + 32] + …    barrier    y = Σ sums
 #pragma once
 
 #include "passes/lower/reduction.h"
@@ -19,11 +19,11 @@ struct ReductionParts {
 // fill the device, where it is known that the tasks do not.
 ReductionParts parts_of(Context&, Dim tasks, Dim length, int64_t least);
 
-// Elements begin … end - 1 of the axis for a part, from a multiple of `multiple` on.
+// Elements begin … end - 1 of as many for a part.
 struct PartRange {
   loops::Expr begin, end;
 };
-PartRange range_of_part(KernelBuilder&, const loops::Expr& part, int count, Dim extent, int multiple);
+PartRange range_of_part(KernelBuilder&, const loops::Expr& part, int count, Dim extent);
 
 // Where the results of the group's reductions lie before they are whole: [part][kept axes], a scratch buffer each.
 class FoundInParts {
@@ -39,7 +39,12 @@ class FoundInParts {
   std::vector<loops::Buffer> buffers_;
 };
 
-// `emit`: the kernel for so many parts. A thread combines those of `lanes` neighbours.
+// Stores the group's results in `block`, given what the elements of its reductions combine to. `here`: where the kernel
+// stands in the full space.
+void store_totals(Block&, GroupEmitter&, const ReductionPlan&, const std::vector<loops::Buffer>& totals,
+                  const std::function<Coords()>& here);
+
+// `emit`: the kernel for so many parts. What they have found is combined `lanes` neighbours at a time.
 LoweredGroup lower_in_parts(Context&, const Op& group, const ReductionPlan&, const IterationSpace&,
                             const std::vector<int>& kept, int lanes, const ReductionParts&,
                             const std::function<LoweredVariant(int parts, Dim when)>& emit);

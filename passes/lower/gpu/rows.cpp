@@ -18,6 +18,7 @@
 
 #include "ir/error.h"
 #include "passes/lower/gpu/columns.h"
+#include "passes/lower/gpu/flat_walk.h"
 #include "passes/lower/gpu/gpu.h"
 #include "passes/lower/gpu/held.h"
 #include "passes/lower/gpu/packets.h"
@@ -35,6 +36,7 @@ namespace {
 
 constexpr int kThreads = 128, kWarp = 32, kMostThreads = 512;
 constexpr int64_t kWarpRow = 1024;
+constexpr int kInFlight = 4;  // packets that a thread has asked for before it sums, where nothing else needs registers
 // Elements of a thread, as long as a warp has no more; registers of those it holds, and with all that come with them.
 constexpr int64_t kHeldInWarp = 16, kHeldBits = 32 * 32, kRegisterBits = 72 * 32;
 
@@ -98,17 +100,16 @@ class RowEmitter {
     DimPool& dims = builder_.module.dims;
     return dims.ceildiv(dims.product(kept_extents()), dims.constant(rows_of_block()));
   }
-  // Elements along the axis that is cut into parts, and how few a part may have: some for each thread.
-  Dim length() const { return extent(cut_axis()); }
-  int64_t least() const { return cut_axis() == reduced_.back() ? int64_t{8} * shape_.each * shape_.lanes : 1; }
+  // Packets of a row, and how few a part of it may have: some for each thread.
+  Dim length() const { return builder_.module.dims.product(packets_of_row()); }
+  int64_t least() const { return int64_t{8} * shape_.each; }
 
   LoweredVariant emit(Dim when) {
     builder_.threads = shape_.threads;
     const std::vector<Dim> extents = {builder_.dim(parts_), tasks()};
     const std::vector<Expr> at_task = builder_.split_task(extents);
     part_ = at_task[0], rows_ = at_task[1];
-    if (parts_ > 1)
-      range_ = range_of_part(builder_, part_, parts_, length(), cut_axis() == reduced_.back() ? shape_.lanes : 1);
+    if (shape_.chunks == 0) range_ = range_of_task();
     for (size_t pass = 0; pass < plan_.passes.size(); ++pass) reduce(pass);
     if (!plan_.kept_results.empty()) store_kept();
     if (!plan_.full_results.empty()) store_full();
@@ -118,15 +119,25 @@ class RowEmitter {
   }
 
  private:
-  int cut_axis() const {
-    return *std::ranges::max_element(reduced_, {}, [&](int axis) { return guess(extent(axis)); });
-  }
   int rows_of_block() const { return shape_.threads / shape_.each; }
   Dim extent(int axis) const { return space_.axes[axis].loop_extent; }
   std::vector<Dim> kept_extents() const {
     std::vector<Dim> extents;
     for (int axis : kept_) extents.push_back(extent(axis));
     return extents;
+  }
+
+  std::vector<Dim> packets_of_row() const {
+    std::vector<Dim> extents;
+    for (int axis : reduced_) extents.push_back(extent(axis));
+    extents.back() = builder_.module.dims.floordiv(extents.back(), builder_.dim(shape_.lanes));
+    return extents;
+  }
+
+  FlatRange range_of_task() {
+    if (parts_ == 1) return {packets_of_row(), integer(0), builder_.parameter(length())};
+    const PartRange part = range_of_part(builder_, part_, parts_, length());
+    return {packets_of_row(), part.begin, part.end};
   }
 
   // A Thread loop whose body stands at the thread's own row. Threads beyond the last row read that one, as what they
@@ -156,12 +167,13 @@ class RowEmitter {
   }
 
   // Loops over the thread's part of the row.
-  void walk(Block& outer, Beyond beyond, const std::function<void(Block&)>& body) {
+  void walk(Block& outer, Beyond beyond, const std::function<void(Block&, int sum)>& body) {
     if (shape_.chunks > 0)
-      walk_held(outer, beyond, body);
+      walk_held(outer, beyond, [&](Block& inner) { body(inner, 0); });
     else
-      walk_all(outer, 0, body);
+      walk_all(outer, body);
   }
+  int sums_of_thread() const { return can_be_cut() ? kInFlight : 1; }
 
   // Threads beyond the end of the row read its last packet, which counts for nothing (`counts_`).
   void walk_held(Block& outer, Beyond beyond, const std::function<void(Block&)>& body) {
@@ -188,20 +200,14 @@ class RowEmitter {
     outer.add(for_loop(chunk, integer(0), integer(shape_.chunks), 1, LoopKind::Unrolled, inner.take()));
   }
 
-  void walk_all(Block& outer, size_t loop, const std::function<void(Block&)>& body) {
-    const int axis = reduced_[loop], lanes = shape_.lanes;
-    const bool last = loop + 1 == reduced_.size();
-    const bool is_cut = parts_ > 1 && axis == cut_axis();
-    const Expr first = is_cut ? range_.begin : integer(0), end = is_cut ? range_.end : builder_.parameter(extent(axis));
-    const Expr begin = last ? add(first, mul(lane_, integer(lanes))) : first;
-    const Var var = make_var("x", {}, 0, INT64_MAX / 4, last ? lanes : 1);
-    index_[axis] = variable(var);
-    Block inner;
-    if (last)
-      body(inner);
-    else
-      walk_all(inner, loop + 1, body);
-    outer.add(for_loop(var, begin, end, last ? int64_t{shape_.each} * lanes : 1, LoopKind::Serial, inner.take()));
+  // Packets along all reduced axes as one.
+  void walk_all(Block& outer, const std::function<void(Block&, int sum)>& body) {
+    const FlatTurns turns{.thread = lane_, .threads = shape_.each, .at_once = sums_of_thread()};
+    walk_flat(builder_, outer, range_, turns, [&](Block& inner, int sum, const std::vector<Expr>& place) {
+      for (size_t i = 0; i < reduced_.size(); ++i) index_[reduced_[i]] = place[i];
+      index_[reduced_.back()] = mul(place.back(), integer(shape_.lanes));
+      body(inner, sum);
+    });
   }
 
   Coords here() { return space_.coords(index_, reduced_.back(), shape_.lanes); }
@@ -223,10 +229,12 @@ class RowEmitter {
       std::vector<Buffer> sums;
       for (const Op* op : pass.reductions) {
         const Expr identity = identity_of(op->kind, op->type().dtype);
-        sums.push_back(outer.local("sum", {identity->type.dtype, static_cast<uint16_t>(shape_.lanes)}, 1));
-        outer.add(store(sums.back(), integer(0), splat_to(identity, shape_.lanes)));
+        const loops::ExprType type = {identity->type.dtype, static_cast<uint16_t>(shape_.lanes)};
+        sums.push_back(outer.local("sum", type, sums_of_thread()));
+        for (int sum = 0; sum < sums_of_thread(); ++sum)
+          outer.add(store(sums.back(), integer(sum), splat_to(identity, shape_.lanes)));
       }
-      walk(outer, Beyond::ReadsLast, [&](Block& inner) {
+      walk(outer, Beyond::ReadsLast, [&](Block& inner, int sum) {
         GroupEmitter::Scope scope(emit_, inner);
         if (shape_.chunks > 0)
           for (const Value* value : held_.computed[pass_index]) compute_held(inner, value);
@@ -237,12 +245,15 @@ class RowEmitter {
             const Expr identity = splat_to(identity_of(op.kind, op.type().dtype), shape_.lanes);
             element = select(splat_to(counts_, shape_.lanes), element, identity);
           }
-          inner.add(store(sums[i], integer(0), apply(combining_op(op.kind), {load(sums[i], integer(0)), element})));
+          inner.add(store(sums[i], integer(sum), apply(combining_op(op.kind), {load(sums[i], integer(sum)), element})));
         }
       });
-      for (size_t i = 0; i < sums.size(); ++i)
-        outer.add(store(totals[i], integer(0),
-                        loops::reduce(combining_op(pass.reductions[i]->kind), load(sums[i], integer(0)))));
+      for (size_t i = 0; i < sums.size(); ++i) {
+        const ScalarOp combining = combining_op(pass.reductions[i]->kind);
+        Expr all = load(sums[i], integer(0));
+        for (int sum = 1; sum < sums_of_thread(); ++sum) all = apply(combining, {all, load(sums[i], integer(sum))});
+        outer.add(store(totals[i], integer(0), loops::reduce(combining, all)));
+      }
     });
     if (shape_.chunks > 0)
       for (const Value* value : held_.computed[pass_index]) bind_held(value);
@@ -304,7 +315,7 @@ class RowEmitter {
 
   void store_full() {
     threads(Beyond::DoesNothing, [&](Block& own) {
-      walk(own, Beyond::DoesNothing, [&](Block& inner) {
+      walk(own, Beyond::DoesNothing, [&](Block& inner, int) {
         GroupEmitter::Scope scope(emit_, inner);
         for (uint32_t result : plan_.full_results) store_located(emit_, plan_, result, here(), true);
       });
@@ -316,7 +327,7 @@ class RowEmitter {
   const IterationSpace& space_;
   GroupEmitter emit_;
   const int parts_;
-  PartRange range_;             // of the axis that is cut into them
+  FlatRange range_;             // of the task, in packets
   Expr part_, rows_;            // of the task; its block of rows
   std::vector<Buffer> totals_;  // of the last pass
   std::vector<Expr> index_;
