@@ -40,7 +40,7 @@ Cases known_scatter_cases() {
                                                {{5, 60}, 100, 60, 1, false, "add ordered lanes=1"},
                                                {{5, 60}, 100, 4, 1, true, "add ordered lanes=1"},
                                                {{4200, 3}, 20, 3, 1, true, "add lines"},
-                                               {{30}, 70000, 30, 0, false, "host add"}})
+                                               {{30}, 20000, 30, 0, false, "add ordered lanes=1"}})
     for (const DType dtype : {DType::F32, DType::F16, DType::I32})
       cases.push_back(
           {.name = fmt::format("scatter_{}_to_{}_of_{}_{}_{}", known.updates, known.places, fmt::join(known.data, "x"),
@@ -58,7 +58,7 @@ Cases known_scatter_cases() {
                },
            .tolerance = dtype == DType::F16 ? 5e-2 : 1e-4,
            .gpu_kernel = known.gpu_kernel});
-  // More updates than there should be comparisons of, which only the run knows.
+  // More updates than are sorted at once, which only the run knows.
   cases.push_back(
       {.name = "scatter_many_or_few",
        .kernel = "scatter add",
@@ -67,12 +67,13 @@ Cases known_scatter_cases() {
              Value *data = m.input({m.build.dim(6), m.build.dim(2)}), *y = m.input({m.symbol("U"), m.build.dim(2)});
              m.result({m.build.scatter(data, indices_below(m, {m.symbol("U")}, m.build.dim(6)), y, 0, false, "add")});
            },
-       .values = {{{"U", 0}}, {{"U", 1}}, {{"U", 16}}, {{"U", 17}}, {{"U", 100}}, {{"U", 66000}}},
+       .values = {{{"U", 0}}, {{"U", 1}}, {{"U", 16}}, {{"U", 17}}, {{"U", 100}}, {{"U", 8192}}, {{"U", 8193}}},
        .tolerance = 1e-3,
        .gpu_kernel = "scatter add lines"});
   // To each of seven places 2^25 and -2^25 + 4 (t mod 5) by turns, and 1 in the end: exact in their order, but neither
   // 2^26 + 4 nor 2^25 + 1 is an f32.
-  for (const auto& [updates, gpu_kernel] : {std::pair{16, "add lines"}, std::pair{300, "add ordered lanes="}})
+  for (const auto& [updates, gpu_kernel] :
+       {std::pair{16, "add lines"}, {300, "add ordered lanes="}, {20000, "add ordered lanes="}})
     cases.push_back({.name = fmt::format("scatter_{}_in_order", updates),
                      .kernel = "scatter add",
                      .build =

@@ -1,12 +1,14 @@
 // Updates put into a tensor at indices, on a GPU: those of one element in their order, so that sums have the same bits
-// in every run, of f32 those of a CPU. Sums of narrower floats are rounded once where the CPU's are at every update.
+// in every run, of f32 those of a CPU. Sums of narrower floats are rounded once a run where the CPU's are at every
+// update.
 //
 //   ordered  the updates of a line are sorted by where they go, each by counting those that come before it; then the
 //            first of those that go to one place takes all of them, a thread for each packet of columns
 //   lines    a thread for each line goes over its updates: few of them, or lines that fill the device
 //
 // A line is what has indices of its own: all of the tensor, or what lies along the indexed axis. Counting compares each
-// update with each; where that is too much, known extents are the host's, and others go by lines, slowly.
+// update with each, so of many a run of up to kMostOfRun is sorted by itself, and the runs are put into the tensor one
+// after the other, each in a round of the step: some 2 ns an update and 5 us a round, as reckoned, not measured.
 //
 // Example, updates [U, 768] summed into [D, 768] at indices [U]:
 //   places   task t: place[t] = index, or -1 where it is out of range
@@ -19,6 +21,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <functional>
 
 #include "passes/lower/gpu/gpu.h"
 #include "passes/lower/gpu/packets.h"
@@ -37,7 +40,7 @@ constexpr int kTargets = 4;  // updates that a warp counts for
 constexpr int64_t kOfBlock = kThreads / kWarp * kTargets;
 constexpr int64_t kFewUpdates = 16;  // of a line: no more than that are done soon enough by one thread
 constexpr int64_t kManyLines = 4096;
-constexpr int64_t kMostCompared = INT64_C(1) << 32;  // about a millisecond's
+constexpr int64_t kMostOfRun = 8192;
 
 enum Scratch : uint32_t { kPlaces, kOrder, kFirst, kCounts };
 
@@ -58,6 +61,8 @@ class ScatterLowering {
         reduction_(op_.params.text("reduction")),
         combine_(parse_scalar_op(reduction_)),
         updates_of_line_(updates_[axis_]),
+        runs_(dims_.ceildiv(updates_of_line_, dims_.constant(kMostOfRun))),
+        run_(dims_.ceildiv(updates_of_line_, dims_.max(runs_, dims_.constant(1)))),
         beside_(updates_) {
     beside_[axis_] = dims_.constant(1);
     lines_ = elements_ ? dims_.product(beside_) : dims_.constant(1);
@@ -66,11 +71,9 @@ class ScatterLowering {
   }
 
   LoweredGroup lower() {
-    const Dim is_ordered = dims_.mul(dims_.sub(dims_.constant(1), has_few_updates()),
-                                     dims_.sub(dims_.constant(1), dims_.max(has_many_lines(), compares_too_much())));
+    const Dim is_ordered =
+        dims_.mul(dims_.sub(dims_.constant(1), has_few_updates()), dims_.sub(dims_.constant(1), has_many_lines()));
     const auto known = lapidary::value_of(is_ordered);
-    if (known == 0 && value_of(dims_.max(has_few_updates(), has_many_lines())) != 1)
-      return lowering::lower_scatter(context_, group_);
     LoweredGroup lowered;
     lowered.steps.push_back(scatter_data_step(context_, group_, op_));
     LoweredStep last;
@@ -92,10 +95,6 @@ class ScatterLowering {
   // --- 1 or 0
   Dim has_few_updates() { return dims_.less(updates_of_line_, dims_.constant(kFewUpdates + 1)); }
   Dim has_many_lines() { return dims_.less(dims_.constant(kManyLines - 1), lines_); }
-  Dim compares_too_much() {
-    const Dim updates = dims_.max(updates_of_line_, dims_.constant(1));
-    return dims_.less(dims_.floordiv(dims_.floordiv(dims_.constant(kMostCompared), updates), updates), lines_);
-  }
 
   // --- where an update's numbers are
   Expr begin_of_line(KernelBuilder& builder, const std::vector<Expr>& update) const {
@@ -138,20 +137,22 @@ class ScatterLowering {
   LoweredStep order(Dim when) {
     KernelBuilder builder(context_.module, context_.target(), "scatter", "order");
     builder.threads = kThreads;
-    const std::vector<Dim> tasks = {lines_, dims_.ceildiv(updates_of_line_, dims_.constant(kOfBlock))};
+    const std::vector<Dim> tasks = {lines_, runs_, dims_.ceildiv(run_, dims_.constant(kOfBlock))};
     const std::vector<Expr> task = builder.split_task(tasks);
-    const Expr updates = builder.parameter(updates_of_line_);
+    const Expr updates = builder.parameter(updates_of_line_), of_run = builder.parameter(run_);
     const Expr line = builder.body.let("line", mul(task[0], updates));
+    const Expr begin = builder.body.let("begin", mul(task[1], of_run));
+    const Expr end = builder.body.let("end", min(add(begin, of_run), updates));
     const Buffer places = of_updates(builder, kPlaces, false);
     const Buffer counts = builder.body.fragment("counts", DType::I32, int64_t{3} * kTargets);
     const auto target = [&](const Expr& thread, int i) {
-      return add(mul(task[1], integer(kOfBlock)),
+      return add(add(begin, mul(task[2], integer(kOfBlock))),
                  add(mul(floordiv(thread, integer(kWarp)), integer(kTargets)), integer(i)));
     };
     for_each_thread(builder, [&](Block& own, const Expr& thread) {
       std::array<Expr, kTargets> at, place;
       for (int i = 0; i < kTargets; ++i) {
-        const Expr t = own.let("t", min(target(thread, i), sub(updates, integer(1))));
+        const Expr t = own.let("t", min(target(thread, i), sub(end, integer(1))));
         place[i] = own.let("place", load(places, add(line, t)));
         at[i] = own.let("t", convert(t, DType::I32));
       }
@@ -161,8 +162,8 @@ class ScatterLowering {
       std::array<Expr, kAtOnce> from, found;
       for (int i = 0; i < kAtOnce; ++i) {
         const Expr s = step.let("s", add(variable(others), integer(int64_t{i} * kWarp)));
-        const Expr there = load(places, add(line, min(s, sub(updates, integer(1)))));
-        found[i] = step.let("found", select(less(s, updates), there, beyond_all_places()));
+        const Expr there = load(places, add(line, min(s, sub(end, integer(1)))));
+        found[i] = step.let("found", select(less(s, end), there, beyond_all_places()));
         from[i] = step.let("s", convert(s, DType::I32));
       }
       const auto count_if = [&](int which, const Expr& holds) {
@@ -175,8 +176,8 @@ class ScatterLowering {
           count_if(3 * i + 1, both_hold(is_equal, less(from[other], at[i])));
           count_if(3 * i + 2, is_equal);
         }
-      own.add(for_loop(others, mod(thread, integer(kWarp)), updates, int64_t{kWarp} * kAtOnce, LoopKind::Serial,
-                       step.take()));
+      own.add(for_loop(others, own.let("first", add(begin, mod(thread, integer(kWarp)))), end, int64_t{kWarp} * kAtOnce,
+                       LoopKind::Serial, step.take()));
     });
     builder.body.add(combine(counts, ScalarOp::Add, kWarp));
     const Buffer sorted = of_updates(builder, kOrder, true), first = of_updates(builder, kFirst, true),
@@ -184,14 +185,15 @@ class ScatterLowering {
     for_each_thread(builder, [&](Block& own, const Expr& thread) {
       for (int i = 0; i < kTargets; ++i) {
         const Expr at = own.let("t", target(thread, i));
-        const Expr is_mine = both_hold(equal(mod(thread, integer(kWarp)), integer(i)), less(at, updates));
+        const Expr is_mine = both_hold(equal(mod(thread, integer(kWarp)), integer(i)), less(at, end));
         Block mine;
         const auto found = [&](int which) { return load(counts, integer(int64_t{3} * i + which)); };
-        const Expr rank = mine.let("rank", add(line, index_of(add(found(0), found(1)))));
+        const Expr before = mine.let("before", add(begin, index_of(found(0))));
+        const Expr rank = mine.let("rank", add(add(line, before), index_of(found(1))));
         const Expr place = load(places, add(line, at)), is_inside = less(number(-1, place_type_), place);
         const Expr takes_all = both_hold(equal(found(1), number(0)), is_inside);
         mine.add(store(sorted, rank, convert(at, DType::I32)));
-        mine.add(store(first, add(line, at), found(0)));
+        mine.add(store(first, add(line, at), convert(before, DType::I32)));
         mine.add(store(to_do, add(line, at), select(takes_all, found(2), number(0))));
         own.add(if_then(is_mine, mine.take()));
       }
@@ -199,7 +201,35 @@ class ScatterLowering {
     return numbers_step(builder.finish(dims_.product(tasks), when), 5);
   }
 
-  // The value of all updates of a place, by the task of the first.
+  bool in_rounds() const { return lapidary::value_of(runs_) != 1; }
+
+  // What an element is before a run of updates: the data's, or what the runs before have left.
+  Expr value_before(GroupEmitter& emit, const Coords& to) const {
+    if (!in_rounds()) return emit.value(op_.operand(0), to);
+    const Buffer result = emit.builder.result_read_back(group_.result());
+    return splat_to(emit.load(result, emit.address(group_.result()->type, to), to), to.lanes);
+  }
+
+  using UpdateAt = std::function<Expr(Block&, const Expr& position)>;
+  // With so many updates, in their order.
+  Expr combined_with(const Expr& value, Block& block, const Expr& count, const UpdateAt& update_at) const {
+    const Buffer total = block.local("total", value->type, 1);
+    block.add(store(total, integer(0), value));
+    const auto add_some = [&](const Expr& first, const Expr& end, int some) {
+      serial(block, "j", first, end, some, [&](Block& inner, const Expr& j) {
+        std::vector<Expr> updates;
+        for (int i = 0; i < some; ++i) updates.push_back(update_at(inner, add(j, integer(i))));
+        for (const Expr& update : updates)
+          inner.add(store(total, integer(0), apply(*combine_, {load(total, integer(0), value->type.lanes), update})));
+      });
+    };
+    const Expr whole = block.let("whole", mul(floordiv(count, integer(kAtOnce)), integer(kAtOnce)));
+    add_some(integer(0), whole, kAtOnce);
+    add_some(whole, count, 1);
+    return block.let("value", load(total, integer(0), value->type.lanes));
+  }
+
+  // The value of all of a run's updates of a place, by the task of their first; a round for each run.
   LoweredVariant ordered(Dim when) {
     const bool in_packets = !elements_ && axis_ + 1 != updates_.size();
     const int lanes = in_packets ? packet_lanes(group_, updates_.back()) : 1;
@@ -209,13 +239,18 @@ class ScatterLowering {
     GroupEmitter emit(builder, group_);
     std::vector<Dim> extents = updates_;
     extents.back() = dims_.floordiv(extents.back(), dims_.constant(lanes));
+    extents[axis_] = run_;
+    const Dim tasks = dims_.product(extents);
+    extents.insert(extents.begin(), runs_);
     std::vector<Expr> update = builder.split_task(extents);
+    const Expr begin_of_run = in_rounds() ? mul(update[0], builder.parameter(run_)) : integer(0);
+    update.erase(update.begin());
     update.back() = mul(update.back(), integer(lanes));
+    update[axis_] = builder.body.let("u", add(begin_of_run, update[axis_]));
     const Expr line = begin_of_line(builder, update);
     const auto of_task = [&](Scratch what) {
       return index_of(load(of_updates(builder, what, false), add(line, update[axis_])));
     };
-    const Expr to_do = builder.body.let("count", of_task(kCounts));
     const auto coords_at = [&](const Expr& along_axis) {
       Coords coords;
       coords.lanes = lanes;
@@ -225,7 +260,8 @@ class ScatterLowering {
                                                                     : at(update[i]));
       return coords;
     };
-    Block there;
+    Block of_run, there;
+    const Expr count = of_run.let("count", of_task(kCounts));
     {
       GroupEmitter::Scope scope(emit, there);
       const Expr begin = there.let("begin", add(line, of_task(kFirst)));
@@ -235,28 +271,14 @@ class ScatterLowering {
         const Expr from = block.let("from", index_of(load(of_updates(builder, kOrder, false), add(begin, position))));
         return block.let("update", emit.value(op_.operand(2), coords_at(from)));
       };
-      if (combine_) {
-        const Expr data = emit.value(op_.operand(0), to);
-        const Buffer total = there.local("total", {data->type.dtype, static_cast<uint16_t>(lanes)}, 1);
-        there.add(store(total, integer(0), data));
-        const auto add_some = [&](const Expr& first, const Expr& end, int some) {
-          serial(there, "j", first, end, some, [&](Block& block, const Expr& j) {
-            std::vector<Expr> values;
-            for (int i = 0; i < some; ++i) values.push_back(update_at(block, add(j, integer(i))));
-            for (const Expr& value : values)
-              block.add(store(total, integer(0), apply(*combine_, {load(total, integer(0), lanes), value})));
-          });
-        };
-        const Expr whole = there.let("whole", mul(floordiv(to_do, integer(kAtOnce)), integer(kAtOnce)));
-        add_some(integer(0), whole, kAtOnce);
-        add_some(whole, to_do, 1);
-        emit.store(0, to, there.let("value", load(total, integer(0), lanes)));
-      } else {
-        emit.store(0, to, update_at(there, sub(to_do, integer(1))));
-      }
+      emit.store(0, to,
+                 combine_ ? combined_with(value_before(emit, to), there, count, update_at)
+                          : update_at(there, sub(count, integer(1))));
     }
-    builder.body.add(if_then(less(integer(0), to_do), there.take()));
-    return builder.finish(dims_.product(extents), when);
+    of_run.add(if_then(less(integer(0), count), there.take()));
+    const Expr is_there = less(update[axis_], builder.parameter(updates_of_line_));
+    builder.body.add(in_rounds() ? if_then(is_there, of_run.take()) : block(of_run.take()));
+    return builder.finish(tasks, when, in_rounds() ? runs_ : nullptr);
   }
 
   LoweredVariant lines() {
@@ -293,8 +315,8 @@ class ScatterLowering {
   const bool elements_;
   const std::string reduction_;
   const std::optional<ScalarOp> combine_;
-  const Dim updates_of_line_;
-  Shape beside_;  // the extents beside the indexed axis
+  const Dim updates_of_line_, runs_, run_;  // runs of a line, updates of a run
+  Shape beside_;                            // the extents beside the indexed axis
   Dim lines_ = nullptr, slots_ = nullptr;
   DType place_type_;
 };
