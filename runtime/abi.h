@@ -172,7 +172,7 @@ typedef struct {
 
 /* A tensor of which the device's copy engine brings boxes, as cuTensorMapEncodeTiled takes it; innermost dimension
  * first, the lines of a box permuted in 128 bytes, 0 where there is nothing. */
-enum { LPD_MOST_MAP_RANK = 4, LPD_MOST_MAPS = 3 };
+enum { LPD_MOST_MAP_RANK = 4, LPD_MOST_MAPS = 4 };
 typedef struct {
   uint32_t buffer, type, rank; /* of the step; CUtensorMapDataType */
   uint32_t box[LPD_MOST_MAP_RANK];

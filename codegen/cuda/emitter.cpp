@@ -92,6 +92,7 @@ class KernelEmitter {
     for (const loops::Var& integer : kernel_.integers) list += ", i64 " + expressions_.declare(integer);
     if (mapped_.a) list += ", const __grid_constant__ tensor_map map_a";
     if (mapped_.b) list += ", const __grid_constant__ tensor_map map_b";
+    if (mapped_.residual) list += ", const __grid_constant__ tensor_map map_r";
     if (mapped_.results) list += ", const __grid_constant__ tensor_map map_c";
     return list;
   }

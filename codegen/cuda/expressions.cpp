@@ -267,7 +267,15 @@ std::string ExpressionPrinter::apply(const ExprNode& node) {
   return call(fmt::format("op_{}", name_of(node.op)), node);
 }
 
+void ExpressionPrinter::give(const loops::Expr& load, std::string value) {
+  given_load_ = load;
+  given_ = std::move(value);
+}
+
 std::string ExpressionPrinter::load(const ExprNode& node) {
+  const bool is_given = given_load_ && node.buffer == given_load_->buffer && node.type == given_load_->type &&
+                        node.args.size() == given_load_->args.size() && loops::same(node.args[0], given_load_->args[0]);
+  if (is_given) return given_;
   const std::string& buffer = names_.at(node.buffer.get());
   const std::string index = value(node.args[0]);
   const std::string mask = node.args.size() > 1 ? ", " + value(node.args[1]) : "";

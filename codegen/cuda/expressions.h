@@ -22,6 +22,7 @@ class ExpressionPrinter {
   void begin(const std::vector<loops::Expr>&);  // of a statement: counts what they use. Nulls are nothing
   std::string value(const loops::Expr&);        // may add lines before
   std::string store(const loops::StmtNode&);
+  void give(const loops::Expr& load, std::string value);  // what this load gives, until the next is given
 
  private:
   void count(const loops::ExprNode&);
@@ -43,6 +44,8 @@ class ExpressionPrinter {
   bool strict_math_;
   bool rough_ = false;                                  // what is printed is rounded to 16 bits and goes nowhere else
   std::unordered_map<const void*, std::string> names_;  // of variables and buffers
+  loops::Expr given_load_;
+  std::string given_;
   std::unordered_map<const loops::ExprNode*, int> uses_;
   std::unordered_map<const loops::ExprNode*, std::string> computed_;
 };

@@ -30,19 +30,23 @@ class MapReader {
     return read(operand, operand_form(operand, line, k), number(end), lines, depth);
   }
 
-  // Of results: (row, column) is stored at `index`. Rows and columns have an end; null: none that matters.
+  // Of results, and of what lies as they do: (row, column) is at `index`. Rows and columns have an end; null: none that
+  // matters. `lines` are moved at once.
   std::optional<MappedOperand> read(const loops::Buffer& buffer, const Expr& index, const loops::Var& row,
-                                    const loops::Var& column, const Expr& row_end, const Expr& column_end) const {
-    const int bytes = bit_width(buffer->element.dtype) / 8;
-    if (bytes != 2 && bytes != 4) return std::nullopt;
+                                    const loops::Var& column, const Expr& row_end, const Expr& column_end,
+                                    int lines) const {
+    const DType dtype = buffer->element.dtype;
+    const int bytes = bit_width(dtype) / 8;
+    if (dtype != DType::F16 && dtype != DType::BF16 && dtype != DType::F32 && dtype != DType::I32) return std::nullopt;
     const Expr row_begin = loops::substitute(index, {{column.get(), loops::integer(0)}});
     if (loops::known_multiple(row_begin) * bytes % 16 != 0) return std::nullopt;
     const loops::ProductOperand as_operand{loops::load(buffer, index), true, 16 / bytes};
     OperandForm form = operand_form(as_operand, row, column);
     form.lines = row_end;
     const auto end = column_end ? number(column_end) : std::optional(MapNumber{kUnbounded});
-    auto found = read(as_operand, form, end, 64, 0);
+    auto found = read(as_operand, form, end, lines, 0);
     if (!found || loops::value_of(found->line) != 0) return std::nullopt;
+    found->map.is_rounded = false;
     return found;
   }
 
@@ -197,6 +201,15 @@ void find_store(const std::vector<loops::Stmt>& statements, const loops::Var& ro
   }
 }
 
+// Is a tile's place told before the loop over its elements begins?
+bool is_known_before(const std::vector<loops::Stmt>& loop, const MappedOperand& place) {
+  return std::ranges::none_of(loop, [&](const loops::Stmt& statement) {
+    const auto is_named_here = [&](const Expr& other) { return mentions(other, statement->var); };
+    return (statement->kind == loops::StmtKind::Let && std::ranges::any_of(place.others, is_named_here)) ||
+           !is_known_before(statement->body, place);
+  });
+}
+
 // The epilogue is a loop over pairs of elements, of which the first two Lets are the row and the column.
 std::optional<MappedResults> mapped_results(const WarpgroupTask& task, const MapReader& reader) {
   if (task.epilogue->body.size() != 1) return std::nullopt;
@@ -209,8 +222,8 @@ std::optional<MappedResults> mapped_results(const WarpgroupTask& task, const Map
   if (!found.store || !found.is_single || found.store->buffer->space != loops::Space::Global) return std::nullopt;
   const int64_t line_bytes = task.product->product->columns * bit_width(found.store->buffer->element.dtype) / 8;
   if (line_bytes % kPanelBytes != 0) return std::nullopt;
-  auto place = reader.read(found.store->buffer, found.store->index, row, column, found.row_end, found.column_end);
-  if (!place) return std::nullopt;
+  auto place = reader.read(found.store->buffer, found.store->index, row, column, found.row_end, found.column_end, 64);
+  if (!place || !is_known_before(loop.body, *place)) return std::nullopt;
   const loops::Substitution first = {{task.epilogue->var.get(), loops::integer(0)},
                                      {loop.var.get(), loops::integer(0)}};
   return MappedResults{&loop,
@@ -220,6 +233,48 @@ std::optional<MappedResults> mapped_results(const WarpgroupTask& task, const Map
                        loops::substitute(loop.body[1]->value, first),
                        found.row_end,
                        found.column_end};
+}
+
+void find_loads(const Expr& e, std::vector<Expr>& found) {
+  if (e->kind == ExprKind::Load && e->buffer->space == loops::Space::Global) found.push_back(e);
+  for (const Expr& arg : e->args) find_loads(arg, found);
+}
+void find_loads(const std::vector<loops::Stmt>& statements, std::vector<Expr>& found) {
+  for (const loops::Stmt& statement : statements) {
+    if (statement->value) find_loads(statement->value, found);
+    find_loads(statement->body, found);
+  }
+}
+
+// How many slots of the ring the residual's tile takes, as device/wgmma_residual.h reckons it.
+int64_t slots_of_residual(const loops::ProductNode& p, int64_t bytes) {
+  const int64_t slot = (p.rows + p.columns) * p.depth * bit_width(p.a.value->type.dtype) / 8;
+  const int64_t panels = p.columns * bytes / kPanelBytes, each = slot / (kPanelBytes * p.rows);
+  return (panels + each - 1) / each;
+}
+
+// Consumers share a tile by rows; where they take turns, one slot must hold the residual.
+bool may_have_residual(const loops::ProductNode& p, int64_t bytes) {
+  if (p.rows > 256 || p.columns * bytes % kPanelBytes != 0) return false;
+  return takes_turns(p) ? slots_of_residual(p, bytes) == 1 : p.rows == 64 * consumers_of(p);
+}
+
+// The first load of the epilogue that has the results' rows and columns.
+std::optional<MappedResidual> mapped_residual(const WarpgroupTask& task, const MapReader& reader,
+                                              const MappedResults& results) {
+  const loops::Var &row = results.loop->body[0]->var, &column = results.loop->body[1]->var;
+  std::vector<Expr> loads;
+  find_loads(results.loop->body, loads);
+  for (const Expr& load : loads) {
+    const bool whole_pair = load->type.lanes == 2 && load->args.size() == 1 && load->args[0]->type.lanes == 1;
+    if (!whole_pair || load->buffer->element.lanes != 1 || load->buffer->written) continue;
+    if (!may_have_residual(*task.product->product, bit_width(load->buffer->element.dtype) / 8)) continue;
+    auto place = reader.read(load->buffer, load->args[0], row, column, results.row_end, results.column_end,
+                             task.product->product->rows);
+    if (!place || !is_known_before(results.loop->body, *place)) continue;
+    return MappedResidual{load, std::move(*place)};
+  }
+  return std::nullopt;
 }
 
 // Of all of k: a part of it ends there, or at a multiple of the steps, beyond which nothing is asked for.
@@ -243,14 +298,21 @@ MappedOperands mapped_operands(const loops::Kernel& kernel) {
   const loops::ProductNode& p = *task->product->product;
   const MapReader reader(kernel);
   const Expr end = end_of_depth(*task, reader);
-  return {reader.read(p.a, p.row, p.k, end, p.rows, p.depth), reader.read(p.b, p.column, p.k, end, p.columns, p.depth),
-          mapped_results(*task, reader)};
+  MappedOperands found = {reader.read(p.a, p.row, p.k, end, p.rows, p.depth),
+                          reader.read(p.b, p.column, p.k, end, p.columns, p.depth),
+                          mapped_results(*task, reader),
+                          {}};
+  if (found.results) found.residual = mapped_residual(*task, reader, *found.results);
+  return found;
 }
 
 std::string schedule_of(const loops::Kernel& kernel) {
   const MappedOperands operands = mapped_operands(kernel);
-  if (!operands.a && !operands.b) return kernel.schedule;
-  return kernel.schedule + " copy=tma" + (!operands.b ? ":a" : !operands.a ? ":b" : "");
+  std::string text = kernel.schedule;
+  if (operands.a || operands.b) text += std::string(" copy=tma") + (!operands.b ? ":a" : !operands.a ? ":b" : "");
+  if (operands.residual) text += " residual=tma";
+  if (operands.results) text += " store=tma";
+  return text;
 }
 
 std::vector<TensorMap> tensor_maps(const loops::Kernel& kernel) {
@@ -258,7 +320,8 @@ std::vector<TensorMap> tensor_maps(const loops::Kernel& kernel) {
   std::vector<TensorMap> maps;
   for (const auto& operand : {operands.a, operands.b})
     if (operand) maps.push_back(operand->map);
-  if (operands.results) maps.push_back(operands.results->place.map), maps.back().is_of_results = true;
+  if (operands.residual) maps.push_back(operands.residual->place.map);
+  if (operands.results) maps.push_back(operands.results->place.map);
   return maps;
 }
 

@@ -20,7 +20,7 @@ struct MapNumber {
 struct TensorMap {
   int buffer = 0;  // of the kernel's
   DType dtype = DType::F16;
-  bool is_of_results = false;
+  bool is_rounded = true;          // f32 to tf32
   MapNumber offset;                // in elements
   std::vector<MapNumber> extents;  // what lies beyond is 0
   std::vector<MapNumber> strides;  // in elements, from the second dimension on
@@ -43,14 +43,22 @@ struct MappedResults {
   loops::Expr row_end, column_end;  // what guards the store, which the engine needs no guard for; null: nothing does
 };
 
+// What their epilogue takes of a tensor of their own shape, whose tile comes behind the product's operands
+// (device/wgmma_residual.h): pairs of elements that it loads.
+struct MappedResidual {
+  loops::Expr load;
+  MappedOperand place;
+};
+
 struct MappedOperands {
   std::optional<MappedOperand> a, b;  // null: the threads must move it
   std::optional<MappedResults> results;
+  std::optional<MappedResidual> residual;  // of mapped results alone, and but one
 };
 MappedOperands mapped_operands(const loops::Kernel&);  // of a kernel of warpgroups; of others, none
 
-// A kernel's schedule, and whether the copy engine moves what it multiplies: " copy=tma", of one operand alone "
-// copy=tma:a".
+// A kernel's schedule, and what the copy engine moves: of what it multiplies " copy=tma", of one operand alone "
+// copy=tma:a"; then " residual=tma" and " store=tma" of its results.
 std::string schedule_of(const loops::Kernel&);
 
 // What the kernel is given behind its integers, in order.

@@ -26,6 +26,7 @@ EMBED(lapidary_cuda_hopper, LAPIDARY_CUDA_TEXTS "/device/hopper.h")
 EMBED(lapidary_cuda_wgmma, LAPIDARY_CUDA_TEXTS "/device/wgmma.h")
 EMBED(lapidary_cuda_wgmma_layout, LAPIDARY_CUDA_TEXTS "/device/wgmma_layout.h")
 EMBED(lapidary_cuda_wgmma_ring, LAPIDARY_CUDA_TEXTS "/device/wgmma_ring.h")
+EMBED(lapidary_cuda_wgmma_residual, LAPIDARY_CUDA_TEXTS "/device/wgmma_residual.h")
 EMBED(lapidary_cuda_product_wgmma, LAPIDARY_CUDA_TEXTS "/device/product_wgmma.h")
 EMBED(lapidary_cuda_wgmma_store, LAPIDARY_CUDA_TEXTS "/device/wgmma_store.h")
 EMBED(lapidary_cuda_atoms, LAPIDARY_CUDA_TEXTS "/device/atoms.h")
@@ -83,6 +84,7 @@ std::string device_library(std::string_view kernels) {
       {TEXT(lapidary_cuda_wgmma), "EMULATED_WGMMA", hopper},
       {TEXT(lapidary_cuda_wgmma_layout), {}, hopper},
       {TEXT(lapidary_cuda_wgmma_ring), {}, hopper},
+      {TEXT(lapidary_cuda_wgmma_residual), {}, {"product_wgmma"}},
       {TEXT(lapidary_cuda_product_wgmma), {}, {"product_wgmma"}},
       {TEXT(lapidary_cuda_wgmma_store), {}, {"store_wgmma"}},
       {TEXT(lapidary_cuda_attend), {}, attention},

@@ -13,17 +13,19 @@ void WarpgroupPrinter::print(const WarpgroupTask& w) {
     print_place(w);
     expressions_.begin({w.product->begin, w.product->end});
     const std::string begin = expressions_.value(w.product->begin), end = expressions_.value(w.product->end);
-    text_.line("return tile::tile({}, {}, {});", operands_.print(*w.product), begin, end);
+    const std::string operands = operands_.print(*w.product);
+    text_.line("return tile::tile({}, {}, {}{});", operands, begin, end, mapped_.residual ? residual() : "");
   }
   text_.line("}};");
   const std::string accumulator = expressions_.declare(w.accumulator->buffer);
+  if (mapped_.residual) text_.line("typedef tile::residual_of<decltype(tile_of(0))> residuals;");
   if (mapped_.results)
     text_.line("typedef store_wgmma<tile, {}, {}> stores;", memory_type(mapped_.results->store->buffer->element.dtype),
                mapped_.results->place.map.box.size());
   text_.line(
-      "tile::run(shared + {}, task_end - task_begin, tile_of, [&](i64 number, int holder, const tile::results& {}) "
+      "tile::run(shared + {}, task_end - task_begin, tile_of, [&](i64 number, int holder, const tile::results& {}{}) "
       "{{",
-      staging_bytes(kernel_, mapped_), accumulator);
+      staging_bytes(kernel_, mapped_), accumulator, mapped_.residual ? ", residuals& residual" : "");
   {
     Text::Indent inside(text_);
     print_place(w);
@@ -56,6 +58,19 @@ void WarpgroupPrinter::print_unguarded(const std::vector<loops::Stmt>& statement
   }
 }
 
+// Where a tile's lies.
+std::string WarpgroupPrinter::residual() {
+  const MappedOperand& place = mapped_.residual->place;
+  std::vector<loops::Expr> corner = {mapped_.results->row};
+  corner.insert(corner.end(), place.others.begin(), place.others.end());
+  corner.push_back(mapped_.results->column);
+  expressions_.begin(corner);
+  std::string list;
+  for (size_t i = 0; i + 1 < corner.size(); ++i) list += ", " + expressions_.value(corner[i]);
+  return fmt::format(", residual(mapped<{}, true>(&map_r{}), {})", memory_type(place.map.dtype), list,
+                     expressions_.value(corner.back()));
+}
+
 // Results go by way of staging memory, panel by panel. Those beyond the end of the matrix are computed too, of what
 // belongs to the last ones, and are not stored: conditions would keep the threads from all the others' latencies.
 void WarpgroupPrinter::print_panels(const MappedResults& results) {
@@ -75,6 +90,12 @@ void WarpgroupPrinter::print_panels(const MappedResults& results) {
                expressions_.declare(results.loop->var));
     {
       Text::Indent inside_loop(text_);
+      if (mapped_.residual) {
+        const std::string pair =
+            fmt::format("residual.pair(holder, {})", expressions_.value(loops::variable(results.loop->var)));
+        text_.line("const {} loaded = {};", value_type(mapped_.residual->load->type), pair);
+        expressions_.give(mapped_.residual->load, "loaded");
+      }
       const auto &row = *results.loop->body[0], &column = *results.loop->body[1];
       emit_(*let_within(row, results.row_end, 1));
       emit_(*let_within(column, results.column_end, 2));

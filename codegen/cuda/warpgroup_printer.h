@@ -22,6 +22,7 @@ class WarpgroupPrinter {
 
  private:
   void print_place(const WarpgroupTask&);
+  std::string residual();
   void print_panels(const MappedResults&);
   void print_unguarded(const std::vector<loops::Stmt>&);  // what stands in them, whatever their conditions
 

@@ -32,7 +32,7 @@ lpd_device_image image_entry(const cuda::PackedImage& image) {
   return entry;
 }
 
-// CUtensorMapDataType; operands of f32 are rounded to tf32 on their way.
+// CUtensorMapDataType; a product's operands of f32 are rounded to tf32 on their way.
 uint32_t map_type(const cuda::TensorMap& map) {
   switch (map.dtype) {
     case DType::I32:
@@ -42,7 +42,7 @@ uint32_t map_type(const cuda::TensorMap& map) {
     case DType::BF16:
       return 9;
     case DType::F32:
-      return map.is_of_results ? 7 : 11;
+      return map.is_rounded ? 11 : 7;
     default:
       LPD_CHECK(bit_width(map.dtype) == 8, "no tensor map of {}", name_of(map.dtype));
       return 0;

@@ -33,8 +33,9 @@ std::string map_text(const codegen::cuda::TensorMap& map) {
     if (i > 0) strides += fmt::format("{}, ", number_text(map.strides[i - 1], bytes));
   }
   return fmt::format("made_map(sizeof({}), {}, (char*)frame->buffers[{}] + {}, {{{}}}, {{{}}}, {{{}}})",
-                     codegen::cuda::memory_type(map.dtype), map.dtype == DType::F32 ? "kTensorMapTf32" : "0",
-                     map.buffer, number_text(map.offset, bytes), extents, strides, box);
+                     codegen::cuda::memory_type(map.dtype),
+                     map.dtype == DType::F32 && map.is_rounded ? "kTensorMapTf32" : "0", map.buffer,
+                     number_text(map.offset, bytes), extents, strides, box);
 }
 
 constexpr const char* kMakeMap = R"(
@@ -43,7 +44,7 @@ constexpr const char* kMakeMap = R"(
 static tensor_map made_map(size_t bytes, uint32_t tf32, void* address, std::vector<int64_t> extents,
                            std::vector<int64_t> strides, std::vector<uint32_t> box) {
   tensor_map made;
-  const uint32_t steps[] = {1, 1, 1, 1}, type = tf32 ? tf32 : bytes == 2 ? 1 : 0;
+  const uint32_t steps[] = {1, 1, 1, 1}, type = tf32 ? tf32 : bytes == 4 ? 2 : bytes == 2 ? 1 : 0;
   std::vector<uint64_t> sizes;
   for (int64_t extent : extents) sizes.push_back(extent > 1 ? extent : 1);
   const char* broken = encode_tensor_map(&made.map, type, box.size(), address, sizes.data(), (uint64_t*)strides.data(),

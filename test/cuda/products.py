@@ -476,6 +476,20 @@ def odd_maps(library, driver):
             yield f"a depth of {depth}", difference(z.astype(np.float64), wide["a"] @ wide["b"]) < 1e-3
 
 
+def residuals(library, driver):
+    with Product(library) as product:
+        for rows in (3001, 1, 2900):
+            rng = np.random.default_rng(rows)
+            feeds = {name: (rng.standard_normal(shape) * 0.3).astype(np.float16)
+                     for name, shape in (("x", (rows, 72)), ("w", (72, 1000)), ("r", (rows, 1000)), ("q", (rows, 1000)),
+                                         ("a", (9, 200, 136)), ("b", (9, 136, 328)), ("s", (9, 200, 328)))}
+            wide = {name: value.astype(np.float64) for name, value in feeds.items()}
+            y, z = product.run(feeds)
+            expected = np.maximum(wide["x"] @ wide["w"] + wide["r"], 0) * wide["q"]
+            yield f"{rows} rows", difference(y.astype(np.float64), expected) < 1e-3
+            yield f"a batch, beside {rows} rows", difference(z.astype(np.float64), wide["s"] - wide["a"] @ wide["b"]) < 1e-3
+
+
 def two_devices(library, driver):
     """An instance on each, other inputs at the same time; the stand-in refuses what is the other device's."""
     wrong = []
@@ -504,7 +518,7 @@ def two_devices(library, driver):
         yield "one goes, the other stays", fits(second.run({"x": x}), small_models.classify(x))
 
 
-HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps), ("ODD", odd_maps)]
+HOPPER_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", tensor_maps), ("ODD", odd_maps), ("ADDED", residuals)]
 OPTIONS = {"LEARNER": ["--train", "--optimizer", "sgd,lr=0.01"], "MOMENTS": ["--train", "--optimizer", "adam,lr=0.01"]}
 TURING_GROUPS = [("CLASSIFIER", shapes_and_graphs), ("LARGE", products_alone)]
 TWO_GROUPS = [("CLASSIFIER", two_devices)]

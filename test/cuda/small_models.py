@@ -167,6 +167,20 @@ odd (float16[2048, 64] x, float16[64, 2048] w, float16[2048, K] a, float16[K, 20
 }"""
 
 
+# Products that the same warpgroups add to, and multiply by, what lies as their results do; nothing ends with a tile.
+ADDED = """<ir_version: 9, opset_import: ["" : 18]>
+added (float16[M, 72] x, float16[72, 1000] w, float16[M, 1000] r, float16[M, 1000] q,
+       float16[9, 200, 136] a, float16[9, 136, 328] b, float16[9, 200, 328] s)
+    => (float16[M, 1000] y, float16[9, 200, 328] z) {
+  h = MatMul(x, w)
+  i = Add(h, r)
+  j = Relu(i)
+  y = Mul(j, q)
+  k = MatMul(a, b)
+  z = Sub(s, k)
+}"""
+
+
 def save(text, path):
     model = onnx.parser.parse_model(text)
     rng = np.random.default_rng(0)

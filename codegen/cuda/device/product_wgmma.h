@@ -20,13 +20,15 @@
 // tensor ends too, so parts of a longer k end at multiples of DEPTH. f32 operands count without their low 13 bits; the
 // copy engine rounds them to tf32 if the map says so.
 
-template <class A, class B>
+template <class A, class B, class RESIDUAL>
 struct tile_of_product {
   typedef A a_operand;
   typedef B b_operand;
+  typedef RESIDUAL residual_operand;
   A a;
   B b;
   i64 k_begin, k_end;
+  RESIDUAL residual;
 };
 
 template <class ATOM, int ROWS, int COLUMNS, int DEPTH, int STAGES, int CONSUMERS, bool ALTERNATE = false>
@@ -57,20 +59,27 @@ struct product_wgmma {
     return thread / 128 / down * width + wgmma_column_of(thread, e % registers);
   }
 
-  template <class A, class B>
-  static DEV_MEMBER tile_of_product<A, B> tile(A a, B b, i64 k_begin, i64 k_end) {
-    return {a, b, k_begin, k_end};
+  template <class A, class B, class RESIDUAL = no_residual>
+  static DEV_MEMBER tile_of_product<A, B, RESIDUAL> tile(A a, B b, i64 k_begin, i64 k_end, RESIDUAL residual = {}) {
+    return {a, b, k_begin, k_end, residual};
   }
+
+  template <class TILE>
+  using slots_of_residual = residual_slots<typename TILE::residual_operand, ROWS, COLUMNS, ring::slot_bytes>;
+  template <class TILE>
+  using residual_of = residual_reader<product_wgmma, ring, slots_of_residual<TILE>>;
 
   // By all threads of a one-dimensional grid. tile_of(i64 tile) describes one of `tiles`; epilogue(i64 tile, int
   // thread, const results& acc) writes it out, called by the threads that hold it, counted as row_of() and column_of()
-  // count.
+  // count; where tiles have a residual (wgmma_residual.h), with a residual_of<tile>& behind, which reads it.
   template <class TILE_OF, class EPILOGUE>
   static DEV_MEMBER void run(char* shared, i64 tiles, const TILE_OF& tile_of, const EPILOGUE& epilogue) {
     typedef decltype(tile_of(0)) tile;
     typedef slot_filler<typename tile::a_operand, ROWS, DEPTH, 64> fill_a;
     typedef slot_filler<typename tile::b_operand, COLUMNS, DEPTH, width> fill_b;
-    typedef ring_producer<ring, fill_a, fill_b, DEPTH> producer;
+    typedef slots_of_residual<tile> residual;
+    typedef ring_producer<ring, fill_a, fill_b, DEPTH, residual> producer;
+    static_assert(!ALTERNATE || residual::slots <= 1, "what a turn waits for is there before its first slot is empty");
     const ring slots{shared};
     slots.begin(producer::arrivals, ALTERNATE ? 4 : 4 * CONSUMERS);
     if (threadIdx.x < 128) {
@@ -81,7 +90,7 @@ struct product_wgmma {
       producer.end();
     } else {
       if constexpr (CONSUMERS > 1) take_registers<registers_of_consumer<producer::moves>()>();
-      consume<typename fill_a::layout, typename fill_b::layout>(slots, tiles, tile_of, epilogue);
+      consume<typename fill_a::layout, typename fill_b::layout, residual>(slots, tiles, tile_of, epilogue);
     }
   }
 
@@ -97,7 +106,7 @@ struct product_wgmma {
     return CONSUMERS == 2 ? (MOVES ? 192 : 232) : MOVES ? 136 : 160;
   }
 
-  template <class IN_A, class IN_B, class TILE_OF, class EPILOGUE>
+  template <class IN_A, class IN_B, class RESIDUAL, class TILE_OF, class EPILOGUE>
   static DEV_MEMBER void consume(ring slots, i64 tiles, const TILE_OF& tile_of, const EPILOGUE& epilogue) {
     const int thread = int(threadIdx.x) - 128;
     const int group = shuffle_from(thread / 128, 0);  // the same in a warp, and known to be
@@ -107,22 +116,29 @@ struct product_wgmma {
       const auto tile = tile_of(number);
       const int steps = int((tile.k_end - tile.k_begin + DEPTH - 1) / DEPTH);
       if (ALTERNATE && turn % CONSUMERS != group) {
-        place.advance(steps);
+        place.advance(steps + RESIDUAL::slots);
         continue;
       }
       // A phase's parity tells it from the one before, so nobody waits for a slot two rounds ahead.
       if (ALTERNATE && turn > 0) mbarrier_wait(slots.turn(group), u32((turn - 1) / CONSUMERS) & 1);
       results acc;
-      multiply<IN_A, IN_B>(slots, place, steps, group, acc);
+      multiply<IN_A, IN_B, RESIDUAL>(slots, place, steps, group, acc);
       int holder = ALTERNATE ? thread % 128 : thread;
       wgmma_settle(holder);  // else the addresses of all its elements are computed up front, and spill
-      epilogue(number, holder, acc);
+      if constexpr (RESIDUAL::slots > 0) {
+        residual_reader<product_wgmma, ring, RESIDUAL> residual{slots, place, {}};
+        epilogue(number, holder, acc, residual);
+        place.advance(RESIDUAL::slots);
+      } else {
+        epilogue(number, holder, acc);
+      }
     }
   }
 
   // While the products of one slot run, those of the next are asked for; only then is the first waited for and given
-  // back.
-  template <class IN_A, class IN_B>
+  // back. A turn ends when all slots of its tile are full, the residual's too: whoever is next may come to the same
+  // ones a round later.
+  template <class IN_A, class IN_B, class RESIDUAL>
   static DEV_MEMBER void multiply(ring slots, ring_place<STAGES>& place, int steps, int group, results& acc) {
     const int part = ALTERNATE ? 0 : group;
     const u32 low_a = IN_A::low_word(slots.address + part % down * blocks * IN_A::bytes_of(64));
@@ -131,6 +147,7 @@ struct product_wgmma {
       if (threadIdx.x % 32 == 0) mbarrier_arrive(slots.empty(slot));
     };
     const auto next_turn = [&] {
+      if (ALTERNATE && RESIDUAL::slots > 0) mbarrier_wait(slots.full(place.slot), place.parity);
       if (ALTERNATE && threadIdx.x % 32 == 0) mbarrier_arrive(slots.turn(group == CONSUMERS - 1 ? 0 : group + 1));
     };
     const auto begin_slot = [&](bool accumulate) {

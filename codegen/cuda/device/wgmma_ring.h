@@ -111,10 +111,12 @@ struct ring_place {
 };
 
 // The 128 threads that fill the ring. What they move themselves by asynchronous copies is announced BEHIND slots later,
-// when the copies of that slot are through; the copy engine announces its own part by the bytes it brought.
-template <class RING, class FILL_A, class FILL_B, int DEPTH>
+// when the copies of that slot are through; the copy engine announces its own part by the bytes it brought. RESIDUAL:
+// the slots behind a tile's own (wgmma_residual.h).
+template <class RING, class FILL_A, class FILL_B, int DEPTH, class RESIDUAL>
 struct ring_producer {
-  static constexpr bool maps = FILL_A::is_mapped || FILL_B::is_mapped, moves = !FILL_A::is_mapped || !FILL_B::is_mapped;
+  static constexpr bool maps = FILL_A::is_mapped || FILL_B::is_mapped || RESIDUAL::slots > 0;
+  static constexpr bool moves = !FILL_A::is_mapped || !FILL_B::is_mapped;
   static constexpr u32 arrivals = (maps ? 1 : 0) + (moves ? 4 : 0);  // of the thread that maps, of the warps that move
   static constexpr u32 mapped_bytes = (FILL_A::is_mapped ? RING::bytes_a : 0) + (FILL_B::is_mapped ? RING::bytes_b : 0);
   // Consumers give a slot back when they have begun with the one after it, so two must be announced.
@@ -133,21 +135,17 @@ struct ring_producer {
     _Pragma("unroll 1") for (i64 k = tile.k_begin; k < tile.k_end; k += DEPTH) {
       const int left = tile.k_end - k < DEPTH ? int(tile.k_end - k) : DEPTH;
       const int at_a = next.slot * RING::slot_bytes, at_b = at_a + RING::bytes_a;
-      const u32 full = slots.full(next.slot);
       a.begin(k, left);
       b.begin(k, left);
-      mbarrier_wait(slots.empty(next.slot), next.parity ^ 1);
-      if (maps && threadIdx.x == 0) mbarrier_arrive_expecting(full, mapped_bytes);
+      const u32 full = begin_slot(mapped_bytes);
       a.fill(slots.memory + at_a, slots.address + at_a, k, left, full);
       b.fill(slots.memory + at_b, slots.address + at_b, k, left, full);
-      next.advance();
-      if constexpr (moves) {
-        copy_async_commit();
-        if (under_way == behind)
-          announce<behind>();
-        else
-          ++under_way;
-      }
+      end_slot();
+    }
+    _Pragma("unroll") for (int slot = 0; slot < RESIDUAL::slots; ++slot) {
+      const u32 address = slots.address + next.slot * RING::slot_bytes, full = begin_slot(RESIDUAL::bytes_of(slot));
+      if (threadIdx.x == 0) RESIDUAL::ask(tile.residual, slot, address, full);
+      end_slot();
     }
   }
   DEV_MEMBER void end() {
@@ -155,6 +153,23 @@ struct ring_producer {
   }
 
  private:
+  // Its barrier, when it is empty; the copy engine will bring so many bytes of it.
+  DEV_MEMBER u32 begin_slot(u32 bytes) const {
+    const u32 full = slots.full(next.slot);
+    mbarrier_wait(slots.empty(next.slot), next.parity ^ 1);
+    if (maps && threadIdx.x == 0) mbarrier_arrive_expecting(full, bytes);
+    return full;
+  }
+  DEV_MEMBER void end_slot() {
+    next.advance();
+    if constexpr (moves) {
+      copy_async_commit();
+      if (under_way == behind)
+        announce<behind>();
+      else
+        ++under_way;
+    }
+  }
   template <int PENDING>
   DEV_MEMBER void announce() {
     copy_async_wait<PENDING>();

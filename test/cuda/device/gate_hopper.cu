@@ -48,6 +48,39 @@ DEV auto by_computing(const tensor_map*, const T* from, i64 pitch, i64 lines, i6
           }                                                                                                                \
         });                                                                                                                \
   }
+// With a residual, stored by the copy engine.
+#define WGMMA_RESIDUAL(name, ROWS, COLUMNS, STAGES, ALTERNATE, T)                                                        \
+  typedef product_wgmma<atom_f16, ROWS, COLUMNS, 64, STAGES, 2, ALTERNATE> name##_product;                                \
+  typedef store_wgmma<name##_product, u16, 2> name##_stores;                                                             \
+  extern "C" __global__ void __launch_bounds__(name##_product::threads, 1)                                               \
+      name(const __grid_constant__ tensor_map map_a, const __grid_constant__ tensor_map map_b,                           \
+           const __grid_constant__ tensor_map map_r, const __grid_constant__ tensor_map map_c, i64 down, i64 across, i64 k) { \
+    DYNAMIC_SHARED(shared);                                                                                              \
+    const auto tile_of = [&](i64 tile) {                                                                                 \
+      const i64 row = tile / across * ROWS, column = tile % across * COLUMNS;                                            \
+      return name##_product::tile(mapped<u16, true>(&map_a, row), mapped<u16, true>(&map_b, column), 0, k,               \
+                                  residual(mapped<T, true>(&map_r, row), column));                                       \
+    };                                                                                                                   \
+    typedef name##_product::residual_of<decltype(tile_of(0))> residuals;                                                 \
+    name##_product::run(                                                                                                 \
+        shared + name##_stores::shared_bytes, down * across, tile_of,                                                    \
+        [&](i64 tile, int thread, const name##_product::results& acc, residuals& residual) {                             \
+          _Pragma("unroll") for (int panel = 0; panel < name##_stores::panels; ++panel) {                                \
+            name##_stores::part part = name##_stores::begin(shared, panel);                                              \
+            _Pragma("unroll") for (int e = panel * name##_stores::each; e < (panel + 1) * name##_stores::each; e += 2) { \
+              const vec<T, 2> more = residual.pair(thread, e);                                                           \
+              name##_stores::put(part, thread, e, {{encode_f16(acc[e] + f32(more.v[0])), encode_f16(acc[e + 1] + f32(more.v[1]))}}); \
+            }                                                                                                            \
+            name##_stores::send(part, &map_c, {tile % across * COLUMNS, tile / across * ROWS}, thread, panel);           \
+          }                                                                                                              \
+        });                                                                                                              \
+    name##_stores::end();                                                                                                \
+  }
+WGMMA_RESIDUAL(wgmma_residual_128x128_turns, 128, 128, 6, true, u16)
+#ifdef ALL
+WGMMA_RESIDUAL(wgmma_residual_128x256, 128, 256, 4, false, u16)
+WGMMA_RESIDUAL(wgmma_residual_128x192_f32, 128, 192, 4, false, f32)
+#endif
 WGMMA_KERNEL(wgmma_f16_128x128, atom_f16, 128, 128, 64, 4, 2, false, 1, by_map, true, by_map, false)
 WGMMA_KERNEL(wgmma_bf16_128x256, atom_bf16, 128, 256, 64, 4, 2, false, 1, by_map, true, by_map, true)
 WGMMA_KERNEL(wgmma_f16_64x256_turns, atom_f16, 64, 256, 64, 4, 2, true, 1, by_map, true, by_map, true)

@@ -11,6 +11,8 @@
 //
 #include "codegen/cuda/device/wgmma_ring.h"
 //
+#include "codegen/cuda/device/wgmma_residual.h"
+//
 #include "codegen/cuda/device/product_wgmma.h"
 //
 #include "codegen/cuda/device/wgmma_store.h"
@@ -129,7 +131,7 @@ constexpr f64 kF32 = 0x1p-24, kTf32 = 0x1p-11, kCutTf32 = 0x1p-10;
 typedef mapped_matrix<f16_codec, K> map_f16;
 typedef mapped_matrix<f16_codec, LINE> lines_f16;
 
-// All of a tile, as an epilogue is printed; value(row, column, sum) of its elements.
+// All of a tile, as an epilogue is printed; value(row, column, sum, e) of its elements.
 template <class PRODUCT, class STORES, class VALUE>
 void store_panels(char* staging, const tensor_map* map, const tile_corner& corner, int thread,
                   const typename PRODUCT::results& acc, const VALUE& value) {
@@ -137,69 +139,109 @@ void store_panels(char* staging, const tensor_map* map, const tile_corner& corne
     typename STORES::part part = STORES::begin(staging, panel);
     for (int e = panel * STORES::each; e < (panel + 1) * STORES::each; e += 2) {
       const int row = PRODUCT::row_of(thread, e), column = PRODUCT::column_of(thread, e);
-      STORES::put(part, thread, e, {{value(row, column, acc[e]), value(row, column + 1, acc[e + 1])}});
+      STORES::put(part, thread, e, value(row, column, acc + e, e));
     }
     STORES::send(part, map, corner, thread, panel);
   }
 }
 
-// The same, written by the copy engine: sums as f32, or rounded to f16.
-template <int ROWS, int COLUMNS, int STAGES, int CONSUMERS, class T, bool ALTERNATE = false>
-void check_stores(const char* name, const Problem& problem) {
-  typedef product_wgmma<atom_f16, ROWS, COLUMNS, 64, STAGES, CONSUMERS, ALTERNATE> product;
-  typedef store_wgmma<product, T, 2> stores;
-  constexpr int staging_at = (product::shared_bytes + 1023) / 1024 * 1024;
-  std::mt19937 random(unsigned(problem.m + problem.n));
-  const i64 m = problem.m, n = problem.n, down = (m + ROWS - 1) / ROWS, across = (n + COLUMNS - 1) / COLUMNS;
-  map_f16 a(m, problem.depth, random), b(n, problem.depth, random);
-  for (unsigned order : orders()) {
-    std::mt19937 same(1);
-    mapped_matrix<plain_codec<T>, K> c(m, n, same);
-    const mapped_matrix<plain_codec<T>, K> before = c;
-    for (const char* broken : {a.encode(ROWS, 64), b.encode(COLUMNS, 64), c.encode(64, 0)})
-      if (broken) return check(false, "%s: tensor map: %s", name, broken);
-    emulator::launch({problem.blocks}, {unsigned(product::threads)}, size_t(staging_at + stores::shared_bytes), order,
-                     [&] {
-                       DYNAMIC_SHARED(shared);
-                       product::run(
-                           shared, down * across,
-                           [&](i64 tile) {
-                             return product::tile(a.operand(tile / across * ROWS), b.operand(tile % across * COLUMNS),
-                                                  0, problem.depth);
-                           },
-                           [&](i64 tile, int thread, const typename product::results& acc) {
-                             const tile_corner corner = {tile % across * COLUMNS, tile / across * ROWS};
-                             store_panels<product, stores>(shared + staging_at, &c.map, corner, thread, acc,
-                                                           [&](int row, int column, f32 sum) {
-                                                             sum += f32(row + 2 * column);
-                                                             if constexpr (sizeof(T) == 2)
-                                                               return encode_f16(sum);
-                                                             else
-                                                               return sum;
-                                                           });
-                           });
-                       stores::end();
-                     });
-    const char* error = emulator_error();
-    check(!error, "%s %lldx%lldx%lld order %u: %s", name, m, n, problem.depth, order, error ? error : "");
-    if (error) return;
+// Results that the copy engine writes, and the numbers that they are: sums as f32, or rounded to f16.
+template <class T>
+struct stored_results {
+  typedef mapped_matrix<plain_codec<T>, K> matrix_of_results;
+  std::mt19937 same{1};
+  matrix_of_results c;
+  const matrix_of_results before;
+  stored_results(i64 m, i64 n) : c(m, n, same), before(c) {}
+
+  static vec<T, 2> pair(f32 x, f32 y) {
+    if constexpr (sizeof(T) == 2)
+      return {{encode_f16(x), encode_f16(y)}};
+    else
+      return {{x, y}};
+  }
+  // expected(row, column) gives value and bound.
+  template <class EXPECTED>
+  void check_all(const std::string& name, const EXPECTED& expected) const {
+    const i64 m = c.lines, n = c.depth;
     i64 wrong = 0, touched = 0;
     for (i64 i = 0; i < m * n; ++i) {
-      const i64 row = i / n, column = i % n;
-      const expectation<f32, map_f16, map_f16> expected(a, b, row, column, f32(row % ROWS + 2 * (column % COLUMNS)),
-                                                        kF32);
-      const T got = c.first[c.index(row, column)];
+      const auto known = expected(i / n, i % n);
+      const T got = c.first[c.index(i / n, i % n)];
       const long double value = sizeof(T) == 2 ? decode_f16(u16(got)) : got;
-      wrong +=
-          !(std::fabs(value - expected.value) <= expected.bound + (sizeof(T) == 2 ? 0x1p-10 * std::fabs(value) : 0));
+      wrong += !(std::fabs(value - known.value) <= known.bound + (sizeof(T) == 2 ? 0x1p-10 * std::fabs(value) : 0));
     }
     for (size_t i = 0; i < c.storage.size(); ++i) {
       const i64 at = &c.storage[i] - c.first;
       if (at < 0 || at % c.pitch >= n || at / c.pitch >= m)
         touched += std::memcmp(&c.storage[i], &before.storage[i], sizeof(T)) != 0;
     }
-    check(wrong == 0, "%s %lldx%lldx%lld order %u: %lld elements wrong", name, m, n, problem.depth, order, wrong);
-    check(touched == 0, "%s %lldx%lldx%lld order %u: %lld elements beyond the matrix", name, m, n, problem.depth, order,
-          touched);
+    check(wrong == 0, "%s: %lld elements wrong", name.c_str(), wrong);
+    check(touched == 0, "%s: %lld elements beyond the matrix", name.c_str(), touched);
+  }
+};
+
+// A product whose results the copy engine stores, plus something of its own for every element of a tile, and plus a
+// residual of R, if that is a codec.
+template <int ROWS, int COLUMNS, int STAGES, int CONSUMERS, class T, bool ALTERNATE = false, class R = void,
+          class A = map_f16, class B = map_f16>
+void check_stores(const char* name, const Problem& problem) {
+  typedef product_wgmma<atom_f16, ROWS, COLUMNS, 64, STAGES, CONSUMERS, ALTERNATE> product;
+  typedef store_wgmma<product, T, 2> stores;
+  constexpr bool has_residual = !std::is_void<R>::value;
+  typedef typename std::conditional<has_residual, R, plain_codec<f32>>::type codec;
+  constexpr int staging_at = (product::shared_bytes + 1023) / 1024 * 1024;
+  std::mt19937 random(unsigned(problem.m + problem.n));
+  const i64 m = problem.m, n = problem.n, down = (m + ROWS - 1) / ROWS, across = (n + COLUMNS - 1) / COLUMNS;
+  A a(m, problem.depth, random);
+  B b(n, problem.depth, random);
+  mapped_matrix<codec, K> r(m, n, random);
+  for (unsigned order : orders()) {
+    stored_results<T> results(m, n);
+    for (const char* broken : {encode(a, ROWS, 64), encode(b, COLUMNS, 64), results.c.encode(64, 0), r.encode(ROWS, 0)})
+      if (broken) return check(false, "%s: tensor map: %s", name, broken);
+    if (sizeof(typename codec::element) == 4) r.map.map.type = 7;  // as it is
+    const auto own = [](int row, int column) { return f32(row + 2 * column); };
+    const auto operands = [&](i64 tile) {
+      const i64 row = tile / across * ROWS, column = tile % across * COLUMNS;
+      if constexpr (has_residual)
+        return product::tile(a.operand(row), b.operand(column), 0, problem.depth, residual(r.operand(row), column));
+      else
+        return product::tile(a.operand(row), b.operand(column), 0, problem.depth);
+    };
+    emulator::launch(
+        {problem.blocks}, {unsigned(product::threads)}, size_t(staging_at + stores::shared_bytes), order, [&] {
+          DYNAMIC_SHARED(shared);
+          const auto store = [&](i64 tile, int thread, const typename product::results& acc, const auto& added) {
+            store_panels<product, stores>(shared + staging_at, &results.c.map,
+                                          {tile % across * COLUMNS, tile / across * ROWS}, thread, acc,
+                                          [&](int row, int column, const f32* sums, int e) {
+                                            const vec<f32, 2> more = added(thread, e);
+                                            return results.pair(sums[0] + own(row, column) + more.v[0],
+                                                                sums[1] + own(row, column + 1) + more.v[1]);
+                                          });
+          };
+          if constexpr (has_residual)
+            product::run(shared, down * across, operands, [&](i64 tile, int thread, const auto& acc, auto& residual) {
+              store(tile, thread, acc, [&](int thread, int e) {
+                const auto pair = residual.pair(thread, e);
+                return vec<f32, 2>{{f32(codec::value(pair.v[0])), f32(codec::value(pair.v[1]))}};
+              });
+            });
+          else
+            product::run(shared, down * across, operands, [&](i64 tile, int thread, const auto& acc) {
+              store(tile, thread, acc, [](int, int) { return vec<f32, 2>{{0, 0}}; });
+            });
+          stores::end();
+        });
+    const char* error = emulator_error();
+    const std::string what = name + (" " + std::to_string(m)) + "x" + std::to_string(n) + "x" +
+                             std::to_string(problem.depth) + " order " + std::to_string(order);
+    check(!error, "%s: %s", what.c_str(), error ? error : "");
+    if (error) return;
+    results.check_all(what, [&](i64 row, i64 column) {
+      const f32 more = has_residual ? f32(r.value(row, column)) : 0;
+      return expectation<f32, A, B>(a, b, row, column, own(int(row % ROWS), int(column % COLUMNS)) + more, kF32);
+    });
   }
 }

@@ -14,6 +14,10 @@ void test_few() {
       "turns without steps", kF32, {65, 129, 0});
   test<atom_f16, 64, 64, 64, 2, 1, matrix<f16_codec, 8, K, COPIED>, map_f16>("one step", kF32, {64, 64, 64});
   check_stores<128, 192, 2, 2, u16>("stores", {130, 200, 64});
+  check_stores<128, 256, 2, 2, u16, false, f16_codec>("residual", {300, 264, 200});
+  check_stores<64, 128, 2, 2, u16, true, f16_codec, matrix<f16_codec, 8, K, COPIED>>("residual in turns",
+                                                                                     {300, 136, 64});
+  check_stores<128, 128, 2, 2, u16, false, plain_codec<f32>>("residual of f32", {300, 136, 72});
 }
 #else
 
@@ -26,11 +30,11 @@ void test_mapped() {
   test<atom_f16, 128, 128, 64, 3, 2, lines_f16, map_f16>("f16, lines of a", kF32, {200, 136, 300, 3});
   test<atom_bf16, 128, 256, 64, 2, 2, lines_bf16, lines_bf16>("bf16", kF32, {130, 300, 200, 2});
   test<atom_f16, 64, 64, 128, 2, 1, map_f16, lines_f16>("f16, two panels of k", kF32, {65, 63, 520, 1});
-  test<atom_tf32, 128, 128, 32, 3, 2, map_of<f32>, map_of<f32> >("tf32", kTf32, {130, 140, 150, 2});
-  test<atom_s8_s8, 64, 128, 128, 2, 1, map_of<i8>, map_of<i8> >("s8 s8", 0, {100, 144, 600, 1});
-  test<atom_u8_s8, 64, 32, 128, 3, 1, map_of<u8>, map_of<i8> >("u8 s8", 0, {64, 33, 129, 1});
-  test<atom_s8_u8, 64, 16, 128, 3, 1, map_of<i8>, map_of<u8> >("s8 u8", 0, {63, 17, 128, 1});
-  test<atom_u8_u8, 64, 8, 128, 3, 1, map_of<u8>, map_of<u8> >("u8 u8", 0, {1, 8, 1000, 1});
+  test<atom_tf32, 128, 128, 32, 3, 2, map_of<f32>, map_of<f32>>("tf32", kTf32, {130, 140, 150, 2});
+  test<atom_s8_s8, 64, 128, 128, 2, 1, map_of<i8>, map_of<i8>>("s8 s8", 0, {100, 144, 600, 1});
+  test<atom_u8_s8, 64, 32, 128, 3, 1, map_of<u8>, map_of<i8>>("u8 s8", 0, {64, 33, 129, 1});
+  test<atom_s8_u8, 64, 16, 128, 3, 1, map_of<i8>, map_of<u8>>("s8 u8", 0, {63, 17, 128, 1});
+  test<atom_u8_u8, 64, 8, 128, 3, 1, map_of<u8>, map_of<u8>>("u8 u8", 0, {1, 8, 1000, 1});
 }
 
 void test_sharing() {
@@ -48,24 +52,24 @@ void test_sharing() {
 void test_moved() {
   typedef plain_codec<f32> f;
   test<atom_f16, 128, 128, 64, 3, 2, matrix<f16_codec, 8, K, COPIED>, map_f16>("copied a", kF32, {200, 136, 304, 2});
-  test<atom_f16, 128, 128, 64, 4, 2, map_f16, matrix<f16_codec, 8, LINE, COPIED> >("copied b", kF32, {200, 136, 304});
-  test<atom_bf16, 64, 128, 64, 2, 1, matrix<bf16_codec, 8, LINE, COPIED>, matrix<bf16_codec, 8, K, COPIED> >(
+  test<atom_f16, 128, 128, 64, 4, 2, map_f16, matrix<f16_codec, 8, LINE, COPIED>>("copied b", kF32, {200, 136, 304});
+  test<atom_bf16, 64, 128, 64, 2, 1, matrix<bf16_codec, 8, LINE, COPIED>, matrix<bf16_codec, 8, K, COPIED>>(
       "copied, two slots", kF32, {72, 129, 400, 2});
-  test<atom_f16, 64, 64, 64, 5, 1, matrix<f16_codec, 2, K, COPIED>, matrix<f16_codec, 4, LINE, COPIED> >(
+  test<atom_f16, 64, 64, 64, 5, 1, matrix<f16_codec, 2, K, COPIED>, matrix<f16_codec, 4, LINE, COPIED>>(
       "small chunks", kF32, {70, 72, 402, 2});
-  test<atom_f16, 64, 32, 64, 3, 1, matrix<f16_codec, 1, K, COPIED>, matrix<f16_codec, 8, LINE, COPIED> >(
+  test<atom_f16, 64, 32, 64, 3, 1, matrix<f16_codec, 1, K, COPIED>, matrix<f16_codec, 8, LINE, COPIED>>(
       "too narrow for a panel", kF32, {65, 40, 131});
   test<atom_f16, 64, 64, 64, 3, 2, matrix<f16_codec, 1, LINE, COPIED>, matrix<f16_codec, 2, K, COMPUTED>, true>(
       "computed", kF32, {65, 70, 250, 2});
-  test<atom_tf32, 64, 64, 32, 3, 1, matrix<f, 4, LINE, COPIED>, matrix<f, 1, K, COPIED> >("tf32", kCutTf32,
-                                                                                          {68, 66, 99});
-  test<atom_tf32, 128, 128, 32, 3, 2, matrix<f, 4, LINE, COPIED>, matrix<f, 4, LINE, COPIED> >("tf32 turned", kCutTf32,
-                                                                                               {132, 136, 99});
-  test<atom_tf32, 64, 96, 32, 4, 1, matrix<f, 2, K, COPIED>, matrix<f, 4, LINE, CONVERTED> >("tf32 computed", kCutTf32,
-                                                                                             {66, 100, 130, 2});
+  test<atom_tf32, 64, 64, 32, 3, 1, matrix<f, 4, LINE, COPIED>, matrix<f, 1, K, COPIED>>("tf32", kCutTf32,
+                                                                                         {68, 66, 99});
+  test<atom_tf32, 128, 128, 32, 3, 2, matrix<f, 4, LINE, COPIED>, matrix<f, 4, LINE, COPIED>>("tf32 turned", kCutTf32,
+                                                                                              {132, 136, 99});
+  test<atom_tf32, 64, 96, 32, 4, 1, matrix<f, 2, K, COPIED>, matrix<f, 4, LINE, CONVERTED>>("tf32 computed", kCutTf32,
+                                                                                            {66, 100, 130, 2});
   test<atom_s8_s8, 64, 64, 128, 3, 1, matrix<plain_codec<i8>, 16, K, COPIED>,
-       matrix<plain_codec<i8>, 16, LINE, COPIED> >("s8 s8 copied", 0, {65, 80, 560});
-  test<atom_u8_s8, 64, 64, 128, 3, 1, matrix<plain_codec<u8>, 1, K, COPIED>, matrix<plain_codec<i8>, 4, K, COMPUTED> >(
+       matrix<plain_codec<i8>, 16, LINE, COPIED>>("s8 s8 copied", 0, {65, 80, 560});
+  test<atom_u8_s8, 64, 64, 128, 3, 1, matrix<plain_codec<u8>, 1, K, COPIED>, matrix<plain_codec<i8>, 4, K, COMPUTED>>(
       "u8 s8 computed", 0, {33, 70, 516});
 }
 
@@ -209,6 +213,20 @@ void test_stores() {
   check_stores<64, 64, 3, 2, u16, true>("f16 stores in turns", {300, 64, 64, 2});
 }
 
+void test_residuals() {
+  typedef plain_codec<f32> f;
+  typedef matrix<f16_codec, 8, K, COPIED> copied;
+  check_stores<128, 256, 3, 2, u16, false, f16_codec>("residual of two slots", {300, 264, 200, 2});
+  check_stores<128, 256, 2, 2, u16, false, f16_codec>("residual of as many slots as there are", {130, 264, 72});
+  check_stores<128, 128, 2, 2, u16, false, f16_codec, copied>("residual, a copied", {300, 136, 72, 2});
+  check_stores<128, 192, 4, 2, u16, false, f, copied>("residual of f32, a copied", {130, 200, 264});
+  check_stores<64, 128, 2, 1, f32, false, f16_codec>("residual of f32 results", {130, 136, 40});
+  check_stores<128, 128, 6, 2, u16, true, f16_codec>("residual in turns", {600, 264, 264, 2});
+  check_stores<128, 128, 2, 2, u16, true, f16_codec>("residual in turns, two slots", {600, 264, 72});
+  check_stores<64, 256, 3, 2, u16, true, f16_codec, copied>("residual in turns, a copied", {300, 264, 64, 2});
+  check_stores<64, 64, 3, 2, u16, true, f16_codec, copied, copied>("residual alone", {300, 72, 0});
+}
+
 #endif
 
 }  // namespace
@@ -226,6 +244,7 @@ int main(int argc, char**) {
   test_batches();
   test_convolution();
   test_stores();
+  test_residuals();
 #endif
   return report();
 }
