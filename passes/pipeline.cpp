@@ -29,6 +29,7 @@ const std::vector<Pass>& graph_passes() {
        "tensor cores take 16-bit numbers as they are, before they were widened; once attention has its name"},
       {"open-attention", open_attention,
        "heads too wide for a GPU's tiles; once they are of 16 bits, before halves are widened"},
+      {"split-top-k", split_top_k, "long lines are sorted by many blocks of a GPU; what reads the order is as it was"},
       {"fold-batch-norms", fold_batch_norms, "a scale and a shift of channels vanish into weights and bias"},
       {"merge-products", merge_products,
        "what is multiplied with several weights is, once, with all; scales are in the weights, biases still apart"},

@@ -15,6 +15,7 @@ bool recognise_composites(Module&, const Options&);
 bool recognise_attention(Module&, const Options&);
 bool narrow_attention(Module&, const Options&);
 bool open_attention(Module&, const Options&);
+bool split_top_k(Module&, const Options&);
 bool fold_batch_norms(Module&, const Options&);
 bool merge_products(Module&, const Options&);
 bool intern_strings(Module&, const Options&);

@@ -263,6 +263,20 @@ Cases top_k_cases() {
                            },
                        .tolerance = 0,
                        .gpu_kernel = gpu_kernel});
+  // A long line, found in parts on a GPU: most elements are equal to others, and some are wanted that are.
+  cases.push_back({.name = "top_k_in_parts",
+                   .kernel = "top_k",
+                   .build =
+                       [](CaseModel& m) {
+                         GraphBuilder& b = m.build;
+                         Value* x = m.input(m.shape({16384, 1}), DType::I32);
+                         Value* few = b.scalar_op(ScalarOp::FloorMod, {x, b.like(x, 1000)});
+                         Op& op = b.create(OpKind::TopK, {b.convert(few, DType::F32)},
+                                           {{"axis", int64_t{0}}, {"k", b.dim(70)}, {"largest", int64_t{0}}});
+                         m.result({op.result(0), op.result(1)});
+                       },
+                   .tolerance = 0,
+                   .gpu_kernel = "sort=4096"});
   // Ties, -0 among them, and NaN from 0/0.
   for (int64_t k : {3, 150})
     for (int64_t largest : {0, 1})
