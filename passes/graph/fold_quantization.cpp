@@ -11,9 +11,10 @@
 // becomes a multiplication by 1/scale, which joins the one before; where x/scale lies on a rounding boundary its code
 // may differ by 1. Max-pools and moves between dequantize and quantize act on codes.
 //
-// Not folded: live weights, scales known only at run time (bar those of the integer operators, which come after the
-// product anyway). Weights dequantised for a product in floats become floats in the artifact. Test:
-// test/passes/fold_quantization/.
+// Live weights of integer products are folded for GPUs alone, whose tensor cores take bytes wherever they come from.
+// Not folded: those of products of dequantised codes, scales known only at run time (bar those of the integer
+// operators, which come after the product anyway). Weights dequantised for a product in floats become floats in the
+// artifact. Test: test/passes/fold_quantization/.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -46,7 +47,7 @@ bool known_weights(const Module& module, const Value* codes, const Value* zero) 
 
 class Folding {
  public:
-  Folding(Module& module, Region& body) : module_(module), body_(body) {}
+  Folding(Module& module, Region& body, const Target& target) : module_(module), body_(body), target_(target) {}
 
   bool run() {
     bool changed = sweep(&Folding::unsign);
@@ -143,8 +144,9 @@ class Folding {
   Value* fold_integer_contract(GraphBuilder& b, Op& op) {
     if (op.type().dtype != DType::I32 || op.params.has("to")) return nullptr;
     auto x = centred_codes(b, op.operand(0)), w = centred_codes(b, op.operand(1));
-    if (!x || !w || !known_weights(module_, w->codes, w->zero)) return nullptr;
-    return integer_contract(b, op, *x, *w);
+    if (!x || !w) return nullptr;
+    if (known_weights(module_, w->codes, w->zero)) return integer_contract(b, op, *x, *w);
+    return target_.is_gpu() ? live_contract(b, op, *x, *w) : nullptr;
   }
 
   Value* fold_float_contract(GraphBuilder& b, Op& op) {
@@ -322,14 +324,15 @@ class Folding {
 
   Module& module_;
   Region& body_;
+  const Target& target_;
   std::map<uint32_t, Value*> unsigned_codes_;  // by the id of the signed ones
 };
 
 }  // namespace
 
-bool fold_quantization(Module& module, const Options&) {
+bool fold_quantization(Module& module, const Options& options) {
   bool changed = false;
-  for_each_body(module, [&](Region& body) { changed |= Folding(module, body).run(); });
+  for_each_body(module, [&](Region& body) { changed |= Folding(module, body, options.target).run(); });
   return changed;
 }
 

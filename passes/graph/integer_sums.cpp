@@ -178,6 +178,23 @@ Value* product_less_x_zero(GraphBuilder& b, const ContractSpec& spec, char colum
   return b.sub(sum, spread_along(b, b.mul(sums, zero), static_cast<int>(spec.result.find(column)), sum));
 }
 
+bool has_zero(GraphBuilder& b, const Codes& codes) { return codes.zero && !is_zero(b.module, codes.zero); }
+
+// zero · Σ numbers, over the letters that the result has not; of the shape of `sum`. Null where the result has the
+// others in another order.
+Value* times_sums(GraphBuilder& b, const std::string& letters, const ContractSpec& spec, Value* numbers, Value* zero,
+                  const Value* sum) {
+  std::vector<int64_t> summed, places;
+  for (size_t i = 0; i < letters.size(); ++i) {
+    const size_t place = spec.result.find(letters[i]);
+    (place == std::string::npos ? summed : places)
+        .push_back(static_cast<int64_t>(place == std::string::npos ? i : place));
+  }
+  if (!std::ranges::is_sorted(places)) return nullptr;
+  Value* sums = b.broadcast(b.reduce(OpKind::ReduceSum, numbers, summed), places, sum->type.shape);
+  return b.mul(sums, b.broadcast_to(b.reshape(as_i32(b, zero), {}), sum->type.shape));
+}
+
 }  // namespace
 
 // A zero point known only at run time is put around x first, as what the convolution would pad with.
@@ -238,6 +255,26 @@ Value* integer_contract(GraphBuilder& b, const Op& op, Codes x, Codes w) {
   x = codes_of(b, x, w.codes->type.dtype == DType::I8 ? DType::U8 : DType::I8);
   Value* sum = product_less_x_zero(b, spec, *column, x, w.codes);
   return w.zero ? b.sub(sum, w_zero_part(b, spec, *column, x, w, sum)) : sum;
+}
+
+// Σ (x - zx)·(w - zw) == Σ x·w - zx·Σ w - zw·Σ (x - zx)
+Value* live_contract(GraphBuilder& b, const Op& op, const Codes& x, const Codes& w) {
+  const ContractSpec spec = contract_spec(op);
+  if (!x.has_one_zero() || !w.has_one_zero()) return nullptr;
+  Value* sum = b.create(OpKind::Contract, {x.codes, w.codes}, {{"spec", to_string(spec)}, {"to", DType::I32}}).result();
+  if (has_zero(b, x)) {
+    Value* columns = times_sums(b, spec.right, spec, as_i32(b, w.codes), x.zero, sum);
+    if (!columns) return nullptr;
+    sum = b.sub(sum, columns);
+  }
+  if (has_zero(b, w)) {
+    Value* numbers = as_i32(b, x.codes);
+    if (has_zero(b, x)) numbers = b.sub(numbers, b.broadcast_to(b.reshape(as_i32(b, x.zero), {}), numbers->type.shape));
+    Value* rows = times_sums(b, spec.left, spec, numbers, w.zero, sum);
+    if (!rows) return nullptr;
+    sum = b.sub(sum, rows);
+  }
+  return sum;
 }
 
 }  // namespace lapidary::passes

@@ -3,9 +3,9 @@
 //
 //   Σ (x - zx)·(w - zw) == Σ x·w - zx·Σ w - zw·(Σ x - K·zx)          K numbers in each sum
 //
-// Σ w is a transform of the weights, made when the artifact is written. Σ x, of weights with a zero point alone, is a
-// sum of rows, or a convolution with ones. Padding is 0, whose code is zx, so that is what a convolution is padded
-// with.
+// Σ w is a transform of the weights, made when the artifact is written; of live ones it is a sum of columns. Σ x, of
+// weights with a zero point alone, is a sum of rows, or a convolution with ones. Padding is 0, whose code is zx, so
+// that is what a convolution is padded with.
 #pragma once
 
 #include <optional>
@@ -30,6 +30,8 @@ std::optional<Codes> centred_codes(GraphBuilder&, Value*);
 // constants with a zero point known now, one for all or one for each output channel.
 Value* integer_conv(GraphBuilder&, const Op&, Codes x, Codes w, Value* bias);
 Value* integer_contract(GraphBuilder&, const Op&, Codes x, Codes w);
+// Of two operands that the run computes, of one zero point each.
+Value* live_contract(GraphBuilder&, const Op&, const Codes& x, const Codes& w);
 
 // The one letter of a contract's weights, on the right, that the result has, and nothing else of both operands: their
 // output channels.

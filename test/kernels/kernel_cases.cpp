@@ -1134,6 +1134,7 @@ const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases
       {"recurrent", recurrent_cases()},
       {"recurrent_gradient", recurrent_gradient_cases()},
       {"quantized", quantized_cases()},
+      {"live_bytes", live_byte_cases()},
       {"trees", tree_cases()},
       {"index", index_cases()}};
   return families;

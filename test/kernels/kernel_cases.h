@@ -21,7 +21,7 @@ struct KernelCase {
   double tolerance = 1e-5;
   std::vector<std::string> passes = {};  // none: all of them
   std::string gpu_kernel = {};           // as `kernel`, on a GPU; empty: any
-  std::string gpu_tile = {};             // part of the schedules that its products may have there
+  std::string hopper_tile = {};          // part of the schedules that its products may have on a GPU of warpgroups
 };
 
 std::vector<KernelCase> index_cases();     // index_cases.cpp
@@ -36,10 +36,11 @@ std::vector<KernelCase> recurrent_gradient_cases();  // gradient_cases.cpp
 
 // By family: "elementwise", "movement", "row", "contraction", "convolution", "depthwise", "winograd", "pool",
 // "filter_gradient", "pool_gradient", "placed", "attention", "halves", "tf32", "bf16", "3xtf32", "linear_attention",
-// "recurrent", "recurrent_gradient", "quantized", "trees".
+// "recurrent", "recurrent_gradient", "quantized", "live_bytes", "trees".
 const std::vector<std::pair<std::string, std::vector<KernelCase>>>& kernel_cases();
 std::vector<KernelCase> tree_cases();  // tree_cases.cpp
 
-std::vector<KernelCase> quantized_cases();  // quantized_cases.cpp
+std::vector<KernelCase> quantized_cases();
+std::vector<KernelCase> live_byte_cases();  // quantized_cases.cpp
 
 }  // namespace lapidary::test

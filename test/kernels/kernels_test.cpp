@@ -39,7 +39,7 @@ struct CompiledFamily {
     options.f32_products = f32;
     options.target = codegen::resolve_target(target_name);
     for (const KernelCase& kernel_case : family) {
-      if (options.target.is_gpu()) options.gpu_tile = kernel_case.gpu_tile;
+      if (options.target.has_warpgroups()) options.gpu_tile = kernel_case.hopper_tile;
       LoweredCase& lowered = cases.emplace_back();
       try {
         lowered.model = built(kernel_case);
@@ -163,7 +163,7 @@ TEST_P(Kernels, ComputeBetweenGuards) {
 
 std::vector<std::string> gpus_for(const std::string& family) {
   if (products_of(family) != passes::F32Products::IEEE) return {"cuda:sm_90a"};
-  if (family == "halves") return {"cuda:sm_80", "cuda:sm_90a"};
+  if (family == "halves" || family == "live_bytes") return {"cuda:sm_80", "cuda:sm_90a"};
   return {"cuda:sm_80"};
 }
 

@@ -193,4 +193,40 @@ std::vector<KernelCase> quantized_cases() {
   return all;
 }
 
+// Products of two operands that the run computes, less zero points, known or not: of bytes on a GPU alone.
+std::vector<KernelCase> live_byte_cases() {
+  Cases cases;
+  const auto add = [&](const char* name, const char* spec, std::vector<int64_t> b, DType dtype, bool zeros,
+                       const char* hopper_tile) {
+    const auto build = [=](CaseModel& m) {
+      Shape shape = m.shape(b);
+      shape.back() = shape[shape.size() - 2];
+      shape[shape.size() - 2] = m.symbol("M");
+      const auto less = [&](Value* x, Value* zero) {
+        return m.build.sub(x, m.build.broadcast_to(zero, x->type.shape));
+      };
+      Value *x = m.build.convert(bytes(m, shape), DType::I32), *w = m.build.convert(bytes(m, m.shape(b)), DType::I32);
+      if (dtype == DType::I8) {
+        w = m.build.convert(less(w, m.build.scalar(DType::I32, 128)), DType::I8);
+        w = m.build.convert(w, DType::I32);
+      }
+      if (zeros) {
+        x = less(x, m.build.convert(bytes(m, {}), DType::I32));
+        w = less(w, m.build.scalar(DType::I32, 21));
+      }
+      m.result({m.build.contract(x, w, spec)});
+    };
+    cases.push_back({.name = name,
+                     .build = build,
+                     .values = {{{"M", 1}}, {{"M", 145}}, {{"M", 0}}},
+                     .tolerance = 0,
+                     .gpu_kernel = fmt::format("factors {} turned", name_of(dtype)),
+                     .hopper_tile = hopper_tile});
+  };
+  add("columns", "mk,kn->mn", {912, 72}, DType::U8, false, "warpgroups");
+  add("odd", "mk,kn->mn", {333, 39}, DType::I8, true, "");
+  add("batch", "bmk,bkn->bmn", {3, 80, 20}, DType::U8, true, "warpgroups");
+  return cases;
+}
+
 }  // namespace lapidary::test

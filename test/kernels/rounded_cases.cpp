@@ -58,7 +58,7 @@ std::vector<KernelCase> cases_of_warpgroups(const std::string& made, double tole
                      .terms = tolerance > 0 ? 0 : static_cast<double>(depth),
                      .tolerance = tolerance,
                      .gpu_kernel = "factors " + made + how,
-                     .gpu_tile = "warpgroups"});
+                     .hopper_tile = "warpgroups"});
   };
   const auto product = [](const char* spec, const Extents& a, const Extents& b) {
     return [=](CaseModel& m) { return m.build.contract(m.input(shape_of(m, a)), m.input(m.shape(b)), spec); };
@@ -99,7 +99,7 @@ std::vector<KernelCase> tf32x3_cases() {
                        },
                    .terms = 72,
                    .gpu_kernel = "factors 3xf32",
-                   .gpu_tile = "warpgroups"});
+                   .hopper_tile = "warpgroups"});
   cases.push_back(
       {.name = "halves_as_they_are",
        .build =
@@ -110,7 +110,7 @@ std::vector<KernelCase> tf32x3_cases() {
        .values = up_to(70),
        .tolerance = 2e-3,
        .gpu_kernel = "product f16",
-       .gpu_tile = "warpgroups"});
+       .hopper_tile = "warpgroups"});
   return cases;
 }
 

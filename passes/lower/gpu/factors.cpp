@@ -27,6 +27,12 @@ constexpr int kEdge = 64, kPitch = kEdge + 1, kThreads = 256;
 
 const ProductAxis& lines_of(const ProductForm& form, bool of_a) { return of_a ? form.rows : form.columns; }
 
+const Value* operand_of(const ProductForm& form, bool of_a) { return of_a ? form.a : form.b; }
+
+DType dtype_of(const ProductForm& form, const MadeFactors& made, bool of_a) {
+  return is_float(made.dtype) ? made.dtype : operand_of(form, of_a)->type.dtype;
+}
+
 Dim line_pitch(DimPool& dims, const MadeFactors& made) { return dims.mul(made.pitch, dims.constant(made.pieces)); }
 
 Expr place_of(KernelBuilder& builder, const ProductForm& form, const MadeFactors& made, bool of_a, const Expr& batch,
@@ -74,11 +80,13 @@ class FactorEmitter {
         packet_(packet_along(along_k_ ? form.depth : lines_of(form, of_a))),
         lines_(lines_of(form, of_a).extent(dims_)),
         depth_(form.depth.extent(dims_)),
+        factor_(dtype_of(form, made, of_a)),
+        computed_(compute_dtype(factor_)),
         builder_(context.module, context.target(), "factors",
                  fmt::format("{}{}{} tile={}x{}", made.pieces > 1 ? fmt::format("{}x", made.pieces) : "",
-                             name_of(made.dtype), along_k_ ? "" : " turned", kEdge, kEdge)),
+                             name_of(factor_), along_k_ ? "" : " turned", kEdge, kEdge)),
         emit_(builder_, group),
-        scratch_(builder_.scratch(scratch, made.dtype, true)) {}
+        scratch_(builder_.scratch(scratch, factor_, true)) {}
 
   LoweredVariant emit(Dim when) {
     builder_.threads = kThreads;
@@ -101,14 +109,14 @@ class FactorEmitter {
  private:
   void make_straight() {
     runs([&](Block& block, const Expr&, const Expr&, const Expr& line, const Expr& k) {
-      const Buffer run = block.local("run", {DType::F32, 1}, made_.run());
+      const Buffer run = block.local("run", {computed_, 1}, made_.run());
       for (int i = 0; i < made_.run(); i += packet_) fetch(block, run, integer(i), line, add(k, integer(i)));
       store_run(block, line, k, load(run, integer(0), made_.run()));
     });
   }
 
   void make_turned() {
-    const Buffer tile = builder_.body.shared("tile", DType::F32, int64_t{kEdge} * kPitch);
+    const Buffer tile = builder_.body.shared("tile", computed_, int64_t{kEdge} * kPitch);
     packets(packet_, [&](Block& block, const Expr& along, const Expr& across) {
       const Expr line = block.let("line", add(first_line_, along)), k = block.let("k", add(first_k_, across));
       fetch(block, tile, add(mul(across, integer(kPitch)), along), line, k);
@@ -153,7 +161,7 @@ class FactorEmitter {
       inside.add(store(to, index, element(line, k)));
     }
     const Expr there = both(less(line, builder_.parameter(lines_)), less(k, builder_.parameter(depth_)));
-    block.add(if_then(there, inside.take(), {store(to, index, real(0, packet_))}));
+    block.add(if_then(there, inside.take(), {store(to, index, splat_to(zero_of(computed_), packet_))}));
   }
 
   Expr element(const Expr& line, const Expr& k) {
@@ -172,14 +180,14 @@ class FactorEmitter {
              const ProductForm::Parts& depth, int lanes) const {
     Coords where = of_a_ ? form_.a_at(emit, batch, lines, depth) : form_.b_at(emit, batch, depth, lines);
     where.lanes = lanes;
-    return emit.value(of_a_ ? form_.a : form_.b, where);
+    return emit.value(operand_of(form_, of_a_), where);
   }
 
   void store_run(Block& block, const Expr& line, const Expr& k, const Expr& values) {
     const auto store_piece = [&](int piece, const Expr& factor) {
       const Expr along = add(k, mul(builder_.parameter(made_.pitch), integer(piece)));
-      block.add(store(scratch_, place_of(builder_, form_, made_, of_a_, flat_batch_, line, along),
-                      convert(factor, made_.dtype)));
+      block.add(
+          store(scratch_, place_of(builder_, form_, made_, of_a_, flat_batch_, line, along), convert(factor, factor_)));
     };
     if (made_.pieces == 1) return store_piece(0, values);
     const Sum sum = split_to_tf32(block, values);
@@ -227,6 +235,7 @@ class FactorEmitter {
   const bool of_a_, along_k_;
   const int packet_;
   const Dim lines_, depth_;
+  const DType factor_, computed_;
   KernelBuilder builder_;
   GroupEmitter emit_;
   const Buffer scratch_;
@@ -266,20 +275,24 @@ LoweredStep make_factors(Context& context, const Op& group, const ProductForm& f
 }  // namespace
 
 bool may_make_factors(const Context& context, const ProductForm& form) {
-  const bool rounds = form.a->type.dtype == DType::F32 && context.options.f32_products != passes::F32Products::IEEE;
+  const DType dtype = form.a->type.dtype;
+  if (bit_width(dtype) == 8) return form.may_be_made && context.target().has_tensor_cores();
+  const bool rounds = dtype == DType::F32 && context.options.f32_products != passes::F32Products::IEEE;
   return form.may_be_made && rounds && context.target().has_warpgroups();
 }
 
 MadeFactors made_factors(DimPool& dims, const ProductForm& form, passes::F32Products products) {
-  MadeFactors made = {products == passes::F32Products::BF16 ? DType::BF16 : DType::F32,
-                      products == passes::F32Products::TF32x3 ? 3 : 1};
+  const DType dtype = form.a->type.dtype;
+  const bool of_f32 = dtype == DType::F32;
+  MadeFactors made = {of_f32 && products == passes::F32Products::BF16 ? DType::BF16 : dtype,
+                      of_f32 && products == passes::F32Products::TF32x3 ? 3 : 1};
   const Dim run = dims.constant(made.run());
   made.pitch = dims.mul(dims.ceildiv(form.depth.extent(dims), run), run);
   return made;
 }
 
 Dim moved_bytes(DimPool& dims, const ProductForm& form, const MadeFactors& made, bool of_a) {
-  const DType from = (of_a ? form.a : form.b)->type.dtype;
+  const DType from = operand_of(form, of_a)->type.dtype;
   const Dim read = dims.product(std::vector<Dim>{dims.product(form.batch), lines_of(form, of_a).extent(dims),
                                                  form.depth.extent(dims), dims.constant(bit_width(from) / 8)});
   return dims.add(read, made_bytes(dims, form, made, of_a));
@@ -287,7 +300,7 @@ Dim moved_bytes(DimPool& dims, const ProductForm& form, const MadeFactors& made,
 
 Expr made_element(KernelBuilder& builder, const ProductForm& form, bool of_a, const Expr& batch, const Expr& line,
                   const Expr& k) {
-  return load(builder.scratch(of_a ? *form.a_made : *form.b_made, form.made.dtype, false),
+  return load(builder.scratch(of_a ? *form.a_made : *form.b_made, dtype_of(form, form.made, of_a), false),
               place_of(builder, form, form.made, of_a, batch, line, k));
 }
 

@@ -2,7 +2,7 @@
 // of 16 bytes along k, in the type that is multiplied. Operands that lie or are otherwise would come by the threads of
 // the producer, word by word, and all others would wait: words whose neighbours lie along rows or columns (a and b of
 // a^T b, b of a b; 4096^3 of tf32 took 1949 us so on an H200, cuBLAS 351), and f32 to be rounded to bf16. To turn 64 MB
-// first is 128 MB through memory, some 40 us.
+// first is 128 MB through memory, some 40 us. Bytes lie along k for all tensor cores.
 //
 // f32 as the sum of two tf32 (3xtf32) is a product of tf32 whose depth is three times as long, small terms first:
 //
@@ -15,7 +15,7 @@
 
 namespace lapidary::lowering::gpu {
 
-// May they be made? Of f32 that Hopper multiplies in another form.
+// May they be made? Of f32 that Hopper multiplies in another form, and of bytes.
 bool may_make_factors(const Context&, const ProductForm&);
 
 // Of the form's operands, where f32 is multiplied so; of more pieces than one, both are made.

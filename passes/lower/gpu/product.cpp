@@ -68,12 +68,13 @@ class ProductEmitter : ProductKernel {
     return {node_.a.vector == 1, node_.b.vector == 1, loaded(node_.a), loaded(node_.b)};
   }
 
-  // Of operands that the copy engine cannot bring as they are.
+  // Of operands that neither the copy engine can bring as they are, nor, of bytes, any tensor core takes.
   Making others_than_packets() const {
     const auto is_other = [](const ProductOperand& operand) {
       const int bits = bit_width(operand.value->type.dtype);
-      const bool packets = operand.value->kind == ExprKind::Load && operand.vector * bits == 128;
-      return !packets || (!operand.along_k && bits != 16);
+      const bool loads = operand.value->kind == ExprKind::Load;
+      if (bits == 8) return loads && !operand.along_k;
+      return !loads || operand.vector * bits != 128 || (!operand.along_k && bits != 16);
     };
     return {is_other(node_.a), is_other(node_.b)};
   }
@@ -283,7 +284,7 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
   const bool may = may_make_factors(context, form);
   ProductEmitter any(context, group, form, tiles_of(context, group, form, {}, {may, may}).front().tile, {});
   if (!any.begin()) return std::nullopt;
-  const bool splits = context.options.f32_products == passes::F32Products::TF32x3;
+  const bool splits = made_factors(dims, form, context.options.f32_products).pieces > 1;
   const Making making = !may || splits ? Making{may, may} : any.others_than_packets();
   SingleElements single = any.single_elements();
   single.made_a = making.a, single.made_b = making.b;
@@ -291,14 +292,14 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
   Dim others = dims.constant(1);  // 1 where no variant runs that stands before
   Dim scratch = dims.constant(0);
   std::vector<LoweredStep> sums;
-  const bool makes = std::ranges::any_of(tiles, [](const TileChoice& choice) { return choice.tile.warpgroups; });
+  const bool makes = std::ranges::any_of(tiles, [](const TileChoice& choice) { return takes_factors(choice.tile); });
   const ProductForm made = makes ? made_form(context, form, making, lowered.scratch) : form;
   for (const LoweredVariant& variant : step.variants)
     others = dims.mul(others, dims.equal(variant.when, dims.constant(0)));
   for (size_t i = 0; i < tiles.size(); ++i) {
     const Dim when = i + 1 < tiles.size() ? when_soonest(dims, tiles, i) : nullptr;
     if (when && lapidary::value_of(when) == 0) continue;
-    const ProductForm& multiplied = tiles[i].tile.warpgroups ? made : form;
+    const ProductForm& multiplied = takes_factors(tiles[i].tile) ? made : form;
     SplitDepth split = split_of(dims, tiles[i].tile, tiles[i].parts, multiplied.depth.extent(dims));
     split.scratch = static_cast<uint32_t>(lowered.scratch.size());
     ProductEmitter emitter(context, group, multiplied, tiles[i].tile, split);

@@ -17,7 +17,7 @@ struct ProductAxis {
 
 // What a step before writes an operand as (factors.h): lines of so many pieces along k, `pitch` elements each.
 struct MadeFactors {
-  DType dtype = DType::Undefined;
+  DType dtype = DType::Undefined;  // of integers: either operand as its own, of this width
   int pieces = 1;
   Dim pitch = nullptr;
   int run() const { return 128 / bit_width(dtype); }  // elements of a packet, aligned

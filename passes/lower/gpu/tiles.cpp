@@ -96,7 +96,7 @@ Dim clocks_in_parts(DimPool& dims, const GpuModel& gpu, const Tile& tile, Produc
 
 // Of the steps before it that make its factors (factors.h).
 Dim clocks_of_making(DimPool& dims, const GpuModel& gpu, const Tile& tile, const ProductSize& size) {
-  if (!tile.warpgroups || !size.moved) return dims.constant(0);
+  if (!takes_factors(tile) || !size.moved) return dims.constant(0);
   return dims.add(dims.constant(gpu.kernel_start), dims.floordiv(size.moved, dims.constant(gpu.memory_bytes)));
 }
 
@@ -142,8 +142,8 @@ std::optional<Tile> tile_for(const Tile& tile, const SingleElements& single) {
     smaller.depth = 8;
     return smaller;
   }
-  const bool single_a = single.loaded_a && !(tile.warpgroups && single.made_a),
-             single_b = single.loaded_b && !(tile.warpgroups && single.made_b);
+  const bool single_a = single.loaded_a && !(takes_factors(tile) && single.made_a),
+             single_b = single.loaded_b && !(takes_factors(tile) && single.made_b);
   if (!single_a && !single_b) return tile;
   constexpr int kMostOfProducer = 32;
   if (tile.warpgroups)
@@ -160,6 +160,8 @@ std::optional<Tile> tile_for(const Tile& tile, const SingleElements& single) {
 }
 
 }  // namespace
+
+bool takes_factors(const Tile& tile) { return tile.warpgroups || tile.atom == Atom::I8; }
 
 std::string Tile::text() const {
   return fmt::format("{} {}x{}x{} over {}x{}{} stages={}", loops::atom_text(atom), rows, columns, depth, warp_rows,

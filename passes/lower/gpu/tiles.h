@@ -21,16 +21,19 @@ struct Tile {
   std::string text() const;
 };
 
+// Does it multiply what a step before makes, where one does (factors.h)?
+bool takes_factors(const Tile&);
+
 // Of the whole product; `epilogue` is what follows for each element, in instructions.
 struct ProductSize {
   Dim batch, rows, columns, depth;
   int epilogue;
   bool computes_b = false;  // not copied: each thread has its part of a tile of b in registers
-  Dim moved = nullptr;      // bytes through memory of the step before that makes factors for warpgroups; null: none
+  Dim moved = nullptr;      // bytes through memory of the step before that makes factors; null: none
   int pieces = 1;           // of k, that it lays one after the other
 };
 // Operands that come element by element, not in chunks of neighbours; those that are loads, converted at most; those
-// whose factors a step before makes for warpgroups.
+// whose factors a step before makes.
 struct SingleElements {
   bool a = false, b = false, loaded_a = false, loaded_b = false, made_a = false, made_b = false;
 };
