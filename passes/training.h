@@ -6,7 +6,8 @@
 
 namespace lapidary::passes {
 
-inline constexpr const char* kDifferentiate = "differentiate";  // the last of these, as --dump-after and reports name it
+inline constexpr const char* kDifferentiate =
+    "differentiate";  // the last of these, as --dump-after and reports name it
 
 train::TrainNotes run_training_passes(Module&, const train::TrainOptions&, const Options&);
 

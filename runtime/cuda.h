@@ -92,6 +92,7 @@ enum {
   X(cuMemcpyDtoHAsync_v2, (void *, CUdeviceptr, size_t, CUstream))                                            \
   X(cuMemcpyDtoDAsync_v2, (CUdeviceptr, CUdeviceptr, size_t, CUstream))                                       \
   X(cuMemsetD8Async, (CUdeviceptr, unsigned char, size_t, CUstream))                                          \
+  X(cuMemsetD32Async, (CUdeviceptr, unsigned, size_t, CUstream))                                              \
   X(cuPointerGetAttribute, (void *, int attribute, CUdeviceptr))                                              \
   X(cuStreamCreate, (CUstream *, unsigned flags))                                                             \
   X(cuStreamDestroy_v2, (CUstream))                                                                           \
@@ -245,6 +246,7 @@ lpd_status lpd_cuda_allocate(lpd_instance *, const lpd_cuda_model *, int64_t byt
 void lpd_cuda_give(lpd_instance *, void *memory);
 lpd_status lpd_cuda_copy(lpd_instance *, void *to, const void *from, int64_t bytes, enum lpd_way);
 lpd_status lpd_cuda_clear(lpd_instance *, void *to, int64_t bytes);
+lpd_status lpd_cuda_put_integer(lpd_instance *, void *to, int64_t value);
 lpd_status lpd_cuda_settle(lpd_instance *, int entry);
 lpd_status lpd_cuda_check_memory(lpd_instance *, int slot, const lpd_tensor *);
 lpd_status lpd_cuda_mirror(lpd_instance *, uint32_t slot, int64_t bytes);

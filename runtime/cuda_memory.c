@@ -1,7 +1,6 @@
 /* Memory of the device, and what kernels see of the caller's tensors: those in the device's memory as they lie there,
  * those in the host's as a copy (a slot's mirror), brought there before a run and back after it. Strings stay with the
- * host, whose functions alone read them. All copies are in order with the kernels, in the instance's stream; copies
- * from pageable memory have read it when they return, so that it may be written again. */
+ * host, whose functions alone read them. All copies are in order with the kernels, in the instance's stream. */
 #include <stdio.h>
 
 #include "cuda.h"
@@ -58,6 +57,15 @@ lpd_status lpd_cuda_clear(lpd_instance *instance, void *to, int64_t bytes) {
   return lpd_cuda_check(instance,
                         lpd_cu.cuMemsetD8Async(address_of(to), 0, (size_t)bytes, lpd_cuda_of(instance)->stream),
                         "clearing memory of the device");
+}
+
+/* By value: nobody need keep it. */
+lpd_status lpd_cuda_put_integer(lpd_instance *instance, void *to, int64_t value) {
+  const CUstream stream = lpd_cuda_of(instance)->stream;
+  const uint64_t bits = (uint64_t)value;
+  CUresult result = lpd_cu.cuMemsetD32Async(address_of(to), (unsigned)bits, 1, stream);
+  if (!result) result = lpd_cu.cuMemsetD32Async(address_of(to) + 4, (unsigned)(bits >> 32), 1, stream);
+  return lpd_cuda_check(instance, result, "writing to the device");
 }
 
 /* --- the caller's tensors ---------------------------------------------------------------------------------------- */

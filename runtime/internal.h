@@ -148,9 +148,11 @@ struct lpd_driver {
   void (*wait)(lpd_instance *); /* the device is done with the instance, whatever came of it */
   lpd_status (*take)(lpd_instance *, int64_t bytes, const char *what, void **memory);
   void (*give)(lpd_instance *, void *memory);
-  /* In order with the kernels. What is copied to the host is there when the device has settled. */
+  /* In order with the kernels. What is copied to the host is there when the device has settled; what is copied from it
+   * must stay as it is until then. */
   lpd_status (*copy)(lpd_instance *, void *to, const void *from, int64_t bytes, enum lpd_way);
   lpd_status (*clear)(lpd_instance *, void *to, int64_t bytes);
+  lpd_status (*put_integer)(lpd_instance *, void *to, int64_t value);
   /* All is done, flags are the host's, and, but for entry -1, so are its outputs in host memory. */
   lpd_status (*settle)(lpd_instance *, int entry);
   lpd_status (*check_memory)(lpd_instance *, int slot, const lpd_tensor *); /* is it the device's? */

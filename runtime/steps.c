@@ -31,6 +31,7 @@ static void *host_address(const lpd_instance *instance, const lpd_buffer_ref *re
 static lpd_status view(lpd_instance *instance, const lpd_buffer_ref *ref, int64_t bytes, uint32_t number, void **out) {
   *out = host_address(instance, ref);
   if (is_on_host(instance, ref)) return LPD_OK;
+  if (bytes > instance->views[number].bytes) instance->driver->wait(instance); /* it may be read from still */
   const lpd_status status = lpd_grow(instance, &instance->views[number], LPD_ON_HOST, bytes, 0, "a host step");
   *out = instance->views[number].data;
   return status;
@@ -114,12 +115,11 @@ static int64_t *counter_of(const lpd_instance *instance, const lpd_step *loop) {
  * loop whose trips are known runs ahead of the device, and what its kernels find wrong is told where the run settles.
  */
 static lpd_status count(lpd_instance *instance, const lpd_step *step, int64_t iteration) {
-  int64_t *counter = counter_of(instance, step);
-  *counter = iteration;
+  *counter_of(instance, step) = iteration;
   if (step->buffer_count == 0) return LPD_OK;
   const lpd_buffer_ref *copy = &instance->model->buffer_refs[step->first_buffer];
   if (is_on_host(instance, copy)) return *(int64_t *)host_address(instance, copy) = iteration, LPD_OK;
-  return put_back(instance, copy, counter, sizeof *counter);
+  return instance->driver->put_integer(instance, lpd_address(instance, copy), iteration);
 }
 
 static lpd_status next_iteration(const run *r, const lpd_step *step, int64_t trips, int *done) {

@@ -1,5 +1,5 @@
-// What a product's epilogue takes element by element beside its sums, a residual, through the ring that the factors come
-// by (wgmma_ring.h): behind the last step of k the producer asks for the tile's part of it, so it comes while the
+// What a product's epilogue takes element by element beside its sums, a residual, through the ring that the factors
+// come by (wgmma_ring.h): behind the last step of k the producer asks for the tile's part of it, so it comes while the
 // consumers still multiply, in whole lines and by nobody's registers. It lies in as few slots as hold it, in panels of
 // 128 bytes by the tile's rows; consumers read from there what they have of the sums, pair by pair.
 //
@@ -40,9 +40,9 @@ struct residual_slots<mapped_residual<T, RANK>, ROWS, COLUMNS, SLOT_BYTES> {
 
   static DEV_MEMBER void ask(const mapped_residual<T, RANK>& residual, int slot, u32 address, u32 full) {
     typedef slot_filler<mapped_operand<T, true, RANK>, ROWS, panel::width, ROWS> filler;
-    _Pragma("unroll") for (int i = 0; i < panels_of(slot); ++i)
-        filler(residual.from, 0).fill(nullptr, address + i * panel::bytes,
-                                      residual.column + (slot * each + i) * panel::width, panel::width, full);
+    _Pragma("unroll") for (int i = 0; i < panels_of(slot); ++i) filler(residual.from, 0)
+        .fill(nullptr, address + i * panel::bytes, residual.column + (slot * each + i) * panel::width, panel::width,
+              full);
   }
 };
 
@@ -65,7 +65,8 @@ struct residual_reader {
     if (within == 0) mbarrier_wait(slots.full(place.slot), place.parity);
     const int block = e / PRODUCT::registers, column = within / 4 * 8;
     if (e % together == 0) read(slots.memory + place.slot * RING::slot_bytes, thread, block * 64, column, e);
-    const bool ends_row = (e + together) % PRODUCT::registers == 0, ends_slot = within + together == of_slot || ends_row;
+    const bool ends_row = (e + together) % PRODUCT::registers == 0,
+               ends_slot = within + together == of_slot || ends_row;
     if (e % together == 0 && ends_slot && block + 1 == PRODUCT::blocks) give_back();
     vec<T, 2> result;
     memcpy(&result, pairs + (sizeof(T) == 2 ? e % 8 / 2 : 0), sizeof result);

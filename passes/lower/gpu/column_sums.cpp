@@ -93,8 +93,7 @@ void ColumnSums::halve(int rows, const StandAt& stand_at) {
                there = mul(add(thread, integer(int64_t{half} * shape_.across)), integer(lanes));
     Block inner;
     for (size_t i = 0; i < reductions_.size(); ++i)
-      inner.add(
-          store(shared_[i], here, combined(i, load(shared_[i], here, lanes), load(shared_[i], there, lanes))));
+      inner.add(store(shared_[i], here, combined(i, load(shared_[i], here, lanes), load(shared_[i], there, lanes))));
     own.add(if_then(guard, inner.take()));
   });
   builder_.body.add(barrier());

@@ -3,6 +3,7 @@
 // calls nobody may touch it.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -144,18 +145,16 @@ EXPORT int cuPointerGetAttribute(void* value, int attribute, Address address) {
   return kInvalidValue;
 }
 
-// Host memory is read at once, as pageable memory is.
+// Host memory is read when the copy's turn comes, as page-locked memory is, and pageable memory of some machines.
 EXPORT int cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, Stream* stream) {
   STANDIN_CALL("cuMemcpyHtoDAsync_v2", kContext);
   if (!is_device_memory(to, bytes) || touches_device_memory(from, bytes)) return kInvalidValue;
-  const auto* data = static_cast<const char*>(from);
-  return enqueue(stream,
-                 [to, bytes, device = current_context()->device, staged = std::vector<char>(data, data + bytes)] {
-                   if (!is_memory_of(device, to, bytes)) return int{kIllegalAddress};
-                   const MemoryAccess access(device);
-                   std::memcpy(reinterpret_cast<void*>(to), staged.data(), bytes);
-                   return int{kSuccess};
-                 });
+  return enqueue(stream, [=, device = current_context()->device] {
+    if (!is_memory_of(device, to, bytes)) return int{kIllegalAddress};
+    const MemoryAccess access(device);
+    std::memcpy(reinterpret_cast<void*>(to), from, bytes);
+    return int{kSuccess};
+  });
 }
 
 EXPORT int cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, Stream* stream) {
@@ -187,6 +186,17 @@ EXPORT int cuMemsetD8Async(Address to, unsigned char value, size_t bytes, Stream
     if (!is_memory_of(device, to, bytes)) return int{kIllegalAddress};
     const MemoryAccess access(device);
     std::memset(reinterpret_cast<void*>(to), value, bytes);
+    return int{kSuccess};
+  });
+}
+
+EXPORT int cuMemsetD32Async(Address to, unsigned value, size_t count, Stream* stream) {
+  STANDIN_CALL("cuMemsetD32Async", kContext);
+  if (!is_device_memory(to, count * sizeof value) || to % sizeof value != 0) return kInvalidValue;
+  return enqueue(stream, [=, device = current_context()->device] {
+    if (!is_memory_of(device, to, count * sizeof value)) return int{kIllegalAddress};
+    const MemoryAccess access(device);
+    std::fill_n(reinterpret_cast<unsigned*>(to), count, value);
     return int{kSuccess};
   });
 }
