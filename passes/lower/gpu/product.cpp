@@ -282,7 +282,7 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
   step.flops = dims.product(std::vector<Dim>{dims.constant(2), batch, rows, columns, depth});
   if (!step.variants.empty() && !step.variants.back().when) return lowered;
   const bool may = may_make_factors(context, form);
-  ProductEmitter any(context, group, form, tiles_of(context, group, form, {}, {may, may}).front().tile, {});
+  ProductEmitter any(context, group, form, any_tile(context.options, form.a->type.dtype), {});
   if (!any.begin()) return std::nullopt;
   const bool splits = made_factors(dims, form, context.options.f32_products).pieces > 1;
   const Making making = !may || splits ? Making{may, may} : any.others_than_packets();

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <numeric>
 #include <optional>
 #include <span>
 
@@ -11,7 +11,7 @@
 #include "ir/fragment.h"
 #include "ir/gpu_model.h"
 #include "ir/loops_text.h"
-#include "passes/lower/work.h"
+#include "passes/lower/gpu/tile_clocks.h"
 
 namespace lapidary::lowering::gpu {
 
@@ -56,48 +56,9 @@ constexpr Tile kTensorBytes[] = {{Atom::I8, DType::I8, 128, 128, 64, 2, 4, 3, fa
                                  {Atom::I8, DType::I8, 32, 32, 64, 1, 2, 3, false, 8, 500, 200}};
 constexpr Tile kBytes = {Atom::Fma, DType::I8, 64, 64, 32, 4, 1, 2};
 
-Dim count_of(DimPool& dims, const Tile& tile, const ProductSize& size) {
-  return dims.product(std::vector<Dim>{size.batch, dims.ceildiv(size.rows, dims.constant(tile.rows)),
-                                       dims.ceildiv(size.columns, dims.constant(tile.columns))});
-}
-
-// Clocks until the busiest multiprocessor is done: as long as its multiplications and epilogues take, or as its blocks'
-// steps do. Warpgroups that take turns write out one tile while they multiply the next, which hides half of it; of 64
-// rows nothing, and a warpgroup alone takes twice as long as two.
-Dim clocks(DimPool& dims, const GpuModel& gpu, const Tile& tile, const ProductSize& size) {
-  const auto number = [&](int64_t value) { return dims.constant(value); };
-  const int64_t elements = int64_t{tile.rows} * tile.columns;
-  const Dim each = dims.ceildiv(count_of(dims, tile, size), number(gpu.multiprocessors)),
-            multiplying = dims.floordiv(dims.mul(number(elements), size.depth), number(tile.rate)),
-            epilogue = number(elements * (gpu.store + size.epilogue) * 3 / (2 * gpu.lanes));
-  if (tile.warpgroups) {
-    const bool hides = loops::takes_turns(tile) && tile.rows >= 128, is_alone = loops::takes_turns(tile) && !hides;
-    const Dim seen = hides ? dims.floordiv(epilogue, number(2)) : is_alone ? dims.mul(epilogue, number(2)) : epilogue;
-    return dims.add(dims.mul(each, dims.add(multiplying, seen)), number(gpu.warpgroup_block_start));
-  }
-  const Dim stepping = dims.product(std::vector<Dim>{dims.ceildiv(each, number(tile.resident)),
-                                                     dims.ceildiv(size.depth, number(tile.depth)), number(tile.step)});
-  return dims.add(dims.max(dims.mul(each, multiplying), stepping),
-                  dims.add(dims.mul(each, epilogue), number(gpu.block_start)));
-}
-
-// With k in parts, whose sums are written, read again and added up by another kernel. Where that would fill the device
-// several times over, tiles are enough without, and the memory for the sums would only grow.
-Dim clocks_in_parts(DimPool& dims, const GpuModel& gpu, const Tile& tile, ProductSize size, int parts) {
-  if (parts == 1) return clocks(dims, gpu, tile, size);
-  const Dim bytes = dims.product(std::vector<Dim>{size.batch, size.rows, size.columns, dims.constant(8 * parts + 2)});
-  size.batch = dims.mul(size.batch, dims.constant(parts));
-  size.depth = dims.ceildiv(size.depth, dims.constant(parts));
-  size.epilogue = 0;
-  const Dim adding = dims.add(dims.constant(gpu.kernel_start), dims.floordiv(bytes, dims.constant(gpu.memory_bytes)));
-  const Dim is_filled = dims.less(dims.constant(4 * gpu.multiprocessors), count_of(dims, tile, size));
-  return dims.select(is_filled, dims.constant(kDimMax / 2), dims.add(clocks(dims, gpu, tile, size), adding));
-}
-
-// Of the steps before it that make its factors (factors.h).
-Dim clocks_of_making(DimPool& dims, const GpuModel& gpu, const Tile& tile, const ProductSize& size) {
-  if (!takes_factors(tile) || !size.moved) return dims.constant(0);
-  return dims.add(dims.constant(gpu.kernel_start), dims.floordiv(size.moved, dims.constant(gpu.memory_bytes)));
+Reckoning<DimPool> formulas(DimPool& dims, const GpuModel& gpu, const ProductSize& size) {
+  const auto moved = size.moved ? std::optional(size.moved) : std::nullopt;
+  return {dims, gpu, size.batch, size.rows, size.columns, size.depth, size.epilogue, size.pieces, moved};
 }
 
 // A tile of tf32 whose fragments are split when they are multiplied: three products for one, and the splitting (a
@@ -170,102 +131,191 @@ std::string Tile::text() const {
 
 namespace {
 
-// What its symbols and elements would make it if each were `value`, as far as its interval goes.
-int64_t value_if(Dim dim, int64_t value) {
-  const auto leaf = [&](Dim symbol) -> std::optional<int64_t> {
-    return std::clamp<int64_t>(value, symbol->interval.lo, symbol->interval.hi);
-  };
-  return evaluate(dim, leaf).value_or(kDimMax);
+// The symbols and elements in the extents, in order of appearance.
+void add_leaves(Dim dim, std::vector<Dim>& leaves) {
+  const bool is_leaf = dim->kind == DimKind::Symbol || dim->kind == DimKind::Element;
+  if (is_leaf && std::ranges::find(leaves, dim) == leaves.end()) leaves.push_back(dim);
+  for (Dim operand : dim->operands) add_leaves(operand, leaves);
+}
+
+std::vector<Dim> leaves_of(const ProductSize& size) {
+  std::vector<Dim> leaves;
+  for (Dim extent : {size.batch, size.rows, size.columns, size.depth}) add_leaves(extent, leaves);
+  return leaves;
+}
+
+// What is tried for so many symbols, as powers of two: each small and large beside the others, as a batch may be of a
+// few long sequences or of many short ones, but not all large: their product is at most 2^18. The more symbols, the
+// longer the strides.
+std::vector<std::vector<int>> powers_to_try(size_t symbols) {
+  constexpr int kMost = 18;
+  const int stride = symbols <= 2 ? 1 : symbols == 3 ? 2 : symbols == 4 ? 3 : 6;
+  std::vector<std::vector<int>> tried = {{}};
+  for (size_t symbol = 0; symbol < symbols; ++symbol) {
+    std::vector<std::vector<int>> longer;
+    for (const std::vector<int>& powers : tried)
+      for (int power = 0; std::accumulate(powers.begin(), powers.end(), power) <= kMost; power += stride) {
+        longer.push_back(powers);
+        longer.back().push_back(power);
+      }
+    tried = std::move(longer);
+  }
+  return tried;
+}
+
+// The sizes that a product may have, as far as its symbols' intervals go. Of many symbols the first vary. There is no
+// need to look at many of the sizes that fill any device many times over: what is best there is best for all of them.
+std::vector<Reckoning<const Numbers>> at_sizes(const GpuModel& gpu, const ProductSize& size) {
+  static constexpr Numbers kNumbers;
+  constexpr size_t kMostSymbols = 8;
+  constexpr double kManyElements = 1 << 26;
+  const std::vector<Dim> leaves = leaves_of(size);
+  std::vector<Reckoning<const Numbers>> sizes;
+  for (const std::vector<int>& powers : powers_to_try(std::min(leaves.size(), kMostSymbols))) {
+    const auto value = [&](Dim leaf) -> std::optional<int64_t> {
+      const auto at = static_cast<size_t>(std::ranges::find(leaves, leaf) - leaves.begin());
+      const int64_t wanted = at < powers.size() ? int64_t{1} << powers[at] : 1;
+      return std::clamp(wanted, leaf->interval.lo, leaf->interval.hi);
+    };
+    bool is_number = true;
+    const auto number = [&](Dim dim) {
+      const std::optional<int64_t> found = evaluate(dim, value);
+      is_number = is_number && found;
+      return static_cast<double>(found.value_or(0));
+    };
+    sizes.push_back({kNumbers, gpu, number(size.batch), number(size.rows), number(size.columns), number(size.depth),
+                     size.epilogue, size.pieces, size.moved ? std::optional(number(size.moved)) : std::nullopt});
+    const Reckoning<const Numbers>& added = sizes.back();
+    const bool is_large = added.batch * added.rows * added.columns > kManyElements && sizes.size() > 1;
+    if (!is_number || is_large) sizes.pop_back();
+  }
+  return sizes;
 }
 
 // The best for each of the sizes that symbols may have, or nearly: of those that are left, the one that gains most.
-std::vector<TileChoice> few_of(const std::vector<TileChoice>& all) {
+// `clocks`: of each choice at each size.
+std::vector<TileChoice> few_of(const std::vector<TileChoice>& all, const std::vector<std::vector<double>>& clocks) {
   constexpr size_t kMost = 4;
-  constexpr double kWorthwhile = 0.02;  // of the time, over all sizes
-  constexpr size_t kSizes = 19;         // 1, 2, 4, … 2^18
-  using Clocks = std::array<double, kSizes>;
-  Clocks least, now;
-  least.fill(1e300), now.fill(1e300);
-  std::vector<Clocks> taken(all.size());
-  for (size_t choice = 0; choice < all.size(); ++choice)
-    for (size_t i = 0; i < kSizes; ++i) {
-      taken[choice][i] = static_cast<double>(value_if(all[choice].clocks, int64_t{1} << i));
-      least[i] = std::min(least[i], taken[choice][i]);
-    }
-  const auto with = [&](const Clocks& clocks) {
+  constexpr double kWorthwhile = 0.02, kNever = 1e300;  // of the time, over all sizes; clocks
+  const size_t sizes = clocks.front().size();
+  std::vector<double> least(sizes, kNever), now(sizes, kNever);
+  for (const std::vector<double>& taken : clocks)
+    for (size_t i = 0; i < sizes; ++i) least[i] = std::min(least[i], taken[i]);
+  const auto with = [&](const std::vector<double>& taken) {
     double sum = 0;
-    for (size_t i = 0; i < kSizes; ++i) sum += std::min(now[i], clocks[i]) / least[i];
+    for (size_t i = 0; i < sizes; ++i) sum += std::min(now[i], taken[i]) / least[i];
     return sum;
   };
   std::vector<TileChoice> few;
-  double sum = 1e300;
+  double sum = kNever;
   while (few.size() < kMost) {
-    const auto best = std::ranges::min_element(taken, {}, with);
+    const auto best = std::ranges::min_element(clocks, {}, with);
     const double better = with(*best);
-    if (better > sum - kWorthwhile * kSizes) break;
-    few.push_back(all[static_cast<size_t>(best - taken.begin())]);
+    if (better >= sum - kWorthwhile * static_cast<double>(sizes)) break;
+    few.push_back(all[static_cast<size_t>(best - clocks.begin())]);
     sum = better;
-    for (size_t i = 0; i < kSizes; ++i) now[i] = std::min(now[i], (*best)[i]);
+    for (size_t i = 0; i < sizes; ++i) now[i] = std::min(now[i], (*best)[i]);
   }
   return few;
 }
 
-}  // namespace
+// How products of such operands are multiplied.
+struct Kind {
+  bool tensor, bytes, halves, rounded, splits, as_halves, brain;
+};
 
-std::vector<TileChoice> choose_tiles(DimPool& dims, const passes::Options& options, DType factor,
-                                     const ProductSize& size, const SingleElements& single, int most_parts) {
-  const Target& target = options.target;
+Kind kind_of(const passes::Options& options, DType factor) {
   const passes::F32Products f32 = options.f32_products;
-  if (factor == DType::F64) return {{kDoubles}};
-  const bool tensor = target.has_tensor_cores(), halves = bit_width(factor) == 16 && tensor,
-             bytes = bit_width(factor) == 8;
-  if (!is_float(factor) && !(bytes && tensor)) {
-    Tile tile = kBytes;
-    tile.factor = factor;
-    return {{tile}};
-  }
-  const bool rounded = factor == DType::F32 && tensor && f32 != passes::F32Products::IEEE;
-  const bool as_halves = halves || (rounded && f32 == passes::F32Products::BF16);
-  const bool hopper = target.has_warpgroups();
+  Kind kind{};
+  kind.tensor = options.target.has_tensor_cores();
+  kind.bytes = bit_width(factor) == 8;
+  kind.halves = bit_width(factor) == 16 && kind.tensor;
+  kind.rounded = factor == DType::F32 && kind.tensor && f32 != passes::F32Products::IEEE;
+  kind.splits = kind.rounded && f32 == passes::F32Products::TF32x3;
+  const bool rounds_to_halves = kind.rounded && f32 == passes::F32Products::BF16;
+  kind.as_halves = kind.halves || rounds_to_halves;
+  kind.brain = (kind.halves && factor == DType::BF16) || rounds_to_halves;
+  return kind;
+}
+
+std::span<const Tile> tiles_of_any_device(const Kind& kind) {
+  if (kind.bytes) return kTensorBytes;
+  if (kind.as_halves) return kHalves;
+  if (kind.rounded) return kRounded;
+  return kFloats;
+}
+
+std::span<const Tile> tiles_of_warpgroups(const passes::Options& options, const Kind& kind,
+                                          const SingleElements& single, int pieces) {
+  if (!options.target.has_warpgroups()) return {};
+  if (kind.bytes) return kHopperBytes;
+  // By the few registers of a producer, that would spill.
+  const bool rounds_singly = kind.rounded && ((single.a && !single.made_a) || (single.b && !single.made_b));
+  if (kind.as_halves && !rounds_singly) return kHopperHalves;
+  const bool of_words = options.f32_products == passes::F32Products::TF32 || pieces > 1;
+  if (kind.rounded && of_words) return kHopperRounded;
+  return {};
+}
+
+// As the lists have it, for operands of this type.
+Tile tile_of(Tile tile, const Kind& kind, DType factor) {
+  if (kind.brain) tile.atom = Atom::BF16, tile.factor = DType::BF16;
+  if (kind.bytes) tile.factor = factor;
+  return tile;
+}
+
+// Where there is one tile for all sizes.
+std::optional<Tile> only_tile(const Kind& kind, DType factor) {
+  if (factor == DType::F64) return kDoubles;
+  if (is_float(factor) || (kind.bytes && kind.tensor)) return std::nullopt;
+  Tile tile = kBytes;
+  tile.factor = factor;
+  return tile;
+}
+
+std::vector<TileChoice> all_choices(const passes::Options& options, DType factor, const ProductSize& size,
+                                    const SingleElements& single, int most_parts) {
   constexpr int64_t kLeastDepth = 512;  // of a part
-  const GpuModel& gpu = gpu_model(target.capability);
-  const bool splits = rounded && f32 == passes::F32Products::TF32x3;
+  const Kind kind = kind_of(options, factor);
   std::vector<TileChoice> choices;
-  const auto consider = [&](std::span<const Tile> tiles) {
+  for (const std::span<const Tile> tiles :
+       {tiles_of_any_device(kind), tiles_of_warpgroups(options, kind, single, size.pieces)})
     for (const Tile& given : tiles) {
       const std::optional<Tile> tile =
-          tile_for(splits && !given.warpgroups ? split_in_registers(given) : given, single);
-      if (!tile || !fits(target, *tile) || (size.computes_b && !has_room_for_b(*tile))) continue;
-      ProductSize multiplied = size;
-      if (tile->warpgroups) multiplied.depth = dims.mul(size.depth, dims.constant(size.pieces));
-      const auto depth = lapidary::value_of(multiplied.depth);
-      const Dim making = clocks_of_making(dims, gpu, *tile, size);
-      for (int parts = 1; parts <= most_parts && (parts == 1 || !depth || *depth / parts >= kLeastDepth); ++parts)
-        choices.push_back({*tile, parts, dims.add(making, clocks_in_parts(dims, gpu, *tile, multiplied, parts))});
+          tile_for(kind.splits && !given.warpgroups ? split_in_registers(given) : given, single);
+      if (!tile || !fits(options.target, *tile) || (size.computes_b && !has_room_for_b(*tile))) continue;
+      const int64_t depth = lapidary::value_of(size.depth).value_or(INT32_MAX) * (tile->warpgroups ? size.pieces : 1);
+      for (int parts = 1; parts <= most_parts && (parts == 1 || depth / parts >= kLeastDepth); ++parts)
+        choices.push_back({tile_of(*tile, kind, factor), parts});
     }
-  };
-  consider(bytes       ? std::span<const Tile>(kTensorBytes)
-           : as_halves ? std::span<const Tile>(kHalves)
-           : rounded   ? std::span<const Tile>(kRounded)
-                       : std::span<const Tile>(kFloats));
-  if (hopper && bytes) consider(kHopperBytes);
-  // By the few registers of a producer, that would spill.
-  const bool rounds_singly = rounded && ((single.a && !single.made_a) || (single.b && !single.made_b));
-  if (hopper && as_halves && !rounds_singly) consider(kHopperHalves);
-  const bool of_words = f32 == passes::F32Products::TF32 || size.pieces > 1;
-  if (hopper && rounded && of_words) consider(kHopperRounded);
-  const bool brain = (halves && factor == DType::BF16) || (rounded && f32 == passes::F32Products::BF16);
-  for (TileChoice& choice : choices) {
-    if (brain) choice.tile.atom = Atom::BF16, choice.tile.factor = DType::BF16;
-    if (bytes) choice.tile.factor = factor;
-  }
   const auto is_other = [&](const TileChoice& choice) {
     return fmt::format("parts={} {}", choice.parts, choice.tile.text()).find(options.gpu_tile) == std::string::npos;
   };
   std::erase_if(choices, is_other);
   if (choices.empty())
     throw Error(Fault::Usage, fmt::format("--gpu-tile: a product has no tile '{}' here", options.gpu_tile));
-  return few_of(choices);
+  return choices;
+}
+
+}  // namespace
+
+Tile any_tile(const passes::Options& options, DType factor) {
+  const Kind kind = kind_of(options, factor);
+  const std::optional<Tile> only = only_tile(kind, factor);
+  return only ? *only : tile_of(tiles_of_any_device(kind).front(), kind, factor);
+}
+
+std::vector<TileChoice> choose_tiles(DimPool& dims, const passes::Options& options, DType factor,
+                                     const ProductSize& size, const SingleElements& single, int most_parts) {
+  if (const std::optional<Tile> only = only_tile(kind_of(options, factor), factor)) return {{*only}};
+  const GpuModel& gpu = gpu_model(options.target.capability);
+  const std::vector<TileChoice> all = all_choices(options, factor, size, single, most_parts);
+  std::vector<std::vector<double>> clocks(all.size());
+  for (const Reckoning<const Numbers>& at : at_sizes(gpu, size))
+    for (size_t i = 0; i < all.size(); ++i) clocks[i].push_back(at.clocks(all[i].tile, all[i].parts));
+  std::vector<TileChoice> few = few_of(all, clocks);
+  for (TileChoice& choice : few) choice.clocks = formulas(dims, gpu, size).clocks(choice.tile, choice.parts);
+  return few;
 }
 
 }  // namespace lapidary::lowering::gpu

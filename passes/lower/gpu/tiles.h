@@ -42,8 +42,10 @@ struct TileChoice {
   int parts = 1;         // of k, which tasks of their own sum up and another kernel adds
   Dim clocks = nullptr;  // that it takes, by a simple reckoning
 };
+// One that operands of this type may be looked at for.
+Tile any_tile(const passes::Options&, DType factor);
 // `factor`: the operands' type. `most_parts`: 1 where k may not be split. Where extents are symbols, a few, one of
-// which is about the soonest done whatever they are; else the soonest.
+// which is about the soonest done whatever they are; else the soonest. Test: test/passes/gpu_tiles_test.cpp.
 std::vector<TileChoice> choose_tiles(DimPool&, const passes::Options&, DType factor, const ProductSize&,
                                      const SingleElements&, int most_parts);
 
