@@ -67,6 +67,24 @@ def scans(library, driver):
         yield f"{counts.cuGraphInstantiateWithFlags} more for 16 other lengths", right and counts.cuGraphInstantiateWithFlags <= 6
 
 
+def tuned(library, driver):
+    """Both loops of a step of training run without a wait."""
+    rng, waits, w, rate, little = np.random.default_rng(0), [], None, 0.1, 1e-6
+    with Product(library) as product:
+        for rows in (4, 4, 4, 20, 20, 1, 20):
+            h, labels = rng.standard_normal((2, 2, 8)).astype(np.float32)
+            x = rng.standard_normal((rows, 2, 8)).astype(np.float32)
+            w = product.state("w").astype(np.float64)
+            counts = Counts(driver)
+            loss = product.call("train_step", {"h": h, "x": x, "labels": labels})["loss"]
+            waits.append(counts.cuStreamSynchronize)
+            moved = [(small_models.tuned_loss(w + step, h, x, labels) - small_models.tuned_loss(w - step, h, x, labels)) / (2 * little)
+                     for step in np.eye(8) * little]
+            yield f"{rows} rows: the loss", abs(loss - small_models.tuned_loss(w, h, x, labels)) < 1e-5
+            yield f"{rows} rows: the step", np.allclose(product.state("w"), w - rate * np.array(moved), atol=1e-5)
+    yield f"waits: {waits}", waits[2] == waits[4] == waits[-1] == 1
+
+
 def nested(library, driver):
     """The host slices by a counter that it has itself; kernels have their copies."""
     x = np.random.default_rng(3).standard_normal((9, 3)).astype(np.float32)
@@ -135,4 +153,4 @@ def at_once(library, driver):
     yield f"four threads: {wrong} wrong", not wrong
 
 
-LOOP_GROUPS = [("HALVING", halving), ("SCANNED", scans), ("NESTED", nested), ("WALK", walks), ("COUNTED", counted), ("NESTED", at_once)]
+LOOP_GROUPS = [("HALVING", halving), ("SCANNED", scans), ("TUNED", tuned), ("NESTED", nested), ("WALK", walks), ("COUNTED", counted), ("NESTED", at_once)]

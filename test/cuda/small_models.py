@@ -41,6 +41,17 @@ scanned (float[8] h, float[T, 8] x) => (float[8] last, float[T, 8] all) {
   }>(h, x)
 }"""
 
+# A recurrence to be trained, whose gradient is a loop from the last step to the first.
+TUNED = """<ir_version: 9, opset_import: ["" : 18]>
+tuned (float[2, 8] h, float[T, 2, 8] x) => (float[2, 8] last) <float[8] w = {0.5, -0.5, 1, -1, 0.25, 2, 0.75, -0.1}> {
+  last, all = Scan<num_scan_inputs = 1, body = step (float[2, 8] before, float[2, 8] row) => (float[2, 8] after, float[2, 8] seen) {
+    kept = Mul(before, w)
+    sum = Add(kept, row)
+    after = Tanh(sum)
+    seen = Identity(after)
+  }>(h, x)
+}"""
+
 # A loop in a loop: the host slices by one counter, kernels count with both.
 NESTED = """<ir_version: 9, opset_import: ["" : 18]>
 nested (float[R, 3] x, int64 outer, int64 inner) => (float[3] y, float[K, 3] rows) {
@@ -218,6 +229,12 @@ def scan(h, x):
         h = np.tanh(h + row)
         seen.append(np.abs(h))
     return h, np.array(seen[::-1]).reshape(x.shape)
+
+
+def tuned_loss(w, h, x, labels):
+    for row in x.astype(np.float64):
+        h = np.tanh(h * w + row)
+    return np.mean((h - labels) ** 2)
 
 
 def nest(x, outer, inner):
