@@ -16,7 +16,7 @@ bool open_attention(Module& module, const Options& options) {
   for_each_body(module, [&](Region& body) {
     for (auto it = body.ops.begin(); it != body.ops.end();) {
       Op& op = *it++;
-      if (!op.is_composite("attention") || lowering::gpu::attention_tile(options.target, op)) continue;
+      if (!op.is_composite("attention") || lowering::gpu::attention_tile(options, op)) continue;
       const std::vector<Value*> values = inline_region(module, *op.regions[0], op.operands, body, op.self);
       replace_value(op.result(), values[0]);
       erase_op(op);

@@ -180,8 +180,10 @@ void add_attention(Cases& cases, DType dtype) {
     bool causal;
     int64_t depth, width;
   };
-  for (const Form& form : {Form{"attention", false, 32, 48}, Form{"attention_causal", true, 32, 48},
-                           Form{"attention_of_small_tiles", true, 192, 192}})
+  for (const Form& form :
+       {Form{"attention", false, 32, 48}, Form{"attention_causal", true, 32, 48},
+        Form{"attention_of_small_tiles", true, 144, 144}, Form{"attention_of_wide_heads", false, 256, 224},
+        Form{"attention_of_padded_heads", true, 200, 192}})
     cases.push_back({.name = name_with(form.name, dtype),
                      .build =
                          [=](CaseModel& m) {

@@ -974,6 +974,29 @@ Cases attention_cases() {
                          },
                      .values = {{{"S", 1}, {"T", 1}}, {{"S", 17}, {"T", 33}}, {{"S", 70}, {"T", 70}}},
                      .tolerance = 2e-5});
+  // Few queries over many keys, which a GPU splits, the last part ragged; of 256 in its smallest slots.
+  struct Decoding {
+    int64_t head, width;
+    bool masked;
+  };
+  for (const Decoding& form : {Decoding{64, 64, false}, Decoding{80, 48, true}, Decoding{256, 256, false}})
+    cases.push_back({.name = fmt::format("decoding_heads_of_{}", form.head),
+                     .build =
+                         [=](CaseModel& m) {
+                           DimPool& d = m.module.dims;
+                           Dim b = m.symbol("B"), s = m.symbol("S"), t = m.symbol("T");
+                           Value* q = m.input({b, d.constant(6), s, d.constant(form.head)});
+                           Value* k = m.input({b, d.constant(2), t, d.constant(form.head)});
+                           Value* v = m.input({b, d.constant(2), t, d.constant(form.width)});
+                           Value* mask = form.masked ? m.input({b, d.constant(1), s, t}) : nullptr;
+                           m.result({composites::attention(m.build, q, k, v, mask, 0.0625, !form.masked)});
+                         },
+                     .values = {{{"B", 1}, {"S", 1}, {"T", 130}},
+                                {{"B", 2}, {"S", 5}, {"T", 517}},
+                                {{"B", 1}, {"S", 6}, {"T", 300}},
+                                {{"B", 0}, {"S", 1}, {"T", 300}}},
+                     .tolerance = 2e-5,
+                     .gpu_kernel = "attention lanes="});
   cases.push_back({.name = "one_query",
                    .kernel = "attention row",
                    .build =

@@ -1,6 +1,7 @@
 // Products of f32 that are rounded for tensor cores, by Hopper's warpgroups, whose factors a step before them makes: it
 // turns what lies otherwise than along k, rounds, splits and fills k up to whole packets.
 // The family's name is the way of multiplying, as in --f32.
+#include "ir/composites.h"
 #include "test/kernels/kernel_cases.h"
 
 namespace lapidary::test {
@@ -23,6 +24,25 @@ std::vector<SymbolValues> up_to(int64_t many) {
   return many ? std::vector<SymbolValues>{{{"M", 0}}, {{"M", 3}}, {{"M", many}}} : std::vector<SymbolValues>{{}};
 }
 
+// Scores and weights are rounded too: queries held and read again, few of them over keys in parts, and heads that no
+// tile is for, which are products.
+void add_attention(std::vector<KernelCase>& cases) {
+  for (const int64_t head : {48, 64, 128, 512})
+    cases.push_back({.name = fmt::format("attention_of_{}", head),
+                     .build =
+                         [=](CaseModel& m) {
+                           const auto input = [&](int64_t heads, const char* length) {
+                             DimPool& d = m.module.dims;
+                             return m.input({d.constant(1), d.constant(heads), m.symbol(length), d.constant(head)});
+                           };
+                           Value *q = input(4, "S"), *k = input(2, "T"), *v = input(2, "T");
+                           m.result({composites::attention(m.build, q, k, v, nullptr, 0.125, true)});
+                         },
+                     .values = {{{"S", 1}, {"T", 1}}, {{"S", 3}, {"T", 300}}, {{"S", 70}, {"T", 70}}},
+                     .tolerance = 8e-3,
+                     .gpu_kernel = head <= 128 ? "attention" : "product tf32"});
+}
+
 }  // namespace
 
 std::vector<KernelCase> tf32_cases() {
@@ -42,6 +62,7 @@ std::vector<KernelCase> tf32_cases() {
   add("odd_depth", "mk,kn->mn", {kRows, 518}, {518, 2044}, 1090);
   add("both_turned", "km,kn->mn", {520, 1100}, {520, 2040});
   add("batch", "abmk,abkn->abmn", {1, 2, kRows, 520}, {1, 2, 520, 1020}, 1100);
+  add_attention(cases);
   return cases;
 }
 

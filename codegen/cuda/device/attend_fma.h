@@ -57,8 +57,8 @@ struct attend_fma {
         const int column = (j / piece * lanes + lane) * piece + j % piece;
         output(row, column, result[i][j] * share, result[i][j + 1] * share);
       }
-      log_sum(row, state[i].log_sum());
     }
+    _Pragma("unroll") for (int i = 0; i < rows; ++i) log_sum(first_row + 2 * i, state[i].log_sum());
   }
 
  private:

@@ -1,7 +1,9 @@
 // Attention by tensor cores: f16, bf16 or tf32. After attend_tensor.h and product_mma.h.
 //
 // A warp has 16 queries. Their scores with a tile of keys are the accumulators of one product, and as a lane holds them
-// they are, rounded, its fragment of the next, by the values: nothing goes through shared memory in between.
+// they are, rounded, its fragment of the next, by the values: nothing goes through shared memory in between. Queries
+// stay in registers where these have room for them (heads of 128 halves, beside 64 keys), else they are read again for
+// every tile of keys, one load for each that keys take.
 
 // Of 8 keys the even ones first.
 template <class LAYOUT>
@@ -15,8 +17,14 @@ template <class ATOM, int ROWS, int KEYS, int WIDTH, int VALUES, int WARPS, int 
 struct attend_mma {
   typedef typename ATOM::element_a T;
   typedef weights_of<ATOM> weights;
+  typedef typename ATOM::template fragment<4> fragment_a;
+  typedef typename ATOM::template fragment<2> fragment_b;
   static constexpr int threads = 32 * WARPS, size = int(sizeof(T)), depth = 32 / size;  // depth: of an atom
   static constexpr int steps = WIDTH / depth, key_steps = KEYS / depth, atoms_k = KEYS / 8, atoms_v = VALUES / 8;
+  // Registers that results, scores and queries may take.
+  static constexpr int most = size == 2 ? 128 : 88;
+  static constexpr bool holds_queries = (atoms_v + atoms_k) * 4 + steps * int(sizeof(fragment_a)) / 4 <= most;
+  static constexpr int held_steps = holds_queries ? steps : 1;
   static constexpr int bytes_q = ROWS * WIDTH * size, bytes_k = KEYS * WIDTH * size, bytes_v = KEYS * VALUES * size;
   static constexpr int shared_bytes = bytes_q + STAGES * (bytes_k + bytes_v);
   static_assert(ROWS == 16 * WARPS && KEYS % 16 == 0 && WIDTH % depth == 0 && VALUES % 16 == 0, "uneven tile");
@@ -33,12 +41,15 @@ struct attend_mma {
 
     stage_once(shared, mover<Q, turned<layout_q>, WIDTH, ROWS, threads>(q, 0), ROWS);
     const fragment_reader<T, layout_q, 1, steps, true> reader_q(first_row, lane);
-    fragment_a queries[steps];
-    _Pragma("unroll") for (int step = 0; step < steps; ++step) {
+    const auto queries_at = [&](int step) {
       u32 loaded[4];
       reader_q.load(loaded, shared, 0, step);
-      queries[step].prepare(loaded);
-    }
+      fragment_a queries;
+      queries.prepare(loaded);
+      return queries;
+    };
+    fragment_a queries[held_steps];
+    _Pragma("unroll") for (int step = 0; step < held_steps; ++step) queries[step] = queries_at(step);
 
     const fragment_reader<T, layout_k, KEYS / 16, steps, false> reader_k(0, lane);
     const fragment_reader<T, layout_v, VALUES / 16, key_steps, false> reader_v(0, lane);
@@ -51,7 +62,8 @@ struct attend_mma {
         mover<V, stored_v, VALUES, KEYS, threads>(v, key_begin), [&](const char* slot_k, const char* slot_v, i64 key) {
           f32 scores[atoms_k * 4] = {};
           _Pragma("unroll") for (int step = 0; step < steps; ++step) {
-            multiply<atoms_k>(scores, queries[step], reader_k, slot_k, step);
+            multiply<atoms_k>(scores, holds_queries ? queries[step % held_steps] : queries_at(step), reader_k, slot_k,
+                              step);
           }
           hide_keys<KEYS>(scores, score, biases, row, first_row, lane, key, key_end);
           rows.weigh(scores, score.factor());
@@ -72,9 +84,6 @@ struct attend_mma {
   }
 
  private:
-  typedef typename ATOM::template fragment<4> fragment_a;
-  typedef typename ATOM::template fragment<2> fragment_b;
-
   // sums, 16 rows by ATOMS * 8 columns, += one step along k.
   template <int ATOMS, class READER>
   static DEV_MEMBER void multiply(f32 (&sums)[ATOMS * 4], const fragment_a& rows, const READER& reader,

@@ -24,6 +24,8 @@ struct swizzled {
   static DEV_MEMBER constexpr int turn_of(int row) {
     return words ? row / (8 / turns) % (turns / 2) * 2 : row / (8 / turns) % turns;
   }
+  static constexpr int period =
+      turns / 2 > 0 ? turns / 2 : 1;  // pairs of chunks that are `period` apart in a row stay so
   static DEV_MEMBER constexpr int offset(int line, int k) {
     const int row = along_k ? line : k, i = along_k ? k : line;
     return row * pitch + ((i / run) ^ turn_of(row)) * 16 + i % run * int(sizeof(T));
@@ -31,42 +33,45 @@ struct swizzled {
 };
 
 // What a lane reads of a slot: FRAGMENTS times 16 lines, STEPS times 32 bytes along k. The 16 lines are a fragment of
-// a, or two of b: four 8x8 matrices (of 4 bytes along k each lane), in the order that their registers have.
+// a, or two of b: four 8x8 matrices (of 4 bytes along k each lane), in the order that their registers have. It keeps
+// the places of a period; wide heads have many.
 template <class T, class LAYOUT, int FRAGMENTS, int STEPS, bool OF_A>
 struct fragment_reader {
   static constexpr int depth = 32 / int(sizeof(T));  // of a step
-  int offsets[LAYOUT::along_k ? STEPS : LAYOUT::words ? 2 * FRAGMENTS : FRAGMENTS];
+  static constexpr int pairs = LAYOUT::along_k ? STEPS
+                               : LAYOUT::words ? 2 * FRAGMENTS
+                                               : FRAGMENTS;  // of 32 bytes, in a row
+  static constexpr int kept = pairs < LAYOUT::period ? pairs : LAYOUT::period;
+  int offsets[kept];
 
   static DEV_MEMBER constexpr int line_of(int matrix) { return (OF_A ? matrix % 2 : matrix / 2) * 8; }
   static DEV_MEMBER constexpr int depth_of(int matrix) { return (OF_A ? matrix / 2 : matrix % 2) * (depth / 2); }
 
   DEV_MEMBER fragment_reader(int first_line, int lane) {
     const int line = first_line + line_of(lane / 8), k = depth_of(lane / 8), row = lane % 8;  // if ldmatrix reads
-    if constexpr (LAYOUT::along_k) {
-      _Pragma("unroll") for (int step = 0; step < STEPS; ++step) {
-        offsets[step] = LAYOUT::offset(line + row, step * depth + k);
-      }
-    } else if constexpr (LAYOUT::words) {
-      _Pragma("unroll") for (int i = 0; i < 2 * FRAGMENTS; ++i) {
+    _Pragma("unroll") for (int i = 0; i < kept; ++i) {
+      if constexpr (LAYOUT::along_k)
+        offsets[i] = LAYOUT::offset(line + row, i * depth + k);
+      else if constexpr (LAYOUT::words)
         offsets[i] = LAYOUT::offset(first_line + 8 * i + lane / 4, lane % 4);
-      }
-    } else {
-      _Pragma("unroll") for (int i = 0; i < FRAGMENTS; ++i) offsets[i] = LAYOUT::offset(line + 16 * i, k + row);
+      else
+        offsets[i] = LAYOUT::offset(line + 16 * i, k + row);
     }
   }
+  DEV_MEMBER int pair(int i) const { return offsets[i % kept] + i / kept * kept * 32; }
 
   // All four matrices, or the first two: the half of a pair of b's.
   template <int MATRICES>
   DEV_MEMBER void load(u32 (&registers)[MATRICES], const char* slot, int i, int step) const {
     if constexpr (LAYOUT::along_k) {
-      load_matrices<false>(registers, slot + offsets[step] + i * 16 * LAYOUT::pitch);
+      load_matrices<false>(registers, slot + pair(step) + i * 16 * LAYOUT::pitch);
     } else if constexpr (LAYOUT::words) {
       _Pragma("unroll") for (int matrix = 0; matrix < MATRICES; ++matrix) {
         const int row = (step * depth + depth_of(matrix)) * LAYOUT::pitch;
-        registers[matrix] = *(const u32*)(slot + offsets[2 * i + line_of(matrix) / 8] + row);
+        registers[matrix] = *(const u32*)(slot + pair(2 * i + line_of(matrix) / 8) + row);
       }
     } else {
-      load_matrices<true>(registers, slot + offsets[i] + step * depth * LAYOUT::pitch);
+      load_matrices<true>(registers, slot + pair(i) + step * depth * LAYOUT::pitch);
     }
   }
 

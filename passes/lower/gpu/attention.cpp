@@ -1,7 +1,8 @@
 // Attention on a GPU, softmax(cap(q·kᵀ·scale) + mask)·v: a task is a tile of queries of one (batch, head). The tile's
 // scores are never stored (FlashAttention-2, Dao 2023): the collective `attend` goes over the keys in tiles, keeping a
 // maximum and a sum for each query; what scales, caps, masks and hides scores is an expression of the score's place. On
-// tensor cores for halves, by warpgroups where a device has them and there are queries enough; f32 stays f32.
+// tensor cores for halves, and for f32 that may be rounded; of halves by warpgroups where a device has them and there
+// are queries enough.
 #include "ir/error.h"
 #include "ir/fragment.h"
 #include "passes/lower/gpu/attention_split.h"
@@ -32,10 +33,10 @@ class AttentionEmitter {
         q_(op.operand(0)),
         k_(op.operand(1)),
         v_(op.operand(2)),
-        factor_(attention_factor(context.target(), op)),
+        factor_(attention_factor(context.options, op)),
         head_size_(*lapidary::value_of(q_->type.shape[3])),
         value_size_(*lapidary::value_of(v_->type.shape[3])),
-        node_(attend_node(context.target(), op, tile)) {
+        node_(attend_node(context.options, op, tile)) {
     node_.query = make_var("i", {}, 0, tile.queries - 1);
     node_.key = make_var("j", {}, 0, INT64_MAX / 4);
     node_.inner = make_var("d", {}, 0, node_.depth - 1);
@@ -180,9 +181,11 @@ class AttentionEmitter {
     return score;
   }
 
-  // By the neighbours that a thread has: value sizes are multiples of 16.
+  // That a thread has in a row: value sizes are multiples of 16.
+  int neighbours() const { return node_.atom != Atom::Fma && node_.columns % 32 == 0 ? 8 : 2; }
+
   void store(const TileLayout& layout) {
-    const int lanes = node_.atom != Atom::Fma && node_.columns % 32 == 0 ? 8 : 2;
+    const int lanes = neighbours();
     for_each_held(builder_, accumulator_, lanes, [&](Block& block, const Expr& thread, const Expr& element) {
       const FragmentPlace place = fragment_place(layout, thread, element);
       const Expr query = block.let("query", add(first_, place.row)), column = block.let("column", place.column);
@@ -203,7 +206,7 @@ class AttentionEmitter {
 
   // Results and logarithms as they are, for the step that joins parts.
   void store_part(const TileLayout& layout) {
-    const int lanes = node_.columns % 32 == 0 ? 8 : 2;
+    const int lanes = neighbours(), sharers = layout.threads() * rows_held(layout) / layout.rows;  // sharers: of a row
     const Expr first_row = mul(part_, builder_.parameter(split_->rows));
     const Buffer results = builder_.scratch(SplitAttention::kResults, DType::F32, true),
                  logs = builder_.scratch(SplitAttention::kLogSums, DType::F32, true);
@@ -221,7 +224,7 @@ class AttentionEmitter {
     for_each_thread(builder_, [&](Block& block, const Expr& thread) {
       for (int i = 0; i < rows_held(layout); ++i) {
         const Expr row = block.let("row", row_held(layout, thread, i));
-        const Expr inside = both(is_row(row), equal(mod(thread, integer(4)), integer(0)));  // of four that have it, one
+        const Expr inside = both(is_row(row), equal(mod(thread, integer(sharers)), integer(0)));
         if_inside(block, inside,
                   loops::store(logs, add(first_row, row), load(accumulator_, integer(layout.elements() + i))));
       }
@@ -259,20 +262,23 @@ LoweredGroup lower_attention(Context& context, const Op& group) {
     if (variant) step.variants.push_back(std::move(*variant));
     all = variant && always;
   };
-  const SplitAttention split = split_attention(dims, context.target(), op);
-  if (const auto tile = attention_tile_of_few(context.target(), op)) add_variant(*tile, split.when, &split);
+  std::optional<SplitAttention> split;
+  if (const auto tile = attention_tile_of_few(context.options, op)) {
+    split = split_attention(dims, context.options, op, *tile);
+    add_variant(*tile, split->when, &*split);
+  }
   const bool splits = !step.variants.empty();
-  if (const auto tile = attention_tile_of_warpgroups(context.target(), op))
+  if (const auto tile = attention_tile_of_warpgroups(context.options, op))
     add_variant(*tile, dims.less(dims.constant(kFewQueries), q[2]));
-  if (const auto tile = attention_tile(context.target(), op)) add_variant(*tile, dims.constant(1));
+  if (const auto tile = attention_tile(context.options, op)) add_variant(*tile, dims.constant(1));
   if (!all) return lowering::lower_attention(context, group);
   step.flops = dims.product(
       std::vector<Dim>{dims.constant(2), dims.add(q[3], v[3]), q[0], q[1], q[2], op.operand(1)->type.shape[2]});
   LoweredGroup lowered;
   lowered.steps.push_back(std::move(step));
   if (splits) {
-    lowered.scratch = scratch_of(dims, op, split);
-    lowered.steps.push_back(join_attention(context, group, op, split));
+    lowered.scratch = scratch_of(dims, op, *split);
+    lowered.steps.push_back(join_attention(context, group, op, *split));
   }
   return lowered;
 }

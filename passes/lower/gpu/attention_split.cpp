@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "ir/gpu_model.h"
 #include "passes/lower/register_tile.h"
 
 namespace lapidary::lowering::gpu {
@@ -71,15 +70,15 @@ class Join {
 
 }  // namespace
 
-SplitAttention split_attention(DimPool& dims, const Target& target, const Op& op) {
+SplitAttention split_attention(DimPool& dims, const passes::Options& options, const Op& op, const AttentionTile& tile) {
   const Shape &q = op.operand(0)->type.shape, &k = op.operand(1)->type.shape;
   const auto number = [&](int64_t value) { return dims.constant(value); };
   SplitAttention split;
   split.group = dims.floordiv(q[1], k[1]);
   split.rows = dims.mul(q[2], split.group);
   const Dim heads = dims.max(dims.mul(k[0], k[1]), number(1));
-  const Dim blocks = number(gpu_model(target.capability).memory_blocks());
-  split.parts = dims.max(dims.min(dims.ceildiv(k[2], number(kFewKeys)), dims.ceildiv(blocks, heads)), number(1));
+  const Dim blocks = number(blocks_at_once(options, op, tile));
+  split.parts = dims.max(dims.min(dims.ceildiv(k[2], number(kFewKeys)), dims.floordiv(blocks, heads)), number(1));
   split.keys = dims.mul(dims.ceildiv(dims.ceildiv(k[2], split.parts), number(kTile)), number(kTile));
   if (known_equal(q[2], k[2])) {  // as many queries as keys are not few over many
     split.when = number(0);

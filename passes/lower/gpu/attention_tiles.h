@@ -6,7 +6,7 @@
 
 #include "ir/graph.h"
 #include "ir/loops.h"
-#include "ir/target.h"
+#include "passes/pipeline.h"
 
 namespace lapidary::lowering::gpu {
 
@@ -15,14 +15,16 @@ struct AttentionTile {
   bool warpgroups;
 };
 
-// What tensor cores multiply; F32 where they do not.
-DType attention_factor(const Target&, const Op& attention);
+// What is multiplied: halves by tensor cores, or f32, by them where --f32= lets them round it.
+DType attention_factor(const passes::Options&, const Op& attention);
 
 // The node's atom and extents.
-loops::AttendNode attend_node(const Target&, const Op& attention, const AttentionTile&);
+loops::AttendNode attend_node(const passes::Options&, const Op& attention, const AttentionTile&);
 
-std::optional<AttentionTile> attention_tile(const Target&, const Op& attention);
-std::optional<AttentionTile> attention_tile_of_few(const Target&, const Op& attention);  // queries, of halves
-std::optional<AttentionTile> attention_tile_of_warpgroups(const Target&, const Op& attention);
+std::optional<AttentionTile> attention_tile(const passes::Options&, const Op& attention);
+std::optional<AttentionTile> attention_tile_of_few(const passes::Options&, const Op& attention);  // queries
+// Blocks of that tile for which all multiprocessors have shared memory.
+int64_t blocks_at_once(const passes::Options&, const Op& attention, const AttentionTile&);
+std::optional<AttentionTile> attention_tile_of_warpgroups(const passes::Options&, const Op& attention);
 
 }  // namespace lapidary::lowering::gpu
