@@ -325,8 +325,10 @@ void add_steps_of_factors(Context& context, const Op& group, const ProductForm& 
     const std::optional<uint32_t> scratch = of_a ? made.a_made : made.b_made;
     if (!scratch) continue;
     const Dim when = reads_scratch(dims, lowered.steps.front(), *scratch);
-    lowered.scratch[*scratch] = dims.mul(when, lowered.scratch[*scratch]);
-    if (lapidary::value_of(when) == 0) continue;
+    if (lapidary::value_of(when) == 0) {
+      lowered.scratch[*scratch] = dims.constant(0);
+      continue;
+    }
     steps.push_back(
         make_factors(context, group, form, made.made, of_a, *scratch, lapidary::value_of(when) ? nullptr : when));
     steps.back().barrier_before = steps.size() == 1;
