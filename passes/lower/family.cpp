@@ -28,7 +28,7 @@ const FamilyEntry* find_family(std::string_view name) {
       {"row", lower_reduction, gpu::lower_reduction, false},
       {"reduce", lower_reduction, gpu::lower_reduction, false},
       {"elementwise", lower_elementwise, lower_elementwise, false},
-      {"positions", lower_positions, lower_positions, false},
+      {"positions", lower_positions, gpu::lower_positions, false},
       {"suppress", lower_suppress, lower_suppress, false},
       {"plain", lower_plain, lower_plain, false},
   };

@@ -327,8 +327,16 @@ Cases positions_cases() {
                            Dim found = b.to_host(count, {0, 1 << 20})->elements.at(0);
                            m.result({b.gather(x, b.true_positions(mask, found), 0)});
                          },
-                     .values = {{{"N", 0}}, {{"N", 1}}, {{"N", 15}}, {{"N", 16}}, {{"N", 17}}, {{"N", 500}}},
-                     .tolerance = 0});
+                     .values = {{{"N", 0}},
+                                {{"N", 1}},
+                                {{"N", 15}},
+                                {{"N", 16}},
+                                {{"N", 17}},
+                                {{"N", 500}},
+                                {{"N", 4097}},
+                                {{"N", 30011}}},
+                     .tolerance = 0,
+                     .gpu_kernel = "positions write"});
   return cases;
 }
 

@@ -12,17 +12,15 @@ import onnx.parser
 
 HEAD = '<ir_version: 10, opset_import: ["" : 26, "ai.onnx.ml" : 3]>\n'
 PLAIN = HEAD + """
-plain (float[N, 16, 32, 32] x, float[N, 64] z, bool[N] c, float[1, N, 4] b, float[1, 3, N] s)
+plain (float[N, 16, 32, 32] x, float[N, 64] z, float[1, N, 4] b, float[1, 3, N] s)
     => (float[N, 16, 15, 15] max, float[N, 16, 15, 15] mean, float[N, 16, 15, 15] norm, float[N, 16, 32, 32] lrn,
-        int64[2, L] places, float[L2, 64] some, float[L3] each,
+        float[L3] each,
         int64[L4, 3] boxes, float[N, 1] tree)
 {
   max = MaxPool <kernel_shape = [3, 3], strides = [2, 2]> (x)
   mean = AveragePool <kernel_shape = [3, 3], strides = [2, 2]> (x)
   norm = LpPool <kernel_shape = [3, 3], strides = [2, 2]> (x)
   lrn = LRN <size = 5> (x)
-  places = NonZero (z)
-  some = Compress <axis = 0> (z, c)
   each = Unique (z)
   most = Constant <value = int64[1] {10}> ()
   boxes = NonMaxSuppression (b, s, most)
@@ -36,11 +34,11 @@ SCHEDULED = HEAD + """
 scheduled (float[N, 64, 8, 8] x, float[64, 64, 3, 3] v, float[64, 16, 3, 3] w, float[64, 32, 3, 3] t, float[N, 640] z,
            int64[K] i, int64[K, 640] e, int64[K, 1] j, float[K, 640] u,
            float[1, 16, 8, 8] p, int64[1, 16, 8, 8] pooled_at, float[N, 144, 36] columns, float[S, N, 32] steps, float[1, 256, 32] wl, float[1, 256, 64] rl, float[1, 192, 32] wg, float[1, 192, 64] rg,
-           float[1, 64, 32] wr, float[1, 64, 64] rr)
+           float[1, 64, 32] wr, float[1, 64, 64] rr, bool[N] c)
     => (float[N, 64, 2, 2] pooled, float[N, 64, 6, 6] grouped, float[N, 32, 17, 17] wider, float[N, 64, 1, 1] mean,
         float[N, 640] sums, float[N, 640] products, float[N, 5] most, int64[N, 5] at, float[K, 640] rows, float[1, 16, 16, 16] unpooled,
         float[N, 16, 8, 8] image, float[N, 640] put, float[N, 640] put_rows, float[S, 1, N, 64] lstm,
-        float[S, 1, N, 64] gru, float[S, 1, N, 64] rnn)
+        float[S, 1, N, 64] gru, float[S, 1, N, 64] rnn, int64[2, L] places, float[M, 640] some)
 {
   seen = Conv (x, v)
   pooled = MaxPool <kernel_shape = [3, 3], strides = [2, 2]> (seen)
@@ -62,6 +60,8 @@ scheduled (float[N, 64, 8, 8] x, float[64, 64, 3, 3] v, float[64, 16, 3, 3] w, f
   lstm = LSTM <hidden_size = 64> (steps, wl, rl)
   gru = GRU <hidden_size = 64> (steps, wg, rg)
   rnn = RNN <hidden_size = 64> (steps, wr, rr)
+  places = NonZero (z)
+  some = Compress <axis = 0> (z, c)
 }
 """
 

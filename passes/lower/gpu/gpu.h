@@ -32,5 +32,6 @@ LoweredGroup lower_scan(Context&, const Op& group);
 LoweredGroup lower_scatter(Context&, const Op& group);
 LoweredGroup lower_top_k(Context&, const Op& group);
 LoweredGroup lower_packed(Context&, const Op& group);
+LoweredGroup lower_positions(Context&, const Op& group);
 
 }  // namespace lapidary::lowering::gpu

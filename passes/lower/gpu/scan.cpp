@@ -89,32 +89,19 @@ class BlockScan {
 
   void take_chunk(const Expr& begin) {
     for_each_thread(builder_, [&](Block& own, const Expr& thread) { gather(own, thread, begin); });
-    int current = 0;
     if (each_ > 1) builder_.body.add(barrier());
-    for (int shift = 1; shift < each_; shift *= 2, current ^= 1) {
-      for_each_thread(builder_, [&](Block& own, const Expr& thread) {
-        const Expr total = own.let("total", load(totals_[current], thread));
-        const Expr before = own.let("before", load(totals_[current], max(slot(thread, shift), integer(0))));
-        const Expr is_first = less(part_of(thread), integer(shift));
-        own.add(store(totals_[current ^ 1], thread, select(is_first, total, combined(before, total))));
-      });
-      builder_.body.add(barrier());
-    }
+    const int current = scan_threads(builder_, totals_, lines_of_threads(),
+                                     [this](const Expr& before, const Expr& total) { return combined(before, total); });
     for_each_thread(builder_, [&](Block& own, const Expr& thread) { scatter(own, thread, begin, current); });
     if (each_ > 1) builder_.body.add(barrier());
   }
 
   int lines_of_block() const { return kThreads / each_; }
+  ThreadLines lines_of_threads() const { return {.each = each_, .apart = is_row_ ? 1 : lines_of_block()}; }
   // Of the thread within its line; of its line within the block.
-  Expr part_of(const Expr& thread) const {
-    return is_row_ ? mod(thread, integer(each_)) : floordiv(thread, integer(lines_of_block()));
-  }
+  Expr part_of(const Expr& thread) const { return lines_of_threads().part_of(thread); }
   Expr line_of(const Expr& thread) const {
     return is_row_ ? floordiv(thread, integer(each_)) : mod(thread, integer(lines_of_block()));
-  }
-  // Of the thread so many before it in its line.
-  Expr slot(const Expr& thread, int before) const {
-    return sub(thread, integer(int64_t{before} * (is_row_ ? 1 : lines_of_block())));
   }
 
   // Calls body(block, first item, its coordinates, are they of the line?) for each packet of the thread; `line` is one
@@ -161,7 +148,8 @@ class BlockScan {
     const Expr carry = own.let("carry", load(carry_, integer(0)));
     Expr before = carry, total = load(held_, integer(kItems - 1));
     if (each_ > 1) {
-      const Expr others = own.let("others", load(totals_[current], max(slot(thread, 1), integer(0))));
+      const Expr others =
+          own.let("others", load(totals_[current], max(lines_of_threads().before(thread, 1), integer(0))));
       before = select(less(part_of(thread), integer(1)), carry, combined(carry, others));
       const Expr last = is_row_ ? add(sub(thread, part_of(thread)), integer(each_ - 1))
                                 : add(line_of(thread), integer(int64_t{each_ - 1} * lines_of_block()));
@@ -205,7 +193,8 @@ class BlockScan {
   KernelBuilder builder_;
   GroupEmitter emit_;
   Shape line_extents_;
-  Buffer carry_, held_, totals_[2];
+  Buffer carry_, held_;
+  std::array<Buffer, 2> totals_;
 };
 
 }  // namespace

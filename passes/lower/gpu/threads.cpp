@@ -26,4 +26,25 @@ void for_each_held(KernelBuilder& builder, const Buffer& /*fragment*/, int64_t c
   });
 }
 
+Expr ThreadLines::part_of(const Expr& thread) const {
+  return apart == 1 ? mod(thread, integer(each)) : floordiv(thread, integer(apart));
+}
+
+Expr ThreadLines::before(const Expr& thread, int parts) const { return sub(thread, integer(int64_t{parts} * apart)); }
+
+int scan_threads(KernelBuilder& builder, const std::array<Buffer, 2>& totals, const ThreadLines& lines,
+                 const std::function<Expr(const Expr&, const Expr&)>& combined) {
+  int current = 0;
+  for (int shift = 1; shift < lines.each; shift *= 2, current ^= 1) {
+    for_each_thread(builder, [&](Block& own, const Expr& thread) {
+      const Expr total = own.let("total", load(totals[current], thread));
+      const Expr before = own.let("before", load(totals[current], max(lines.before(thread, shift), integer(0))));
+      const Expr is_first = less(lines.part_of(thread), integer(shift));
+      own.add(store(totals[current ^ 1], thread, select(is_first, total, combined(before, total))));
+    });
+    builder.body.add(barrier());
+  }
+  return current;
+}
+
 }  // namespace lapidary::lowering::gpu
