@@ -80,6 +80,7 @@ std::string report_json(const Report& report) {
                {"peak_gbytes", report.peak.gbytes},
                {"plain_kernels", report.plain ? Json(report.plain->operators()) : Json()},
                {"host_kernels", report.plain ? Json(report.plain->host_operators()) : Json()},
+               {"opened_composites", report.plain ? Json(report.plain->opened_composites()) : Json()},
                {"kernels", Json::array()},
                {"peers", Json::array()}};
   for (const KernelRow& row : report.rows) {

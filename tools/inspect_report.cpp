@@ -253,6 +253,7 @@ nlohmann::json inspection_json(const Inspection& inspection, const std::vector<E
           {"f32_products", inspection.f32_products.empty() ? Json() : Json(inspection.f32_products)},
           {"plain_kernels", inspection.plain ? Json(inspection.plain->operators()) : Json()},
           {"host_kernels", inspection.plain ? Json(inspection.plain->host_operators()) : Json()},
+          {"opened_composites", inspection.plain ? Json(inspection.plain->opened_composites()) : Json()},
           {"steps", steps_json(inspection)},
           {"memory", memory_json(inspection)},
           {"device_code", device_code_json(inspection)},

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <string_view>
+
 #include "ir/loops.h"
 
 namespace lapidary::tools {
@@ -17,9 +19,18 @@ std::string operator_of(const std::string& origin) {
 }  // namespace
 
 void PlainSteps::add(const std::string& kernel, const std::string& origin) {
+  constexpr std::string_view kOpened = " opened";  // as passes/graph/open_attention.cpp has it
   ++steps_;
+  if (const std::string name = operator_of(origin); name.ends_with(kOpened))
+    opened_[name.substr(0, name.size() - kOpened.size())].insert(origin);
   if (loops::is_plain(kernel)) ++plain_, ++operators_[operator_of(origin)];
   if (loops::is_on_host(kernel)) ++on_host_, ++host_operators_[operator_of(origin)];
+}
+
+std::map<std::string, int> PlainSteps::opened_composites() const {
+  std::map<std::string, int> counts;
+  for (const auto& [name, origins] : opened_) counts[name] = static_cast<int>(origins.size());
+  return counts;
 }
 
 std::string PlainSteps::text() const {
@@ -34,6 +45,10 @@ std::string PlainSteps::text() const {
   if (on_host_ > 0)
     text += fmt::format("kernels that the host runs, with copies of what they read and write: {} of {} steps{}\n",
                         on_host_, steps_, listed(host_operators_));
+  if (!opened_.empty())
+    text +=
+        fmt::format("composites opened into steps that store what is between, for want of a tile that holds them{}\n",
+                    listed(opened_composites()));
   return text;
 }
 
