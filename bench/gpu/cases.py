@@ -46,6 +46,7 @@ def gemms(f32_options):
         yield from (gemm(group, dtype, n, k, (4096,), fixed=True) for group, n, k in MODEL_GEMMS)
         yield from (gemm("resnet", dtype, n, k, (m,), fixed=True) for n, k, m in IMAGE_GEMMS)
         yield from (gemm("cube", dtype, edge, edge, (edge,), fixed=True, weights=False) for edge in (1024, 2048, 4096, 8192))
+    yield gemm("gpt2", F16, 50257, 768, (4096,), fixed=True)   # rows of no multiple of 16 bytes
     yield gemm("cube", BF16, 4096, 4096, (4096,), weights=False)
     yield gemm("cube", BF16, 4096, 4096, (4096,), fixed=True, weights=False, transposed=True)
     for options in f32_options:
@@ -97,6 +98,7 @@ def tiny_kernels():
     """One of each kind, small enough for the stand-in driver."""
     yield gemm("bert", F16, 72, 136, (33,))
     yield gemm("bert", F16, 72, 136, (50,), fixed=True)
+    yield gemm("gpt2", F16, 77, 136, (50,), fixed=True)
     yield gemm("cube", BF16, 64, 160, (20,), weights=False)
     yield from (gemm("bert", F32, 40, 70, (33,), options=options) for options in ((), ("--f32=3xtf32",), ("--f32=bf16",)))
     yield convolution(16, 32, 3, 2, 9, False, (1, 3), (2,))

@@ -93,7 +93,7 @@ class KernelEmitter {
     if (mapped_.a) list += ", const __grid_constant__ tensor_map map_a";
     if (mapped_.b) list += ", const __grid_constant__ tensor_map map_b";
     if (mapped_.residual) list += ", const __grid_constant__ tensor_map map_r";
-    if (mapped_.results) list += ", const __grid_constant__ tensor_map map_c";
+    if (mapped_.results && mapped_.results->place) list += ", const __grid_constant__ tensor_map map_c";
     return list;
   }
 
@@ -154,9 +154,9 @@ class KernelEmitter {
       }
       case StmtKind::Store:
         if (mapped_.results && &statement == mapped_.results->store) {
-          const std::string pair = expressions_.value(statement.value);
+          const std::string value = expressions_.value(statement.value);
           return text_.line("stores::put(part, holder, {}, {});",
-                            expressions_.value(loops::variable(mapped_.results->loop->var)), pair);
+                            expressions_.value(loops::variable(mapped_.results->loop->var)), value);
         }
         return text_.line("{};", expressions_.store(statement));
       case StmtKind::Alloc:

@@ -35,7 +35,8 @@ int64_t most_bytes(const std::vector<loops::Stmt>& statements, int64_t used, int
 int64_t staging_bytes(const loops::Kernel& kernel, const MappedOperands& mapped) {
   constexpr int64_t kPanel = 64 * 128;
   if (!mapped.results) return 0;
-  return consumers_of(*warpgroup_task(kernel)->product->product) * 2 * kPanel;
+  const int64_t panels = mapped.results->place ? 2 : 1;  // the engine reads one while the other is written
+  return consumers_of(*warpgroup_task(kernel)->product->product) * panels * kPanel;
 }
 
 int64_t shared_bytes(const loops::Kernel& kernel) {

@@ -12,7 +12,7 @@ inline int64_t aligned_shared(int64_t bytes) {
   return (bytes + kSharedAlignment - 1) / kSharedAlignment * kSharedAlignment;
 }
 
-// Before the rest: where results wait for the copy engine, which stores them.
+// Before the rest: where results become whole rows.
 int64_t staging_bytes(const loops::Kernel&, const MappedOperands&);
 int64_t combine_shared_bytes(const loops::StmtNode&, int threads);
 

@@ -192,7 +192,7 @@ void find_store(const std::vector<loops::Stmt>& statements, const loops::Var& ro
         find_store(statement->body, row, column, found);
         break;
       case loops::StmtKind::Store:
-        found.is_single &= !found.store && !statement->mask && statement->value->type.lanes == 2;
+        found.is_single &= !found.store && !statement->mask && statement->value->type.lanes <= 2;
         found.store = &*statement;
         break;
       default:
@@ -202,33 +202,50 @@ void find_store(const std::vector<loops::Stmt>& statements, const loops::Var& ro
 }
 
 // Is a tile's place told before the loop over its elements begins?
-bool is_known_before(const std::vector<loops::Stmt>& loop, const MappedOperand& place) {
+bool is_known_before(const std::vector<loops::Stmt>& loop, const std::vector<Expr>& places) {
   return std::ranges::none_of(loop, [&](const loops::Stmt& statement) {
     const auto is_named_here = [&](const Expr& other) { return mentions(other, statement->var); };
-    return (statement->kind == loops::StmtKind::Let && std::ranges::any_of(place.others, is_named_here)) ||
-           !is_known_before(statement->body, place);
+    return (statement->kind == loops::StmtKind::Let && std::ranges::any_of(places, is_named_here)) ||
+           !is_known_before(statement->body, places);
   });
 }
 
-// The epilogue is a loop over pairs of elements, of which the first two Lets are the row and the column.
-std::optional<MappedResults> mapped_results(const WarpgroupTask& task, const MapReader& reader) {
+// Can the threads store whole rows? Else fragments go to memory as they are.
+std::optional<OperandForm> rows_of_results(const loops::StmtNode& store, const loops::Var& row,
+                                           const loops::Var& column) {
+  const int bits = bit_width(store.buffer->element.dtype);
+  if (bits != 16 && bits != 32) return std::nullopt;
+  const loops::ProductOperand as_operand{loops::load(store.buffer, store.index), true, 1};
+  OperandForm form = operand_form(as_operand, row, column);
+  if (form.kind != OperandForm::Kind::Strided) return std::nullopt;
+  return form;
+}
+
+// The epilogue is a loop over elements or pairs of them, of which the first two Lets are the row and the column.
+std::optional<StagedResults> staged_results(const WarpgroupTask& task, const MapReader& reader) {
   if (task.epilogue->body.size() != 1) return std::nullopt;
   const loops::StmtNode& loop = *task.epilogue->body[0];
-  if (loop.kind != loops::StmtKind::For || loops::value_of(loop.step) != 2 || loop.body.size() < 3) return std::nullopt;
+  if (loop.kind != loops::StmtKind::For || loop.body.size() < 3) return std::nullopt;
   if (loop.body[0]->kind != loops::StmtKind::Let || loop.body[1]->kind != loops::StmtKind::Let) return std::nullopt;
   const loops::Var &row = loop.body[0]->var, &column = loop.body[1]->var;
   GuardedStore found;
   find_store(loop.body, row, column, found);
   if (!found.store || !found.is_single || found.store->buffer->space != loops::Space::Global) return std::nullopt;
+  if (found.store->index->type.lanes != 1 || loops::value_of(loop.step) != found.store->value->type.lanes)
+    return std::nullopt;
   const int64_t line_bytes = task.product->product->columns * bit_width(found.store->buffer->element.dtype) / 8;
   if (line_bytes % kPanelBytes != 0) return std::nullopt;
   auto place = reader.read(found.store->buffer, found.store->index, row, column, found.row_end, found.column_end, 64);
-  if (!place || !is_known_before(loop.body, *place)) return std::nullopt;
+  if (place && !is_known_before(loop.body, place->others)) place = std::nullopt;
+  const auto rows = rows_of_results(*found.store, row, column);
+  if (!rows || !is_known_before(loop.body, {rows->base, rows->stride})) return std::nullopt;
   const loops::Substitution first = {{task.epilogue->var.get(), loops::integer(0)},
                                      {loop.var.get(), loops::integer(0)}};
-  return MappedResults{&loop,
+  return StagedResults{&loop,
                        found.store,
-                       std::move(*place),
+                       std::move(place),
+                       rows->base,
+                       rows->stride,
                        loops::substitute(loop.body[0]->value, first),
                        loops::substitute(loop.body[1]->value, first),
                        found.row_end,
@@ -261,7 +278,7 @@ bool may_have_residual(const loops::ProductNode& p, int64_t bytes) {
 
 // The first load of the epilogue that has the results' rows and columns.
 std::optional<MappedResidual> mapped_residual(const WarpgroupTask& task, const MapReader& reader,
-                                              const MappedResults& results) {
+                                              const StagedResults& results) {
   const loops::Var &row = results.loop->body[0]->var, &column = results.loop->body[1]->var;
   std::vector<Expr> loads;
   find_loads(results.loop->body, loads);
@@ -271,7 +288,7 @@ std::optional<MappedResidual> mapped_residual(const WarpgroupTask& task, const M
     if (!may_have_residual(*task.product->product, bit_width(load->buffer->element.dtype) / 8)) continue;
     auto place = reader.read(load->buffer, load->args[0], row, column, results.row_end, results.column_end,
                              task.product->product->rows);
-    if (!place || !is_known_before(results.loop->body, *place)) continue;
+    if (!place || !is_known_before(results.loop->body, place->others)) continue;
     return MappedResidual{load, std::move(*place)};
   }
   return std::nullopt;
@@ -300,9 +317,10 @@ MappedOperands mapped_operands(const loops::Kernel& kernel) {
   const Expr end = end_of_depth(*task, reader);
   MappedOperands found = {reader.read(p.a, p.row, p.k, end, p.rows, p.depth),
                           reader.read(p.b, p.column, p.k, end, p.columns, p.depth),
-                          mapped_results(*task, reader),
+                          staged_results(*task, reader),
                           {}};
-  if (found.results) found.residual = mapped_residual(*task, reader, *found.results);
+  if (found.results && found.results->place && found.results->is_by_pairs())
+    found.residual = mapped_residual(*task, reader, *found.results);
   return found;
 }
 
@@ -311,7 +329,7 @@ std::string schedule_of(const loops::Kernel& kernel) {
   std::string text = kernel.schedule;
   if (operands.a || operands.b) text += std::string(" copy=tma") + (!operands.b ? ":a" : !operands.a ? ":b" : "");
   if (operands.residual) text += " residual=tma";
-  if (operands.results) text += " store=tma";
+  if (operands.results) text += operands.results->place ? " store=tma" : " store=rows";
   return text;
 }
 
@@ -321,7 +339,7 @@ std::vector<TensorMap> tensor_maps(const loops::Kernel& kernel) {
   for (const auto& operand : {operands.a, operands.b})
     if (operand) maps.push_back(operand->map);
   if (operands.residual) maps.push_back(operands.residual->place.map);
-  if (operands.results) maps.push_back(operands.results->place.map);
+  if (operands.results && operands.results->place) maps.push_back(operands.results->place->map);
   return maps;
 }
 

@@ -35,16 +35,19 @@ struct MappedOperand {
   std::vector<loops::Expr> others;
 };
 
-// Results that the copy engine stores: in the loop over a thread's elements `store` is to write into staging memory.
-struct MappedResults {
+// Results that go by way of staging memory: in the loop over a thread's elements, pairs or single ones, `store` is to
+// write there. From there the copy engine stores them, or the threads do, whole rows `stride` apart.
+struct StagedResults {
   const loops::StmtNode *loop, *store;
-  MappedOperand place;
-  loops::Expr row, column;          // where a tile begins
-  loops::Expr row_end, column_end;  // what guards the store, which the engine needs no guard for; null: nothing does
+  std::optional<MappedOperand> place;  // null: the threads
+  loops::Expr base, stride;            // element (row, column) is at base + row * stride + column
+  loops::Expr row, column;             // where a tile begins
+  loops::Expr row_end, column_end;     // what guards the store; null: nothing does
+  bool is_by_pairs() const { return *loops::value_of(loop->step) == 2; }
 };
 
-// What their epilogue takes of a tensor of their own shape, whose tile comes behind the product's operands
-// (device/wgmma_residual.h): pairs of elements that it loads.
+// What the epilogue of results that the engine stores takes of a tensor of their own shape, whose tile comes behind the
+// product's operands (device/wgmma_residual.h): pairs of elements that it loads.
 struct MappedResidual {
   loops::Expr load;
   MappedOperand place;
@@ -52,13 +55,13 @@ struct MappedResidual {
 
 struct MappedOperands {
   std::optional<MappedOperand> a, b;  // null: the threads must move it
-  std::optional<MappedResults> results;
-  std::optional<MappedResidual> residual;  // of mapped results alone, and but one
+  std::optional<StagedResults> results;
+  std::optional<MappedResidual> residual;
 };
 MappedOperands mapped_operands(const loops::Kernel&);  // of a kernel of warpgroups; of others, none
 
 // A kernel's schedule, and what the copy engine moves: of what it multiplies " copy=tma", of one operand alone "
-// copy=tma:a"; then " residual=tma" and " store=tma" of its results.
+// copy=tma:a"; then " residual=tma", and of its results " store=tma", or " store=rows" where the threads store them.
 std::string schedule_of(const loops::Kernel&);
 
 // What the kernel is given behind its integers, in order.

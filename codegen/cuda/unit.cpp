@@ -29,6 +29,7 @@ EMBED(lapidary_cuda_wgmma_ring, LAPIDARY_CUDA_TEXTS "/device/wgmma_ring.h")
 EMBED(lapidary_cuda_wgmma_residual, LAPIDARY_CUDA_TEXTS "/device/wgmma_residual.h")
 EMBED(lapidary_cuda_product_wgmma, LAPIDARY_CUDA_TEXTS "/device/product_wgmma.h")
 EMBED(lapidary_cuda_wgmma_store, LAPIDARY_CUDA_TEXTS "/device/wgmma_store.h")
+EMBED(lapidary_cuda_wgmma_rows, LAPIDARY_CUDA_TEXTS "/device/wgmma_rows.h")
 EMBED(lapidary_cuda_atoms, LAPIDARY_CUDA_TEXTS "/device/atoms.h")
 EMBED(lapidary_cuda_product_mma, LAPIDARY_CUDA_TEXTS "/device/product_mma.h")
 EMBED(lapidary_cuda_attend, LAPIDARY_CUDA_TEXTS "/device/attend.h")
@@ -86,7 +87,8 @@ std::string device_library(std::string_view kernels) {
       {TEXT(lapidary_cuda_wgmma_ring), {}, hopper},
       {TEXT(lapidary_cuda_wgmma_residual), {}, {"product_wgmma"}},
       {TEXT(lapidary_cuda_product_wgmma), {}, {"product_wgmma"}},
-      {TEXT(lapidary_cuda_wgmma_store), {}, {"store_wgmma"}},
+      {TEXT(lapidary_cuda_wgmma_store), {}, {"store_wgmma", "rows_wgmma"}},
+      {TEXT(lapidary_cuda_wgmma_rows), {}, {"rows_wgmma"}},
       {TEXT(lapidary_cuda_attend), {}, attention},
       {TEXT(lapidary_cuda_attend_fma), {}, {"attend_fma"}},
       {TEXT(lapidary_cuda_attend_tensor), {}, {"attend_mma", "attend_wgmma"}},

@@ -19,9 +19,13 @@ void WarpgroupPrinter::print(const WarpgroupTask& w) {
   text_.line("}};");
   const std::string accumulator = expressions_.declare(w.accumulator->buffer);
   if (mapped_.residual) text_.line("typedef tile::residual_of<decltype(tile_of(0))> residuals;");
-  if (mapped_.results)
-    text_.line("typedef store_wgmma<tile, {}, {}> stores;", memory_type(mapped_.results->store->buffer->element.dtype),
-               mapped_.results->place.map.box.size());
+  if (mapped_.results) {
+    const std::string_view type = memory_type(mapped_.results->store->buffer->element.dtype);
+    if (mapped_.results->place)
+      text_.line("typedef store_wgmma<tile, {}, {}> stores;", type, mapped_.results->place->map.box.size());
+    else
+      text_.line("typedef rows_wgmma<tile, {}> stores;", type);
+  }
   text_.line(
       "tile::run(shared + {}, task_end - task_begin, tile_of, [&](i64 number, int holder, const tile::results& {}{}) "
       "{{",
@@ -73,21 +77,16 @@ std::string WarpgroupPrinter::residual() {
 
 // Results go by way of staging memory, panel by panel. Those beyond the end of the matrix are computed too, of what
 // belongs to the last ones, and are not stored: conditions would keep the threads from all the others' latencies.
-void WarpgroupPrinter::print_panels(const MappedResults& results) {
-  std::vector<loops::Expr> corner = {results.column, results.row};
-  corner.insert(corner.end(), results.place.others.begin(), results.place.others.end());
-  expressions_.begin(corner);
-  std::string list;
-  for (const loops::Expr& place : corner) list += (list.empty() ? "" : ", ") + expressions_.value(place);
-  text_.line("const tile_corner corner = {{{}}};", list);
+void WarpgroupPrinter::print_panels(const StagedResults& results) {
+  const std::string where = where_panels_go(results);
   text_.line("#pragma unroll");
   text_.line("for (int panel = 0; panel < stores::panels; ++panel) {{");
   {
     Text::Indent inside(text_);
     text_.line("stores::part part = stores::begin(shared, panel);");
     text_.line("#pragma unroll");
-    text_.line("for (i64 {0} = panel * stores::each; {0} < (panel + 1) * stores::each; {0} += 2) {{",
-               expressions_.declare(results.loop->var));
+    text_.line("for (i64 {0} = panel * stores::each; {0} < (panel + 1) * stores::each; {0} += {1}) {{",
+               expressions_.declare(results.loop->var), results.is_by_pairs() ? 2 : 1);
     {
       Text::Indent inside_loop(text_);
       if (mapped_.residual) {
@@ -98,13 +97,38 @@ void WarpgroupPrinter::print_panels(const MappedResults& results) {
       }
       const auto &row = *results.loop->body[0], &column = *results.loop->body[1];
       emit_(*let_within(row, results.row_end, 1));
-      emit_(*let_within(column, results.column_end, 2));
+      emit_(*let_within(column, results.column_end, results.is_by_pairs() ? 2 : 1));
       print_unguarded({results.loop->body.begin() + 2, results.loop->body.end()});
     }
     text_.line("}}");
-    text_.line("stores::send(part, &map_c, corner, holder, panel);");
+    text_.line("stores::send(part, {}, holder, panel);", where);
   }
   text_.line("}}");
+}
+
+std::string WarpgroupPrinter::where_panels_go(const StagedResults& results) {
+  if (results.place) {
+    std::vector<loops::Expr> corner = {results.column, results.row};
+    corner.insert(corner.end(), results.place->others.begin(), results.place->others.end());
+    expressions_.begin(corner);
+    std::string list;
+    for (const loops::Expr& place : corner) list += (list.empty() ? "" : ", ") + expressions_.value(place);
+    text_.line("const tile_corner corner = {{{}}};", list);
+    return "&map_c, corner";
+  }
+  const loops::Expr first =
+      loops::add(loops::add(results.base, loops::mul(results.row, results.stride)), results.column);
+  const auto left = [](const loops::Expr& end, const loops::Expr& begin) {
+    return end ? loops::sub(end, begin) : loops::integer(INT32_MAX);
+  };
+  const std::vector<loops::Expr> all = {first, results.stride, left(results.row_end, results.row),
+                                        left(results.column_end, results.column)};
+  expressions_.begin(all);
+  const std::string at = expressions_.value(all[0]);
+  text_.line("auto* const first = {} + {};", expressions_.declare(results.store->buffer), at);
+  std::string list;
+  for (size_t i = 1; i < all.size(); ++i) list += ", " + expressions_.value(all[i]);
+  return "first" + list;
 }
 
 void WarpgroupPrinter::print_place(const WarpgroupTask& w) {

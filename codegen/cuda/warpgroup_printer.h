@@ -23,7 +23,8 @@ class WarpgroupPrinter {
  private:
   void print_place(const WarpgroupTask&);
   std::string residual();
-  void print_panels(const MappedResults&);
+  void print_panels(const StagedResults&);
+  std::string where_panels_go(const StagedResults&);      // send()'s arguments; may add lines before
   void print_unguarded(const std::vector<loops::Stmt>&);  // what stands in them, whatever their conditions
 
   const loops::Kernel& kernel_;

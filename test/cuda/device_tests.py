@@ -26,7 +26,7 @@ COMPILER = [os.environ.get("CXX", "g++"), "-std=c++17", "-O1", "-mf16c", "-mfma"
 PROGRAMS = ["emulator", "memory", "reduce", "product_fma", "product_mma", "hopper", "product_wgmma", "attend_fma", "attend_mma", "attend_wgmma"]
 LIBRARY = ["reduce.h", "memory.h", "operand.h", "staging.h", "product_fma.h", "attend.h", "attend_fma.h"]
 TENSOR_LIBRARY = ["atoms.h", "product_mma.h", "attend_tensor.h", "attend_mma.h"]
-HOPPER_LIBRARY = ["hopper.h", "wgmma.h", "wgmma_layout.h", "wgmma_ring.h", "wgmma_residual.h", "product_wgmma.h", "wgmma_store.h", "attend.h", "attend_tensor.h", "attend_wgmma.h"]
+HOPPER_LIBRARY = ["hopper.h", "wgmma.h", "wgmma_layout.h", "wgmma_ring.h", "wgmma_residual.h", "product_wgmma.h", "wgmma_store.h", "wgmma_rows.h", "attend.h", "attend_tensor.h", "attend_wgmma.h"]
 ARCHITECTURES, MORE_ARCHITECTURES = ["sm_75", "sm_80", "sm_90a"], ["sm_86", "sm_89", "sm_120"]
 SECONDS = 300
 

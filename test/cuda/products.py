@@ -483,11 +483,13 @@ def residuals(library, driver):
             rng = np.random.default_rng(rows)
             feeds = {name: (rng.standard_normal(shape) * 0.3).astype(np.float16)
                      for name, shape in (("x", (rows, 72)), ("w", (72, 1000)), ("r", (rows, 1000)), ("q", (rows, 1000)),
-                                         ("a", (9, 200, 136)), ("b", (9, 136, 328)), ("s", (9, 200, 328)))}
+                                         ("a", (9, 200, 136)), ("b", (9, 136, 328)), ("s", (9, 200, 328)),
+                                         ("v", (72, 999)), ("c", (999,)))}
             wide = {name: value.astype(np.float64) for name, value in feeds.items()}
-            y, z = product.run(feeds)
+            y, z, t = product.run(feeds)
             expected = np.maximum(wide["x"] @ wide["w"] + wide["r"], 0) * wide["q"]
             yield f"{rows} rows", difference(y.astype(np.float64), expected) < 1e-3
+            yield f"{rows} odd rows", difference(t.astype(np.float64), wide["x"] @ wide["v"] + wide["c"]) < 1e-3
             yield f"a batch, beside {rows} rows", difference(z.astype(np.float64), wide["s"] - wide["a"] @ wide["b"]) < 1e-3
 
 

@@ -44,6 +44,7 @@ def kernels(every):
     if not every:
         return
     yield cases.convolution(128, 128, 3, 2, 56, False, (1,), ())
+    yield cases.gemm("gpt2", F16, 50257, 768, (4096,), fixed=True)
     yield cases.gemm("bert", BF16, 3072, 768, (128,))
     for dtype in (F16, BF16):
         yield cases.gemm("cube", dtype, 1024, 1024, (1024,), weights=False, transposed=True)

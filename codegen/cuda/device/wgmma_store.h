@@ -19,12 +19,13 @@ struct tile_corner {
   i64 column, row, y = 0, z = 0;  // y and z count from rank 3 and 4 on
 };
 
-template <class PRODUCT, class T, int RANK>
-struct store_wgmma {
+// What a thread has of a panel: 64 rows by 128 bytes of a consumer's results.
+template <class PRODUCT, class T>
+struct panels_of_results {
   typedef wgmma_operand<T, 64, 128 / int(sizeof(T)), true> panel_layout;
   static constexpr int columns = 128 / int(sizeof(T)), each = columns / 2;  // of a panel; its elements in a thread
   static constexpr int panels = PRODUCT::elements / each;
-  static constexpr int shared_bytes = (PRODUCT::threads / 128 - 1) * 2 * panel_layout::bytes;  // aligned to 1024
+  static constexpr int consumers = PRODUCT::threads / 128 - 1;
   static_assert(PRODUCT::registers % each == 0, "rows of a consumer are whole panels");
 
   static constexpr bool in_matrices = sizeof(T) == 2;
@@ -33,6 +34,50 @@ struct store_wgmma {
     u32 pairs[in_matrices ? each / 2 : 1];
   };
 
+  // acc[e] and acc[e + 1], or one of them.
+  static DEV_MEMBER void put(part& part, int thread, int e, const vec<T, 2>& pair) {
+    if constexpr (in_matrices)
+      part.pairs[e % each / 2] = packed(pair).words[0];
+    else
+      write(part, thread, e, packed(pair));
+  }
+  static DEV_MEMBER void put(part& part, int thread, int e, T one) {
+    if constexpr (in_matrices) {
+      u32& pair = part.pairs[e % each / 2];
+      pair = e % 2 == 0 ? u32(one) : pair | u32(one) << 16;
+    } else {
+      write(part, thread, e, packed(one));
+    }
+  }
+
+ protected:
+  // Four at once, of 16 rows and columns: lane 8 m + r has the address of row r of matrix m, whose rows are the upper
+  // or lower eight (m % 2) and whose columns the left or right ones (m / 2), as the pairs of a thread follow each
+  // other.
+  static DEV_MEMBER void store_matrices(const part& part, int thread) {
+    const int lane = thread % 32, row = thread % 128 / 32 * 16 + lane / 8 % 2 * 8 + lane % 8;
+    _Pragma("unroll") for (int first = 0; first < columns; first += 16)
+        store_matrix_x4(part.buffer + panel_layout::offset(row, first + lane / 16 * 8), part.pairs + first / 4);
+  }
+
+ private:
+  template <int BYTES>
+  static DEV_MEMBER void write(const part& part, int thread, int e, const packet<BYTES>& data) {
+    char* const to =
+        part.buffer + panel_layout::offset(PRODUCT::row_of(thread, e) % 64, PRODUCT::column_of(thread, e) % columns);
+    store_packet<BYTES>(to, data, 0);
+    wrote_shared(to, BYTES);
+  }
+};
+
+template <class PRODUCT, class T, int RANK>
+struct store_wgmma : panels_of_results<PRODUCT, T> {
+  typedef panels_of_results<PRODUCT, T> results;
+  using results::columns, results::each, results::in_matrices, results::panels;
+  using typename results::part;
+  typedef typename results::panel_layout panel_layout;
+  static constexpr int shared_bytes = results::consumers * 2 * panel_layout::bytes;  // aligned to 1024
+
   static DEV_MEMBER part begin(char* staging, int panel) {
     if (!in_matrices) await_buffer(panel);
     part result;
@@ -40,22 +85,11 @@ struct store_wgmma {
     return result;
   }
 
-  static DEV_MEMBER void put(part& part, int thread, int e, const vec<T, 2>& pair) {
-    if constexpr (in_matrices) {
-      part.pairs[e % each / 2] = packed(pair).words[0];
-    } else {
-      char* const to =
-          part.buffer + panel_layout::offset(PRODUCT::row_of(thread, e) % 64, PRODUCT::column_of(thread, e) % columns);
-      store_packet<2 * sizeof(T)>(to, packed(pair), 0);
-      wrote_shared(to, 2 * sizeof(T));
-    }
-  }
-
   static DEV_MEMBER void send(const part& part, const tensor_map* map, const tile_corner& corner, int thread,
                               int panel) {
     if constexpr (in_matrices) {
       await_buffer(panel);
-      store_matrices(part, thread);
+      results::store_matrices(part, thread);
     }
     fence_proxy_async();
     barrier(threadIdx.x / 128, 128);
@@ -79,15 +113,6 @@ struct store_wgmma {
         tma_store_wait<1>();
     }
     barrier(threadIdx.x / 128, 128);
-  }
-
-  // Four at once, of 16 rows and columns: lane 8 m + r has the address of row r of matrix m, whose rows are the upper
-  // or lower eight (m % 2) and whose columns the left or right ones (m / 2), as the pairs of a thread follow each
-  // other.
-  static DEV_MEMBER void store_matrices(const part& part, int thread) {
-    const int lane = thread % 32, row = thread % 128 / 32 * 16 + lane / 8 % 2 * 8 + lane % 8;
-    _Pragma("unroll") for (int first = 0; first < columns; first += 16)
-        store_matrix_x4(part.buffer + panel_layout::offset(row, first + lane / 16 * 8), part.pairs + first / 4);
   }
 
   // (row, column) is one of the panel's first elements.

@@ -50,6 +50,12 @@ HOPPER_MISTAKES = [(*mistake, "product_wgmma") for mistake in [
     ("others' residuals not skipped in the ring", "product_wgmma.h", "place.advance(steps + RESIDUAL::slots);", "place.advance(steps);"),
     ("an own residual not skipped in the ring", "product_wgmma.h", "        place.advance(RESIDUAL::slots);\n", ""),
     ("all panels of a residual at the first column", "wgmma_residual.h", "residual.column + (slot * each + i) * panel::width", "residual.column"),
+    ("rows stored before they are there", "wgmma_rows.h", "    sync_warp();\n    constexpr int at_once", "    constexpr int at_once"),
+    ("a panel written while its rows are stored", "wgmma_rows.h", "    sync_warp();  // the next panel is written there\n", ""),
+    ("rows between words stored as at words", "wgmma_rows.h", "word >> 16 | next << 16", "word"),
+    ("rows between words without their first half", "wgmma_rows.h", "if (begins || lane == 31)", "if (lane == 31)"),
+    ("rows beyond the end stored", "wgmma_rows.h", "        if (first + i >= rows_left) break;\n", ""),
+    ("words of a row as if they were not permuted", "wgmma_rows.h", "panel_layout::offset(i, lane * of_word)", "i * 128 + lane * 4"),
     ("the bytes of a residual not announced", "wgmma_ring.h", "begin_slot(RESIDUAL::bytes_of(slot))", "begin_slot(0)"),
 ]] + [(what, "attend_wgmma.h", *texts, "attend_wgmma") for what, *texts in [
     ("items multiplied before they came", "mbarrier_wait(slots.full(slot), place.parity);", ""),

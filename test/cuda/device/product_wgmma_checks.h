@@ -16,6 +16,8 @@
 #include "codegen/cuda/device/product_wgmma.h"
 //
 #include "codegen/cuda/device/wgmma_store.h"
+//
+#include "codegen/cuda/device/wgmma_rows.h"
 
 constexpr bool K = true, LINE = false;
 constexpr Way COPIED = Way::Copied, STRIDED = Way::Strided, CONVERTED = Way::Converted, COMPUTED = Way::Computed;
@@ -145,10 +147,10 @@ void store_panels(char* staging, const tensor_map* map, const tile_corner& corne
   }
 }
 
-// Results that the copy engine writes, and the numbers that they are: sums as f32, or rounded to f16.
-template <class T>
+// Results that are written, and the numbers that they are: sums as f32, or rounded to f16.
+template <class T, class MATRIX = mapped_matrix<plain_codec<T>, K>>
 struct stored_results {
-  typedef mapped_matrix<plain_codec<T>, K> matrix_of_results;
+  typedef MATRIX matrix_of_results;
   std::mt19937 same{1};
   matrix_of_results c;
   const matrix_of_results before;
@@ -243,5 +245,45 @@ void check_stores(const char* name, const Problem& problem) {
       const f32 more = has_residual ? f32(r.value(row, column)) : 0;
       return expectation<f32, A, B>(a, b, row, column, own(int(row % ROWS), int(column % COLUMNS)) + more, kF32);
     });
+  }
+}
+
+// The same without a residual, row by row: rows of halves begin at words, or every second one between two.
+template <int ROWS, int COLUMNS, int STAGES, int CONSUMERS, class T, bool ALTERNATE = false>
+void check_rows(const char* name, const Problem& problem) {
+  typedef product_wgmma<atom_f16, ROWS, COLUMNS, 64, STAGES, CONSUMERS, ALTERNATE> product;
+  typedef rows_wgmma<product, T> stores;
+  constexpr int staging_at = (product::shared_bytes + 1023) / 1024 * 1024;
+  std::mt19937 random(unsigned(problem.m + problem.n));
+  const i64 m = problem.m, n = problem.n, down = (m + ROWS - 1) / ROWS, across = (n + COLUMNS - 1) / COLUMNS;
+  map_f16 a(m, problem.depth, random), b(n, problem.depth, random);
+  for (const char* broken : {a.encode(ROWS, 64), b.encode(COLUMNS, 64)})
+    if (broken) return check(false, "%s: tensor map: %s", name, broken);
+  for (unsigned order : orders()) {
+    stored_results<T, matrix<plain_codec<T>, 1, K, COPIED>> results(m, n);
+    emulator::launch(
+        {problem.blocks}, {unsigned(product::threads)}, size_t(staging_at + stores::shared_bytes), order, [&] {
+          DYNAMIC_SHARED(shared);
+          const auto tile_of = [&](i64 tile) {
+            return product::tile(a.operand(tile / across * ROWS), b.operand(tile % across * COLUMNS), 0, problem.depth);
+          };
+          product::run(shared, down * across, tile_of, [&](i64 tile, int thread, const auto& acc) {
+            const i64 row = tile / across * ROWS, column = tile % across * COLUMNS;
+            for (int panel = 0; panel < stores::panels; ++panel) {
+              typename stores::part part = stores::begin(shared + staging_at, panel);
+              for (int e = panel * stores::each; e < (panel + 1) * stores::each; ++e)
+                stores::put(part, thread, e, results.pair(acc[e], 0).v[0]);
+              stores::send(part, results.c.first + results.c.index(row, column), results.c.pitch, m - row, n - column,
+                           thread, panel);
+            }
+          });
+          stores::end();
+        });
+    const char* error = emulator_error();
+    const std::string what = name + (" order " + std::to_string(order));
+    check(!error, "%s: %s", what.c_str(), error ? error : "");
+    if (error) return;
+    results.check_all(
+        what, [&](i64 row, i64 column) { return expectation<f32, map_f16, map_f16>(a, b, row, column, 0, kF32); });
   }
 }

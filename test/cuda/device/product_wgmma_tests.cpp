@@ -18,6 +18,8 @@ void test_few() {
   check_stores<64, 128, 2, 2, u16, true, f16_codec, matrix<f16_codec, 8, K, COPIED>>("residual in turns",
                                                                                      {300, 136, 64});
   check_stores<128, 128, 2, 2, u16, false, plain_codec<f32>>("residual of f32", {300, 136, 72});
+  check_rows<128, 128, 2, 2, u16, true>("rows between words", {140, 200, 64});
+  check_rows<128, 128, 2, 2, f32>("rows of f32", {130, 140, 64});
 }
 #else
 
@@ -227,6 +229,14 @@ void test_residuals() {
   check_stores<64, 64, 3, 2, u16, true, f16_codec, copied, copied>("residual alone", {300, 72, 0});
 }
 
+void test_rows() {
+  check_rows<128, 128, 2, 2, u16, true>("rows between words", {140, 200, 64, 2});
+  check_rows<128, 128, 2, 2, u16, true>("rows at words", {140, 201, 64});
+  check_rows<128, 256, 2, 2, u16>("rows of two consumers", {200, 300, 64});
+  check_rows<64, 128, 2, 1, f32>("rows of f32", {130, 133, 64});
+  check_rows<64, 64, 2, 2, u16, true>("rows of one panel", {1, 1, 64});
+}
+
 #endif
 
 }  // namespace
@@ -245,6 +255,7 @@ int main(int argc, char**) {
   test_convolution();
   test_stores();
   test_residuals();
+  test_rows();
 #endif
   return report();
 }
