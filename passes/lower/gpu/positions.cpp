@@ -20,8 +20,8 @@ using namespace loops;
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kItems = 8;      // neighbours of a thread; elements it has asked for before it counts
-constexpr int64_t kRounds = 2;     // of threads, for the counts of all chunks
+constexpr int64_t kItems = 8;   // neighbours of a thread; elements it has asked for before it counts
+constexpr int64_t kRounds = 2;  // of threads, for the counts of all chunks
 constexpr int64_t kMostChunks = kRounds * kThreads, kTile = kThreads * kItems, kLeastChunk = 2 * kTile;
 
 Expr number(int64_t value) { return constant(Scalar::of_integer(DType::I32, value)); }
@@ -75,8 +75,7 @@ class PositionsLowering {
     });
     builder.body.add(combine(found, ScalarOp::Add, kThreads));
     for_each_thread(builder, [&](Block& own, const Expr& thread) {
-      own.add(if_then(equal(thread, integer(0)),
-                      {store(counts, variable(builder.task()), load(found, integer(0)))}));
+      own.add(if_then(equal(thread, integer(0)), {store(counts, variable(builder.task()), load(found, integer(0)))}));
     });
     return single_step(builder.finish(chunks_));
   }
@@ -132,18 +131,18 @@ class PositionsLowering {
       own.add(store(totals[0], thread, total));
     });
     builder.body.add(barrier());
-    const Buffer running = totals[scan_threads(
-        builder, totals, {.each = kThreads}, [](const Expr& a, const Expr& b) { return add(a, b); })];
+    const Buffer running = totals[scan_threads(builder, totals, {.each = kThreads},
+                                               [](const Expr& a, const Expr& b) { return add(a, b); })];
     for_each_thread(builder, [&](Block& own, const Expr& thread) {
       const Expr before = own.let("before", load(running, max(sub(thread, integer(1)), integer(0))));
-      Expr place = add(load(base, integer(0)),
-                       convert(select(equal(thread, integer(0)), number(0), before), DType::I64));
+      Expr place =
+          add(load(base, integer(0)), convert(select(equal(thread, integer(0)), number(0), before), DType::I64));
       for (int64_t i = 0; i < kItems; ++i) {
         place = own.let("place", place);
         const Expr truth = own.let("truth", load(held, integer(i)));
         const Expr is_true = less(number(0), truth), has_room = less(place, builder.parameter(count_));
-        own.add(if_then(apply(ScalarOp::And, {is_true, has_room}),
-                        {store(to, place, add(first_of(thread), integer(i)))}));
+        own.add(
+            if_then(apply(ScalarOp::And, {is_true, has_room}), {store(to, place, add(first_of(thread), integer(i)))}));
         place = add(place, convert(truth, DType::I64));
       }
       const Expr all = load(running, integer(kThreads - 1));
