@@ -90,8 +90,8 @@ class KernelEmitter {
     }
     list += "i64 task_begin, i64 task_end, char* stage, i64 stage_each";
     for (const loops::Var& integer : kernel_.integers) list += ", i64 " + expressions_.declare(integer);
-    if (mapped_.a) list += ", const __grid_constant__ tensor_map map_a";
-    if (mapped_.b) list += ", const __grid_constant__ tensor_map map_b";
+    for (const auto& [name, operand] : mapped_.operands)
+      if (operand) list += fmt::format(", const __grid_constant__ tensor_map map_{}", name);
     if (mapped_.residual) list += ", const __grid_constant__ tensor_map map_r";
     if (mapped_.results && mapped_.results->place) list += ", const __grid_constant__ tensor_map map_c";
     return list;

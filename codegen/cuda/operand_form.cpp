@@ -25,6 +25,11 @@ Expr lines_below(const Expr& mask, const Var& line) {
   return loops::sub(mask->args[1], at_zero);
 }
 
+void collect_conditions(const Expr& e, std::vector<Expr>& conditions) {
+  if (e->kind != ExprKind::Apply || e->op != ScalarOp::And) return conditions.push_back(e);
+  for (const Expr& arg : e->args) collect_conditions(arg, conditions);
+}
+
 namespace {
 
 struct Term {
@@ -58,11 +63,6 @@ std::optional<Parts> split(const Expr& e, const Var& line, const Var& k) {
 }
 
 bool is_apply(const Expr& e, ScalarOp op) { return e->kind == ExprKind::Apply && e->op == op; }
-
-void collect_conditions(const Expr& e, std::vector<Expr>& conditions) {
-  if (!is_apply(e, ScalarOp::And)) return conditions.push_back(e);
-  for (const Expr& arg : e->args) collect_conditions(arg, conditions);
-}
 
 Expr conjunction(const Expr& a, const Expr& b) { return a ? loops::apply(ScalarOp::And, {a, b}) : b; }
 

@@ -40,6 +40,8 @@ struct OperandForm {
 };
 // By how much an expression grows with the first variable; null when that differs, or depends on the other.
 loops::Expr slope(const loops::Expr&, const loops::Var&, const loops::Var& other);
+// The conditions that all must hold for this one to.
+void collect_conditions(const loops::Expr& condition, std::vector<loops::Expr>& conditions);
 // How many values of `line` a mask line + a < b lets through; null when it is none.
 loops::Expr lines_below(const loops::Expr& mask, const loops::Var& line);
 OperandForm operand_form(const loops::ProductOperand&, const loops::Var& line, const loops::Var& k);

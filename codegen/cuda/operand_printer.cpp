@@ -18,29 +18,33 @@ void OperandPrinter::returned(const std::vector<loops::Expr>& roots, const Value
 
 std::string OperandPrinter::print(const loops::StmtNode& statement) {
   if (const loops::ProductNode* p = statement.product.get()) {
-    print_mapped_or_moved("a", mapped_.a, p->a, p->row, p->k);
-    print_mapped_or_moved("b", mapped_.b, p->b, p->column, p->k);
+    print_mapped_or_moved("a", p->a, p->row, p->k);
+    print_mapped_or_moved("b", p->b, p->column, p->k);
     return "a, b";
   }
   const loops::AttendNode& a = *statement.attend;
-  print_operand("q", a.q, a.inner, a.query);
-  print_operand("k", a.k, a.inner, a.key);
-  print_operand("v", a.v, a.column, a.key);
+  print_mapped_or_moved("q", a.q, a.inner, a.query);
+  print_mapped_or_moved("k", a.k, a.inner, a.key);
+  print_mapped_or_moved("v", a.v, a.column, a.key);
   print_score(a, statement.end);
   return "q, k, v, score";
 }
 
-void OperandPrinter::print_mapped_or_moved(const char* name, const std::optional<MappedOperand>& mapped,
-                                           const loops::ProductOperand& operand, const loops::Var& line,
-                                           const loops::Var& k) {
+void OperandPrinter::print_mapped_or_moved(const char* name, const loops::ProductOperand& operand,
+                                           const loops::Var& line, const loops::Var& k) {
+  const std::optional<MappedOperand>& mapped = mapped_.of(name);
   if (!mapped) return print_operand(name, operand, line, k);
   std::vector<loops::Expr> places = {mapped->line};
   places.insert(places.end(), mapped->others.begin(), mapped->others.end());
-  expressions_.begin(places);
+  std::vector<loops::Expr> roots = places;
+  roots.push_back(mapped->k);
+  expressions_.begin(roots);
   std::string list;
   for (const loops::Expr& place : places) list += ", " + expressions_.value(place);
-  text_.line("const auto {0} = mapped<{1}, {2}>(&map_{0}{3});", name, memory_type(operand.value->type.dtype),
-             operand.along_k, list);
+  const std::string from =
+      loops::value_of(mapped->k) == 0 ? std::string() : fmt::format(".from({})", expressions_.value(mapped->k));
+  text_.line("const auto {0} = mapped<{1}, {2}>(&map_{0}{3}){4};", name, memory_type(operand.value->type.dtype),
+             operand.along_k, list, from);
 }
 
 // Functions of (line, k): where the chunk lies, or what it is.

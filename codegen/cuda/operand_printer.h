@@ -2,7 +2,6 @@
 // (operand_form.h, score_form.h), or as the map by which the copy engine moves it.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,8 +19,8 @@ class OperandPrinter {
   std::string print(const loops::StmtNode&);  // of a Product or an Attend; gives the constants' names
 
  private:
-  void print_mapped_or_moved(const char* name, const std::optional<MappedOperand>&, const loops::ProductOperand&,
-                             const loops::Var& line, const loops::Var& k);
+  void print_mapped_or_moved(const char* name, const loops::ProductOperand&, const loops::Var& line,
+                             const loops::Var& k);
   void print_operand(const char* name, const loops::ProductOperand&, const loops::Var& line, const loops::Var& k);
   void print_prepared(const char* name, const std::string& shape, const loops::ProductOperand&, const OperandForm&,
                       const loops::Var& line, const loops::Var& k);

@@ -38,12 +38,6 @@ Expr beyond_query(const Expr& e, const loops::AttendNode& attend) {
   return mentions(rest, attend.query) ? nullptr : rest;
 }
 
-// The conditions that all must hold.
-void collect_conditions(const Expr& e, std::vector<Expr>& conditions) {
-  if (e->kind != ExprKind::Apply || e->op != ScalarOp::And) return conditions.push_back(e);
-  for (const Expr& arg : e->args) collect_conditions(arg, conditions);
-}
-
 bool is_bound(const Expr& end, const Expr& keys) {
   if (loops::same(end, keys)) return true;
   return end->kind == ExprKind::Apply && end->op == ScalarOp::Min &&

@@ -20,14 +20,16 @@ class MapReader {
  public:
   explicit MapReader(const loops::Kernel& kernel) : kernel_(kernel) {}
 
-  // `lines` of the tile, `depth` of k; the product's k ends at `end`.
+  // `lines` of the tile, `depth` of k, which ends at `end`; null: the operand's mask says where.
   std::optional<MappedOperand> read(const loops::ProductOperand& operand, const loops::Var& line, const loops::Var& k,
-                                    const Expr& end, int lines, int depth) const {
+                                    Expr end, int lines, int depth) const {
     const int bytes = bit_width(operand.value->type.dtype) / 8;
     const bool whole_packets = operand.vector * bytes == 16;  // then all strides and the offset are of those
     const bool whole_panels = operand.along_k || (bytes == 2 && lines * bytes % kPanelBytes == 0);
-    if (!whole_packets || !whole_panels) return std::nullopt;
-    return read(operand, operand_form(operand, line, k), number(end), lines, depth);
+    if (!whole_packets || !whole_panels || operand.value->kind != ExprKind::Load) return std::nullopt;
+    loops::ProductOperand of_lines = operand;
+    if (!end && !take_end(of_lines.value, k, end)) return std::nullopt;
+    return read(of_lines, operand_form(of_lines, line, k), end, lines, depth);
   }
 
   // Of results, and of what lies as they do: (row, column) is at `index`. Rows and columns have an end; null: none that
@@ -43,9 +45,8 @@ class MapReader {
     const loops::ProductOperand as_operand{loops::load(buffer, index), true, 16 / bytes};
     OperandForm form = operand_form(as_operand, row, column);
     form.lines = row_end;
-    const auto end = column_end ? number(column_end) : std::optional(MapNumber{kUnbounded});
-    auto found = read(as_operand, form, end, lines, 0);
-    if (!found || loops::value_of(found->line) != 0) return std::nullopt;
+    auto found = read(as_operand, form, column_end, lines, 0);
+    if (!found || loops::value_of(found->line) != 0 || loops::value_of(found->k) != 0) return std::nullopt;
     found->map.is_rounded = false;
     return found;
   }
@@ -57,39 +58,60 @@ class MapReader {
   }
 
  private:
-  std::optional<MappedOperand> read(const loops::ProductOperand& operand, const OperandForm& form,
-                                    const std::optional<MapNumber>& depth_extent, int lines, int depth) const {
+  // Leaves in a Load's mask what does not speak of k. Null: nothing does, so that tiles lie within.
+  static bool take_end(Expr& of, const loops::Var& k, Expr& end) {
+    if (of->args.size() < 2) return true;
+    std::vector<Expr> conditions;
+    collect_conditions(of->args[1], conditions);
+    Expr rest;
+    for (const Expr& condition : conditions) {
+      if (!mentions(condition, k)) {
+        rest = rest ? loops::apply(ScalarOp::And, {rest, condition}) : condition;
+        continue;
+      }
+      const Expr below = lines_below(condition, k);
+      if (!below || end) return false;
+      end = below;
+    }
+    of = loops::load(of->buffer, of->args[0], 1, rest);
+    return true;
+  }
+
+  std::optional<MappedOperand> read(const loops::ProductOperand& operand, const OperandForm& form, const Expr& end,
+                                    int lines, int depth) const {
     if (form.kind != OperandForm::Kind::Strided) return std::nullopt;
     const int bytes = bit_width(operand.value->type.dtype) / 8;
     Parts parts;
     if (!split(form.base, loops::integer(1), parts)) return std::nullopt;
-    MappedOperand found{{}, loops::integer(0), {}};
+    MappedOperand found{{}, loops::integer(0), loops::integer(0), {}};
     const auto buffer = std::ranges::find(kernel_.buffers, operand.value->buffer);
     found.map.buffer = static_cast<int>(buffer - kernel_.buffers.begin());
     found.map.dtype = operand.value->type.dtype;
     const auto offset = number(parts.constant), pitch = stride(form.stride);
-    if (!offset || !depth_extent || !pitch) return std::nullopt;
+    if (!offset || !pitch) return std::nullopt;
     found.map.offset = *offset;
 
-    const Expr line_stride = operand.along_k ? form.stride : loops::integer(1);
+    const Expr along = loops::integer(1), &line_stride = operand.along_k ? form.stride : along,
+               &k_stride = operand.along_k ? along : form.stride;
     std::vector<MapNumber> other_strides;
     for (const Part& part : parts.varying) {
       if (loops::same(part.stride, line_stride)) {
         found.line = loops::add(found.line, part.position);
-        continue;
+      } else if (loops::same(part.stride, k_stride)) {
+        found.k = loops::add(found.k, part.position);
+      } else {
+        const auto other = stride(part.stride);
+        if (!other) return std::nullopt;
+        other_strides.push_back(*other);
+        found.others.push_back(part.position);
       }
-      const auto other = stride(part.stride);
-      if (!other || loops::value_of(part.stride) == 1 || loops::same(part.stride, form.stride)) return std::nullopt;
-      other_strides.push_back(*other);
-      found.others.push_back(part.position);
     }
     if (found.others.size() > kMostOthers) return std::nullopt;
-    const auto line_extent =
-        form.lines ? number(loops::add(form.lines, found.line)) : std::optional(MapNumber{kUnbounded});
-    if (!line_extent) return std::nullopt;
+    const auto line_extent = extent(form.lines, found.line), k_extent = extent(end, found.k);
+    if (!line_extent || !k_extent) return std::nullopt;
 
     const int width = static_cast<int>(kPanelBytes) / bytes;
-    found.map.extents = {*depth_extent, *line_extent};
+    found.map.extents = {*k_extent, *line_extent};
     found.map.box = {width, lines};
     if (!operand.along_k) {
       std::swap(found.map.extents[0], found.map.extents[1]);
@@ -124,6 +146,11 @@ class MapReader {
     const auto a = number(e->args[0]), b = number(e->args[1]);
     if (!a || !b || (a->integer >= 0 && b->integer >= 0)) return std::nullopt;
     return MapNumber{a->factor * b->factor, std::max(a->integer, b->integer)};
+  }
+
+  // Of a dimension in which a tile begins at `first` and what is there ends `end` further; null: none matters.
+  std::optional<MapNumber> extent(const Expr& end, const Expr& first) const {
+    return end ? number(loops::add(end, first)) : std::optional(MapNumber{kUnbounded});
   }
 
   // The engine walks forwards only.
@@ -294,13 +321,16 @@ std::optional<MappedResidual> mapped_residual(const WarpgroupTask& task, const M
   return std::nullopt;
 }
 
-// Of all of k: a part of it ends there, or at a multiple of the steps, beyond which nothing is asked for.
+// Of all of k, or of all keys: a part of k ends there, or at a multiple of the steps, beyond which nothing is asked
+// for; of keys beyond the end that a tile of queries has the scores are hidden.
 Expr end_of_depth(const WarpgroupTask& task, const MapReader& reader) {
   const Expr& end = task.product->end;
   if (end->kind != ExprKind::Variable) return end;
   for (const loops::StmtNode* let : task.lets) {
     const Expr& value = let->value;
-    if (let->var != end->var || value->kind != ExprKind::Apply || value->op != ScalarOp::Min) continue;
+    if (let->var != end->var) continue;
+    if (reader.is_constant(value)) return value;
+    if (value->kind != ExprKind::Apply || value->op != ScalarOp::Min) continue;
     for (const Expr& bound : value->args)
       if (reader.is_constant(bound)) return bound;
   }
@@ -311,32 +341,51 @@ Expr end_of_depth(const WarpgroupTask& task, const MapReader& reader) {
 
 MappedOperands mapped_operands(const loops::Kernel& kernel) {
   const auto task = warpgroup_task(kernel);
-  if (!task || !task->product->product) return {};
-  const loops::ProductNode& p = *task->product->product;
+  if (!task) return {};
   const MapReader reader(kernel);
   const Expr end = end_of_depth(*task, reader);
-  MappedOperands found = {reader.read(p.a, p.row, p.k, end, p.rows, p.depth),
-                          reader.read(p.b, p.column, p.k, end, p.columns, p.depth),
+  if (task->product->attend) {
+    const loops::AttendNode& a = *task->product->attend;
+    return {{{"q", reader.read(a.q, a.inner, a.query, nullptr, a.depth, a.queries)},
+             {"k", reader.read(a.k, a.inner, a.key, end, a.depth, a.keys)},
+             {"v", reader.read(a.v, a.column, a.key, end, a.columns, a.keys)}},
+            {},
+            {}};
+  }
+  const loops::ProductNode& p = *task->product->product;
+  MappedOperands found = {{{"a", reader.read(p.a, p.row, p.k, end, p.rows, p.depth)},
+                           {"b", reader.read(p.b, p.column, p.k, end, p.columns, p.depth)}},
                           staged_results(*task, reader),
-                          {}};
+    {}
+  };
   if (found.results && found.results->place && found.results->is_by_pairs())
     found.residual = mapped_residual(*task, reader, *found.results);
   return found;
 }
 
+const std::optional<MappedOperand>& MappedOperands::of(std::string_view name) const {
+  static const std::optional<MappedOperand> none;
+  const auto found = std::ranges::find(operands, name, &Named::name);
+  return found == operands.end() ? none : found->operand;
+}
+
 std::string schedule_of(const loops::Kernel& kernel) {
-  const MappedOperands operands = mapped_operands(kernel);
+  const MappedOperands mapped = mapped_operands(kernel);
+  std::string names;
+  for (const auto& [name, operand] : mapped.operands)
+    if (operand) names += (names.empty() ? ":" : ",") + std::string(name);
+  const bool all = std::ranges::all_of(mapped.operands, [](const auto& named) { return named.operand.has_value(); });
   std::string text = kernel.schedule;
-  if (operands.a || operands.b) text += std::string(" copy=tma") + (!operands.b ? ":a" : !operands.a ? ":b" : "");
-  if (operands.residual) text += " residual=tma";
-  if (operands.results) text += operands.results->place ? " store=tma" : " store=rows";
+  if (!names.empty()) text += " copy=tma" + (all ? "" : names);
+  if (mapped.residual) text += " residual=tma";
+  if (mapped.results) text += mapped.results->place ? " store=tma" : " store=rows";
   return text;
 }
 
 std::vector<TensorMap> tensor_maps(const loops::Kernel& kernel) {
   const MappedOperands operands = mapped_operands(kernel);
   std::vector<TensorMap> maps;
-  for (const auto& operand : {operands.a, operands.b})
+  for (const auto& [name, operand] : operands.operands)
     if (operand) maps.push_back(operand->map);
   if (operands.residual) maps.push_back(operands.residual->place.map);
   if (operands.results && operands.results->place) maps.push_back(operands.results->place->map);

@@ -1,9 +1,11 @@
-// Operands that Hopper's copy engine moves (TMA): the tensor that a product's operand walks over, read off the address
-// of its element (line, k). What it is told comes from the host (lpd_tensor_map), which knows the kernel's integers.
+// Operands that Hopper's copy engine moves (TMA): the tensor that an operand of a product or of attention walks over,
+// read off the address of its element (line, k). What it is told comes from the host (lpd_tensor_map), which knows the
+// kernel's integers.
 #pragma once
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ir/loops.h"
@@ -27,11 +29,11 @@ struct TensorMap {
   std::vector<int> box;
 };
 
-// Where a task's tile lies in it: the coordinate along its lines, and those in the third and fourth dimension. That
-// along k is the product's.
+// Where a task's tile lies in it: the coordinates of its first line and of its first k, which a product or attention
+// counts on from there, and those in the third and fourth dimension.
 struct MappedOperand {
   TensorMap map;
-  loops::Expr line;
+  loops::Expr line, k;
   std::vector<loops::Expr> others;
 };
 
@@ -54,14 +56,21 @@ struct MappedResidual {
 };
 
 struct MappedOperands {
-  std::optional<MappedOperand> a, b;  // null: the threads must move it
+  struct Named {
+    const char* name;                      // a and b, or q, k and v
+    std::optional<MappedOperand> operand;  // null: the threads must move it
+  };
+  std::vector<Named> operands;
   std::optional<StagedResults> results;
   std::optional<MappedResidual> residual;
+
+  const std::optional<MappedOperand>& of(std::string_view name) const;
 };
 MappedOperands mapped_operands(const loops::Kernel&);  // of a kernel of warpgroups; of others, none
 
-// A kernel's schedule, and what the copy engine moves: of what it multiplies " copy=tma", of one operand alone "
-// copy=tma:a"; then " residual=tma", and of its results " store=tma", or " store=rows" where the threads store them.
+// A kernel's schedule, and what the copy engine moves: of what it multiplies " copy=tma", of some operands alone "
+// copy=tma:a" or " copy=tma:k,v"; then " residual=tma", and of its results " store=tma",
+// or " store=rows" where the threads store them.
 std::string schedule_of(const loops::Kernel&);
 
 // What the kernel is given behind its integers, in order.

@@ -1,4 +1,5 @@
-// What the copy engine is told of a product's operands and results: tensors that addresses walk over, and refusals.
+// What the copy engine is told of a product's operands and results, and of attention's operands: tensors that addresses
+// walk over, and refusals.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -51,7 +52,7 @@ kernel "product" threads=256 (%a: global f16, %b: global f16, %c: global f16 wri
                                          lets, end, a, b, stores);
     return parse_kernel(text);
   }
-  std::optional<TensorMap> map_of_a() const { return map_of(mapped_operands(kernel()).a); }
+  std::optional<TensorMap> map_of_a() const { return map_of(mapped_operands(kernel()).of("a")); }
   std::optional<TensorMap> map_of_results() const {
     const auto results = mapped_operands(kernel()).results;
     return results ? std::optional(results->place.map) : std::nullopt;
@@ -96,7 +97,7 @@ TEST(CudaTensorMaps, ABatchIsADimension) {
   product.a = "%a[batch * (s * 64) + row * k + i * k + kk] along k 8";
   EXPECT_FALSE(product.map_of_a()) << "of a stride that may be negative";
   product.a = "%a[batch * 8192 + row * k + i * k + kk] along k 8";
-  const auto a = mapped_operands(product.kernel()).a;
+  const auto a = mapped_operands(product.kernel()).of("a");
   ASSERT_TRUE(a);
   ASSERT_EQ(a->others.size(), 1U);
   EXPECT_EQ(a->others[0]->kind, loops::ExprKind::Variable);
@@ -167,9 +168,9 @@ TEST(CudaTensorMaps, PartsOfK) {
   product.end = "end";
   product.lets = "let end: i64 = min(k, task mod 2 * 512 + 512)";
   const auto operands = mapped_operands(product.kernel());
-  ASSERT_TRUE(operands.a && operands.b);
-  EXPECT_TRUE(is(operands.a->map.extents[0], 1, K)) << "all of k";
-  EXPECT_TRUE(is(operands.b->map.extents[1], 1, K));
+  ASSERT_TRUE(operands.of("a") && operands.of("b"));
+  EXPECT_TRUE(is(operands.of("a")->map.extents[0], 1, K)) << "all of k";
+  EXPECT_TRUE(is(operands.of("b")->map.extents[1], 1, K));
   product.lets = "let end: i64 = task mod 2 * 512 + 512";
   EXPECT_FALSE(product.map_of_a()) << "nobody knows where k ends";
 }
@@ -203,6 +204,102 @@ TEST(CudaTensorMaps, ResultsInWholePackets) {
   EXPECT_FALSE(product.map_of_results()) << "rows that begin at no multiple of 16 bytes";
   product.stores = "store %c[row_1 * 264 + column_1 : 2] = f16(%acc[e : 2])";
   EXPECT_TRUE(product.map_of_results());
+}
+
+// Its defaults: heads of 64, four of them, of a product that made queries, keys and values together: [m, k, 3, 4, 64].
+struct Attention {
+  std::string q = "%q[batch * (k * 768) + head * 64 + first * 768 + i * 768 + d if first + i < k] along tile 8",
+              keys = "%k[batch * (k * 768) + head * 64 + j * 768 + d + 256] along tile 8",
+              values = "%k[batch * (k * 768) + head * 64 + j * 768 + e + 512] along tile 8";
+  std::string end = "k";
+
+  loops::Kernel kernel() const {
+    return parse_kernel(fmt::format(R"(
+kernel "attention" threads=256 (%q: global f16, %k: global f16, %y: global f32 written,
+    m: i64 range [1, ..], n: i64 range [1, ..] multiple 8, k: i64 range [1, ..]) {{
+  for task task in [0, m) {{
+    let batch: i64 = task / 16
+    let head: i64 = task / 4 mod 4
+    let first: i64 = task mod 4 * 128
+    let end: i64 = {}
+    fragment %acc: f32[32] {{
+      attend %acc f16 128x128x64x64 over 8 warpgroups stages 4 (i, j, d, e, s) in [0, end) {{
+        {}
+        {}
+        {}
+        s * 0.5
+      }}
+      for thread thread in [0, 256) {{
+        for unrolled e in [0, 32) {{
+          store %y[thread * 32 + e] = %acc[e]
+        }}
+      }}
+    }}
+  }}
+}}
+)",
+                                    end, q, keys, values));
+  }
+  std::optional<MappedOperand> of(const char* name) const { return mapped_operands(kernel()).of(name); }
+};
+
+TEST(CudaTensorMaps, OfHeadsOfAMergedProduct) {
+  const loops::Kernel kernel = Attention().kernel();
+  EXPECT_TRUE(verify(kernel).empty());
+  const std::vector<TensorMap> maps = tensor_maps(kernel);
+  ASSERT_EQ(maps.size(), 3U) << "q, k, v";
+  for (const int i : {0, 1, 2}) {
+    EXPECT_EQ(maps[i].buffer, i == 0 ? 0 : 1);
+    EXPECT_TRUE(is(maps[i].offset, i * 256)) << "a slice of the product";
+    ASSERT_EQ(maps[i].extents.size(), 4U);
+    EXPECT_TRUE(is(maps[i].extents[1], 1, K)) << "positions; the next batch's are none of them";
+    EXPECT_TRUE(is(maps[i].strides[0], 768));
+    EXPECT_EQ(maps[i].box, (std::vector<int>{64, 128, 1, 1}));
+  }
+  EXPECT_EQ(schedule_of(kernel), " copy=tma");
+  const auto q = Attention().of("q"), k = Attention().of("k");
+  ASSERT_TRUE(q && k);
+  EXPECT_EQ(q->k->var->name, "first");
+  EXPECT_EQ(loops::value_of(k->k), 0);
+  EXPECT_EQ(loops::value_of(q->line), 0);
+  EXPECT_EQ(q->others.size(), 2U) << "batch and head";
+}
+
+TEST(CudaTensorMaps, HeadsEndWithinAPanel) {
+  Attention attention;
+  attention.q = "%q[head * 48 + first * 192 + i * 192 + d if and(first + i < k, d < 48)] along tile 8";
+  attention.keys = "%k[head * 48 + j * 192 + d if d < 48] along tile 8";
+  for (const char* name : {"q", "k"}) {
+    const auto operand = attention.of(name);
+    ASSERT_TRUE(operand) << name;
+    EXPECT_TRUE(is(operand->map.extents[0], 48)) << name;
+    EXPECT_TRUE(is(operand->map.extents[1], 1, K)) << name;
+  }
+  attention.q = "%q[head * 48 + first * 192 + i * 192 + d if and(and(first + i < k, d < 48), i < 7)] along tile 8";
+  EXPECT_FALSE(attention.of("q")) << "queries with two ends";
+}
+
+TEST(CudaTensorMaps, KeysEndWhereAllDo) {
+  Attention attention;
+  attention.end = "min(k, first + 128)";
+  auto k = attention.of("k"), v = attention.of("v");
+  ASSERT_TRUE(k && v);
+  EXPECT_TRUE(is(k->map.extents[1], 1, K)) << "not where this tile's do";
+  EXPECT_TRUE(is(v->map.extents[1], 1, K));
+  attention.end = "first + 128";
+  EXPECT_FALSE(attention.of("k"));
+  EXPECT_TRUE(attention.of("q")) << "each by itself";
+  EXPECT_EQ(schedule_of(attention.kernel()), " copy=tma:q");
+}
+
+TEST(CudaTensorMaps, KeysAlongTheSequence) {
+  Attention attention;
+  attention.keys = "%k[head * (n * 64) + d * n + j] along k 8";
+  const auto k = attention.of("k");
+  ASSERT_TRUE(k);
+  EXPECT_TRUE(is(k->map.extents[0], 1, K));
+  EXPECT_TRUE(is(k->map.strides[0], 1, N));
+  EXPECT_EQ(k->map.box, (std::vector<int>{64, 64, 1})) << "128 bytes of keys, all of a head";
 }
 
 }  // namespace

@@ -9,11 +9,14 @@
 //   attention::run(shared, tiles, [&](i64 tile) { return attention::tile(q, k, v, score, key_begin, key_end); },
 //                  [&](i64 tile, int thread, const attention::results& acc) { … });
 //
-// Operands and scores are those of attend.h. results: of the thread's columns_of_lane, then the logarithms of the sums
-// of its two rows. Over no keys results are NaN.
+// Operands and scores are those of attend.h, and operands may be mapped (wgmma_ring.h), each by itself: their lines are
+// columns of a head, k of a query counts from the tile's first one. If all are, the producer is one thread, and the
+// consumers have its registers. results: of the thread's columns_of_lane, then the logarithms of the sums of its two
+// rows. Over no keys results are NaN.
 //
-// Items come in the order in which they are needed: K0, K1, V0, K2, V1, …; each takes the next of STAGES slots. The
-// queries have a place of their own: those of the next tile come when the last keys of this one are multiplied.
+// Keys and values come in the order in which they are needed: K0, K1, V0, K2, V1, …; each takes the next of STAGES
+// slots. The queries have places of their own, two where heads are narrow: those of the next tile come while this one
+// is multiplied, keys and values behind them as far as there are slots.
 
 template <class Q, class K, class V, class SCORE>
 struct tile_of_attention {
@@ -27,23 +30,6 @@ struct tile_of_attention {
   i64 key_begin, key_end;
 };
 
-// What the producer does with one operand: asynchronous copies when the slot is free, else loads before.
-template <class MOVER>
-struct item_filler {
-  MOVER chunks;
-  template <class OPERAND>
-  DEV_MEMBER item_filler(const OPERAND& operand, i64 begin) : chunks(operand, begin) {}
-  DEV_MEMBER void begin(i64 k, int left) {
-    if constexpr (!MOVER::asynchronous) chunks.begin(nullptr, k, left);
-  }
-  DEV_MEMBER void fill(char* slot, i64 k, int left) {
-    if constexpr (MOVER::asynchronous)
-      chunks.begin(slot, k, left);
-    else
-      chunks.finish(slot);
-  }
-};
-
 template <class ATOM, int KEYS, int WIDTH, int VALUES, int STAGES>
 struct attend_wgmma {
   typedef typename ATOM::element_a T;
@@ -51,9 +37,10 @@ struct attend_wgmma {
   static_assert(KEYS % 64 == 0 && WIDTH % 64 == 0 && VALUES % 64 == 0, "operands are panels of 64");
   static_assert(STAGES >= 3, "two items are multiplied while another comes");
   static constexpr int consumers = 2, rows = 64 * consumers, threads = 128 * (1 + consumers), elements = VALUES / 2;
+  static constexpr int places = WIDTH <= 128 ? 2 : 1;  // of queries
   static constexpr int bytes_q = rows * WIDTH * 2, slot_bytes = KEYS * (WIDTH < VALUES ? VALUES : WIDTH) * 2;
   static constexpr int shared_bytes =
-      bytes_q + STAGES * slot_bytes + (2 * STAGES + 3) * kBarrierBytes;  // aligned to 1024
+      places * bytes_q + STAGES * slot_bytes + (2 * (places + STAGES) + consumers) * kBarrierBytes;  // aligned to 1024
   typedef f32 results[elements + 2];
 
   template <class Q, class K, class V, class SCORE>
@@ -68,15 +55,17 @@ struct attend_wgmma {
     typedef wgmma_operand<T, rows, WIDTH, !tile::q_operand::along_k> in_q;
     typedef wgmma_operand<T, KEYS, WIDTH, !tile::k_operand::along_k> in_k;
     typedef wgmma_operand<T, VALUES, KEYS, tile::v_operand::along_k> in_v;
+    typedef producer<tile> producer;
     const ring slots{shared};
-    slots.begin();
+    slots.begin(producer::arrivals);
     if (threadIdx.x < 128) {
-      give_registers<registers_of_producer>();
-      producer<tile, in_q, in_k, in_v> producer(slots);
+      give_registers<producer::moves ? 104 : 40>();  // fewer do not hold a division
+      if (!producer::moves && threadIdx.x != 0) return;
+      producer producer(slots);
       for (i64 number = blockIdx.x; number < tiles; number += gridDim.x) producer.fill(tile_of(number));
       producer.end();
     } else {
-      take_registers<registers_of_consumer>();
+      take_registers<producer::moves ? 200 : 232>();
       const int thread = int(threadIdx.x) - 128;
       consumer<in_q, in_k, in_v> consumer(slots, shuffle_from(thread / 128, 0));
       for (i64 number = blockIdx.x; number < tiles; number += gridDim.x) {
@@ -90,23 +79,25 @@ struct attend_wgmma {
   }
 
  private:
-  static constexpr int registers_of_producer = 104, registers_of_consumer = 200;
-
-  // Slots and barriers: of each slot one for full and one for empty; of the queries, which are there when the first
-  // keys are, one for empty; of each consumer one that ends a phase when it is its turn.
+  // Places of queries, slots, and their barriers: one for full and one for empty; of each consumer one that ends a
+  // phase when it is its turn.
   struct ring {
     char* memory;
     u32 address;
     DEV_MEMBER ring(char* shared) : memory(shared), address(u32(opaque(int(shared_address(shared))))) {}
-    static DEV_MEMBER int at(int slot) { return bytes_q + slot * slot_bytes; }
+    static DEV_MEMBER int at_queries(int place) { return place * bytes_q; }
+    static DEV_MEMBER int at(int slot) { return places * bytes_q + slot * slot_bytes; }
     DEV_MEMBER u32 full(int slot) const { return address + at(STAGES) + slot * kBarrierBytes; }
     DEV_MEMBER u32 empty(int slot) const { return full(STAGES + slot); }
-    DEV_MEMBER u32 empty_queries() const { return empty(STAGES); }
-    DEV_MEMBER u32 turn(int group) const { return empty(STAGES + 1 + group); }
-    DEV_MEMBER void begin() const {
+    DEV_MEMBER u32 full_queries(int place) const { return empty(STAGES + place); }
+    DEV_MEMBER u32 empty_queries(int place) const { return full_queries(places + place); }
+    DEV_MEMBER u32 turn(int group) const { return empty_queries(places + group); }
+    DEV_MEMBER void begin(u32 arrivals_to_fill) const {
       if (threadIdx.x == 0) {
-        for (int i = 0; i < STAGES; ++i) mbarrier_init(full(i), 4);
-        for (int i = 0; i <= STAGES; ++i) mbarrier_init(empty(i), 4 * consumers);
+        for (int i = 0; i < STAGES; ++i) mbarrier_init(full(i), arrivals_to_fill);
+        for (int i = 0; i < STAGES; ++i) mbarrier_init(empty(i), 4 * consumers);
+        for (int i = 0; i < places; ++i) mbarrier_init(full_queries(i), arrivals_to_fill);
+        for (int i = 0; i < places; ++i) mbarrier_init(empty_queries(i), 4 * consumers);
         for (int group = 0; group < consumers; ++group) mbarrier_init(turn(group), 4);
         mbarrier_init_fence();
       }
@@ -114,30 +105,42 @@ struct attend_wgmma {
     }
   };
 
-  // Copies are announced one item later, when they are through.
-  template <class TILE, class IN_Q, class IN_K, class IN_V>
+  // Where an item goes.
+  struct destination {
+    int at;
+    u32 full, empty, parity;
+  };
+
+  // Every warp that moves anything arrives for every item; one that it moved itself is announced one item later, when
+  // its copies are through.
+  template <class TILE>
   struct producer {
+    typedef slot_filler<typename TILE::q_operand, WIDTH, rows, 64> fill_q;
+    typedef slot_filler<typename TILE::k_operand, WIDTH, KEYS, 64> fill_k;
+    typedef slot_filler<typename TILE::v_operand, VALUES, KEYS, 64> fill_v;
+    static constexpr bool moves = !fill_q::is_mapped || !fill_k::is_mapped || !fill_v::is_mapped;
+    static constexpr u32 arrivals = moves ? 4 : 1;
+
     ring slots;
     ring_place<STAGES> place;
-    u32 queries = 1, unannounced = 0;
+    ring_place<places> queries;
+    u32 unannounced = 0;
 
     DEV_MEMBER producer(ring slots) : slots(slots) {}
 
     DEV_MEMBER void fill(const TILE& tile) {
       if (tile.key_begin >= tile.key_end) return;
       {
-        item_filler<mover<typename TILE::q_operand, turned<IN_Q>, WIDTH, rows, 128>> q(tile.q, 0);
-        q.begin(0, rows);
-        mbarrier_wait(slots.empty_queries(), queries);
-        queries ^= 1;
-        q.fill(slots.memory, 0, rows);
-        copy_async_commit();
+        fill_q q(tile.q, 0);
+        const int to = queries.slot;
+        bring(q, {ring::at_queries(to), slots.full_queries(to), slots.empty_queries(to), queries.parity}, 0, rows);
+        queries.advance();
       }
-      item_filler<mover<typename TILE::k_operand, turned<IN_K>, WIDTH, KEYS, 128>> k(tile.k, tile.key_begin);
-      item_filler<mover<typename TILE::v_operand, IN_V, VALUES, KEYS, 128>> v(tile.v, tile.key_begin);
+      fill_k k(tile.k, tile.key_begin);
+      fill_v v(tile.v, tile.key_begin);
       _Pragma("unroll 1") for (i64 key = tile.key_begin; key < tile.key_end + KEYS; key += KEYS) {
-        if (key < tile.key_end) bring(k, key, tile.key_end);
-        if (key > tile.key_begin) bring(v, key - KEYS, tile.key_end);
+        if (key < tile.key_end) bring_keys(k, key, tile.key_end);
+        if (key > tile.key_begin) bring_keys(v, key - KEYS, tile.key_end);
       }
     }
     DEV_MEMBER void end() {
@@ -146,18 +149,26 @@ struct attend_wgmma {
 
    private:
     template <class FILLER>
-    DEV_MEMBER void bring(FILLER& filler, i64 key, i64 key_end) {
-      const int left = key_end - key < KEYS ? int(key_end - key) : KEYS;
-      filler.begin(key, left);
-      mbarrier_wait(slots.empty(place.slot), place.parity ^ 1);
-      filler.fill(slots.memory + ring::at(place.slot), key, left);
-      brought(slots.full(place.slot));
+    DEV_MEMBER void bring_keys(FILLER& filler, i64 key, i64 key_end) {
+      const int left = key_end - key < KEYS ? int(key_end - key) : KEYS, to = place.slot;
+      bring(filler, {ring::at(to), slots.full(to), slots.empty(to), place.parity}, key, left);
       place.advance();
     }
-    DEV_MEMBER void brought(u32 full) {
-      copy_async_commit();
-      if (unannounced) announce<1>();
-      unannounced = full;
+    template <class FILLER>
+    DEV_MEMBER void bring(FILLER& filler, const destination& to, i64 key, int left) {
+      constexpr bool mapped = FILLER::is_mapped;
+      filler.begin(key, left);
+      mbarrier_wait(to.empty, to.parity ^ 1);
+      if (mapped && threadIdx.x == 0)
+        mbarrier_arrive_expecting(to.full, FILLER::layout::bytes);
+      else if (mapped && threadIdx.x % 32 == 0)
+        mbarrier_arrive(to.full);
+      filler.fill(slots.memory + to.at, slots.address + to.at, key, left, to.full);
+      if constexpr (moves) {
+        if (!mapped) copy_async_commit();
+        if (unannounced) announce<mapped ? 0 : 1>();
+        unannounced = mapped ? 0 : to.full;
+      }
     }
     template <int PENDING>
     DEV_MEMBER void announce() {
@@ -174,6 +185,7 @@ struct attend_wgmma {
     int group, row, lane;
     u32 turn;
     ring_place<STAGES> place;
+    ring_place<places> queries;
 
     DEV_MEMBER consumer(ring slots, int group)
         : slots(slots),
@@ -193,6 +205,7 @@ struct attend_wgmma {
         f32 scores[KEYS / 2];
         u32 weights[KEYS / 16][4];
         const auto biases = tile.score.of_rows(row, row + 8);
+        mbarrier_wait(slots.full_queries(queries.slot), queries.parity);
         const int first = begin_scores(scores);
         wgmma_wait<0>();
         settle(scores);
@@ -217,7 +230,8 @@ struct attend_wgmma {
           softmax.shrink(result);
           pack(weights, scores);
         }
-        if (lane == 0) mbarrier_arrive(slots.empty_queries());
+        if (lane == 0) mbarrier_arrive(slots.empty_queries(queries.slot));
+        queries.advance();
         const int last = begin_values(result, weights, accumulate);
         wgmma_wait<0>();
         settle(result);
@@ -248,7 +262,7 @@ struct attend_wgmma {
 
     DEV_MEMBER int begin_scores(f32 (&scores)[KEYS / 2]) {
       const int slot = take();
-      const u32 low_q = IN_Q::low_word(slots.address + group * IN_Q::bytes_of(64));
+      const u32 low_q = IN_Q::low_word(slots.address + ring::at_queries(queries.slot) + group * IN_Q::bytes_of(64));
       const u32 low = IN_K::low_word(slots.address + ring::at(slot));
       wgmma_fence();
       _Pragma("unroll") for (int d = 0; d < WIDTH; d += 16) {

@@ -3,14 +3,17 @@
 // After hopper.h and staging.h.
 
 // An operand that the copy engine moves: boxes of a tensor map with 128-byte swizzle, 128 bytes of elements wide by the
-// rows of a panel (wgmma_layout.h). The tile begins at `line`; y and z are coordinates in the map's third and fourth
-// dimension. A single thread asks for it, so this is the fastest; all strides must be multiples of 16 bytes.
+// rows of a panel (wgmma_layout.h). The tile begins at `line`, its k at `first`; y and z are coordinates in the map's
+// third and fourth dimension. A single thread asks for it, so this is the fastest; all strides must be multiples of 16
+// bytes.
 template <class T, bool ALONG_K, int RANK>
 struct mapped_operand {
   typedef T element;
   static constexpr bool along_k = ALONG_K;
   const tensor_map* map;
   i32 line, y, z;
+  i32 first = 0;
+  DEV_MEMBER mapped_operand from(i64 k) const { return {map, line, y, z, i32(k)}; }
 };
 template <class T, bool ALONG_K>
 DEV mapped_operand<T, ALONG_K, 2> mapped(const tensor_map* map, i64 line) {
@@ -56,7 +59,8 @@ struct slot_filler<mapped_operand<T, ALONG_K, RANK>, LINES, DEPTH, PIECE> {
   DEV_MEMBER void fill(char* /*slot*/, u32 address, i64 k, int /*left*/, u32 full) const {
     if (threadIdx.x != 0) return;
     _Pragma("unroll") for (int panel = 0; panel < layout::panels; ++panel) {
-      const i32 x = (ALONG_K ? i32(k) : operand.line) + panel * layout::width, y = ALONG_K ? operand.line : i32(k);
+      const i32 deep = operand.first + i32(k), y = ALONG_K ? operand.line : deep;
+      const i32 x = (ALONG_K ? deep : operand.line) + panel * layout::width;
       const u32 box = address + panel * layout::panel_bytes;
       if constexpr (RANK == 2) tma_load(box, operand.map, full, x, y);
       if constexpr (RANK == 3) tma_load(box, operand.map, full, x, y, operand.y);

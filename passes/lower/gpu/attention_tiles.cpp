@@ -140,7 +140,7 @@ int64_t blocks_at_once(const passes::Options& options, const Op& op, const Atten
 
 // Heads are padded to whole panels of 64; wider ones leave no room for the scores in registers.
 std::optional<AttentionTile> attention_tile_of_warpgroups(const passes::Options& options, const Op& op) {
-  constexpr int kPanel = 64, kWidest = 128, kMostStages = 6, kBarrierBytes = 256;
+  constexpr int kPanel = 64, kWidest = 128, kMostStages = 6;
   const Target& target = options.target;
   if (!target.has_warpgroups() || attention_factor(options, op) == DType::F32) return std::nullopt;
   const int depth = rounded_up(*lapidary::value_of(op.operand(0)->type.shape[3]), kPanel),
@@ -148,9 +148,7 @@ std::optional<AttentionTile> attention_tile_of_warpgroups(const passes::Options&
   if (std::max(depth, columns) > kWidest) return std::nullopt;
   const int keys = op.params.number_or("softcap", 0) != 0 ? 64 : 128;  // its maths takes registers
   AttentionTile tile = {128, keys, 8, kMostStages, kPanel, true};
-  const int64_t slot = 2 * keys * std::max(depth, columns), queries = int64_t{2} * tile.queries * depth;
-  tile.stages =
-      static_cast<int>(std::min<int64_t>(kMostStages, (target.shared_bytes - kBarrierBytes - queries) / slot));
+  while (attend_shared_bytes(attend_node(options, op, tile), 2) > target.shared_bytes) --tile.stages;
   return tile;
 }
 

@@ -173,22 +173,28 @@ extern "C" __global__ void __launch_bounds__(convolution_product::threads, 1)
       });
 }
 
-#define ATTEND_WGMMA(name, ATOM, KEYS, WIDTH, VALUES, STAGES, SCORE)                                                              \
-  typedef attend_wgmma<ATOM, KEYS, WIDTH, VALUES, STAGES> name##_attention;                                            \
+// Operands of attention: a head's WIDTH columns of `rows` positions, from `first` on.
+DEV auto head_by_map(const tensor_map* map, const u16*, i64, i64 head, i64 first, i64) {
+  return mapped<u16, false>(map, 0, head).from(first);
+}
+DEV auto head_by_strides(const tensor_map*, const u16* from, i64 width, i64 head, i64 first, i64 rows) {
+  return strided<u16, 8, false>(from + (head * rows + first) * width, width, width);
+}
+#define ATTEND_WGMMA(name, ATOM, KEYS, WIDTH, VALUES, STAGES, HEAD, SCORE)                                                        \
+  typedef attend_wgmma<ATOM, KEYS, WIDTH, VALUES, STAGES> name##_attention;                                                       \
   extern "C" __global__ void __launch_bounds__(name##_attention::threads, 1)                                                      \
-      name(const u16* __restrict__ q, const u16* __restrict__ k, const u16* __restrict__ v, const f32* __restrict__ mask,         \
-           u16* __restrict__ o, f32* __restrict__ logs, i64 heads, i64 rows, i64 keys) {                                          \
+      name(const __grid_constant__ tensor_map map_q, const __grid_constant__ tensor_map map_k,                                    \
+           const __grid_constant__ tensor_map map_v, const u16* __restrict__ q, const u16* __restrict__ k,                        \
+           const u16* __restrict__ v, const f32* __restrict__ mask, u16* __restrict__ o, f32* __restrict__ logs, i64 heads,       \
+           i64 rows, i64 keys) {                                                                                                  \
     DYNAMIC_SHARED(shared);                                                                                                       \
     const i64 down = (rows + name##_attention::rows - 1) / name##_attention::rows;                                                \
     name##_attention::run(                                                                                                        \
         shared, heads * down,                                                                                                     \
-        [=](i64 tile) {                                                                                                           \
+        [&](i64 tile) {                                                                                                           \
           const i64 head = tile / down, first = tile % down * name##_attention::rows;                                             \
-          return name##_attention::tile(copied<u16, 8, false>([=](i64 column, i64 row) {                                          \
-                                          return source<u16>{q + (head * rows + first + row) * WIDTH + column, first + row < rows}; \
-                                        }),                                                                                       \
-                                        strided<u16, 8, false>(k + head * keys * WIDTH, WIDTH, WIDTH),                            \
-                                        strided<u16, 8, false>(v + head * keys * VALUES, VALUES, VALUES), SCORE, 0, keys);        \
+          return name##_attention::tile(HEAD(&map_q, q, WIDTH, head, first, rows), HEAD(&map_k, k, WIDTH, head, 0, keys),         \
+                                        HEAD(&map_v, v, VALUES, head, 0, keys), SCORE, 0, keys);                                  \
         },                                                                                                                        \
         [=](i64 tile, int thread, const name##_attention::results& acc) {                                                         \
           typedef columns_of_lane<VALUES> columns;                                                                                \
@@ -207,13 +213,15 @@ extern "C" __global__ void __launch_bounds__(convolution_product::threads, 1)
   }
 #define MASKED biased_score<f32_bias, 2, false>{0.125f, 0, mask + first * keys, keys, rows - first}
 #define COMPUTED any_score([=](i64 row, i64 key, f32 s) { return s * 0.125f + (first + row < rows && key < keys ? mask[(first + row) * keys + key] : 0.0f); })
-ATTEND_WGMMA(attend_wgmma_f16_64, atom_f16, 128, 64, 64, 6, (scaled_score<false>{0.125f, 0}))
-ATTEND_WGMMA(attend_wgmma_bf16_128, atom_bf16, 128, 128, 128, 4, (scaled_score<true>{0.125f, first}))
+ATTEND_WGMMA(attend_wgmma_f16_64, atom_f16, 128, 64, 64, 6, head_by_map, (scaled_score<false>{0.125f, 0}))
+ATTEND_WGMMA(attend_wgmma_bf16_128, atom_bf16, 128, 128, 128, 4, head_by_strides, (scaled_score<true>{0.125f, first}))
 #ifdef ALL
-ATTEND_WGMMA(attend_wgmma_f16_64_causal, atom_f16, 128, 64, 64, 6, (scaled_score<true>{0.125f, first}))
-ATTEND_WGMMA(attend_wgmma_f16_64_masked, atom_f16, 128, 64, 64, 6, (MASKED))
-ATTEND_WGMMA(attend_wgmma_f16_128, atom_f16, 128, 128, 128, 4, (scaled_score<false>{0.125f, 0}))
-ATTEND_WGMMA(attend_wgmma_f16_64_computed, atom_f16, 64, 64, 64, 6, COMPUTED)
-ATTEND_WGMMA(attend_wgmma_f16_128_computed, atom_f16, 64, 128, 128, 6, COMPUTED)
-ATTEND_WGMMA(attend_wgmma_f16_128_masked, atom_f16, 128, 128, 128, 4, (MASKED))
+ATTEND_WGMMA(attend_wgmma_f16_64_copied, atom_f16, 128, 64, 64, 6, head_by_strides, (scaled_score<false>{0.125f, 0}))
+ATTEND_WGMMA(attend_wgmma_f16_64_causal, atom_f16, 128, 64, 64, 6, head_by_map, (scaled_score<true>{0.125f, first}))
+ATTEND_WGMMA(attend_wgmma_f16_64_masked, atom_f16, 128, 64, 64, 6, head_by_map, (MASKED))
+ATTEND_WGMMA(attend_wgmma_f16_128, atom_f16, 128, 128, 128, 4, head_by_map, (scaled_score<false>{0.125f, 0}))
+ATTEND_WGMMA(attend_wgmma_f16_128_causal, atom_f16, 128, 128, 128, 4, head_by_map, (scaled_score<true>{0.125f, first}))
+ATTEND_WGMMA(attend_wgmma_f16_64_computed, atom_f16, 64, 64, 64, 6, head_by_strides, COMPUTED)
+ATTEND_WGMMA(attend_wgmma_f16_128_computed, atom_f16, 64, 128, 128, 6, head_by_map, COMPUTED)
+ATTEND_WGMMA(attend_wgmma_f16_128_masked, atom_f16, 128, 128, 128, 4, head_by_map, (MASKED))
 #endif
