@@ -134,6 +134,7 @@ DEV void barrier() { __syncthreads(); }
 // Of `threads` threads of the block, whole warps, wherever they stand; `number` is 1 to 15.
 DEV void barrier(u32 number, u32 threads) { asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory"); }
 DEV void sync_warp() { __syncwarp(); }
+DEV bool any_lane(bool x) { return __any_sync(0xffffffffu, x); }
 template <class T>
 DEV T shuffle_xor(T value, u32 mask) {
   return __shfl_xor_sync(0xffffffffu, value, (i32)mask);

@@ -210,8 +210,9 @@ void OperandPrinter::print_score(const loops::AttendNode& a, const loops::Expr& 
     const std::string_view dtype = name_of(form.bias->element.dtype);
     const std::string base = expressions_.value(form.base), stride = expressions_.value(form.stride),
                       rows = form.rows ? expressions_.value(form.rows) : "0x7fffffffffffffff";
-    return text_.line("const biased_score<{}_bias, {}, {}> score = {{{}, {}, {} + {}, {}, {}}};", dtype, form.vector,
-                      causal, scale, beyond, expressions_.declare(form.bias), base, stride, rows);
+    return text_.line("const biased_score<{}_bias, {}, {}, {}> score = {{{}, {}, {} + {}, {}, {}}};", dtype,
+                      form.vector, loops::value_of(form.stride) == 0, causal, scale, beyond,
+                      expressions_.declare(form.bias), base, stride, rows);
   }
   text_.line("const auto score = any_score([=](i64 {}, i64 {}, f32 {}) {{", expressions_.declare(a.query),
              expressions_.declare(a.key), expressions_.declare(a.score));

@@ -13,9 +13,9 @@
 //   any_score(f)                    f(row, key, s): scaled, biased, minus infinity where masked
 //   scaled_score<false>{scale, 0}   s * scale, scale > 0: costs nothing, nor does
 //   scaled_score<true>{scale, b}    the same, and minus infinity for keys beyond row + b
-//   biased_score<f16_bias, VECTOR, CAUSAL>{scale, b, bias, stride, rows}
+//   biased_score<f16_bias, VECTOR, SHARED, CAUSAL>{scale, b, bias, stride, rows}
 //                                   the same plus bias[row * stride + key], there for rows below `rows`; VECTOR of them
-//                                   (1 or 2) are aligned from even keys on
+//                                   (1 or 2) are aligned from even keys on; SHARED by all rows: stride is 0
 // output(row, column, x, y)
 //   The result at (row, column) and (row, column + 1); called for all ROWS and VALUES.
 // log_sum(row, x)
@@ -57,22 +57,37 @@ struct scaled_score {
   DEV_MEMBER no_biases of_rows(i64, i64) const { return {}; }
 };
 
+// A pair is that of two neighbouring keys.
 struct f16_bias {
   typedef u16 element;
+  typedef packet<4> pair;
   static DEV_MEMBER f32 decode(u16 code) { return float_of_half(code); }
+  static DEV_MEMBER pair join(u16 first, u16 second) { return {{first | u32(second) << 16}}; }
+  static DEV_MEMBER f32 decode(pair codes, int i) {
+    return float_of_half(u16(i ? codes.words[0] >> 16 : codes.words[0]));
+  }
 };
 struct bf16_bias {
   typedef u16 element;
+  typedef packet<4> pair;
   static DEV_MEMBER f32 decode(u16 code) { return float_of(u32(code) << 16); }
+  static DEV_MEMBER pair join(u16 first, u16 second) { return {{first | u32(second) << 16}}; }
+  static DEV_MEMBER f32 decode(pair codes, int i) {
+    return float_of(i ? codes.words[0] & 0xffff0000u : codes.words[0] << 16);
+  }
 };
 struct f32_bias {
   typedef f32 element;
+  typedef packet<8> pair;
   static DEV_MEMBER f32 decode(f32 x) { return x; }
+  static DEV_MEMBER pair join(f32 first, f32 second) { return {{bits_of(first), bits_of(second)}}; }
+  static DEV_MEMBER f32 decode(pair codes, int i) { return float_of(codes.words[i]); }
 };
-template <class BIAS, int VECTOR, bool CAUSAL>
+template <class BIAS, int VECTOR, bool SHARED, bool CAUSAL>
 struct biased_score {
+  typedef BIAS bias_type;
   typedef typename BIAS::element T;
-  static constexpr bool is_scaled = false, is_biased = true, is_causal = CAUSAL;
+  static constexpr bool is_scaled = false, is_biased = true, is_shared = SHARED, is_causal = CAUSAL;
   f32 scale;
   i64 beyond;
   const T* bias;
@@ -84,16 +99,11 @@ struct biased_score {
   DEV_MEMBER i64 seen(i64 row) const { return row + beyond + 1; }
   DEV_MEMBER const T* of_row(i64 row) const { return bias + (row < rows ? row : rows - 1) * stride; }
   DEV_MEMBER biases_of_rows<T> of_rows(i64 upper, i64 lower) const { return {of_row(upper), of_row(lower)}; }
-  // To the scores of two neighbouring keys, of which the second may be beyond the end.
-  DEV_MEMBER void add(f32& first, f32& second, const T* from, bool both) const {
-    vec<T, 2> pair = {{from[0], 0}};
-    if (VECTOR == 2)
-      pair = load_run<2>(from);
-    else if (both)
-      pair.v[1] = from[1];
-    first = op_fma(first, scale, BIAS::decode(pair.v[0]));
-    second = op_fma(second, scale, BIAS::decode(pair.v[1]));
+  // Are pairs of keys aligned in both rows?
+  static DEV_MEMBER bool has_pairs(const biases_of_rows<T>& biases) {
+    return VECTOR == 2 || ((u64(biases.upper) | u64(biases.lower)) & (2 * sizeof(T) - 1)) == 0;
   }
+  DEV_MEMBER f32 add(f32 s, typename BIAS::pair codes, int i) const { return op_fma(s, scale, BIAS::decode(codes, i)); }
 };
 
 // The softmax of one row so far: exponentials are of 2, relative to the largest score.
@@ -109,13 +119,16 @@ struct softmax_row {
     static constexpr bool symmetric = true;
     static DEV_MEMBER f32 of(f32 x, f32 y) { return fmaxf(x, y); }
   };
-  // A larger maximum, of scores: what was weighed until now shrinks by the result.
+  // A larger maximum, of scores: what was weighed until now shrinks by the result. It mostly is 1: a maximum that is
+  // hardly larger is let be, and weights may then be above 1, up to 2^kMostRise.
   DEV_MEMBER f32 raise(f32 largest, f32 factor) {
+    constexpr f32 kMostRise = 8;
     const f32 before = most, now = largest * factor;
-    most = now > before ? now : before;
-    return fast_exp2(before == most ? 0.0f : before - most);
+    if (!(now > before + kMostRise)) return 1;
+    most = now;
+    return fast_exp2(before - now);
   }
-  // Of a score that is not above the maximum. If all were -inf until now, they weigh nothing.
+  // Of a score that is not far above the maximum. If all were -inf until now, they weigh nothing.
   DEV_MEMBER f32 weight(f32 score, f32 factor) const {
     return fast_exp2(op_fma(score, factor, most == minus_infinity() ? 0.0f : -most));
   }

@@ -53,7 +53,7 @@ struct attend_mma {
 
     const fragment_reader<T, layout_k, KEYS / 16, steps, false> reader_k(0, lane);
     const fragment_reader<T, layout_v, VALUES / 16, key_steps, false> reader_v(0, lane);
-    const auto biases = score.of_rows(row, row + 8);
+    const scores_of_lane<KEYS, SCORE> lane_scores(score, row, first_row, key_begin, key_end);
     softmax_rows rows;
     rows.clear();
     f32 result[atoms_v * 4] = {};
@@ -65,7 +65,7 @@ struct attend_mma {
             multiply<atoms_k>(scores, holds_queries ? queries[step % held_steps] : queries_at(step), reader_k, slot_k,
                               step);
           }
-          hide_keys<KEYS>(scores, score, biases, row, first_row, lane, key, key_end);
+          lane_scores.finish(scores, nullptr, int(key - key_begin));
           rows.weigh(scores, score.factor());
           rows.shrink(result);
           _Pragma("unroll") for (int step = 0; step < key_steps; ++step) {

@@ -33,48 +33,124 @@ struct weights_of<atom_f16> : weights_f16 {};
 template <>
 struct weights_of<atom_bf16> : weights_bf16 {};
 
-template <int KEYS, class SCORE, class T>
-DEV void add_biases(f32 (&scores)[KEYS / 2], const SCORE& score, const biases_of_rows<T>& biases, int lane, i64 key,
-                    i64 key_end) {
-  const T* const upper = biases.upper + key + lane % 4 * 2;
-  const T* const lower = biases.lower + key + lane % 4 * 2;
-  const int left = key_end - key < KEYS ? int(key_end - key) - lane % 4 * 2 : KEYS;
-  if (left == KEYS) {
-    _Pragma("unroll") for (int e = 0; e < KEYS / 2; e += 2) {
-      score.add(scores[e], scores[e + 1], (e / 2 % 2 ? lower : upper) + e / 4 * 8, true);
-    }
-  } else {
-    _Pragma("unroll") for (int e = 0; e < KEYS / 2; e += 2) {
-      const int k = e / 4 * 8;
-      if (k < left) score.add(scores[e], scores[e + 1], (e / 2 % 2 ? lower : upper) + k, k + 1 < left);
-    }
-  }
-}
+// Biases of a lane's scores of a tile of keys: of each 8 keys the lane's two, in its upper row, then in its lower one.
+template <int KEYS, class SCORE>
+struct biases_of_lane {
+  typedef typename SCORE::bias_type bias;
+  typedef typename bias::element T;
+  typedef typename bias::pair pair;
+  static constexpr int rows = SCORE::is_shared ? 1 : 2, count = KEYS / 8 * rows;
+  static constexpr int words = count * int(sizeof(pair)) / 4;
+  pair pairs[count];
 
-// Of a tile of scores that begins at `key`, a lane's: biased and hidden as `score` says, and hidden from key_end on.
-// `row` is g, `first` the first row of the warp, `biases` score.of_rows(row, row + 8).
-template <int KEYS, class SCORE, class BIASES>
-DEV void hide_keys(f32 (&scores)[KEYS / 2], const SCORE& score, const BIASES& biases, int row, int first, int lane,
-                   i64 key, i64 key_end) {
-  const auto key_of = [&](int e) { return e / 4 * 8 + lane % 4 * 2 + e % 2; };
-  if constexpr (SCORE::is_biased) {
-    add_biases<KEYS>(scores, score, biases, lane, key, key_end);
-  } else if constexpr (!SCORE::is_scaled) {
-    _Pragma("unroll") for (int e = 0; e < KEYS / 2; ++e) {
-      scores[e] = score.at(row + e / 2 % 2 * 8, key + key_of(e), scores[e]);
+  DEV_MEMBER void load(const biases_of_rows<T>& from, int left, bool in_pairs) {
+    each(from, left, in_pairs, [&](int i, pair codes) { pairs[i] = codes; });
+  }
+  DEV_MEMBER void add(f32 (&scores)[KEYS / 2], const SCORE& score) const {
+    _Pragma("unroll") for (int i = 0; i < count; ++i) add_pair(scores, score, i, pairs[i]);
+  }
+  static DEV_MEMBER void load_and_add(f32 (&scores)[KEYS / 2], const SCORE& score, const biases_of_rows<T>& from,
+                                      int left, bool in_pairs) {
+    each(from, left, in_pairs, [&](int i, pair codes) { add_pair(scores, score, i, codes); });
+  }
+
+ private:
+  // From the lane's first key of the tile on, `left` of them; in pairs that are aligned, or one by one.
+  template <class TAKE>
+  static DEV_MEMBER void each(const biases_of_rows<T>& from, int left, bool in_pairs, const TAKE& take) {
+    if (in_pairs && left >= KEYS - 6) {
+      _Pragma("unroll") for (int i = 0; i < count; ++i) take(i, load_packet_of(at(from, i)));
+    } else {
+      _Pragma("unroll") for (int i = 0; i < count; ++i) {
+        const int key = i / rows * 8;
+        const T first = key < left ? at(from, i)[0] : T(0), second = key + 1 < left ? at(from, i)[1] : T(0);
+        take(i, bias::join(first, second));
+      }
     }
   }
-  const auto seen_by = [&](int r) {
-    const i64 left = key_end - key, seen = SCORE::is_causal ? score.seen(r) - key : left,
-              both = left < seen ? left : seen;
-    return both < 0 ? 0 : both < KEYS ? int(both) : KEYS;
-  };
-  if (seen_by(first) == KEYS) return;
-  const int upper = seen_by(row), lower = seen_by(row + 8);
-  _Pragma("unroll") for (int e = 0; e < KEYS / 2; ++e) {
-    if (key_of(e) >= (e / 2 % 2 ? lower : upper)) scores[e] = minus_infinity();
+  static DEV_MEMBER pair load_packet_of(const T* from) { return load_packet<int(2 * sizeof(T))>(from); }
+  static DEV_MEMBER const T* at(const biases_of_rows<T>& from, int i) {
+    return (i % rows ? from.lower : from.upper) + i / rows * 8;
   }
-}
+  static DEV_MEMBER void add_pair(f32 (&scores)[KEYS / 2], const SCORE& score, int i, pair codes) {
+    _Pragma("unroll") for (int row = i % rows; row < 2; row += rows) {
+      f32* const of = scores + i / rows * 4 + row * 2;
+      of[0] = score.add(of[0], codes, 0);
+      of[1] = score.add(of[1], codes, 1);
+    }
+  }
+};
+template <int KEYS, class SCORE>
+struct biases_of_none {
+  static constexpr int words = 0;
+};
+
+// What a lane's scores of KEYS keys at a time go through, over a range of keys: biased and hidden as SCORE says, and
+// hidden from the range's end on. Keys are counted from the range's begin.
+template <int KEYS, class SCORE>
+struct scores_of_lane {
+  typedef typename either<SCORE::is_biased, biases_of_lane<KEYS, SCORE>, biases_of_none<KEYS, SCORE>>::type biases;
+  typedef decltype(((const SCORE*)nullptr)->of_rows(0, 0)) biased_rows;
+  static constexpr int bias_words = biases::words;
+  const SCORE& score;
+  i64 begin;
+  int row, lane_key, keys, seen, seen_above, seen_below;  // seen by the first row of all; by the lane's two
+  biased_rows of_rows;
+  bool in_pairs = false;
+
+  // `row` is g, `first` the first row that any lane has who comes here with this one.
+  DEV_MEMBER scores_of_lane(const SCORE& score, int row, int first, i64 begin, i64 end)
+      : score(score),
+        begin(begin),
+        row(row),
+        lane_key(int(threadIdx.x % 4) * 2),
+        keys(int(end - begin)),
+        seen(seen_by(first)),
+        seen_above(seen_by(row) - lane_key),
+        seen_below(seen_by(row + 8) - lane_key),
+        of_rows(score.of_rows(row, row + 8)) {
+    if constexpr (SCORE::is_biased) {
+      of_rows.upper += begin + lane_key;
+      of_rows.lower += begin + lane_key;
+      in_pairs = SCORE::has_pairs(of_rows);
+    }
+  }
+  // Of the tile from `key` on: what is to be added to its scores, which may still be on their way.
+  DEV_MEMBER void load(biases& added, int key) const {
+    if constexpr (SCORE::is_biased) added.load(biases_at(key), keys - lane_key - key, in_pairs);
+  }
+  // Null: it has not been loaded.
+  DEV_MEMBER void finish(f32 (&scores)[KEYS / 2], const biases* added, int key) const {
+    if constexpr (SCORE::is_biased) {
+      if (added)
+        added->add(scores, score);
+      else
+        biases::load_and_add(scores, score, biases_at(key), keys - lane_key - key, in_pairs);
+    } else if constexpr (!SCORE::is_scaled) {
+      const i64 first = begin + key + lane_key;
+      _Pragma("unroll") for (int e = 0; e < KEYS / 2; ++e) {
+        scores[e] = score.at(row + e / 2 % 2 * 8, first + e / 4 * 8 + e % 2, scores[e]);
+      }
+    }
+    if (seen >= key + KEYS) return;
+    _Pragma("unroll") for (int e = 0; e < KEYS / 2; ++e) {
+      if (e / 4 * 8 + e % 2 >= (e / 2 % 2 ? seen_below : seen_above) - key) scores[e] = minus_infinity();
+    }
+  }
+
+ private:
+  DEV_MEMBER biased_rows biases_at(int key) const {
+    if constexpr (SCORE::is_biased)
+      return {of_rows.upper + key, of_rows.lower + key};
+    else
+      return {};
+  }
+  DEV_MEMBER int seen_by(int r) const {
+    if (!SCORE::is_causal) return keys;
+    const i64 count = score.seen(r) - begin;
+    return count < 0 ? 0 : count < keys ? int(count) : keys;
+  }
+};
 
 // The softmax of a lane's two rows.
 struct softmax_rows {
@@ -91,6 +167,8 @@ struct softmax_rows {
     shrink_upper = weigh<0>(scores, upper, factor);
     shrink_lower = weigh<2>(scores, lower, factor);
   }
+  // Does any lane of the warp have anything to shrink?
+  DEV_MEMBER bool shrinks() const { return any_lane(shrink_upper != 1 || shrink_lower != 1); }
   // Always; that takes the sums to know.
   DEV_MEMBER bool sums_are_made() const { return !(upper.sum + lower.sum < 0); }
   template <int COUNT>

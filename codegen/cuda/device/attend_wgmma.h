@@ -58,16 +58,17 @@ struct attend_wgmma {
     typedef producer<tile> producer;
     const ring slots{shared};
     slots.begin(producer::arrivals);
+    constexpr int given = producer::moves ? 104 : 40, taken = producer::moves ? 200 : 232;  // fewer hold no division
     if (threadIdx.x < 128) {
-      give_registers<producer::moves ? 104 : 40>();  // fewer do not hold a division
+      give_registers<given>();
       if (!producer::moves && threadIdx.x != 0) return;
       producer producer(slots);
       for (i64 number = blockIdx.x; number < tiles; number += gridDim.x) producer.fill(tile_of(number));
       producer.end();
     } else {
-      take_registers<producer::moves ? 200 : 232>();
+      take_registers<taken>();
       const int thread = int(threadIdx.x) - 128;
-      consumer<in_q, in_k, in_v> consumer(slots, shuffle_from(thread / 128, 0));
+      consumer<in_q, in_k, in_v, taken> consumer(slots, shuffle_from(thread / 128, 0));
       for (i64 number = blockIdx.x; number < tiles; number += gridDim.x) {
         results acc;
         consumer.attend(tile_of(number), acc);
@@ -179,7 +180,8 @@ struct attend_wgmma {
     }
   };
 
-  template <class IN_Q, class IN_K, class IN_V>
+  // Of so many REGISTERS that what is added to scores can mostly come before they do.
+  template <class IN_Q, class IN_K, class IN_V, int REGISTERS>
   struct consumer {
     ring slots;
     int group, row, lane;
@@ -204,16 +206,22 @@ struct attend_wgmma {
       } else {
         f32 scores[KEYS / 2];
         u32 weights[KEYS / 16][4];
-        const auto biases = tile.score.of_rows(row, row + 8);
+        typedef scores_of_lane<KEYS, decltype(tile.score)> scores_of;
+        constexpr bool early = scores_of::bias_words + KEYS * 3 / 4 + VALUES / 2 <= REGISTERS - 40;
+        const scores_of of(tile.score, row, group * 64, tile.key_begin, tile.key_end);
+        typename scores_of::biases added;
+        if (early) of.load(added, 0);
         mbarrier_wait(slots.full_queries(queries.slot), queries.parity);
         const int first = begin_scores(scores);
         wgmma_wait<0>();
         settle(scores);
         give_back(first);
-        weigh(scores, tile, biases, tile.key_begin, softmax);
+        of.finish(scores, early ? &added : nullptr, 0);
+        softmax.weigh(scores, tile.score.factor());
         pack(weights, scores);
         bool accumulate = false;
-        _Pragma("unroll 1") for (i64 key = tile.key_begin + KEYS; key < tile.key_end; key += KEYS) {
+        _Pragma("unroll 1") for (int key = KEYS; key < of.keys; key += KEYS) {
+          if (early) of.load(added, key);
           mbarrier_wait(slots.turn(group), turn);
           turn ^= 1;
           const int keys = begin_scores(scores), values = begin_values(result, weights, accumulate);
@@ -222,12 +230,13 @@ struct attend_wgmma {
           accumulate = true;
           wgmma_wait<1>();
           settle(scores);
-          weigh(scores, tile, biases, key, softmax);
+          of.finish(scores, early ? &added : nullptr, key);
+          softmax.weigh(scores, tile.score.factor());
           give_back(keys, softmax.sums_are_made());  // else ptxas makes the weights behind the wait
           wgmma_wait<0>();
           settle(result);
           give_back(values);
-          softmax.shrink(result);
+          if (softmax.shrinks()) softmax.shrink(result);
           pack(weights, scores);
         }
         if (lane == 0) mbarrier_arrive(slots.empty_queries(queries.slot));
@@ -284,12 +293,6 @@ struct attend_wgmma {
       return slot;
     }
 
-    template <class TILE, class BIASES>
-    DEV_MEMBER void weigh(f32 (&scores)[KEYS / 2], const TILE& tile, const BIASES& biases, i64 key,
-                          softmax_rows& softmax) const {
-      hide_keys<KEYS>(scores, tile.score, biases, row, group * 64, lane, key, tile.key_end);
-      softmax.weigh(scores, tile.score.factor());
-    }
     static DEV_MEMBER void pack(u32 (&weights)[KEYS / 16][4], const f32 (&scores)[KEYS / 2]) {
       _Pragma("unroll") for (int step = 0; step < KEYS / 16; ++step) {
         weights_of<ATOM>::pack(weights[step], scores + step * 8, scores + step * 8 + 4);

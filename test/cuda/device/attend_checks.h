@@ -11,13 +11,18 @@
 struct attend_case {
   i64 queries, keys, key_begin, width, values;
   bool causal;
-  enum { Function, None, Stored } bias = Function;
+  // Rising: a function whose largest scores come late. Shared: stored, the same for all rows.
+  enum { Function, Rising, None, Stored, Shared } bias = Function;
+
+  f32 bias_of(i64 row, i64 key) const {
+    if (bias == Rising) return 6 * f32(3 * key / keys);
+    return 0.125f * f32(((bias == Shared ? 0 : row) + 3 * key) % 5);
+  }
 };
 
 // What the score of a pair is: scaled, with a bias that depends on both, masked above the diagonal if causal.
 inline f32 score_of(const attend_case& the, i64 row, i64 key, f32 product) {
-  if (the.causal && key > row) return -INFINITY;
-  return product * 0.35f + 0.125f * f32((row + 3 * key) % 5);
+  return the.causal && key > row ? -INFINITY : product * 0.35f + the.bias_of(row, key);
 }
 
 // What is computed of all queries.
@@ -29,10 +34,11 @@ struct attended {
   attended(const attend_case& the)
       : results(size_t(the.queries * the.values), NAN), logs(size_t(the.queries), NAN), the(the) {
     stride = the.keys % 3 ? (the.keys + 1) / 2 * 2 : the.keys;
-    for (i64 i = 0; the.bias == attend_case::Stored && i < the.queries * stride; ++i) {
+    const i64 rows = the.bias == attend_case::Stored ? the.queries : the.bias == attend_case::Shared ? 1 : 0;
+    for (i64 i = 0; i < rows * stride; ++i) {
       const i64 row = i / stride, key = i % stride;
-      biases.push_back(encode_f16(key < the.keys ? score_of(the, row, key, 0) : NAN));
-      if (key > row && the.causal) biases.back() = encode_f16(NAN);  // hidden whatever it is
+      const bool hidden = the.causal && key > row && the.bias == attend_case::Stored;  // whatever it is
+      biases.push_back(encode_f16(key < the.keys && !hidden ? the.bias_of(row, key) : NAN));
     }
   }
   void result(i64 row, i64 column, f32 x) {
@@ -42,26 +48,31 @@ struct attended {
     if (row < the.queries) logs[size_t(row)] = x;
   }
 };
-template <int VECTOR, bool CAUSAL>
+template <int VECTOR, bool SHARED, bool CAUSAL>
 auto stored_score(const attended& found, i64 first) {
-  return biased_score<f16_bias, VECTOR, CAUSAL>{0.35f, first, found.biases.data() + first * found.stride, found.stride,
-                                                found.the.queries - first};
+  const i64 stride = SHARED ? 0 : found.stride;
+  return biased_score<f16_bias, VECTOR, SHARED, CAUSAL>{0.35f, first, found.biases.data() + first * stride, stride,
+                                                        found.the.queries - first};
 }
 // Calls run(f) where f(first) is what says so of a block whose first query is `first`.
 template <class RUN>
 void with_score(const attended& found, const RUN& run) {
   const attend_case& the = found.the;
   const bool pairs = found.stride % 2 == 0;
-  if (the.bias == attend_case::Function)
+  if (the.bias == attend_case::Function || the.bias == attend_case::Rising)
     run([&the](i64 first) {
       return any_score([&the, first](i64 row, i64 key, f32 s) { return score_of(the, first + row, key, s); });
     });
+  else if (the.bias == attend_case::Shared && the.causal)
+    run([&](i64 first) { return stored_score<1, true, true>(found, first); });
+  else if (the.bias == attend_case::Shared)
+    run([&](i64 first) { return stored_score<1, true, false>(found, first); });
   else if (the.bias == attend_case::Stored && the.causal)
-    pairs ? run([&](i64 first) { return stored_score<2, true>(found, first); })
-          : run([&](i64 first) { return stored_score<1, true>(found, first); });
+    pairs ? run([&](i64 first) { return stored_score<2, false, true>(found, first); })
+          : run([&](i64 first) { return stored_score<1, false, true>(found, first); });
   else if (the.bias == attend_case::Stored)
-    pairs ? run([&](i64 first) { return stored_score<2, false>(found, first); })
-          : run([&](i64 first) { return stored_score<1, false>(found, first); });
+    pairs ? run([&](i64 first) { return stored_score<2, false, false>(found, first); })
+          : run([&](i64 first) { return stored_score<1, false, false>(found, first); });
   else if (the.causal)
     run([](i64 first) { return scaled_score<true>{0.35f, first}; });
   else
@@ -119,7 +130,7 @@ void check_attention(const char* name, const attend_case& the, exactness exact, 
       long double product = 0;
       for (i64 c = 0; c < the.width; ++c) product += (long double)q.value(c, i) * k.value(c, key);
       const bool masked = the.causal && key > i;
-      const long double bias = the.bias == attend_case::None ? 0 : 0.125L * ((i + 3 * key) % 5);
+      const long double bias = the.bias == attend_case::None ? 0 : the.bias_of(i, key);
       scores.push_back(masked ? -INFINITY : product * 0.35f + bias);
       largest = std::max(largest, scores.back());
     }
@@ -131,7 +142,8 @@ void check_attention(const char* name, const attend_case& the, exactness exact, 
         check(false, "%s %lldx%lld order %u: %s of row %lld is %.9g, expected %.9g within %.2g", name, the.queries,
               the.keys, order, what, i, f64(got), f64(expected), f64(bound));
     };
-    const long double error_of_scores = 2 * std::sqrt((long double)the.width) * exact.scores + 0x1p-22L;
+    const long double error_of_scores =
+        2 * std::sqrt((long double)the.width) * exact.scores + 0x1p-22L * (the.bias == attend_case::Rising ? 16 : 1);
     const long double log_sum = std::log(total) + largest;
     expect("logarithm", found.logs[size_t(i)], log_sum, error_of_scores + 0x1p-22L * std::fabs(log_sum));
     for (i64 column = 0; column < the.values; ++column) {
@@ -164,10 +176,13 @@ void check_attentions(const char* name, exactness exact, bool all) {
   run({whole(ROWS + 1), whole(2 * KEYS + 5), 0, WIDTH, VALUES, false, attend_case::Stored}, 0);
   run({whole(ROWS + 1), whole(KEYS + 7), 0, WIDTH, VALUES, false, attend_case::Stored}, 7);
   run({whole(ROWS - 1), whole(KEYS - 1), 0, WIDTH, VALUES, true, attend_case::Stored}, 1);
+  run({whole(ROWS - 1), whole(3 * KEYS), 0, WIDTH, VALUES, false, attend_case::Rising}, 7);
+  run({whole(ROWS - 1), whole(2 * KEYS + 6), 0, WIDTH, VALUES, false, attend_case::Shared}, 1);
+  run({whole(ROWS - 1), whole(KEYS + 1), 0, WIDTH, VALUES, true, attend_case::Shared}, 0);
   if (!all) return;
   for (unsigned order : {0u, 1u, 5u, 99u})
     for (i64 keys : {i64(1), i64(KEYS), 5 * i64(KEYS) + 1})
       for (bool causal : {false, true})
-        for (auto bias : {attend_case::Function, attend_case::None, attend_case::Stored})
+        for (auto bias : {attend_case::Function, attend_case::None, attend_case::Stored, attend_case::Shared})
           run({whole(2 * ROWS + 3), whole(keys), 0, WIDTH, VALUES, causal, bias}, order);
 }

@@ -211,7 +211,9 @@ DEV auto head_by_strides(const tensor_map*, const u16* from, i64 width, i64 head
           }                                                                                                                       \
         });                                                                                                                       \
   }
-#define MASKED biased_score<f32_bias, 2, false>{0.125f, 0, mask + first * keys, keys, rows - first}
+#define MASKED biased_score<f32_bias, 2, false, false>{0.125f, 0, mask + first * keys, keys, rows - first}
+#define MASKED_HALVES biased_score<f16_bias, 1, false, false>{0.125f, 0, (const u16*)mask + first * keys, keys, rows - first}
+#define SHARED_MASK biased_score<f16_bias, 1, true, false>{0.125f, 0, (const u16*)mask + head * keys, 0, rows - first}
 #define COMPUTED any_score([=](i64 row, i64 key, f32 s) { return s * 0.125f + (first + row < rows && key < keys ? mask[(first + row) * keys + key] : 0.0f); })
 ATTEND_WGMMA(attend_wgmma_f16_64, atom_f16, 128, 64, 64, 6, head_by_map, (scaled_score<false>{0.125f, 0}))
 ATTEND_WGMMA(attend_wgmma_bf16_128, atom_bf16, 128, 128, 128, 4, head_by_strides, (scaled_score<true>{0.125f, first}))
@@ -219,9 +221,12 @@ ATTEND_WGMMA(attend_wgmma_bf16_128, atom_bf16, 128, 128, 128, 4, head_by_strides
 ATTEND_WGMMA(attend_wgmma_f16_64_copied, atom_f16, 128, 64, 64, 6, head_by_strides, (scaled_score<false>{0.125f, 0}))
 ATTEND_WGMMA(attend_wgmma_f16_64_causal, atom_f16, 128, 64, 64, 6, head_by_map, (scaled_score<true>{0.125f, first}))
 ATTEND_WGMMA(attend_wgmma_f16_64_masked, atom_f16, 128, 64, 64, 6, head_by_map, (MASKED))
+ATTEND_WGMMA(attend_wgmma_f16_64_halves, atom_f16, 128, 64, 64, 6, head_by_map, (MASKED_HALVES))
+ATTEND_WGMMA(attend_wgmma_f16_64_shared, atom_f16, 128, 64, 64, 6, head_by_map, (SHARED_MASK))
+ATTEND_WGMMA(attend_wgmma_f16_128_halves, atom_f16, 128, 128, 128, 4, head_by_map, (MASKED_HALVES))
 ATTEND_WGMMA(attend_wgmma_f16_128, atom_f16, 128, 128, 128, 4, head_by_map, (scaled_score<false>{0.125f, 0}))
 ATTEND_WGMMA(attend_wgmma_f16_128_causal, atom_f16, 128, 128, 128, 4, head_by_map, (scaled_score<true>{0.125f, first}))
 ATTEND_WGMMA(attend_wgmma_f16_64_computed, atom_f16, 64, 64, 64, 6, head_by_strides, COMPUTED)
 ATTEND_WGMMA(attend_wgmma_f16_128_computed, atom_f16, 64, 128, 128, 6, head_by_map, COMPUTED)
-ATTEND_WGMMA(attend_wgmma_f16_128_masked, atom_f16, 128, 128, 128, 4, head_by_map, (MASKED))
+ATTEND_WGMMA(attend_wgmma_f16_128_masked, atom_f16, 128, 128, 128, 4, head_by_strides, (MASKED))
 #endif

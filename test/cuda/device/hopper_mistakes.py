@@ -80,7 +80,9 @@ HOPPER_MISTAKES = [(*mistake, "product_wgmma") for mistake in [
     ("one consumer empties a slot", "mbarrier_init(empty(i), 4 * consumers);", "mbarrier_init(empty(i), 4);"),
     ("values of the first slot", "IN_V::low_word(slots.address + ring::at(slot))", "IN_V::low_word(slots.address + ring::at(0))"),
     ("only the last values count", "          accumulate = true;\n", ""),
-    ("the result keeps its old scale", "          softmax.shrink(result);\n", ""),
+    ("the result keeps its old scale", "          if (softmax.shrinks()) softmax.shrink(result);\n", ""),
     ("values read as they do not lie", "IN_V::along_k>(", "!IN_V::along_k>("),
+    ("biases of the keys before", "          if (early) of.load(added, key);\n", ""),
+    ("a result that shrinks only where its first lane's does", "softmax.shrinks()", "shuffle_from(u32(softmax.shrink_upper != 1), 0)"),
     ("items of another tile", "tile.key_end + KEYS; key += KEYS", "tile.key_end; key += KEYS"),
 ]]

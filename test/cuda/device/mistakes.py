@@ -49,7 +49,7 @@ MISTAKES = [
     ("rows without keys", "attend.h", "most == minus_infinity() ? 0.0f : -most", "-most", "attend_mma"),
     ("the sum keeps its old scale", "attend_fma.h", "    state.sum *= shrink;\n", "", "attend_fma"),
     ("pairs of columns that stay where they are", "attend_tensor.h", "        exchange<2>(turned, lane);\n", "", "attend_mma"),
-    ("biases of other rows", "attend_mma.h", "score.of_rows(row, row + 8)", "score.of_rows(row, row)", "attend_mma"),
+    ("biases of other rows", "attend_tensor.h", "of_rows(score.of_rows(row, row + 8))", "of_rows(score.of_rows(row, row))", "attend_mma"),
     ("the first row sees as much as the last", "attend_tensor.h", "if (seen_by(first) == KEYS)", "if (seen_by(first + 15) == KEYS)", "attend_mma"),
     ("the queries are not there yet", "attend.h", "  copy_async_wait<0>();\n", "", "attend_fma"),
 ]

@@ -66,6 +66,16 @@ inline void sync_warp(EMULATOR_CALLED_AT) {
   char nothing = 0;
   emulator::meet_warp(nothing, emulator::lanes_of_warp(), {file, line}, [](char**) {});
 }
+inline bool any_lane(bool x, EMULATOR_CALLED_AT) {
+  struct Argument {
+    bool given, any;
+  } argument{x, false};
+  const unsigned lanes = emulator::lanes_of_warp();
+  emulator::meet_warp(argument, lanes, {file, line}, [&](Argument** all) {
+    for (unsigned i = 0; i < lanes * lanes; ++i) all[i / lanes]->any |= all[i % lanes]->given;
+  });
+  return argument.any;
+}
 template <class T>
 T shuffle_xor(T value, unsigned mask, EMULATOR_CALLED_AT) {
   return emulator::shuffle(value, emulator::current_block->running->lane ^ mask, {file, line});
