@@ -55,7 +55,7 @@ kernel "product" threads=256 (%a: global f16, %b: global f16, %c: global f16 wri
   std::optional<TensorMap> map_of_a() const { return map_of(mapped_operands(kernel()).of("a")); }
   std::optional<TensorMap> map_of_results() const {
     const auto results = mapped_operands(kernel()).results;
-    return results ? std::optional(results->place.map) : std::nullopt;
+    return results ? map_of(results->place) : std::nullopt;
   }
   static std::optional<TensorMap> map_of(const std::optional<MappedOperand>& operand) {
     return operand ? std::optional(operand->map) : std::nullopt;
@@ -179,9 +179,9 @@ TEST(CudaTensorMaps, ResultsWithinGuards) {
   Product product;
   product.stores = "if and(row_1 < m, column_1 < n) { store %c[row_1 * n + column_1 : 2] = f16(%acc[e : 2]) }";
   const auto results = mapped_operands(product.kernel()).results;
-  ASSERT_TRUE(results);
-  EXPECT_TRUE(is(results->place.map.extents[0], 1, N));
-  EXPECT_TRUE(is(results->place.map.extents[1], 1, M));
+  ASSERT_TRUE(results && results->place);
+  EXPECT_TRUE(is(results->place->map.extents[0], 1, N));
+  EXPECT_TRUE(is(results->place->map.extents[1], 1, M));
   EXPECT_EQ(results->store->buffer->name, "c");
   EXPECT_EQ(results->row->var->name, "row") << "where the tile begins";
   EXPECT_EQ(results->column->var->name, "column");
