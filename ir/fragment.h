@@ -33,6 +33,17 @@ template <class Tile>
 constexpr bool takes_turns(const Tile& tile) {
   return tile.warpgroups && tile.warp_rows == 4;
 }
+template <class Tile>
+constexpr int consumers_of(const Tile& tile) {
+  return takes_turns(tile) ? kTurns : tile.warp_rows / 4;
+}
+// Shared memory of warpgroups beside the product's own, where results become whole rows: panels of 64 rows by 128
+// bytes, so many for each of them that multiply.
+constexpr int kMostPanels = 2;
+template <class Tile>
+constexpr int64_t staging_bytes(const Tile& tile, int panels) {
+  return tile.warpgroups ? int64_t{consumers_of(tile)} * panels * 64 * 128 : 0;
+}
 
 // Shared memory that they take, as codegen/cuda/device/ has it, where static_asserts hold these to it. `word`: bytes of
 // an operand's element.

@@ -33,10 +33,9 @@ int64_t most_bytes(const std::vector<loops::Stmt>& statements, int64_t used, int
 }  // namespace
 
 int64_t staging_bytes(const loops::Kernel& kernel, const MappedOperands& mapped) {
-  constexpr int64_t kPanel = 64 * 128;
   if (!mapped.results) return 0;
-  const int64_t panels = mapped.results->place ? 2 : 1;  // the engine reads one while the other is written
-  return consumers_of(*warpgroup_task(kernel)->product->product) * panels * kPanel;
+  const int panels = mapped.results->place ? loops::kMostPanels : 1;  // the engine reads one, the other is written
+  return loops::staging_bytes(*warpgroup_task(kernel)->product->product, panels);
 }
 
 int64_t shared_bytes(const loops::Kernel& kernel) {

@@ -15,9 +15,6 @@ struct WarpgroupTask {
   std::vector<const loops::StmtNode*> lets;
   const loops::StmtNode *accumulator = nullptr, *product = nullptr, *epilogue = nullptr;
 };
-inline int consumers_of(const loops::ProductNode& product) {
-  return takes_turns(product) ? loops::kTurns : product.warp_rows / 4;
-}
 std::optional<WarpgroupTask> warpgroup_task(const loops::Kernel&);  // null of other kernels
 
 }  // namespace lapidary::codegen::cuda

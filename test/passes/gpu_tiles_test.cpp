@@ -230,5 +230,17 @@ TEST(GpuTiles, OfARunAreThoseOfItsExtents) {
   EXPECT_EQ(taken, there) << "none is there for nothing";
 }
 
+// A ring of four slots with its barriers, and two panels of results for each of two warpgroups.
+TEST(GpuTiles, ResultsOfWarpgroupsHaveRoomToo) {
+  constexpr int64_t kRing = 4 * ((128 + 256) * 64 * 2 + 2 * 8), kPanels = 2 * 2 * 64 * 128;
+  Kind hopper{options_for(90, true), DType::F16};
+  DimPool dims;
+  const ProductSize size = fixed(dims, {1, 4096, 4096, 4096});
+  hopper.options.target.shared_bytes = kRing + kPanels;
+  EXPECT_EQ(choose(dims, hopper, size, "128x256x64").front().tile.columns, 256);
+  --hopper.options.target.shared_bytes;
+  EXPECT_THROW(choose(dims, hopper, size, "128x256x64"), Error);
+}
+
 }  // namespace
 }  // namespace lapidary::test

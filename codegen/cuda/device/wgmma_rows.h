@@ -6,7 +6,8 @@
 //     stores::part part = stores::begin(staging, panel);
 //     for (int e = panel * stores::each; e < (panel + 1) * stores::each; ++e)      // unrolled
 //       stores::put(part, thread, e, result);                                      // or two of them
-//     stores::send(part, first_of_tile, stride, rows, columns, thread, panel);     // what is beyond those is not stored
+//     stores::send(part, first_of_tile, stride, rows, columns, thread, panel);     // what is beyond those is not
+//     stored
 //   }
 //
 // A warp lays its 16 rows of 128 bytes into shared memory and stores one after the other, a word a lane. Where a row of
@@ -14,8 +15,8 @@
 template <class PRODUCT, class T>
 struct rows_wgmma : panels_of_results<PRODUCT, T> {
   typedef panels_of_results<PRODUCT, T> results;
-  using typename results::part;
   using results::columns, results::each, results::in_matrices;
+  using typename results::part;
   typedef typename results::panel_layout panel_layout;
   static constexpr int shared_bytes = results::consumers * panel_layout::bytes;  // aligned to 1024
   static constexpr int of_word = 4 / int(sizeof(T));
@@ -38,8 +39,8 @@ struct rows_wgmma : panels_of_results<PRODUCT, T> {
     T* to = tile + row * stride + column;
     _Pragma("unroll 1") for (int first = 0; first < rows_left; first += at_once, from += at_once * 128) {
       u32 words[at_once];
-      _Pragma("unroll") for (int i = 0; i < at_once; ++i)
-          words[i] = load_packet<4>(from + panel_layout::offset(i, lane * of_word)).words[0];
+      _Pragma("unroll") for (int i = 0; i < at_once; ++i) words[i] =
+          load_packet<4>(from + panel_layout::offset(i, lane * of_word)).words[0];
       _Pragma("unroll") for (int i = 0; i < at_once; ++i, to += stride) {
         if (first + i >= rows_left) break;
         if (columns_left == columns)

@@ -74,7 +74,8 @@ bool fits(const Target& target, const Tile& tile) {
   loops::ProductNode node;
   node.atom = tile.atom, node.rows = tile.rows, node.columns = tile.columns, node.depth = tile.depth;
   node.warp_rows = tile.warp_rows, node.stages = tile.stages, node.warpgroups = tile.warpgroups;
-  return loops::product_shared_bytes(node, bit_width(tile.factor) / 8) <= target.shared_bytes;
+  const int64_t staging = loops::staging_bytes(node, loops::kMostPanels);
+  return loops::product_shared_bytes(node, bit_width(tile.factor) / 8) + staging <= target.shared_bytes;
 }
 
 // Are there registers for what a thread computes of b beside its part of the result?
