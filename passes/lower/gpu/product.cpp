@@ -307,7 +307,9 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
     step.variants.push_back(emitter.emit(when));
     if (split.count > 1) {
       const Dim runs = when ? dims.mul(others, when) : others;
-      scratch = dims.add(scratch, scratch_of_parts(dims, form, tiles[i].tile, split, runs));
+      const Dim bytes = scratch_of_parts(dims, form, tiles[i].tile, split, dims.constant(1));
+      // Not by when it runs: the formulas of all products that share the memory are parts of one.
+      scratch = dims.max(scratch, tiles[i].never ? dims.select(tiles[i].never, dims.constant(0), bytes) : bytes);
       sums.push_back(
           sum_of_parts(context, group, form, tiles[i].tile, split, lapidary::value_of(runs) ? nullptr : runs));
     }

@@ -59,8 +59,13 @@ struct Reckoning {
                   of.add(of.mul(each, writing), number(gpu.block_start)));
   }
 
-  // With k in parts, whose sums are written, read again and added up by another kernel. Where that would fill the
-  // device several times over, tiles are enough without, and the memory for the sums would only grow.
+  // Would tiles of so many parts of k fill the device several times over? Then they are enough without, and the memory
+  // for their sums would only grow. 1 or 0.
+  Number fill(const Tile& tile, int parts) const {
+    return of.less(number(4 * gpu.multiprocessors), of.mul(number(parts), tiles(tile)));
+  }
+
+  // With k in parts, whose sums are written, read again and added up by another kernel.
   Number in_parts(const Tile& tile, int parts) const {
     if (parts == 1) return undivided(tile);
     const Number bytes = of.mul(of.mul(batch, of.mul(rows, columns)), number(8 * parts + 2));
@@ -69,8 +74,7 @@ struct Reckoning {
     each.depth = of.ceildiv(depth, number(parts));
     each.epilogue = 0;
     const Number adding = of.add(number(gpu.kernel_start), of.floordiv(bytes, number(gpu.memory_bytes)));
-    const Number is_filled = of.less(number(4 * gpu.multiprocessors), each.tiles(tile));
-    return of.select(is_filled, number(kDimMax / 2), of.add(each.undivided(tile), adding));
+    return of.select(fill(tile, parts), number(kDimMax / 2), of.add(each.undivided(tile), adding));
   }
 
   // The steps before it that make its factors (factors.h) too.

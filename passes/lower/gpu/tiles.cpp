@@ -315,7 +315,11 @@ std::vector<TileChoice> choose_tiles(DimPool& dims, const passes::Options& optio
   for (const Reckoning<const Numbers>& at : at_sizes(gpu, size))
     for (size_t i = 0; i < all.size(); ++i) clocks[i].push_back(at.clocks(all[i].tile, all[i].parts));
   std::vector<TileChoice> few = few_of(all, clocks);
-  for (TileChoice& choice : few) choice.clocks = formulas(dims, gpu, size).clocks(choice.tile, choice.parts);
+  const bool all_cut = std::ranges::all_of(few, [](const TileChoice& choice) { return choice.parts > 1; });
+  for (TileChoice& choice : few) {
+    choice.clocks = formulas(dims, gpu, size).clocks(choice.tile, choice.parts);
+    if (choice.parts > 1 && !all_cut) choice.never = formulas(dims, gpu, size).fill(choice.tile, choice.parts);
+  }
   return few;
 }
 

@@ -41,6 +41,7 @@ struct TileChoice {
   Tile tile;
   int parts = 1;         // of k, which tasks of their own sum up and another kernel adds
   Dim clocks = nullptr;  // that it takes, by a simple reckoning
+  Dim never = nullptr;   // 1: another is chosen, whatever the clocks are, by a formula that is short; null: none is
 };
 // One that operands of this type may be looked at for.
 Tile any_tile(const passes::Options&, DType factor);
