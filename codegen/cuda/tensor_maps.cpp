@@ -356,8 +356,7 @@ MappedOperands mapped_operands(const loops::Kernel& kernel) {
   MappedOperands found = {{{"a", reader.read(p.a, p.row, p.k, end, p.rows, p.depth)},
                            {"b", reader.read(p.b, p.column, p.k, end, p.columns, p.depth)}},
                           staged_results(*task, reader),
-    {}
-  };
+                          {}};
   if (found.results && found.results->place && found.results->is_by_pairs())
     found.residual = mapped_residual(*task, reader, *found.results);
   return found;
