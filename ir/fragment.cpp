@@ -91,10 +91,11 @@ int64_t product_shared_bytes(const ProductNode& product, int64_t word) {
 
 int64_t attend_shared_bytes(const AttendNode& attend, int64_t word) {
   if (attend.warpgroups) {
-    const int64_t places = attend.depth <= 128 ? 2 : 1, consumers = attend.warps / 4;  // places of queries
-    return places * attend.queries * attend.depth * word +
+    constexpr int kPlaces = 2;  // of queries
+    const int64_t consumers = attend.warps / 4;
+    return kPlaces * attend.queries * attend.depth * word +
            attend.stages * attend.keys * std::max(attend.depth, attend.columns) * word +
-           (2 * (places + attend.stages) + consumers) * kBarrierBytes;
+           (2 * (kPlaces + attend.stages) + consumers) * kBarrierBytes;
   }
   if (attend.atom == Atom::Fma) {  // lines of a slot padded by 16 bytes, and the weights
     const int64_t line = attend.depth * 4 + 16, value_line = attend.columns * 4 + 16;

@@ -15,8 +15,8 @@
 // rows. Over no keys results are NaN.
 //
 // Keys and values come in the order in which they are needed: K0, K1, V0, K2, V1, …; each takes the next of STAGES
-// slots. The queries have places of their own, two where heads are narrow: those of the next tile come while this one
-// is multiplied, keys and values behind them as far as there are slots.
+// slots. The queries have two places of their own: those of the next tile come while this one is multiplied, keys and
+// values behind them as far as there are slots.
 
 template <class Q, class K, class V, class SCORE>
 struct tile_of_attention {
@@ -35,9 +35,10 @@ struct attend_wgmma {
   typedef typename ATOM::element_a T;
   static_assert(sizeof(T) == 2, "weights of halves are the fragments of the next product as they are");
   static_assert(KEYS % 64 == 0 && WIDTH % 64 == 0 && VALUES % 64 == 0, "operands are panels of 64");
+  static_assert(WIDTH <= 128 && VALUES <= 128, "wider heads leave no room for the scores in registers");
   static_assert(STAGES >= 3, "two items are multiplied while another comes");
   static constexpr int consumers = 2, rows = 64 * consumers, threads = 128 * (1 + consumers), elements = VALUES / 2;
-  static constexpr int places = WIDTH <= 128 ? 2 : 1;  // of queries
+  static constexpr int places = 2;  // of queries
   static constexpr int bytes_q = rows * WIDTH * 2, slot_bytes = KEYS * (WIDTH < VALUES ? VALUES : WIDTH) * 2;
   static constexpr int shared_bytes =
       places * bytes_q + STAGES * slot_bytes + (2 * (places + STAGES) + consumers) * kBarrierBytes;  // aligned to 1024
