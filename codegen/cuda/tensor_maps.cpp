@@ -322,7 +322,8 @@ std::optional<MappedResidual> mapped_residual(const WarpgroupTask& task, const M
 }
 
 // Of all of k, or of all keys: a part of k ends there, or at a multiple of the steps, beyond which nothing is asked
-// for; of keys beyond the end that a tile of queries has the scores are hidden.
+// for; of keys beyond the end that a tile of queries has the scores are hidden. Their values come as they lie and weigh
+// 0: a NaN or an infinity there makes NaN, as 0 * NaN does in ONNX's own softmax and product.
 Expr end_of_depth(const WarpgroupTask& task, const MapReader& reader) {
   const Expr& end = task.product->end;
   if (end->kind != ExprKind::Variable) return end;

@@ -106,9 +106,10 @@ struct biased_score {
   DEV_MEMBER f32 add(f32 s, typename BIAS::pair codes, int i) const { return op_fma(s, scale, BIAS::decode(codes, i)); }
 };
 
-// The softmax of one row so far: exponentials are of 2, relative to the largest score.
+// The softmax of one row so far: exponentials are of 2, relative to `most`, a score times its factor that once was the
+// largest of the row: by now one may be up to 8 above it (raise).
 struct softmax_row {
-  f32 most, sum;  // most: score times factor
+  f32 most, sum;
 
   DEV_MEMBER void clear() {
     most = minus_infinity();
@@ -128,7 +129,7 @@ struct softmax_row {
     most = now;
     return fast_exp2(before - now);
   }
-  // Of a score that is not far above the maximum. If all were -inf until now, they weigh nothing.
+  // Of a score that is not far above `most`. If all were -inf until now, they weigh nothing.
   DEV_MEMBER f32 weight(f32 score, f32 factor) const {
     return fast_exp2(op_fma(score, factor, most == minus_infinity() ? 0.0f : -most));
   }

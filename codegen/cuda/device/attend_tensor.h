@@ -169,7 +169,8 @@ struct softmax_rows {
   }
   // Does any lane of the warp have anything to shrink?
   DEV_MEMBER bool shrinks() const { return any_lane(shrink_upper != 1 || shrink_lower != 1); }
-  // Always; that takes the sums to know.
+  // Always true, but ptxas must make the sums to find out: a barrier in its schedule, which does not move the weights
+  // behind what depends on this.
   DEV_MEMBER bool sums_are_made() const { return !(upper.sum + lower.sum < 0); }
   template <int COUNT>
   DEV_MEMBER void shrink(f32 (&result)[COUNT]) const {

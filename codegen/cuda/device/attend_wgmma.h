@@ -12,7 +12,9 @@
 // Operands and scores are those of attend.h, and operands may be mapped (wgmma_ring.h), each by itself: their lines are
 // columns of a head, k of a query counts from the tile's first one. If all are, the producer is one thread, and the
 // consumers have its registers. results: of the thread's columns_of_lane, then the logarithms of the sums of its two
-// rows. Over no keys results are NaN.
+// rows. Over no keys results are NaN. Mapped values of keys from key_end on are read as they lie, where their tensor
+// has not ended, and weigh 0: a NaN or an infinity among them makes NaN. ONNX's own softmax and product do the same
+// with keys that are hidden.
 //
 // Keys and values come in the order in which they are needed: K0, K1, V0, K2, V1, …; each takes the next of STAGES
 // slots. The queries have two places of their own: those of the next tile come while this one is multiplied, keys and

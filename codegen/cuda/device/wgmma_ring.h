@@ -1,6 +1,6 @@
 // A ring of slots in shared memory between the warpgroup that brings operands and those that multiply them. Each slot
-// has two barriers: `full` ends a phase when both operands are there, `empty` when every warp that reads them has.
-// After hopper.h and staging.h.
+// has two barriers: `full` ends a phase when all that the slot is to hold is there, both operands or part of a residual
+// (wgmma_residual.h), `empty` when every warp that reads it has. After hopper.h and staging.h.
 
 // An operand that the copy engine moves: boxes of a tensor map with 128-byte swizzle, 128 bytes of elements wide by the
 // rows of a panel (wgmma_layout.h). The tile begins at `line`, its k at `first`; y and z are coordinates in the map's
