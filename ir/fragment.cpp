@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ir/error.h"
+
 namespace lapidary::loops {
 namespace {
 
@@ -61,6 +63,23 @@ FragmentPlace place_of_warpgroups(const TileLayout& tile, const Expr& thread, co
               add(mul(mod(lane, integer(4)), integer(2)), mod(rest, integer(2))))};
 }
 
+// What a thread holds of queries on tensor cores: a warp has 16; TF32x3 keeps each as two numbers.
+int registers_of_queries(const AttendNode& attend) {
+  switch (attend.atom) {
+    case Atom::F16:
+    case Atom::BF16:
+      return attend.depth / 4;
+    case Atom::TF32:
+      return attend.depth / 2;
+    case Atom::TF32x3:
+      return attend.depth;
+    case Atom::I8:
+    case Atom::Fma:
+      break;
+  }
+  LPD_UNREACHABLE("atom");
+}
+
 }  // namespace
 
 TileLayout tile_layout(const ProductNode& product) {
@@ -109,6 +128,12 @@ int64_t product_shared_bytes(const ProductNode& product) {
 }
 int64_t attend_shared_bytes(const AttendNode& attend) {
   return attend_shared_bytes(attend, bit_width(attend.q.value->type.dtype) / 8);
+}
+
+bool holds_queries(const AttendNode& attend) {
+  const bool halves = attend.atom == Atom::F16 || attend.atom == Atom::BF16;  // words are read one by one, many at once
+  const int results_and_scores = attend.queries * (attend.columns + attend.keys) / (32 * attend.warps);
+  return results_and_scores + registers_of_queries(attend) <= (halves ? 128 : 88);
 }
 
 int rows_held(const TileLayout& tile) { return tile.atom == Atom::Fma ? tile.rows / (2 * tile.warp_rows) : 2; }

@@ -52,6 +52,10 @@ int64_t attend_shared_bytes(const AttendNode&, int64_t word);
 int64_t product_shared_bytes(const ProductNode&);
 int64_t attend_shared_bytes(const AttendNode&);
 
+// Of an Attend by tensor cores: have a thread's registers room for its queries beside results and scores? Else these
+// are read again for each tile of keys. A static_assert holds codegen/cuda/device/attend_mma.h to it.
+bool holds_queries(const AttendNode&);
+
 struct FragmentPlace {
   Expr row, column;  // within the tile
 };

@@ -290,7 +290,7 @@ void find_loads(const std::vector<loops::Stmt>& statements, std::vector<Expr>& f
   }
 }
 
-// How many slots of the ring the residual's tile takes, as device/wgmma_residual.h reckons it.
+// How many slots of the ring the residual's tile takes; a static_assert holds device/wgmma_residual.h to it.
 int64_t slots_of_residual(const loops::ProductNode& p, int64_t bytes) {
   const int64_t slot = (p.rows + p.columns) * p.depth * bit_width(p.a.value->type.dtype) / 8;
   const int64_t panels = p.columns * bytes / kPanelBytes, each = slot / (kPanelBytes * p.rows);
@@ -312,11 +312,12 @@ std::optional<MappedResidual> mapped_residual(const WarpgroupTask& task, const M
   for (const Expr& load : loads) {
     const bool whole_pair = load->type.lanes == 2 && load->args.size() == 1 && load->args[0]->type.lanes == 1;
     if (!whole_pair || load->buffer->element.lanes != 1 || load->buffer->written) continue;
-    if (!may_have_residual(*task.product->product, bit_width(load->buffer->element.dtype) / 8)) continue;
-    auto place = reader.read(load->buffer, load->args[0], row, column, results.row_end, results.column_end,
-                             task.product->product->rows);
+    const loops::ProductNode& p = *task.product->product;
+    const int64_t bytes = bit_width(load->buffer->element.dtype) / 8;
+    if (!may_have_residual(p, bytes)) continue;
+    auto place = reader.read(load->buffer, load->args[0], row, column, results.row_end, results.column_end, p.rows);
     if (!place || !is_known_before(results.loop->body, place->others)) continue;
-    return MappedResidual{load, std::move(*place)};
+    return MappedResidual{load, std::move(*place), slots_of_residual(p, bytes)};
   }
   return std::nullopt;
 }

@@ -53,6 +53,7 @@ struct StagedResults {
 struct MappedResidual {
   loops::Expr load;
   MappedOperand place;
+  int64_t slots;  // of the ring
 };
 
 struct MappedOperands {

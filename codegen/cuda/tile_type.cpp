@@ -60,6 +60,8 @@ void print_tile_type(Text& text, const loops::Kernel& kernel, const loops::StmtN
   text.line("static_assert({}tile::shared_bytes == {}, \"shared memory\");",
             a && a->warpgroups ? fmt::format("tile::rows == {} && ", a->queries) : "",
             p ? loops::product_shared_bytes(*p) : loops::attend_shared_bytes(*a));
+  if (a && !a->warpgroups && a->atom != Atom::Fma)
+    text.line("static_assert(tile::holds_queries == {}, \"registers\");", loops::holds_queries(*a));
 }
 
 }  // namespace lapidary::codegen::cuda

@@ -1,5 +1,5 @@
-// The device library's type for what a collective computes, named `tile`, held to the shared memory that is reckoned
-// with.
+// The device library's type for what a collective computes, named `tile`, held to the shared memory and the registers
+// that are reckoned with.
 #pragma once
 
 #include "codegen/cuda/text.h"

@@ -18,7 +18,11 @@ void WarpgroupPrinter::print(const WarpgroupTask& w) {
   }
   text_.line("}};");
   const std::string accumulator = expressions_.declare(w.accumulator->buffer);
-  if (mapped_.residual) text_.line("typedef tile::residual_of<decltype(tile_of(0))> residuals;");
+  if (mapped_.residual) {
+    text_.line("typedef tile::residual_of<decltype(tile_of(0))> residuals;");
+    text_.line("static_assert(tile::slots_of_residual<decltype(tile_of(0))>::slots == {}, \"slots of the residual\");",
+               mapped_.residual->slots);
+  }
   if (mapped_.results) {
     const std::string_view type = memory_type(mapped_.results->store->buffer->element.dtype);
     if (mapped_.results->place)

@@ -58,32 +58,14 @@ Atom attention_atom(const passes::Options& options, const Op& op) {
   LPD_UNREACHABLE("f32 products");
 }
 
-// What a thread holds of queries on tensor cores: a warp has 16; TF32x3 keeps each as two numbers.
-int registers_of_queries(const AttendNode& node) {
-  switch (node.atom) {
-    case Atom::F16:
-    case Atom::BF16:
-      return node.depth / 4;
-    case Atom::TF32:
-      return node.depth / 2;
-    case Atom::TF32x3:
-      return node.depth;
-    case Atom::I8:
-    case Atom::Fma:
-      return 0;
-  }
-  LPD_UNREACHABLE("atom");
-}
-
-// Queries stay in registers while these have room for them beside results and scores, else they are read again for each
-// tile of keys (codegen/cuda/device/attend_mma.h has the same limit). By fma they always are.
+// Queries stay in registers, or are read again for each tile of keys, as by fma they always are.
 enum class Queries { Held, ReadAgain };
 
 bool registers_hold(const AttendNode& node, Queries queries) {
+  if (queries == Queries::Held) return holds_queries(node);
   const bool words = node.atom == Atom::TF32 || node.atom == Atom::TF32x3;  // are read one by one, so many at a time
-  const int most = words ? 96 : 160, most_held = words ? 88 : 128;
   const int held = node.queries * (node.columns + node.keys) / (32 * node.warps);
-  return queries == Queries::Held ? held + registers_of_queries(node) <= most_held : held <= most;
+  return held <= (words ? 96 : 160);
 }
 
 std::optional<AttentionTile> first_that_fits(const passes::Options& options, const Op& op, Queries queries,
