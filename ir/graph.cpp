@@ -301,7 +301,8 @@ std::string Module::describe(Origin origin) const {
   LPD_CHECK(origin < origins.size(), "origin {} of {}", origin, origins.size());
   const OriginInfo& info = origins[origin];
   if (info.op_type.empty()) return info.node.empty() ? "" : fmt::format("node '{}'", printable(info.node));
-  return fmt::format("node '{}' ({}, opset {})", printable(info.node), printable(info.op_type), info.opset);
+  return fmt::format("node '{}' ({}, opset {}){}{}", printable(info.node), printable(info.op_type), info.opset,
+                     info.made.empty() ? "" : ", ", info.made);
 }
 
 void Module::check(Dim must_hold, std::string message) {

@@ -41,6 +41,7 @@ struct OriginInfo {
   std::string node;     // the node's name in the model, raw: print through printable()
   std::string op_type;  // "Conv"
   int opset = 0;
+  std::string made;  // of what a pass made of the node: how, "attention opened"
 };
 
 // Extra elements around the extent of one axis of a laid-out buffer. The producer fills them on every run.

@@ -9,20 +9,27 @@
 namespace lapidary::tools {
 namespace {
 
-// Of "node 'top' (TopK, opset 11)"; steps of the compiler's own have none.
+// TopK of "node 'top' (TopK, opset 11)"; steps of the compiler's own have none.
 std::string operator_of(const std::string& origin) {
   const size_t begin = origin.rfind("' ("), end = origin.rfind(", opset ");
   if (begin == std::string::npos || end == std::string::npos || end < begin) return "the compiler's own";
   return origin.substr(begin + 3, end - begin - 3);
 }
 
+// attention of "node 'y' (Attention, opset 23), attention opened", or nothing.
+std::string opened_composite_of(const std::string& origin) {
+  constexpr std::string_view kBefore = "), ", kOpened = " opened";
+  const size_t begin = origin.rfind(kBefore);
+  if (begin == std::string::npos || !origin.ends_with(kOpened)) return "";
+  const std::string made = origin.substr(begin + kBefore.size());
+  return made.substr(0, made.size() - kOpened.size());
+}
+
 }  // namespace
 
 void PlainSteps::add(const std::string& kernel, const std::string& origin) {
-  constexpr std::string_view kOpened = " opened";  // as passes/graph/open_attention.cpp has it
   ++steps_;
-  if (const std::string name = operator_of(origin); name.ends_with(kOpened))
-    opened_[name.substr(0, name.size() - kOpened.size())].insert(origin);
+  if (const std::string name = opened_composite_of(origin); !name.empty()) opened_[name].insert(origin);
   if (loops::is_plain(kernel)) ++plain_, ++operators_[operator_of(origin)];
   if (loops::is_on_host(kernel)) ++on_host_, ++host_operators_[operator_of(origin)];
 }

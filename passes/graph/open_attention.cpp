@@ -16,7 +16,7 @@ namespace {
 
 Origin opened(Module& module, Origin from) {
   OriginInfo info = module.origins[from];
-  info.op_type = "attention opened";
+  info.made = "attention opened";
   return module.add_origin(std::move(info));
 }
 
