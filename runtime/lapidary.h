@@ -191,7 +191,8 @@ lpd_status lpd_bind(lpd_instance *, int slot, const lpd_tensor *);
  * of this name. */
 int32_t lpd_entry_index(const lpd_model *, const char *name);
 /* Runs an entry point, whose inputs must be bound; others need not be. cancel, when given, is polled: nonzero ends the
- * run with LPD_CANCELLED. A run that fails midway may leave some states changed and others not.
+ * run with LPD_CANCELLED, when the device has done what it was told, at most 16 iterations of a loop. A run that fails
+ * midway may leave some states changed and others not.
  * lpd_run returns when all is done, with one exception. In a stream of the caller's (cuda_stream), an entry point whose
  * inputs and outputs are all in the device's memory (those bound with data NULL too), without loops, branches, strings
  * and extents that values tell, and while profiling is off, is only put into the stream: its tensors are read and

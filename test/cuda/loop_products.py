@@ -131,6 +131,10 @@ def counted(library, driver):
         yield "none on the way", np.array_equal(product.run({**astray, "most": np.array(2)})[1], [1, 4])
         yield "max_loop", refused(lambda: product.run({"x": x, "next": after, "most": np.array(51)}), 5, "max_loop = 50")
         yield "cancelled", refused(lambda: product.step(ctypes.c_int(1)), 4, "cancelled")
+        product.bind({"x": x, "next": after, "most": np.array(40)})
+        counts = Counts(driver)
+        product.step(ctypes.c_int(0))
+        yield "a run that may be cancelled is not far ahead of the device", counts.cuStreamSynchronize == 1 + 40 // 16
 
 
 def at_once(library, driver):
