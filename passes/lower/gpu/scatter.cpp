@@ -80,6 +80,7 @@ class ScatterLowering {
     if (known != 0) {
       const Dim when = known ? nullptr : is_ordered;
       slots_ = dims_.mul(lines_, updates_of_line_);
+      if (when) slots_ = dims_.select(when, slots_, dims_.constant(0));
       for (const DType dtype : {place_type_, DType::I32, DType::I32, DType::I32})
         lowered.scratch.push_back(dims_.mul(slots_, dims_.constant(bit_width(dtype) / 8)));
       lowered.steps.push_back(places(when));
