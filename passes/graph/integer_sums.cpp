@@ -180,17 +180,22 @@ Value* product_less_x_zero(GraphBuilder& b, const ContractSpec& spec, char colum
 
 bool has_zero(GraphBuilder& b, const Codes& codes) { return codes.zero && !is_zero(b.module, codes.zero); }
 
-// zero · Σ numbers, over the letters that the result has not; of the shape of `sum`. Null where the result has the
-// others in another order.
+// Where the result has the letters that it has; nothing where it has them in another order.
+std::optional<std::vector<int64_t>> places_in_result(const std::string& letters, const ContractSpec& spec) {
+  std::vector<int64_t> places;
+  for (char letter : letters)
+    if (const size_t place = spec.result.find(letter); place != std::string::npos)
+      places.push_back(static_cast<int64_t>(place));
+  return std::ranges::is_sorted(places) ? std::optional(places) : std::nullopt;
+}
+
+// zero · Σ numbers, over the letters that the result has not, whose order it keeps; of the shape of `sum`.
 Value* times_sums(GraphBuilder& b, const std::string& letters, const ContractSpec& spec, Value* numbers, Value* zero,
                   const Value* sum) {
-  std::vector<int64_t> summed, places;
-  for (size_t i = 0; i < letters.size(); ++i) {
-    const size_t place = spec.result.find(letters[i]);
-    (place == std::string::npos ? summed : places)
-        .push_back(static_cast<int64_t>(place == std::string::npos ? i : place));
-  }
-  if (!std::ranges::is_sorted(places)) return nullptr;
+  std::vector<int64_t> summed;
+  for (size_t i = 0; i < letters.size(); ++i)
+    if (spec.result.find(letters[i]) == std::string::npos) summed.push_back(static_cast<int64_t>(i));
+  const std::vector<int64_t> places = *places_in_result(letters, spec);
   Value* sums = b.broadcast(b.reduce(OpKind::ReduceSum, numbers, summed), places, sum->type.shape);
   return b.mul(sums, b.broadcast_to(b.reshape(as_i32(b, zero), {}), sum->type.shape));
 }
@@ -261,18 +266,13 @@ Value* integer_contract(GraphBuilder& b, const Op& op, Codes x, Codes w) {
 Value* live_contract(GraphBuilder& b, const Op& op, const Codes& x, const Codes& w) {
   const ContractSpec spec = contract_spec(op);
   if (!x.has_one_zero() || !w.has_one_zero()) return nullptr;
+  if (!places_in_result(spec.left, spec) || !places_in_result(spec.right, spec)) return nullptr;
   Value* sum = b.create(OpKind::Contract, {x.codes, w.codes}, {{"spec", to_string(spec)}, {"to", DType::I32}}).result();
-  if (has_zero(b, x)) {
-    Value* columns = times_sums(b, spec.right, spec, as_i32(b, w.codes), x.zero, sum);
-    if (!columns) return nullptr;
-    sum = b.sub(sum, columns);
-  }
+  if (has_zero(b, x)) sum = b.sub(sum, times_sums(b, spec.right, spec, as_i32(b, w.codes), x.zero, sum));
   if (has_zero(b, w)) {
     Value* numbers = as_i32(b, x.codes);
     if (has_zero(b, x)) numbers = b.sub(numbers, b.broadcast_to(b.reshape(as_i32(b, x.zero), {}), numbers->type.shape));
-    Value* rows = times_sums(b, spec.left, spec, numbers, w.zero, sum);
-    if (!rows) return nullptr;
-    sum = b.sub(sum, rows);
+    sum = b.sub(sum, times_sums(b, spec.left, spec, numbers, w.zero, sum));
   }
   return sum;
 }
