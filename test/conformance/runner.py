@@ -37,6 +37,7 @@ TABLE = suite.Table(pathlib.Path(__file__).with_name("unsupported.txt"),
                     "Cases of ONNX's backend suite that compiled code does not support, and why: scripts/conformance --write.")
 CONSTANT = "only with constant operands: "
 SECONDS = {"compile": 120, "case": 300}
+CASES_OF_PROCESS = 200   # what their products open stays: of emulated kernels 64 stacks and more, of which each is two mappings
 UNSUPPORTED = 3   # lapidary's exit code
 
 Verdict = collections.namedtuple("Verdict", "kind reason", defaults=[""])   # "passed", "constant", "unsupported", "failed"
@@ -161,12 +162,18 @@ class Worker:
         self.start()
 
     def start(self):
+        self.given = 0
         self.pipe, theirs = multiprocessing.Pipe()
         self.process = multiprocessing.Process(target=work, args=(theirs, *self.arguments), daemon=True)
         self.process.start()
         theirs.close()
 
     def give(self, index):
+        if self.given == CASES_OF_PROCESS:
+            self.pipe.send(None)
+            self.process.join()
+            self.start()
+        self.given += 1
         self.index, self.deadline = index, time.monotonic() + SECONDS["case"]
         self.pipe.send(index)
 
