@@ -108,18 +108,13 @@ bool fold_shift(Module& module, Region& body, Op& add) {
 }  // namespace
 
 bool fold_batch_norms(Module& module, const Options&) {
-  bool changed = false;
-  for_each_body(module, [&](Region& body) {
-    for (auto it = body.ops.begin(); it != body.ops.end();) {
-      Op& op = *it++;
-      bool folded = op.is(OpKind::Mul)   ? fold_scale(module, body, op)
-                    : op.is(OpKind::Add) ? fold_shift(module, body, op)
-                                         : false;
-      if (folded) erase_with_dead_producers(op);
-      changed |= folded;
-    }
+  return for_each_op(module, [&](Region& body, Op& op) {
+    const bool folded = op.is(OpKind::Mul)   ? fold_scale(module, body, op)
+                        : op.is(OpKind::Add) ? fold_shift(module, body, op)
+                                             : false;
+    if (folded) erase_with_dead_producers(op);
+    return folded;
   });
-  return changed;
 }
 
 }  // namespace lapidary::passes

@@ -155,16 +155,11 @@ bool fold(Module& module, Region& body, Op& op) {
 }  // namespace
 
 bool fold_constants(Module& module, const Options&) {
-  bool changed = false;
-  for_each_body(module, [&](Region& body) {
-    for (auto it = body.ops.begin(); it != body.ops.end();) {
-      Op& op = *it++;
-      if (op.is(OpKind::Yield) || !fold(module, body, op)) continue;
-      erase_with_dead_producers(op);
-      changed = true;
-    }
+  return for_each_op(module, [&](Region& body, Op& op) {
+    if (op.is(OpKind::Yield) || !fold(module, body, op)) return false;
+    erase_with_dead_producers(op);
+    return true;
   });
-  return changed;
 }
 
 }  // namespace lapidary::passes

@@ -54,14 +54,9 @@ bool narrow(Module& module, Region& body, Op& op) {
 
 bool narrow_attention(Module& module, const Options& options) {
   if (!options.target.has_tensor_cores()) return false;
-  bool changed = false;
-  for_each_body(module, [&](Region& body) {
-    for (auto it = body.ops.begin(); it != body.ops.end();) {
-      Op& op = *it++;
-      if (op.is_composite("attention") && op.type().dtype == DType::F32) changed |= narrow(module, body, op);
-    }
+  return for_each_op(module, [&](Region& body, Op& op) {
+    return op.is_composite("attention") && op.type().dtype == DType::F32 && narrow(module, body, op);
   });
-  return changed;
 }
 
 }  // namespace lapidary::passes

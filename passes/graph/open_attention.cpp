@@ -24,22 +24,17 @@ Origin opened(Module& module, Origin from) {
 
 bool open_attention(Module& module, const Options& options) {
   if (!options.target.is_gpu()) return false;
-  bool changed = false;
-  for_each_body(module, [&](Region& body) {
-    for (auto it = body.ops.begin(); it != body.ops.end();) {
-      Op& op = *it++;
-      if (!op.is_composite("attention") || lowering::gpu::attention_tile(options, op)) continue;
-      const auto before = op.self == body.ops.begin() ? body.ops.end() : std::prev(op.self);
-      const std::vector<Value*> values = inline_region(module, *op.regions[0], op.operands, body, op.self);
-      const Origin origin = opened(module, op.origin);
-      for (auto added = before == body.ops.end() ? body.ops.begin() : std::next(before); added != op.self; ++added)
-        added->origin = origin;
-      replace_value(op.result(), values[0]);
-      erase_op(op);
-      changed = true;
-    }
+  return for_each_op(module, [&](Region& body, Op& op) {
+    if (!op.is_composite("attention") || lowering::gpu::attention_tile(options, op)) return false;
+    const auto before = op.self == body.ops.begin() ? body.ops.end() : std::prev(op.self);
+    const std::vector<Value*> values = inline_region(module, *op.regions[0], op.operands, body, op.self);
+    const Origin origin = opened(module, op.origin);
+    for (auto added = before == body.ops.end() ? body.ops.begin() : std::next(before); added != op.self; ++added)
+      added->origin = origin;
+    replace_value(op.result(), values[0]);
+    erase_op(op);
+    return true;
   });
-  return changed;
 }
 
 }  // namespace lapidary::passes

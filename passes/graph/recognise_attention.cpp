@@ -223,21 +223,16 @@ Value* recognise(GraphBuilder& b, Op& product, bool of_halves) {
 }  // namespace
 
 bool recognise_attention(Module& module, const Options& options) {
-  bool changed = false;
-  for_each_body(module, [&](Region& body) {
-    for (auto it = body.ops.begin(); it != body.ops.end();) {
-      Op& op = *it++;
-      if (!op.is(OpKind::Contract)) continue;
-      GraphBuilder b(module, body, op.self);
-      b.origin = op.origin;
-      Value* attention = recognise(b, op, options.target.is_gpu());
-      if (!attention) continue;
-      replace_value(op.result(), attention);
-      erase_with_dead_producers(op);
-      changed = true;
-    }
+  return for_each_op(module, [&](Region& body, Op& op) {
+    if (!op.is(OpKind::Contract)) return false;
+    GraphBuilder b(module, body, op.self);
+    b.origin = op.origin;
+    Value* attention = recognise(b, op, options.target.is_gpu());
+    if (!attention) return false;
+    replace_value(op.result(), attention);
+    erase_with_dead_producers(op);
+    return true;
   });
-  return changed;
 }
 
 }  // namespace lapidary::passes

@@ -1,5 +1,5 @@
-// On a GPU one block of threads has a line to sort, so the first of a long line, and of few lines, would be found by
-// one multiprocessor alone. They are the first among the first of its parts, which are lines of their own:
+// On a GPU one block of threads has a line to sort, so the first of a long line would be found by one multiprocessor
+// alone. They are the first among the first of its parts, which are lines of their own:
 //
 //   v, i = top_k(x [.., V], k)   V = P·n   →   a, b = top_k(x as [.., P, n], k)
 //                                              v, c = top_k(a as [.., P·k], k)
@@ -69,14 +69,7 @@ bool split(Module& module, Region& body, Op& op) {
 
 bool split_top_k(Module& module, const Options& options) {
   if (!options.target.is_gpu()) return false;
-  bool changed = false;
-  for_each_body(module, [&](Region& body) {
-    for (auto it = body.ops.begin(); it != body.ops.end();) {
-      Op& op = *it++;
-      if (op.is(OpKind::TopK)) changed |= split(module, body, op);
-    }
-  });
-  return changed;
+  return for_each_op(module, [&](Region& body, Op& op) { return op.is(OpKind::TopK) && split(module, body, op); });
 }
 
 }  // namespace lapidary::passes

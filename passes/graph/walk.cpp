@@ -22,6 +22,14 @@ void for_each_body(Module& module, const std::function<void(Region&)>& visit) {
   for (auto& function : module.functions) visit_inside_out(*function->body, visit);
 }
 
+bool for_each_op(Module& module, const std::function<bool(Region&, Op&)>& visit) {
+  bool changed = false;
+  for_each_body(module, [&](Region& body) {
+    for (auto it = body.ops.begin(); it != body.ops.end();) changed |= visit(body, *it++);
+  });
+  return changed;
+}
+
 namespace {
 
 void collect_elements(Dim dim, std::set<uint32_t>& ids, std::unordered_set<Dim>& seen) {

@@ -16,6 +16,9 @@ namespace lapidary::passes {
 // them. Composites and groups are single operations to a pass; their regions are not visited.
 void for_each_body(Module&, const std::function<void(Region&)>& visit);
 
+// Every op of those regions, in order; `visit` may erase it, and what stands before. True when it was for one of them.
+bool for_each_op(Module&, const std::function<bool(Region&, Op&)>& visit);
+
 // The constant a value is, if it is one.
 std::optional<ConstantId> constant_of(const Value*);
 // The one number all elements of a value have: a splat or one-element constant, seen through broadcast and reshape.
