@@ -89,13 +89,9 @@ class PositionsLowering {
       own.add(store(base, integer(0), has_counts_ ? share_of_before(builder, own, thread) : integer(0)));
     });
     if (has_counts_) builder.body.add(combine(base, ScalarOp::Add, kThreads));
-    Block outer = std::move(builder.body);
-    builder.body = Block();
     const Var tile = make_var("tile", {}, 0, INT64_MAX / 4);
-    write_tile(builder, base, variable(tile), end);
-    Block inner = std::move(builder.body);
-    builder.body = std::move(outer);
-    builder.body.add(for_loop(tile, begin, end, kTile, LoopKind::Serial, inner.take()));
+    for_all_threads(builder, tile, begin, end, kTile,
+                    [&, end = end] { write_tile(builder, base, variable(tile), end); });
     return single_step(builder.finish(chunks_));
   }
 

@@ -60,13 +60,8 @@ class BlockScan {
     for_each_thread(builder_, [&](Block& own, const Expr&) { own.add(store(carry_, integer(0), identity_)); });
     const int64_t chunk = each_ * kItems;
     const Var begin = make_var("begin", {}, 0, INT64_MAX / 4, chunk);
-    Block outer = std::move(body);
-    builder_.body = Block();
-    take_chunk(variable(begin));
-    Block inner = std::move(builder_.body);
-    builder_.body = std::move(outer);
-    builder_.body.add(
-        for_loop(begin, integer(0), builder_.parameter(shape_[axis_]), chunk, LoopKind::Serial, inner.take()));
+    for_all_threads(builder_, begin, integer(0), builder_.parameter(shape_[axis_]), chunk,
+                    [&] { take_chunk(variable(begin)); });
     return single_step(builder_.finish(dims_.ceildiv(dims_.product(lines), dims_.constant(kThreads / each_))));
   }
 

@@ -11,6 +11,16 @@ void for_each_thread(KernelBuilder& builder, const std::function<void(Block&, co
   builder.body.add(for_loop(thread, integer(0), integer(builder.threads), 1, LoopKind::Thread, own.take()));
 }
 
+void for_all_threads(KernelBuilder& builder, const Var& var, const Expr& begin, const Expr& end, int64_t step,
+                     const std::function<void()>& body) {
+  Block outer = std::move(builder.body);
+  builder.body = Block();
+  body();
+  Block inner = std::move(builder.body);
+  builder.body = std::move(outer);
+  builder.body.add(for_loop(var, begin, end, step, LoopKind::Serial, inner.take()));
+}
+
 void for_each_held(KernelBuilder& builder, const Buffer& fragment, int step,
                    const std::function<void(Block&, const Expr&, const Expr&)>& body) {
   for_each_held(builder, fragment, fragment->size, step, body);

@@ -11,7 +11,12 @@ namespace lapidary::lowering::gpu {
 // Adds a Thread loop over the builder's threads to the task.
 void for_each_thread(KernelBuilder&, const std::function<void(Block&, const loops::Expr& thread)>& body);
 
-// The same, and in it over the first `count` elements of a fragment that each of them holds, `step` at a time.
+// Adds a serial loop that all threads take together: `body` adds what is in it to the task.
+void for_all_threads(KernelBuilder&, const loops::Var&, const loops::Expr& begin, const loops::Expr& end, int64_t step,
+                     const std::function<void()>& body);
+
+// A loop over the threads, and in it over the first `count` elements of a fragment that each of them holds, `step` at a
+// time.
 void for_each_held(KernelBuilder&, const loops::Buffer& fragment, int64_t count, int step,
                    const std::function<void(Block&, const loops::Expr& thread, const loops::Expr& element)>& body);
 // All of them.

@@ -88,7 +88,7 @@ class BlockTopK {
     take(best_, integer(0));
     sort(best_);
     const Var begin = make_var("begin", {}, 0, INT64_MAX / 4, size_);
-    looped(begin, integer(size_), line_.extent, size_, [&] {
+    for_all_threads(builder_, begin, integer(size_), line_.extent, size_, [&] {
       take(fresh_, variable(begin));
       sort(fresh_);
       merge();
@@ -107,7 +107,7 @@ class BlockTopK {
     builder_.body.add(barrier());
     const Var found = make_var("found", {}, 0, INT64_MAX / 4, size_);
     found_ = variable(found);
-    looped(found, integer(0), line_.k, size_, [&] {
+    for_all_threads(builder_, found, integer(0), line_.k, size_, [&] {
       stream();
       for_each_thread(builder_, [&](Block& own, const Expr& thread) {
         Block first;
@@ -130,16 +130,6 @@ class BlockTopK {
       body(inner, inner.let("slot", add(thread, mul(variable(round), integer(builder_.threads)))));
       own.add(for_loop(round, integer(0), integer(rounds), 1, LoopKind::Unrolled, inner.take()));
     });
-  }
-
-  // A serial loop that all threads take together.
-  void looped(const Var& var, const Expr& begin, const Expr& end, int64_t step, const std::function<void()>& body) {
-    Block outer = std::move(builder_.body);
-    builder_.body = Block();
-    body();
-    Block inner = std::move(builder_.body);
-    builder_.body = std::move(outer);
-    builder_.body.add(for_loop(var, begin, end, step, LoopKind::Serial, inner.take()));
   }
 
   // --- entries
@@ -209,7 +199,7 @@ class BlockTopK {
   // 2^bits apart, 2^(bits - 1), …
   void settle(const Entries& entries, const Expr& bits) {
     const Var step = make_var("step", {}, 0, 62);
-    looped(step, integer(0), bits, 1, [&] {
+    for_all_threads(builder_, step, integer(0), bits, 1, [&] {
       exchange(entries, [&](Block& block, const Expr& pair) {
         const Expr apart = block.let("bit", sub(sub(bits, integer(1)), variable(step)));
         const Expr low = block.let("low", add(pair, shift_left(shift_right(pair, apart), apart)));
@@ -221,7 +211,7 @@ class BlockTopK {
   void sort(const Entries& entries) {
     const int64_t bits = std::countr_zero(static_cast<uint64_t>(size_));
     const Var level = make_var("level", {}, 0, bits - 1);
-    looped(level, integer(0), integer(bits), 1, [&] {
+    for_all_threads(builder_, level, integer(0), integer(bits), 1, [&] {
       const Expr half = variable(level);
       exchange(entries, [&](Block& block, const Expr& pair) {
         const Expr begin = block.let("begin", shift_left(shift_right(pair, half), half));
