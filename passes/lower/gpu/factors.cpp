@@ -76,7 +76,7 @@ class FactorEmitter {
         form_(form),
         made_(made),
         of_a_(of_a),
-        along_k_(form.b_rows && !of_a ? true : lies_along_k(context, group)),
+        along_k_((form.b_rows && !of_a) || lies_along_k(context, group)),
         packet_(packet_along(along_k_ ? form.depth : lines_of(form, of_a))),
         lines_(lines_of(form, of_a).extent(dims_)),
         depth_(form.depth.extent(dims_)),

@@ -307,7 +307,7 @@ std::optional<LoweredGroup> lower_product(Context& context, const Op& group, con
     step.variants.push_back(emitter.emit(when));
     if (split.count > 1) {
       const Dim runs = when ? dims.mul(others, when) : others;
-      const Dim bytes = scratch_of_parts(dims, form, tiles[i].tile, split, dims.constant(1));
+      const Dim bytes = scratch_of_parts(dims, form, tiles[i].tile, split);
       // Not by when it runs: the formulas of all products that share the memory are parts of one.
       scratch = dims.max(scratch, tiles[i].never ? dims.select(tiles[i].never, dims.constant(0), bytes) : bytes);
       sums.push_back(

@@ -51,11 +51,11 @@ SplitDepth split_of(DimPool& dims, const Tile& tile, int parts, Dim depth) {
   return {static_cast<int>(count.value_or(parts)), dims.mul(each, dims.constant(tile.depth))};
 }
 
-Dim scratch_of_parts(DimPool& dims, const ProductForm& form, const Tile& tile, SplitDepth split, Dim when) {
+Dim scratch_of_parts(DimPool& dims, const ProductForm& form, const Tile& tile, SplitDepth split) {
   const Dim batch = dims.product(form.batch), rows = form.rows.extent(dims),
             columns = form.stored_columns ? form.stored_columns : form.columns.extent(dims);
   return dims.product(
-      std::vector<Dim>{when, batch, rows, columns, dims.constant(split.count * bit_width(sum_type(tile.factor)) / 8)});
+      std::vector<Dim>{batch, rows, columns, dims.constant(split.count * bit_width(sum_type(tile.factor)) / 8)});
 }
 
 // It counts its own additions and its way through memory alone: multiplications and operands are the product's.
@@ -67,7 +67,7 @@ LoweredStep sum_of_parts(Context& context, const Op& group, const ProductForm& f
   const Dim elements =
       dims.product(std::vector<Dim>{runs, dims.product(form.batch), form.rows.extent(dims), form.columns.extent(dims)});
   step.flops = dims.mul(dims.constant(split.count - 1), elements);
-  step.bytes = scratch_of_parts(dims, form, tile, split, runs);
+  step.bytes = dims.mul(runs, scratch_of_parts(dims, form, tile, split));
   for (const auto& result : group.results)
     step.bytes = dims.add(step.bytes, dims.mul(runs, physical_bytes(dims, result->type)));
   return step;

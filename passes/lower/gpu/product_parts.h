@@ -18,7 +18,7 @@ struct SplitDepth {
 };
 SplitDepth split_of(DimPool&, const Tile&, int parts, Dim depth);  // about so many parts, each of whole steps
 
-Dim scratch_of_parts(DimPool&, const ProductForm&, const Tile&, SplitDepth, Dim when);  // in bytes; `when`: 1 or 0
+Dim scratch_of_parts(DimPool&, const ProductForm&, const Tile&, SplitDepth);  // in bytes
 LoweredStep sum_of_parts(Context&, const Op& group, const ProductForm&, const Tile&, SplitDepth, Dim when);
 
 }  // namespace lapidary::lowering::gpu
