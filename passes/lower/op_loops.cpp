@@ -52,6 +52,8 @@ Expr identity_of(OpKind reduction, DType dtype) {
   return constant(number(dtype, 0));
 }
 
+DType combined_type(const Op& reduction) { return identity_of(reduction.kind, reduction.type().dtype)->type.dtype; }
+
 namespace {
 
 // A value that loops add to: a Local of one element, before the loops in the same block.

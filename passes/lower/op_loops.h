@@ -12,6 +12,8 @@ loops::Expr emit_op_loops(GroupEmitter&, const Op&, const Coords&);
 
 // What a reduction starts from: 0, 1, -inf, … in the dtype's compute type.
 loops::Expr identity_of(OpKind reduction, DType);
+// What the elements of a reduction are combined as.
+DType combined_type(const Op& reduction);
 ScalarOp combining_op(OpKind reduction);
 OpKind reduction_by(ScalarOp combining);  // of Add, Mul, Min and Max
 

@@ -20,9 +20,7 @@ ColumnSums::ColumnSums(KernelBuilder& builder, const std::vector<const Op*>& red
 }
 
 Buffer ColumnSums::sums(Block& block, size_t reduction, const char* name, int64_t count) const {
-  const Op& op = *reductions_[reduction];
-  const DType dtype = identity_of(op.kind, op.type().dtype)->type.dtype;
-  return block.local(name, {dtype, static_cast<uint16_t>(shape_.lanes)}, count);
+  return block.local(name, {combined_type(*reductions_[reduction]), static_cast<uint16_t>(shape_.lanes)}, count);
 }
 
 Expr ColumnSums::combined(size_t reduction, const Expr& a, const Expr& b) const {
@@ -30,10 +28,8 @@ Expr ColumnSums::combined(size_t reduction, const Expr& a, const Expr& b) const 
 }
 
 void ColumnSums::emit(const FlatRange& range, const StandAt& stand_at, const Elements& elements, const Finish& finish) {
-  for (const Op* op : reductions_) {
-    const DType dtype = identity_of(op->kind, op->type().dtype)->type.dtype;
-    shared_.push_back(builder_.body.shared("sums", dtype, row_of_sums() * shape_.down));
-  }
+  for (const Op* op : reductions_)
+    shared_.push_back(builder_.body.shared("sums", combined_type(*op), row_of_sums() * shape_.down));
   for_each_thread(builder_, [&](Block& own, const Expr& thread) { gather(own, thread, range, stand_at, elements); });
   builder_.body.add(barrier());
   for (int rows = shape_.down; rows > 1; rows = (rows + 1) / 2) halve(rows, stand_at);

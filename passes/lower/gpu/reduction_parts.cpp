@@ -19,8 +19,6 @@ constexpr int64_t kLengthOfUnknown = 1 << 18;  // where only the run knows it
 
 const std::vector<const Op*>& reductions_of(const ReductionPlan& plan) { return plan.passes[0].reductions; }
 
-DType found_type(const Op& reduction) { return identity_of(reduction.kind, reduction.type().dtype)->type.dtype; }
-
 std::vector<Dim> extents_of(const IterationSpace& space, const std::vector<int>& axes) {
   std::vector<Dim> extents;
   for (int axis : axes) extents.push_back(space.axes[axis].loop_extent);
@@ -133,7 +131,7 @@ FoundInParts::FoundInParts(KernelBuilder& builder, const ReductionPlan& plan, co
                            const std::vector<int>& kept, bool written)
     : builder_(builder), space_(space), kept_(kept) {
   for (const Op* op : reductions_of(plan))
-    buffers_.push_back(builder.scratch(static_cast<uint32_t>(buffers_.size()), found_type(*op), written));
+    buffers_.push_back(builder.scratch(static_cast<uint32_t>(buffers_.size()), combined_type(*op), written));
 }
 
 Expr FoundInParts::place(const Expr& part, const std::vector<Expr>& index) const {
@@ -160,7 +158,7 @@ LoweredGroup lower_in_parts(Context& context, const Op& group, const ReductionPl
   LoweredStep last = single_step(Combination(context, group, plan, space, kept, lanes, parts.count).emit(parts.when));
   last.flops = dims.constant(0), last.bytes = dims.constant(0);
   for (const Op* op : reductions_of(plan)) {
-    const int64_t bytes = std::max(8, bit_width(found_type(*op))) / 8;
+    const int64_t bytes = std::max(8, bit_width(combined_type(*op))) / 8;
     lowered.scratch.push_back(dims.mul(elements, dims.constant(bytes)));
     last.bytes = dims.add(last.bytes, lowered.scratch.back());
     last.flops = dims.add(last.flops, elements);

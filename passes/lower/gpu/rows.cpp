@@ -223,8 +223,7 @@ class RowEmitter {
       for (const Value* value : held_.computed[pass_index])
         fragments_[value] =
             builder_.body.fragment("held", compute_dtype(value->type.dtype), shape_.chunks * shape_.lanes);
-    for (const Op* op : pass.reductions)
-      totals.push_back(builder_.body.fragment("total", identity_of(op->kind, op->type().dtype)->type.dtype, 1));
+    for (const Op* op : pass.reductions) totals.push_back(builder_.body.fragment("total", combined_type(*op), 1));
     threads(Beyond::ReadsLast, [&](Block& outer) {
       std::vector<Buffer> sums;
       for (const Op* op : pass.reductions) {
