@@ -8,7 +8,7 @@ import numpy as np
 import small_models
 from emulate import difference
 from product import Product
-from watch import Counts, refused
+from watch import Counts, at_the_same_time, refused
 
 ENDLESS = np.array(10**12)
 
@@ -149,11 +149,7 @@ def at_once(library, driver):
                 if not near(product.run({"x": x, "outer": np.array(outer), "inner": np.array(inner)}), small_models.nest(x, outer, inner)):
                     wrong.append((number, turn))
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_the_same_time(work, *((number,) for number in range(4)))
     yield f"four threads: {wrong} wrong", not wrong
 
 

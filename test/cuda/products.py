@@ -2,7 +2,6 @@
 import ctypes
 import os
 import tempfile
-import threading
 
 import numpy as np
 
@@ -10,7 +9,7 @@ import small_models
 from emulate import difference, emulated
 from loop_products import LOOP_GROUPS
 from product import Options, Product
-from watch import Counts, DeviceMemory, Waits, failing, refused
+from watch import Counts, DeviceMemory, Waits, at_the_same_time, failing, refused
 
 FLOAT, INT64, STRING = 1, 7, 8
 
@@ -403,11 +402,7 @@ def in_threads(library, driver):
 
     with Product(library):
         loaded = driver.calls("cuModuleLoadData")
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_the_same_time(work, *((number,) for number in range(4)))
     yield f"four threads: {len(wrong)} wrong", not wrong
     yield "the code is loaded once", driver.calls("cuModuleLoadData") == loaded
 
@@ -504,11 +499,7 @@ def two_devices(library, driver):
                 wrong.append((device, turn))
 
     with Product(library, cuda_device=0) as first, Product(library, cuda_device=1) as second:
-        threads = [threading.Thread(target=work, args=given) for given in ((first, 0), (second, 1))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        at_the_same_time(work, (first, 0), (second, 1))
         yield f"at the same time: {len(wrong)} wrong", not wrong
         first.bind_address(1, FLOAT, (2, 8), None, 0, device=1)
         first.bind({"x": inputs(2)})

@@ -2,6 +2,7 @@
 import contextlib
 import ctypes
 import os
+import threading
 
 import numpy as np
 
@@ -29,6 +30,15 @@ class Waits:
 
     def none(self):
         return self.count() == self.before
+
+
+def at_the_same_time(work, *calls):
+    """work(*arguments) for each of the calls, in a thread of its own, until the last is through."""
+    threads = [threading.Thread(target=work, args=arguments) for arguments in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 @contextlib.contextmanager
